@@ -7,32 +7,32 @@ loads the best one that was built and that the processor can run, or the one the
 
 import importlib
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
 from importlib.util import find_spec
 
 try:
-    from aefast._cpu import known_levels, supported_levels
-    from aefast._cpu import version as __version__
-except ModuleNotFoundError as error:
+    from aefast import _cpu
+except ImportError as error:
     raise ImportError(
         f"aefast's compiled modules are not in {os.path.dirname(__file__)}: "
         "install with 'pip install .', or for development build with 'cmake --preset dev && cmake --build --preset dev'"
     ) from error
 
 
-def choose_level(forced: str | None, known: Iterable[str], built: Iterable[str], supported: Iterable[str]) -> str:
+def choose_level(forced: str | None, known: Sequence[str], built: Sequence[str], supported: Sequence[str]) -> str:
     """The level to load: ``forced`` where given, else the best of ``built`` that is also in ``supported``.
 
     ``known`` is every level there is, lowest first. Raises `ImportError` with the reason when there is none; a
     forced level is never replaced by another.
     """
-    built, supported = set(built), set(supported)
     usable = [level for level in known if level in built and level in supported]
     usable_text = "usable here: " + (", ".join(usable) or "none")
     if forced:
-        level = forced.strip().lower().removeprefix("x86-64-").replace("-", "_")
+        level = forced.strip().lower().replace("-", "_").removeprefix("x86_64_")
         if level not in known:
-            raise ImportError(f"AEFAST_ISA={forced!r} is not a level of this platform ({', '.join(known)}); {usable_text}")
+            raise ImportError(
+                f"AEFAST_ISA={forced!r} is not a level of this platform ({', '.join(known)}); {usable_text}"
+            )
         if level not in built:
             raise ImportError(f"AEFAST_ISA={forced!r}: this installation has no engine for {level}; {usable_text}")
         if level not in supported:
@@ -40,15 +40,17 @@ def choose_level(forced: str | None, known: Iterable[str], built: Iterable[str],
         return level
     if not usable:
         raise ImportError(
-            f"aefast has no engine for this CPU: it runs {', '.join(supported) or 'none of ' + ', '.join(known)}, "
-            f"and this installation has {', '.join(built) or 'none'}"
+            f"aefast has no engine for this CPU, which runs {', '.join(supported) or 'none of ' + ', '.join(known)}; "
+            f"built: {', '.join(built) or 'none'}"
         )
     return usable[-1]
 
 
-_built = tuple(level for level in known_levels if find_spec(f"aefast._engine_{level}") is not None)
-isa_levels_available: tuple[str, ...] = tuple(level for level in _built if level in supported_levels)
-isa_level: str = choose_level(os.environ.get("AEFAST_ISA"), known_levels, _built, supported_levels)
+__version__: str = _cpu.version
+
+_built = tuple(level for level in _cpu.known_levels if find_spec(f"aefast._engine_{level}") is not None)
+isa_levels_available: tuple[str, ...] = tuple(level for level in _built if level in _cpu.supported_levels)
+isa_level: str = choose_level(os.environ.get("AEFAST_ISA"), _cpu.known_levels, _built, _cpu.supported_levels)
 
 _engine = importlib.import_module(f"aefast._engine_{isa_level}")
 

@@ -1,0 +1,150 @@
+"""Types of the compiled engine: what every ``_engine_<level>`` module offers, and which of them is in use.
+
+Shapes: n rows, d features, q code units. ``network`` describes layers (see `NetworkSpec`), ``parameters``
+is the flat list of their arrays in layer order; both are plain data, so nothing here outlives a call unless
+you keep it. Every array argument ``X`` may have any numeric dtype and layout and is read in place.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+__version__: str
+
+#: The instruction-set level in use: "v2", "v3", "v4" or "v4_bf16" (x86-64-v2 ...), "baseline" on other processors.
+isa_level: str
+
+#: The levels that were built and that this processor runs, lowest first.
+isa_levels_available: tuple[str, ...]
+
+class LayerSpec(TypedDict, total=False):
+    kind: str  # "dense"
+    units: int  # outputs
+    activation: str
+    tied_to: int  # index of the layer whose weights, transposed, this one uses; -1: its own
+    dropout: float  # share of this layer's outputs set to zero in training
+
+class NetworkSpec(TypedDict):
+    n_features: int
+    layers: list[LayerSpec]
+    n_encoder_layers: int  # layers[:n_encoder_layers] end in the code
+    groups: list[tuple[int, int]]  # half-open column ranges normalised together by softmax; [] is one range
+
+class ObjectiveSpec(TypedDict, total=False):
+    loss: str  # mse mae huber binary_crossentropy categorical_crossentropy
+    l1: float
+    l2: float
+    activity_l1: float
+    activity_l2: float
+    clip_norm: float  # 0: off
+
+class OptimizerSpec(TypedDict, total=False):
+    kind: str  # sgd rmsprop adam adamw
+    momentum: float
+    nesterov: bool
+    rho: float
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    weight_decay: float
+
+class Scaling:
+    """The map into the space the network sees: ``clip((x - shift) / scale, -limit, limit)``."""
+
+    def __init__(self, shift: NDArray[np.float64], scale: NDArray[np.float64], limit: float) -> None: ...
+
+class Trainer:
+    """Parameters and optimiser state of a network in training. ``parameters`` per dense layer: weights
+    ``(n_in, n_out)`` (absent when tied), then biases ``(n_out,)``."""
+
+    def __init__(
+        self,
+        network: NetworkSpec,
+        parameters: Sequence[Array],
+        objective: ObjectiveSpec,
+        optimizer: OptimizerSpec,
+        dtype: str,
+        seed: int,
+        n_threads: int,
+    ) -> None: ...
+    def train_epoch(
+        self,
+        X: Array,
+        scaling: Scaling,
+        rows: NDArray[np.int64] | None = None,
+        sample_weight: NDArray[np.float64] | None = None,
+        target: Array | None = None,
+        *,
+        epoch: int,
+        learning_rate: float,
+        batch_size: int,
+        shuffle: bool = True,
+        drop_last: bool = False,
+        poll: Callable[[], None] | None = None,
+    ) -> float:
+        """One pass over ``rows`` of ``X`` (all rows when None); the mean data loss over the rows, as seen while
+        training. ``epoch`` numbers the pass: with the seed it fixes the shuffle and every random draw.
+        ``poll`` is called about ten times a second with the GIL; an exception it raises ends the epoch."""
+
+    def evaluate(
+        self,
+        X: Array,
+        scaling: Scaling,
+        rows: NDArray[np.int64] | None = None,
+        sample_weight: NDArray[np.float64] | None = None,
+        target: Array | None = None,
+    ) -> float:
+        """Mean data loss without corruption, dropout or update."""
+
+    def gradient(
+        self,
+        X: Array,
+        scaling: Scaling,
+        sample_weight: NDArray[np.float64] | None = None,
+        target: Array | None = None,
+        *,
+        epoch: int = 0,
+    ) -> tuple[float, list[Array]]:
+        """The objective, with penalties, of all rows as one batch, and its gradient, shaped like ``parameters``."""
+
+    def parameters(self) -> list[Array]: ...
+    def set_parameters(self, parameters: Sequence[Array]) -> None: ...
+    def optimizer_state(self) -> tuple[int, list[Array]]:
+        """Steps taken and the optimiser's slots, each shaped like ``parameters`` and listed slot by slot."""
+
+    def set_optimizer_state(self, step: int, slots: Sequence[Array]) -> None: ...
+
+class Predictor:
+    """A trained network for reading: codes, reconstructions, errors."""
+
+    def __init__(
+        self, network: NetworkSpec, parameters: Sequence[Array], scaling: Scaling, dtype: str, n_threads: int
+    ) -> None: ...
+    def errors(self, X: Array, metric: str, whitening: Array | None = None) -> Array:
+        """(n,) one error a row, in ``dtype``. A row with NaN or infinity gets NaN. ``whitening`` (d, d) replaces the
+        residual r by ``whitening @ r`` before the metric."""
+
+    def feature_errors(self, X: Array, metric: str, whitening: Array | None = None) -> Array:
+        """(n, d) each feature's share; a row sums to its error."""
+
+    def encode(self, X: Array) -> Array:
+        """(n, q)."""
+
+    def decode(self, Z: Array) -> Array:
+        """(n, q) codes to (n, d) rows in input units."""
+
+    def reconstruct(self, X: Array, scaled: bool = False) -> Array:
+        """(n, d) in input units, or in the scaled space."""
+
+def column_statistics(X: Array, rows: NDArray[np.int64] | None, n_threads: int) -> dict[str, Array]:
+    """``mean``, ``std`` (population), ``min``, ``max`` (d,) float64 and ``n_nonfinite`` (d,) int64, in one pass."""
+
+def activation(name: str, z: Array) -> tuple[Array, Array]:
+    """The value and the derivative at ``z`` (1-d float32 or float64), as the layers compute them."""
+
+def build_info() -> dict[str, str]:
+    """``isa``, ``compiler``, ``eigen``, ``eigen_packet`` and ``flags`` of this module."""

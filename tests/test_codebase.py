@@ -1,0 +1,75 @@
+"""Rules of the house that a reader relies on and a compiler does not check."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import aefast
+from aefast import _core
+
+ROOT = Path(__file__).parents[1]
+ENGINE = ROOT / "cpp/aefast"
+COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
+
+needs_sources = pytest.mark.skipif(not ENGINE.is_dir(), reason="the C++ sources are not beside the tests")
+
+
+def sources(*folders, endings):
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in endings)
+
+
+def offenders(pattern, paths):
+    """Names of the files whose code, comments aside, matches."""
+    return [path.name for path in paths if re.search(pattern, COMMENT.sub("", path.read_text(encoding="utf-8")))]
+
+
+@needs_sources
+def test_one_file_names_simd_packets():
+    packets = r"immintrin|arm_neon|\b_mm\d*_|\b__m\d+|\bpacket_traits\b|\bp(load|store|madd|mul|add|set1)\w*[(<]"
+    assert offenders(packets, sources("cpp", endings={".hpp", ".cpp"})) == ["simd.hpp"]
+
+
+@needs_sources
+def test_engine_knows_nothing_of_python():
+    assert offenders(r"Python\.h|pybind11|\bPyObject\b|\bpy::", sources("cpp/aefast", endings={".hpp", ".cpp"})) == []
+
+
+@needs_sources
+def test_estimators_reach_the_engine_through_one_module():
+    outside = [path for path in sources("python/aefast", endings={".py"}) if path.name != "_core.py"]
+    assert outside
+    assert offenders(r"\b(import|from)\b.*\b(_engine_\w+|_cpu)\b", outside) == []
+
+
+@needs_sources
+def test_files_are_short_and_say_first_what_they_are_for():
+    for path in sources("cpp", "python", endings={".hpp", ".cpp", ".py"}):
+        text = path.read_text(encoding="utf-8")
+        assert text.count("\n") <= 500, path
+        assert text.startswith(("//", '"""')), path
+
+
+@needs_sources
+def test_version_is_the_one_in_pyproject():
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert re.search(r'^version = "(.*)"$', project, re.MULTILINE)[1] == aefast.__version__ == _core.__version__
+
+
+def test_import_brings_in_no_optional_library():
+    code = "import sys, aefast; print(*{name.partition('.')[0] for name in sys.modules})"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    optional = {"pandas", "pyarrow", "matplotlib", "typer", "rich", "jinja2", "torch", "pyod"}
+    # What scikit-learn itself brings in is not ours to answer for.
+    plain = subprocess.run(
+        [sys.executable, "-c", code.replace("aefast", "sklearn.base")], capture_output=True, text=True, check=True
+    )
+    assert optional & set(run.stdout.split()) <= set(plain.stdout.split())
+
+
+def test_every_public_name_is_there_and_documented():
+    for name in aefast.__all__:
+        value = getattr(aefast, name)
+        assert name.startswith("__") or value.__doc__, name
