@@ -1,0 +1,160 @@
+/// The one matrix product of the engine: C = bias + sum over segments of A B.
+///
+/// B and C are row-major *panels*: a few vectors wide, so that a row of one is one to four registers. A is read one
+/// element at a time and broadcast, with any strides, so it is never packed or transposed. Everything is this product:
+///
+///   forward              out (n_out x rows)   = W      (n_out x n_in)  in (n_in x rows)
+///   backward to inputs   din (n_in x rows)    = W^T    (n_in x n_out)  dout (n_out x rows)
+///   gradient             dW (n_out x n_in)    = dout   (n_out x rows)  in^T (rows x n_in)
+///
+/// Activations are kept feature by feature with rows in the lanes, hence narrow layers waste no lane, no sum runs
+/// across lanes, and a row's result does not depend on the rows beside it. Every element of C is summed in the order of
+/// the depth by fused multiply-adds, whatever the tile.
+#pragma once
+
+#include <array>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "simd.hpp"
+
+#if defined(__clang__)
+#define AEFAST_UNROLL _Pragma("unroll")
+#else
+#define AEFAST_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+namespace aefast {
+
+/// Vectors in the widest panel, and the widest panel in elements.
+inline constexpr int kMaxVectors = kRegisters == 32 ? 4 : 2;
+template <class T>
+inline constexpr Index kPanel = kMaxVectors * kLanes<T>;
+
+/// A stretch of the depth: `depth` steps from `a` and `b` on, the elements of A `a_row` and `a_depth` apart.
+template <class T>
+struct Segment {
+  const T* a;
+  const T* b;
+  Index depth;
+  Index a_row;
+  Index a_depth;
+};
+
+/// A list of segments that needs no allocation while it is short.
+template <class T>
+class SegmentList {
+ public:
+  explicit SegmentList(Index capacity) {
+    if (capacity > kInline) more_.resize(static_cast<std::size_t>(capacity));
+    data_ = capacity > kInline ? more_.data() : inline_;
+  }
+  void add(const Segment<T>& segment) { data_[size_++] = segment; }
+  std::span<Segment<T>> all() { return {data_, size_}; }
+
+ private:
+  static constexpr Index kInline = 64;
+  Segment<T> inline_[kInline];
+  std::vector<Segment<T>> more_;
+  Segment<T>* data_;
+  std::size_t size_ = 0;
+};
+
+namespace detail {
+
+/// Rows of the register tile for a panel of `vectors`: enough accumulators to hide the latency of a multiply-add, and
+/// few enough to stay in registers.
+constexpr int tile_rows(int vectors) {
+  constexpr int kRows32[] = {12, 12, 8, 6};
+  constexpr int kRows16[] = {12, 6};
+  return kRegisters == 32 ? kRows32[vectors - 1] : kRows16[vectors - 1];
+}
+
+/// `kRows` rows of C, all of them in registers while the depth goes by.
+template <class T, int kRows, int kVectors>
+void tile(std::span<const Segment<T>> segments, const T* bias, T* c) {
+  static_assert(kRows * kVectors + kVectors + 1 <= kRegisters, "the tile would spill");
+  constexpr Index kWidth = kVectors * kLanes<T>;
+  Vec<T> sum[kRows][kVectors];
+  AEFAST_UNROLL
+  for (int i = 0; i < kRows; ++i) {
+    const Vec<T> start = bias ? bias[i] : T(0);
+    AEFAST_UNROLL
+    for (int j = 0; j < kVectors; ++j) sum[i][j] = start;
+  }
+  for (const Segment<T>& segment : segments) {
+    const T* a = segment.a;
+    const T* b = segment.b;
+    for (Index k = 0; k < segment.depth; ++k) {
+      Vec<T> right[kVectors];
+      AEFAST_UNROLL
+      for (int j = 0; j < kVectors; ++j) right[j] = Vec<T>::load(b + j * kLanes<T>);
+      AEFAST_UNROLL
+      for (int i = 0; i < kRows; ++i) {
+        const Vec<T> left = a[i * segment.a_row];
+        AEFAST_UNROLL
+        for (int j = 0; j < kVectors; ++j) sum[i][j] = fma(left, right[j], sum[i][j]);
+      }
+      a += segment.a_depth;
+      b += kWidth;
+    }
+  }
+  AEFAST_UNROLL
+  for (int i = 0; i < kRows; ++i) {
+    AEFAST_UNROLL
+    for (int j = 0; j < kVectors; ++j) sum[i][j].store(c + i * kWidth + j * kLanes<T>);
+  }
+}
+
+template <class T>
+using Tile = void (*)(std::span<const Segment<T>>, const T*, T*);
+
+/// The tile of `rows` x kVectors, from a table made at compile time.
+template <class T, int kVectors>
+Tile<T> find_tile(int rows) {
+  static constexpr auto table = []<int... kRows>(std::integer_sequence<int, kRows...>) {
+    return std::array<Tile<T>, sizeof...(kRows)>{&tile<T, kRows + 1, kVectors>...};
+  }(std::make_integer_sequence<int, tile_rows(kVectors)>{});
+  return table[static_cast<std::size_t>(rows - 1)];
+}
+
+template <class T, int kVectors, class Finish>
+void multiply_rows(Index rows, std::span<Segment<T>> segments, const T* bias, T* c, Finish& finish) {
+  constexpr Index kMaxRows = tile_rows(kVectors);
+  constexpr Index kWidth = kVectors * kLanes<T>;
+  Index groups = (rows + kMaxRows - 1) / kMaxRows;
+  for (Index row = 0; row < rows; --groups) {
+    const Index count = (rows - row) / groups;  // groups of nearly equal size: no thin, slow last one
+    find_tile<T, kVectors>(static_cast<int>(count))(segments, bias ? bias + row : nullptr, c + row * kWidth);
+    finish(c + row * kWidth, count * kWidth);
+    for (Segment<T>& segment : segments) segment.a += count * segment.a_row;
+    row += count;
+  }
+}
+
+}  // namespace detail
+
+struct Nothing {
+  template <class T>
+  void operator()(T*, Index) const {}
+};
+
+/// C (rows x width) = bias + sum over segments of A B, with B and C panels of `width` (a multiple of the lanes, at most
+/// kPanel) and `finish(elements, count)` called on every few rows of C while they are in cache. `segments` is scratch.
+template <class T, class Finish = Nothing>
+void multiply(Index rows, Index width, std::span<Segment<T>> segments, const T* bias, T* c, Finish finish = {}) {
+  switch (width / kLanes<T>) {
+    case 1: return detail::multiply_rows<T, 1>(rows, segments, bias, c, finish);
+    case 2: return detail::multiply_rows<T, 2>(rows, segments, bias, c, finish);
+    case 3:
+      if constexpr (kMaxVectors > 2) return detail::multiply_rows<T, 3>(rows, segments, bias, c, finish);
+      break;
+    case 4:
+      if constexpr (kMaxVectors > 2) return detail::multiply_rows<T, 4>(rows, segments, bias, c, finish);
+      break;
+    default: break;
+  }
+}
+
+}  // namespace aefast

@@ -1,0 +1,230 @@
+#include "input.hpp"
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "parallel.hpp"
+
+namespace aefast {
+namespace {
+
+/// Calls f with a null pointer of the element's type.
+template <class F>
+decltype(auto) with_type(DType dtype, F&& f) {
+  switch (dtype) {
+    case DType::f16: return f(static_cast<const Eigen::half*>(nullptr));
+    case DType::f32: return f(static_cast<const float*>(nullptr));
+    case DType::i8: return f(static_cast<const std::int8_t*>(nullptr));
+    case DType::i16: return f(static_cast<const std::int16_t*>(nullptr));
+    case DType::i32: return f(static_cast<const std::int32_t*>(nullptr));
+    case DType::i64: return f(static_cast<const std::int64_t*>(nullptr));
+    case DType::u8: return f(static_cast<const std::uint8_t*>(nullptr));
+    case DType::u16: return f(static_cast<const std::uint16_t*>(nullptr));
+    case DType::u32: return f(static_cast<const std::uint32_t*>(nullptr));
+    case DType::u64: return f(static_cast<const std::uint64_t*>(nullptr));
+    default: return f(static_cast<const double*>(nullptr));
+  }
+}
+
+/// The type in which an element is scaled: float where it holds every value of S and of the result.
+template <class S, class T>
+using Compute = std::conditional_t<sizeof(T) == 4 && (sizeof(S) <= 2 || std::is_same_v<S, float>), float, double>;
+
+/// One element into the space the network sees.
+template <class C, class S>
+C scaled(S element, C high, C inverse, C offset, C limit) {
+  const C x = static_cast<C>(element);
+  const C z = (x - high) * inverse + offset;
+  const C above = z > -limit ? z : -limit;
+  const C clipped = above < limit ? above : limit;
+  return clipped + x * C(0);  // 0 for every finite x, NaN otherwise
+}
+
+/// `n` features of one row, from `feature` on, `stride` elements of S apart; kStride, where it is known, is 1.
+template <class S, class T, int kStride>
+void read_stretch(const S* from, Index stride, Index n, const Scaling& scaling, Index feature, T* to) {
+  using C = Compute<S, T>;
+  const auto& terms = scaling.terms<C>();
+  const C* high = terms.high.data() + feature;
+  const C* inverse = terms.inverse.data() + feature;
+  const C* offset = terms.offset.data() + feature;
+  const C limit = static_cast<C>(scaling.limit());
+  for (Index j = 0; j < n; ++j) {
+    to[j] = static_cast<T>(scaled(from[kStride ? j * kStride : j * stride], high[j], inverse[j], offset[j], limit));
+  }
+}
+
+/// `n` rows of one feature, next to each other.
+template <class S, class T>
+void read_column(const S* from, Index n, const Scaling& scaling, Index feature, T* to) {
+  using C = Compute<S, T>;
+  const auto& terms = scaling.terms<C>();
+  const C high = terms.high[feature], inverse = terms.inverse[feature], offset = terms.offset[feature];
+  const C limit = static_cast<C>(scaling.limit());
+  for (Index i = 0; i < n; ++i) to[i] = static_cast<T>(scaled(from[i], high, inverse, offset, limit));
+}
+
+template <class S, class T>
+void read_row(const std::byte* row, const InputView& input, const Scaling& scaling, Strips<T>& strips, Index at) {
+  const Index stride = input.column_stride / static_cast<Index>(sizeof(S));
+  for (Index strip = 0; strip < strips.count(); ++strip) {
+    const Index feature = strip * kPanel<T>;
+    const Index n = std::min(kPanel<T>, input.columns - feature);
+    T* to = strips.at(strip, at);
+    const S* from = reinterpret_cast<const S*>(row + feature * input.column_stride);
+    if (stride == 1) read_stretch<S, T, 1>(from, 1, n, scaling, feature, to);
+    else read_stretch<S, T, 0>(from, stride, n, scaling, feature, to);
+  }
+}
+
+void prefetch_row(const InputView& input, Index row) {
+  constexpr Index kLine = 64, kMostLines = 64;
+  const std::byte* from = input.data + row * input.row_stride;
+  const Index bytes = std::min(std::abs(input.column_stride) * input.columns, kLine * kMostLines);
+  for (Index i = 0; i < bytes; i += kLine) __builtin_prefetch(from + i);
+}
+
+}  // namespace
+
+Scaling::Scaling(Buffer<double> shift, Buffer<double> scale, double limit)
+    : shift_(std::move(shift)), scale_(std::move(scale)), limit_(limit) {
+  const auto fill = [this]<class C>(Terms<C>& terms) {
+    constexpr double kMost = static_cast<double>(std::numeric_limits<C>::max()) / 4;  // 1 / scale may overflow
+    for (Buffer<C>* buffer : {&terms.high, &terms.inverse, &terms.offset}) buffer->reset(size());
+    for (Index j = 0; j < size(); ++j) {
+      terms.high[j] = static_cast<C>(shift_[j]);
+      terms.inverse[j] = static_cast<C>(std::min(1 / scale_[j], kMost));
+      terms.offset[j] = static_cast<C>((static_cast<double>(terms.high[j]) - shift_[j]) / scale_[j]);
+    }
+  };
+  fill(single_);
+  fill(double_);
+}
+
+template <class T>
+void read_rows(const InputView& input, const Scaling& scaling, const RowList& rows, Index first, Index count,
+               Strips<T>& strips, Index first_row) {
+  constexpr Index kAhead = 4;
+  with_type(input.dtype, [&]<class S>(const S*) {
+    for (Index i = 0; i < count; ++i) {
+      if (rows.indices && i + kAhead < count) prefetch_row(input, rows[first + i + kAhead]);
+      read_row<S, T>(input.data + rows[first + i] * input.row_stride, input, scaling, strips, first_row + i);
+    }
+  });
+}
+
+template <class T>
+void read_block(const InputView& input, const Scaling& scaling, const RowList& rows, Index first, const Block& block,
+                Strips<T>& scratch, T* to) {
+  const bool by_columns = !rows.indices && with_type(input.dtype, [&]<class S>(const S*) {
+    return input.row_stride == static_cast<Index>(sizeof(S)) && input.column_stride != input.row_stride;
+  });
+  if (!by_columns) {
+    read_rows(input, scaling, rows, first, block.n_rows, scratch, 0);
+    return scratch.to_block(block, 0, to);
+  }
+  with_type(input.dtype, [&]<class S>(const S*) {
+    for (Index feature = 0; feature < input.columns; ++feature) {
+      const std::byte* column = input.data + feature * input.column_stride + rows[first] * input.row_stride;
+      read_column<S, T>(reinterpret_cast<const S*>(column), block.n_rows, scaling, feature, to + feature * block.width);
+    }
+  });
+}
+
+template void read_rows(const InputView&, const Scaling&, const RowList&, Index, Index, Strips<float>&, Index);
+template void read_rows(const InputView&, const Scaling&, const RowList&, Index, Index, Strips<double>&, Index);
+template void read_block(const InputView&, const Scaling&, const RowList&, Index, const Block&, Strips<float>&, float*);
+template void read_block(const InputView&, const Scaling&, const RowList&, Index, const Block&, Strips<double>&,
+                         double*);
+
+void copy_as_double(const InputView& input, double* to) {
+  with_type(input.dtype, [&]<class S>(const S*) {
+    for (Index i = 0; i < input.rows; ++i) {
+      for (Index j = 0; j < input.columns; ++j) {
+        const std::byte* from = input.data + i * input.row_stride + j * input.column_stride;
+        to[i * input.columns + j] = static_cast<double>(*reinterpret_cast<const S*>(from));
+      }
+    }
+  });
+}
+
+namespace {
+
+/// Moments of a stretch of rows about the first of them, so that large means cost no digits.
+struct Moments {
+  Buffer<double> origin, sum, squares, minimum, maximum;
+  Buffer<std::int64_t> n_nonfinite;
+
+  explicit Moments(Index d) : origin(d), sum(d), squares(d), minimum(d), maximum(d), n_nonfinite(d) {
+    std::fill_n(minimum.data(), d, std::numeric_limits<double>::infinity());
+    std::fill_n(maximum.data(), d, -std::numeric_limits<double>::infinity());
+  }
+
+  template <class S>
+  void add(const S* row, Index stride, Index d) {
+    for (Index j = 0; j < d; ++j) {
+      const double x = static_cast<double>(row[j * stride]);
+      const bool finite = std::abs(x) <= std::numeric_limits<double>::max();
+      const double value = finite ? x : origin[j];
+      const double delta = value - origin[j];
+      sum[j] += delta;
+      squares[j] += delta * delta;
+      minimum[j] = std::min(minimum[j], value);
+      maximum[j] = std::max(maximum[j], value);
+      n_nonfinite[j] += !finite;
+    }
+  }
+};
+
+}  // namespace
+
+ColumnStatistics column_statistics(const InputView& input, const RowList& rows, Index n_rows, int n_threads) {
+  // The stretches are fixed, and merged in order, so that the result does not depend on the number of threads.
+  const Index d = input.columns;
+  const Index stretch = std::max<Index>(4096, (n_rows + 63) / 64);
+  const Index n_stretches = std::max<Index>(1, (n_rows + stretch - 1) / stretch);
+  std::vector<Moments> parts;
+  for (Index p = 0; p < n_stretches; ++p) parts.emplace_back(d);
+  ThreadTeam team(n_rows * d < 200'000 ? 1 : n_threads);
+  team.run(n_stretches, [&](Index p, int) {
+    Moments& part = parts[static_cast<std::size_t>(p)];
+    const Index first = p * stretch, last = std::min(n_rows, first + stretch);
+    if (first >= last) return;
+    with_type(input.dtype, [&]<class S>(const S*) {
+      const auto at = [&](Index i) { return reinterpret_cast<const S*>(input.data + rows[i] * input.row_stride); };
+      const Index stride = input.column_stride / static_cast<Index>(sizeof(S));
+      for (Index j = 0; j < d; ++j) {
+        const double x = static_cast<double>(at(first)[j * stride]);
+        part.origin[j] = std::isfinite(x) ? x : 0.0;
+      }
+      for (Index i = first; i < last; ++i) part.add(at(i), stride, d);
+    });
+  });
+
+  ColumnStatistics result{Buffer<double>(d), Buffer<double>(d), Buffer<double>(d), Buffer<double>(d),
+                          Buffer<std::int64_t>(d)};
+  for (Index j = 0; j < d; ++j) {
+    double mean = 0, squares = 0, low = parts[0].minimum[j], high = parts[0].maximum[j], n = 0;
+    for (Index p = 0; p < n_stretches; ++p) {
+      const Moments& part = parts[static_cast<std::size_t>(p)];
+      const double count = static_cast<double>(std::min(n_rows, (p + 1) * stretch) - p * stretch);
+      const double part_mean = part.origin[j] + part.sum[j] / count;
+      const double part_squares = std::max(0.0, part.squares[j] - part.sum[j] * part.sum[j] / count);
+      const double delta = part_mean - mean;  // Chan et al. 1979, eq. 1.5
+      squares += part_squares + delta * delta * n * count / (n + count);
+      n += count;
+      mean += delta * count / n;
+      low = std::min(low, part.minimum[j]);
+      high = std::max(high, part.maximum[j]);
+      result.n_nonfinite[j] += part.n_nonfinite[j];
+    }
+    result.mean[j] = mean;
+    result.deviation[j] = low == high ? 0.0 : std::sqrt(squares / n);
+    result.minimum[j] = low;
+    result.maximum[j] = high;
+  }
+  return result;
+}
+
+}  // namespace aefast

@@ -1,0 +1,81 @@
+/// Reading a user's array where it lies: any numeric dtype, order and strides, scaled in the same pass.
+#pragma once
+
+#include <cstdint>
+
+#include "panel.hpp"
+
+namespace aefast {
+
+enum class DType { f16, f32, f64, i8, i16, i32, i64, u8, u16, u32, u64 };
+
+/// A borrowed n x d array. Strides are in bytes.
+struct InputView {
+  const std::byte* data;
+  DType dtype;
+  Index rows;
+  Index columns;
+  Index row_stride;
+  Index column_stride;
+};
+
+/// Which rows of an array a batch consists of: a stretch, or a list.
+struct RowList {
+  Index first = 0;
+  const Index* indices = nullptr;
+
+  Index operator[](Index i) const { return indices ? indices[i] : first + i; }
+};
+
+/// z = clip((x - shift) / scale, -limit, limit), computed in double for inputs that float cannot hold.
+/// NaN and infinities stay, as NaN, so that whatever is computed from them shows it.
+class Scaling {
+ public:
+  Scaling(Buffer<double> shift, Buffer<double> scale, double limit);
+
+  Index size() const { return shift_.size(); }
+  double shift(Index j) const { return shift_[j]; }
+  double scale(Index j) const { return scale_[j]; }
+  double limit() const { return limit_; }
+
+  /// The map as (x - high) * inverse + offset, where high is the shift as C holds it and offset corrects for the rest.
+  template <class C>
+  struct Terms {
+    Buffer<C> high, inverse, offset;
+  };
+  template <class C>
+  const Terms<C>& terms() const {
+    if constexpr (sizeof(C) == 4) return single_;
+    else return double_;
+  }
+
+ private:
+  Buffer<double> shift_, scale_;
+  double limit_;
+  Terms<float> single_;
+  Terms<double> double_;
+};
+
+/// Reads `count` rows, from `first` of the list on, scaled, into rows first_row.. of `strips`.
+template <class T>
+void read_rows(const InputView& input, const Scaling& scaling, const RowList& rows, Index first, Index count,
+               Strips<T>& strips, Index first_row);
+
+/// Reads the rows of `block`, the first of which is row `first` of the list, scaled, feature by feature. `scratch` has
+/// room for a block's rows.
+template <class T>
+void read_block(const InputView& input, const Scaling& scaling, const RowList& rows, Index first, const Block& block,
+                Strips<T>& scratch, T* to);
+
+/// Copies a borrowed matrix, unscaled, into a contiguous row-major one.
+void copy_as_double(const InputView& input, double* to);
+
+/// What a scaler needs of each column, over `rows` of `input` (all `n_rows` of them).
+struct ColumnStatistics {
+  Buffer<double> mean, deviation, minimum, maximum;
+  Buffer<std::int64_t> n_nonfinite;
+};
+
+ColumnStatistics column_statistics(const InputView& input, const RowList& rows, Index n_rows, int n_threads);
+
+}  // namespace aefast

@@ -1,0 +1,48 @@
+/// A fully connected layer, y = f(W x + b), with weights of its own or those of an earlier layer transposed.
+#pragma once
+
+#include "../activation.hpp"
+#include "layer.hpp"
+
+namespace aefast {
+
+template <class T>
+class Dense final : public Layer<T> {
+ public:
+  /// Parameters are taken from `offset` of the flat vector on, which is moved past them. `tied_to` lends its weights.
+  Dense(Index n_in, Index n_out, const Activation<T>& activation, Index& offset, Dense* tied_to = nullptr);
+
+  std::vector<Parameter> parameters() const override;
+  void forward(const Block& block, const T* params, const T* in, T* out) const override;
+  void prepare(Index max_rows, const T* in, const T* delta_out) override;
+  void forward_train(const Block& block, const T* params, const T* in, T* out, const DrawPlace& place) override;
+  void backward(const Block& block, const T* params, const T* in, const T* out, T* delta_out, T* delta_in,
+                const DrawPlace& place) override;
+  Index n_gradient_tasks() const override;
+  void gradient(Index task, std::span<const Block> blocks, T* gradient, const Finished& finished) const override;
+
+  /// Lets the reader of the input fill the rows that the gradient wants, rather than forward_train.
+  void take_input_strips(const Strips<T>* strips) { given_strips_ = strips; }
+
+ private:
+  using Activate = void (*)(T*, Index);
+  void product(bool transposed, const Block& block, const T* params, const T* in, const T* bias, T* out,
+               Activate activate) const;
+  void bias_gradient(std::span<const Block> blocks, Index first, Index last, T* gradient) const;
+  const Strips<T>& input_strips() const { return given_strips_ ? *given_strips_ : input_strips_; }
+
+  Activation<T> activation_;
+  Parameter weights_;
+  Parameter bias_;
+  const Dense* tied_to_;
+  Dense* tied_by_ = nullptr;
+
+  const T* in_ = nullptr;
+  const T* delta_ = nullptr;
+  const Strips<T>* given_strips_ = nullptr;
+  Strips<T> input_strips_;
+  Strips<T> delta_strips_;  // of a tied layer, for the gradient of the weights it borrows
+  Buffer<T> slopes_;        // of activations whose derivative the output does not give
+};
+
+}  // namespace aefast

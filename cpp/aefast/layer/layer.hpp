@@ -1,0 +1,75 @@
+/// What every layer offers: forward for scoring, forward and backward for training, and the gradient of its parameters
+/// in tasks that threads may share.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "../panel.hpp"
+
+namespace aefast {
+
+/// One array of parameters inside the flat vector of all. Weights are stored output by output within strips of inputs
+/// (panel.hpp); vectors are a single strip.
+struct Parameter {
+  Index offset;     // of the first element in the flat vector
+  Index n_outputs;  // 1 for a vector
+  Index n_inputs;
+  bool penalised;  // takes part in l1 and l2
+
+  template <class T>
+  Index size() const {
+    return n_outputs * round_up(n_inputs, kLanes<T>);
+  }
+  template <class T>
+  Index at(Index output, Index input) const {
+    const Index strip = input / kPanel<T> * kPanel<T>;
+    return offset + strip * n_outputs + output * std::min(kPanel<T>, round_up(n_inputs - strip, kLanes<T>)) + input - strip;
+  }
+};
+
+/// Where a batch stands in the random streams: draws are functions of (seed, epoch, position, feature).
+struct DrawPlace {
+  std::uint64_t seed = 0;
+  std::uint64_t epoch = 0;
+  Index first_position = 0;  // of the batch's first row in the epoch
+};
+
+/// Called with a finished stretch of the flat gradient, while it is in cache.
+using Finished = std::function<void(Index offset, Index count, bool penalised)>;
+
+template <class T>
+class Layer {
+ public:
+  Layer(Index n_in, Index n_out) : n_in_(n_in), n_out_(n_out) {}
+  virtual ~Layer() = default;
+
+  Index n_in() const { return n_in_; }
+  Index n_out() const { return n_out_; }
+  virtual std::vector<Parameter> parameters() const { return {}; }
+
+  /// out (n_out x width) of a block, from in (n_in x width), as in scoring.
+  virtual void forward(const Block& block, const T* params, const T* in, T* out) const = 0;
+
+  /// Sizes what training remembers between forward and gradient, for batches of up to `max_rows`. `in` and `delta_out`
+  /// are where the blocks of a batch will lie, one after the other.
+  virtual void prepare(Index /*max_rows*/, const T* /*in*/, const T* /*delta_out*/) {}
+  /// Training's forward: may drop or draw, and remembers what backward needs.
+  virtual void forward_train(const Block& block, const T* params, const T* in, T* out, const DrawPlace& place) = 0;
+  /// delta_in from delta_out, the gradients by in and by out. delta_out may be changed, to the gradient by the
+  /// pre-activation, which `gradient` reads there. A null delta_in is not wanted.
+  virtual void backward(const Block& block, const T* params, const T* in, const T* out, T* delta_out, T* delta_in,
+                        const DrawPlace& place) = 0;
+
+  /// Each task writes its part of `gradient` (flat, laid out as the parameters), summed over the rows of all blocks in
+  /// order, and tells `finished`.
+  virtual Index n_gradient_tasks() const { return 0; }
+  virtual void gradient(Index /*task*/, std::span<const Block> /*blocks*/, T* /*gradient*/,
+                        const Finished& /*finished*/) const {}
+
+ private:
+  Index n_in_, n_out_;
+};
+
+}  // namespace aefast

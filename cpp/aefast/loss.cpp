@@ -1,0 +1,198 @@
+#include "loss.hpp"
+
+namespace aefast {
+namespace {
+
+/// Sums f over the features of a block, for each row.
+template <class T, class F>
+void sum_features(Index n_features, Index width, T* row_loss, F&& f) {
+  for (Index lane = 0; lane < width; lane += kLanes<T>) {
+    Vec<T> total(T(0));
+    for (Index at = lane; at < n_features * width; at += width) total = total + f(at);
+    total.store(row_loss + lane);
+  }
+}
+
+/// A residual's absolute value, its terms combined by the largest rather than the sum.
+struct LargestError : AbsoluteError {};
+
+}  // namespace
+
+template <class T>
+OutputStage<T>::OutputStage(Index n_features, const std::string& activation, std::vector<Group> groups)
+    : n_features_(n_features),
+      is_sigmoid_(activation == "sigmoid"),
+      is_softmax_(activation == "softmax"),
+      activation_(find_activation<T>(activation)),
+      groups_(std::move(groups)) {
+  if (groups_.empty()) groups_.emplace_back(0, n_features);
+}
+
+template <class T>
+void OutputStage<T>::activate(const Block& block, T* z) const {
+  if (is_softmax_) softmax(block, z);
+  else if (activation_.forward) activation_.forward(z, n_features_ * block.width);
+}
+
+template <class T>
+bool OutputStage<T>::from_logits(Loss loss) const {
+  return (is_sigmoid_ && loss == Loss::binary_crossentropy) || (is_softmax_ && loss == Loss::categorical_crossentropy);
+}
+
+/// Calls f with the loss as a type.
+template <class T>
+template <class F>
+void OutputStage<T>::with_pair(Loss loss, F&& f) const {
+  switch (loss) {
+    case Loss::squared: return f(SquaredError{});
+    case Loss::absolute: return f(AbsoluteError{});
+    case Loss::huber: return f(Huber{});
+    case Loss::binary_crossentropy:
+      return is_sigmoid_ ? f(BinaryCrossentropyOfLogits{}) : f(BinaryCrossentropy{});
+    case Loss::categorical_crossentropy: return f(CategoricalCrossentropy{});
+    case Loss::maximum: return f(LargestError{});
+  }
+}
+
+template <class T>
+void OutputStage<T>::terms(Loss loss, const Block& block, T* z, const T* target, T* terms) const {
+  const Index n = n_features_ * block.width;
+  if (is_softmax_ && from_logits(loss)) {
+    log_softmax(block, z);
+    return map(terms, n, [](const Vec<T>& l, const Vec<T>& t) { return -t * l; }, z, target);
+  }
+  if (!from_logits(loss)) activate(block, z);
+  with_pair(loss, [&]<class L>(L) {
+    map(terms, n, [](const Vec<T>& y, const Vec<T>& t) { return L::value(y, t); }, z, target);
+  });
+  if (loss == Loss::maximum) {  // the row's largest keeps its term, the others get none
+    for (Index lane = 0; lane < block.width; ++lane) {
+      Index best = lane;
+      for (Index at = lane; at < n; at += block.width) best = terms[at] > terms[best] ? at : best;
+      for (Index at = lane; at < n; at += block.width) terms[at] = at == best ? terms[at] : T(0);
+    }
+  }
+}
+
+template <class T>
+void OutputStage<T>::row_losses(Loss loss, const Block& block, T* z, const T* target, T* row_loss) const {
+  const auto y = [&](Index at) { return Vec<T>::load(z + at); };
+  const auto t = [&](Index at) { return Vec<T>::load(target + at); };
+  if (is_softmax_ && from_logits(loss)) {
+    log_softmax(block, z);
+    return sum_features<T>(n_features_, block.width, row_loss, [&](Index at) { return -t(at) * y(at); });
+  }
+  if (!from_logits(loss)) activate(block, z);
+  with_pair(loss, [&]<class L>(L) {
+    if constexpr (std::is_same_v<L, LargestError>) {
+      for (Index lane = 0; lane < block.width; lane += kLanes<T>) {
+        Vec<T> largest(T(0)), poison(T(0));  // a maximum may pass over NaN, a sum does not
+        for (Index at = lane; at < n_features_ * block.width; at += block.width) {
+          const Vec<T> value = L::value(y(at), t(at));
+          largest = max(largest, value);
+          poison = fma(value, Vec<T>(T(0)), poison);
+        }
+        (largest + poison).store(row_loss + lane);
+      }
+    } else {
+      sum_features<T>(n_features_, block.width, row_loss, [&](Index at) { return L::value(y(at), t(at)); });
+    }
+  });
+}
+
+template <class T>
+void OutputStage<T>::differentiate(Loss loss, const Block& block, T* z, const T* target, const T* row_scale,
+                                   T* row_loss, T* delta) const {
+  const Index width = block.width, n = n_features_ * width;
+  const auto y = [&](Index at) { return Vec<T>::load(z + at); };
+  const auto t = [&](Index at) { return Vec<T>::load(target + at); };
+  const auto scale = [&](Index at) { return Vec<T>::load(row_scale + at % width); };
+
+  if (is_softmax_) {
+    if (from_logits(loss)) {
+      log_softmax(block, z);
+      sum_features<T>(n_features_, width, row_loss, [&](Index at) { return -t(at) * y(at); });
+      map(z, n, [](const Vec<T>& l) { return exp(l); }, z);
+    } else {
+      softmax(block, z);
+      with_pair(loss, [&]<class L>(L) {
+        sum_features<T>(n_features_, width, row_loss, [&](Index at) { return L::value(y(at), t(at)); });
+        map(delta, n, [](const Vec<T>& a, const Vec<T>& b) { return L::slope(a, b); }, z, target);
+      });
+    }
+    for (const auto& [begin, end] : groups_) {
+      for (Index lane = 0; lane < width; lane += kLanes<T>) {
+        Vec<T> total(T(0));
+        const Vec<T> factor = scale(lane);
+        if (from_logits(loss)) {  // p sum(t) - t
+          for (Index f = begin; f < end; ++f) total = total + t(f * width + lane);
+          for (Index f = begin; f < end; ++f) {
+            const Index at = f * width + lane;
+            (factor * (y(at) * total - t(at))).store(delta + at);
+          }
+        } else {  // p (g - sum(p g))
+          for (Index f = begin; f < end; ++f) {
+            total = fma(y(f * width + lane), Vec<T>::load(delta + f * width + lane), total);
+          }
+          for (Index f = begin; f < end; ++f) {
+            const Index at = f * width + lane;
+            (factor * y(at) * (Vec<T>::load(delta + at) - total)).store(delta + at);
+          }
+        }
+      }
+    }
+    return;
+  }
+
+  T* kept = z;
+  if (!from_logits(loss)) {
+    if (activation_.keeps_slopes()) {
+      activation_.forward_keep(z, delta, n);
+      kept = nullptr;
+    } else {
+      activate(block, z);
+    }
+  }
+  with_pair(loss, [&]<class L>(L) {
+    for (Index lane = 0; lane < width; lane += kLanes<T>) {
+      Vec<T> total(T(0));
+      const Vec<T> factor = scale(lane);
+      for (Index at = lane; at < n; at += width) {
+        total = total + L::value(y(at), t(at));
+        Vec<T> slope = factor * L::slope(y(at), t(at));
+        if (!kept) slope = slope * Vec<T>::load(delta + at);
+        slope.store(delta + at);
+      }
+      total.store(row_loss + lane);
+    }
+  });
+  if (kept && !from_logits(loss) && activation_.backward) activation_.backward(delta, kept, n);
+}
+
+template <class T>
+void OutputStage<T>::log_softmax(const Block& block, T* z) const {
+  for (const auto& [begin, end] : groups_) {
+    for (Index lane = 0; lane < block.width; lane += kLanes<T>) {
+      Vec<T> top = Vec<T>::load(z + begin * block.width + lane), total(T(0));
+      const auto at = [&](Index f) { return z + f * block.width + lane; };
+      for (Index f = begin; f < end; ++f) top = max(top, Vec<T>::load(at(f)));
+      for (Index f = begin; f < end; ++f) total = total + exp(Vec<T>::load(at(f)) - top);
+      const Vec<T> shift = top + log(total);
+      for (Index f = begin; f < end; ++f) (Vec<T>::load(at(f)) - shift).store(at(f));
+    }
+  }
+}
+
+template <class T>
+void OutputStage<T>::softmax(const Block& block, T* z) const {
+  log_softmax(block, z);
+  for (const auto& [begin, end] : groups_) {
+    T* first = z + begin * block.width;
+    map(first, (end - begin) * block.width, [](const Vec<T>& v) { return exp(v); }, first);
+  }
+}
+
+template class OutputStage<float>;
+template class OutputStage<double>;
+
+}  // namespace aefast

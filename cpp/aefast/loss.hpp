@@ -1,0 +1,119 @@
+/// Each loss: its value and its gradient by the output, side by side; and the output stage, where the last
+/// pre-activations meet the target.
+#pragma once
+
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "activation.hpp"
+#include "panel.hpp"
+
+namespace aefast {
+
+// y is the output, t the target, both `Vec<T>`; `slope` is d value / d y.
+// clang-format off
+struct SquaredError {
+  template <class V> static V value(const V& y, const V& t) { const V r = y - t; return r * r; }
+  template <class V> static V slope(const V& y, const V& t) { const V r = y - t; return r + r; }
+};
+
+struct AbsoluteError {
+  template <class V> static V value(const V& y, const V& t) { return abs(y - t); }
+  template <class V> static V slope(const V& y, const V& t) { return sign(y - t); }
+};
+
+/// Huber 1964 with delta = 1.
+struct Huber {
+  template <class V> static V value(const V& y, const V& t) {
+    using T = decltype(sum(y));
+    const V a = abs(y - t), inside = min(a, V(1));
+    return inside * (a - V(T(0.5)) * inside);
+  }
+  template <class V> static V slope(const V& y, const V& t) { return max(min(y - t, V(1)), V(-1)); }
+};
+
+/// In nats, for outputs that are probabilities, kept off 0 and 1.
+struct BinaryCrossentropy {
+  template <class V> static V inside(const V& y) {
+    using T = decltype(sum(y));
+    constexpr T kEdge = std::numeric_limits<T>::epsilon();
+    return max(min(y, V(1 - kEdge)), V(kEdge));
+  }
+  template <class V> static V value(const V& y, const V& t) {
+    const V p = inside(y);
+    return -(t * log(p) + (V(1) - t) * log(V(1) - p));
+  }
+  template <class V> static V slope(const V& y, const V& t) {
+    const V p = inside(y);
+    return (p - t) / (p * (V(1) - p));
+  }
+};
+
+/// The same from the logit z of a sigmoid output: exact at any z.
+struct BinaryCrossentropyOfLogits {
+  template <class V> static V value(const V& z, const V& t) { return softplus(z) - z * t; }
+  template <class V> static V slope(const V& z, const V& t) { return sigmoid(z) - t; }
+};
+
+/// In nats; a feature's term is -t log y.
+struct CategoricalCrossentropy {
+  template <class V> static V value(const V& y, const V& t) {
+    return -t * log(max(y, V(std::numeric_limits<decltype(sum(y))>::min())));
+  }
+  template <class V> static V slope(const V& y, const V& t) {
+    return -t / max(y, V(std::numeric_limits<decltype(sum(y))>::min()));
+  }
+};
+// clang-format on
+
+enum class Loss { squared, absolute, huber, binary_crossentropy, categorical_crossentropy, maximum };
+
+inline Loss find_loss(const std::string& name) {
+  if (name == "mse" || name == "mahalanobis") return Loss::squared;
+  if (name == "mae") return Loss::absolute;
+  if (name == "huber") return Loss::huber;
+  if (name == "binary_crossentropy") return Loss::binary_crossentropy;
+  if (name == "categorical_crossentropy") return Loss::categorical_crossentropy;
+  if (name == "max") return Loss::maximum;
+  throw std::invalid_argument("unknown loss or metric '" + name + "'");
+}
+
+/// Half-open range of features that softmax normalises together.
+using Group = std::pair<Index, Index>;
+
+/// The output activation, and the losses of its outputs. Works on blocks of `n_features` x block width. Where loss and
+/// activation make a pair (sigmoid with binary, softmax with categorical crossentropy) it computes from the logits.
+template <class T>
+class OutputStage {
+ public:
+  OutputStage(Index n_features, const std::string& activation, std::vector<Group> groups);
+
+  /// Pre-activations to outputs, in place.
+  void activate(const Block& block, T* z) const;
+
+  /// Leaves every feature's term of the loss in `terms` (n_features x width). `z` is used up.
+  void terms(Loss loss, const Block& block, T* z, const T* target, T* terms) const;
+
+  /// Adds each row's terms up in `row_loss` (width); for `Loss::maximum` the largest. `z` is used up.
+  void row_losses(Loss loss, const Block& block, T* z, const T* target, T* row_loss) const;
+
+  /// The same, and `delta` = the gradient of the summed terms by z, times `row_scale` (width).
+  void differentiate(Loss loss, const Block& block, T* z, const T* target, const T* row_scale, T* row_loss,
+                     T* delta) const;
+
+ private:
+  bool from_logits(Loss loss) const;
+  template <class F>
+  void with_pair(Loss loss, F&& f) const;
+  void softmax(const Block& block, T* z) const;
+  void log_softmax(const Block& block, T* z) const;
+
+  Index n_features_;
+  bool is_sigmoid_, is_softmax_;
+  Activation<T> activation_;
+  std::vector<Group> groups_;
+};
+
+}  // namespace aefast

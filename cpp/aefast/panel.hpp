@@ -1,0 +1,93 @@
+/// The two ways an array of rows x features is stored inside the engine, and the passage between them.
+///
+/// A *block* holds up to kPanel rows feature by feature: element (feature, row) at feature * width + row, where width
+/// is the number of rows rounded up to whole registers. Products forward and backward read and write blocks.
+///
+/// *Strips* hold all rows of a batch row by row, cut into strips of kPanel features: within a strip, element (row,
+/// feature) at row * strip width + feature. Gradients of weights read strips.
+#pragma once
+
+#include "gemm.hpp"
+
+namespace aefast {
+
+/// Rows of a batch that go through the network together.
+struct Block {
+  Index index;      // which block of the batch
+  Index first_row;  // of the batch
+  Index n_rows;
+  Index width;  // n_rows rounded up to whole registers
+
+  bool operator==(const Block&) const = default;
+};
+
+/// Features cut into strips, each as wide as a panel but for the last.
+template <class T>
+class Strips {
+ public:
+  Strips() = default;
+  Strips(Index n_features, Index max_rows)
+      : n_features_(n_features),
+        max_rows_(round_up(max_rows, kLanes<T>)),
+        data_(round_up(n_features, kLanes<T>) * round_up(max_rows, kLanes<T>)) {}
+
+  Index n_features() const { return n_features_; }
+  Index count() const { return (n_features_ + kPanel<T> - 1) / kPanel<T>; }
+  Index width(Index strip) const {
+    return std::min(kPanel<T>, round_up(n_features_ - strip * kPanel<T>, kLanes<T>));
+  }
+  T* at(Index strip, Index row) { return data_.data() + strip * kPanel<T> * max_rows_ + row * width(strip); }
+  const T* at(Index strip, Index row) const { return const_cast<Strips*>(this)->at(strip, row); }
+
+  /// Rows first_row.. of the strips to a block. Lanes past the last row are finite, but otherwise undefined.
+  void to_block(const Block& block, Index first_row, T* to) const {
+    squares(block, first_row, [&](const T* from, Index from_stride, Index feature, Index row, Index n_valid) {
+      T* target = to + feature * block.width + row;
+      if (n_valid == kLanes<T>) return transpose_square(from, from_stride, target, block.width);
+      alignas(kAlignment) T square[kLanes<T> * kLanes<T>];
+      transpose_square(from, from_stride, square, kLanes<T>);
+      for (Index i = 0; i < n_valid; ++i) Vec<T>::load(square + i * kLanes<T>).store(target + i * block.width);
+    });
+  }
+
+  /// A block to rows first_row.. of the strips; features past the last become zero.
+  void from_block(const Block& block, Index first_row, const T* from) {
+    squares(block, first_row, [&](T* target, Index stride, Index feature, Index row, Index n_valid) {
+      const T* source = from + feature * block.width + row;
+      if (n_valid == kLanes<T>) return transpose_square(source, block.width, target, stride);
+      alignas(kAlignment) T square[kLanes<T> * kLanes<T>] = {};
+      for (Index i = 0; i < n_valid; ++i) Vec<T>::load(source + i * block.width).store(square + i * kLanes<T>);
+      transpose_square(square, kLanes<T>, target, stride);
+    });
+  }
+
+ private:
+  /// Calls f(corner in the strip, strip width, feature, row, features that exist) on every square of lanes.
+  template <class F>
+  void squares(const Block& block, Index first_row, F&& f) const {
+    for (Index strip = 0; strip < count(); ++strip) {
+      const Index strip_width = width(strip);
+      for (Index column = 0; column < strip_width; column += kLanes<T>) {
+        const Index feature = strip * kPanel<T> + column;
+        const Index n_valid = std::min(kLanes<T>, n_features_ - feature);
+        for (Index row = 0; row < block.width; row += kLanes<T>) {
+          f(const_cast<Strips*>(this)->at(strip, first_row + row) + column, strip_width, feature, row, n_valid);
+        }
+      }
+    }
+  }
+
+  Index n_features_ = 0;
+  Index max_rows_ = 0;
+  Buffer<T> data_;
+};
+
+/// Cuts `n_rows` into blocks of at most `width` rows.
+template <class T>
+Block block_of(Index index, Index n_rows, Index width) {
+  const Index first = index * width;
+  const Index count = std::min(width, n_rows - first);
+  return {index, first, count, round_up(count, kLanes<T>)};
+}
+
+}  // namespace aefast

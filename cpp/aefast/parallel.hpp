@@ -1,0 +1,56 @@
+/// A team of threads for the length of one call or one training: made by who needs it, gone with it. Nothing is
+/// global, so that a forked child simply makes its own.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "types.hpp"
+
+namespace aefast {
+
+class ThreadTeam {
+ public:
+  /// The calling thread is one of the `n_threads`.
+  explicit ThreadTeam(int n_threads);
+  ~ThreadTeam();
+  ThreadTeam(const ThreadTeam&) = delete;
+  ThreadTeam& operator=(const ThreadTeam&) = delete;
+
+  int size() const { return static_cast<int>(workers_.size()) + 1; }
+
+  /// Calls task(i, thread) for every i in [0, n_tasks), in any order, and returns when all are done. The first
+  /// exception is thrown again here; tasks not yet begun are then left out.
+  template <class Task>
+  void run(Index n_tasks, Task&& task) {
+    if (workers_.empty() || n_tasks <= 1) {
+      for (Index i = 0; i < n_tasks; ++i) task(i, 0);
+      return;
+    }
+    dispatch(n_tasks, std::ref(task));
+  }
+
+ private:
+  void dispatch(Index n_tasks, std::function<void(Index, int)> task);
+  void work(int thread);
+  void take_tasks(int thread);
+
+  std::vector<std::thread> workers_;
+  std::function<void(Index, int)> task_;  // and n_tasks_: written only while no task is open
+  std::uint32_t n_tasks_ = 0;
+  std::exception_ptr error_;
+  std::mutex error_mutex_;
+  std::atomic<bool> failed_{false};
+  // The round in the upper half, tasks not yet taken in the lower. Who takes one from a round knows that the round goes
+  // on until it is done, so a worker that wakes late or not at all holds nobody up.
+  alignas(kAlignment) std::atomic<std::uint64_t> open_{0};
+  alignas(kAlignment) std::atomic<std::uint32_t> n_done_{0};
+  std::atomic<bool> stop_{false};
+};
+
+}  // namespace aefast

@@ -1,0 +1,168 @@
+#include "scorer.hpp"
+
+namespace aefast {
+
+/// What one thread needs to take a block through the network.
+template <class T>
+struct Scorer<T>::Workspace {
+  explicit Workspace(const Network<T>& network)
+      : strips(std::max(network.n_features(), network.code_size()), kPanel<T>),
+        input(network.n_features() * kPanel<T>),
+        target(network.n_features() * kPanel<T>),
+        layer{Buffer<T>(network.width() * kPanel<T>), Buffer<T>(network.width() * kPanel<T>)},
+        row(kPanel<T>) {}
+
+  T* scratch_of(const T* used) { return used == layer[0].data() ? layer[1].data() : layer[0].data(); }
+
+  Strips<T> strips;
+  Buffer<T> input, target, layer[2], row;
+};
+
+template <class T>
+void Scorer<T>::set_whitening(const double* transposed) {
+  Index size = 0;
+  const Index d = network_.n_features();
+  whitening_.emplace(d, d, Activation<T>{}, size);
+  whitening_params_.reset(size);
+  import_parameter(whitening_->parameters().front(), transposed, whitening_params_.data());
+}
+
+/// Calls f(block, workspace) for blocks of up to kPanel rows, on as many threads as there is work for.
+template <class T>
+template <class F>
+void Scorer<T>::each_block(Index n_rows, F&& f) const {
+  constexpr double kWorkOfThread = 5e6;  // multiply-adds that outweigh starting a thread
+  const double work = static_cast<double>(n_rows) * static_cast<double>(network_.work() + 8 * network_.n_features());
+  const Index n_blocks = (n_rows + kPanel<T> - 1) / kPanel<T>;
+  const double n_threads = std::min({static_cast<double>(max_threads_), 1 + work / kWorkOfThread,
+                                     static_cast<double>(std::max<Index>(1, n_blocks))});
+  ThreadTeam team(static_cast<int>(n_threads));
+  std::vector<std::unique_ptr<Workspace>> workspaces;
+  for (int thread = 0; thread < team.size(); ++thread) workspaces.push_back(std::make_unique<Workspace>(network_));
+  constexpr Index kBlocksOfTask = 16;
+  team.run((n_blocks + kBlocksOfTask - 1) / kBlocksOfTask, [&](Index task, int thread) {
+    const Index last = std::min(n_blocks, (task + 1) * kBlocksOfTask);
+    for (Index i = task * kBlocksOfTask; i < last; ++i) {
+      f(block_of<T>(i, n_rows, kPanel<T>), *workspaces[static_cast<std::size_t>(thread)]);
+    }
+  });
+}
+
+template <class T>
+void Scorer<T>::residual(const Block& block, T* output, const T* target, T* to) const {
+  network_.output().activate(block, output);
+  const Index n = network_.n_features() * block.width;
+  map(to, n, [](const Vec<T>& t, const Vec<T>& y) { return t - y; }, target, static_cast<const T*>(output));
+}
+
+template <class T>
+void Scorer<T>::errors(const InputView& input, const InputView* target, const RowList& rows, Index n_rows, Loss metric,
+                       T* to) const {
+  const Index d = network_.n_features();
+  const T share = metric == Loss::maximum ? T(1) : T(1) / static_cast<T>(d);
+  each_block(n_rows, [&](const Block& block, Workspace& work) {
+    read_block(input, scaling_, rows, block.first_row, block, work.strips, work.input.data());
+    const T* wanted = work.input.data();
+    if (target) {
+      read_block(*target, scaling_, rows, block.first_row, block, work.strips, work.target.data());
+      wanted = work.target.data();
+    }
+    T* scratch[2] = {work.layer[0].data(), work.layer[1].data()};
+    T* output = const_cast<T*>(network_.forward(0, n_layers(), block, params_, work.input.data(), scratch));
+    if (whitening_) {
+      T* residuals = work.scratch_of(output);
+      residual(block, output, wanted, residuals);
+      whitening_->forward(block, whitening_params_.data(), residuals, output);
+      for (Index lane = 0; lane < block.width; lane += kLanes<T>) {
+        Vec<T> total(T(0));
+        for (Index at = lane; at < d * block.width; at += block.width) {
+          const Vec<T> z = Vec<T>::load(output + at);
+          total = fma(z, z, total);
+        }
+        total.store(work.row.data() + lane);
+      }
+    } else {
+      network_.output().row_losses(metric, block, output, wanted, work.row.data());
+    }
+    for (Index i = 0; i < block.n_rows; ++i) to[block.first_row + i] = work.row[i] * share;
+  });
+}
+
+template <class T>
+void Scorer<T>::feature_errors(const InputView& input, Index n_rows, Loss metric, T* to) const {
+  const Index d = network_.n_features();
+  const T share = metric == Loss::maximum ? T(1) : T(1) / static_cast<T>(d);
+  each_block(n_rows, [&](const Block& block, Workspace& work) {
+    read_block(input, scaling_, {}, block.first_row, block, work.strips, work.input.data());
+    T* scratch[2] = {work.layer[0].data(), work.layer[1].data()};
+    T* output = const_cast<T*>(network_.forward(0, n_layers(), block, params_, work.input.data(), scratch));
+    T* terms = work.scratch_of(output);
+    const Index n = d * block.width;
+    if (whitening_) {  // r_j (W^T W r)_j, which sums to |W r|^2
+      residual(block, output, work.input.data(), work.target.data());
+      whitening_->forward(block, whitening_params_.data(), work.target.data(), output);
+      whitening_->backward(block, whitening_params_.data(), nullptr, nullptr, output, terms, {});
+      map(terms, n, [](const Vec<T>& r, const Vec<T>& p) { return r * p; }, work.target.data(), terms);
+    } else {
+      network_.output().terms(metric, block, output, work.input.data(), terms);
+    }
+    map(terms, n, [share](const Vec<T>& v) { return v * Vec<T>(share); }, terms);
+    write_rows(block, terms, d, false, to);
+  });
+}
+
+template <class T>
+void Scorer<T>::encode(const InputView& input, Index n_rows, T* to) const {
+  each_block(n_rows, [&](const Block& block, Workspace& work) {
+    read_block(input, scaling_, {}, block.first_row, block, work.strips, work.input.data());
+    T* scratch[2] = {work.layer[0].data(), work.layer[1].data()};
+    const T* code = network_.forward(0, network_.n_encoder(), block, params_, work.input.data(), scratch);
+    write_rows(block, code, network_.code_size(), false, to);
+  });
+}
+
+template <class T>
+void Scorer<T>::decode(const InputView& codes, Index n_rows, T* to) const {
+  const Index q = network_.code_size();
+  Buffer<double> shift(q), scale(q);
+  std::fill_n(scale.data(), q, 1.0);
+  const Scaling plain(std::move(shift), std::move(scale), std::numeric_limits<T>::max());
+  each_block(n_rows, [&](const Block& block, Workspace& work) {
+    T* code = work.layer[1].data();
+    Strips<T> strips(q, kPanel<T>);
+    read_block(codes, plain, {}, block.first_row, block, strips, code);
+    T* scratch[2] = {work.layer[0].data(), code};
+    T* output = const_cast<T*>(network_.forward(network_.n_encoder(), n_layers(), block, params_, code, scratch));
+    network_.output().activate(block, output);
+    write_rows(block, output, network_.n_features(), true, to);
+  });
+}
+
+template <class T>
+void Scorer<T>::reconstruct(const InputView& input, Index n_rows, bool in_input_units, T* to) const {
+  each_block(n_rows, [&](const Block& block, Workspace& work) {
+    read_block(input, scaling_, {}, block.first_row, block, work.strips, work.input.data());
+    T* scratch[2] = {work.layer[0].data(), work.layer[1].data()};
+    T* output = const_cast<T*>(network_.forward(0, n_layers(), block, params_, work.input.data(), scratch));
+    network_.output().activate(block, output);
+    write_rows(block, output, network_.n_features(), in_input_units, to);
+  });
+}
+
+/// A block to rows of a contiguous array.
+template <class T>
+void Scorer<T>::write_rows(const Block& block, const T* from, Index n_features, bool in_input_units, T* to) const {
+  for (Index i = 0; i < block.n_rows; ++i) {
+    T* row = to + (block.first_row + i) * n_features;
+    for (Index j = 0; j < n_features; ++j) row[j] = from[j * block.width + i];
+    if (!in_input_units) continue;
+    for (Index j = 0; j < n_features; ++j) {
+      row[j] = static_cast<T>(static_cast<double>(row[j]) * scaling_.scale(j) + scaling_.shift(j));
+    }
+  }
+}
+
+template class Scorer<float>;
+template class Scorer<double>;
+
+}  // namespace aefast

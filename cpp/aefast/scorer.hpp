@@ -1,0 +1,52 @@
+/// A trained network for reading: rows go through in blocks that stay in cache, and leave one error each, their codes
+/// or their reconstructions.
+#pragma once
+
+#include <optional>
+
+#include "input.hpp"
+#include "network.hpp"
+#include "parallel.hpp"
+
+namespace aefast {
+
+template <class T>
+class Scorer {
+ public:
+  /// Borrows everything. `max_threads` is the most that a call may use.
+  Scorer(const Network<T>& network, const T* params, const Scaling& scaling, int max_threads)
+      : network_(network), params_(params), scaling_(scaling), max_threads_(max_threads) {}
+
+  /// Replaces a residual r by W r before it is measured; W (d x d) is given as its transpose, row-major.
+  void set_whitening(const double* transposed);
+
+  /// One error a row: the mean over features of the loss's terms, or their maximum. `target`, where given, has the rows
+  /// to compare with.
+  void errors(const InputView& input, const InputView* target, const RowList& rows, Index n_rows, Loss metric,
+              T* to) const;
+  /// n_rows x d, contiguous: each feature's share of its row's error.
+  void feature_errors(const InputView& input, Index n_rows, Loss metric, T* to) const;
+  /// n_rows x code size.
+  void encode(const InputView& input, Index n_rows, T* to) const;
+  /// n_rows x d, from codes, in the input's units.
+  void decode(const InputView& codes, Index n_rows, T* to) const;
+  /// n_rows x d, in the input's units or in the scaled space.
+  void reconstruct(const InputView& input, Index n_rows, bool in_input_units, T* to) const;
+
+ private:
+  struct Workspace;
+  template <class F>
+  void each_block(Index n_rows, F&& f) const;
+  void residual(const Block& block, T* output, const T* target, T* to) const;
+  void write_rows(const Block& block, const T* from, Index n_features, bool in_input_units, T* to) const;
+  Index n_layers() const { return static_cast<Index>(network_.layers().size()); }
+
+  const Network<T>& network_;
+  const T* params_;
+  const Scaling& scaling_;
+  int max_threads_;
+  mutable std::optional<Dense<T>> whitening_;
+  Buffer<T> whitening_params_;
+};
+
+}  // namespace aefast

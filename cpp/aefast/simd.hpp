@@ -1,0 +1,82 @@
+/// `Vec<T>`: one SIMD register of T. The one file that names Eigen's packets; everything else is arithmetic.
+#pragma once
+
+#include "types.hpp"
+
+namespace aefast {
+
+namespace packet = Eigen::internal;
+
+template <class T>
+struct Vec {
+  using Packet = typename packet::packet_traits<T>::type;
+  static constexpr Index kLanes = packet::packet_traits<T>::size;
+
+  Packet p;
+
+  Vec() = default;
+  Vec(const Packet& packet) : p(packet) {}
+  Vec(T scalar) : p(packet::pset1<Packet>(scalar)) {}
+
+  static Vec load(const T* from) { return packet::pload<Packet>(from); }
+  static Vec load_unaligned(const T* from) { return packet::ploadu<Packet>(from); }
+  void store(T* to) const { packet::pstore(to, p); }
+  void store_unaligned(T* to) const { packet::pstoreu(to, p); }
+
+  friend Vec operator+(const Vec& a, const Vec& b) { return packet::padd(a.p, b.p); }
+  friend Vec operator-(const Vec& a, const Vec& b) { return packet::psub(a.p, b.p); }
+  friend Vec operator*(const Vec& a, const Vec& b) { return packet::pmul(a.p, b.p); }
+  friend Vec operator/(const Vec& a, const Vec& b) { return packet::pdiv(a.p, b.p); }
+  friend Vec operator-(const Vec& a) { return packet::pnegate(a.p); }
+};
+
+template <class T>
+inline constexpr Index kLanes = Vec<T>::kLanes;
+
+/// Registers a kernel may count on: 32 with AVX-512 and on 64-bit Arm, 16 elsewhere.
+#if defined(__AVX512F__) || defined(__aarch64__)
+inline constexpr int kRegisters = 32;
+#else
+inline constexpr int kRegisters = 16;
+#endif
+
+// clang-format off
+/// a * b + c, rounded once where the processor can.
+template <class T> Vec<T> fma(const Vec<T>& a, const Vec<T>& b, const Vec<T>& c) { return packet::pmadd(a.p, b.p, c.p); }
+template <class T> Vec<T> max(const Vec<T>& a, const Vec<T>& b) { return packet::pmax(a.p, b.p); }
+template <class T> Vec<T> min(const Vec<T>& a, const Vec<T>& b) { return packet::pmin(a.p, b.p); }
+template <class T> Vec<T> abs(const Vec<T>& a) { return packet::pabs(a.p); }
+template <class T> Vec<T> sqrt(const Vec<T>& a) { return packet::psqrt(a.p); }
+template <class T> Vec<T> exp(const Vec<T>& a) { return packet::pexp(a.p); }
+template <class T> Vec<T> log(const Vec<T>& a) { return packet::plog(a.p); }
+/// Masks: all bits of a lane set where the relation holds.
+template <class T> Vec<T> less(const Vec<T>& a, const Vec<T>& b) { return packet::pcmp_lt(a.p, b.p); }
+template <class T> Vec<T> select(const Vec<T>& mask, const Vec<T>& yes, const Vec<T>& no) { return packet::pselect(mask.p, yes.p, no.p); }
+template <class T> Vec<T> mask_and(const Vec<T>& mask, const Vec<T>& a) { return packet::pand(mask.p, a.p); }
+template <class T> T sum(const Vec<T>& a) { return packet::predux(a.p); }
+// clang-format on
+
+/// -1, 0 or 1.
+template <class T>
+Vec<T> sign(const Vec<T>& a) {
+  const Vec<T> zero(T(0));
+  return mask_and(less(zero, a), Vec<T>(T(1))) - mask_and(less(a, zero), Vec<T>(T(1)));
+}
+
+/// y[i] = f(x[i]...) over `n` elements, a multiple of the lanes, all aligned.
+template <class T, class F, class... In>
+void map(T* to, Index n, F&& f, const In*... from) {
+  for (Index i = 0; i < n; i += kLanes<T>) f(Vec<T>::load(from + i)...).store(to + i);
+}
+
+/// Transposes a square of kLanes x kLanes elements between two row-major arrays.
+template <class T>
+void transpose_square(const T* from, Index from_stride, T* to, Index to_stride) {
+  constexpr int n = static_cast<int>(kLanes<T>);
+  packet::PacketBlock<typename Vec<T>::Packet, n> block;
+  for (int i = 0; i < n; ++i) block.packet[i] = packet::pload<typename Vec<T>::Packet>(from + i * from_stride);
+  packet::ptranspose(block);
+  for (int i = 0; i < n; ++i) packet::pstore(to + i * to_stride, block.packet[i]);
+}
+
+}  // namespace aefast

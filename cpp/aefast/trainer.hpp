@@ -1,0 +1,100 @@
+/// Training, one epoch a call: rows in shuffled order are read into blocks, go forward and backward, and the gradients
+/// move the parameters. Two barriers a step; the result does not depend on the number of threads.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "input.hpp"
+#include "network.hpp"
+#include "optimizer.hpp"
+#include "parallel.hpp"
+#include "penalty.hpp"
+
+namespace aefast {
+
+struct ObjectiveSpec {
+  Loss loss = Loss::squared;
+  double l1 = 0, l2 = 0;                    // on weights
+  double activity_l1 = 0, activity_l2 = 0;  // on the code
+  double clip_norm = 0;                     // 0: gradients are not clipped
+};
+
+/// The rows of an epoch and how to walk them. `target`, where given, is what the output is compared with.
+struct EpochSpec {
+  InputView input;
+  const InputView* target = nullptr;
+  const Scaling* scaling = nullptr;
+  const Index* rows = nullptr;  // null: all
+  Index n_rows = 0;
+  const double* sample_weight = nullptr;  // by row of the input
+  std::uint64_t epoch = 0;
+  double learning_rate = 0;
+  Index batch_size = 0;
+  bool shuffle = true;
+  bool drop_last = false;
+};
+
+template <class T>
+class Trainer {
+ public:
+  Trainer(const NetworkSpec& network, const ObjectiveSpec& objective, const OptimizerSpec& optimizer,
+          std::uint64_t seed, int max_threads);
+
+  const Network<T>& network() const { return network_; }
+  Buffer<T>& params() { return params_; }
+  Buffer<T>& gradient() { return gradient_; }
+  Optimizer<T>& optimizer() { return optimizer_; }
+  int max_threads() const { return max_threads_; }
+
+  /// The mean over rows of the data loss, as met on the way. `poll` is called between steps.
+  double train_epoch(const EpochSpec& epoch, const std::function<void()>& poll);
+
+  /// The mean over rows of the data loss, as in scoring: nothing is dropped, drawn or moved.
+  double evaluate(const EpochSpec& epoch) const;
+
+  /// The objective, penalties included, of all rows as one batch; leaves its gradient in `gradient()`.
+  double differentiate(const EpochSpec& epoch);
+
+ private:
+  struct Task {
+    Index layer;
+    Index index;
+  };
+
+  void prepare(Index max_rows, bool has_target);
+  /// Sums the data loss of a batch and leaves its gradient, handing finished stretches to `finished`.
+  double run_batch(const EpochSpec& epoch, const RowList& rows, Index first, Index n_rows, const Finished& finished);
+  void pass_block(const EpochSpec& epoch, const RowList& rows, const Block& block, Index n_rows,
+                  const DrawPlace& place);
+  void clip_and_update();
+  T* values(Index boundary, const Block& block) { return at(values_, boundary, block); }
+  T* deltas(Index boundary, const Block& block) { return at(deltas_, boundary, block); }
+  T* at(std::vector<Buffer<T>>& boundaries, Index boundary, const Block& block) {
+    return boundaries[static_cast<std::size_t>(boundary)].data() + sizes_[static_cast<std::size_t>(boundary)] * block.first_row;
+  }
+  Layer<T>& layer(Index i) { return *network_.layers()[static_cast<std::size_t>(i)]; }
+  Index n_layers() const { return static_cast<Index>(network_.layers().size()); }
+
+  Network<T> network_;
+  ObjectiveSpec objective_;
+  Penalty<T> weight_penalty_, activity_penalty_;
+  Buffer<T> params_, gradient_;
+  Optimizer<T> optimizer_;
+  std::uint64_t seed_;
+  int max_threads_;
+
+  // The workspace of a step, sized by prepare. Boundary i lies before layer i; the last holds the outputs.
+  Index max_rows_ = 0;
+  std::unique_ptr<ThreadTeam> team_;
+  std::vector<Index> sizes_;
+  std::vector<Buffer<T>> values_, deltas_;
+  Strips<T> input_strips_, target_strips_;
+  Buffer<T> target_, row_scale_, row_loss_;
+  std::vector<Index> order_;
+  std::vector<Block> blocks_;
+  std::vector<Task> tasks_;
+};
+
+}  // namespace aefast

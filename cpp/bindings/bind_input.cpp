@@ -1,0 +1,134 @@
+// Arrays, scaling and the specifications of networks, objectives and optimisers.
+#include "convert.hpp"
+
+namespace aefast::python {
+namespace {
+
+std::optional<DType> find_dtype(const py::dtype& dtype) {
+  const char order = dtype.byteorder();
+  const bool is_native = order == '=' || order == '|' || order == '<';
+  if (!is_native) return std::nullopt;
+  const auto size = dtype.itemsize();
+  switch (dtype.kind()) {
+    case 'f': return size == 4 ? DType::f32 : size == 8 ? DType::f64 : size == 2 ? std::optional(DType::f16) : std::nullopt;
+    case 'i': return size == 8 ? DType::i64 : size == 4 ? DType::i32 : size == 2 ? DType::i16 : DType::i8;
+    case 'u': return size == 8 ? DType::u64 : size == 4 ? DType::u32 : size == 2 ? DType::u16 : DType::u8;
+    case 'b': return DType::u8;
+    default: return std::nullopt;
+  }
+}
+
+template <class V>
+V get(const py::dict& spec, const char* key, V otherwise) {
+  return spec.contains(key) ? spec[key].cast<V>() : otherwise;
+}
+
+Buffer<double> to_buffer(const Contiguous<double>& array) {
+  if (array.ndim() != 1) throw py::value_error("expected a vector");
+  Buffer<double> buffer(array.shape(0));
+  std::copy_n(array.data(), array.shape(0), buffer.data());
+  return buffer;
+}
+
+template <class V>
+py::array_t<V> to_array(const Buffer<V>& buffer) {
+  return py::array_t<V>(buffer.size(), buffer.data());
+}
+
+}  // namespace
+
+Input::Input(const py::array& array) : array_(array), view_() {
+  if (array.ndim() != 2) throw py::value_error("expected a 2-d array");
+  auto dtype = find_dtype(array.dtype());
+  const bool is_aligned = (array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) != 0;
+  const auto size = array.itemsize();
+  if (!dtype || !is_aligned || array.strides(0) % size != 0 || array.strides(1) % size != 0) {
+    array_ = py::array_t<double, py::array::c_style | py::array::forcecast>::ensure(array);
+    if (!array_) throw py::type_error("expected an array of numbers");
+    dtype = DType::f64;
+  }
+  view_ = {static_cast<const std::byte*>(array_.data()), *dtype,           array_.shape(0),
+           array_.shape(1),                              array_.strides(0), array_.strides(1)};
+}
+
+NetworkSpec network_spec(const py::dict& spec) {
+  NetworkSpec network;
+  network.n_features = spec["n_features"].cast<Index>();
+  for (const auto& item : spec["layers"].cast<py::list>()) {
+    const auto layer = item.cast<py::dict>();
+    network.layers.push_back({get<std::string>(layer, "kind", "dense"), layer["units"].cast<Index>(),
+                              get<std::string>(layer, "activation", "identity"), get(layer, "tied_to", -1),
+                              get(layer, "dropout", 0.0)});
+  }
+  network.n_encoder_layers = spec["n_encoder_layers"].cast<Index>();
+  network.groups = get<std::vector<Group>>(spec, "groups", {});
+  const auto n_layers = static_cast<Index>(network.layers.size());
+  if (network.n_features < 1 || n_layers < 1 || network.n_encoder_layers < 1 || network.n_encoder_layers > n_layers) {
+    throw py::value_error("a network needs features, layers and an encoder among them");
+  }
+  if (network.layers.back().units != network.n_features) throw py::value_error("the last layer must give n_features");
+  for (const auto& [begin, end] : network.groups) {
+    if (begin < 0 || end <= begin || end > network.n_features) throw py::value_error("a group lies outside the features");
+  }
+  for (const LayerSpec& layer : network.layers) {
+    if (layer.units < 1 || layer.tied_to >= n_layers) throw py::value_error("a layer needs units, and ties to a layer");
+  }
+  return network;
+}
+
+ObjectiveSpec objective_spec(const py::dict& spec) {
+  ObjectiveSpec objective;
+  objective.loss = find_loss(get<std::string>(spec, "loss", "mse"));
+  objective.l1 = get(spec, "l1", 0.0);
+  objective.l2 = get(spec, "l2", 0.0);
+  objective.activity_l1 = get(spec, "activity_l1", 0.0);
+  objective.activity_l2 = get(spec, "activity_l2", 0.0);
+  objective.clip_norm = get(spec, "clip_norm", 0.0);
+  return objective;
+}
+
+OptimizerSpec optimizer_spec(const py::dict& spec) {
+  OptimizerSpec optimizer;
+  optimizer.kind = get(spec, "kind", optimizer.kind);
+  optimizer.momentum = get(spec, "momentum", optimizer.momentum);
+  optimizer.nesterov = get(spec, "nesterov", optimizer.nesterov);
+  optimizer.rho = get(spec, "rho", optimizer.rho);
+  optimizer.beta_1 = get(spec, "beta_1", optimizer.beta_1);
+  optimizer.beta_2 = get(spec, "beta_2", optimizer.beta_2);
+  optimizer.epsilon = get(spec, "epsilon", optimizer.epsilon);
+  optimizer.weight_decay = get(spec, "weight_decay", optimizer.weight_decay);
+  return optimizer;
+}
+
+void bind_input(py::module_& module) {
+  py::class_<Scaling, std::shared_ptr<Scaling>>(module, "Scaling")
+      .def(py::init([](const Contiguous<double>& shift, const Contiguous<double>& scale, double limit) {
+             if (shift.size() != scale.size()) throw py::value_error("shift and scale differ in length");
+             return std::make_shared<Scaling>(to_buffer(shift), to_buffer(scale), limit);
+           }),
+           py::arg("shift"), py::arg("scale"), py::arg("limit"));
+
+  module.def(
+      "column_statistics",
+      [](const py::array& X, const std::optional<Contiguous<std::int64_t>>& rows, int n_threads) {
+        const Input input(X);
+        const RowList list{0, rows ? rows->data() : nullptr};
+        const Index n_rows = rows ? rows->size() : input.rows();
+        if (n_rows < 1) throw py::value_error("expected at least one row");
+        ColumnStatistics statistics;
+        {
+          const py::gil_scoped_release release;
+          statistics = column_statistics(input.view(), list, n_rows, n_threads);
+        }
+        py::dict result;
+        result["mean"] = to_array(statistics.mean);
+        result["std"] = to_array(statistics.deviation);
+        result["min"] = to_array(statistics.minimum);
+        result["max"] = to_array(statistics.maximum);
+        result["n_nonfinite"] = to_array(statistics.n_nonfinite);
+        return result;
+      },
+      py::arg("X"), py::arg("rows").none(true), py::arg("n_threads"));
+}
+
+}  // namespace aefast::python

@@ -1,0 +1,136 @@
+// Scoring, encoding and decoding with a trained network of either precision.
+#include "aefast/scorer.hpp"
+#include "convert.hpp"
+
+namespace aefast::python {
+namespace {
+
+/// A network, its parameters and scaling, in one precision.
+template <class T>
+struct Model {
+  Network<T> network;
+  Buffer<T> params;
+  std::shared_ptr<const Scaling> scaling;
+  int n_threads;
+
+  Model(const py::dict& spec, const py::sequence& parameters, std::shared_ptr<const Scaling> scaling_, int n_threads_)
+      : network(network_spec(spec)),
+        params(network.n_parameters()),
+        scaling(std::move(scaling_)),
+        n_threads(n_threads_) {
+    import_parameters(network.parameters(), parameters, params.data());
+    if (scaling->size() != network.n_features()) throw py::value_error("scaling has the wrong width");
+  }
+};
+
+class Predictor {
+ public:
+  Predictor(const py::dict& network, const py::sequence& parameters, const std::shared_ptr<Scaling>& scaling,
+            const std::string& dtype, int n_threads) {
+    with_dtype(dtype, [&]<class T>(T) {
+      model_ = std::make_unique<Model<T>>(network, parameters, scaling, n_threads);
+    });
+  }
+
+  /// Calls run(scorer, input, to) without the GIL on a new array: (n,) where `columns` is 0, else (n, columns).
+  template <class Columns, class Run>
+  py::array read(const py::array& X, const std::optional<Contiguous<double>>& whitening, Columns&& columns, Run&& run) {
+    return std::visit(
+        [&]<class T>(const std::unique_ptr<Model<T>>& model) -> py::array {
+          const Input input(X);
+          const auto [n_in, n_out] = columns(model->network);
+          if (input.columns() != n_in) throw py::value_error("X has the wrong width");
+          std::vector<py::ssize_t> shape{input.rows()};
+          if (n_out > 0) shape.push_back(n_out);
+          py::array_t<T> result(shape);
+          T* to = result.mutable_data();
+          {
+            const py::gil_scoped_release release;
+            Scorer<T> scorer(model->network, model->params.data(), *model->scaling, model->n_threads);
+            if (whitening) scorer.set_whitening(whitening->data());
+            run(scorer, input.view(), to);
+          }
+          return result;
+        },
+        model_);
+  }
+
+ private:
+  std::variant<std::unique_ptr<Model<float>>, std::unique_ptr<Model<double>>> model_;
+};
+
+using Shape = std::pair<Index, Index>;
+using Whitening = std::optional<Contiguous<double>>;
+
+void check(const Whitening& whitening, Index d) {
+  if (whitening && (whitening->ndim() != 2 || whitening->shape(0) != d || whitening->shape(1) != d)) {
+    throw py::value_error("whitening must be (d, d)");
+  }
+}
+
+}  // namespace
+
+void bind_predictor(py::module_& module) {
+  const py::none none;
+  py::class_<Predictor>(module, "Predictor")
+      .def(py::init<const py::dict&, const py::sequence&, const std::shared_ptr<Scaling>&, const std::string&, int>(),
+           py::arg("network"), py::arg("parameters"), py::arg("scaling"), py::arg("dtype"), py::arg("n_threads"))
+      .def(
+          "errors",
+          [](Predictor& self, const py::array& X, const std::string& metric, const Whitening& whitening) {
+            const Loss loss = find_loss(metric);
+            return self.read(
+                X, whitening,
+                [&](const auto& network) {
+                  check(whitening, network.n_features());
+                  return Shape{network.n_features(), 0};
+                },
+                [&](const auto& scorer, const InputView& input, auto* to) {
+                  scorer.errors(input, nullptr, {}, input.rows, loss, to);
+                });
+          },
+          py::arg("X"), py::arg("metric"), py::arg("whitening") = none)
+      .def(
+          "feature_errors",
+          [](Predictor& self, const py::array& X, const std::string& metric, const Whitening& whitening) {
+            const Loss loss = find_loss(metric);
+            return self.read(
+                X, whitening,
+                [&](const auto& network) {
+                  check(whitening, network.n_features());
+                  return Shape{network.n_features(), network.n_features()};
+                },
+                [&](const auto& scorer, const InputView& input, auto* to) {
+                  scorer.feature_errors(input, input.rows, loss, to);
+                });
+          },
+          py::arg("X"), py::arg("metric"), py::arg("whitening") = none)
+      .def(
+          "encode",
+          [](Predictor& self, const py::array& X) {
+            return self.read(
+                X, std::nullopt, [](const auto& network) { return Shape{network.n_features(), network.code_size()}; },
+                [](const auto& scorer, const InputView& input, auto* to) { scorer.encode(input, input.rows, to); });
+          },
+          py::arg("X"))
+      .def(
+          "decode",
+          [](Predictor& self, const py::array& Z) {
+            return self.read(
+                Z, std::nullopt, [](const auto& network) { return Shape{network.code_size(), network.n_features()}; },
+                [](const auto& scorer, const InputView& codes, auto* to) { scorer.decode(codes, codes.rows, to); });
+          },
+          py::arg("Z"))
+      .def(
+          "reconstruct",
+          [](Predictor& self, const py::array& X, bool scaled) {
+            return self.read(
+                X, std::nullopt, [](const auto& network) { return Shape{network.n_features(), network.n_features()}; },
+                [&](const auto& scorer, const InputView& input, auto* to) {
+                  scorer.reconstruct(input, input.rows, !scaled, to);
+                });
+          },
+          py::arg("X"), py::arg("scaled") = false);
+}
+
+}  // namespace aefast::python

@@ -1,0 +1,172 @@
+// Training: parameters and optimiser state behind one object of either precision.
+#include <chrono>
+
+#include "convert.hpp"
+
+namespace aefast::python {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// A trainer of float or double.
+class AnyTrainer {
+ public:
+  AnyTrainer(const py::dict& network, const py::sequence& parameters, const py::dict& objective,
+             const py::dict& optimizer, const std::string& dtype, std::uint64_t seed, int n_threads) {
+    with_dtype(dtype, [&]<class T>(T) {
+      trainer_ = std::make_unique<Trainer<T>>(network_spec(network), objective_spec(objective),
+                                              optimizer_spec(optimizer), seed, n_threads);
+    });
+    set_parameters(parameters);
+  }
+
+  template <class F>
+  decltype(auto) visit(F&& f) {
+    return std::visit([&](auto& trainer) -> decltype(auto) { return f(*trainer); }, trainer_);
+  }
+
+  void set_parameters(const py::sequence& parameters) {
+    visit([&](auto& trainer) {
+      import_parameters(trainer.network().parameters(), parameters, trainer.params().data());
+    });
+  }
+
+ private:
+  std::variant<std::unique_ptr<Trainer<float>>, std::unique_ptr<Trainer<double>>> trainer_;
+};
+
+/// What the engine walks in an epoch, and the Python objects that it borrows from.
+struct Borrowed {
+  Input input;
+  std::optional<Input> target;
+  EpochSpec epoch;
+
+  Borrowed(AnyTrainer& trainer, const py::array& X, const Scaling& scaling,
+           const std::optional<Contiguous<std::int64_t>>& rows,
+           const std::optional<Contiguous<double>>& sample_weight, const std::optional<py::array>& target_array)
+      : input(X) {
+    if (target_array) target.emplace(*target_array);
+    const Index d = trainer.visit([](auto& t) { return t.network().n_features(); });
+    if (input.columns() != d || scaling.size() != d) throw py::value_error("X or scaling has the wrong width");
+    if (target && (target->rows() != input.rows() || target->columns() != d)) {
+      throw py::value_error("target and X differ in shape");
+    }
+    if (sample_weight && sample_weight->size() != input.rows()) throw py::value_error("one weight a row is needed");
+    if (rows) {
+      for (Index i = 0; i < rows->size(); ++i) {
+        if (rows->data()[i] < 0 || rows->data()[i] >= input.rows()) throw py::index_error("a row is out of range");
+      }
+    }
+    epoch.input = input.view();
+    epoch.target = target ? &target->view() : nullptr;
+    epoch.scaling = &scaling;
+    epoch.rows = rows ? rows->data() : nullptr;
+    epoch.n_rows = rows ? rows->size() : input.rows();
+    epoch.sample_weight = sample_weight ? sample_weight->data() : nullptr;
+    if (epoch.n_rows < 1) throw py::value_error("expected at least one row");
+  }
+};
+
+using Rows = std::optional<Contiguous<std::int64_t>>;
+using Weights = std::optional<Contiguous<double>>;
+
+double train_epoch(AnyTrainer& trainer, const py::array& X, const Scaling& scaling, const Rows& rows,
+                   const Weights& sample_weight, const std::optional<py::array>& target, std::uint64_t epoch,
+                   double learning_rate, Index batch_size, bool shuffle, bool drop_last, const py::object& poll) {
+  Borrowed borrowed(trainer, X, scaling, rows, sample_weight, target);
+  if (batch_size < 1) throw py::value_error("batch_size must be at least 1");
+  borrowed.epoch.epoch = epoch;
+  borrowed.epoch.learning_rate = learning_rate;
+  borrowed.epoch.batch_size = batch_size;
+  borrowed.epoch.shuffle = shuffle;
+  borrowed.epoch.drop_last = drop_last;
+
+  std::function<void()> poll_sometimes;
+  if (!poll.is_none()) {
+    poll_sometimes = [&poll, next = Clock::now()]() mutable {
+      if (Clock::now() < next) return;
+      const py::gil_scoped_acquire acquire;
+      poll();
+      next = Clock::now() + std::chrono::milliseconds(100);
+    };
+  }
+  const py::gil_scoped_release release;
+  return trainer.visit([&](auto& t) { return t.train_epoch(borrowed.epoch, poll_sometimes); });
+}
+
+double evaluate(AnyTrainer& trainer, const py::array& X, const Scaling& scaling, const Rows& rows,
+                const Weights& sample_weight, const std::optional<py::array>& target) {
+  const Borrowed borrowed(trainer, X, scaling, rows, sample_weight, target);
+  const py::gil_scoped_release release;
+  return trainer.visit([&](auto& t) { return t.evaluate(borrowed.epoch); });
+}
+
+py::tuple gradient(AnyTrainer& trainer, const py::array& X, const Scaling& scaling, const Weights& sample_weight,
+                   const std::optional<py::array>& target, std::uint64_t epoch) {
+  Borrowed borrowed(trainer, X, scaling, std::nullopt, sample_weight, target);
+  borrowed.epoch.epoch = epoch;
+  return trainer.visit([&](auto& t) {
+    double objective = 0;
+    {
+      const py::gil_scoped_release release;
+      objective = t.differentiate(borrowed.epoch);
+    }
+    return py::make_tuple(objective, export_parameters(t.network().parameters(), t.gradient().data()));
+  });
+}
+
+py::tuple optimizer_state(AnyTrainer& trainer) {
+  return trainer.visit([](auto& t) {
+    py::list slots;
+    for (auto* buffer : {&t.optimizer().first(), &t.optimizer().second()}) {
+      if (buffer->size() == 0) continue;
+      for (auto& array : export_parameters(t.network().parameters(), buffer->data())) slots.append(array);
+    }
+    return py::make_tuple(t.optimizer().step(), slots);
+  });
+}
+
+void set_optimizer_state(AnyTrainer& trainer, Index step, const py::list& slots) {
+  trainer.visit([&](auto& t) {
+    t.optimizer().set_step(step);
+    const auto parameters = t.network().parameters();
+    std::size_t first = 0;
+    for (auto* buffer : {&t.optimizer().first(), &t.optimizer().second()}) {
+      if (buffer->size() == 0) continue;
+      py::list slot;
+      for (std::size_t i = 0; i < parameters.size() && first + i < slots.size(); ++i) slot.append(slots[first + i]);
+      import_parameters(parameters, slot, buffer->data());
+      first += parameters.size();
+    }
+    if (first != slots.size()) throw py::value_error("the state belongs to another kind of optimizer");
+  });
+}
+
+}  // namespace
+
+void bind_trainer(py::module_& module) {
+  const py::none none;
+  py::class_<AnyTrainer>(module, "Trainer")
+      .def(py::init<const py::dict&, const py::sequence&, const py::dict&, const py::dict&, const std::string&,
+                    std::uint64_t, int>(),
+           py::arg("network"), py::arg("parameters"), py::arg("objective"), py::arg("optimizer"), py::arg("dtype"),
+           py::arg("seed"), py::arg("n_threads"))
+      .def("train_epoch", &train_epoch, py::arg("X"), py::arg("scaling"), py::arg("rows") = none,
+           py::arg("sample_weight") = none, py::arg("target") = none, py::kw_only(), py::arg("epoch"),
+           py::arg("learning_rate"), py::arg("batch_size"), py::arg("shuffle") = true, py::arg("drop_last") = false,
+           py::arg("poll") = none)
+      .def("evaluate", &evaluate, py::arg("X"), py::arg("scaling"), py::arg("rows") = none,
+           py::arg("sample_weight") = none, py::arg("target") = none)
+      .def("gradient", &gradient, py::arg("X"), py::arg("scaling"), py::arg("sample_weight") = none,
+           py::arg("target") = none, py::kw_only(), py::arg("epoch") = 0)
+      .def("parameters",
+           [](AnyTrainer& trainer) {
+             return trainer.visit(
+                 [](auto& t) { return export_parameters(t.network().parameters(), t.params().data()); });
+           })
+      .def("set_parameters", &AnyTrainer::set_parameters, py::arg("parameters"))
+      .def("optimizer_state", &optimizer_state)
+      .def("set_optimizer_state", &set_optimizer_state, py::arg("step"), py::arg("slots"));
+}
+
+}  // namespace aefast::python

@@ -1,0 +1,90 @@
+/// Python objects to the engine's plain types and back. All of it needs the GIL; nothing here computes.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <variant>
+#include <vector>
+
+#include "aefast/input.hpp"
+#include "aefast/network.hpp"
+#include "aefast/optimizer.hpp"
+#include "aefast/trainer.hpp"
+
+namespace aefast::python {
+
+namespace py = pybind11;
+
+/// Contiguous arrays of one type; others are refused, never converted behind the caller's back.
+template <class T>
+using Contiguous = py::array_t<T, py::array::c_style>;
+
+/// An array and the view of it; arrays of a type or alignment that the engine does not read are copied as float64.
+class Input {
+ public:
+  explicit Input(const py::array& array);
+
+  const InputView& view() const { return view_; }
+  Index rows() const { return view_.rows; }
+  Index columns() const { return view_.columns; }
+
+ private:
+  py::array array_;
+  InputView view_;
+};
+
+NetworkSpec network_spec(const py::dict& spec);
+ObjectiveSpec objective_spec(const py::dict& spec);
+OptimizerSpec optimizer_spec(const py::dict& spec);
+
+/// Calls f with a value of the dtype named "float32" or "float64".
+template <class F>
+decltype(auto) with_dtype(const std::string& name, F&& f) {
+  if (name == "float32") return f(float{});
+  if (name == "float64") return f(double{});
+  throw py::value_error("dtype must be 'float32' or 'float64', not '" + name + "'");
+}
+
+/// Fills the flat vector from arrays as the user sees them: weights (n_in, n_out), vectors (n,).
+template <class T>
+void import_parameters(const std::vector<Parameter>& parameters, const py::sequence& arrays, T* flat) {
+  if (arrays.size() != parameters.size()) {
+    throw py::value_error("expected " + std::to_string(parameters.size()) + " parameter arrays, got " +
+                          std::to_string(arrays.size()));
+  }
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const auto array = py::array_t<double, py::array::c_style | py::array::forcecast>::ensure(arrays[i]);
+    const Parameter& parameter = parameters[i];
+    const bool is_vector = !parameter.penalised;
+    const bool fits = array && (is_vector ? array.ndim() == 1 && array.shape(0) == parameter.n_inputs
+                                          : array.ndim() == 2 && array.shape(0) == parameter.n_inputs &&
+                                                array.shape(1) == parameter.n_outputs);
+    if (!fits) throw py::value_error("parameter array " + std::to_string(i) + " has the wrong shape");
+    import_parameter<T>(parameter, array.data(), flat);
+  }
+}
+
+template <class T>
+std::vector<py::array> export_parameters(const std::vector<Parameter>& parameters, const T* flat) {
+  std::vector<py::array> arrays;
+  for (const Parameter& parameter : parameters) {
+    std::vector<py::ssize_t> shape{parameter.n_inputs};
+    if (parameter.penalised) shape.push_back(parameter.n_outputs);
+    py::array_t<T> array(shape);
+    export_parameter<T>(parameter, flat, array.mutable_data());
+    arrays.push_back(std::move(array));
+  }
+  return arrays;
+}
+
+void bind_input(py::module_& module);
+void bind_trainer(py::module_& module);
+void bind_predictor(py::module_& module);
+void bind_activation(py::module_& module);
+
+}  // namespace aefast::python

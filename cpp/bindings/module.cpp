@@ -1,0 +1,34 @@
+// The compiled engine for one instruction-set level: its table of contents.
+#include "convert.hpp"
+
+#define AEFAST_STRING_(x) #x
+#define AEFAST_STRING(x) AEFAST_STRING_(x)
+
+PYBIND11_MODULE(AEFAST_MODULE, module) {
+  namespace py = pybind11;
+  aefast::python::bind_input(module);
+  aefast::python::bind_trainer(module);
+  aefast::python::bind_predictor(module);
+  aefast::python::bind_activation(module);
+
+  module.def("build_info", [] {
+    py::dict info;
+    info["isa"] = AEFAST_ISA;
+#if defined(__clang__)
+    info["compiler"] = "clang " __clang_version__;
+#else
+    info["compiler"] = "gcc " __VERSION__;
+#endif
+    info["eigen"] = AEFAST_STRING(EIGEN_WORLD_VERSION) "." AEFAST_STRING(EIGEN_MAJOR_VERSION) "." AEFAST_STRING(
+        EIGEN_MINOR_VERSION);
+    info["eigen_packet"] = std::to_string(aefast::kLanes<float>) + " x float32";
+    info["fma"] = py::bool_(
+#if defined(__FMA__) || defined(__aarch64__)
+        true
+#else
+        false
+#endif
+    );
+    return info;
+  });
+}
