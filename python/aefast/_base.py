@@ -1,0 +1,175 @@
+"""BaseAutoencoder: the constructor's parameters with their constraints, and the hooks of the variants.
+
+A variant overrides `_network` (layers), `_objective` (losses and penalties), `_read` (shapes of input) or
+`_check_parameters`. How it is fitted is in `_fitting`, what a fitted one answers in `_scoring`.
+"""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from aefast._fitting import FittingMixin
+from aefast._scoring import METRICS, check_probabilities
+from aefast.networks import ACTIVATIONS, INITIALIZERS, OUTPUT_ACTIVATIONS, dense_network, layer_sizes
+from aefast.optimizers import OPTIMIZERS, Optimizer
+from aefast.scaling import SCALERS
+from aefast.schedules import Schedule
+
+if TYPE_CHECKING:
+    from aefast._core import NetworkSpec, ObjectiveSpec
+
+LOSSES = ("mse", "mae", "huber", "binary_crossentropy", "categorical_crossentropy")
+
+
+class BaseAutoencoder(FittingMixin, BaseEstimator):
+    """What the autoencoders share. Parameters and attributes are described in `Autoencoder`."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "encoder_layer_sizes": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left"), "array-like"],
+        "decoder_layer_sizes": [None, Interval(Integral, 1, None, closed="left"), "array-like"],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "code_activation": [StrOptions(set(ACTIVATIONS))],
+        "output_activation": [StrOptions(set(OUTPUT_ACTIVATIONS))],
+        "tied_weights": ["boolean"],
+        "batch_norm": ["boolean"],
+        "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
+        "loss": [StrOptions(set(LOSSES))],
+        "optimizer": [StrOptions(set(OPTIMIZERS)), Optimizer],
+        "learning_rate": [Interval(Real, 0, None, closed="neither"), Schedule],
+        "l1": [Interval(Real, 0, None, closed="left")],
+        "l2": [Interval(Real, 0, None, closed="left")],
+        "activity_l1": [Interval(Real, 0, None, closed="left")],
+        "activity_l2": [Interval(Real, 0, None, closed="left")],
+        "clip_norm": [None, Interval(Real, 0, None, closed="neither")],
+        "weight_init": [StrOptions(set(INITIALIZERS))],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "max_epochs": [Interval(Integral, 0, None, closed="left")],
+        "shuffle": ["boolean"],
+        "drop_last": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "early_stopping": ["boolean"],
+        "n_epochs_no_change": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "scaler": [None, StrOptions(set(SCALERS))],
+        "contamination": [Interval(Real, 0, 0.5, closed="right")],
+        "score_metric": [StrOptions(set(METRICS))],
+        "warm_start": ["boolean"],
+        "random_state": ["random_state"],
+        "n_threads": [None, Interval(Integral, 1, None, closed="left")],
+        "dtype": [StrOptions({"float32", "float64"})],
+        "verbose": ["verbose"],
+        "callbacks": [tuple, list, callable],
+    }
+
+    def __init__(
+        self,
+        encoder_layer_sizes: Any = "auto",
+        *,
+        decoder_layer_sizes: Any = None,
+        activation: str = "relu",
+        code_activation: str = "identity",
+        output_activation: str = "identity",
+        tied_weights: bool = False,
+        batch_norm: bool = False,
+        dropout: Any = 0.0,
+        loss: str = "mse",
+        optimizer: str | Optimizer = "adam",
+        learning_rate: float | Schedule = 1e-3,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        activity_l1: float = 0.0,
+        activity_l2: float = 0.0,
+        clip_norm: float | None = None,
+        weight_init: str = "glorot_uniform",
+        batch_size: int = 256,
+        max_epochs: int = 100,
+        shuffle: bool = True,
+        drop_last: bool = False,
+        validation_fraction: float = 0.1,
+        early_stopping: bool = True,
+        n_epochs_no_change: int = 10,
+        tol: float = 1e-4,
+        scaler: str | None = "standard",
+        contamination: float = 0.1,
+        score_metric: str = "mse",
+        warm_start: bool = False,
+        random_state: Any = None,
+        n_threads: int | None = None,
+        dtype: str = "float32",
+        verbose: int = 0,
+        callbacks: Any = (),
+    ) -> None:
+        self.encoder_layer_sizes = encoder_layer_sizes
+        self.decoder_layer_sizes = decoder_layer_sizes
+        self.activation = activation
+        self.code_activation = code_activation
+        self.output_activation = output_activation
+        self.tied_weights = tied_weights
+        self.batch_norm = batch_norm
+        self.dropout = dropout
+        self.loss = loss
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.l1 = l1
+        self.l2 = l2
+        self.activity_l1 = activity_l1
+        self.activity_l2 = activity_l2
+        self.clip_norm = clip_norm
+        self.weight_init = weight_init
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.shuffle = shuffle
+        self.drop_last = drop_last
+        self.validation_fraction = validation_fraction
+        self.early_stopping = early_stopping
+        self.n_epochs_no_change = n_epochs_no_change
+        self.tol = tol
+        self.scaler = scaler
+        self.contamination = contamination
+        self.score_metric = score_metric
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.n_threads = n_threads
+        self.dtype = dtype
+        self.verbose = verbose
+        self.callbacks = callbacks
+
+    def _network(self, n_features: int) -> NetworkSpec:
+        """Layers for inputs of ``n_features`` columns."""
+        encoder, decoder = layer_sizes(self.encoder_layer_sizes, self.decoder_layer_sizes, n_features)
+        return dense_network(
+            n_features,
+            encoder,
+            decoder,
+            activation=self.activation,
+            code_activation=self.code_activation,
+            output_activation=self.output_activation,
+            tied_weights=self.tied_weights,
+            dropout=self.dropout,
+        )
+
+    def _objective(self) -> ObjectiveSpec:
+        """Loss and penalties."""
+        return {
+            "loss": self.loss,
+            "l1": float(self.l1),
+            "l2": float(self.l2),
+            "activity_l1": float(self.activity_l1),
+            "activity_l2": float(self.activity_l2),
+            "clip_norm": 0.0 if self.clip_norm is None else float(self.clip_norm),
+        }
+
+    def _check_parameters(self) -> None:
+        """Refuse parameters that are out of range or do not go together, by name."""
+        self._validate_params()
+        if self.batch_norm:
+            raise NotImplementedError("batch_norm=True is not supported yet")
+        check_probabilities("loss", self.loss, self.output_activation)
+        check_probabilities("score_metric", self.score_metric, self.output_activation)
+        for callback in self._callbacks():
+            if not callable(callback):
+                raise ValueError(f"callbacks must hold callables, got {callback!r}")

@@ -1,0 +1,461 @@
+"""The ways to fit an autoencoder: all rows at once, one epoch at a time, or blocks of rows from anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_random_state
+
+from aefast import _core
+from aefast._inputs import nonfinite_message, read_sample_weight
+from aefast._reservoir import Reservoir
+from aefast._scoring import PROBABILITIES, ScoringMixin
+from aefast._threads import resolve_threads
+from aefast._training import Settings, Training, poll
+from aefast.networks import initial_parameters, join_parameters, split_parameters
+from aefast.optimizers import Optimizer, optimizer_spec
+from aefast.scaling import LIMIT, Statistics, column_statistics, fit_scaler, merged, scaled_range
+from aefast.schedules import Schedule, as_schedule
+from aefast.thresholds import contamination_offset
+from aefast.whitening import residual_whitening
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from aefast._core import NetworkSpec, ObjectiveSpec
+    from aefast.callbacks import Callback
+
+Array = NDArray[Any]
+Rows = NDArray[np.int64]
+
+# One stream of random numbers for each purpose, so that none depends on how many another has drawn.
+WEIGHTS, HELD_OUT, RESIDUALS, RESERVOIR = range(4)
+
+#: Rows that are enough for a covariance or a threshold, where not all can be looked at.
+MAX_ROWS = 20_000
+
+
+@dataclass
+class Data:
+    """Rows of an array to train or evaluate on; ``rows`` None is all of them."""
+
+    X: Array
+    rows: Rows | None
+    sample_weight: NDArray[np.float64] | None = None
+    target: Array | None = None
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows."""
+        return len(self.X) if self.rows is None else len(self.rows)
+
+    def evaluate(self, trainer: _core.Trainer, scaling: _core.Scaling) -> float:
+        """Mean loss without training."""
+        return trainer.evaluate(self.X, scaling, self.rows, self.sample_weight, self.target)
+
+
+@dataclass
+class Start:
+    """Where training starts; ``go_on`` says whether earlier training led there."""
+
+    network: NetworkSpec
+    parameters: list[Array]
+    go_on: bool
+
+
+class FittingMixin(ScoringMixin):
+    """``fit``, ``partial_fit`` and ``fit_batches``, over the hooks that the estimators define."""
+
+    optimizer: str | Optimizer
+    learning_rate: float | Schedule
+    loss: str
+    weight_init: str
+    batch_size: int
+    max_epochs: int
+    shuffle: bool
+    drop_last: bool
+    validation_fraction: float
+    early_stopping: bool
+    n_epochs_no_change: int
+    tol: float
+    scaler: str | None
+    contamination: float
+    score_metric: str
+    warm_start: bool
+    random_state: Any
+    verbose: int
+    callbacks: Any
+    loss_curve_: list[float]
+    validation_curve_: list[float]
+
+    def _network(self, n_features: int) -> NetworkSpec:
+        """Layers for inputs of ``n_features`` columns."""
+        raise NotImplementedError
+
+    def _objective(self) -> ObjectiveSpec:
+        """Loss and penalties."""
+        raise NotImplementedError
+
+    def _check_parameters(self) -> None:
+        """Refuse parameters that are out of range or do not go together, by name."""
+        raise NotImplementedError
+
+    def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Train on the rows of ``X``, then set the threshold on them.
+
+        Whatever ends training early (Ctrl-C, divergence, an exception from a callback) leaves the estimator fitted with
+        the best weights so far and is then raised.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            Finite numbers: an array of any numeric dtype and layout (read in place, not copied), a data frame or an
+            Arrow table.
+        y : ignored
+            For scikit-learn's conventions.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the rows in the loss, at least 0. Rows of weight 0 are left out of everything.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the input is not valid; the message names it.
+        ConvergenceError
+            If a loss or a weight is no longer finite.
+        KeyboardInterrupt
+            On Ctrl-C, within a second.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from aefast import Autoencoder
+        >>> X = np.random.default_rng(0).normal(size=(500, 9))
+        >>> model = Autoencoder((4,), max_epochs=3, random_state=0).fit(X)
+        >>> [w.shape for w in model.coefs_]
+        [(9, 4), (4, 9)]
+        """
+        return self._fit(X, sample_weight)
+
+    def _fit(self, X: Any, sample_weight: ArrayLike | None, target: Array | None = None) -> Self:
+        self._check_parameters()
+        rows = self._read(X, reset=True)
+        weights = read_sample_weight(sample_weight, rows)
+        start = self._start(rows.shape[1], go_on=self.warm_start)
+
+        used = None if weights is None else np.flatnonzero(weights)
+        train, held_out = self._split(len(rows) if used is None else len(used))
+        if used is not None:
+            train = used if train is None else used[train]
+            held_out = None if held_out is None else used[held_out]
+        data = Data(rows, train, weights, target)
+        validation = None if held_out is None else Data(rows, held_out, weights, target)
+
+        statistics = self._finite_statistics(data)
+        if validation is not None:
+            self._finite_statistics(validation)
+        self._set_scaling(data, statistics, start)
+        self._train(
+            start,
+            epoch=lambda trainer, rate: self._pass(trainer, data, rate),
+            monitored=data if validation is None else validation,
+            validate=validation is not None,
+            calibrate=lambda: self._calibrate(rows, used, train, held_out),
+        )
+        return self
+
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
+        """One epoch over the given rows, from where the last call left off.
+
+        The first call fits the scaler on its rows, and it stays; no rows are held out. The threshold and the rows for
+        `p_values` are those of the last call, so let it be a representative one (or call `fit` with
+        ``warm_start=True, max_epochs=0`` at the end).
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            As in `fit`.
+        y : ignored
+            For scikit-learn's conventions.
+        sample_weight : array-like of shape (n,), optional
+            As in `fit`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, ConvergenceError, KeyboardInterrupt
+            As in `fit`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from aefast import Autoencoder
+        >>> rng = np.random.default_rng(0)
+        >>> model = Autoencoder((4,), random_state=0)
+        >>> for _ in range(3):
+        ...     model = model.partial_fit(rng.normal(size=(500, 9)))
+        >>> model.n_epochs_
+        3
+        """
+        self._check_parameters()
+        rows = self._read(X, reset=not hasattr(self, "n_features_in_"))
+        weights = read_sample_weight(sample_weight, rows)
+        start = self._start(rows.shape[1], go_on=True)
+        used = None if weights is None else np.flatnonzero(weights)
+        data = Data(rows, used, weights)
+        self._set_scaling(data, self._finite_statistics(data), start)
+        self._train(
+            start,
+            epoch=lambda trainer, rate: self._pass(trainer, data, rate),
+            monitored=data,
+            validate=False,
+            calibrate=lambda: self._calibrate(rows, used, used, None),
+            max_epochs=1,
+            keep_optimizer=True,
+        )
+        return self
+
+    def fit_batches(self, batches: Iterable[Any]) -> Self:
+        """Train on blocks of rows that need not fit into memory together.
+
+        A list or another iterable that can be gone through again is read once for the scaler and the held-out rows,
+        then once an epoch, and must give the same blocks each time. An iterator, which cannot, is gone through once:
+        one epoch, with the scaler fitted on its first block.
+
+        ``validation_fraction`` of each block is held out. Of these rows a random choice of at most 20,000 is kept in
+        memory: it is what early stopping, the threshold and `p_values` look at (where none are held out, a choice of
+        the training rows is). With ``scaler="robust"`` and several epochs that choice is also what the scaler is
+        fitted on.
+
+        Parameters
+        ----------
+        batches : iterable of array-like of shape (n_i, d)
+            Blocks of rows, each as in `fit`; minibatches of ``batch_size`` are made within a block.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, ConvergenceError, KeyboardInterrupt
+            As in `fit`; also ValueError if there is no block.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from aefast import Autoencoder
+        >>> rng = np.random.default_rng(0)
+        >>> model = Autoencoder((4,), random_state=0).fit_batches(rng.normal(size=(500, 9)) for _ in range(3))
+        >>> model.n_epochs_
+        1
+        """
+        self._check_parameters()
+        once = isinstance(batches, Iterator)
+        blocks = iter(batches)
+        try:
+            first = self._read(next(blocks), reset=True)
+        except StopIteration:
+            raise ValueError("fit_batches needs at least one block of rows, got none") from None
+        start = self._start(first.shape[1], go_on=self.warm_start)
+
+        held_out = Reservoir(self._rng(RESERVOIR, 0), MAX_ROWS)
+        trained_on = Reservoir(self._rng(RESERVOIR, 1), MAX_ROWS)
+
+        def look_at(index: int, block: Array) -> Statistics:
+            train, out = self._split(len(block), index)
+            trained_on.add(block if train is None else block[train])
+            if out is not None:
+                held_out.add(block[out])
+            return self._finite_statistics(Data(block, None))
+
+        statistics, n_rows = look_at(0, first), len(first)
+        if not once:
+            for index, block in enumerate(map(self._read, blocks), start=1):
+                statistics = merged(statistics, n_rows, look_at(index, block), len(block))
+                n_rows += len(block)
+        self._set_scaling(Data(trained_on.rows(), None), statistics, start)
+
+        def epoch(trainer: _core.Trainer, rate: float) -> float:
+            total, n_trained = 0.0, 0
+            for index, block in enumerate(map(self._read, chain([first], blocks) if once else batches)):
+                if once and index > 0:
+                    look_at(index, block)
+                data = Data(block, self._split(len(block), index)[0])
+                total += data.n_rows * self._pass(trainer, data, rate)
+                n_trained += data.n_rows
+            return total / n_trained
+
+        def kept() -> Array:
+            return (held_out if held_out.n_rows else trained_on).rows()
+
+        self._train(
+            start,
+            epoch=epoch,
+            monitored=Data(kept(), None),
+            validate=not once and held_out.n_rows > 0,
+            calibrate=lambda: self._calibrate(kept(), None, None, None),
+            max_epochs=min(1, self.max_epochs) if once else None,
+        )
+        return self
+
+    def _callbacks(self) -> tuple[Callback, ...]:
+        return (self.callbacks,) if callable(self.callbacks) else tuple(self.callbacks)
+
+    def _rng(self, purpose: int, *key: int) -> np.random.Generator:
+        return np.random.default_rng([self._seed, purpose, *key])
+
+    def _start(self, n_features: int, *, go_on: bool) -> Start:
+        """New parameters, or with ``go_on`` those that ``coefs_`` and ``intercepts_`` hold, where there are any."""
+        network = self._network(n_features)
+        go_on = go_on and hasattr(self, "coefs_")
+        if not (go_on and hasattr(self, "_seed")):
+            self._seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int64).max, dtype=np.int64))
+        if not (go_on and hasattr(self, "_n_passes")):
+            self._n_passes = 0
+        if go_on:
+            return Start(network, join_parameters(network, self.coefs_, self.intercepts_, self.dtype), go_on)
+        return Start(network, initial_parameters(network, self.weight_init, self._rng(WEIGHTS), self.dtype), go_on)
+
+    def _split(self, n_rows: int, *key: int) -> tuple[Rows | None, Rows | None]:
+        """Row numbers to train on (None: all) and to hold out (None: none), both ascending."""
+        n_held_out = int(self.validation_fraction * n_rows)
+        if n_held_out == 0:
+            return None, None
+        held_out = np.zeros(n_rows, dtype=np.bool_)
+        held_out[self._rng(HELD_OUT, *key).choice(n_rows, n_held_out, replace=False)] = True
+        return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+    def _finite_statistics(self, data: Data) -> Statistics:
+        """Column statistics of the rows, all of which must be finite."""
+        statistics = column_statistics(data.X, data.rows, resolve_threads(self.n_threads))
+        if statistics["n_nonfinite"].any():
+            raise ValueError(nonfinite_message(data.X, self._names()))
+        return statistics
+
+    def _set_scaling(self, data: Data, statistics: Statistics, start: Start) -> None:
+        """Fit the scaler, unless the parameters to start from were trained behind one of the same kind."""
+        if start.go_on and getattr(self, "_scaler_kind", "") == self.scaler:
+            shift, scale = self.scaler_shift_, self.scaler_scale_
+        else:
+            shift, scale = fit_scaler(self.scaler, data.X, data.rows, statistics, self._names())
+        if self.loss in PROBABILITIES:
+            low, high = scaled_range(statistics, shift, scale)
+            outside = (low < -1e-6) | (high > 1 + 1e-6)
+            if outside.any():
+                column = int(outside.argmax())
+                raise ValueError(
+                    f"loss={self.loss!r} needs values in [0, 1] after scaling, but with scaler={self.scaler!r} column "
+                    f"{self._names()[column]!r} lies in [{low[column]:.6g}, {high[column]:.6g}]: use scaler='minmax', "
+                    "or scaler=None for values that are in [0, 1] already"
+                )
+        self.scaler_shift_, self.scaler_scale_, self._scaler_kind = shift, scale, self.scaler
+
+    def _train(
+        self,
+        start: Start,
+        *,
+        epoch: Callable[[_core.Trainer, float], float],
+        monitored: Data,
+        validate: bool,
+        calibrate: Callable[[], None],
+        max_epochs: int | None = None,
+        keep_optimizer: bool = False,
+    ) -> None:
+        """Run the epochs and keep what comes of them, whatever ends them."""
+        optimizer = optimizer_spec(self.optimizer)
+        trainer = _core.Trainer(
+            start.network,
+            start.parameters,
+            self._objective(),
+            optimizer,
+            self.dtype,
+            self._seed,
+            resolve_threads(self.n_threads),
+        )
+        state = getattr(self, "_optimizer_state", None)
+        if keep_optimizer and start.go_on and state is not None and state[0] == optimizer:
+            trainer.set_optimizer_state(*state[1:])
+        scaling = _core.Scaling(self.scaler_shift_, self.scaler_scale_, LIMIT)
+        training = Training(
+            trainer,
+            epoch=lambda rate: epoch(trainer, rate),
+            validate=(lambda: monitored.evaluate(trainer, scaling)) if validate else None,
+            as_weights=lambda parameters: split_parameters(start.network, parameters),
+            settings=Settings(
+                max_epochs=self.max_epochs if max_epochs is None else max_epochs,
+                schedule=as_schedule(self.learning_rate),
+                # Epochs of partial_fit are one sequence, those of a fit begin anew.
+                first_epoch=self._n_passes if keep_optimizer else 0,
+                early_stopping=self.early_stopping,
+                n_epochs_no_change=self.n_epochs_no_change,
+                tol=self.tol,
+                callbacks=self._callbacks(),
+                verbose=self.verbose,
+            ),
+        )
+        try:
+            training.run()
+        finally:
+            self.network_ = start.network
+            self.coefs_, self.intercepts_ = split_parameters(start.network, training.parameters)
+            go_on = start.go_on and hasattr(self, "loss_curve_")
+            self.loss_curve_ = (self.loss_curve_ if go_on else []) + training.loss_curve
+            self.validation_curve_ = (self.validation_curve_ if go_on else []) + training.validation_curve
+            self.n_epochs_ = len(self.loss_curve_)
+            self._optimizer_state = (optimizer, *trainer.optimizer_state()) if keep_optimizer else None
+            self.best_loss_ = training.best_loss
+            if not training.monitored:
+                trainer.set_parameters(training.parameters)
+                self.best_loss_ = monitored.evaluate(trainer, scaling)
+            self.score_metric_ = self.score_metric
+            calibrate()
+
+    def _pass(self, trainer: _core.Trainer, data: Data, learning_rate: float) -> float:
+        """One pass over the rows. Passes are numbered through, so that none repeats the random draws of another."""
+        number, self._n_passes = self._n_passes, self._n_passes + 1
+        return trainer.train_epoch(
+            data.X,
+            _core.Scaling(self.scaler_shift_, self.scaler_scale_, LIMIT),
+            data.rows,
+            data.sample_weight,
+            data.target,
+            epoch=number,
+            learning_rate=learning_rate,
+            batch_size=min(self.batch_size, data.n_rows),
+            shuffle=self.shuffle,
+            drop_last=self.drop_last,
+            poll=poll,
+        )
+
+    def _calibrate(self, X: Array, used: Rows | None, train: Rows | None, held_out: Rows | None) -> None:
+        """What turns errors into decisions: whitening, threshold, and the errors that p-values compare with."""
+        predictor = self._predictor()
+        self.whitening_ = None
+        if self.score_metric == "mahalanobis":
+            n_train = len(X) if train is None else len(train)
+            chosen = np.arange(n_train)
+            if n_train > MAX_ROWS:
+                chosen = np.sort(self._rng(RESIDUALS).choice(n_train, MAX_ROWS, replace=False))
+            rows = X[chosen if train is None else train[chosen]]
+            scaled = np.clip((rows.astype(np.float64) - self.scaler_shift_) / self.scaler_scale_, -LIMIT, LIMIT)
+            self.whitening_ = residual_whitening(predictor.reconstruct(rows, scaled=True) - scaled)
+        errors = predictor.errors(X, *self._metric(None)).astype(np.float64)
+        # Weights that have nearly diverged can give errors beyond every number.
+        largest = np.finfo(np.float64).max
+        errors = np.nan_to_num(errors, copy=False, nan=largest, posinf=largest)
+        self.offset_ = contamination_offset(-(errors if used is None else errors[used]), self.contamination)
+        self.threshold_ = -self.offset_
+        calibration = held_out if held_out is not None else used
+        self.calibration_errors_ = np.sort(errors if calibration is None else errors[calibration])

@@ -1,0 +1,147 @@
+"""From what users have (arrays, data frames, Arrow tables) to arrays that the engine reads in place.
+
+Arrays of numbers pass through untouched, whatever their dtype and layout. Non-finite values are not looked for here:
+the engine meets them in the pass it makes anyway, and `nonfinite_message` then says where they are.
+"""
+
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
+
+Array = NDArray[Any]
+
+
+def read_rows(estimator: Any, X: Any, *, reset: bool) -> Array:
+    """``X`` as an array (n, d) of a dtype that the engine reads.
+
+    With ``reset`` the width and the column names are recorded on the estimator, else compared with the recorded ones.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `sklearn.utils.validation.validate_data` raises them; a ValueError that names the column where a table
+        holds something else than numbers.
+    """
+    checks: dict[str, Any] = {"dtype": "numeric", "ensure_all_finite": False, "estimator": estimator}
+    table = _arrow_table(X)
+    if table is not None:
+        validate_data(estimator, table, reset=reset, skip_check_array=True)
+        rows = check_array(_table_values(table), input_name="X", **checks)
+    else:
+        try:
+            rows = validate_data(estimator, X, reset=reset, dtype="numeric", ensure_all_finite=False)
+        except (ValueError, TypeError) as error:
+            column = _unreadable_column(X)
+            if column is None:
+                raise
+            raise ValueError(_not_numbers(column, X.dtypes[column])) from error
+    return _readable(rows)
+
+
+def read_codes(Z: ArrayLike, n_codes: int, estimator: Any) -> Array:
+    """``Z`` as an array (n, q) of a dtype that the engine reads."""
+    codes = _readable(check_array(Z, dtype="numeric", ensure_all_finite=False, input_name="Z", estimator=estimator))
+    if codes.shape[1] != n_codes:
+        raise ValueError(
+            f"Z has {codes.shape[1]} columns, but the code of this {type(estimator).__name__} has {n_codes}"
+        )
+    return codes
+
+
+def read_sample_weight(sample_weight: ArrayLike | None, X: Array) -> NDArray[np.float64] | None:
+    """Weights (n,) as float64, or None; at least one is above zero, none below."""
+    if sample_weight is None:
+        return None
+    weights: NDArray[np.float64] = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    if not weights.any():
+        raise ValueError("sample_weight is zero for every row")
+    return np.ascontiguousarray(weights)
+
+
+def nonfinite_message(X: Array, names: ArrayLike | None, what: str = "X") -> str:
+    """How many values of ``X`` are NaN or infinite, and where the first one stands."""
+    count, first = 0, ""
+    n_rows_a_block = max(1, (1 << 20) // X.shape[1])
+    for begin in range(0, len(X), n_rows_a_block):
+        block = X[begin : begin + n_rows_a_block]
+        rows, columns = np.nonzero(~np.isfinite(block))
+        if count == 0 and len(rows):
+            column = int(columns[0]) if names is None else str(np.asarray(names)[columns[0]])
+            first = f"the first ({block[rows[0], columns[0]]}) in row {begin + rows[0]}, column {column!r}"
+        count += len(rows)
+    values = "1 value is" if count == 1 else f"{count} values are"
+    return f"{what} contains NaN or infinity: {values} not finite, {first}"
+
+
+def _readable(rows: Array) -> Array:
+    """The same numbers in a dtype the engine reads: native byte order, at most eight bytes."""
+    if rows.dtype.kind not in "biuf":
+        raise ValueError(f"X must hold numbers, got dtype {rows.dtype}")
+    if rows.dtype.kind == "b":
+        return rows.view(np.uint8)
+    if rows.dtype.itemsize > 8:
+        return rows.astype(np.float64)
+    return rows if rows.dtype.isnative else rows.astype(rows.dtype.newbyteorder("="))
+
+
+def _arrow_table(X: Any) -> Any:
+    """``X`` as a ``pyarrow.Table`` where it is or offers one, else None. Pandas frames are left to NumPy."""
+    if isinstance(X, np.ndarray) or hasattr(X, "iloc"):
+        return None
+    offers_arrow = hasattr(X, "__arrow_c_stream__") or hasattr(X, "__arrow_c_array__")
+    if not offers_arrow and not hasattr(X, "__dataframe__"):
+        return None
+    if find_spec("pyarrow") is None:
+        if hasattr(X, "__array__"):
+            return None
+        raise ImportError(f"reading a {type(X).__name__} needs pyarrow: pip install pyarrow")
+    import pyarrow as pa
+
+    if offers_arrow:
+        try:
+            return pa.table(X)
+        except (TypeError, pa.ArrowInvalid):
+            # One column on its own; scikit-learn has the words for that.
+            return None
+    from pyarrow.interchange import from_dataframe
+
+    return pa.table(from_dataframe(X))
+
+
+def _table_values(table: Any) -> Array:
+    """The columns of an Arrow table side by side; nulls become NaN."""
+    import pyarrow as pa
+
+    columns = []
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        kind = column.type
+        if pa.types.is_boolean(kind):
+            column = column.cast(pa.uint8())
+        elif pa.types.is_decimal(kind) or pa.types.is_null(kind):
+            column = column.cast(pa.float64())
+        elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+            raise ValueError(_not_numbers(name, kind))
+        columns.append(column.to_numpy())
+    values = np.empty((table.num_rows, len(columns)), dtype=np.result_type(np.uint8, *columns), order="F")
+    for index, column in enumerate(columns):
+        values[:, index] = column
+    return values
+
+
+def _unreadable_column(X: Any) -> Any:
+    """The first column of a data frame that does not turn into numbers, or None."""
+    if not hasattr(X, "iloc") or getattr(X, "ndim", 0) != 2:
+        return None
+    for position, column in enumerate(X.columns):
+        try:
+            np.asarray(X.iloc[:, position], dtype=np.float64)
+        except (ValueError, TypeError):
+            return column
+    return None
+
+
+def _not_numbers(column: Any, dtype: Any) -> str:
+    return f"column {column!r} does not hold numbers (its type is {dtype}): encode it as numbers or leave it out"

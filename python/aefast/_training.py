@@ -1,0 +1,145 @@
+"""The loop over epochs: schedules, early stopping, callbacks, progress, divergence; the caller says what one is."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aefast import _core
+from aefast.callbacks import Callback, EpochInfo, StopTraining, progress
+from aefast.exceptions import ConvergenceError
+from aefast.schedules import Plateau, Schedule
+
+Array = NDArray[Any]
+
+
+def poll() -> None:
+    """Called by the engine during an epoch: entering Python is what lets a pending Ctrl-C be raised."""
+
+
+@dataclass
+class Settings:
+    """When to stop, and what to tell whom."""
+
+    max_epochs: int
+    schedule: Schedule
+    first_epoch: int
+    early_stopping: bool
+    n_epochs_no_change: int
+    tol: float
+    callbacks: Iterable[Callback] = ()
+    verbose: int = 0
+
+
+@dataclass
+class Training:
+    """One run of epochs on a trainer; after `run`, or after what it raises, `parameters` are those to keep.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        Holds the current parameters.
+    epoch : callable
+        ``epoch(learning_rate)`` makes one pass over the training rows and returns their mean loss.
+    validate : callable or None
+        Mean loss of the held-out rows; None where there are none, and the training loss is monitored.
+    as_weights : callable
+        ``(coefs, intercepts)`` from the engine's parameters, for callbacks.
+    settings : Settings
+    """
+
+    trainer: _core.Trainer
+    epoch: Callable[[float], float]
+    validate: Callable[[], float] | None
+    as_weights: Callable[[list[Array]], tuple[list[Array], list[Array]]]
+    settings: Settings
+    loss_curve: list[float] = field(default_factory=list)
+    validation_curve: list[float] = field(default_factory=list)
+    best_loss: float = float("inf")
+
+    def __post_init__(self) -> None:
+        self.parameters = self.trainer.parameters()
+
+    @property
+    def monitored(self) -> list[float]:
+        """The losses that stopping and schedules look at."""
+        return self.loss_curve if self.validate is None else self.validation_curve
+
+    def run(self) -> None:
+        """Epochs until the last one, until the monitored loss stays, or until a callback says so.
+
+        Raises
+        ------
+        ConvergenceError
+            If a loss or a parameter is no longer finite.
+        """
+        try:
+            self._run()
+        except KeyboardInterrupt:
+            # Part of a first epoch is better than none.
+            parameters = self.trainer.parameters()
+            if not self.loss_curve and _all_finite(parameters):
+                self.parameters = parameters
+            raise
+
+    def _run(self) -> None:
+        settings = self.settings
+        plateau = Plateau(settings.n_epochs_no_change, settings.tol)
+        began = time.perf_counter()
+        with progress(settings.verbose, settings.max_epochs) as show:
+            for epoch in range(settings.max_epochs):
+                rate = float(settings.schedule.rate(settings.first_epoch + epoch, self.monitored))
+                loss = self.epoch(rate)
+                validation = None if self.validate is None else self.validate()
+                self._take(epoch, rate, loss, validation)
+                info = EpochInfo(
+                    epoch=epoch + 1,
+                    max_epochs=settings.max_epochs,
+                    loss=loss,
+                    validation_loss=validation,
+                    best_loss=self.best_loss,
+                    learning_rate=rate,
+                    seconds=time.perf_counter() - began,
+                    weights=lambda: self.as_weights(self.trainer.parameters()),
+                )
+                show(info)
+                if self._asked_to_stop(info):
+                    break
+                if plateau.reached_with(self.monitored[-1]) and settings.early_stopping:
+                    break
+
+    def _take(self, epoch: int, rate: float, loss: float, validation: float | None) -> None:
+        """Record an epoch and keep its parameters if they are good."""
+        monitored = loss if validation is None else validation
+        parameters = self.trainer.parameters()
+        if not np.isfinite([loss, monitored]).all() or not _all_finite(parameters):
+            name = "loss" if validation is None or not np.isfinite(loss) else "validation loss"
+            value = loss if name == "loss" else validation
+            raise ConvergenceError(
+                f"training diverged in epoch {epoch + 1} ({name} {value:g}, learning rate {rate:g}): lower "
+                "learning_rate or set clip_norm=1.0; the estimator keeps the last good weights"
+            )
+        self.loss_curve.append(loss)
+        if validation is not None:
+            self.validation_curve.append(validation)
+        if monitored < self.best_loss or not self.settings.early_stopping:
+            self.parameters = parameters
+        self.best_loss = min(self.best_loss, monitored)
+
+    def _asked_to_stop(self, info: EpochInfo) -> bool:
+        stop = False
+        for callback in self.settings.callbacks:
+            try:
+                answer = callback(info)
+            except StopTraining:
+                answer = True
+            # "is": callbacks written as a lambda often return something by accident.
+            stop = stop or (isinstance(answer, bool | np.bool_) and bool(answer))
+        return stop
+
+
+def _all_finite(arrays: list[Array]) -> bool:
+    return all(bool(np.isfinite(array).all()) for array in arrays)

@@ -1,0 +1,137 @@
+"""The plain autoencoder of dense layers."""
+
+from aefast._base import BaseAutoencoder
+
+
+class Autoencoder(BaseAutoencoder):
+    r"""Dense autoencoder: a network trained to give back its input through a narrow code.
+
+    Rows that it gives back badly are unlike those it was trained on, so the reconstruction error ranks anomalies; the
+    code is a non-linear relative of principal components (Hinton and Salakhutdinov 2006). Training and scoring run in
+    compiled code over all CPUs that the process may use; results do not depend on how many those are.
+
+    Training minimises, over minibatches, the mean of the loss over rows and features + ``l2`` / 2 sum w^2 + ``l1``
+    sum \|w\| over weights + the row average of ``activity_l2`` / 2 sum h^2 + ``activity_l1`` sum \|h\| over the
+    code's outputs h.
+
+    Parameters
+    ----------
+    encoder_layer_sizes : "auto", int or sequence of int, default "auto"
+        Widths after the input; the last is the code. "auto" is a hidden layer of 2 d units (within 8 and 256) and a
+        code of the root of d, for d features.
+    decoder_layer_sizes : int or sequence of int, optional
+        Hidden widths after the code, without the output; default the encoder's, mirrored.
+    activation : str, default "relu"
+        Of the hidden layers: "identity", "sigmoid", "tanh", "relu", "leaky_relu" (slope 0.01 below 0), "elu", "selu",
+        "gelu" (exact), "silu" or "softplus".
+    code_activation : as ``activation``, default "identity"
+        Of the code layer. A linear code lets deviations of either sign pass.
+    output_activation : as ``activation``, or "softmax", default "identity"
+        Of the last layer.
+    tied_weights : bool, default False
+        The decoder's weights are the encoder's, transposed.
+    batch_norm : bool, default False
+        Not supported yet.
+    dropout : float in [0, 1), or one for each hidden layer, default 0
+        Share of a layer's outputs set to zero in training; the code counts as a hidden layer.
+    loss : {"mse", "mae", "huber", "binary_crossentropy", "categorical_crossentropy"}, default "mse"
+        Of a feature, in the scaled space. Huber has delta = 1. Binary crossentropy needs output activation "sigmoid"
+        or "softmax", categorical crossentropy "softmax", and both need data in [0, 1] after scaling.
+    optimizer : {"sgd", "rmsprop", "adam", "adamw"} or `Optimizer`, default "adam"
+        A name stands for the object with its defaults.
+    learning_rate : float above 0, or schedule, default 1e-3
+        Rate, or an object that gives the rate of each epoch (see `aefast.schedules`).
+    l1, l2 : float, default 0
+        Penalties on weights, not on biases.
+    activity_l1, activity_l2 : float, default 0
+        Penalties on the code's outputs.
+    clip_norm : float, optional
+        Gradients longer than this are shortened to it.
+    weight_init : str, default "glorot_uniform"
+        Distribution of the initial weights: "glorot", "he" or "lecun" (see `aefast.networks.initial_parameters`),
+        each with "_uniform" or "_normal". Biases begin at 0.
+    batch_size : int, default 256
+        Rows a step; fewer where there are fewer.
+    max_epochs : int, default 100
+        Passes over the training rows at most; 0 sets up weights, scaler and threshold without training.
+    shuffle : bool, default True
+        Draw a new order of rows for each epoch.
+    drop_last : bool, default False
+        Leave out a last batch that is not full.
+    validation_fraction : float in [0, 1), default 0.1
+        Share of the rows that is held out of training, chosen by ``random_state``, for ``validation_curve_``, early
+        stopping and `p_values`. 0 holds none out; nor are any where the share makes less than one row.
+    early_stopping : bool, default True
+        Stop when the monitored loss (of held-out rows, else of training) no longer falls, and keep the weights of
+        its least value. False trains ``max_epochs`` and keeps the last weights.
+    n_epochs_no_change : int, default 10
+        Epochs without improvement before stopping.
+    tol : float, default 1e-4
+        Share of the loss that counts as an improvement; small ones add up.
+    scaler : {"standard", "minmax", "robust"} or None, default "standard"
+        Maps each column into the space the network sees: zero mean and unit variance; [0, 1]; median and distance
+        of the quartiles; nothing. Fitted on the training rows. Scaled values are clipped at +-1e6.
+    contamination : float in (0, 0.5], default 0.1
+        Share of the training rows, held-out ones included, that `predict` calls outliers.
+    score_metric : str, default "mse"
+        How a row's residuals become its error: "mse", "mae", "max", "huber", "binary_crossentropy",
+        "categorical_crossentropy" or "mahalanobis"; see `reconstruction_error`.
+    warm_start : bool, default False
+        Let `fit` start from ``coefs_`` and ``intercepts_`` as they are, also where they have been replaced; the scaler
+        they were trained behind stays. Curves go on; the optimiser starts anew.
+    random_state : int, RandomState instance or None, default None
+        Fixes initial weights (which depend on nothing else), held-out rows, shuffling and dropout.
+    n_threads : int, optional
+        Default all CPUs that the process may use, or what `aefast.threads` says. Results do not depend on it.
+    dtype : {"float32", "float64"}, default "float32"
+        Precision of all computation and of ``coefs_``.
+    verbose : int, default 0
+        Above 0 shows progress: a bar on a terminal where rich is installed, else a line an epoch.
+    callbacks : callable or sequence of callables, default ()
+        Each is called after every epoch with an `aefast.callbacks.EpochInfo` and may stop training.
+
+    Attributes
+    ----------
+    coefs_, intercepts_ : list of ndarray
+        Weights (n_in, n_out) and biases (n_out,) of each layer, encoder then decoder, in the scaled space. They *are*
+        the model: what is put there is used.
+    network_ : dict
+        The layers as the engine reads them.
+    scaler_shift_, scaler_scale_ : ndarray of shape (d,), float64
+        The scaled space: (x - shift) / scale.
+    n_features_in_ : int
+        d.
+    feature_names_in_ : ndarray of shape (d,)
+        Column names, where the training data had any.
+    n_epochs_ : int
+        Epochs trained, those before a warm start included.
+    loss_curve_, validation_curve_ : list of float
+        Mean loss an epoch without penalties: of training as seen during the epoch, and of the held-out rows after
+        it (empty where there are none).
+    best_loss_ : float
+        Least monitored loss of the last fit.
+    offset_, threshold_ : float
+        `predict` says -1 where `score_samples` is below ``offset_``, that is, where the error exceeds ``threshold_``.
+    score_metric_ : str
+        The metric that the threshold belongs to.
+    whitening_ : ndarray of shape (d, d), or None
+        For ``score_metric="mahalanobis"``, see `aefast.whitening`.
+    calibration_errors_ : ndarray, float64
+        Errors of the held-out rows (where there are none, of the training rows) in ascending order, for `p_values`.
+
+    See Also
+    --------
+    aefast.load : Reads what `save` wrote.
+
+    Examples
+    --------
+    Rows near a line, and one that is not:
+
+    >>> import numpy as np
+    >>> from aefast import Autoencoder
+    >>> t = np.random.default_rng(0).normal(size=(1000, 1))
+    >>> X = t * [[1.0, 2.0, -1.0]] + 0.01 * np.random.default_rng(1).normal(size=(1000, 3))
+    >>> model = Autoencoder((16, 1), contamination=0.01, random_state=0).fit(X)
+    >>> model.predict([[1.0, 2.0, -1.0], [1.0, 2.0, 1.0]])
+    array([ 1, -1])
+    """

@@ -1,0 +1,71 @@
+"""Which features made a row abnormal: the largest shares of its error, with what was seen and what was expected."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+def top_shares(feature_errors: Array, top: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Columns and shares (n, top) of the largest errors of each row, largest first; ties go to the first column.
+
+    A share is a feature's error over the row's; all shares of a row without error are 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from aefast.explanations import top_shares
+    >>> columns, shares = top_shares(np.array([[1.0, 3.0, 0.0]]), top=2)
+    >>> columns.tolist(), shares.tolist()
+    ([[1, 0]], [[0.75, 0.25]])
+    """
+    errors = np.asarray(feature_errors, dtype=np.float64)
+    columns = np.argsort(-errors, axis=1, kind="stable")[:, :top]
+    totals = errors.sum(axis=1, keepdims=True)
+    shares = np.take_along_axis(errors, columns, axis=1) / np.where(totals > 0, totals, 1.0)
+    return columns, shares
+
+
+def explanation_table(
+    feature_errors: Array, values: Array, expected: Array, names: Sequence[str], top: int, first_row: int = 0
+) -> Array:
+    """The ``top`` features of each row as a structured array of row, feature, value, expected and share.
+
+    Parameters
+    ----------
+    feature_errors, values, expected : ndarray of shape (n, d)
+        Each feature's share of the error, the row, and its reconstruction; the last two in input units.
+    names : sequence of d str
+        What the columns are called.
+    top : int
+        Features a row; at most d are given.
+    first_row : int
+        Number of the first row.
+    """
+    columns, shares = top_shares(feature_errors, top)
+    n_rows, n_top = columns.shape
+    width = max(1, *(len(name) for name in names))
+    table = np.empty(
+        n_rows * n_top,
+        dtype=[("row", "i8"), ("feature", f"U{width}"), ("value", "f8"), ("expected", "f8"), ("share", "f8")],
+    )
+    table["row"] = np.repeat(np.arange(first_row, first_row + n_rows), n_top)
+    table["feature"] = np.asarray(names, dtype=f"U{width}")[columns].ravel()
+    table["value"] = np.take_along_axis(values, columns, axis=1).ravel()
+    table["expected"] = np.take_along_axis(expected, columns, axis=1).ravel()
+    table["share"] = shares.ravel()
+    return table
+
+
+def as_frame(table: Array) -> Any:
+    """A ``pandas.DataFrame`` of a structured array where pandas is installed, else the array itself."""
+    if find_spec("pandas") is None:
+        return table
+    import pandas as pd
+
+    names = table.dtype.names or ()
+    return pd.DataFrame({name: table[name].astype(object) if name == "feature" else table[name] for name in names})

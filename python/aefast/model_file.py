@@ -1,0 +1,429 @@
+"""One file a model: safetensors with JSON metadata, data only, written whole and read with suspicion.
+
+The file is the length of the header (8 bytes, little-endian), the header (JSON) and the tensors, as safetensors
+prescribes. In the header, ``__metadata__`` holds the format's name and version, a SHA-256 digest of the whole file
+(taken with zeros in the digest's place, so that no byte can change unnoticed) and the model as JSON: class, parameters,
+network, names. What a reader makes of it comes from closed lists; nothing in a file is ever run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import stat
+import struct
+import uuid
+from dataclasses import asdict
+from math import prod
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aefast import _core
+from aefast.exceptions import ModelFileError
+from aefast.networks import ACTIVATIONS, OUTPUT_ACTIVATIONS, join_parameters
+from aefast.optimizers import OPTIMIZERS
+from aefast.scaling import SCALERS
+from aefast.schedules import SCHEDULES
+
+if TYPE_CHECKING:
+    from aefast._base import BaseAutoencoder
+    from aefast._core import LayerSpec, NetworkSpec
+
+Array = NDArray[Any]
+
+FORMAT_VERSION = 1
+#: Classes that a file may name.
+CLASSES = ("Autoencoder",)
+#: Objects that may stand among the parameters.
+OBJECTS: dict[str, type[Any]] = {kind.__name__: kind for kind in (*OPTIMIZERS.values(), *SCHEDULES)}
+
+_MAGIC = b'{"__metadata__":{"format":"aefast-model","format_version":"'
+# What reading data of the wrong shape raises.
+_MISFITS = (
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    NotImplementedError,
+)
+_DIGEST_PLACE = "0" * 64
+_DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
+# JSON in memory takes tens of times its size as text; this is a hundred thousand column names.
+_MAX_HEADER = 1 << 24
+
+
+def save(estimator: BaseAutoencoder, path: str | os.PathLike[str]) -> None:
+    """Write a fitted estimator to ``path``, whole or not at all.
+
+    The file is written beside its place, flushed to the disk and renamed.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is no data, naming it.
+    OSError
+        If the file cannot be written.
+    """
+    content = to_bytes(estimator)
+    # Through a link, so that the file it points to is replaced and not the link.
+    target = os.path.realpath(path)
+    folder, name = os.path.split(target)
+    temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex}.part")
+    try:
+        with open(temporary, "xb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+        raise
+    _sync_folder(folder)
+
+
+def load(source: str | os.PathLike[str] | bytes | bytearray | memoryview) -> BaseAutoencoder:
+    """A fitted estimator from a model file.
+
+    Safe with files from anywhere: sizes are checked before anything is allocated, nothing in the file is run, and
+    memory stays in proportion to the file.
+
+    Parameters
+    ----------
+    source : str, path-like or bytes
+        The file, or what is in it.
+
+    Returns
+    -------
+    estimator
+        Of the class that was saved, with its parameters and fitted attributes.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is truncated, altered, of a newer format, or not a model; the message says which.
+    OSError
+        If there is no such file, or it cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile, os
+    >>> import numpy as np
+    >>> import aefast
+    >>> X = np.random.default_rng(0).normal(size=(200, 9))
+    >>> model = aefast.Autoencoder((4,), max_epochs=2, random_state=0).fit(X)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "model.safetensors")
+    ...     model.save(path)
+    ...     again = aefast.load(path)
+    >>> bool((again.score_samples(X) == model.score_samples(X)).all())
+    True
+    """
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _read(io.BytesIO(source), len(source), "the model")
+    name = os.fspath(source)
+    if not stat.S_ISREG(os.stat(name).st_mode):
+        raise ModelFileError(f"{name} is not an aefast model: it is not a regular file")
+    with open(name, "rb") as stream:
+        return _read(stream, os.fstat(stream.fileno()).st_size, name)
+
+
+def to_bytes(estimator: BaseAutoencoder) -> bytes:
+    """What the file of a fitted estimator has in it."""
+    model, tensors = _describe(estimator)
+    metadata = {
+        "format": "aefast-model",
+        "format_version": str(FORMAT_VERSION),
+        "digest": _DIGEST_PLACE,
+        "model": json.dumps(model, allow_nan=False, separators=(",", ":")),
+    }
+    header: dict[str, Any] = {"__metadata__": metadata}
+    begin = 0
+    for name, tensor in tensors.items():
+        kind = "F32" if tensor.dtype == np.float32 else "F64"
+        header[name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": [begin, begin + tensor.nbytes]}
+        begin += tensor.nbytes
+    text = json.dumps(header, separators=(",", ":")).encode()
+    # Tensors begin at a multiple of eight.
+    text += b" " * (-len(text) % 8)
+    data = b"".join(tensor.astype(tensor.dtype.newbyteorder("<"), copy=False).tobytes() for tensor in tensors.values())
+    content = struct.pack("<Q", len(text)) + text + data
+    digest = hashlib.sha256(content).hexdigest()
+    place = content.index(_DIGEST_PLACE.encode())
+    return content[:place] + digest.encode() + content[place + len(digest) :]
+
+
+def _sync_folder(folder: str) -> None:
+    """Make the rename last through a crash, where the system can open folders."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+# From estimator to data.
+
+
+def _describe(estimator: BaseAutoencoder) -> tuple[dict[str, Any], dict[str, Array]]:
+    kind = type(estimator).__name__
+    if kind not in CLASSES:
+        raise ValueError(f"cannot save a {kind}: only {', '.join(CLASSES)} have a file format")
+    names = getattr(estimator, "feature_names_in_", None)
+    model = {
+        "class": kind,
+        "library_version": _core.__version__,
+        "parameters": {name: _encoded(name, value) for name, value in estimator.get_params(deep=False).items()},
+        "network": estimator.network_,
+        "feature_names": None if names is None else [str(name) for name in names],
+        "scaler": estimator._scaler_kind,
+        "score_metric": estimator.score_metric_,
+        "offset": float(estimator.offset_),
+        "best_loss": float(estimator.best_loss_),
+    }
+    tensors = {
+        "scaler.shift": estimator.scaler_shift_,
+        "scaler.scale": estimator.scaler_scale_,
+        "calibration.errors": estimator.calibration_errors_,
+        "curves.loss": np.asarray(estimator.loss_curve_, dtype=np.float64),
+        "curves.validation": np.asarray(estimator.validation_curve_, dtype=np.float64),
+    }
+    if estimator.whitening_ is not None:
+        tensors["whitening"] = estimator.whitening_
+    for index, (weights, biases) in enumerate(zip(estimator.coefs_, estimator.intercepts_, strict=True)):
+        tensors[f"coefs.{index}"] = np.ascontiguousarray(weights, dtype=estimator.dtype)
+        tensors[f"intercepts.{index}"] = np.ascontiguousarray(biases, dtype=estimator.dtype)
+    return model, tensors
+
+
+def _encoded(name: str, value: Any) -> Any:
+    """A parameter's value as JSON, from the closed list of what may be written."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and np.isfinite(value)):
+        return value
+    if isinstance(value, np.ndarray):
+        value = tuple(value.tolist())
+    if isinstance(value, tuple | list):
+        items = [_encoded(name, item) for item in value]
+        return {"tuple": items} if isinstance(value, tuple) else items
+    if type(value) in OBJECTS.values():
+        return {"object": type(value).__name__, "fields": asdict(value)}
+    raise ValueError(
+        f"cannot save parameter {name}={value!r}: a model file holds data only; "
+        f"set_params({name}=...) to a plain value first"
+    )
+
+
+# From data to estimator.
+
+
+def _read(stream: IO[bytes], size: int, name: str) -> BaseAutoencoder:
+    header, header_bytes = _read_header(stream, size, name)
+    extents = _extents(header, size - len(header_bytes), name)
+    data = stream.read(size - len(header_bytes))
+    if len(data) != size - len(header_bytes):
+        raise ModelFileError(f"{name} is truncated: it became shorter while it was read")
+
+    digest = header["__metadata__"]["digest"].encode()
+    whole = hashlib.sha256(header_bytes.replace(digest, _DIGEST_PLACE.encode(), 1))
+    whole.update(data)
+    if whole.hexdigest().encode() != digest:
+        raise ModelFileError(f"{name} is altered: its digest does not match what is in it")
+
+    tensors = {
+        key: np.frombuffer(data, dtype, prod(shape), begin).reshape(shape).astype(dtype.newbyteorder("="))
+        for key, (dtype, shape, begin) in extents.items()
+    }
+    try:
+        model = json.loads(header["__metadata__"]["model"], object_pairs_hook=_without_doubles)
+        return _restored(model, tensors)
+    except _MISFITS as error:
+        raise ModelFileError(f"{name} is not a valid model: {type(error).__name__}: {error}") from error
+
+
+def _read_header(stream: IO[bytes], size: int, name: str) -> tuple[dict[str, Any], bytes]:
+    """The header, and the bytes it came from with the eight before it."""
+    beginning = stream.read(8 + len(_MAGIC))
+    if len(beginning) < 8 or not _MAGIC.startswith(beginning[8:]):
+        few = f"it has only {size} bytes" if size < 8 else "its header is not one of aefast's"
+        raise ModelFileError(f"{name} is not an aefast model, or truncated: {few}")
+    (length,) = struct.unpack("<Q", beginning[:8])
+    if length > size - 8:
+        raise ModelFileError(f"{name} is truncated: its header has {length} bytes, but only {size - 8} are there")
+    if not len(_MAGIC) < length <= _MAX_HEADER:
+        raise ModelFileError(f"{name} is altered: its header cannot have {length} bytes")
+    header_bytes = beginning + stream.read(8 + length - len(beginning))
+    try:
+        header = json.loads(header_bytes[8:].decode(), object_pairs_hook=_without_doubles)
+        metadata = header["__metadata__"]
+        version = int(metadata["format_version"])
+        digest, model = metadata["digest"], metadata["model"]
+        complete = isinstance(digest, str) and len(digest) == 64 and isinstance(model, str)
+    except _MISFITS as error:
+        raise ModelFileError(
+            f"{name} is altered: its header cannot be read ({type(error).__name__}: {error})"
+        ) from error
+    if version > FORMAT_VERSION:
+        raise ModelFileError(
+            f"{name} has format version {version}, but aefast {_core.__version__} reads up to {FORMAT_VERSION}: "
+            "upgrade aefast"
+        )
+    if version < 1 or not complete:
+        raise ModelFileError(f"{name} is altered: its header lacks the digest or the model")
+    return header, header_bytes
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a key occurs twice")
+    return result
+
+
+def _extents(header: dict[str, Any], n_bytes: int, name: str) -> dict[str, tuple[np.dtype[Any], tuple[int, ...], int]]:
+    """dtype, shape and place of each tensor; together they fill the file after its header."""
+    extents: dict[str, tuple[np.dtype[Any], tuple[int, ...], int]] = {}
+    end = 0
+    for key, entry in header.items():
+        if key == "__metadata__":
+            continue
+        try:
+            dtype, shape, (begin, stop) = _DTYPES[entry["dtype"]], entry["shape"], entry["data_offsets"]
+            counts = [*shape, begin, stop]
+            sound = len(shape) <= 2 and all(type(count) is int and count >= 0 for count in counts)
+            if not sound or begin != end or stop - begin != prod(shape) * dtype.itemsize:
+                raise ValueError(f"shape {shape} and place {begin}:{stop} do not fit")
+        except _MISFITS as error:
+            raise ModelFileError(f"{name} is altered: tensor {key!r} ({type(error).__name__}: {error})") from error
+        extents[key], end = (dtype, tuple(shape), begin), stop
+    if end > n_bytes:
+        raise ModelFileError(f"{name} is truncated: its tensors have {end} bytes, but only {n_bytes} are there")
+    if end < n_bytes:
+        raise ModelFileError(f"{name} is altered: {n_bytes - end} bytes stand after its last tensor")
+    return extents
+
+
+def _restored(model: dict[str, Any], tensors: dict[str, Array]) -> BaseAutoencoder:
+    """The estimator; raises ValueError, TypeError or KeyError for whatever does not fit together."""
+    import aefast
+
+    if model["class"] not in CLASSES:
+        raise ValueError(f"class {model['class']!r} is not one of {', '.join(CLASSES)}")
+    estimator: BaseAutoencoder = getattr(aefast, model["class"])()
+    parameters = {key: _decoded(value) for key, value in model["parameters"].items()}
+    unknown = set(parameters) - set(estimator.get_params(deep=False))
+    if unknown:
+        raise ValueError(f"parameter {min(unknown)!r} is unknown; aefast {model['library_version']} wrote the file")
+    estimator.set_params(**parameters)
+    estimator._check_parameters()
+
+    network = _checked_network(model["network"])
+    n_features, n_layers = network["n_features"], len(network["layers"])
+    estimator.network_ = network
+    estimator.n_features_in_ = n_features
+    coefs = [tensors.pop(f"coefs.{index}") for index in range(n_layers)]
+    intercepts = [tensors.pop(f"intercepts.{index}") for index in range(n_layers)]
+    join_parameters(network, coefs, intercepts, estimator.dtype)
+    estimator.coefs_, estimator.intercepts_ = coefs, intercepts
+
+    names = model["feature_names"]
+    if names is not None:
+        if not isinstance(names, list) or len(names) != n_features or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"feature_names must be {n_features} names")
+        estimator.feature_names_in_ = np.asarray(names, dtype=object)
+    estimator.scaler_shift_ = _finite(tensors, "scaler.shift", (n_features,))
+    estimator.scaler_scale_ = _finite(tensors, "scaler.scale", (n_features,))
+    if not (estimator.scaler_scale_ > 0).all():
+        raise ValueError("scaler.scale must be above zero")
+    if model["scaler"] is not None and model["scaler"] not in SCALERS:
+        raise ValueError(f"scaler {model['scaler']!r} is unknown")
+    estimator._scaler_kind = model["scaler"]
+    has_whitening = "whitening" in tensors
+    estimator.whitening_ = _finite(tensors, "whitening", (n_features, n_features)) if has_whitening else None
+    estimator.calibration_errors_ = _finite(tensors, "calibration.errors", None)
+    if len(estimator.calibration_errors_) == 0 or (np.diff(estimator.calibration_errors_) < 0).any():
+        raise ValueError("calibration.errors must be in ascending order, and at least one")
+    estimator.loss_curve_ = _finite(tensors, "curves.loss", None).tolist()
+    estimator.validation_curve_ = _finite(tensors, "curves.validation", None).tolist()
+    estimator.n_epochs_ = estimator._n_passes = len(estimator.loss_curve_)
+    estimator.best_loss_ = _number(model["best_loss"])
+    estimator.offset_ = _number(model["offset"])
+    estimator.threshold_ = -estimator.offset_
+    estimator.score_metric_ = model["score_metric"]
+    estimator._metric(None)
+    if tensors:
+        raise ValueError(f"tensor {min(tensors)!r} is unknown")
+    return estimator
+
+
+def _decoded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_decoded(item) for item in value]
+    if isinstance(value, dict):
+        if value.keys() == {"tuple"}:
+            return tuple(_decoded(value["tuple"]))
+        if value.keys() == {"object", "fields"} and value["object"] in OBJECTS:
+            return OBJECTS[value["object"]](**value["fields"])
+        raise ValueError(f"a parameter's value has unknown parts {sorted(value)}")
+    return value
+
+
+def _checked_network(network: dict[str, Any]) -> NetworkSpec:
+    """The network built anew from values that have been looked at one by one."""
+    layers: list[LayerSpec] = []
+    for index, layer in enumerate(network["layers"]):
+        allowed = OUTPUT_ACTIVATIONS if index == len(network["layers"]) - 1 else ACTIVATIONS
+        owner, dropout = _integer(layer["tied_to"], -1, index - 1), _number(layer["dropout"])
+        if layer["kind"] != "dense" or layer["activation"] not in allowed or not 0 <= dropout < 1:
+            raise ValueError(f"layer {index} is of an unknown kind")
+        if owner >= 0 and layers[owner]["tied_to"] >= 0:
+            raise ValueError(f"layer {index} is tied to a layer without weights of its own")
+        layers.append(
+            {
+                "kind": "dense",
+                "units": _integer(layer["units"], 1, 1 << 31),
+                "activation": layer["activation"],
+                "tied_to": owner,
+                "dropout": dropout,
+            }
+        )
+    if len(layers) < 2 or network["groups"] != []:
+        raise ValueError("a network has at least two layers, and no groups")
+    n_features = _integer(network["n_features"], 1, 1 << 31)
+    if layers[-1]["units"] != n_features:
+        raise ValueError("the last layer must have as many outputs as there are features")
+    return {
+        "n_features": n_features,
+        "layers": layers,
+        "n_encoder_layers": _integer(network["n_encoder_layers"], 1, len(layers) - 1),
+        "groups": [],
+    }
+
+
+def _integer(value: Any, low: int, high: int) -> int:
+    if type(value) is not int or not low <= value <= high:
+        raise ValueError(f"{value!r} is not an integer from {low} to {high}")
+    return value
+
+
+def _number(value: Any) -> float:
+    if type(value) not in (int, float) or not np.isfinite(value):
+        raise ValueError(f"{value!r} is not a finite number")
+    return float(value)
+
+
+def _finite(tensors: dict[str, Array], key: str, shape: tuple[int, ...] | None) -> NDArray[np.float64]:
+    """Take a tensor out, as float64, and look at its shape (None: one dimension of any length) and values."""
+    tensor = tensors.pop(key).astype(np.float64)
+    if (tensor.ndim != 1 if shape is None else tensor.shape != shape) or not np.isfinite(tensor).all():
+        raise ValueError(f"tensor {key!r} has a wrong shape or holds NaN or infinity")
+    return tensor

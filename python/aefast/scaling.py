@@ -1,0 +1,105 @@
+"""The map into the space the network sees: (x - shift) / scale a column, fitted once and folded into the kernels."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aefast import _core
+
+Array = NDArray[Any]
+Statistics = dict[str, Array]
+
+SCALERS = ("standard", "minmax", "robust")
+
+#: Values are clipped here in the scaled space, so that nothing a row may hold overflows float32 further on.
+LIMIT = 1e6
+
+
+def fit_scaler(
+    kind: str | None, X: Array, rows: NDArray[np.int64] | None, statistics: Statistics, names: Sequence[str]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Shift and scale (d,) of the columns of ``X``.
+
+    ``standard``: mean and standard deviation. ``minmax``: least value and range, so that the rows lie in [0, 1].
+    ``robust``: median and distance between the quartiles; the standard deviation where the quartiles coincide.
+    None: 0 and 1. A constant column has scale 1.
+
+    Parameters
+    ----------
+    kind : {"standard", "minmax", "robust"} or None
+        Which.
+    X : array of shape (n, d)
+        The data; only ``rows`` of it are looked at.
+    rows : ndarray of int64 or None
+        Rows to fit on; None is all.
+    statistics : dict
+        `_core.column_statistics` of the same rows.
+    names : sequence of d str
+        What to call the columns in errors.
+
+    Raises
+    ------
+    ValueError
+        If a column's values are too large for the map to be finite.
+    """
+    low, high = statistics["min"], statistics["max"]
+    if kind is None:
+        shift, scale = np.zeros(len(low)), np.ones(len(low))
+    elif kind == "minmax":
+        shift, scale = low.copy(), _silently(np.subtract, high, low)
+    else:
+        shift, scale = statistics["mean"].copy(), statistics["std"].copy()
+        if kind == "robust":
+            for column in range(len(low)):
+                values = X[:, column] if rows is None else X[rows, column]
+                lower, shift[column], upper = np.percentile(values.astype(np.float64), (25, 50, 75))
+                scale[column] = upper - lower if upper > lower else scale[column]
+
+    too_large = ~(np.isfinite(shift) & np.isfinite(scale))
+    if kind is None:
+        too_large = np.maximum(np.abs(low), np.abs(high)) > LIMIT
+    if too_large.any():
+        column = int(too_large.argmax())
+        remedy = "use a scaler" if kind is None else "divide it by a constant first"
+        raise ValueError(
+            f"column {names[column]!r} has values from {low[column]:g} to {high[column]:g}, too large for "
+            f"scaler={kind!r}: {remedy}"
+        )
+    # Equal values leave a spread of rounding errors, and the reciprocal of a denormal overflows.
+    magnitude = np.maximum(np.abs(low), np.abs(high))
+    constant = (low == high) | (scale <= 10 * np.finfo(np.float64).eps * magnitude) | (scale < 1e-300)
+    scale[constant] = 1.0
+    return shift, scale
+
+
+def merged(first: Statistics, n_first: int, second: Statistics, n_second: int) -> Statistics:
+    """Column statistics of two blocks of rows together (Chan et al. 1983, equations 2.1)."""
+    n_rows = n_first + n_second
+    step = second["mean"] - first["mean"]
+    squares = n_first * first["std"] ** 2 + n_second * second["std"] ** 2 + step**2 * n_first * n_second / n_rows
+    return {
+        "mean": first["mean"] + step * n_second / n_rows,
+        "std": np.sqrt(squares / n_rows),
+        "min": np.minimum(first["min"], second["min"]),
+        "max": np.maximum(first["max"], second["max"]),
+        "n_nonfinite": first["n_nonfinite"] + second["n_nonfinite"],
+    }
+
+
+def column_statistics(X: Array, rows: NDArray[np.int64] | None, n_threads: int) -> Statistics:
+    """Mean, standard deviation, least and largest value and number of non-finite values of each column."""
+    return _core.column_statistics(X, rows, n_threads)
+
+
+def scaled_range(
+    statistics: Statistics, shift: NDArray[np.float64], scale: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Least and largest value (d,) of each column in the scaled space."""
+    return (statistics["min"] - shift) / scale, (statistics["max"] - shift) / scale
+
+
+def _silently(operation: Any, *arguments: Any) -> Any:
+    with np.errstate(over="ignore"):
+        return operation(*arguments)
