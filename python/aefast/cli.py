@@ -1,0 +1,523 @@
+"""The command line: ``aefast demo``, ``fit``, ``score``, ``report``, ``info`` and ``bench``.
+
+Commands read options, call the rooms that do the work and print what came out. Every error a user can cause ends
+as one line on standard error, with 2 for wrong usage and 1 for what failed.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+from typer.core import TyperGroup
+
+from aefast.exceptions import AefastError
+from aefast.terminal import facts, listed, print_json, progress, rows_and_columns, say, status
+
+if TYPE_CHECKING:
+    from aefast.tables import Source
+
+UsageError = typer.BadParameter
+
+
+class Stopped(BaseException):
+    """Ctrl-C or a signal to end; not an `Exception`, so that nothing on the way takes it for a failure of its own."""
+
+
+class OneLine(TyperGroup):
+    """A command group whose errors are one line on standard error, with a traceback only where ``--debug`` asks."""
+
+    def main(self, args: Sequence[str] | None = None, standalone_mode: bool = True, **extra: Any) -> Any:  # type: ignore[override]
+        """Run the command ``args`` name and leave with its exit code."""
+        given = list(sys.argv[1:] if args is None else args)
+        debug = "--debug" in given
+        given = [a for a in given if a != "--debug"]
+        try:
+            code = super().main(args=given, standalone_mode=False, **extra)
+        except BaseException as error:
+            if debug:
+                traceback.print_exc()
+            code = _complain(error, given)
+        if not standalone_mode:
+            return code
+        sys.exit(code if isinstance(code, int) else 0)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run with signals that end a process turned into an exception, so that half-written files are removed."""
+        with _stoppable():
+            try:
+                return super().invoke(ctx)
+            except KeyboardInterrupt as error:
+                raise Stopped("interrupted") from error
+
+
+def _complain(error: BaseException, args: Sequence[str]) -> int:
+    command = next((a for a in args if not a.startswith("-")), "")
+    where = f"aefast {command}" if command in {c.name for c in app.registered_commands} else "aefast"
+    if hasattr(error, "format_message"):  # what typer raises for wrong usage, whoever it gets its parser from
+        message, code = str(error.format_message()), int(getattr(error, "exit_code", 2))
+        message = message.rstrip(". ") + f"; {where} --help tells more"
+    elif isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 1
+    elif isinstance(error, Stopped):
+        message, code = f"{error}; nothing was written", 1
+    elif isinstance(error, MemoryError):
+        message, code = "out of memory; give fewer --batch-rows or columns", 1
+    elif isinstance(error, OSError) and error.strerror and error.filename:
+        message, code = f"{error.filename}: {error.strerror}", 1
+    elif isinstance(error, (AefastError, ValueError, OSError, ImportError, NotImplementedError, RuntimeError)):
+        message, code = str(error) or type(error).__name__, 1
+    else:
+        message, code = f"{type(error).__name__}: {error} (an error in aefast; --debug shows where)", 1
+    sys.stderr.write(f"{where}: {' '.join(message.split())}\n")
+    return code
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    def stop(number: int, frame: Any) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough; cleaning up must not be cut short
+        raise Stopped(f"ended by {signal.Signals(number).name}")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+app = typer.Typer(
+    cls=OneLine,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Train autoencoders on tables and find the rows that do not fit.",
+    epilog="Start with: [bold]aefast demo[/bold]",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Data = Annotated[
+    list[str], typer.Argument(metavar="DATA...", help="Parquet, CSV, Arrow IPC or .npy: files, folders or patterns.")
+]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file that fit wrote.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPUs to use. Default: all this process may.")]
+BatchRows = Annotated[int, typer.Option("--batch-rows", min=1, help="Rows held at a time; memory follows this.")]
+
+
+@app.callback(invoke_without_command=True)
+def _aefast(
+    ctx: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; may stand anywhere.")] = False,
+) -> None:
+    if version:
+        import aefast
+
+        say(f"aefast {aefast.__version__}")
+        raise typer.Exit
+    if ctx.invoked_subcommand is None:
+        say(ctx.get_help())
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder to write to.")] = Path(
+        "aefast-demo"
+    ),
+    as_json: Json = False,
+) -> None:
+    """Train, score and report on real rows that come with a dependency; no input needed."""
+    from aefast.demo import run_demo
+
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"{output} is a file; name a folder with -o")
+    with status("training and scoring handwritten digits"):
+        summary = run_demo(output)
+    if as_json:
+        print_json(summary)
+        return
+    digit, strangers = summary["held_out"], f"{summary['held_out']}s"
+    facts(
+        f"Handwritten digits: a model that has never seen a {digit}",
+        [
+            ("trained on", f"{summary['training_rows']:,} digits of {summary['n_features']} pixels, no {strangers}"),
+            ("training", f"{summary['epochs']} epochs in {summary['training_seconds']:.2f} s"),
+            ("scored", f"{summary['test_rows']:,} other digits, {summary['anomalies']} of them {strangers}"),
+            ("AUC", f"{summary['aucroc']:.3f} (1 ranks every {digit} above every other digit, 0.5 is chance)"),
+            ("speed", f"{summary['rows_per_second']:,.0f} rows a second in memory, on {summary['threads']} threads"),
+            ("written", ", ".join(str(output / name) for name in summary["files"])),
+        ],
+    )
+    model, table = output / "digits.safetensors", output / "test.parquet"
+    say("\nOpen " + str(output / "report.html") + " in a browser. What to try next:")
+    say(f"  aefast info {model}")
+    say(f"  aefast score {model} {table} -o scores.csv --keep id,digit --top-features 3")
+    say("  aefast fit YOUR.parquet --exclude id -o your.safetensors")
+    say("  aefast score your.safetensors YOUR.parquet --keep id -o scores.parquet")
+
+
+@app.command()
+def fit(
+    data: Data,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="MODEL", help="Model file to write.")],
+    kind: Annotated[str, typer.Option(help="Which autoencoder.")] = "plain",
+    layers: Annotated[
+        str | None, typer.Option(metavar="64,32", help="Widths after the input; the last is the code.")
+    ] = None,
+    columns: Annotated[
+        list[str] | None, typer.Option(metavar="a,b", help="Columns to learn. Default: all of them.")
+    ] = None,
+    exclude: Annotated[list[str] | None, typer.Option(metavar="id", help="Columns not to learn.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=0, help="Passes over the rows, at most.")] = None,
+    contamination: Annotated[
+        float | None, typer.Option(help="Share of the training rows to call anomalies, in (0, 0.5].")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Fixes everything random.")] = 0,
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Train an autoencoder on the rows of a table and write it to a file."""
+    from aefast.jobs import fit_job, training_columns
+    from aefast.sinks import check_writable
+
+    estimator = _new_estimator(kind, layers, epochs, contamination, seed, threads)
+    _usage(lambda: check_writable(output))
+    source = _source(data)
+    chosen, excluded = _names(columns), _names(exclude) or []
+    if source.is_matrix and (chosen or excluded):
+        raise UsageError("--columns and --exclude need named columns, which .npy files do not have")
+    _usage(lambda: source.require([*(chosen or []), *excluded], "column"))
+    names, left_out = training_columns(source, chosen, excluded)
+    with _arrow_threads(threads), progress("reading", source.n_rows) as advance:
+        summary = fit_job(estimator, source, output, columns=names, progress=advance, verbose=int(sys.stderr.isatty()))
+    summary["excluded"] = left_out
+    if as_json:
+        print_json(summary)
+        return
+    loss = "not trained" if summary["loss"] is None else f"{summary['loss']:.5g}"
+    if summary["validation_loss"] is not None:
+        loss += f", {summary['validation_loss']:.5g} on rows held out"
+    times = f"{summary['training_seconds']:.2f} s, after {summary['reading_seconds']:.2f} s reading"
+    share = f"{100 * summary['contamination']:.3g} %"
+    facts(
+        f"{summary['kind']} {'–'.join(map(str, summary['layers']))}",
+        [
+            ("learned from", f"{summary['rows']:,} rows of {summary['n_features']} columns" + _these(names)),
+            *([("left out", ", ".join(f"{c} ({why})" for c, why in left_out.items()))] if left_out else []),
+            ("epochs", f"{summary['epochs']} in {times}"),
+            ("loss", loss),
+            ("threshold", f"{summary['threshold']:.6g}: {share} of these rows are above it"),
+            ("written to", str(output)),
+        ],
+    )
+
+
+@app.command()
+def score(
+    model: Model,
+    data: Data,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="OUT", help=".parquet, .csv, .feather, .arrow, .ipc or .npy")
+    ],
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(metavar="id,ts", help="Input columns to hand on. Default: those the model does not use."),
+    ] = None,
+    top_features: Annotated[int, typer.Option(min=0, metavar="K", help="Give each row's K main reasons.")] = 0,
+    batch_rows: BatchRows = 65_536,
+    threads: Threads = None,
+    precision: Annotated[str, typer.Option(help="float32, bfloat16 or int8.")] = "float32",
+    fdr: Annotated[
+        float | None,
+        typer.Option(metavar="Q", help="Flag so that at most this share of the flagged is wrong; reads DATA twice."),
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column that is 1 for known anomalies: prints AUC and more.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Give every row of a table its anomaly score."""
+    from aefast.jobs import ScoreJob
+    from aefast.sinks import ENDINGS, check_writable
+
+    if precision not in ("float32", "bfloat16", "int8"):
+        raise UsageError(f"--precision must be float32, bfloat16 or int8, got {precision!r}")
+    if fdr is not None and not 0 < fdr < 1:
+        raise UsageError(f"--fdr must be between 0 and 1, got {fdr:g}")
+    _usage(lambda: check_writable(output, ENDINGS))
+    source = _source(data)
+    if any(f.path.resolve() == output.resolve() for f in source.files):
+        raise UsageError(f"{output} is also the input; write the scores to another file")
+    estimator = _load(model, threads)
+    job = _usage(
+        lambda: ScoreJob(
+            estimator,
+            source,
+            output,
+            keep=_names(keep),
+            label=label,
+            top_features=top_features,
+            batch_rows=batch_rows,
+            precision=precision,
+            fdr=fdr,
+        )
+    )
+    with _arrow_threads(threads), progress("scoring", job.n_rows_to_read) as advance:
+        summary = job.run(advance)
+    if as_json:
+        print_json(summary)
+        return
+    share = 100 * summary["anomalies"] / max(summary["rows"], 1)
+    rows = [
+        ("rows", f"{summary['rows']:,} in {summary['seconds']:.2f} s: {summary['rows_per_second']:,.0f} rows a second"),
+        ("side by side", ", ".join(f"{k} {summary[f'{k}_seconds']:.2f} s" for k in ("reading", "scoring", "writing"))),
+        ("anomalies", f"{summary['anomalies']:,} ({share:.3g} %), {summary['rule']}"),
+    ]
+    if summary.get("quality"):
+        quality = summary["quality"]
+        rows.append(("AUC", f"{quality['aucroc']:.4f}, average precision {quality['average_precision']:.4f}"))
+        rows.append(
+            ("flagged", f"precision {quality['precision']:.4f}, recall {quality['recall']:.4f}, F1 {quality['f1']:.4f}")
+        )
+    rows.append(("written to", str(output)))
+    facts(f"Scores of {model.name}", rows)
+
+
+@app.command()
+def report(
+    model: Model,
+    data: Data,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="HTML", help="Page to write.")] = Path(
+        "report.html"
+    ),
+    keep: Annotated[
+        list[str] | None, typer.Option(metavar="id,ts", help="Columns shown beside the strangest rows.")
+    ] = None,
+    label: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column that is 1 for known anomalies.")] = None,
+    image: Annotated[
+        str | None, typer.Option(metavar="8x8", help="Rows are images of this height and width; draws them.")
+    ] = None,
+    batch_rows: BatchRows = 65_536,
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Write one HTML page of pictures and tables about a table's scores."""
+    from aefast.jobs import report_job
+    from aefast.sinks import check_writable
+
+    _usage(lambda: check_writable(output, (".html", ".htm")))
+    source = _source(data)
+    estimator = _load(model, threads)
+    shape = _image_shape(image, int(estimator.n_features_in_)) if image else None
+    with _arrow_threads(threads), progress("scoring", source.n_rows) as advance:
+        summary = report_job(
+            estimator,
+            source,
+            output,
+            title=f"{model.name} on {source.title}",
+            keep=_names(keep),
+            label=label,
+            image_shape=shape,
+            batch_rows=batch_rows,
+            progress=advance,
+        )
+    if as_json:
+        print_json(summary)
+    else:
+        say(f"{summary['rows']:,} rows, {summary['anomalies']:,} above the threshold; open {output}")
+
+
+@app.command()
+def info(model: Model, as_json: Json = False) -> None:
+    """Say what a model is."""
+    from aefast.jobs import layer_widths
+
+    estimator = _load(model, None)
+    names = getattr(estimator, "feature_names_in_", None)
+    parameters = {k: v for k, v in estimator.get_params(deep=False).items() if k != "callbacks"}
+    plain = (bool, int, float, str, type(None))
+    summary: dict[str, Any] = {
+        "model": str(model),
+        "bytes": model.stat().st_size,
+        "kind": type(estimator).__name__,
+        "layers": layer_widths(estimator),
+        "n_parameters": int(sum(np.size(a) for a in (*estimator.coefs_, *estimator.intercepts_))),
+        "n_features": int(estimator.n_features_in_),
+        "features": None if names is None else [str(n) for n in names],
+        "threshold": float(estimator.threshold_),
+        "epochs": int(estimator.n_epochs_),
+        "parameters": {k: v if isinstance(v, plain) else repr(v) for k, v in parameters.items()},
+    }
+    if as_json:
+        print_json(summary)
+        return
+    defaults = type(estimator)().get_params(deep=False)
+    changed = [f"{k}={v!r}" for k, v in parameters.items() if repr(v) != repr(defaults[k])]
+    facts(
+        f"{summary['kind']} {'–'.join(map(str, summary['layers']))}",
+        [
+            ("file", f"{model}, {summary['bytes']:,} bytes"),
+            ("features", f"{summary['n_features']}{_these(summary['features'])}"),
+            ("network", f"{estimator.activation}, loss {estimator.loss}, {summary['n_parameters']:,} parameters"),
+            ("trained", f"{summary['epochs']} epochs, optimizer {estimator.optimizer}, scaler {estimator.scaler}"),
+            ("threshold", f"{summary['threshold']:.6g} ({estimator.score_metric})"),
+            ("not default", ", ".join(changed) or "nothing"),
+        ],
+    )
+
+
+@app.command()
+def bench(
+    threads: Threads = None,
+    seconds: Annotated[float, typer.Option(min=0.01, help="Time given to each figure.")] = 0.3,
+    as_json: Json = False,
+) -> None:
+    """Rows a second here, training and scoring, beside NumPy."""
+    from aefast.bench import measure
+
+    with status("measuring"):
+        results = measure(seconds=seconds, n_threads=threads)
+    if as_json:
+        print_json(results)
+        return
+    header = [
+        "network",
+        *(f"{word}" for verb in ("scored", "trained") for word in (f"{verb}/s", "NumPy", "", "of limit")),
+    ]
+    rows = [
+        [r["network"]]
+        + [
+            text
+            for work in (r["scoring"], r["training"])
+            for text in (
+                f"{work['rows_per_second']:,.0f}",
+                f"{work['numpy']:,.0f}",
+                f"{work['rows_per_second'] / work['numpy']:.1f} ×",
+                f"{100 * work['share_of_limit']:.0f} %",
+            )
+        ]
+        for r in results["networks"]
+    ]
+    title = f"Rows a second: aefast {results['version']}, {results['isa_level']}, {results['threads']} threads, float32"
+    rows_and_columns(title, header, rows)
+    say(f"Trained in batches of {results['batch_size']} with Adam. The limit is what NumPy's product of large matrices")
+    say(f"reaches on one thread, times the threads: {results['limit_gflops']:.0f} GFLOP/s.")
+
+
+def _these(names: Sequence[str] | None) -> str:
+    return f": {listed(names)}" if names else ""
+
+
+def _names(options: Sequence[str] | None) -> list[str] | None:
+    """Comma-separated names of an option that may also be repeated; None where it was not given."""
+    if options is None:
+        return None
+    return list(dict.fromkeys(n.strip() for option in options for n in option.split(",") if n.strip()))
+
+
+def _usage(call: Callable[[], Any]) -> Any:
+    """``call()``, whose complaints are about the command as typed."""
+    try:
+        return call()
+    except (ValueError, OSError) as error:
+        raise UsageError(str(error)) from error
+
+
+def _source(data: Sequence[str]) -> Source:
+    from aefast.tables import Source, find_files, open_table, table_class
+
+    files = _usage(lambda: find_files(data))
+    for path in files:
+        if table_class(path) is None:
+            _usage(lambda path=path: open_table(path))  # type: ignore[misc]
+    return Source(files)
+
+
+def _load(path: Path, threads: int | None) -> Any:
+    import aefast
+
+    if not path.exists():
+        raise UsageError(f"there is no model file {path}; aefast fit makes one")
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder, not a model file")
+    estimator = aefast.load(path)
+    if threads is not None:
+        estimator.set_params(n_threads=threads)
+    return estimator
+
+
+def _new_estimator(
+    kind: str, layers: str | None, epochs: int | None, contamination: float | None, seed: int, threads: int | None
+) -> Any:
+    kinds = available_kinds()
+    if kind not in kinds:
+        raise UsageError(f"--kind {kind} is not known; these are: {', '.join(kinds)}")
+    given: dict[str, Any] = {"random_state": seed, "n_threads": threads}
+    if layers is not None:
+        try:
+            widths = tuple(int(w) for w in layers.split(","))
+        except ValueError:
+            raise UsageError(f"--layers must be whole numbers with commas, like 64,32, got {layers!r}") from None
+        if min(widths) < 1:
+            raise UsageError(f"--layers must be at least 1 each, got {layers!r}")
+        given["encoder_layer_sizes"] = widths
+    if epochs is not None:
+        given["max_epochs"] = epochs
+    if contamination is not None:
+        if not 0 < contamination <= 0.5:
+            raise UsageError(f"--contamination must be above 0 and at most 0.5, got {contamination:g}")
+        given["contamination"] = contamination
+    return kinds[kind](**given)
+
+
+def available_kinds() -> dict[str, type[Any]]:
+    """What ``--kind`` can name, and the estimator each is."""
+    import aefast
+
+    classes = {
+        "plain": "Autoencoder",
+        "denoising": "DenoisingAutoencoder",
+        "sparse": "SparseAutoencoder",
+        "contractive": "ContractiveAutoencoder",
+        "variational": "VariationalAutoencoder",
+    }
+    return {kind: getattr(aefast, name) for kind, name in classes.items() if hasattr(aefast, name)}
+
+
+def _image_shape(text: str, n_features: int) -> tuple[int, ...]:
+    try:
+        shape = tuple(int(part) for part in text.lower().split("x"))
+    except ValueError:
+        shape = ()
+    if len(shape) not in (2, 3) or min(shape) < 1:
+        raise UsageError(f"--image must be HEIGHTxWIDTH, like 8x8, got {text!r}")
+    if int(np.prod(shape)) != n_features:
+        raise UsageError(f"--image {text} has {int(np.prod(shape))} pixels, the model has {n_features} features")
+    return shape
+
+
+@contextmanager
+def _arrow_threads(threads: int | None) -> Iterator[None]:
+    if threads is None:
+        yield
+        return
+    import pyarrow as pa
+
+    before = pa.cpu_count()
+    pa.set_cpu_count(threads)
+    try:
+        yield
+    finally:
+        pa.set_cpu_count(before)

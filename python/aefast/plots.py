@@ -1,0 +1,407 @@
+"""Pictures of models and scores. Every function draws on the Matplotlib axes it is given, or on new ones, and
+returns them; colours are those of Okabe and Ito (2008), which people of all colour visions tell apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = [
+    "calibration",
+    "code_scatter",
+    "error_histogram",
+    "feature_error_bars",
+    "latent_walk",
+    "loss_curves",
+    "precision_recall_curve",
+    "reconstruction_grid",
+    "roc_curve",
+    "scores_over_rows",
+]
+
+BLUE, ORANGE, GREEN, PURPLE, SKY, YELLOW = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00"
+GREY = "#8a8a8a"
+SERIES = (BLUE, ORANGE, GREEN, PURPLE, SKY, YELLOW)
+
+
+def loss_curves(estimator: Any, *, ax: Axes | None = None) -> Axes:
+    """Training and validation loss by epoch, with the epoch whose weights were kept.
+
+    Parameters
+    ----------
+    estimator : fitted autoencoder
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax = _axes(ax)
+    training = np.asarray(estimator.loss_curve_, dtype=float)
+    epochs = np.arange(1, len(training) + 1)
+    ax.plot(epochs, training, color=BLUE, linewidth=1.8, label="training")
+    validation = np.asarray(getattr(estimator, "validation_curve_", None) or [], dtype=float)
+    if len(validation):
+        ax.plot(np.arange(1, len(validation) + 1), validation, color=ORANGE, linewidth=1.8, label="validation")
+        best = int(np.argmin(validation))
+        ax.plot([best + 1], [validation[best]], "o", color=ORANGE, markersize=6, label=f"best, epoch {best + 1}")
+    both = np.concatenate([training, validation])
+    if len(both) and both.min() > 0 and both.max() > 8 * both.min():
+        ax.set_yscale("log")
+    ax.set_xlabel("epoch")
+    ax.set_ylabel("loss")
+    _finish(ax)
+    if len(training):
+        ax.legend(frameon=False)
+    return ax
+
+
+def error_histogram(
+    errors: ArrayLike,
+    *,
+    threshold: float | None = None,
+    labels: ArrayLike | None = None,
+    bins: int = 60,
+    ax: Axes | None = None,
+) -> Axes:
+    """How often each reconstruction error occurs, and where the threshold cuts.
+
+    Errors that span decades are drawn on logarithmic axes.
+
+    Parameters
+    ----------
+    errors : array-like of shape (n,)
+    threshold : float, optional
+        Drawn as a line.
+    labels : array-like of shape (n,), optional
+        Nonzero for anomalies, which are then drawn apart.
+    bins : int
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax = _axes(ax)
+    errors = np.asarray(errors, dtype=float)
+    if len(errors):
+        edges, logarithmic = _edges(errors, bins)
+        if logarithmic:
+            ax.set_xscale("log")
+        clipped = np.maximum(errors, edges[0])
+        if labels is None:
+            groups = [(clipped, BLUE, "rows")]
+        else:
+            anomalous = np.asarray(labels).astype(bool)
+            groups = [(clipped[~anomalous], BLUE, "normal"), (clipped[anomalous], ORANGE, "labelled anomalous")]
+        for values, colour, label in groups:
+            ax.hist(values, bins=edges.tolist(), color=colour, alpha=0.75, label=label)
+        highest = max((p.get_height() for p in ax.patches if hasattr(p, "get_height")), default=0)
+        if highest > 300:  # a few strange rows would not be seen beside thousands
+            ax.set_yscale("log")
+            ax.set_ylim(bottom=0.7)
+    if threshold is not None and np.isfinite(threshold):
+        ax.axvline(threshold, color=GREY, linestyle="--", linewidth=1.4, label="threshold")
+    ax.set_xlabel("reconstruction error")
+    ax.set_ylabel("rows")
+    _finish(ax)
+    if threshold is not None or labels is not None:
+        ax.legend(frameon=False)
+    return ax
+
+
+def scores_over_rows(
+    errors: ArrayLike, *, threshold: float | None = None, columns: int = 600, ax: Axes | None = None
+) -> Axes:
+    """The error of every row in row order. Longer tables are drawn as the range and the median of equal slices,
+    so that no single strange row is lost.
+
+    Parameters
+    ----------
+    errors : array-like of shape (n,)
+    threshold : float, optional
+    columns : int
+        How many slices at most.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax = _axes(ax)
+    errors = np.asarray(errors, dtype=float)
+    if len(errors) > 2 * columns:
+        bounds = np.linspace(0, len(errors), columns + 1).astype(int)
+        slices = [errors[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+        middle = (bounds[:-1] + bounds[1:]) / 2
+        low, high = np.array([s.min() for s in slices]), np.array([s.max() for s in slices])
+        ax.vlines(middle, low, high, color=BLUE, linewidth=1, alpha=0.45, label="range of a slice")
+        ax.plot(middle, [np.median(s) for s in slices], color=BLUE, linewidth=1.4, label="median")
+        x, y = middle, high
+    else:
+        x, y = np.arange(len(errors), dtype=float), errors
+        ax.plot(x, y, ".", color=BLUE, markersize=4, alpha=0.7, label="row")
+    if threshold is not None and np.isfinite(threshold):
+        over = y > threshold
+        ax.plot(x[over], y[over], ".", color=ORANGE, markersize=5, label="above the threshold")
+        ax.axhline(threshold, color=GREY, linestyle="--", linewidth=1.4, label="threshold")
+    if len(errors) and _spans_decades(errors):
+        ax.set_yscale("log")
+    ax.set_xlim(-0.01 * max(len(errors), 1), 1.01 * max(len(errors), 1))
+    ax.set_xlabel("row")
+    ax.set_ylabel("reconstruction error")
+    _finish(ax)
+    ax.legend(frameon=False, ncols=4, loc="lower right", bbox_to_anchor=(1, 1))
+    return ax
+
+
+def reconstruction_grid(
+    estimator: Any,
+    X: ArrayLike,
+    *,
+    image_shape: tuple[int, ...],
+    titles: Sequence[str] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Images, their reconstructions below them, and below those what the two differ by.
+
+    Parameters
+    ----------
+    estimator : fitted autoencoder
+    X : array-like of shape (n, d)
+        A row an image; about a dozen fit.
+    image_shape : (height, width) or (height, width, channels)
+    titles : sequence of str, optional
+        One a row, written above its image.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    rebuilt = np.asarray(estimator.reconstruct(X), dtype=float)
+    X = np.asarray(X, dtype=float)
+    low, high = float(X.min()), float(X.max())
+    span = high - low or 1.0
+    rows = [(X - low) / span, (rebuilt - low) / span, np.abs(X - rebuilt) / span]
+    ax = _mosaic([row.reshape(len(X), *image_shape) for row in rows], ax)
+    height, width = image_shape[:2]
+    for k, name in enumerate(("row", "reconstruction", "difference")):
+        ax.text(-0.4, (k + 0.5) * (height + 1), name, ha="right", va="center", fontsize="small")
+    for k, title in enumerate(titles or ()):
+        ax.text((k + 0.5) * (width + 1), -0.5, title, ha="center", va="bottom", fontsize="small")
+    return ax
+
+
+def latent_walk(
+    estimator: Any,
+    start: ArrayLike,
+    stop: ArrayLike,
+    *,
+    image_shape: tuple[int, ...],
+    steps: int = 10,
+    ax: Axes | None = None,
+) -> Axes:
+    """What the decoder makes of the codes on the straight line between the codes of two rows.
+
+    Parameters
+    ----------
+    estimator : fitted autoencoder
+    start, stop : array-like of shape (d,)
+        Rows in input units.
+    image_shape : (height, width) or (height, width, channels)
+    steps : int
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    codes = np.asarray(estimator.transform(np.stack([np.asarray(start), np.asarray(stop)])), dtype=float)
+    share = np.linspace(0, 1, steps)[:, np.newaxis]
+    images = np.asarray(estimator.inverse_transform((1 - share) * codes[0] + share * codes[1]), dtype=float)
+    low, high = images.min(), images.max()
+    return _mosaic([((images - low) / (high - low or 1.0)).reshape(steps, *image_shape)], ax)
+
+
+def code_scatter(estimator: Any, X: ArrayLike, *, labels: ArrayLike | None = None, ax: Axes | None = None) -> Axes:
+    """Rows as points in the code: its two units, or where there are more the two principal components.
+
+    Parameters
+    ----------
+    estimator : fitted autoencoder
+    X : array-like of shape (n, d)
+    labels : array-like of shape (n,), optional
+        Groups to colour.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax = _axes(ax)
+    codes = np.asarray(estimator.transform(X), dtype=float)
+    names = ["code 1", "code 2"]
+    if codes.shape[1] == 1:
+        codes, names[1] = np.column_stack([codes[:, 0], np.zeros(len(codes))]), ""
+    elif codes.shape[1] > 2:
+        centred = codes - codes.mean(axis=0)
+        _, _, directions = np.linalg.svd(centred, full_matrices=False)
+        codes, names = centred @ directions[:2].T, ["first component of the code", "second component of the code"]
+    groups = np.zeros(len(codes), dtype=int) if labels is None else np.asarray(labels)
+    kinds = np.unique(groups)
+    colours: Any = SERIES
+    if len(kinds) > len(SERIES):
+        import matplotlib
+
+        colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.95, len(kinds)))
+    for kind, colour in zip(kinds, colours, strict=False):
+        chosen = groups == kind
+        ax.scatter(codes[chosen, 0], codes[chosen, 1], s=10, alpha=0.7, linewidths=0, color=colour, label=str(kind))
+    ax.set_xlabel(names[0])
+    ax.set_ylabel(names[1])
+    _finish(ax)
+    if labels is not None:
+        ax.legend(frameon=False, markerscale=2, fontsize="small", ncols=1 + len(kinds) // 12)
+    return ax
+
+
+def feature_error_bars(estimator: Any, X: ArrayLike, *, top: int = 12, ax: Axes | None = None) -> Axes:
+    """The features that rows are strange in: each feature's share of the rows' summed error, largest first.
+
+    Parameters
+    ----------
+    estimator : fitted autoencoder
+    X : array-like of shape (n, d)
+    top : int
+        How many features to draw.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax = _axes(ax)
+    sums = np.asarray(estimator.feature_errors(X), dtype=float).sum(axis=0)
+    shares = sums / (sums.sum() or 1.0)
+    names = getattr(estimator, "feature_names_in_", None)
+    names = [f"x{j}" for j in range(len(shares))] if names is None else [str(n) for n in names]
+    order = np.argsort(-shares, kind="stable")[:top]
+    ax.barh(np.arange(len(order)), shares[order], color=BLUE, height=0.7)
+    ax.set_yticks(np.arange(len(order)), [names[j] for j in order])
+    ax.invert_yaxis()
+    ax.set_xlabel("share of the error")
+    _finish(ax, axis="x")
+    return ax
+
+
+def calibration(p_values: ArrayLike, *, ax: Axes | None = None) -> Axes:
+    """The share of rows whose p-value is at most α, against α. Rows like those of training lie on the diagonal;
+    a curve above it at the left is what anomalies add.
+
+    Parameters
+    ----------
+    p_values : array-like of shape (n,)
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax = _axes(ax)
+    values = np.sort(np.asarray(p_values, dtype=float))
+    shares = np.arange(1, len(values) + 1) / max(len(values), 1)
+    if len(values) > 2000:
+        chosen = np.unique(np.geomspace(1, len(values), 2000).astype(int) - 1)
+        values, shares = values[chosen], shares[chosen]
+    ax.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1.4, label="rows like training")
+    ax.plot(values, shares, color=BLUE, linewidth=1.8, label="these rows")
+    ax.set_xlabel("p-value α")
+    ax.set_ylabel("share of rows with p ≤ α")
+    _finish(ax)
+    ax.legend(frameon=False, loc="lower right")
+    return ax
+
+
+def roc_curve(labels: ArrayLike, scores: ArrayLike, *, ax: Axes | None = None) -> Axes:
+    """True against false positives over all thresholds; ``scores`` are higher for anomalies, ``labels`` 1."""
+    from sklearn.metrics import roc_auc_score
+    from sklearn.metrics import roc_curve as curve
+
+    ax = _axes(ax)
+    false, true, _ = curve(np.asarray(labels), np.asarray(scores))
+    ax.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1.4)
+    ax.plot(false, true, color=BLUE, linewidth=1.8, label=f"AUC {roc_auc_score(labels, scores):.4f}")
+    ax.set_xlabel("share of normal rows flagged")
+    ax.set_ylabel("share of anomalies found")
+    _finish(ax)
+    ax.legend(frameon=False, loc="lower right")
+    return ax
+
+
+def precision_recall_curve(labels: ArrayLike, scores: ArrayLike, *, ax: Axes | None = None) -> Axes:
+    """Precision against recall over all thresholds; ``scores`` are higher for anomalies, ``labels`` 1."""
+    from sklearn.metrics import average_precision_score
+    from sklearn.metrics import precision_recall_curve as curve
+
+    ax = _axes(ax)
+    precision, recall, _ = curve(np.asarray(labels), np.asarray(scores))
+    ax.plot(recall, precision, color=BLUE, linewidth=1.8, label=f"AP {average_precision_score(labels, scores):.4f}")
+    ax.set_ylim(-0.03, 1.03)
+    ax.set_xlabel("share of anomalies found")
+    ax.set_ylabel("share of flags that are right")
+    _finish(ax)
+    ax.legend(frameon=False, loc="lower left")
+    return ax
+
+
+def _axes(ax: Axes | None) -> Axes:
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(layout="constrained")[1]
+
+
+def _finish(ax: Axes, axis: str = "y") -> None:
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(axis=axis, color=GREY, alpha=0.25, linewidth=0.7)  # type: ignore[arg-type]
+    ax.set_axisbelow(True)
+
+
+def _mosaic(rows: list[NDArray[Any]], ax: Axes | None) -> Axes:
+    """Rows of images in [0, 1] as one picture, a transparent pixel between them."""
+    ax = _axes(ax)
+    n, height, width = rows[0].shape[:3]
+    canvas = np.zeros((len(rows) * (height + 1) - 1, n * (width + 1) - 1, 4))
+    for r, images in enumerate(rows):
+        for c, image in enumerate(np.clip(images, 0, 1)):
+            spot = canvas[r * (height + 1) :, c * (width + 1) :][:height, :width]
+            # Grey images as ink on paper: light where there is nothing.
+            coloured = image.ndim == 3 and image.shape[-1] >= 3
+            spot[..., :3] = image[..., :3] if coloured else 1 - image.reshape(height, width, 1)
+            spot[..., 3] = 1
+    ax.imshow(canvas, interpolation="nearest", extent=(0, canvas.shape[1], canvas.shape[0], 0))
+    ax.set_axis_off()
+    return ax
+
+
+def _spans_decades(values: NDArray[Any]) -> bool:
+    positive = values[values > 0]
+    return len(positive) > 0 and float(positive.max()) > 30 * float(np.median(positive))
+
+
+def _edges(errors: NDArray[Any], bins: int) -> tuple[NDArray[Any], bool]:
+    low, high = float(errors.min()), float(errors.max())
+    if _spans_decades(errors):
+        low = max(low, float(np.quantile(errors[errors > 0], 0.001)))
+        return np.geomspace(low, high * (1 + 1e-9), bins + 1), True
+    if high <= low:
+        low, high = low - 0.5, high + 0.5
+    return np.linspace(low, high, bins + 1), False

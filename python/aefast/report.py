@@ -1,0 +1,336 @@
+"""One self-contained HTML page about how a model sees a table: what is strange, how strange, and why."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from aefast import plots
+from aefast.scorer import Scorer, nameless
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["Findings", "Strange", "examine", "figure", "render"]
+
+INK = "#101112"  # stands for the page's text colour in a drawing
+_THEME = {
+    INK: "currentColor",
+    plots.BLUE: "var(--blue)",
+    plots.ORANGE: "var(--orange)",
+    plots.GREEN: "var(--green)",
+    plots.GREY: "var(--grey)",
+}
+
+
+@dataclass
+class Strange:
+    """A row with one of the largest errors."""
+
+    row: int
+    error: float
+    features: NDArray[Any]
+    about: dict[str, Any]
+    label: bool | None = None
+    p_value: float = float("nan")
+    reasons: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class Findings:
+    """What one pass over a table found. ``reasons`` counts, for each feature, the flagged rows it explains most."""
+
+    scorer: Scorer
+    errors: NDArray[np.float64]
+    p_values: NDArray[np.float64]
+    labels: NDArray[np.bool_] | None
+    strangest: list[Strange]
+    reasons: NDArray[np.int64]
+    seconds: float
+
+    @property
+    def threshold(self) -> float:
+        return float(self.scorer.estimator.threshold_)
+
+    @property
+    def n_flagged(self) -> int:
+        return int((self.errors > self.threshold).sum())
+
+
+def examine(
+    scorer: Scorer,
+    batches: Iterable[pa.RecordBatch],
+    *,
+    label: Callable[[pa.RecordBatch], NDArray[np.bool_]] | None = None,
+    n_strangest: int = 12,
+    progress: Callable[[int], None] | None = None,
+) -> Findings:
+    """Score every row once. The errors are held, of the rows only the strangest.
+
+    Parameters
+    ----------
+    scorer : Scorer
+        Its kept columns are shown beside the strangest rows.
+    batches : iterable of pyarrow.RecordBatch
+    label : callable, optional
+        Takes a batch, gives which of its rows are known to be anomalies.
+    n_strangest : int
+    progress : callable, optional
+        Called with the number of rows of each batch.
+
+    Returns
+    -------
+    Findings
+    """
+    begin = time.perf_counter()
+    errors: list[NDArray[np.float64]] = []
+    labels: list[NDArray[np.bool_]] = []
+    strangest: list[Strange] = []
+    reasons = np.zeros(scorer.n_features, dtype=np.int64)
+    n_read = 0
+    for batch in batches:
+        X = scorer.matrix(batch)
+        e = scorer.errors(X, first_row=n_read)
+        known = label(batch) if label is not None else None
+        flagged = np.flatnonzero(e > scorer.estimator.threshold_)
+        if len(flagged):
+            reasons += np.bincount(scorer.main_features(X[flagged]), minlength=scorer.n_features)
+        least = strangest[-1].error if len(strangest) == n_strangest else -np.inf
+        over = np.flatnonzero(e > least)
+        for i in over[np.argsort(-e[over], kind="stable")[:n_strangest]]:
+            about = {c: batch.column(c)[int(i)].as_py() for c in scorer.keep}
+            strangest.append(
+                Strange(n_read + int(i), float(e[i]), X[i].copy(), about, None if known is None else bool(known[i]))
+            )
+        strangest = sorted(strangest, key=lambda s: (-s.error, s.row))[:n_strangest]
+        errors.append(e)
+        if known is not None:
+            labels.append(known)
+        n_read += len(e)
+        if progress is not None:
+            progress(len(e))
+    all_errors = np.concatenate(errors) if errors else np.empty(0)
+    findings = Findings(
+        scorer,
+        all_errors,
+        scorer.p_values(all_errors),
+        (np.concatenate(labels) if labels else np.empty(0, dtype=bool)) if label is not None else None,
+        strangest,
+        reasons,
+        time.perf_counter() - begin,
+    )
+    _give_reasons(findings)
+    return findings
+
+
+def _give_reasons(findings: Findings, top: int = 3) -> None:
+    if not findings.strangest:
+        return
+    scorer = findings.scorer
+    X = np.stack([s.features for s in findings.strangest])
+    for strange, p, reasons in zip(
+        findings.strangest,
+        scorer.p_values(np.array([s.error for s in findings.strangest])),
+        scorer.reasons(X, top).to_pylist(),
+        strict=True,
+    ):
+        strange.p_value, strange.reasons = float(p), reasons
+
+
+def render(
+    findings: Findings,
+    *,
+    title: str,
+    subtitle: str = "",
+    image_shape: tuple[int, ...] | None = None,
+    notes: Sequence[str] = (),
+) -> str:
+    """The findings as one HTML page that needs nothing else: no script, no font, no link is loaded.
+
+    Parameters
+    ----------
+    findings : Findings
+    title, subtitle : str
+    image_shape : tuple of int, optional
+        Draws the strangest rows as images, with what the model makes of them.
+    notes : sequence of str
+        Further lines below the title.
+
+    Returns
+    -------
+    str
+    """
+    import jinja2
+
+    estimator = findings.scorer.estimator
+    names = findings.scorer.feature_names
+    order = [j for j in np.argsort(-findings.reasons, kind="stable") if findings.reasons[j]][:15]
+    most = max((int(findings.reasons[j]) for j in order), default=1)
+    labels = findings.labels
+    pictures = {"rows": _rows_figure(findings), "histogram": _histogram_figure(findings)}
+    if np.isfinite(findings.p_values).any():
+        pictures["calibration"] = figure(
+            lambda ax: plots.calibration(findings.p_values, ax=ax), "Share of rows by p-value", height=3.2
+        )
+    if len(getattr(estimator, "loss_curve_", ())):
+        pictures["loss"] = figure(lambda ax: plots.loss_curves(estimator, ax=ax), "Loss by epoch", height=3.2)
+    if labels is not None and 0 < labels.sum() < len(labels):
+        pictures["roc"] = figure(lambda ax: plots.roc_curve(labels, findings.errors, ax=ax), "ROC curve", height=3.2)
+        pictures["precision"] = figure(
+            lambda ax: plots.precision_recall_curve(labels, findings.errors, ax=ax), "Precision by recall", height=3.2
+        )
+    if image_shape is not None and findings.strangest:
+        shown = findings.strangest[:10]
+        pictures["images"] = figure(
+            lambda ax: plots.reconstruction_grid(
+                estimator, np.stack([s.features for s in shown]), image_shape=image_shape, ax=ax
+            ),
+            "The strangest rows, their reconstructions and the differences",
+            width=9.6,
+            height=0.2 + 8.3 * (3 * image_shape[0] + 3) / (len(shown) * (image_shape[1] + 1)),
+        )
+    source = resources.files("aefast").joinpath("templates/report.html").read_text(encoding="utf-8")
+    options: dict[str, Any] = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, **options)
+    environment.filters |= {"number": number, "count": _count, "percent": _percent}
+    return environment.from_string(source).render(
+        title=title,
+        subtitle=subtitle,
+        notes=list(notes),
+        findings=findings,
+        n_rows=len(findings.errors),
+        model=describe(estimator),
+        about=findings.scorer.keep[:3],
+        columns=[(names[j], int(findings.reasons[j]), findings.reasons[j] / most) for j in order],
+        figures={k: _safe(v) for k, v in pictures.items()},
+        quality=quality(labels, findings.errors, findings.threshold) if labels is not None else None,
+        version=_version(),
+    )
+
+
+def _rows_figure(findings: Findings) -> str:
+    return figure(
+        lambda ax: plots.scores_over_rows(findings.errors, threshold=findings.threshold, ax=ax),
+        "Error of each row in row order",
+        width=9.6,
+        height=3.0,
+    )
+
+
+def _histogram_figure(findings: Findings) -> str:
+    return figure(
+        lambda ax: plots.error_histogram(findings.errors, threshold=findings.threshold, labels=findings.labels, ax=ax),
+        "How often each error occurs",
+        height=3.2,
+    )
+
+
+def figure(draw: Callable[[Axes], Any], caption: str, *, width: float = 4.7, height: float = 3.0) -> str:
+    """What ``draw`` draws, as an inline SVG in the page's own colours and fonts; sizes in inches."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    settings: Any = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": caption,
+        "font.size": 10,
+        **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color", "axes.edgecolor"), INK),
+        "legend.fontsize": 9,
+    }
+    with mpl.rc_context(settings):
+        drawing = Figure(figsize=(width, height), layout="constrained")
+        drawing.patch.set_alpha(0)
+        ax = drawing.add_subplot()
+        ax.patch.set_alpha(0)
+        with nameless():
+            draw(ax)
+        text = io.StringIO()
+        drawing.savefig(text, format="svg", dpi=150, metadata={"Date": None})
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1; font-family: inherit", svg)
+    for colour, name in _THEME.items():
+        svg = svg.replace(colour, name)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(caption)}"', 1)
+
+
+def describe(estimator: Any) -> dict[str, Any]:
+    """A model in a few words: its class, layer widths, activations and loss."""
+    widths = [int(estimator.n_features_in_), *(int(np.shape(b)[0]) for b in estimator.intercepts_)]
+    return {
+        "kind": type(estimator).__name__,
+        "layers": "–".join(map(str, widths)),
+        "activation": str(estimator.activation),
+        "loss": str(estimator.loss),
+        "epochs": int(getattr(estimator, "n_epochs_", 0)),
+        "n_parameters": int(sum(np.size(a) for a in (*estimator.coefs_, *estimator.intercepts_))),
+    }
+
+
+def quality(labels: NDArray[np.bool_], errors: NDArray[np.float64], threshold: float) -> dict[str, float] | None:
+    """How well errors rank labelled anomalies, and what the threshold makes of them; None with one kind of label."""
+    if not 0 < labels.sum() < len(labels):
+        return None
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    flagged = errors > threshold
+    hits = int((flagged & labels).sum())
+    precision = hits / max(int(flagged.sum()), 1)
+    recall = hits / int(labels.sum())
+    return {
+        "aucroc": float(roc_auc_score(labels, errors)),
+        "average_precision": float(average_precision_score(labels, errors)),
+        "precision": precision,
+        "recall": recall,
+        "f1": 2 * precision * recall / (precision + recall) if hits else 0.0,
+        "true_positives": hits,
+        "false_positives": int(flagged.sum()) - hits,
+        "false_negatives": int(labels.sum()) - hits,
+        "true_negatives": int((~flagged & ~labels).sum()),
+    }
+
+
+def number(value: Any) -> str:
+    """A value for people: four digits of a float, thousands apart, nothing for what is missing."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        return str(value)
+    if isinstance(value, (int, np.integer)):
+        return str(value)
+    if not np.isfinite(value):
+        return "–"
+    return _count(float(value)) if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}".replace(",", "\u202f")
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.3g}\u202f%"
+
+
+def _safe(text: str) -> Any:
+    from markupsafe import Markup
+
+    return Markup(text)  # drawn here from numbers; Matplotlib escapes the names in it
+
+
+def _version() -> str:
+    import aefast
+
+    return str(aefast.__version__)

@@ -1,0 +1,282 @@
+"""Scoring as a stream: a model and Arrow record batches in, record batches with scores out.
+
+`Scorer` knows nothing of files, threads or progress, so that a command, a notebook and a distributed engine can
+all drive it. It holds one batch at a time.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+import aefast
+from aefast.exceptions import AefastError
+from aefast.explanations import top_shares
+from aefast.tables import TableError, feature_matrix, is_number
+
+__all__ = ["TOP_FEATURES", "BadValueError", "Scorer", "nameless"]
+
+TOP_FEATURES = pa.list_(
+    pa.struct([("feature", pa.string()), ("value", pa.float64()), ("expected", pa.float64()), ("share", pa.float64())])
+)
+RESULT_NAMES = ("anomaly_score", "p_value", "is_anomaly", "top_features")
+
+
+class BadValueError(AefastError, ValueError):
+    """Missing or infinite values where the model needs numbers.
+
+    Attributes
+    ----------
+    row : int
+        The first such row, counted from 0 over all rows given to `Scorer.score`.
+    column : str
+    count : int
+        How many such values its batch has.
+    """
+
+    def __init__(self, row: int, column: str, count: int, batch_start: int, batch_rows: int) -> None:
+        self.row, self.column, self.count = row, column, count
+        self.batch_start, self.batch_rows = batch_start, batch_rows
+        super().__init__(self.describe(f"row {row}"))
+
+    def describe(self, place: str) -> str:
+        values = "value" if self.count == 1 else "values"
+        return (
+            f"column {self.column!r}, {place} (the first is row 0): missing or infinite; {self.count} such {values} "
+            f"in rows {self.batch_start} to {self.batch_start + self.batch_rows - 1}; fill or drop them"
+        )
+
+
+class Scorer:
+    """Scores of record batches, row by row and in order.
+
+    Parameters
+    ----------
+    model : estimator, bytes, str or path
+        A fitted estimator, the bytes of a model file, or its path.
+    columns : sequence of str, optional
+        The feature columns for a model that was fitted without names. Default: every column of numbers that is
+        not kept.
+    keep : sequence of str
+        Input columns to hand on beside the scores.
+    top_features : int
+        How many reasons to give for each row; 0 gives no such column.
+    precision : str
+        As in ``reconstruction_error``.
+    p_value_cutoff : float, optional
+        Call a row an anomaly where its p-value is at most this, instead of where its error exceeds the model's
+        threshold.
+    flat : bool
+        Write ``top_features`` as text, for formats without nested values.
+
+    Examples
+    --------
+    >>> import numpy as np, pyarrow as pa, aefast
+    >>> rng = np.random.default_rng(0)
+    >>> table = pa.table({"id": range(500), "a": rng.normal(size=500), "b": rng.normal(size=500)})
+    >>> model = aefast.Autoencoder(max_epochs=2, random_state=0).fit(table.select(["a", "b"]))
+    >>> scored = pa.Table.from_batches(Scorer(model, keep=["id"]).score(table.to_batches(max_chunksize=100)))
+    >>> scored.column_names
+    ['id', 'anomaly_score', 'p_value', 'is_anomaly']
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        columns: Sequence[str] | None = None,
+        keep: Sequence[str] = (),
+        top_features: int = 0,
+        precision: str = "float32",
+        p_value_cutoff: float | None = None,
+        flat: bool = False,
+    ) -> None:
+        self.estimator = _estimator(model)
+        self.keep = list(keep)
+        self.top_features = min(top_features, self.n_features)
+        self.precision = precision
+        self.p_value_cutoff = p_value_cutoff
+        self.flat = flat
+        names = getattr(self.estimator, "feature_names_in_", None)
+        self._named = names is not None
+        self._columns = [str(c) for c in names] if names is not None else list(columns) if columns else None
+        self._schema: pa.Schema | None = None
+        self._checked: pa.Schema | None = None
+        if self._columns is not None:
+            self._check_width(len(self._columns), "the table has")
+        clash = [c for c in self.keep if c in RESULT_NAMES]
+        if clash:
+            raise TableError(f"column {clash[0]!r} cannot be kept: the scores have a column of that name")
+
+    @property
+    def n_features(self) -> int:
+        return int(self.estimator.n_features_in_)
+
+    def columns(self, schema: pa.Schema) -> list[str]:
+        """The columns of such batches that `score` reads: features first, then the kept ones. Others may be left
+        out of the batches."""
+        features = self._features(schema)
+        features = list(schema.names) if features is None else features
+        return features + [c for c in self.keep if c not in features]
+
+    def schema(self, schema: pa.Schema) -> pa.Schema:
+        """Of the batches `score` gives for batches of ``schema``."""
+        kept = [pa.field(c, _plain(schema.field(c).type)) for c in self.keep]
+        results = [("anomaly_score", pa.float64()), ("p_value", pa.float64()), ("is_anomaly", pa.bool_())]
+        if self.top_features:
+            results.append(("top_features", pa.string() if self.flat else TOP_FEATURES))
+        return pa.schema(kept + [pa.field(*r) for r in results])
+
+    def score(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """One scored batch for each batch, with the kept columns, ``anomaly_score`` (higher is more abnormal),
+        ``p_value``, ``is_anomaly`` and ``top_features``.
+
+        Raises
+        ------
+        BadValueError
+            At the first batch with missing or infinite values, naming row and column.
+        TableError
+            When a batch lacks a column, or one holds no numbers.
+        """
+        n_read = 0
+        for batch in batches:
+            yield self.score_batch(batch, first_row=n_read)
+            n_read += batch.num_rows
+
+    def score_batch(self, batch: pa.RecordBatch, *, first_row: int = 0) -> pa.RecordBatch:
+        """One step of `score`. All batches get the types of the first."""
+        if self._schema is None:
+            self._schema = self.schema(batch.schema)
+        X = self.matrix(batch)
+        errors = self.errors(X, first_row=first_row)
+        kept = [_as_type(batch.column(c), self._schema.field(c)) for c in self.keep]
+        return pa.record_batch(kept + self._results(X, errors), schema=self._schema)
+
+    def matrix(self, batch: pa.RecordBatch) -> NDArray[Any]:
+        """The batch's features as an (n, d) array in the model's order."""
+        return feature_matrix(batch, self._features(batch.schema))
+
+    def errors(self, X: NDArray[Any], *, first_row: int = 0) -> NDArray[np.float64]:
+        """The reconstruction error of each row as float64; ``first_row`` numbers the rows in messages."""
+        try:
+            with nameless():
+                errors = self.estimator.reconstruction_error(X, precision=self.precision)
+        except ValueError as error:
+            bad = ~np.isfinite(X)
+            if not bad.any():
+                raise
+            row, column = divmod(int(np.argmax(bad.ravel())), X.shape[1])
+            raise BadValueError(
+                first_row + row, self.feature_names[column], int(bad.sum()), first_row, len(X)
+            ) from error
+        return np.asarray(errors, dtype=np.float64)
+
+    @property
+    def feature_names(self) -> list[str]:
+        """As in the model or the table; ``x0``, ``x1`` … for a model and a table without names."""
+        return self._columns or [f"x{j}" for j in range(self.n_features)]
+
+    def _features(self, schema: pa.Schema) -> list[str] | None:
+        """Names of the feature columns; None where the batch is one column of lists."""
+        if len(schema) == 1 and pa.types.is_fixed_size_list(schema.field(0).type):
+            self._check_width(schema.field(0).type.list_size, "the rows have")
+            return None
+        if self._columns is None:
+            found = [f.name for f in schema if is_number(f.type) and f.name not in self.keep]
+            self._check_width(len(found), "the table has")
+            self._columns = found
+        if self._checked is None or not schema.equals(self._checked):
+            present = set(schema.names)
+            lacking = [c for c in self._columns if c not in present]
+            if lacking:
+                raise TableError(f"the table lacks columns the model was fitted on: {', '.join(map(repr, lacking))}")
+            for name in self._columns:
+                kind = schema.field(name).type
+                if not is_number(kind):
+                    raise TableError(f"column {name!r} is {kind}; the model was fitted on numbers there")
+            self._checked = schema
+        return self._columns
+
+    def _check_width(self, width: int, subject: str) -> None:
+        if width != self.n_features:
+            fitted = "the model was fitted on" + ("" if self._named else " nameless columns, of which it needs")
+            raise TableError(f"{subject} {width} columns of numbers to score, {fitted} {self.n_features}")
+
+    def _results(self, X: NDArray[Any], errors: NDArray[np.float64]) -> list[pa.Array]:
+        p_values = self.p_values(errors)
+        flagged = errors > self.estimator.threshold_ if self.p_value_cutoff is None else p_values <= self.p_value_cutoff
+        results = [pa.array(errors), pa.array(p_values), pa.array(flagged)]
+        if self.top_features:
+            reasons = self.reasons(X, self.top_features)
+            results.append(_as_text(reasons) if self.flat else reasons)
+        return results
+
+    def p_values(self, errors: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Conformal p-values of rows with these errors."""
+        values: NDArray[np.float64] = self.estimator.p_values_of(errors)
+        return values
+
+    def main_features(self, X: NDArray[Any]) -> NDArray[np.intp]:
+        """For each row the position of the feature with the largest part of its error."""
+        with nameless():
+            return np.asarray(np.argmax(self.estimator.feature_errors(X), axis=1))
+
+    def reasons(self, X: NDArray[Any], top: int) -> pa.Array:
+        """For each row its ``top`` features by share of the error, as lists of `TOP_FEATURES`."""
+        k = min(top, X.shape[1])
+        with nameless():
+            columns, shares = top_shares(self.estimator.feature_errors(X), k)
+            expected = np.take_along_axis(np.asarray(self.estimator.reconstruct(X)), columns, axis=1)
+            values = np.take_along_axis(X, columns, axis=1)
+        fields = [
+            pa.array(self.feature_names).take(pa.array(columns.ravel())),
+            *(pa.array(a.ravel().astype(np.float64)) for a in (values, expected, shares)),
+        ]
+        structs = pa.StructArray.from_arrays(fields, fields=list(TOP_FEATURES.value_type))
+        offsets = np.arange(0, k * len(X) + 1, k, dtype=np.int32)
+        return pa.ListArray.from_arrays(pa.array(offsets), structs)
+
+
+def _as_text(reasons: pa.Array) -> pa.Array:
+    fields = [reasons.flatten().field(name).to_pylist() for name in ("feature", "value", "expected", "share")]
+    text = [f"{f}={v:.6g} (expected {e:.6g}, {s:.0%})" for f, v, e, s in zip(*fields, strict=True)]
+    k = len(text) // max(len(reasons), 1)
+    return pa.array(["; ".join(text[i * k : (i + 1) * k]) for i in range(len(reasons))], pa.string())
+
+
+def _estimator(model: Any) -> Any:
+    if isinstance(model, (bytes, bytearray, memoryview, str, Path)):
+        return aefast.load(model)
+    return model
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """Dictionaries differ from batch to batch, which not every format can write; their values always can."""
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _as_type(array: pa.Array, field: pa.Field) -> pa.Array:
+    if array.type.equals(field.type):
+        return array
+    try:
+        return array.cast(field.type)
+    except pa.ArrowException as error:
+        raise TableError(
+            f"column {field.name!r} is {field.type} in the first file and {array.type} in a later one, "
+            f"and does not convert ({error})"
+        ) from error
+
+
+class nameless(warnings.catch_warnings):
+    """Columns are matched by name here, so scikit-learn need not warn that the array has none."""
+
+    def __enter__(self) -> Any:
+        entered = super().__enter__()
+        warnings.filterwarnings("ignore", message="X does not have valid feature names", category=UserWarning)
+        return entered

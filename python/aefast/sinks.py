@@ -1,0 +1,197 @@
+"""Tables out: record batches to a file that appears whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import queue
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from aefast.tables import TableError
+
+__all__ = ["ENDINGS", "Sink", "atomic_path", "check_writable", "open_sink"]
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """A file name beside ``path`` to write to. It is synced and renamed to ``path`` when the block ends, and
+    removed when the block raises; until then whatever was at ``path`` stays."""
+    path = Path(os.path.realpath(path))  # through a link, so that the file it points to is replaced and not the link
+    part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    try:
+        yield part
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            part.unlink()
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def check_writable(path: str | Path, endings: tuple[str, ...] | None = None) -> None:
+    """Raise what is wrong with writing to ``path`` before hours of work, not after."""
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; give the name of a file in it")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"the folder {path.parent} of {path.name} does not exist; make it first")
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(f"the folder {path.parent} cannot be written to")
+    if endings is not None and path.suffix.lower() not in endings:
+        raise ValueError(f"{path} must end in one of {', '.join(endings)}")
+
+
+class _ParquetWriter:
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        import pyarrow.parquet as pq
+
+        # Scores hardly ever repeat, so a dictionary of them costs time and no less space.
+        repeating = [f.name for f in schema if not pa.types.is_floating(f.type) and not pa.types.is_nested(f.type)]
+        self._writer = pq.ParquetWriter(path, schema, use_dictionary=repeating)
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        self._writer.write_batch(batch)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class _CsvWriter:
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        import pyarrow.csv as csv
+
+        self._writer = csv.CSVWriter(path, schema)
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        self._writer.write(batch)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class _IpcWriter:
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._writer = pa.ipc.new_file(str(path), schema, options=pa.ipc.IpcWriteOptions(compression="lz4"))
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        self._writer.write(batch)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class _NpyWriter:
+    """The first column as a 1-d array. The header is written last, when the number of rows is known, into space
+    left for it: NumPy pads the shape so that it may grow in place."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._dtype = np.dtype(schema.field(0).type.to_pandas_dtype())
+        self._file = path.open("wb")
+        self._n_rows = 0
+        self._write_header()
+
+    def _write_header(self) -> None:
+        header: dict[str, Any] = {"descr": self._dtype.str, "fortran_order": False, "shape": (self._n_rows,)}
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        self._n_rows += batch.num_rows
+        self._file.write(batch.column(0).to_numpy(zero_copy_only=False).tobytes())
+
+    def close(self) -> None:
+        if not self._file.closed:
+            self._file.seek(0)
+            self._write_header()
+            self._file.close()
+
+
+_WRITERS: dict[str, Any] = {
+    ".parquet": _ParquetWriter,
+    ".pq": _ParquetWriter,
+    ".csv": _CsvWriter,
+    ".feather": _IpcWriter,
+    ".arrow": _IpcWriter,
+    ".ipc": _IpcWriter,
+    ".npy": _NpyWriter,
+}
+
+
+ENDINGS = tuple(_WRITERS)
+
+
+class Sink:
+    """Writes batches on a thread of its own, at most two behind. ``seconds`` is the time the writing took."""
+
+    def __init__(self, writer: Any) -> None:
+        self.seconds = 0.0
+        self._writer = writer
+        self._slots: queue.Queue[pa.RecordBatch | None] = queue.Queue(2)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, name="aefast-writer", daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        while (batch := self._slots.get()) is not None:
+            if self._error is None:
+                try:
+                    begin = time.perf_counter()
+                    self._writer.write(batch)
+                    self.seconds += time.perf_counter() - begin
+                except BaseException as error:  # raised in the caller's thread by its next call
+                    self._error = error
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        if self._error is not None:
+            raise self._error
+        self._slots.put(batch)
+
+    def finish(self) -> None:
+        """Wait until everything is written."""
+        self._stop()
+        if self._error is not None:
+            raise self._error
+
+    def _stop(self) -> None:
+        if self._thread.is_alive():
+            self._slots.put(None)
+            self._thread.join()
+
+
+@contextmanager
+def open_sink(path: str | Path, schema: pa.Schema) -> Iterator[Sink]:
+    """A `Sink` for the ending of ``path``; the file appears when the block ends without an error.
+
+    CSV holds no nested values, so ``schema`` must be flat for it; ``.npy`` takes one column of numbers.
+    """
+    path = Path(path)
+    make = _WRITERS.get(path.suffix.lower())
+    if make is None:
+        raise TableError(f"{path} must end in one of {', '.join(ENDINGS)}")
+    with atomic_path(path) as part:
+        writer = make(part, schema)
+        sink = Sink(writer)
+        try:
+            yield sink
+            sink.finish()
+        except BaseException:
+            sink._stop()
+            with suppress(Exception):  # what broke before is what the caller needs to hear
+                writer.close()
+            raise
+        begin = time.perf_counter()
+        writer.close()
+        sink.seconds += time.perf_counter() - begin

@@ -1,0 +1,86 @@
+"""What commands print: plain text in a pipe; tables, colours and progress on a terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+__all__ = ["facts", "listed", "print_json", "progress", "rows_and_columns", "say", "status"]
+
+
+def say(text: str) -> None:
+    """One line or more on standard output."""
+    sys.stdout.write(text + "\n")
+
+
+def print_json(summary: Any) -> None:
+    """Plain data as JSON on standard output."""
+    say(json.dumps(summary, indent=2, allow_nan=False))
+
+
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """The first names and the last."""
+    return ", ".join(names[:most]) + (f" … {names[-1]}" if len(names) > most else "")
+
+
+def facts(title: str, lines: Sequence[tuple[str, str]]) -> None:
+    """A title and named values below it."""
+    if not sys.stdout.isatty():
+        width = max(len(name) for name, _ in lines)
+        say("\n".join([title, *(f"  {name:<{width}}  {value}" for name, value in lines)]))
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    heading = Text(title, style="bold")
+    table = Table(title=heading, title_justify="left", box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="cyan", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in lines:
+        table.add_row(name, Text(value))
+    _console().print(table)
+
+
+def rows_and_columns(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table; all columns but the first are aligned to the right."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD, header_style="cyan")
+    for i, name in enumerate(header):
+        table.add_column(name, justify="right" if i else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    console = _console()
+    if not sys.stdout.isatty():
+        console.width = 160
+    console.print(table)
+
+
+def _console(stderr: bool = False) -> Any:
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)
+
+
+@contextmanager
+def progress(what: str, n_rows: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar of rows done so far on a terminal, nothing elsewhere; gives the function to call with each number more."""
+    if not sys.stderr.isatty():
+        yield lambda rows: None
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = [TextColumn(what), BarColumn(), TextColumn("{task.completed:,.0f} rows"), TimeElapsedColumn()]
+    with Progress(*columns, console=_console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=n_rows)
+        yield lambda rows: bar.advance(task, rows)
+
+
+def status(what: str) -> Any:
+    """A turning wheel on a terminal while the block runs, nothing elsewhere."""
+    return _console(stderr=True).status(what) if sys.stderr.isatty() else nullcontext()

@@ -1,0 +1,61 @@
+"""Small tables, the same in every format, and a model fitted on them in a moment."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.feather
+import pyarrow.parquet
+
+FEATURES = ["a", "b", "c", "d"]
+
+
+def small_table(n_rows: int = 300, seed: int = 0) -> pa.Table:
+    """``id``, a text column, four features that hang together, and ``label``, 1 for the few rows that do not."""
+    rng = np.random.default_rng(seed)
+    a, b = rng.normal(size=(2, n_rows))
+    features = {"a": a, "b": b, "c": a - b, "d": 2 * a + b}
+    label = np.zeros(n_rows, dtype=np.int8)
+    label[:: max(n_rows // 8, 1)] = 1
+    features["c"] = features["c"] + 9.0 * label
+    about = {"id": np.arange(1000, 1000 + n_rows), "name": [f"row {i}" for i in range(n_rows)]}
+    return pa.table(about | features | {"label": label})
+
+
+@lru_cache
+def small_model(**parameters: Any) -> Any:
+    """Fitted on the features of `small_table` without its strange rows. Not to be changed by a test."""
+    import aefast
+
+    table = small_table()
+    normal = table.filter(pa.compute.equal(table["label"], 0)).select(FEATURES)
+    settings = {"encoder_layer_sizes": (8, 2), "max_epochs": 15, "random_state": 0, "n_threads": 1} | parameters
+    return aefast.Autoencoder(**settings).fit(normal)
+
+
+def write_table(table: pa.Table, path: Path) -> Path:
+    """``table`` in the format of the path's ending."""
+    if path.suffix == ".parquet":
+        pa.parquet.write_table(table, path, row_group_size=70)
+    elif path.suffix == ".csv":
+        pa.csv.write_csv(table, path)
+    elif path.suffix == ".feather":
+        pa.feather.write_feather(table, path, chunksize=64)
+    elif path.suffix == ".arrows":
+        with pa.ipc.new_stream(str(path), table.schema) as writer:
+            writer.write_table(table, max_chunksize=50)
+    elif path.suffix == ".npy":
+        np.save(path, features_of(table))
+    else:
+        raise ValueError(path)
+    return path
+
+
+def features_of(table: pa.Table, names: list[str] = FEATURES) -> np.ndarray:
+    """The features as an array, in order."""
+    return np.column_stack([table[name].to_numpy() for name in names])

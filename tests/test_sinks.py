@@ -1,0 +1,98 @@
+"""A file that is written appears whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from aefast.sinks import ENDINGS, atomic_path, check_writable, open_sink
+from aefast.tables import Source, TableError
+from small_tables import small_table
+
+
+@pytest.mark.parametrize("ending", [e for e in ENDINGS if e != ".npy"])
+def test_what_is_written_is_read_back(tmp_path, ending):
+    table = small_table(100)
+    path = tmp_path / f"out{ending}"
+    with open_sink(path, table.schema) as sink:
+        for batch in table.to_batches(max_chunksize=30):
+            sink.write(batch)
+        assert not path.exists()
+    back = pa.Table.from_batches(list(Source([path]).batches(table.column_names, 1000)))
+    assert back.to_pydict() == table.to_pydict()
+    assert sorted(os.listdir(tmp_path)) == [path.name]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_no_rows_make_a_whole_file_too(tmp_path, ending):
+    path = tmp_path / f"out{ending}"
+    with open_sink(path, pa.schema([("anomaly_score", pa.float64())])):
+        pass
+    source = Source([path])
+    assert sum(b.num_rows for b in source.batches(source.schema.names, 10)) == 0
+
+
+@pytest.mark.parametrize("n_rows", [0, 1, 9, 12_345])
+def test_an_array_grows_to_the_rows_that_came(tmp_path, n_rows):
+    values = np.random.default_rng(0).normal(size=n_rows)
+    with open_sink(tmp_path / "out.npy", pa.schema([("anomaly_score", pa.float64())])) as sink:
+        for start in range(0, n_rows, 1000):
+            sink.write(pa.record_batch({"anomaly_score": values[start : start + 1000]}))
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), values)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_an_error_midway_leaves_the_old_file_and_no_other(tmp_path, ending):
+    path = tmp_path / f"out{ending}"
+    path.write_text("what was here before")
+    schema = pa.schema([("anomaly_score", pa.float64())])
+    with pytest.raises(KeyboardInterrupt), open_sink(path, schema) as sink:  # noqa: PT012
+        sink.write(pa.record_batch({"anomaly_score": [1.0]}))
+        raise KeyboardInterrupt
+    assert path.read_text() == "what was here before"
+    assert os.listdir(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_disk_without_room_is_an_error_and_leaves_nothing(tmp_path, ending):
+    batch = pa.record_batch({"anomaly_score": np.random.default_rng(0).normal(size=50_000)})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(OSError) as caught, open_sink(tmp_path / f"out{ending}", batch.schema) as sink:  # noqa: PT011, PT012
+            for _ in range(5):
+                sink.write(batch)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.errno == errno.EFBIG
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_text_file_is_atomic_too(tmp_path):
+    with pytest.raises(ZeroDivisionError), atomic_path(tmp_path / "page.html") as part:  # noqa: PT012
+        part.write_text("half a page")
+        1 / 0  # noqa: B018
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_ending_that_cannot_be_written_is_answered_with_those_that_can(tmp_path):
+    with (
+        pytest.raises(TableError, match=r"out\.xlsx must end in one of \.parquet"),
+        open_sink(tmp_path / "out.xlsx", pa.schema([])),
+    ):
+        pass
+
+
+def test_what_is_in_the_way_of_writing_is_said_beforehand(tmp_path):
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        check_writable(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"folder .*none of out\.csv does not exist"):
+        check_writable(tmp_path / "none" / "out.csv")
+    with pytest.raises(ValueError, match=r"must end in one of \.html"):
+        check_writable(tmp_path / "out.csv", (".html",))

@@ -1,0 +1,285 @@
+"""Any supported file is read as the same rows, in order, in batches of bounded size; what is wrong is named."""
+
+from __future__ import annotations
+
+import gzip
+import threading
+import time
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aefast.tables import (
+    Source,
+    TableError,
+    feature_matrix,
+    find_files,
+    is_number,
+    open_table,
+    prefetch,
+    read_matrix,
+    rebatch,
+)
+from small_tables import FEATURES, features_of, small_table, write_table
+
+NAMED = [".parquet", ".csv", ".feather", ".arrows"]
+
+
+def read_all(source: Source, columns: list[str], batch_rows: int = 64) -> pa.Table:
+    return pa.Table.from_batches(list(source.batches(columns, batch_rows, FEATURES)))
+
+
+@pytest.mark.parametrize("ending", NAMED)
+def test_every_format_gives_the_same_rows_in_order(tmp_path, ending):
+    table = small_table()
+    source = Source([write_table(table, tmp_path / f"t{ending}")])
+    columns = ["d", "id", "a"]
+    assert read_all(source, columns).to_pydict() == table.select(columns).to_pydict()
+
+
+@pytest.mark.parametrize("ending", [*NAMED, ".npy"])
+def test_batches_are_as_large_as_asked_however_the_file_is_cut(tmp_path, ending):
+    source = Source([write_table(small_table(300), tmp_path / f"t{ending}")])
+    columns = source.schema.names[:1]
+    assert [b.num_rows for b in source.batches(columns, 128)] == [128, 128, 44]
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".npy"])
+def test_formats_that_store_the_number_of_rows_tell_it(tmp_path, ending):
+    paths = [write_table(small_table(n), tmp_path / f"t{n}{ending}") for n in (30, 40)]
+    assert Source(paths).n_rows == 70
+
+
+def test_files_are_read_one_after_the_other_and_rows_are_placed_in_them(tmp_path):
+    paths = [write_table(small_table(n, seed=n), tmp_path / f"t{n}.parquet") for n in (30, 40)]
+    source = Source(paths)
+    assert read_all(source, ["a"]).num_rows == 70
+    assert source.place(29) == f"{paths[0]}, row 29"
+    assert source.place(30) == f"{paths[1]}, row 0"
+
+
+def test_folders_and_patterns_give_sorted_tables_without_hidden_ones(tmp_path):
+    for name in ("b.parquet", "a.csv", ".hidden.parquet", "_SUCCESS.csv", "notes.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "deeper").mkdir()
+    (tmp_path / "deeper" / "c.npy").touch()
+    names = [p.relative_to(tmp_path).as_posix() for p in find_files([tmp_path])]
+    assert names == ["a.csv", "b.parquet", "deeper/c.npy"]
+    assert [p.name for p in find_files([str(tmp_path / "*.parquet")])] == ["b.parquet"]
+
+
+@pytest.mark.parametrize("missing", ["none.parquet", "none*.parquet"])
+def test_files_that_are_not_there_are_named(tmp_path, missing):
+    with pytest.raises(FileNotFoundError, match="none"):
+        find_files([tmp_path / missing])
+
+
+def test_a_folder_without_tables_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no tables in the folder"):
+        find_files([tmp_path])
+
+
+def test_an_unknown_ending_is_answered_with_those_that_are_known(tmp_path):
+    with pytest.raises(TableError, match=r"Parquet .*CSV .*\.npy"):
+        open_table(tmp_path / "table.xlsx")
+
+
+@pytest.mark.parametrize("ending", [*NAMED, ".npy"])
+def test_a_file_that_is_something_else_is_named(tmp_path, ending):
+    path = tmp_path / f"t{ending}"
+    path.write_bytes(b"")
+    with pytest.raises(TableError, match=rf"t\{ending} cannot be read") as caught:
+        Source([path])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".feather", ".npy"])
+def test_a_truncated_file_is_an_error_and_not_fewer_rows(tmp_path, ending):
+    path = write_table(small_table(), tmp_path / f"t{ending}")
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(TableError, match=rf"t\{ending}"):
+        read_matrix(Source([path]), None if ending == ".npy" else FEATURES)
+
+
+def test_a_damaged_row_group_is_named_with_its_column(tmp_path):
+    path = tmp_path / "t.parquet"
+    pa.parquet.write_table(small_table(300), path, row_group_size=100, compression="snappy", use_dictionary=False)
+    chunk = pa.parquet.ParquetFile(path).metadata.row_group(1).column(3)
+    assert chunk.path_in_schema == "b"
+    data = bytearray(path.read_bytes())
+    start = chunk.data_page_offset
+    data[start : start + chunk.total_compressed_size] = bytes([255]) * chunk.total_compressed_size
+    path.write_bytes(data)
+    with pytest.raises(TableError, match="row group 1, column 'b'"):
+        read_all(Source([path]), FEATURES)
+
+
+def test_integers_in_csv_may_turn_into_decimals(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a,id\n" + "1,7\n" * 1_200_000 + "2.5,8\n")
+    batches = list(Source([path]).batches(["a", "id"], 1_000_000, ["a"]))
+    assert batches[-1].column("a")[-1].as_py() == 2.5
+    assert batches[0].schema.field("id").type == pa.int64()
+
+
+def test_a_cell_of_csv_that_is_no_number_is_named_with_row_and_column(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("id,a,b\n1,2,3\n2,3,4\n3,x7,5\n")
+    with pytest.raises(TableError, match=r"t\.csv, row 2 \(the first is row 0\), column 'a'.*'x7'"):
+        list(Source([path]).batches(["a", "b"], 10, ["a", "b"]))
+
+
+def test_a_line_of_csv_with_a_cell_too_few_is_named(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n1,2\n3\n")
+    with pytest.raises(TableError, match=r"t\.csv, row 1 .*Expected 2 columns, got 1"):
+        Source([path])
+
+
+def test_tabs_compression_and_byte_order_marks_are_understood(tmp_path):
+    tabs, packed = tmp_path / "t.tsv", tmp_path / "t.csv.gz"
+    tabs.write_text("\ufeffa\tb\n1\t2\n")
+    with gzip.open(packed, "wt") as file:
+        file.write("a,b\n1,2\n")
+    for path in (tabs, packed):
+        assert read_all(Source([path]), ["a", "b"]).to_pydict() == {"a": [1], "b": [2]}
+
+
+def test_columns_of_the_same_name_are_refused(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a,b,a\n1,2,3\n")
+    with pytest.raises(TableError, match="more than one column named 'a'"):
+        Source([path])
+
+
+def test_a_column_that_is_lacking_is_named_with_the_one_that_was_meant(tmp_path):
+    source = Source([write_table(small_table(), tmp_path / "t.parquet")])
+    with pytest.raises(TableError, match=r"t\.parquet lacks column 'lable' \(did you mean 'label'\?\)"):
+        source.require(["lable"], "column")
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", ">f4", "f8", "u1", "i2", "i8", "?"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_arrays_are_read_as_they_are(tmp_path, dtype, order):
+    values = (np.random.default_rng(0).normal(size=(100, 7)) * 50).astype(dtype)
+    np.save(tmp_path / "t.npy", np.asarray(values, order=order))
+    source = Source([tmp_path / "t.npy"])
+    blocks = [feature_matrix(batch) for batch in source.batches(["x"], 33)]
+    expected = values.view("u1") if dtype == "?" else values
+    assert all(block.dtype == expected.dtype.newbyteorder("=") for block in blocks)
+    np.testing.assert_array_equal(np.concatenate(blocks), expected)
+
+
+def test_images_in_an_array_become_rows(tmp_path):
+    images = np.arange(60).reshape(5, 3, 4)
+    np.save(tmp_path / "t.npy", images)
+    np.testing.assert_array_equal(read_matrix(Source([tmp_path / "t.npy"]), None), images.reshape(5, 12))
+
+
+@pytest.mark.parametrize("values", [np.array(["a"]), np.array([1j]), np.array(1.0), np.array([{}], dtype=object)])
+def test_arrays_of_anything_but_rows_of_numbers_are_refused(tmp_path, values):
+    np.save(tmp_path / "t.npy", values, allow_pickle=True)
+    with pytest.raises(TableError, match=r"t\.npy"):
+        Source([tmp_path / "t.npy"])
+
+
+def test_the_matrix_has_the_dtype_that_the_table_has_in_memory():
+    frame = pd.DataFrame(
+        {"u": np.uint8([1, 2]), "f": np.float32([0.5, 1]), "g": [0.1, 0.2], "i": [3, 4], "b": [True, False]}
+    )
+    batch = pa.RecordBatch.from_pandas(frame)
+    for columns in (["u", "f"], ["u"], ["i"], ["u", "g"], ["f", "i"]):
+        X = feature_matrix(batch, columns)
+        assert X.dtype == frame[columns].to_numpy().dtype
+        np.testing.assert_array_equal(X, frame[columns].to_numpy())
+    np.testing.assert_array_equal(feature_matrix(batch, ["b"]), [[1], [0]])
+
+
+def test_missing_values_become_nan_in_a_dtype_that_has_room_for_it():
+    batch = pa.record_batch({"i": pa.array([1, None, 3]), "u": pa.array([None, 2, 3], pa.uint8())})
+    np.testing.assert_array_equal(feature_matrix(batch, ["i"]), [[1], [np.nan], [3]])
+    X = feature_matrix(batch, ["u"])
+    assert X.dtype == np.float32
+    np.testing.assert_array_equal(X, [[np.nan], [2], [3]])
+
+
+def test_lists_of_fixed_size_become_rows_without_a_copy():
+    values = np.arange(12, dtype=np.float32)
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(values), 3)
+    batch = pa.record_batch({"x": lists}).slice(1, 2)
+    X = feature_matrix(batch)
+    np.testing.assert_array_equal(X, values.reshape(4, 3)[1:3])
+    assert np.shares_memory(X, lists.values.to_numpy())
+
+
+def test_numbers_are_told_from_what_only_looks_like_them():
+    assert all(map(is_number, [pa.int8(), pa.float16(), pa.bool_(), pa.decimal128(5, 2)]))
+    assert not any(map(is_number, [pa.string(), pa.timestamp("s"), pa.date32(), pa.list_(pa.int8())]))
+
+
+@pytest.mark.parametrize("endings", [[".parquet"], [".csv"], [".parquet", ".feather", ".csv"]])
+def test_a_matrix_of_all_rows_is_what_the_files_hold(tmp_path, endings):
+    tables = [small_table(50, seed=i) for i in range(len(endings))]
+    paths = [write_table(t, tmp_path / f"{i}{e}") for i, (t, e) in enumerate(zip(tables, endings, strict=True))]
+    seen = []
+    X = read_matrix(Source(paths), FEATURES, progress=seen.append)
+    np.testing.assert_array_equal(X, np.concatenate([features_of(t) for t in tables]))
+    assert X.flags.c_contiguous
+    assert sum(seen) == len(X)
+
+
+def test_a_matrix_of_small_numbers_is_float32(tmp_path):
+    table = pa.table({"a": pa.array([1, 2], pa.uint8()), "b": pa.array([0.5, 0.25], pa.float32())})
+    pa.parquet.write_table(table, tmp_path / "t.parquet")
+    assert read_matrix(Source([tmp_path / "t.parquet"]), ["a", "b"]).dtype == np.float32
+
+
+def test_no_rows_are_a_matrix_without_rows(tmp_path):
+    pa.parquet.write_table(small_table(10).slice(0, 0), tmp_path / "t.parquet")
+    assert read_matrix(Source([tmp_path / "t.parquet"]), FEATURES).shape == (0, 4)
+
+
+@given(st.lists(st.integers(0, 40), max_size=8), st.integers(1, 50))
+def test_rows_keep_their_order_when_batches_are_cut_anew(sizes, batch_rows):
+    table = pa.table({"x": np.arange(sum(sizes))})
+    starts = np.cumsum([0, *sizes])
+    batches = [pa.record_batch({"x": np.arange(a, a + n)}) for a, n in zip(starts, sizes, strict=False)]
+    cut = list(rebatch(batches, batch_rows))
+    assert all(b.num_rows == batch_rows for b in cut[:-1])
+    assert [x for b in cut for x in b.column("x").to_pylist()] == table["x"].to_pylist()
+
+
+def test_items_made_ahead_come_in_order():
+    assert list(prefetch(range(100))) == list(range(100))
+
+
+def test_an_error_made_ahead_is_raised_where_the_items_are_used():
+    def items():
+        yield 1
+        raise OSError("disk gone")
+
+    ahead = prefetch(items())
+    assert next(ahead) == 1
+    with pytest.raises(OSError, match="disk gone"):
+        next(ahead)
+
+
+def test_items_are_made_only_as_far_ahead_as_allowed():
+    made = []
+
+    def items():
+        for i in range(100):
+            made.append(i)
+            yield i
+
+    ahead = prefetch(items(), depth=2)
+    next(ahead)
+    time.sleep(0.2)
+    assert len(made) <= 4
+    ahead.close()
+    assert not any(t.name == "aefast-reader" for t in threading.enumerate())
