@@ -49,7 +49,8 @@ def test_files_are_short_and_say_first_what_they_are_for():
     for path in sources("cpp", "python", endings={".hpp", ".cpp", ".py"}):
         text = path.read_text(encoding="utf-8")
         assert text.count("\n") <= 500, path
-        assert text.startswith(("//", '"""')), path
+        # An implementation is explained by the header of the same name, which it includes first.
+        assert text.startswith(("//", '"""', f'#include "{path.stem}.hpp"')), path
 
 
 @needs_sources

@@ -17,7 +17,7 @@ class Config(TypedDict):
     compiler: str
     eigen: str
     eigen_packet: str
-    flags: str
+    fma: bool
 
 
 def config() -> Config:
@@ -29,7 +29,7 @@ def config() -> Config:
         ``version``; ``isa_level``, the instruction-set level in use (the environment variable ``AEFAST_ISA`` forces
         another of ``isa_levels_available`` at import); ``threads``, how many an estimator with ``n_threads=None``
         uses now, and ``threads_reason``, why; ``compiler``, ``eigen``, ``eigen_packet`` (its widest vector) and
-        ``flags`` of the engine in use.
+        ``fma`` (whether it multiplies and adds in one instruction) of the engine in use.
 
     Examples
     --------
@@ -49,5 +49,5 @@ def config() -> Config:
         compiler=build["compiler"],
         eigen=build["eigen"],
         eigen_packet=build["eigen_packet"],
-        flags=build["flags"],
+        fma=build["fma"],
     )

@@ -125,8 +125,8 @@ class Predictor:
         self, network: NetworkSpec, parameters: Sequence[Array], scaling: Scaling, dtype: str, n_threads: int
     ) -> None: ...
     def errors(self, X: Array, metric: str, whitening: Array | None = None) -> Array:
-        """(n,) one error a row, in ``dtype``. A row with NaN or infinity gets NaN. ``whitening`` (d, d) replaces the
-        residual r by ``whitening @ r`` before the metric."""
+        """(n,) one error a row, in ``dtype``. A row with NaN or infinity gets NaN. The metric
+        "mahalanobis", and it alone, takes ``whitening`` (d, d): the mean square of ``whitening @ r`` for a residual r."""
 
     def feature_errors(self, X: Array, metric: str, whitening: Array | None = None) -> Array:
         """(n, d) each feature's share; a row sums to its error."""
@@ -146,5 +146,5 @@ def column_statistics(X: Array, rows: NDArray[np.int64] | None, n_threads: int) 
 def activation(name: str, z: Array) -> tuple[Array, Array]:
     """The value and the derivative at ``z`` (1-d float32 or float64), as the layers compute them."""
 
-def build_info() -> dict[str, str]:
-    """``isa``, ``compiler``, ``eigen``, ``eigen_packet`` and ``flags`` of this module."""
+def build_info() -> dict[str, Any]:
+    """``isa``, ``compiler``, ``eigen``, ``eigen_packet`` (all str) and ``fma`` (bool) of this module."""
