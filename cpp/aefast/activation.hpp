@@ -65,8 +65,9 @@ struct Softplus {
 struct Gelu {
   template <class V> static V value(const V& z, V& slope) {
     using T = decltype(sum(z));
-    const V cdf = V(T(0.5)) * (V(1) + erf(z * V(T(0.70710678118654752440))));
-    slope = cdf + z * V(T(0.39894228040143267794)) * exp(z * z * V(T(-0.5)));
+    const V density = gaussian(max(min(z, V(T(64))), V(T(-64)))), tail = normal_tail(abs(z), density);
+    const V cdf = select(less(z, V(0)), tail, V(1) - tail);
+    slope = fma(z * V(T(0.39894228040143267794)), density, cdf);
     return z * cdf;
   }
 };
@@ -75,7 +76,7 @@ struct Gelu {
 struct Silu {
   template <class V> static V value(const V& z, V& slope) {
     const V s = sigmoid(z);
-    slope = s * (V(1) + z * (V(1) - s));
+    slope = s * fma(z, sigmoid(-z), V(1));
     return z * s;
   }
 };

@@ -31,28 +31,48 @@ decltype(auto) with_type(DType dtype, F&& f) {
 template <class S, class T>
 using Compute = std::conditional_t<sizeof(T) == 4 && (sizeof(S) <= 2 || std::is_same_v<S, float>), float, double>;
 
-/// One element into the space the network sees.
-template <class C, class S>
-C scaled(S element, C high, C inverse, C offset, C limit) {
-  const C x = static_cast<C>(element);
-  const C z = (x - high) * inverse + offset;
-  const C above = z > -limit ? z : -limit;
-  const C clipped = above < limit ? above : limit;
-  return clipped + x * C(0);  // 0 for every finite x, NaN otherwise
+/// A register of elements into the space the network sees. NaN and infinities become NaN.
+template <class C>
+Vec<C> scaled(const Vec<C>& x, const Vec<C>& high, const Vec<C>& inverse, const Vec<C>& offset, const Vec<C>& limit) {
+  const Vec<C> z = fma(x - high, inverse, offset);
+  return fma(x, Vec<C>(C(0)), max(min(z, limit), -limit));  // x * 0 is 0 for every finite x
 }
 
-/// `n` features of one row, from `feature` on, `stride` elements of S apart; kStride, where it is known, is 1.
-template <class S, class T, int kStride>
+/// As many features as T has lanes, from `feature` on; `load(j)` gives register j of the elements as C.
+template <class C, class T, class Load>
+Vec<T> scaled_features(const Scaling& scaling, Index feature, Load&& load) {
+  const auto& terms = scaling.terms<C>();
+  const auto part = [&](Index j) {
+    const Index at = feature + j * kLanes<C>;
+    return scaled(load(j), Vec<C>::load(terms.high.data() + at), Vec<C>::load(terms.inverse.data() + at),
+                  Vec<C>::load(terms.offset.data() + at), Vec<C>(static_cast<C>(scaling.limit())));
+  };
+  if constexpr (std::is_same_v<C, T>) return part(0);
+  else return narrow(part(0), part(1));
+}
+
+/// `n` features next to each other, from `feature` on. Fills the last register with zeros.
+template <class C, class T>
+void scale_stretch(const C* from, Index n, const Scaling& scaling, Index feature, T* to) {
+  const auto load = [&](Index at) {
+    if (at + kLanes<C> <= n) return Vec<C>::load_unaligned(from + at);
+    return at < n ? load_first(from + at, n - at) : Vec<C>(C(0));
+  };
+  for (Index j = 0; j < n; j += kLanes<T>) {
+    scaled_features<C, T>(scaling, feature + j, [&](Index part) { return load(j + part * kLanes<C>); }).store(to + j);
+  }
+}
+
+/// The same for elements of S, `stride` of them apart.
+template <class S, class T>
 void read_stretch(const S* from, Index stride, Index n, const Scaling& scaling, Index feature, T* to) {
   using C = Compute<S, T>;
-  const auto& terms = scaling.terms<C>();
-  const C* high = terms.high.data() + feature;
-  const C* inverse = terms.inverse.data() + feature;
-  const C* offset = terms.offset.data() + feature;
-  const C limit = static_cast<C>(scaling.limit());
-  for (Index j = 0; j < n; ++j) {
-    to[j] = static_cast<T>(scaled(from[kStride ? j * kStride : j * stride], high[j], inverse[j], offset[j], limit));
+  if constexpr (std::is_same_v<S, C>) {
+    if (stride == 1) return scale_stretch(from, n, scaling, feature, to);
   }
+  C gathered[kPanel<T>];
+  for (Index j = 0; j < n; ++j) gathered[j] = static_cast<C>(from[j * stride]);
+  scale_stretch(gathered, n, scaling, feature, to);
 }
 
 /// `n` rows of one feature, next to each other.
@@ -60,9 +80,15 @@ template <class S, class T>
 void read_column(const S* from, Index n, const Scaling& scaling, Index feature, T* to) {
   using C = Compute<S, T>;
   const auto& terms = scaling.terms<C>();
-  const C high = terms.high[feature], inverse = terms.inverse[feature], offset = terms.offset[feature];
-  const C limit = static_cast<C>(scaling.limit());
-  for (Index i = 0; i < n; ++i) to[i] = static_cast<T>(scaled(from[i], high, inverse, offset, limit));
+  const Vec<C> high(terms.high[feature]), inverse(terms.inverse[feature]), offset(terms.offset[feature]);
+  const Vec<C> limit(static_cast<C>(scaling.limit()));
+  alignas(kAlignment) C values[kPanel<T>] = {};
+  for (Index i = 0; i < n; ++i) values[i] = static_cast<C>(from[i]);
+  const auto part = [&](Index i) { return scaled(Vec<C>::load(values + i), high, inverse, offset, limit); };
+  for (Index i = 0; i < n; i += kLanes<T>) {
+    if constexpr (std::is_same_v<C, T>) part(i).store(to + i);
+    else narrow(part(i), part(i + kLanes<C>)).store(to + i);
+  }
 }
 
 template <class S, class T>
@@ -73,8 +99,7 @@ void read_row(const std::byte* row, const InputView& input, const Scaling& scali
     const Index n = std::min(kPanel<T>, input.columns - feature);
     T* to = strips.at(strip, at);
     const S* from = reinterpret_cast<const S*>(row + feature * input.column_stride);
-    if (stride == 1) read_stretch<S, T, 1>(from, 1, n, scaling, feature, to);
-    else read_stretch<S, T, 0>(from, stride, n, scaling, feature, to);
+    read_stretch<S, T>(from, stride, n, scaling, feature, to);
   }
 }
 
@@ -91,7 +116,9 @@ Scaling::Scaling(Buffer<double> shift, Buffer<double> scale, double limit)
     : shift_(std::move(shift)), scale_(std::move(scale)), limit_(limit) {
   const auto fill = [this]<class C>(Terms<C>& terms) {
     constexpr double kMost = static_cast<double>(std::numeric_limits<C>::max()) / 4;  // 1 / scale may overflow
-    for (Buffer<C>* buffer : {&terms.high, &terms.inverse, &terms.offset}) buffer->reset(size());
+    // Whole registers are read, up to the last of a row of floats, so the ends are padded with zeros.
+    const Index padded = round_up(size(), kLanes<float>);
+    for (Buffer<C>* buffer : {&terms.high, &terms.inverse, &terms.offset}) buffer->reset(padded);
     for (Index j = 0; j < size(); ++j) {
       terms.high[j] = static_cast<C>(shift_[j]);
       terms.inverse[j] = static_cast<C>(std::min(1 / scale_[j], kMost));

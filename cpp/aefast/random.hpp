@@ -52,19 +52,14 @@ T uniform(std::uint32_t word) {
   return static_cast<T>(word >> 8) * static_cast<T>(0x1p-24);
 }
 
-/// A bijection of [0, n): a Feistel network over the next power of two, walked until it lands inside
-/// (Black and Rogaway 2002). Any element is found without storing or drawing the others.
+/// A bijection of [0, n): a Feistel network over a rectangle of at least n cells, walked until it lands inside (Black
+/// and Rogaway 2002). Any element is found without storing or drawing the others.
 class Permutation {
  public:
   Permutation(Index n, std::uint64_t seed, std::uint64_t epoch) : n_(static_cast<std::uint64_t>(n)) {
-    const int bits = static_cast<int>(std::bit_width(n_ > 1 ? n_ - 1 : std::uint64_t{1}));
-    low_bits_ = (bits + 1) / 2;
-    high_bits_ = bits - low_bits_;
-    const Philox philox(seed, Draw::shuffle, epoch);
-    for (unsigned block = 0; block < 2; ++block) {
-      const auto words = philox(block);
-      std::copy(words.begin(), words.end(), keys_ + 4 * block);
-    }
+    columns_ = std::max<std::uint64_t>(1, static_cast<std::uint64_t>(std::sqrt(static_cast<double>(n))));
+    rows_ = (n_ + columns_ - 1) / columns_;
+    keys_ = Philox(seed, Draw::shuffle, epoch)(0);
   }
 
   Index operator()(Index i) const {
@@ -75,29 +70,31 @@ class Permutation {
   }
 
  private:
-  static std::uint32_t mix(std::uint32_t x) {
+  /// A hash of `x` and `key` in [0, bound) (mixer: Wellons 2018, "lowbias32").
+  static std::uint64_t below(std::uint64_t bound, std::uint64_t value, std::uint32_t key) {
+    std::uint32_t x = static_cast<std::uint32_t>(value) ^ key;
     x ^= x >> 16;
     x *= 0x7FEB352Du;
     x ^= x >> 15;
     x *= 0x846CA68Bu;
-    return x ^ (x >> 16);
+    x ^= x >> 16;
+    return (x * bound) >> 32;
   }
 
-  /// Each round adds a hash of one part to the other, so that it can be undone: a bijection of [0, 2^bits).
+  /// Each round moves one coordinate by a hash of the other, which can be undone: a bijection of the rectangle.
   std::uint64_t once(std::uint64_t x) const {
-    const std::uint64_t low_mask = (std::uint64_t{1} << low_bits_) - 1;
-    const std::uint64_t high_mask = (std::uint64_t{1} << high_bits_) - 1;
-    std::uint64_t low = x & low_mask, high = x >> low_bits_;
-    for (int round = 0; round < 8; round += 2) {
-      low = (low + mix(static_cast<std::uint32_t>(high) ^ keys_[round])) & low_mask;
-      high = (high + mix(static_cast<std::uint32_t>(low) ^ keys_[round + 1])) & high_mask;
+    std::uint64_t column = x % columns_, row = x / columns_;
+    for (unsigned round = 0; round < 4; round += 2) {
+      column += below(columns_, row, keys_[round]);
+      column -= column >= columns_ ? columns_ : 0;
+      row += below(rows_, column, keys_[round + 1]);
+      row -= row >= rows_ ? rows_ : 0;
     }
-    return (high << low_bits_) | low;
+    return row * columns_ + column;
   }
 
-  std::uint64_t n_;
-  int low_bits_ = 0, high_bits_ = 0;
-  std::uint32_t keys_[8] = {};
+  std::uint64_t n_, columns_, rows_;
+  Philox::Block keys_;
 };
 
 }  // namespace aefast

@@ -19,12 +19,15 @@ struct Scorer<T>::Workspace {
 };
 
 template <class T>
-void Scorer<T>::set_whitening(const double* transposed) {
+void Scorer<T>::set_whitening(const double* whitening) {
   Index size = 0;
   const Index d = network_.n_features();
   whitening_.emplace(d, d, Activation<T>{}, size);
   whitening_params_.reset(size);
-  import_parameter(whitening_->parameters().front(), transposed, whitening_params_.data());
+  const Parameter weights = whitening_->parameters().front();
+  for (Index o = 0; o < d; ++o) {
+    for (Index i = 0; i < d; ++i) whitening_params_[weights.template at<T>(o, i)] = static_cast<T>(whitening[o * d + i]);
+  }
 }
 
 /// Calls f(block, workspace) for blocks of up to kPanel rows, on as many threads as there is work for.

@@ -17,8 +17,8 @@ class Scorer {
   Scorer(const Network<T>& network, const T* params, const Scaling& scaling, int max_threads)
       : network_(network), params_(params), scaling_(scaling), max_threads_(max_threads) {}
 
-  /// Replaces a residual r by W r before it is measured; W (d x d) is given as its transpose, row-major.
-  void set_whitening(const double* transposed);
+  /// Errors are then mean squares of W r for a residual r; W (d x d) is row-major.
+  void set_whitening(const double* whitening);
 
   /// One error a row: the mean over features of the loss's terms, or their maximum. `target`, where given, has the rows
   /// to compare with.

@@ -56,6 +56,43 @@ template <class T> Vec<T> mask_and(const Vec<T>& mask, const Vec<T>& a) { return
 template <class T> T sum(const Vec<T>& a) { return packet::predux(a.p); }
 // clang-format on
 
+/// The first `n` elements, 1 <= n <= kLanes, and zeros; nothing past them is touched.
+template <class T>
+Vec<T> load_first(const T* from, Index n) {
+#if defined(__AVX512F__)
+  const auto mask = (1u << n) - 1;
+  if constexpr (sizeof(T) == 4) return _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), from);
+  else return _mm512_maskz_loadu_pd(static_cast<__mmask8>(mask), from);
+#elif defined(__AVX2__)
+  constexpr int kWords = 8;
+  alignas(32) static constexpr int kMask[2 * kWords] = {-1, -1, -1, -1, -1, -1, -1, -1};
+  const int words = static_cast<int>(n * static_cast<Index>(sizeof(T)) / 4);
+  const __m256i mask = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kMask + kWords - words));
+  if constexpr (sizeof(T) == 4) return _mm256_maskload_ps(from, mask);
+  else return _mm256_maskload_pd(from, mask);
+#else
+  alignas(kAlignment) T lanes[kLanes<T>] = {};
+  std::copy_n(from, n, lanes);
+  return Vec<T>::load(lanes);
+#endif
+}
+
+/// Two registers of double as one of float.
+inline Vec<float> narrow(const Vec<double>& low, const Vec<double>& high) {
+#if defined(__AVX512F__)
+  return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(low.p)), _mm512_cvtpd_ps(high.p), 1);
+#elif defined(__AVX2__)
+  return _mm256_set_m128(_mm256_cvtpd_ps(high.p), _mm256_cvtpd_ps(low.p));
+#else
+  alignas(kAlignment) double wide[kLanes<float>];
+  alignas(kAlignment) float lanes[kLanes<float>];
+  low.store(wide);
+  high.store(wide + kLanes<double>);
+  std::transform(wide, wide + kLanes<float>, lanes, [](double x) { return static_cast<float>(x); });
+  return Vec<float>::load(lanes);
+#endif
+}
+
 /// -1, 0 or 1.
 template <class T>
 Vec<T> sign(const Vec<T>& a) {

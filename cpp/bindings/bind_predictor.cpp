@@ -62,7 +62,10 @@ class Predictor {
 using Shape = std::pair<Index, Index>;
 using Whitening = std::optional<Contiguous<double>>;
 
-void check(const Whitening& whitening, Index d) {
+void check(const Whitening& whitening, const std::string& metric, Index d) {
+  if (whitening.has_value() != (metric == "mahalanobis")) {
+    throw py::value_error("whitening goes with the metric 'mahalanobis', and it with whitening");
+  }
   if (whitening && (whitening->ndim() != 2 || whitening->shape(0) != d || whitening->shape(1) != d)) {
     throw py::value_error("whitening must be (d, d)");
   }
@@ -82,7 +85,7 @@ void bind_predictor(py::module_& module) {
             return self.read(
                 X, whitening,
                 [&](const auto& network) {
-                  check(whitening, network.n_features());
+                  check(whitening, metric, network.n_features());
                   return Shape{network.n_features(), 0};
                 },
                 [&](const auto& scorer, const InputView& input, auto* to) {
@@ -97,7 +100,7 @@ void bind_predictor(py::module_& module) {
             return self.read(
                 X, whitening,
                 [&](const auto& network) {
-                  check(whitening, network.n_features());
+                  check(whitening, metric, network.n_features());
                   return Shape{network.n_features(), network.n_features()};
                 },
                 [&](const auto& scorer, const InputView& input, auto* to) {
