@@ -4,6 +4,7 @@ import pytest
 
 from aefast import SGD, Adam, AdamW, RMSprop
 from aefast.optimizers import OPTIMIZERS, optimizer_spec
+from messages import raises_exactly
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -47,6 +48,5 @@ def test_objects_are_values():
     ],
 )
 def test_constants_out_of_range_are_refused_by_name(make, message):
-    with pytest.raises(ValueError) as error:
+    with raises_exactly(ValueError, message):
         make()
-    assert str(error.value) == message

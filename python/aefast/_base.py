@@ -1,7 +1,7 @@
 """BaseAutoencoder: the constructor's parameters with their constraints, and the hooks of the variants.
 
 A variant overrides `_network` (layers), `_objective` (losses and penalties), `_read` (shapes of input) or
-`_check_parameters`. How it is fitted is in `_fitting`, what a fitted one answers in `_scoring`.
+`_check_parameters`. How it is fitted is in `_fitting`, what a fitted one answers in `_reading` and `_decisions`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from aefast._fitting import FittingMixin
-from aefast._scoring import METRICS, check_probabilities
+from aefast._reading import METRICS, check_probabilities
 from aefast.networks import ACTIVATIONS, INITIALIZERS, OUTPUT_ACTIVATIONS, dense_network, layer_sizes
 from aefast.optimizers import OPTIMIZERS, Optimizer
 from aefast.scaling import SCALERS
@@ -137,6 +137,11 @@ class BaseAutoencoder(FittingMixin, BaseEstimator):
         self.dtype = dtype
         self.verbose = verbose
         self.callbacks = callbacks
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = [self.dtype]
+        return tags
 
     def _network(self, n_features: int) -> NetworkSpec:
         """Layers for inputs of ``n_features`` columns."""

@@ -12,9 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
 from aefast import _core
+from aefast._decisions import DecisionMixin
 from aefast._inputs import nonfinite_message, read_sample_weight
+from aefast._reading import PROBABILITIES
 from aefast._reservoir import Reservoir
-from aefast._scoring import PROBABILITIES, ScoringMixin
 from aefast._threads import resolve_threads
 from aefast._training import Settings, Training, poll
 from aefast.networks import initial_parameters, join_parameters, split_parameters
@@ -68,7 +69,7 @@ class Start:
     go_on: bool
 
 
-class FittingMixin(ScoringMixin):
+class FittingMixin(DecisionMixin):
     """``fit``, ``partial_fit`` and ``fit_batches``, over the hooks that the estimators define."""
 
     optimizer: str | Optimizer

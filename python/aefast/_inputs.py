@@ -52,13 +52,14 @@ def read_codes(Z: ArrayLike, n_codes: int, estimator: Any) -> Array:
 
 
 def read_sample_weight(sample_weight: ArrayLike | None, X: Array) -> NDArray[np.float64] | None:
-    """Weights (n,) as float64, or None; at least one is above zero, none below."""
+    """Weights (n,) as float64 with a mean of 1 over rows that have any, or None; none is below zero, not all are zero."""
     if sample_weight is None:
         return None
     weights: NDArray[np.float64] = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
     if not weights.any():
         raise ValueError("sample_weight is zero for every row")
-    return np.ascontiguousarray(weights)
+    weights = weights / weights.max()
+    return np.ascontiguousarray(weights * (np.count_nonzero(weights) / weights.sum()))
 
 
 def nonfinite_message(X: Array, names: ArrayLike | None, what: str = "X") -> str:

@@ -181,7 +181,7 @@ def _describe(estimator: BaseAutoencoder) -> tuple[dict[str, Any], dict[str, Arr
     model = {
         "class": kind,
         "library_version": _core.__version__,
-        "parameters": {name: _encoded(name, value) for name, value in estimator.get_params(deep=False).items()},
+        "parameters": {name: _parameter(name, value) for name, value in estimator.get_params(deep=False).items()},
         "network": estimator.network_,
         "feature_names": None if names is None else [str(name) for name in names],
         "scaler": estimator._scaler_kind,
@@ -204,7 +204,17 @@ def _describe(estimator: BaseAutoencoder) -> tuple[dict[str, Any], dict[str, Arr
     return model, tensors
 
 
-def _encoded(name: str, value: Any) -> Any:
+def _parameter(name: str, value: Any) -> Any:
+    try:
+        return _encoded(value)
+    except TypeError:
+        raise ValueError(
+            f"cannot save parameter {name}={value!r}: a model file holds data only; "
+            f"set_params({name}=...) to a plain value first"
+        ) from None
+
+
+def _encoded(value: Any) -> Any:
     """A parameter's value as JSON, from the closed list of what may be written."""
     if isinstance(value, np.generic):
         value = value.item()
@@ -213,14 +223,11 @@ def _encoded(name: str, value: Any) -> Any:
     if isinstance(value, np.ndarray):
         value = tuple(value.tolist())
     if isinstance(value, tuple | list):
-        items = [_encoded(name, item) for item in value]
+        items = [_encoded(item) for item in value]
         return {"tuple": items} if isinstance(value, tuple) else items
     if type(value) in OBJECTS.values():
         return {"object": type(value).__name__, "fields": asdict(value)}
-    raise ValueError(
-        f"cannot save parameter {name}={value!r}: a model file holds data only; "
-        f"set_params({name}=...) to a plain value first"
-    )
+    raise TypeError(f"{value!r} is not data")
 
 
 # From data to estimator.
@@ -253,8 +260,8 @@ def _read(stream: IO[bytes], size: int, name: str) -> BaseAutoencoder:
 def _read_header(stream: IO[bytes], size: int, name: str) -> tuple[dict[str, Any], bytes]:
     """The header, and the bytes it came from with the eight before it."""
     beginning = stream.read(8 + len(_MAGIC))
-    if len(beginning) < 8 or not _MAGIC.startswith(beginning[8:]):
-        few = f"it has only {size} bytes" if size < 8 else "its header is not one of aefast's"
+    if len(beginning) <= 8 or not _MAGIC.startswith(beginning[8:]):
+        few = f"it has only {size} bytes" if size <= 8 else "its header is not one of aefast's"
         raise ModelFileError(f"{name} is not an aefast model, or truncated: {few}")
     (length,) = struct.unpack("<Q", beginning[:8])
     if length > size - 8:

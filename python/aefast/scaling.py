@@ -48,14 +48,16 @@ def fit_scaler(
     if kind is None:
         shift, scale = np.zeros(len(low)), np.ones(len(low))
     elif kind == "minmax":
-        shift, scale = low.copy(), _silently(np.subtract, high, low)
+        with np.errstate(over="ignore"):
+            shift, scale = low.copy(), high - low
     else:
         shift, scale = statistics["mean"].copy(), statistics["std"].copy()
         if kind == "robust":
             for column in range(len(low)):
                 values = X[:, column] if rows is None else X[rows, column]
-                lower, shift[column], upper = np.percentile(values.astype(np.float64), (25, 50, 75))
-                scale[column] = upper - lower if upper > lower else scale[column]
+                with np.errstate(over="ignore", invalid="ignore"):
+                    lower, shift[column], upper = np.percentile(values.astype(np.float64), (25, 50, 75))
+                    scale[column] = upper - lower if upper > lower else scale[column]
 
     too_large = ~(np.isfinite(shift) & np.isfinite(scale))
     if kind is None:
@@ -98,8 +100,3 @@ def scaled_range(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Least and largest value (d,) of each column in the scaled space."""
     return (statistics["min"] - shift) / scale, (statistics["max"] - shift) / scale
-
-
-def _silently(operation: Any, *arguments: Any) -> Any:
-    with np.errstate(over="ignore"):
-        return operation(*arguments)

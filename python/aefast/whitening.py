@@ -11,7 +11,7 @@ def residual_whitening(residuals: NDArray[Any]) -> NDArray[np.float64]:
 
     The squared length of W r is then the squared Mahalanobis distance of a residual r. Of the many such maps this one,
     W = P^(-1/2) V^(-1/2) with correlations P and variances V, keeps each whitened component closest to its own feature
-    (Kessy, Lewin and Strimmer 2018, section 3.2), so that the error can be shared out among features.
+    (Kessy, Lewin and Strimmer 2018, section 3.2), and does not depend on their order.
 
     Parameters
     ----------
@@ -37,10 +37,13 @@ def residual_whitening(residuals: NDArray[Any]) -> NDArray[np.float64]:
 
     residuals = np.asarray(residuals, dtype=np.float64)
     n_features = residuals.shape[1]
-    covariance = np.atleast_2d(ledoit_wolf(residuals, assume_centered=True)[0])
-    mean_variance = np.trace(covariance) / n_features
+    mean_variance = float(np.mean(residuals**2))
     if not mean_variance > 0:
         return np.eye(n_features)
+    # One row says nothing of how features err together.
+    alone = len(residuals) == 1
+    covariance = np.eye(n_features) * mean_variance if alone else ledoit_wolf(residuals, assume_centered=True)[0]
+    covariance = np.reshape(covariance, (n_features, n_features))
     # Shrinkage may be nothing (one feature, or rows that repeat), and a feature may always be met exactly.
     covariance[np.diag_indices(n_features)] += 1e-9 * mean_variance
     deviation = np.sqrt(np.diag(covariance))

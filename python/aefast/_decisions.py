@@ -1,0 +1,274 @@
+"""What a fitted autoencoder says of rows: scores, which are outliers, p-values and reasons; and saving it."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import OutlierMixin
+from sklearn.utils.validation import check_is_fitted
+
+from aefast import model_file
+from aefast._reading import ReadingMixin
+from aefast.explanations import as_frame, explanation_table
+from aefast.thresholds import benjamini_hochberg, conformal_p_values
+
+
+class DecisionMixin(ReadingMixin, OutlierMixin):
+    """Methods that judge rows by their errors, with scikit-learn's signs."""
+
+    offset_: float
+    calibration_errors_: NDArray[np.float64]
+
+    def score_samples(self, X: Any) -> NDArray[np.float64]:
+        """Minus `reconstruction_error`: lower is more abnormal, as scikit-learn counts.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            As in `transform`.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+            One score a row.
+
+        Raises
+        ------
+        ValueError
+            As in `transform`.
+        NotFittedError
+            Before `fit`.
+        """
+        return -self._errors(X, None).astype(np.float64)
+
+    def decision_function(self, X: Any) -> NDArray[np.float64]:
+        """`score_samples` minus ``offset_``: below zero for outliers.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            As in `transform`.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+            One value a row.
+
+        Raises
+        ------
+        ValueError
+            As in `transform`.
+        NotFittedError
+            Before `fit`.
+        """
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: Any) -> NDArray[np.int64]:
+        """Which rows are outliers: -1 where the error exceeds ``threshold_``, else 1.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            As in `transform`.
+
+        Returns
+        -------
+        ndarray of shape (n,), int64
+            -1 and 1.
+
+        Raises
+        ------
+        ValueError
+            As in `transform`.
+        NotFittedError
+            Before `fit`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from aefast import Autoencoder
+        >>> X = np.random.default_rng(0).normal(size=(200, 9))
+        >>> model = Autoencoder(max_epochs=2, contamination=0.05, random_state=0).fit(X)
+        >>> int((model.predict(X) == -1).sum())
+        10
+        """
+        return np.where(self.decision_function(X) < 0, -1, 1).astype(np.int64)
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Minus the mean `reconstruction_error`, so that model selection can maximise it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            As in `transform`.
+        y : ignored
+            For scikit-learn's conventions.
+
+        Returns
+        -------
+        float
+            At most 0 for every metric but crossentropies of data outside [0, 1].
+
+        Raises
+        ------
+        ValueError
+            As in `transform`.
+        NotFittedError
+            Before `fit`.
+        """
+        return -float(self._errors(X, None).mean(dtype=np.float64))
+
+    def p_values(self, X: Any) -> NDArray[np.float64]:
+        """Conformal p-values against the rows held out in `fit` (see `aefast.thresholds.conformal_p_values`).
+
+        A row gets p = (1 + #{held-out errors >= its error}) / (1 + #held-out). If it is exchangeable with the held-out
+        rows, P(p <= a) <= a. Held-out rows that also chose the epoch (``early_stopping``) are that much less held out,
+        and without any (``validation_fraction=0``) the training rows stand in and the p-values are too small.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            As in `transform`.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+            Lower for more abnormal rows, never 0.
+
+        Raises
+        ------
+        ValueError
+            As in `transform`.
+        NotFittedError
+            Before `fit`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from aefast import Autoencoder
+        >>> X = np.random.default_rng(0).normal(size=(1000, 9))
+        >>> model = Autoencoder(max_epochs=2, random_state=0).fit(X)
+        >>> bool(model.p_values(np.full((1, 9), 50.0))[0] == 1 / 101)
+        True
+        """
+        return self.p_values_of(self._errors(X, None))
+
+    def p_values_of(self, errors: ArrayLike) -> NDArray[np.float64]:
+        """`p_values` of rows whose `reconstruction_error` is already known.
+
+        Parameters
+        ----------
+        errors : array-like of shape (n,)
+            By the metric that ``score_metric`` was in `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+            As `p_values`.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        """
+        check_is_fitted(self, ["coefs_", "network_"])
+        return conformal_p_values(self.calibration_errors_, errors)
+
+    def detect(self, X: Any, fdr: float = 0.05) -> NDArray[np.bool_]:
+        """Rows to report, with the expected share of false reports among them at most ``fdr``.
+
+        Benjamini and Hochberg's procedure on `p_values` (see `aefast.thresholds.benjamini_hochberg`).
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            As in `transform`; the rows are judged together.
+        fdr : float in (0, 1), default 0.05
+            The false-discovery rate to allow. With m held-out rows nothing can be reported below n / (k (m + 1)) for k
+            reports, so small rates need many held-out rows.
+
+        Returns
+        -------
+        ndarray of shape (n,), bool
+            True for the rows to report.
+
+        Raises
+        ------
+        ValueError
+            As in `transform`; also if ``fdr`` is not in (0, 1).
+        NotFittedError
+            Before `fit`.
+        """
+        return benjamini_hochberg(self.p_values(X), fdr)
+
+    def explain(self, X: Any, top: Any = 3) -> Any:
+        """Which features made rows abnormal.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            As in `transform`.
+        top : int, at least 1, default 3
+            Features a row; all if there are fewer.
+
+        Returns
+        -------
+        pandas.DataFrame, or a structured ndarray with the same fields where pandas is not installed
+            For each row its ``top`` features by share of the error, largest first: ``row`` (position in ``X``),
+            ``feature`` (name, or x0, x1, ...), ``value`` and ``expected`` (the reconstruction), both in input units,
+            and ``share`` of the row's error, in [0, 1].
+
+        Raises
+        ------
+        ValueError
+            As in `transform`; also if ``top`` is less than 1.
+        NotFittedError
+            Before `fit`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from aefast import Autoencoder
+        >>> X = np.random.default_rng(0).normal(size=(200, 9))
+        >>> model = Autoencoder(max_epochs=2, random_state=0).fit(X)
+        >>> odd = np.zeros((1, 9))
+        >>> odd[0, 4] = 30.0
+        >>> str(model.explain(odd, top=1)["feature"][0])
+        'x4'
+        """
+        if isinstance(top, bool) or not isinstance(top, int | np.integer) or top < 1:
+            raise ValueError(f"top must be an integer of at least 1, got {top!r}")
+        predictor = self._predictor()
+        rows = self._read(X)
+        self._require_finite(rows, "X")
+        metric, names = self._metric(None), self._names()
+        # Blocks bound the memory: three arrays as wide as the input, of which a few columns stay.
+        n_rows_a_block = max(1, (1 << 20) // rows.shape[1])
+        tables = []
+        for begin in range(0, len(rows), n_rows_a_block):
+            block = rows[begin : begin + n_rows_a_block]
+            errors, expected = predictor.feature_errors(block, *metric), predictor.reconstruct(block)
+            tables.append(explanation_table(errors, block, expected, names, int(top), begin))
+        return as_frame(np.concatenate(tables))
+
+    def save(self, path: Any) -> None:
+        """Write the model to one data-only file (see `aefast.model_file`), which `aefast.load` reads.
+
+        The file appears whole or not at all; one that is there is replaced.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Where to; ``.safetensors`` is the customary ending.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is no data (a callable, say), naming it.
+        OSError
+            If the file cannot be written.
+        NotFittedError
+            Before `fit`.
+        """
+        check_is_fitted(self, ["coefs_", "network_"])
+        model_file.save(self, path)

@@ -1,0 +1,14 @@
+"""Errors compared word for word, since a user reads them."""
+
+from contextlib import contextmanager
+
+import pytest
+
+
+@contextmanager
+def raises_exactly(kind, message):
+    """The block raises ``kind`` with exactly ``message``, which is one line."""
+    with pytest.raises(kind) as error:
+        yield
+    assert str(error.value) == message
+    assert "\n" not in message

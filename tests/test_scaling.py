@@ -1,0 +1,108 @@
+"""The scalers, against scikit-learn's, and the columns that scalers trip over."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
+
+from aefast.scaling import LIMIT, column_statistics, fit_scaler, merged, scaled_range
+from messages import raises_exactly
+
+SKLEARN = {"standard": StandardScaler, "minmax": MinMaxScaler, "robust": RobustScaler}
+tables = npst.arrays(
+    np.float64, st.tuples(st.integers(1, 30), st.integers(1, 4)), elements=st.integers(-1000, 1000).map(lambda v: v / 8)
+)
+
+
+def fitted(kind, X, rows=None):
+    names = [f"x{j}" for j in range(X.shape[1])]
+    return fit_scaler(kind, X, rows, column_statistics(X, rows, 1), names)
+
+
+@pytest.mark.parametrize("kind", SKLEARN)
+@pytest.mark.parametrize("dtype", ["float64", "float32", "int16"])
+def test_scaled_rows_are_scikit_learns(kind, dtype):
+    X = (np.random.default_rng(0).normal(size=(500, 3)) * [1, 100, 3000] + [0, 50, -2000]).astype(dtype)
+    X[:, 0] = np.arange(500) % 7
+    shift, scale = fitted(kind, X)
+    expected = SKLEARN[kind]().fit_transform(X.astype(np.float64))
+    np.testing.assert_allclose((X - shift) / scale, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_none_changes_nothing():
+    shift, scale = fitted(None, np.array([[1.0, 1.0], [5.0, 1.0]]))
+    assert shift.tolist() == [0, 0]
+    assert scale.tolist() == [1, 1]
+
+
+@given(tables, st.sampled_from(["standard", "minmax", "robust"]))
+def test_scale_is_finite_and_positive_whatever_the_rows(X, kind):
+    shift, scale = fitted(kind, X)
+    assert np.isfinite(shift).all()
+    assert (scale > 0).all()
+    assert np.isfinite((X - shift) / scale).all()
+    constant = X.min(axis=0) == X.max(axis=0)
+    assert (scale[constant] == 1).all()
+    np.testing.assert_allclose(((X - shift) / scale)[:, constant], 0, atol=1e-12)
+
+
+def test_only_the_given_rows_count():
+    X = np.arange(20.0).reshape(10, 2)
+    rows = np.array([1, 4, 5])
+    for kind in SKLEARN:
+        for got, wanted in zip(fitted(kind, X, rows), fitted(kind, X[rows]), strict=True):
+            np.testing.assert_array_equal(got, wanted)
+
+
+def test_quartiles_that_coincide_fall_back_to_the_standard_deviation():
+    X = np.zeros((100, 1))
+    X[:10] = 1000.0
+    assert fitted("robust", X)[1] == pytest.approx(X.std())
+
+
+def test_rounding_noise_counts_as_constant():
+    X = np.full((50, 1), 0.1)
+    X[::2] = np.nextafter(0.1, 1)
+    assert fitted("standard", X)[1].tolist() == [1.0]
+
+
+def test_denormal_columns_are_finite():
+    X = np.linspace(1, 9, 20).reshape(-1, 1) * 5e-324
+    for kind in SKLEARN:
+        shift, scale = fitted(kind, X)
+        assert np.isfinite((X - shift) / scale).all()
+
+
+@pytest.mark.parametrize("kind", SKLEARN)
+def test_values_too_large_for_a_scale_are_refused_by_name(kind):
+    X = np.array([[0.0, 1e308], [1.0, -1e308], [2.0, 1.7e308], [2.0, -1.7e308]])
+    with pytest.raises(ValueError, match=r"column 'x1' has values from -1.7e\+308 to 1.7e\+308, too large for scaler="):
+        fitted(kind, X)
+
+
+def test_values_beyond_the_limit_need_a_scaler():
+    message = "column 'x0' has values from 0 to 2e+06, too large for scaler=None: use a scaler"
+    with raises_exactly(ValueError, message):
+        fitted(None, np.array([[0.0], [2 * LIMIT]]))
+    fitted("standard", np.array([[0.0], [2 * LIMIT]]))
+
+
+@given(tables, tables)
+def test_merged_statistics_are_those_of_all_rows(first, second):
+    width = min(first.shape[1], second.shape[1])
+    first, second = first[:, :width], second[:, :width]
+    got = merged(column_statistics(first, None, 1), len(first), column_statistics(second, None, 1), len(second))
+    wanted = column_statistics(np.concatenate([first, second]), None, 1)
+    for key, value in wanted.items():
+        np.testing.assert_allclose(got[key], value, rtol=1e-9, atol=1e-9, err_msg=key)
+
+
+def test_the_range_is_that_of_the_scaled_values():
+    X = np.random.default_rng(0).normal(size=(50, 3))
+    shift, scale = fitted("robust", X)
+    low, high = scaled_range(column_statistics(X, None, 1), shift, scale)
+    scaled = (X - shift) / scale
+    np.testing.assert_allclose(low, scaled.min(axis=0))
+    np.testing.assert_allclose(high, scaled.max(axis=0))
