@@ -1,0 +1,46 @@
+"""Every level of the engine that this processor runs agrees with the oracle, forced in a process of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from aefast import _core
+
+TESTS = Path(__file__).parent
+CORE_TESTS = [
+    "test_activations.py",
+    "test_gradients.py::test_gradient_equals_the_oracle",
+    "test_gradients.py::test_gradient_equals_the_oracle_for_odd_sizes",
+    "test_optimizers.py::test_steps_equal_the_oracle",
+    "test_scoring.py::test_errors_of_every_metric_equal_the_oracle",
+    "test_scoring.py::test_errors_equal_the_oracle_for_every_width",
+    "test_scoring.py::test_every_pair_of_dtype_and_layout_gives_the_bits_of_a_plain_array",
+    "test_scoring.py::test_rows_that_are_not_finite_get_nan_and_no_other_row_does",
+    "test_threads_invariance.py::test_any_number_of_threads_trains_the_same_network",
+    "test_input.py",
+]
+
+
+def run(arguments, level):
+    environment = {**os.environ, "AEFAST_ISA": level}
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, check=False, env=environment, cwd=TESTS.parent
+    )
+
+
+@pytest.mark.parametrize("level", _core.isa_levels_available)
+def test_a_forced_level_is_the_one_that_runs(level):
+    code = "from aefast import _core; print(_core.isa_level, _core.build_info()['isa'])"
+    result = run(["-c", code], level)
+    assert result.stdout.split() == [level, level], result.stderr
+
+
+@pytest.mark.parametrize("level", [level for level in _core.isa_levels_available if level != _core.isa_level])
+def test_a_level_agrees_with_the_oracle(level):
+    """The level in use is what all other tests run on."""
+    tests = [str(TESTS / name) for name in CORE_TESTS]
+    result = run(["-m", "pytest", "-q", "-p", "no:cacheprovider", *tests], level)
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-1000:]
