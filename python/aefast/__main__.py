@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-EXTRA = ("typer", "rich", "pyarrow", "matplotlib", "jinja2")
+from aefast.terminal import missing_extra
 
 
 def main() -> None:
@@ -12,9 +12,10 @@ def main() -> None:
     try:
         from aefast.cli import app
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in EXTRA:
+        message = missing_extra(error)
+        if message is None:
             raise
-        sys.stderr.write(f'aefast: the command line needs {error.name}; pip install "aefast[cli]"\n')
+        sys.stderr.write(f"aefast: {message}\n")
         sys.exit(1)
     app()
 

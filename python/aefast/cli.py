@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,12 +21,14 @@ import typer
 from typer.core import TyperGroup
 
 from aefast.exceptions import AefastError
-from aefast.terminal import facts, listed, print_json, progress, rows_and_columns, say, status
+from aefast.terminal import facts, listed, missing_extra, print_json, progress, rows_and_columns, say, status
 
 if TYPE_CHECKING:
     from aefast.tables import Source
 
-UsageError = typer.BadParameter
+
+class UsageError(Exception):
+    """The command as typed cannot be meant; what can be seen without looking into the data."""
 
 
 class Stopped(BaseException):
@@ -41,7 +44,9 @@ class OneLine(TyperGroup):
         debug = "--debug" in given
         given = [a for a in given if a != "--debug"]
         try:
-            code = super().main(args=given, standalone_mode=False, **extra)
+            with warnings.catch_warnings():
+                warnings.showwarning = _remark
+                code = super().main(args=given, standalone_mode=False, **extra)
         except BaseException as error:
             if debug:
                 traceback.print_exc()
@@ -59,16 +64,25 @@ class OneLine(TyperGroup):
                 raise Stopped("interrupted") from error
 
 
+def _remark(message: Warning | str, *others: Any, **more: Any) -> None:
+    sys.stderr.write(f"aefast: {' '.join(str(message).split())}\n")
+
+
 def _complain(error: BaseException, args: Sequence[str]) -> int:
     command = next((a for a in args if not a.startswith("-")), "")
-    where = f"aefast {command}" if command in {c.name for c in app.registered_commands} else "aefast"
+    names = {c.name or getattr(c.callback, "__name__", "") for c in app.registered_commands}
+    where = f"aefast {command}" if command in names else "aefast"
     if hasattr(error, "format_message"):  # what typer raises for wrong usage, whoever it gets its parser from
         message, code = str(error.format_message()), int(getattr(error, "exit_code", 2))
         message = message.rstrip(". ") + f"; {where} --help tells more"
     elif isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
+    elif isinstance(error, UsageError):
+        message, code = str(error), 2
     elif isinstance(error, Stopped):
         message, code = f"{error}; nothing was written", 1
+    elif isinstance(error, ModuleNotFoundError) and missing_extra(error):
+        where, message, code = "aefast", str(missing_extra(error)), 1
     elif isinstance(error, MemoryError):
         message, code = "out of memory; give fewer --batch-rows or columns", 1
     elif isinstance(error, OSError) and error.strerror and error.filename:
@@ -260,29 +274,32 @@ def score(
     source = _source(data)
     if any(f.path.resolve() == output.resolve() for f in source.files):
         raise UsageError(f"{output} is also the input; write the scores to another file")
+    kept = _names(keep)
+    if output.suffix.lower() == ".npy" and (kept or top_features):
+        raise UsageError(f"{output}: .npy holds the scores alone; write .parquet to keep columns or reasons")
+    _check_columns(source, kept, label)
     estimator = _load(model, threads)
-    job = _usage(
-        lambda: ScoreJob(
-            estimator,
-            source,
-            output,
-            keep=_names(keep),
-            label=label,
-            top_features=top_features,
-            batch_rows=batch_rows,
-            precision=precision,
-            fdr=fdr,
-        )
+    job = ScoreJob(
+        estimator,
+        source,
+        output,
+        keep=kept,
+        label=label,
+        top_features=top_features,
+        batch_rows=batch_rows,
+        precision=precision,
+        fdr=fdr,
     )
     with _arrow_threads(threads), progress("scoring", job.n_rows_to_read) as advance:
         summary = job.run(advance)
     if as_json:
         print_json(summary)
         return
+    parts = [f"{k} {summary[f'{k}_seconds']:.2f} s" for k in ("reading", "scoring", "writing")]
     share = 100 * summary["anomalies"] / max(summary["rows"], 1)
     rows = [
         ("rows", f"{summary['rows']:,} in {summary['seconds']:.2f} s: {summary['rows_per_second']:,.0f} rows a second"),
-        ("side by side", ", ".join(f"{k} {summary[f'{k}_seconds']:.2f} s" for k in ("reading", "scoring", "writing"))),
+        ("of which", f"{', '.join(parts)}, side by side"),
         ("anomalies", f"{summary['anomalies']:,} ({share:.3g} %), {summary['rule']}"),
     ]
     if summary.get("quality"):
@@ -290,6 +307,10 @@ def score(
         rows.append(("AUC", f"{quality['aucroc']:.4f}, average precision {quality['average_precision']:.4f}"))
         rows.append(
             ("flagged", f"precision {quality['precision']:.4f}, recall {quality['recall']:.4f}, F1 {quality['f1']:.4f}")
+        )
+    if fdr is not None and not summary["anomalies"]:
+        rows.append(
+            ("remark", f"no p-value is below {summary['least_p_value']:.3g}: fit on more rows to get lower ones")
         )
     rows.append(("written to", str(output)))
     facts(f"Scores of {model.name}", rows)
@@ -319,6 +340,7 @@ def report(
 
     _usage(lambda: check_writable(output, (".html", ".htm")))
     source = _source(data)
+    _check_columns(source, _names(keep), label)
     estimator = _load(model, threads)
     shape = _image_shape(image, int(estimator.n_features_in_)) if image else None
     with _arrow_threads(threads), progress("scoring", source.n_rows) as advance:
@@ -443,6 +465,13 @@ def _source(data: Sequence[str]) -> Source:
         if table_class(path) is None:
             _usage(lambda path=path: open_table(path))  # type: ignore[misc]
     return Source(files)
+
+
+def _check_columns(source: Source, keep: Sequence[str] | None, label: str | None) -> None:
+    wanted = [*(keep or []), *([label] if label else [])]
+    if wanted and source.is_matrix:
+        raise UsageError(f"{source.title} has no named columns; leave --keep and --label out")
+    _usage(lambda: source.require(wanted, "column"))
 
 
 def _load(path: Path, threads: int | None) -> Any:

@@ -16,7 +16,7 @@ from aefast.exceptions import AefastError
 from aefast.report import examine, quality, render
 from aefast.scorer import RESULT_NAMES, BadValueError, Scorer
 from aefast.sinks import atomic_path, open_sink
-from aefast.tables import Source, TableError, feature_matrix, is_number, prefetch, read_matrix
+from aefast.tables import CsvTable, Source, TableError, feature_matrix, is_number, prefetch, read_matrix
 
 __all__ = ["ScoreJob", "fit_job", "report_job", "training_columns"]
 
@@ -62,7 +62,7 @@ def training_columns(
     if source.is_matrix:
         return None, {}
     names = [n for n in (source.schema.names if columns is None else columns) if n not in exclude]
-    others = [n for n in names if not is_number(source.schema.field(n).type)]
+    others = [n for n in names if not source.holds_numbers(n)]
     if others:
         kinds = ", ".join(f"{n!r} is {source.schema.field(n).type}" for n in others[:8])
         raise TableError(
@@ -196,13 +196,11 @@ class ScoreJob:
         reading, scoring = Clock(), Clock()
         if self.fdr is not None:
             self.scorer.p_value_cutoff = self._cutoff(reading, scoring, progress)
-        columns = self.scorer.columns(self.source.schema)
-        labels: list[NDArray[np.bool_]] = []
-        scores: list[NDArray[np.float64]] = []
+        judged: list[tuple[NDArray[Any], ...]] = []
         n_rows = n_flagged = 0
         schema = self.scorer.schema(self.source.schema)
         written = pa.schema([schema.field("anomaly_score")]) if self._scores_only else schema
-        with closing(self._read(columns, reading)) as batches, open_sink(self.output, written) as sink:
+        with closing(self._batches(reading)) as batches, open_sink(self.output, written) as sink:
             for batch in batches:
                 with scoring:
                     scored = self._score(batch, n_rows)
@@ -210,8 +208,8 @@ class ScoreJob:
                 n_rows += scored.num_rows
                 n_flagged += scored.column("is_anomaly").true_count
                 if self.label is not None:
-                    labels.append(read_labels(batch, self.label))
-                    scores.append(scored.column("anomaly_score").to_numpy())
+                    results = (scored.column(c).to_numpy(zero_copy_only=False) for c in ("anomaly_score", "is_anomaly"))
+                    judged.append((read_labels(batch, self.label), *results))
                 progress(scored.num_rows)
         seconds = time.perf_counter() - begin
         threshold = float(self.scorer.estimator.threshold_)
@@ -229,14 +227,13 @@ class ScoreJob:
         }
         if self.fdr is not None:
             summary["fdr"] = self.fdr
+            summary["least_p_value"] = float(self.scorer.p_values(np.array([np.inf]))[0])
         if self.label is not None and n_rows:
-            summary["quality"] = quality(np.concatenate(labels), np.concatenate(scores), threshold)
+            summary["quality"] = quality(*(np.concatenate(parts) for parts in zip(*judged, strict=True)))
         return summary
 
-    def _read(self, columns: Sequence[str], clock: Clock) -> Generator[pa.RecordBatch, None, None]:
-        wanted = [*columns, *([self.label] if self.label is not None and self.label not in columns else [])]
-        numbers = [] if self.source.is_matrix else [c for c in self.scorer.feature_names if c in columns]
-        return prefetch(clock.timed(self.source.batches(wanted, self.batch_rows, numbers)))
+    def _batches(self, clock: Clock) -> Generator[pa.RecordBatch, None, None]:
+        return _read(self.scorer, self.source, self.label, self.batch_rows, clock)
 
     def _score(self, batch: pa.RecordBatch, first_row: int) -> pa.RecordBatch:
         with located(self.source):
@@ -246,9 +243,8 @@ class ScoreJob:
         """The largest p-value that Benjamini and Hochberg's procedure (1995) reports, or -1 for none. Conformal
         p-values take few different values, so counts of each stand for all rows."""
         counts: dict[float, int] = {}
-        columns = self.scorer.columns(self.source.schema)
         first_row = 0
-        with closing(self._read(columns, reading)) as batches:
+        with closing(self._batches(reading)) as batches:
             for batch in batches:
                 with scoring, located(self.source):
                     errors = self.scorer.errors(self.scorer.matrix(batch), first_row=first_row)
@@ -286,18 +282,25 @@ def make_scorer(
         source.require(features, "columns the model was fitted on:")
     else:
         unread = set(keep or []) | {label}
-        features = [n for n in present if is_number(source.schema.field(n).type) and n not in unread]
+        features = [n for n in present if source.holds_numbers(n) and n not in unread]
     if keep is None:
         keep = [n for n in present if n not in features and n not in RESULT_NAMES]
-    scorer = Scorer(estimator, columns=features, keep=keep, **options)
-    if not _is_text(source):
-        scorer.columns(source.schema)
-    return scorer
+    for file in source.files:
+        for name in features:
+            kind = file.schema.field(name).type
+            # A text file may hold a single cell that is no number, of which the reader will tell the row.
+            if not is_number(kind) and not isinstance(file, CsvTable):
+                raise TableError(f"{file.path}: column {name!r} is {kind}; the model was fitted on numbers there")
+    return Scorer(estimator, columns=features, keep=keep, **options)
 
 
-def _is_text(source: Source) -> bool:
-    """Whether types are guessed from the first rows, so that a column of numbers may not look like one yet."""
-    return any(f.guesses_types for f in source.files)
+def _read(
+    scorer: Scorer, source: Source, label: str | None, batch_rows: int, clock: Clock
+) -> Generator[pa.RecordBatch, None, None]:
+    """What the scorer needs of the rows, read ahead by a thread."""
+    features = [] if source.is_matrix else scorer.feature_names
+    wanted = source.schema.names if source.is_matrix else [*features, *scorer.keep, *([label] if label else [])]
+    return prefetch(clock.timed(source.batches(list(dict.fromkeys(wanted)), batch_rows, features)))
 
 
 def read_labels(batch: pa.RecordBatch, column: str) -> NDArray[np.bool_]:
@@ -348,11 +351,8 @@ def report_job(
 ) -> dict[str, Any]:
     """Write the page of `report.render` about every row of ``source``; what happened, as plain data."""
     scorer = make_scorer(estimator, source, keep=keep, label=label)
-    columns = scorer.columns(source.schema)
-    wanted = [*columns, *([label] if label is not None and label not in columns else [])]
-    numbers = [] if source.is_matrix else [c for c in scorer.feature_names if c in columns]
     labels = None if label is None else (lambda batch: read_labels(batch, label))
-    with closing(prefetch(source.batches(wanted, batch_rows, numbers))) as batches, located(source):
+    with closing(_read(scorer, source, label, batch_rows, Clock())) as batches, located(source):
         findings = examine(scorer, batches, label=labels, progress=progress)
     page = render(findings, title=title, subtitle=subtitle, image_shape=image_shape, notes=notes)
     with atomic_path(output) as part:
@@ -362,5 +362,5 @@ def report_job(
         "rows": len(findings.errors),
         "anomalies": findings.n_flagged,
         "seconds": findings.seconds,
-        "quality": None if findings.labels is None else quality(findings.labels, findings.errors, findings.threshold),
+        "quality": None if findings.labels is None else quality(findings.labels, findings.errors, findings.flagged),
     }

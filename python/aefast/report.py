@@ -63,8 +63,12 @@ class Findings:
         return float(self.scorer.estimator.threshold_)
 
     @property
+    def flagged(self) -> NDArray[np.bool_]:
+        return self.errors > self.threshold
+
+    @property
     def n_flagged(self) -> int:
-        return int((self.errors > self.threshold).sum())
+        return int(self.flagged.sum())
 
 
 def examine(
@@ -213,7 +217,7 @@ def render(
         about=findings.scorer.keep[:3],
         columns=[(names[j], int(findings.reasons[j]), findings.reasons[j] / most) for j in order],
         figures={k: _safe(v) for k, v in pictures.items()},
-        quality=quality(labels, findings.errors, findings.threshold) if labels is not None else None,
+        quality=quality(labels, findings.errors, findings.flagged) if labels is not None else None,
         version=_version(),
     )
 
@@ -280,13 +284,14 @@ def describe(estimator: Any) -> dict[str, Any]:
     }
 
 
-def quality(labels: NDArray[np.bool_], errors: NDArray[np.float64], threshold: float) -> dict[str, float] | None:
-    """How well errors rank labelled anomalies, and what the threshold makes of them; None with one kind of label."""
+def quality(
+    labels: NDArray[np.bool_], errors: NDArray[np.float64], flagged: NDArray[np.bool_]
+) -> dict[str, float] | None:
+    """How well errors rank labelled anomalies, and how well the flags find them; None with one kind of label."""
     if not 0 < labels.sum() < len(labels):
         return None
     from sklearn.metrics import average_precision_score, roc_auc_score
 
-    flagged = errors > threshold
     hits = int((flagged & labels).sum())
     precision = hits / max(int(flagged.sum()), 1)
     recall = hits / int(labels.sum())

@@ -154,6 +154,8 @@ class Scorer:
         if self._schema is None:
             self._schema = self.schema(batch.schema)
         X = self.matrix(batch)
+        if len(X) == 0:
+            return pa.RecordBatch.from_pylist([], schema=self._schema)
         errors = self.errors(X, first_row=first_row)
         kept = [_as_type(batch.column(c), self._schema.field(c)) for c in self.keep]
         return pa.record_batch(kept + self._results(X, errors), schema=self._schema)
@@ -219,8 +221,11 @@ class Scorer:
 
     def p_values(self, errors: NDArray[np.float64]) -> NDArray[np.float64]:
         """Conformal p-values of rows with these errors."""
-        values: NDArray[np.float64] = self.estimator.p_values_of(errors)
-        return values
+        # Looked up in ascending order, neighbours are in cache: a third of the time.
+        order = np.argsort(errors)
+        p_values = np.empty(len(errors), dtype=np.float64)
+        p_values[order] = self.estimator.p_values_of(errors[order])
+        return p_values
 
     def main_features(self, X: NDArray[Any]) -> NDArray[np.intp]:
         """For each row the position of the feature with the largest part of its error."""

@@ -59,8 +59,8 @@ class _ParquetWriter:
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         import pyarrow.parquet as pq
 
-        # Scores hardly ever repeat, so a dictionary of them costs time and no less space.
-        repeating = [f.name for f in schema if not pa.types.is_floating(f.type) and not pa.types.is_nested(f.type)]
+        # Scores and ids hardly ever repeat, so that a dictionary of them would cost time and save no space.
+        repeating = [f.name for f in schema if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)]
         self._writer = pq.ParquetWriter(path, schema, use_dictionary=repeating)
 
     def write(self, batch: pa.RecordBatch) -> None:

@@ -46,14 +46,14 @@ class TableError(AefastError, ValueError):
 
 
 class TableFile:
-    """One file of rows. ``schema`` is known without reading the rows, ``n_rows`` where the format stores it."""
-
-    guesses_types = False  # whether the schema is what the first rows look like
+    """One file of rows. ``schema`` is known without reading the rows, ``n_rows`` where the format stores it.
+    ``guessed`` names the columns whose first rows are blank, so that their type could be any."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.schema: pa.Schema = pa.schema([])
         self.n_rows: int | None = None
+        self.guessed: frozenset[str] = frozenset()
 
     def batches(
         self, columns: Sequence[str], batch_rows: int, as_numbers: Collection[str] = ()
@@ -102,7 +102,6 @@ class ParquetTable(TableFile):
 class CsvTable(TableFile):
     """Types come from the first block; integers read ``as_numbers`` may turn out to have decimals further down."""
 
-    guesses_types = True
     _BLOCK = 4 << 20
 
     def __init__(self, path: Path) -> None:
@@ -114,7 +113,8 @@ class CsvTable(TableFile):
         self._parse = csv.ParseOptions(delimiter="\t" if stem.lower().endswith(".tsv") else ",")
         try:
             with csv.open_csv(path, self._read_options(), self._parse) as reader:
-                self.schema = pa.schema([pa.field(f.name, _csv_type(f.type)) for f in reader.schema])
+                self.guessed = frozenset(f.name for f in reader.schema if pa.types.is_null(f.type))
+                self.schema = pa.schema([(f.name, _csv_type(f.type)) for f in reader.schema])
         except (pa.ArrowException, OSError) as error:
             raise self._diagnosis((), {}, error) from error
 
@@ -334,6 +334,10 @@ class Source:
             for batch in file.batches(columns, batch_rows, as_numbers):
                 n_read += batch.num_rows
                 yield batch
+
+    def holds_numbers(self, column: str) -> bool:
+        """Whether a column of the first file holds numbers, or may."""
+        return is_number(self.schema.field(column).type) or column in self.files[0].guessed
 
     def place(self, row: int) -> str:
         """``"file, row i"`` of a row counted over all files read by the last call of `batches`."""

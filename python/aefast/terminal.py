@@ -8,7 +8,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-__all__ = ["facts", "listed", "print_json", "progress", "rows_and_columns", "say", "status"]
+__all__ = ["facts", "listed", "missing_extra", "print_json", "progress", "rows_and_columns", "say", "status"]
+
+
+EXTRA = ("typer", "rich", "pyarrow", "matplotlib", "jinja2")
+
+
+def missing_extra(error: ModuleNotFoundError) -> str | None:
+    """What to install, where it is something of the extra ``cli`` that was not found."""
+    name = (error.name or "").partition(".")[0]
+    return f'the command line needs {name}; pip install "aefast[cli]"' if name in EXTRA else None
 
 
 def say(text: str) -> None:

@@ -1,0 +1,446 @@
+"""The commands: what they write and print, what they refuse and how, and that nothing half-done is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
+from typer.testing import CliRunner
+
+import aefast
+from aefast.cli import app
+from aefast.tables import Source
+from aefast.thresholds import benjamini_hochberg
+from small_tables import FEATURES, features_of, small_model, small_table, write_table
+
+
+def run(*arguments: object):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def done(*arguments: object):
+    result = run(*arguments)
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr == ""
+    return result
+
+
+def refused(code: int, *arguments: object) -> str:
+    """The one line that the command leaves with."""
+    result = run(*arguments)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert result.stderr.endswith("\n")
+    assert result.stderr.count("\n") == 1
+    return result.stderr
+
+
+def read_table(path) -> pa.Table:
+    source = Source([path])
+    return pa.Table.from_batches(list(source.batches(source.schema.names)), source.schema)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A working folder with the model ``m.safetensors``, fitted on the table in ``t.parquet``."""
+    monkeypatch.chdir(tmp_path)
+    small_model().save("m.safetensors")
+    write_table(small_table(), tmp_path / "t.parquet")
+    return tmp_path
+
+
+def test_a_model_fitted_by_the_command_is_the_one_fitted_in_python(folder):
+    done(
+        "fit",
+        "t.parquet",
+        "-o",
+        "new.safetensors",
+        "--exclude",
+        "id,name,label",
+        "--layers",
+        "8,2",
+        "--epochs",
+        5,
+        "--seed",
+        7,
+    )
+    expected = aefast.Autoencoder((8, 2), max_epochs=5, random_state=7).fit(features_of(small_table()))
+    model = aefast.load("new.safetensors")
+    for ours, theirs in zip(model.coefs_, expected.coefs_, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert model.threshold_ == expected.threshold_
+    assert list(model.feature_names_in_) == FEATURES
+    assert model.verbose == 0
+
+
+def test_fit_says_what_it_learned_from_and_what_it_left_out(folder):
+    printed = done("fit", "t.parquet", "-o", "new.safetensors", "--columns", "a,b,c", "--epochs", 2).stdout
+    assert "300 rows of 3 columns: a, b, c" in printed
+    assert "id (not in --columns)" in printed
+    assert "threshold" in printed
+
+
+def test_fit_takes_many_files_and_formats(folder):
+    write_table(small_table(50, seed=1), folder / "more.csv")
+    options = ["--exclude", "id,name,label", "--epochs", 1, "--json"]
+    summary = json.loads(done("fit", "t.parquet", "more.csv", "-o", "new.safetensors", *options).stdout)
+    assert (summary["rows"], summary["columns"], summary["epochs"]) == (350, FEATURES, 1)
+    assert summary["excluded"] == dict.fromkeys(("id", "name", "label"), "--exclude")
+
+
+def test_fit_learns_arrays_without_names(folder):
+    np.save("t.npy", features_of(small_table()))
+    done("fit", "t.npy", "-o", "new.safetensors", "--epochs", 1)
+    assert not hasattr(aefast.load("new.safetensors"), "feature_names_in_")
+    done("score", "new.safetensors", "t.npy", "-o", "scores.npy")
+    np.testing.assert_array_equal(
+        np.load("scores.npy"), aefast.load("new.safetensors").reconstruction_error(np.load("t.npy")).astype(float)
+    )
+
+
+@pytest.mark.parametrize("data", [".parquet", ".csv", ".feather", ".arrows"])
+@pytest.mark.parametrize("out", [".parquet", ".csv", ".feather"])
+def test_rows_come_back_in_order_with_the_scores_they_have_in_memory(folder, data, out):
+    table = small_table()
+    path = write_table(table, folder / f"in{data}")
+    done("score", "m.safetensors", path, "-o", f"out{out}", "--keep", "id", "--batch-rows", 47)
+    result = read_table(folder / f"out{out}")
+    assert result.column_names == ["id", "anomaly_score", "p_value", "is_anomaly"]
+    assert result["id"].to_pylist() == table["id"].to_pylist()
+    errors = small_model().reconstruction_error(read_table(path).select(FEATURES)).astype(float)
+    np.testing.assert_array_equal(result["anomaly_score"].to_numpy(), errors)
+    np.testing.assert_array_equal(result["p_value"].to_numpy(), small_model().p_values_of(errors))
+    np.testing.assert_array_equal(result["is_anomaly"].to_numpy(), errors > small_model().threshold_)
+
+
+def test_files_folders_and_patterns_are_scored_one_after_the_other(folder):
+    (folder / "parts").mkdir()
+    tables = [small_table(n, seed=n) for n in (30, 1, 50)]
+    for i, table in enumerate(tables):
+        write_table(table, folder / "parts" / f"{i}.parquet")
+    expected = pa.concat_tables(tables)["name"].to_pylist()
+    for data in ("parts", "parts/*.parquet"):
+        done("score", "m.safetensors", data, "-o", "out.parquet")
+        assert read_table("out.parquet")["name"].to_pylist() == expected
+
+
+def test_by_default_the_columns_that_the_model_does_not_read_are_kept(folder):
+    done("score", "m.safetensors", "t.parquet", "-o", "out.parquet")
+    assert read_table("out.parquet").column_names == ["id", "name", "label", "anomaly_score", "p_value", "is_anomaly"]
+
+
+def test_what_was_scored_can_be_scored_again(folder):
+    done("score", "m.safetensors", "t.parquet", "-o", "out.parquet", "--keep", "id,a,b,c,d")
+    done("score", "m.safetensors", "out.parquet", "-o", "again.parquet")
+    assert read_table("again.parquet").column_names == ["id", "anomaly_score", "p_value", "is_anomaly"]
+
+
+def test_reasons_are_lists_where_the_format_has_lists_and_text_in_csv(folder):
+    done("score", "m.safetensors", "t.parquet", "-o", "out.parquet", "--top-features", 2)
+    done("score", "m.safetensors", "t.parquet", "-o", "out.csv", "--top-features", 2)
+    lists, text = (read_table(f"out{e}")["top_features"].to_pylist() for e in (".parquet", ".csv"))
+    assert [row[0]["feature"] for row in lists] == [row.partition("=")[0] for row in text]
+
+
+def test_labels_judge_the_scores(folder):
+    summary = json.loads(
+        done("score", "m.safetensors", "t.parquet", "-o", "out.parquet", "--label", "label", "--json").stdout
+    )
+    labels = small_table()["label"].to_numpy()
+    scores = read_table("out.parquet")["anomaly_score"].to_numpy()
+    assert summary["quality"]["aucroc"] == roc_auc_score(labels, scores)
+    assert summary["quality"]["average_precision"] == average_precision_score(labels, scores)
+    flagged = scores > small_model().threshold_
+    assert summary["quality"]["true_positives"] == int((flagged & (labels == 1)).sum())
+    assert summary["anomalies"] == int(flagged.sum())
+
+
+def test_false_discovery_control_over_all_rows_is_that_of_the_procedure_in_memory(folder):
+    table = pa.concat_tables([small_table(), small_table().slice(0, 1)])
+    strange = table.set_column(4, "c", pa.array(table["c"].to_numpy() + np.repeat([0.0, 5.0], [61, 240])))
+    write_table(strange, folder / "many.parquet")
+    done("score", "m.safetensors", "many.parquet", "-o", "out.parquet", "--fdr", 0.2, "--batch-rows", 50)
+    result = read_table("out.parquet")
+    expected = benjamini_hochberg(result["p_value"].to_numpy(), 0.2)
+    assert 100 < expected.sum() < 301
+    np.testing.assert_array_equal(result["is_anomaly"].to_numpy(), expected)
+
+
+def test_a_table_without_rows_gives_one_without_rows(folder):
+    write_table(small_table(10).slice(0, 0), folder / "empty.parquet")
+    done("score", "m.safetensors", "empty.parquet", "-o", "out.csv", "--label", "label")
+    assert read_table("out.csv").num_rows == 0
+
+
+def test_the_number_of_threads_changes_no_score(folder):
+    for n in (1, 2):
+        done("score", "m.safetensors", "t.parquet", "-o", f"out{n}.parquet", "--threads", n)
+    assert read_table("out1.parquet").equals(read_table("out2.parquet"))
+
+
+def test_info_tells_the_model_as_text_and_as_json(folder):
+    printed = done("info", "m.safetensors").stdout
+    assert "Autoencoder 4–8–2–8–4" in printed
+    assert "a, b, c, d" in printed
+    summary = json.loads(done("info", "m.safetensors", "--json").stdout)
+    assert summary["layers"] == [4, 8, 2, 8, 4]
+    assert summary["features"] == FEATURES
+    assert summary["threshold"] == small_model().threshold_
+    assert summary["parameters"]["max_epochs"] == 15
+
+
+def test_bench_sets_training_and_scoring_beside_numpy(monkeypatch):
+    monkeypatch.setattr("aefast.bench.SHAPES", ((6, 4, 2, 4, 6),))
+    monkeypatch.setattr("aefast.bench.VALUES", 60_000)
+    result = json.loads(done("bench", "--seconds", 0.01, "--threads", 1, "--json").stdout)
+    [network] = result["networks"]
+    for work in ("scoring", "training"):
+        assert set(network[work]) == {"rows_per_second", "numpy", "share_of_limit"}
+        assert all(v > 0 for v in network[work].values())
+    assert "6-4-2-4-6" in done("bench", "--seconds", 0.01, "--threads", 1).stdout
+
+
+def test_report_writes_a_page(folder):
+    printed = done("report", "m.safetensors", "t.parquet", "-o", "page.html", "--label", "label").stdout
+    assert "300 rows" in printed
+    assert (folder / "page.html").read_text().startswith("<!doctype html>")
+
+
+def test_without_a_command_the_help_is_printed():
+    printed = done().stdout
+    for command in ("demo", "fit", "score", "report", "info", "bench"):
+        assert command in printed
+
+
+def test_the_version_is_printed():
+    assert done("--version").stdout == f"aefast {aefast.__version__}\n"
+
+
+# Wrong uses: the exit code, what the one line says, the command.
+WRONG = [
+    (2, "No such command 'scroe'", "scroe"),
+    (2, "Missing argument 'MODEL'", "score"),
+    (2, "Missing option '-o'", "score m.safetensors t.parquet"),
+    (2, "No such option: --colour", "info m.safetensors --colour"),
+    (2, "there is no file or folder none.parquet", "score m.safetensors none.parquet -o out.csv"),
+    (2, "no file matches none*.csv", "score m.safetensors none*.csv -o out.csv"),
+    (2, "no tables in the folder void", "score m.safetensors void -o out.csv"),
+    (2, "notes.txt: a table's ending is needed", "score m.safetensors notes.txt -o out.csv"),
+    (2, "there is no model file none.safetensors", "score none.safetensors t.parquet -o out.csv"),
+    (2, "void is a folder, not a model file", "info void"),
+    (2, "out.xlsx must end in one of .parquet", "score m.safetensors t.parquet -o out.xlsx"),
+    (2, "the folder none of out.csv does not exist", "score m.safetensors t.parquet -o none/out.csv"),
+    (2, "t.parquet is also the input", "score m.safetensors t.parquet -o t.parquet"),
+    (2, "lacks column 'lable' (did you mean 'label'?)", "score m.safetensors t.parquet -o out.csv --label lable"),
+    (2, "lacks column 'ix'", "score m.safetensors t.parquet -o out.csv --keep ix"),
+    (2, ".npy holds the scores alone", "score m.safetensors t.parquet -o out.npy --keep id"),
+    (2, "--fdr must be between 0 and 1, got 2", "score m.safetensors t.parquet -o out.csv --fdr 2"),
+    (2, "--precision must be float32, bfloat16 or int8", "score m.safetensors t.parquet -o out.csv --precision half"),
+    (2, "--batch-rows", "score m.safetensors t.parquet -o out.csv --batch-rows 0"),
+    (2, "--threads", "score m.safetensors t.parquet -o out.csv --threads many"),
+    (2, "t.npy has no named columns", "score m.safetensors t.npy -o out.csv --keep id"),
+    (2, "--kind convolved is not known; these are: plain", "fit t.parquet -o new.safetensors --kind convolved"),
+    (2, "--layers must be whole numbers", "fit t.parquet -o new.safetensors --layers 64;32"),
+    (2, "--layers must be at least 1 each", "fit t.parquet -o new.safetensors --layers 64,0"),
+    (2, "--contamination must be above 0", "fit t.parquet -o new.safetensors --contamination 0.7"),
+    (2, "lacks column 'e'", "fit t.parquet -o new.safetensors --columns a,e"),
+    (2, "--columns and --exclude need named columns", "fit t.npy -o new.safetensors --exclude x1"),
+    (2, "page.pdf must end in one of .html", "report m.safetensors t.parquet -o page.pdf"),
+    (2, "--image must be HEIGHTxWIDTH", "report m.safetensors t.parquet --image large"),
+    (2, "--image 3x3 has 9 pixels, the model has 4", "report m.safetensors t.parquet --image 3x3"),
+    (2, "notes.txt is a file; name a folder", "demo -o notes.txt"),
+    (1, "notes.safetensors", "info notes.safetensors"),
+    (1, "only columns of numbers can be learned, but 'name' is string", "fit t.parquet -o new.safetensors"),
+    (1, "no columns are left to learn", "fit t.parquet -o new.safetensors --columns a --exclude a"),
+    (1, "lacks columns the model was fitted on: 'b', 'c', 'd'", "score m.safetensors few.csv -o out.csv"),
+    (1, "few.csv has no rows to learn from", "fit few.csv -o new.safetensors"),
+    (
+        1,
+        "bad.parquet, row 7 (the first is row 0), column 'c'",
+        "fit bad.parquet -o new.safetensors --columns a,c",
+    ),
+    (1, "column 'c', bad.parquet, row 7 (the first is row 0): missing", "score m.safetensors bad.parquet -o out.csv"),
+    (1, "label column 'id' holds 1000", "score m.safetensors t.parquet -o out.csv --label id"),
+    (1, "label column 'name' is string", "score m.safetensors t.parquet -o out.csv --label name"),
+    (1, "cut.parquet cannot be read", "score m.safetensors cut.parquet -o out.csv"),
+    (1, "text.csv, row 1 (the first is row 0), column 'b'", "score m.safetensors text.csv -o out.csv"),
+    (1, "the rows have 3 columns of numbers", "score m.safetensors thin.npy -o out.csv"),
+]
+
+
+@pytest.mark.parametrize(("code", "says", "command"), WRONG, ids=[c for _, _, c in WRONG])
+def test_wrong_use_ends_in_one_line_and_writes_nothing(folder, code, says, command):
+    (folder / "void").mkdir()
+    (folder / "notes.txt").write_text("not a table")
+    (folder / "notes.safetensors").write_text("not a model")
+    (folder / "few.csv").write_text("a,id\n")
+    (folder / "text.csv").write_text("a,b,c,d\n1,2,3,4\n1,x,3,4\n")
+    (folder / "cut.parquet").write_bytes((folder / "t.parquet").read_bytes()[:-9])
+    np.save("t.npy", features_of(small_table()))
+    np.save("thin.npy", features_of(small_table())[:, :3])
+    values = small_table()["c"].to_pylist()
+    values[7] = None
+    write_table(small_table().set_column(4, "c", pa.array(values)), folder / "bad.parquet")
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    line = refused(code, *command.split())
+    assert says in line
+    assert line.startswith("aefast")
+    assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
+
+
+def test_a_traceback_is_shown_only_on_request(folder):
+    (folder / "bad.safetensors").write_text("no model")
+    result = run("info", "bad.safetensors", "--debug")
+    assert result.exit_code == 1
+    assert "Traceback" in result.stderr
+    assert result.stderr.splitlines()[-1] in run("info", "bad.safetensors").stderr
+
+
+def test_an_error_within_aefast_is_one_line_too(folder, monkeypatch):
+    monkeypatch.setattr("aefast.jobs.ScoreJob.run", lambda *arguments: {}["key"])
+    assert "an error in aefast; --debug shows where" in refused(1, "score", "m.safetensors", "t.parquet", "-o", "o.csv")
+
+
+PACKAGE = str(Path(aefast.__file__).resolve().parents[1])
+
+
+@pytest.fixture
+def start():
+    """Starts the command in a process of its own, after ``setup``."""
+    with ExitStack() as processes:
+
+        def start(*arguments: object, setup: str = "") -> subprocess.Popen:
+            code = f"{setup}\nfrom aefast.__main__ import main\nmain()"
+            process = subprocess.Popen(
+                [sys.executable, "-c", code, *map(str, arguments)],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "PYTHONPATH": PACKAGE},
+            )
+            processes.enter_context(process)
+            processes.callback(process.kill)
+            return process
+
+        yield start
+
+
+SLOWLY = """
+import time, aefast.scorer
+at_once = aefast.scorer.Scorer.score_batch
+def slowly(self, batch, *, first_row=0):
+    time.sleep(0.2)
+    return at_once(self, batch, first_row=first_row)
+aefast.scorer.Scorer.score_batch = slowly
+"""
+
+
+TELLING = """
+import aefast
+at_once = aefast.Autoencoder.fit
+def fit(self, X):
+    open("fitting", "w").close()
+    return at_once(self.set_params(early_stopping=False), X)
+aefast.Autoencoder.fit = fit
+"""
+
+
+def wait_for(condition, process: subprocess.Popen) -> None:
+    while not condition():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_scoring_leaves_nothing_but_one_line(folder, start, number):
+    process = start("score", "m.safetensors", "t.parquet", "-o", "out.csv", "--batch-rows", 5, setup=SLOWLY)
+    wait_for(lambda: list(folder.glob(".out.csv.*.part")), process)
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=10)
+    assert (process.returncode, stdout) == (1, "")
+    assert stderr in (
+        "aefast score: ended by SIGTERM; nothing was written\n",
+        "aefast score: interrupted; nothing was written\n",
+    )
+    assert sorted(os.listdir(folder)) == ["m.safetensors", "t.parquet"]
+
+
+def test_a_kill_while_scoring_leaves_no_output(folder, start):
+    process = start("score", "m.safetensors", "t.parquet", "-o", "out.parquet", "--batch-rows", 5, setup=SLOWLY)
+    wait_for(lambda: list(folder.glob(".out.parquet.*.part")), process)
+    process.kill()
+    process.communicate(timeout=10)
+    assert not (folder / "out.parquet").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_fitting_leaves_no_model(folder, start, number):
+    options = ["--exclude", "id,name,label", "--epochs", 10_000_000]
+    process = start("fit", "t.parquet", "-o", "new.safetensors", *options, setup=TELLING)
+    wait_for((folder / "fitting").exists, process)
+    time.sleep(0.2)
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=10)
+    assert (process.returncode, stdout) == (1, "")
+    assert stderr.startswith("aefast fit: ")
+    assert stderr.count("\n") == 1
+    assert sorted(os.listdir(folder)) == ["fitting", "m.safetensors", "t.parquet"]
+
+
+def test_a_disk_without_room_is_said_in_one_line(folder, start):
+    write_table(pa.concat_tables([small_table()] * 30), folder / "long.parquet")
+    small_disk = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))"
+    process = start("score", "m.safetensors", "long.parquet", "-o", "out.csv", "--batch-rows", 500, setup=small_disk)
+    stdout, stderr = process.communicate(timeout=30)
+    assert (process.returncode, stdout) == (1, "")
+    assert "File too large" in stderr
+    assert stderr.count("\n") == 1
+    assert sorted(os.listdir(folder)) == ["long.parquet", "m.safetensors", "t.parquet"]
+
+
+@pytest.mark.parametrize("missing", ["typer", "pyarrow"])
+def test_without_its_extra_the_command_says_how_to_get_it(start, missing):
+    without = f"""
+import sys
+class Nowhere:
+    def find_spec(self, name, *others):
+        if name == {missing!r}:
+            raise ModuleNotFoundError(f"No module named {missing!r}", name=name)
+sys.meta_path.insert(0, Nowhere())
+"""
+    process = start("info", "m.safetensors", setup=without)
+    stdout, stderr = process.communicate(timeout=30)
+    assert (process.returncode, stdout) == (1, "")
+    assert stderr == f'aefast: the command line needs {missing}; pip install "aefast[cli]"\n'
+
+
+def test_memory_does_not_follow_the_file(folder, monkeypatch):
+    table = small_table(1000)
+    with pa.parquet.ParquetWriter("long.parquet", table.schema) as writer:
+        for _ in range(300):
+            writer.write_table(table)
+    peak = 0
+    before = pa.total_allocated_bytes()
+    from aefast.scorer import Scorer
+
+    at_once = Scorer.score_batch
+
+    def watched(self, batch, *, first_row=0):
+        nonlocal peak
+        peak = max(peak, pa.total_allocated_bytes() - before)
+        return at_once(self, batch, first_row=first_row)
+
+    monkeypatch.setattr(Scorer, "score_batch", watched)
+    done("score", "m.safetensors", "long.parquet", "-o", "out.parquet", "--keep", "id", "--batch-rows", 1000)
+    assert read_table("out.parquet").num_rows == 300_000
+    assert peak < 6_000_000 < pa.parquet.read_table("long.parquet").nbytes
