@@ -129,6 +129,12 @@ Scaling::Scaling(Buffer<double> shift, Buffer<double> scale, double limit)
   fill(double_);
 }
 
+Scaling Scaling::none(Index n_features) {
+  Buffer<double> scale(n_features);
+  std::fill_n(scale.data(), n_features, 1.0);
+  return {Buffer<double>(n_features), std::move(scale), static_cast<double>(std::numeric_limits<float>::max())};
+}
+
 template <class T>
 void read_rows(const InputView& input, const Scaling& scaling, const RowList& rows, Index first, Index count,
                Strips<T>& strips, Index first_row) {

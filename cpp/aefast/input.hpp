@@ -33,6 +33,9 @@ class Scaling {
  public:
   Scaling(Buffer<double> shift, Buffer<double> scale, double limit);
 
+  /// The map that changes nothing.
+  static Scaling none(Index n_features);
+
   Index size() const { return shift_.size(); }
   double shift(Index j) const { return shift_[j]; }
   double scale(Index j) const { return scale_[j]; }

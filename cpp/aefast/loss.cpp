@@ -102,71 +102,62 @@ void OutputStage<T>::row_losses(Loss loss, const Block& block, T* z, const T* ta
 
 template <class T>
 void OutputStage<T>::differentiate(Loss loss, const Block& block, T* z, const T* target, const T* row_scale,
-                                   T* row_loss, T* delta) const {
+                                   T threshold, T* row_loss, T* delta) const {
+  if (is_softmax_) return differentiate_softmax(loss, block, z, target, row_scale, row_loss, delta);
   const Index width = block.width, n = n_features_ * width;
-  const auto y = [&](Index at) { return Vec<T>::load(z + at); };
-  const auto t = [&](Index at) { return Vec<T>::load(target + at); };
-  const auto scale = [&](Index at) { return Vec<T>::load(row_scale + at % width); };
-
-  if (is_softmax_) {
-    if (from_logits(loss)) {
-      log_softmax(block, z);
-      sum_features<T>(n_features_, width, row_loss, [&](Index at) { return -t(at) * y(at); });
-      map(z, n, [](const Vec<T>& l) { return exp(l); }, z);
-    } else {
-      softmax(block, z);
-      with_pair(loss, [&]<class L>(L) {
-        sum_features<T>(n_features_, width, row_loss, [&](Index at) { return L::value(y(at), t(at)); });
-        map(delta, n, [](const Vec<T>& a, const Vec<T>& b) { return L::slope(a, b); }, z, target);
-      });
-    }
-    for (const auto& [begin, end] : groups_) {
-      for (Index lane = 0; lane < width; lane += kLanes<T>) {
-        Vec<T> total(T(0));
-        const Vec<T> factor = scale(lane);
-        if (from_logits(loss)) {  // p sum(t) - t
-          for (Index f = begin; f < end; ++f) total = total + t(f * width + lane);
-          for (Index f = begin; f < end; ++f) {
-            const Index at = f * width + lane;
-            (factor * (y(at) * total - t(at))).store(delta + at);
-          }
-        } else {  // p (g - sum(p g))
-          for (Index f = begin; f < end; ++f) {
-            total = fma(y(f * width + lane), Vec<T>::load(delta + f * width + lane), total);
-          }
-          for (Index f = begin; f < end; ++f) {
-            const Index at = f * width + lane;
-            (factor * y(at) * (Vec<T>::load(delta + at) - total)).store(delta + at);
-          }
-        }
-      }
-    }
-    return;
-  }
-
-  T* kept = z;
-  if (!from_logits(loss)) {
-    if (activation_.keeps_slopes()) {
-      activation_.forward_keep(z, delta, n);
-      kept = nullptr;
-    } else {
-      activate(block, z);
-    }
-  }
+  const bool is_pair = from_logits(loss), keeps_slopes = !is_pair && activation_.keeps_slopes();
+  if (keeps_slopes) activation_.forward_keep(z, delta, n);
+  else if (!is_pair) activate(block, z);
   with_pair(loss, [&]<class L>(L) {
     for (Index lane = 0; lane < width; lane += kLanes<T>) {
       Vec<T> total(T(0));
-      const Vec<T> factor = scale(lane);
+      const Vec<T> scale = Vec<T>::load(row_scale + lane);
       for (Index at = lane; at < n; at += width) {
-        total = total + L::value(y(at), t(at));
-        Vec<T> slope = factor * L::slope(y(at), t(at));
-        if (!kept) slope = slope * Vec<T>::load(delta + at);
-        slope.store(delta + at);
+        const Vec<T> y = Vec<T>::load(z + at), t = Vec<T>::load(target + at);
+        total = total + L::value(y, t);
+        Vec<T> slope = L::slope(y, t);
+        if (threshold > 0) slope = mask_and(less(Vec<T>(threshold), abs(is_pair ? slope : y - t)), slope);
+        if (keeps_slopes) slope = slope * Vec<T>::load(delta + at);
+        (scale * slope).store(delta + at);
       }
       total.store(row_loss + lane);
     }
   });
-  if (kept && !from_logits(loss) && activation_.backward) activation_.backward(delta, kept, n);
+  if (!is_pair && !keeps_slopes && activation_.backward) activation_.backward(delta, z, n);
+}
+
+template <class T>
+void OutputStage<T>::differentiate_softmax(Loss loss, const Block& block, T* z, const T* target, const T* row_scale,
+                                           T* row_loss, T* delta) const {
+  const Index width = block.width, n = n_features_ * width;
+  const bool is_pair = from_logits(loss);
+  const auto y = [&](Index at) { return Vec<T>::load(z + at); };
+  const auto t = [&](Index at) { return Vec<T>::load(target + at); };
+  log_softmax(block, z);
+  if (is_pair) sum_features<T>(n_features_, width, row_loss, [&](Index at) { return -t(at) * y(at); });
+  map(z, n, [](const Vec<T>& l) { return exp(l); }, z);
+  if (!is_pair) {
+    with_pair(loss, [&]<class L>(L) {
+      sum_features<T>(n_features_, width, row_loss, [&](Index at) { return L::value(y(at), t(at)); });
+      map(delta, n, [](const Vec<T>& a, const Vec<T>& b) { return L::slope(a, b); }, z, target);
+    });
+  }
+  for (const auto& [begin, end] : groups_) {
+    for (Index lane = 0; lane < width; lane += kLanes<T>) {
+      const Vec<T> scale = Vec<T>::load(row_scale + lane);
+      const Index first = begin * width + lane, last = end * width;
+      Vec<T> total(T(0));
+      if (is_pair) {  // p sum(t) - t
+        for (Index at = first; at < last; at += width) total = total + t(at);
+        for (Index at = first; at < last; at += width) (scale * (y(at) * total - t(at))).store(delta + at);
+      } else {  // p (g - sum(p g)), where delta holds g
+        for (Index at = first; at < last; at += width) total = fma(y(at), Vec<T>::load(delta + at), total);
+        for (Index at = first; at < last; at += width) {
+          (scale * y(at) * (Vec<T>::load(delta + at) - total)).store(delta + at);
+        }
+      }
+    }
+  }
 }
 
 template <class T>

@@ -99,14 +99,17 @@ class OutputStage {
   /// Adds each row's terms up in `row_loss` (width); for `Loss::maximum` the largest. `z` is used up.
   void row_losses(Loss loss, const Block& block, T* z, const T* target, T* row_loss) const;
 
-  /// The same, and `delta` = the gradient of the summed terms by z, times `row_scale` (width).
-  void differentiate(Loss loss, const Block& block, T* z, const T* target, const T* row_scale, T* row_loss,
-                     T* delta) const;
+  /// The same, and `delta` = the gradient of the summed terms by z, times `row_scale` (width). Features whose output is
+  /// off by no more than `threshold`, where that is not 0, pass nothing back.
+  void differentiate(Loss loss, const Block& block, T* z, const T* target, const T* row_scale, T threshold,
+                     T* row_loss, T* delta) const;
 
  private:
   bool from_logits(Loss loss) const;
   template <class F>
   void with_pair(Loss loss, F&& f) const;
+  void differentiate_softmax(Loss loss, const Block& block, T* z, const T* target, const T* row_scale, T* row_loss,
+                             T* delta) const;
   void softmax(const Block& block, T* z) const;
   void log_softmax(const Block& block, T* z) const;
 

@@ -2,36 +2,64 @@
 
 #include <stdexcept>
 
+#include "layer/batchwise.hpp"
 #include "layer/dropout.hpp"
+#include "layer/elementwise.hpp"
 
 namespace aefast {
 
 template <class T>
 Network<T>::Network(const NetworkSpec& spec)
-    : width_(spec.n_features), output_(spec.n_features, spec.layers.back().activation, spec.groups) {
-  std::vector<Dense<T>*> dense;
-  Index n_in = spec.n_features;
+    : n_features_(spec.n_features),
+      width_(spec.n_features),
+      output_(spec.n_features, spec.layers.back().activation, spec.groups) {
   for (std::size_t i = 0; i < spec.layers.size(); ++i) {
-    const LayerSpec& layer = spec.layers[i];
-    const bool is_last = i + 1 == spec.layers.size();
-    if (layer.kind != "dense") throw std::invalid_argument("unknown kind of layer '" + layer.kind + "'");
-    Dense<T>* tied_to = layer.tied_to < 0 ? nullptr : dense.at(static_cast<std::size_t>(layer.tied_to));
-    if (tied_to && (tied_to->n_in() != layer.units || tied_to->n_out() != n_in)) {
-      throw std::invalid_argument("tied layers must mirror each other");
-    }
-    const auto activation = find_activation<T>(is_last ? "identity" : layer.activation);
-    auto next = std::make_unique<Dense<T>>(n_in, layer.units, activation, n_parameters_, tied_to);
-    dense.push_back(next.get());
-    layers_.push_back(std::move(next));
-    work_ += n_in * layer.units;
-    n_in = layer.units;
-    width_ = std::max(width_, n_in);
-    if (layer.dropout > 0) {
-      const auto part = static_cast<std::uint32_t>(i);
-      layers_.push_back(std::make_unique<Dropout<T>>(n_in, static_cast<T>(layer.dropout), part));
-    }
+    add(spec.layers[i], i, i + 1 == spec.layers.size());
     if (static_cast<Index>(i) + 1 == spec.n_encoder_layers) n_encoder_ = static_cast<Index>(layers_.size());
   }
+  if (n_last() != n_features_) throw std::invalid_argument("the last layer must give n_features");
+}
+
+template <class T>
+void Network<T>::add(std::unique_ptr<Layer<T>> layer) {
+  work_ += layer->work();
+  width_ = std::max(width_, layer->n_out());
+  layers_.push_back(std::move(layer));
+}
+
+/// The layers that one specification stands for.
+template <class T>
+void Network<T>::add(const LayerSpec& spec, std::size_t index, bool is_last) {
+  const auto part = static_cast<std::uint32_t>(index);
+  const auto activation = find_activation<T>(is_last ? "identity" : spec.activation);
+  dense_.push_back(nullptr);
+  if (spec.kind == "dense") {
+    if (spec.units < 1) throw std::invalid_argument("a dense layer needs units");
+    Dense<T>* tied_to = spec.tied_to < 0 ? nullptr : dense_.at(static_cast<std::size_t>(spec.tied_to));
+    if (tied_to && (tied_to->n_in() != spec.units || tied_to->n_out() != n_last())) {
+      throw std::invalid_argument("tied layers must mirror each other");
+    }
+    const auto fused = spec.batch_norm ? find_activation<T>("identity") : activation;
+    auto dense = std::make_unique<Dense<T>>(n_last(), spec.units, fused, n_parameters_, tied_to);
+    dense_.back() = dense.get();
+    add(std::move(dense));
+  } else if (spec.kind == "top_k") {
+    if (spec.k < 1 || spec.k > n_last()) throw std::invalid_argument("top_k needs k between 1 and its inputs");
+    add(std::make_unique<TopK<T>>(n_last(), spec.k));
+  } else if (spec.kind == "kl_sparsity") {
+    add(std::make_unique<KlSparsity<T>>(n_last(), spec.target, spec.weight));
+  } else if (spec.kind == "gaussian_code") {
+    if (n_last() % 2 != 0) throw std::invalid_argument("a gaussian code needs means and log-variances");
+    gaussian_code_ = static_cast<Index>(layers_.size());
+    add(std::make_unique<GaussianCode<T>>(n_last()));
+  } else {
+    throw std::invalid_argument("unknown kind of layer '" + spec.kind + "'");
+  }
+  if (spec.batch_norm) {
+    add(std::make_unique<BatchNorm<T>>(n_last(), n_parameters_));
+    add(std::make_unique<Activate<T>>(n_last(), activation));
+  }
+  if (spec.dropout > 0) add(std::make_unique<Dropout<T>>(n_last(), static_cast<T>(spec.dropout), part));
 }
 
 template <class T>
@@ -41,17 +69,6 @@ std::vector<Parameter> Network<T>::parameters() const {
     for (const Parameter& parameter : layer->parameters()) all.push_back(parameter);
   }
   return all;
-}
-
-template <class T>
-const T* Network<T>::forward(Index first, Index last, const Block& block, const T* params, const T* in,
-                             T* scratch[2]) const {
-  for (Index i = first; i < last; ++i) {
-    T* out = in == scratch[0] ? scratch[1] : scratch[0];
-    layers_[static_cast<std::size_t>(i)]->forward(block, params, in, out);
-    in = out;
-  }
-  return in;
 }
 
 template <class T>

@@ -6,17 +6,22 @@
 #include <vector>
 
 #include "layer/dense.hpp"
+#include "layer/gaussian.hpp"
 #include "loss.hpp"
 
 namespace aefast {
 
-/// A network as the estimators describe it.
+/// A layer as the estimators describe it; each kind reads the fields it needs.
 struct LayerSpec {
-  std::string kind = "dense";
-  Index units = 0;
+  std::string kind = "dense";  // dense, top_k, kl_sparsity, gaussian_code
+  Index units = 0;             // outputs
   std::string activation = "identity";
-  int tied_to = -1;
-  double dropout = 0;
+  int tied_to = -1;         // dense: the layer that lends its weights
+  bool batch_norm = false;  // between product and activation
+  double dropout = 0;       // after the activation
+  Index k = 0;              // top_k
+  double target = 0;        // kl_sparsity
+  double weight = 0;        // kl_sparsity
 };
 
 struct NetworkSpec {
@@ -35,7 +40,7 @@ class Network {
   const std::vector<std::unique_ptr<Layer<T>>>& layers() const { return layers_; }
   /// Layers [0, n_encoder) end in the code.
   Index n_encoder() const { return n_encoder_; }
-  Index n_features() const { return layers_.front()->n_in(); }
+  Index n_features() const { return n_features_; }
   Index code_size() const { return layers_[static_cast<std::size_t>(n_encoder_ - 1)]->n_out(); }
   /// The widest layer boundary.
   Index width() const { return width_; }
@@ -44,16 +49,21 @@ class Network {
   Index n_parameters() const { return n_parameters_; }
   /// Multiply-adds of a forward pass over one row.
   Index work() const { return work_; }
+  /// The index of the layer that draws the code, or -1.
+  Index gaussian_code() const { return gaussian_code_; }
   /// The first layer, if it can be handed its input's rows.
   Dense<T>* first_dense() const { return dynamic_cast<Dense<T>*>(layers_.front().get()); }
 
-  /// Forward through layers [first, last) as in scoring. `in` is kept; returns where the result is, in one of the two
-  /// `scratch` arrays of `width()` x block width, or `in` when there are no layers.
-  const T* forward(Index first, Index last, const Block& block, const T* params, const T* in, T* scratch[2]) const;
-
  private:
   std::vector<std::unique_ptr<Layer<T>>> layers_;
+  void add(std::unique_ptr<Layer<T>> layer);
+  void add(const LayerSpec& spec, std::size_t index, bool is_last);
+  Index n_last() const { return layers_.empty() ? n_features_ : layers_.back()->n_out(); }
+
+  Index n_features_;
+  std::vector<Dense<T>*> dense_;  // by the index of its specification
   Index n_encoder_ = 0;
+  Index gaussian_code_ = -1;
   Index n_parameters_ = 0;
   Index width_ = 0;
   Index work_ = 0;

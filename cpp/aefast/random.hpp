@@ -16,27 +16,33 @@ enum class Draw : std::uint32_t { shuffle, dropout, noise, code };
 /// Philox 4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3").
 class Philox {
  public:
-  using Block = std::array<std::uint32_t, 4>;
+  using Words = std::array<std::uint32_t, 4>;
+  static constexpr int kRounds = 10;
+  static constexpr std::uint32_t kMultiplier0 = 0xD2511F53, kMultiplier1 = 0xCD9E8D57;
+  static constexpr std::uint32_t kWeyl0 = 0x9E3779B9, kWeyl1 = 0xBB67AE85;
 
   /// `stream` and `part` tell apart epochs, layers and the like within one purpose.
   Philox(std::uint64_t seed, Draw purpose, std::uint64_t stream, std::uint32_t part = 0)
       : key_{static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)},
         high_{static_cast<std::uint32_t>(stream), (static_cast<std::uint32_t>(purpose) << 24) ^ part} {}
 
-  /// Four words for the `index`-th block of the stream.
-  Block operator()(std::uint64_t index) const {
+  const std::uint32_t* key() const { return key_; }
+  const std::uint32_t* high() const { return high_; }
+
+  /// The four words of counter `index` of the stream.
+  Words operator()(std::uint64_t index) const {
     std::uint32_t c0 = static_cast<std::uint32_t>(index), c1 = static_cast<std::uint32_t>(index >> 32);
     std::uint32_t c2 = high_[0], c3 = high_[1];
     std::uint32_t k0 = key_[0], k1 = key_[1];
-    for (int round = 0; round < 10; ++round) {
-      const std::uint64_t p0 = std::uint64_t{0xD2511F53} * c0;
-      const std::uint64_t p1 = std::uint64_t{0xCD9E8D57} * c2;
+    for (int round = 0; round < kRounds; ++round) {
+      const std::uint64_t p0 = std::uint64_t{kMultiplier0} * c0;
+      const std::uint64_t p1 = std::uint64_t{kMultiplier1} * c2;
       c0 = static_cast<std::uint32_t>(p1 >> 32) ^ c1 ^ k0;
       c1 = static_cast<std::uint32_t>(p1);
       c2 = static_cast<std::uint32_t>(p0 >> 32) ^ c3 ^ k1;
       c3 = static_cast<std::uint32_t>(p0);
-      k0 += 0x9E3779B9u;
-      k1 += 0xBB67AE85u;
+      k0 += kWeyl0;
+      k1 += kWeyl1;
     }
     return {c0, c1, c2, c3};
   }
@@ -94,7 +100,7 @@ class Permutation {
   }
 
   std::uint64_t n_, columns_, rows_;
-  Philox::Block keys_;
+  Philox::Words keys_;
 };
 
 }  // namespace aefast

@@ -6,13 +6,25 @@ namespace aefast {
 template <class T>
 struct Scorer<T>::Workspace {
   explicit Workspace(const Network<T>& network)
-      : strips(std::max(network.n_features(), network.code_size()), kPanel<T>),
+      : strips(network.n_features(), kPanel<T>),
         input(network.n_features() * kPanel<T>),
-        target(network.n_features() * kPanel<T>),
+        target(network.width() * kPanel<T>),
         layer{Buffer<T>(network.width() * kPanel<T>), Buffer<T>(network.width() * kPanel<T>)},
         row(kPanel<T>) {}
 
-  T* scratch_of(const T* used) { return used == layer[0].data() ? layer[1].data() : layer[0].data(); }
+  /// The one of `layer` that is not in use.
+  T* other(const T* used) { return used == layer[0].data() ? layer[1].data() : layer[0].data(); }
+
+  /// Forward through layers [first, last); `in` is kept, unless it is one of `layer`. Returns where the result is.
+  T* forward(const Network<T>& network, Index first, Index last, const Block& block, const T* params, const T* in) {
+    T* out = nullptr;
+    for (Index i = first; i < last; ++i) {
+      out = other(in);
+      network.layers()[static_cast<std::size_t>(i)]->forward(block, params, in, out);
+      in = out;
+    }
+    return out;
+  }
 
   Strips<T> strips;
   Buffer<T> input, target, layer[2], row;
@@ -58,23 +70,22 @@ void Scorer<T>::residual(const Block& block, T* output, const T* target, T* to) 
   map(to, n, [](const Vec<T>& t, const Vec<T>& y) { return t - y; }, target, static_cast<const T*>(output));
 }
 
+/// A block's rows into work.input and through the network; returns the last pre-activations.
 template <class T>
-void Scorer<T>::errors(const InputView& input, const InputView* target, const RowList& rows, Index n_rows, Loss metric,
-                       T* to) const {
+T* Scorer<T>::pass(const InputView& input, const RowList& rows, const Block& block, Workspace& work) const {
+  read_block(input, scaling_, rows, block.first_row, block, work.strips, work.input.data());
+  return work.forward(network_, 0, n_layers(), block, params_, work.input.data());
+}
+
+template <class T>
+void Scorer<T>::errors(const InputView& input, Index n_rows, Loss metric, T* to) const {
   const Index d = network_.n_features();
   const T share = metric == Loss::maximum ? T(1) : T(1) / static_cast<T>(d);
   each_block(n_rows, [&](const Block& block, Workspace& work) {
-    read_block(input, scaling_, rows, block.first_row, block, work.strips, work.input.data());
-    const T* wanted = work.input.data();
-    if (target) {
-      read_block(*target, scaling_, rows, block.first_row, block, work.strips, work.target.data());
-      wanted = work.target.data();
-    }
-    T* scratch[2] = {work.layer[0].data(), work.layer[1].data()};
-    T* output = const_cast<T*>(network_.forward(0, n_layers(), block, params_, work.input.data(), scratch));
+    T* output = pass(input, {}, block, work);
     if (whitening_) {
-      T* residuals = work.scratch_of(output);
-      residual(block, output, wanted, residuals);
+      T* residuals = work.other(output);
+      residual(block, output, work.input.data(), residuals);
       whitening_->forward(block, whitening_params_.data(), residuals, output);
       for (Index lane = 0; lane < block.width; lane += kLanes<T>) {
         Vec<T> total(T(0));
@@ -85,9 +96,38 @@ void Scorer<T>::errors(const InputView& input, const InputView* target, const Ro
         total.store(work.row.data() + lane);
       }
     } else {
-      network_.output().row_losses(metric, block, output, wanted, work.row.data());
+      network_.output().row_losses(metric, block, output, work.input.data(), work.row.data());
     }
     for (Index i = 0; i < block.n_rows; ++i) to[block.first_row + i] = work.row[i] * share;
+  });
+}
+
+template <class T>
+void Scorer<T>::losses(const InputView& input, const InputView* target, const RowList& rows, Index n_rows, Loss loss,
+                       T scale, T beta, std::uint64_t seed, T* to) const {
+  const Index drawn = network_.gaussian_code();
+  const Philox philox(seed, Draw::code, 0, 1);
+  each_block(n_rows, [&](const Block& block, Workspace& work) {
+    Buffer<T> divergence(kPanel<T>);
+    T* output = nullptr;
+    if (drawn < 0) {
+      output = pass(input, rows, block, work);
+    } else {
+      const auto& code = dynamic_cast<const GaussianCode<T>&>(*network_.layers()[static_cast<std::size_t>(drawn)]);
+      read_block(input, scaling_, rows, block.first_row, block, work.strips, work.input.data());
+      T* moments = work.forward(network_, 0, drawn, block, params_, work.input.data());
+      code.divergence(block, moments, divergence.data());
+      T* draw = work.other(moments);
+      code.sample(philox, 0, block, moments, work.target.data(), draw);
+      output = work.forward(network_, drawn + 1, n_layers(), block, params_, draw);
+    }
+    const T* wanted = work.input.data();
+    if (target) {
+      read_block(*target, scaling_, rows, block.first_row, block, work.strips, work.target.data());
+      wanted = work.target.data();
+    }
+    network_.output().row_losses(loss, block, output, wanted, work.row.data());
+    for (Index i = 0; i < block.n_rows; ++i) to[block.first_row + i] = work.row[i] * scale + beta * divergence[i];
   });
 }
 
@@ -96,10 +136,8 @@ void Scorer<T>::feature_errors(const InputView& input, Index n_rows, Loss metric
   const Index d = network_.n_features();
   const T share = metric == Loss::maximum ? T(1) : T(1) / static_cast<T>(d);
   each_block(n_rows, [&](const Block& block, Workspace& work) {
-    read_block(input, scaling_, {}, block.first_row, block, work.strips, work.input.data());
-    T* scratch[2] = {work.layer[0].data(), work.layer[1].data()};
-    T* output = const_cast<T*>(network_.forward(0, n_layers(), block, params_, work.input.data(), scratch));
-    T* terms = work.scratch_of(output);
+    T* output = pass(input, {}, block, work);
+    T* terms = work.other(output);
     const Index n = d * block.width;
     if (whitening_) {  // r_j (W^T W r)_j, which sums to |W r|^2
       residual(block, output, work.input.data(), work.target.data());
@@ -118,24 +156,19 @@ template <class T>
 void Scorer<T>::encode(const InputView& input, Index n_rows, T* to) const {
   each_block(n_rows, [&](const Block& block, Workspace& work) {
     read_block(input, scaling_, {}, block.first_row, block, work.strips, work.input.data());
-    T* scratch[2] = {work.layer[0].data(), work.layer[1].data()};
-    const T* code = network_.forward(0, network_.n_encoder(), block, params_, work.input.data(), scratch);
+    const T* code = work.forward(network_, 0, network_.n_encoder(), block, params_, work.input.data());
     write_rows(block, code, network_.code_size(), false, to);
   });
 }
 
 template <class T>
 void Scorer<T>::decode(const InputView& codes, Index n_rows, T* to) const {
-  const Index q = network_.code_size();
-  Buffer<double> shift(q), scale(q);
-  std::fill_n(scale.data(), q, 1.0);
-  const Scaling plain(std::move(shift), std::move(scale), std::numeric_limits<T>::max());
+  const Scaling unscaled = Scaling::none(network_.code_size());
   each_block(n_rows, [&](const Block& block, Workspace& work) {
+    Strips<T> strips(network_.code_size(), kPanel<T>);
     T* code = work.layer[1].data();
-    Strips<T> strips(q, kPanel<T>);
-    read_block(codes, plain, {}, block.first_row, block, strips, code);
-    T* scratch[2] = {work.layer[0].data(), code};
-    T* output = const_cast<T*>(network_.forward(network_.n_encoder(), n_layers(), block, params_, code, scratch));
+    read_block(codes, unscaled, {}, block.first_row, block, strips, code);
+    T* output = work.forward(network_, network_.n_encoder(), n_layers(), block, params_, code);
     network_.output().activate(block, output);
     write_rows(block, output, network_.n_features(), true, to);
   });
@@ -144,9 +177,7 @@ void Scorer<T>::decode(const InputView& codes, Index n_rows, T* to) const {
 template <class T>
 void Scorer<T>::reconstruct(const InputView& input, Index n_rows, bool in_input_units, T* to) const {
   each_block(n_rows, [&](const Block& block, Workspace& work) {
-    read_block(input, scaling_, {}, block.first_row, block, work.strips, work.input.data());
-    T* scratch[2] = {work.layer[0].data(), work.layer[1].data()};
-    T* output = const_cast<T*>(network_.forward(0, n_layers(), block, params_, work.input.data(), scratch));
+    T* output = pass(input, {}, block, work);
     network_.output().activate(block, output);
     write_rows(block, output, network_.n_features(), in_input_units, to);
   });

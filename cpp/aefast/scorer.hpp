@@ -20,10 +20,13 @@ class Scorer {
   /// Errors are then mean squares of W r for a residual r; W (d x d) is row-major.
   void set_whitening(const double* whitening);
 
-  /// One error a row: the mean over features of the loss's terms, or their maximum. `target`, where given, has the rows
+  /// One error a row: the mean over features of the loss's terms, or their maximum.
+  void errors(const InputView& input, Index n_rows, Loss metric, T* to) const;
+  /// A row's part of the training objective: `scale` times the sum of the loss's terms and, where the code is drawn,
+  /// `beta` times its divergence; the draws follow from `seed` and the row's place. `target`, where given, has the rows
   /// to compare with.
-  void errors(const InputView& input, const InputView* target, const RowList& rows, Index n_rows, Loss metric,
-              T* to) const;
+  void losses(const InputView& input, const InputView* target, const RowList& rows, Index n_rows, Loss loss, T scale,
+              T beta, std::uint64_t seed, T* to) const;
   /// n_rows x d, contiguous: each feature's share of its row's error.
   void feature_errors(const InputView& input, Index n_rows, Loss metric, T* to) const;
   /// n_rows x code size.
@@ -37,6 +40,7 @@ class Scorer {
   struct Workspace;
   template <class F>
   void each_block(Index n_rows, F&& f) const;
+  T* pass(const InputView& input, const RowList& rows, const Block& block, Workspace& work) const;
   void residual(const Block& block, T* output, const T* target, T* to) const;
   void write_rows(const Block& block, const T* from, Index n_features, bool in_input_units, T* to) const;
   Index n_layers() const { return static_cast<Index>(network_.layers().size()); }

@@ -17,25 +17,37 @@ Trainer<T>::Trainer(const NetworkSpec& network, const ObjectiveSpec& objective, 
                     std::uint64_t seed, int max_threads)
     : network_(network),
       objective_(objective),
+      loss_scale_(static_cast<T>(objective.scale > 0 ? objective.scale : 1 / static_cast<double>(network.n_features))),
+      corruption_(objective.corruption),
       weight_penalty_{static_cast<T>(objective.l1), static_cast<T>(objective.l2)},
       activity_penalty_{static_cast<T>(objective.activity_l1), static_cast<T>(objective.activity_l2)},
       params_(network_.n_parameters()),
       gradient_(network_.n_parameters()),
       optimizer_(optimizer, network_.n_parameters()),
       seed_(seed),
-      max_threads_(max_threads) {
+      max_threads_(max_threads),
+      unscaled_(Scaling::none(network.n_features)) {
   sizes_.push_back(network_.n_features());
-  for (const auto& each : network_.layers()) sizes_.push_back(each->n_out());
+  Index first = 0;
+  for (Index i = 0; i < n_layers(); ++i) {
+    sizes_.push_back(layer(i).n_out());
+    if (layer(i).n_batch_tasks() == 0) continue;
+    stages_.push_back({first, i});
+    first = i + 1;
+  }
+  stages_.push_back({first, n_layers()});
 }
 
 template <class T>
-void Trainer<T>::prepare(Index max_rows, bool has_target) {
+void Trainer<T>::prepare(Index max_rows, const EpochSpec& epoch) {
+  const bool has_noise = corruption_ || epoch.corrupt;
+  if (epoch.target && has_noise) throw std::invalid_argument("a target and a noise exclude each other");
   const double work = 3 * static_cast<double>(network_.work()) * static_cast<double>(max_rows);
   const int n_threads = static_cast<int>(std::min(static_cast<double>(max_threads_), 1 + work / kWorkOfThread));
   if (!team_ || team_->size() != n_threads) team_ = std::make_unique<ThreadTeam>(n_threads);
 
   const Index padded = round_up(max_rows, kLanes<T>);
-  if (has_target && target_.size() < network_.n_features() * padded) {
+  if ((epoch.target || has_noise) && target_.size() < network_.n_features() * padded) {
     target_strips_ = Strips<T>(network_.n_features(), max_rows);
     target_.reset(network_.n_features() * padded);
   }
@@ -55,6 +67,7 @@ void Trainer<T>::prepare(Index max_rows, bool has_target) {
     layer(i).prepare(max_rows, values_[boundary].data(), deltas_[boundary + 1].data());
     for (Index task = 0; task < layer(i).n_gradient_tasks(); ++task) tasks_.push_back({i, task});
   }
+  row_weight_.reset(padded);
   row_scale_.reset(padded);
   row_loss_.reset(padded);
   order_.resize(static_cast<std::size_t>(max_rows));
@@ -63,7 +76,7 @@ void Trainer<T>::prepare(Index max_rows, bool has_target) {
 template <class T>
 double Trainer<T>::train_epoch(const EpochSpec& epoch, const std::function<void()>& poll) {
   const Index batch_size = std::min(epoch.batch_size, epoch.n_rows);
-  prepare(batch_size, epoch.target != nullptr);
+  prepare(batch_size, epoch);
   const Permutation shuffled(epoch.n_rows, seed_, epoch.epoch);
   const bool clips = objective_.clip_norm > 0;
   const Finished finished = [&](Index offset, Index count, bool is_weight) {
@@ -97,21 +110,22 @@ double Trainer<T>::train_epoch(const EpochSpec& epoch, const std::function<void(
 
 template <class T>
 double Trainer<T>::evaluate(const EpochSpec& epoch) const {
-  std::vector<T> errors(static_cast<std::size_t>(epoch.n_rows));
+  std::vector<T> losses(static_cast<std::size_t>(epoch.n_rows));
   const RowList rows{0, epoch.rows};
   const Scorer<T> scorer(network_, params_.data(), *epoch.scaling, max_threads_);
-  scorer.errors(epoch.input, epoch.target, rows, epoch.n_rows, objective_.loss, errors.data());
+  scorer.losses(epoch.input, epoch.target, rows, epoch.n_rows, objective_.loss, loss_scale_,
+                static_cast<T>(epoch.beta), seed_, losses.data());
   double total = 0;
   for (Index i = 0; i < epoch.n_rows; ++i) {
     const double weight = epoch.sample_weight ? epoch.sample_weight[rows[i]] : 1;
-    total += weight * static_cast<double>(errors[static_cast<std::size_t>(i)]);
+    total += weight * static_cast<double>(losses[static_cast<std::size_t>(i)]);
   }
   return total / static_cast<double>(epoch.n_rows);
 }
 
 template <class T>
 double Trainer<T>::differentiate(const EpochSpec& epoch) {
-  prepare(epoch.n_rows, epoch.target != nullptr);
+  prepare(epoch.n_rows, epoch);
   double objective = run_batch(epoch, {0, epoch.rows}, 0, epoch.n_rows, [&](Index offset, Index count, bool is_weight) {
     if (is_weight) weight_penalty_.add_gradient(params_.data() + offset, count, T(1), gradient_.data() + offset);
   });
@@ -121,13 +135,15 @@ double Trainer<T>::differentiate(const EpochSpec& epoch) {
       objective += weight_penalty_.value(params_.data() + parameter.offset, parameter.template size<T>());
     }
   }
+  for (const auto& each : network_.layers()) objective += each->batch_penalty();
   if (activity_penalty_) {
-    const Index q = network_.code_size();
     for (const Block& block : blocks_) {
       const T* code = values(network_.n_encoder(), block);
       for (Index row = 0; row < block.n_rows; ++row) {
-        const double weight = static_cast<double>(row_scale_[block.first_row + row]) * static_cast<double>(network_.n_features());
-        for (Index j = 0; j < q; ++j) objective += weight * activity_penalty_.value(code + j * block.width + row, 1);
+        const double weight = static_cast<double>(row_weight_[block.first_row + row]);
+        for (Index j = 0; j < network_.code_size(); ++j) {
+          objective += weight * activity_penalty_.value(code + j * block.width + row, 1);
+        }
       }
     }
   }
@@ -141,11 +157,41 @@ double Trainer<T>::run_batch(const EpochSpec& epoch, const RowList& rows, Index 
   const Index width = std::min(kPanel<T>, share);
   blocks_.clear();
   for (Index i = 0; i * width < n_rows; ++i) blocks_.push_back(block_of<T>(i, n_rows, width));
+  for (Index i = 0; i < round_up(n_rows, kLanes<T>); ++i) {
+    const double weight = i >= n_rows ? 0 : epoch.sample_weight ? epoch.sample_weight[rows[i]] : 1;
+    row_weight_[i] = static_cast<T>(weight / static_cast<double>(n_rows));
+    row_scale_[i] = row_weight_[i] * loss_scale_;
+  }
+  if (epoch.corrupt) corrupt_rows(epoch, rows, n_rows);
 
-  const DrawPlace place{seed_, epoch.epoch, first};
-  team_->run(static_cast<Index>(blocks_.size()), [&](Index i, int) {
-    pass_block(epoch, rows, blocks_[static_cast<std::size_t>(i)], n_rows, place);
-  });
+  const Step<T> step{seed_, epoch.epoch, first, row_weight_.data(), static_cast<T>(epoch.beta)};
+  const auto each_block = [&](auto&& f) {
+    team_->run(static_cast<Index>(blocks_.size()), [&](Index i, int) { f(blocks_[static_cast<std::size_t>(i)]); });
+  };
+  const auto boundary = [](std::vector<Buffer<T>>& all, Index i) { return all[static_cast<std::size_t>(i)].data(); };
+  for (const Stage& stage : stages_) {
+    const bool is_last = stage.last == n_layers();
+    each_block([&](const Block& block) {
+      if (stage.first == 0) read(epoch, rows, block, step);
+      forward(stage.first, stage.last, block, step);
+      if (!is_last) return;
+      differentiate_loss(epoch, rows, block, step);
+      backward(stage.first, stage.last, block, step);
+    });
+    if (is_last) break;
+    const Index at = stage.last;
+    team_->run(layer(at).n_batch_tasks(), [&](Index task, int) {
+      layer(at).forward_batch(task, blocks_, params_.data(), boundary(values_, at), boundary(values_, at + 1));
+    });
+  }
+  for (std::size_t i = stages_.size() - 1; i-- > 0;) {
+    const Index at = stages_[i].last;
+    team_->run(layer(at).n_batch_tasks(), [&](Index task, int) {
+      layer(at).backward_batch(task, blocks_, params_.data(), boundary(values_, at), boundary(deltas_, at + 1),
+                               boundary(deltas_, at), gradient_.data());
+    });
+    each_block([&](const Block& block) { backward(stages_[i].first, stages_[i].last, block, step); });
+  }
   team_->run(static_cast<Index>(tasks_.size()), [&](Index i, int) {
     const Task& task = tasks_[static_cast<std::size_t>(i)];
     layer(task.layer).gradient(task.index, blocks_, gradient_.data(), finished);
@@ -153,53 +199,86 @@ double Trainer<T>::run_batch(const EpochSpec& epoch, const RowList& rows, Index 
 
   double total = 0;
   for (Index i = 0; i < n_rows; ++i) total += static_cast<double>(row_loss_[i]);
-  return total / static_cast<double>(network_.n_features());
+  return total;
 }
 
-/// A block's rows forward to the loss and back to the first layer, leaving values and deltas at every boundary.
+/// A block's rows into values(0), where noise is added, and the target.
 template <class T>
-void Trainer<T>::pass_block(const EpochSpec& epoch, const RowList& rows, const Block& block, Index n_rows,
-                            const DrawPlace& place) {
-  const T* params = params_.data();
+void Trainer<T>::read(const EpochSpec& epoch, const RowList& rows, const Block& block, const Step<T>& step) {
+  const Index d = network_.n_features();
   read_rows(epoch.input, *epoch.scaling, rows, block.first_row, block.n_rows, input_strips_, block.first_row);
   input_strips_.to_block(block, block.first_row, values(0, block));
-  const T* target = values(0, block);
+  T* target = target_.data() + d * block.first_row;
   if (epoch.target) {
-    T* to = target_.data() + network_.n_features() * block.first_row;
     read_rows(*epoch.target, *epoch.scaling, rows, block.first_row, block.n_rows, target_strips_, block.first_row);
-    target_strips_.to_block(block, block.first_row, to);
-    target = to;
+    target_strips_.to_block(block, block.first_row, target);
   }
-  const double scale = 1 / (static_cast<double>(network_.n_features()) * static_cast<double>(n_rows));
-  T* row_scale = row_scale_.data() + block.first_row;
-  for (Index i = 0; i < block.width; ++i) {
-    const bool exists = i < block.n_rows;
-    const double weight = exists && epoch.sample_weight ? epoch.sample_weight[rows[block.first_row + i]] : 1;
-    row_scale[i] = exists ? static_cast<T>(scale * weight) : T(0);
+  if (!corruption_ && !epoch.corrupt) return;
+  std::copy_n(values(0, block), d * block.width, target);
+  if (corruption_) {
+    const Philox philox(step.seed, Draw::noise, step.epoch);
+    corruption_.apply(philox, step.first_position + block.first_row, d, block, target, values(0, block));
+    input_strips_.from_block(block, block.first_row, values(0, block));
+  } else {
+    const Index row_bytes = d * static_cast<Index>(sizeof(double)), bytes = sizeof(double);
+    const InputView view{reinterpret_cast<const std::byte*>(corrupted_.data()), DType::f64, max_rows_, d, row_bytes,
+                         bytes};
+    read_rows(view, unscaled_, {}, block.first_row, block.n_rows, input_strips_, block.first_row);
+    input_strips_.to_block(block, block.first_row, values(0, block));
   }
+}
 
-  for (Index i = 0; i < n_layers(); ++i) {
-    layer(i).forward_train(block, params, values(i, block), values(i + 1, block), place);
-  }
-  T* row_loss = row_loss_.data() + block.first_row;
-  network_.output().differentiate(objective_.loss, block, values(n_layers(), block), target, row_scale, row_loss,
-                                  deltas(n_layers(), block));
-  if (epoch.sample_weight) {
-    for (Index i = 0; i < block.n_rows; ++i) {
-      row_loss[i] *= static_cast<T>(epoch.sample_weight[rows[block.first_row + i]]);
+/// Reads all rows of a batch, scaled, and lets the user's noise change them.
+template <class T>
+void Trainer<T>::corrupt_rows(const EpochSpec& epoch, const RowList& rows, Index n_rows) {
+  const Index d = network_.n_features();
+  corrupted_.reserve(max_rows_ * d);
+  read_rows(epoch.input, *epoch.scaling, rows, 0, n_rows, input_strips_, 0);
+  for (Index row = 0; row < n_rows; ++row) {
+    for (Index j = 0; j < d; ++j) {
+      const Index strip = j / kPanel<T>;
+      corrupted_[row * d + j] = static_cast<double>(input_strips_.at(strip, row)[j - strip * kPanel<T>]);
     }
   }
-  for (Index i = n_layers() - 1; i >= 0; --i) {
+  epoch.corrupt(corrupted_.data(), n_rows);
+}
+
+template <class T>
+void Trainer<T>::forward(Index first, Index last, const Block& block, const Step<T>& step) {
+  for (Index i = first; i < last; ++i) {
+    layer(i).forward_train(block, params_.data(), values(i, block), values(i + 1, block), step);
+  }
+}
+
+template <class T>
+void Trainer<T>::differentiate_loss(const EpochSpec& epoch, const RowList& rows, const Block& block,
+                                    const Step<T>& step) {
+  const bool has_target = epoch.target || corruption_ || epoch.corrupt;
+  const T* target = has_target ? target_.data() + network_.n_features() * block.first_row : values(0, block);
+  T* row_loss = row_loss_.data() + block.first_row;
+  const T* row_scale = row_scale_.data() + block.first_row;
+  network_.output().differentiate(objective_.loss, block, values(n_layers(), block), target, row_scale,
+                                  static_cast<T>(objective_.threshold), row_loss, deltas(n_layers(), block));
+  map(row_loss, block.width, [this](const Vec<T>& r) { return r * Vec<T>(loss_scale_); }, row_loss);
+  for (Index i = 0; i < n_layers(); ++i) layer(i).add_row_losses(block, step.beta, row_loss);
+  if (!epoch.sample_weight) return;
+  for (Index i = 0; i < block.n_rows; ++i) {
+    row_loss[i] *= static_cast<T>(epoch.sample_weight[rows[block.first_row + i]]);
+  }
+}
+
+template <class T>
+void Trainer<T>::backward(Index first, Index last, const Block& block, const Step<T>& step) {
+  for (Index i = last - 1; i >= first; --i) {
     if (i + 1 == network_.n_encoder() && activity_penalty_) {
-      const Index q = network_.code_size();
-      const Vec<T> d(static_cast<T>(network_.n_features()));
-      for (Index at = 0; at < q * block.width; at += kLanes<T>) {
-        const Vec<T> factor = d * Vec<T>::load(row_scale + at % block.width);
-        activity_penalty_.add_gradient(values(i + 1, block) + at, kLanes<T>, factor, deltas(i + 1, block) + at);
+      const Index n = network_.code_size() * block.width;
+      for (Index at = 0; at < n; at += kLanes<T>) {
+        const Vec<T> weight = Vec<T>::load(row_weight_.data() + block.first_row + at % block.width);
+        activity_penalty_.add_gradient(values(i + 1, block) + at, kLanes<T>, weight, deltas(i + 1, block) + at);
       }
     }
-    layer(i).backward(block, params, values(i, block), values(i + 1, block), deltas(i + 1, block),
-                      i > 0 ? deltas(i, block) : nullptr, place);
+    layer(i).backward(block, params_.data(), values(i, block), values(i + 1, block), deltas(i + 1, block),
+                      i > 0 ? deltas(i, block) : nullptr, step);
   }
 }
 

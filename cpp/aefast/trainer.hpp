@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 
+#include "corruption.hpp"
 #include "input.hpp"
 #include "network.hpp"
 #include "optimizer.hpp"
@@ -16,10 +17,16 @@ namespace aefast {
 
 struct ObjectiveSpec {
   Loss loss = Loss::squared;
+  double scale = 0;                         // of a row's summed loss; 0 stands for 1 / n_features
   double l1 = 0, l2 = 0;                    // on weights
   double activity_l1 = 0, activity_l2 = 0;  // on the code
   double clip_norm = 0;                     // 0: gradients are not clipped
+  double threshold = 0;                     // errors up to this size are not passed back
+  CorruptionSpec corruption;
 };
+
+/// Corrupts rows (n x n_features, in the space the network sees) in place.
+using CorruptRows = std::function<void(double* rows, Index n)>;
 
 /// The rows of an epoch and how to walk them. `target`, where given, is what the output is compared with.
 struct EpochSpec {
@@ -31,9 +38,11 @@ struct EpochSpec {
   const double* sample_weight = nullptr;  // by row of the input
   std::uint64_t epoch = 0;
   double learning_rate = 0;
+  double beta = 1;  // weight of a variational code's divergence
   Index batch_size = 0;
   bool shuffle = true;
   bool drop_last = false;
+  CorruptRows corrupt;  // where the user brings a noise of their own
 };
 
 template <class T>
@@ -63,11 +72,14 @@ class Trainer {
     Index index;
   };
 
-  void prepare(Index max_rows, bool has_target);
+  void prepare(Index max_rows, const EpochSpec& epoch);
   /// Sums the data loss of a batch and leaves its gradient, handing finished stretches to `finished`.
   double run_batch(const EpochSpec& epoch, const RowList& rows, Index first, Index n_rows, const Finished& finished);
-  void pass_block(const EpochSpec& epoch, const RowList& rows, const Block& block, Index n_rows,
-                  const DrawPlace& place);
+  void read(const EpochSpec& epoch, const RowList& rows, const Block& block, const Step<T>& step);
+  void forward(Index first, Index last, const Block& block, const Step<T>& step);
+  void differentiate_loss(const EpochSpec& epoch, const RowList& rows, const Block& block, const Step<T>& step);
+  void backward(Index first, Index last, const Block& block, const Step<T>& step);
+  void corrupt_rows(const EpochSpec& epoch, const RowList& rows, Index n_rows);
   void clip_and_update();
   T* values(Index boundary, const Block& block) { return at(values_, boundary, block); }
   T* deltas(Index boundary, const Block& block) { return at(deltas_, boundary, block); }
@@ -77,8 +89,16 @@ class Trainer {
   Layer<T>& layer(Index i) { return *network_.layers()[static_cast<std::size_t>(i)]; }
   Index n_layers() const { return static_cast<Index>(network_.layers().size()); }
 
+  /// Layers [first, last) that take rows one by one; between stages stands a batchwise layer.
+  struct Stage {
+    Index first;
+    Index last;
+  };
+
   Network<T> network_;
   ObjectiveSpec objective_;
+  T loss_scale_;
+  Corruption<T> corruption_;
   Penalty<T> weight_penalty_, activity_penalty_;
   Buffer<T> params_, gradient_;
   Optimizer<T> optimizer_;
@@ -91,7 +111,10 @@ class Trainer {
   std::vector<Index> sizes_;
   std::vector<Buffer<T>> values_, deltas_;
   Strips<T> input_strips_, target_strips_;
-  Buffer<T> target_, row_scale_, row_loss_;
+  Buffer<T> target_, row_weight_, row_scale_, row_loss_;
+  Buffer<double> corrupted_;  // rows of the batch as a noise of the user's left them
+  Scaling unscaled_;
+  std::vector<Stage> stages_;
   std::vector<Index> order_;
   std::vector<Block> blocks_;
   std::vector<Task> tasks_;

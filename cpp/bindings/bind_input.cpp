@@ -56,9 +56,17 @@ NetworkSpec network_spec(const py::dict& spec) {
   network.n_features = spec["n_features"].cast<Index>();
   for (const auto& item : spec["layers"].cast<py::list>()) {
     const auto layer = item.cast<py::dict>();
-    network.layers.push_back({get<std::string>(layer, "kind", "dense"), layer["units"].cast<Index>(),
-                              get<std::string>(layer, "activation", "identity"), get(layer, "tied_to", -1),
-                              get(layer, "dropout", 0.0)});
+    LayerSpec next;
+    next.kind = get(layer, "kind", next.kind);
+    next.units = get(layer, "units", next.units);
+    next.activation = get(layer, "activation", next.activation);
+    next.tied_to = get(layer, "tied_to", next.tied_to);
+    next.batch_norm = get(layer, "batch_norm", next.batch_norm);
+    next.dropout = get(layer, "dropout", next.dropout);
+    next.k = get(layer, "k", next.k);
+    next.target = get(layer, "target", next.target);
+    next.weight = get(layer, "weight", next.weight);
+    network.layers.push_back(next);
   }
   network.n_encoder_layers = spec["n_encoder_layers"].cast<Index>();
   network.groups = get<std::vector<Group>>(spec, "groups", {});
@@ -66,12 +74,11 @@ NetworkSpec network_spec(const py::dict& spec) {
   if (network.n_features < 1 || n_layers < 1 || network.n_encoder_layers < 1 || network.n_encoder_layers > n_layers) {
     throw py::value_error("a network needs features, layers and an encoder among them");
   }
-  if (network.layers.back().units != network.n_features) throw py::value_error("the last layer must give n_features");
   for (const auto& [begin, end] : network.groups) {
     if (begin < 0 || end <= begin || end > network.n_features) throw py::value_error("a group lies outside the features");
   }
   for (const LayerSpec& layer : network.layers) {
-    if (layer.units < 1 || layer.tied_to >= n_layers) throw py::value_error("a layer needs units, and ties to a layer");
+    if (layer.tied_to >= n_layers) throw py::value_error("a layer ties to one that is not there");
   }
   return network;
 }
@@ -84,6 +91,12 @@ ObjectiveSpec objective_spec(const py::dict& spec) {
   objective.activity_l1 = get(spec, "activity_l1", 0.0);
   objective.activity_l2 = get(spec, "activity_l2", 0.0);
   objective.clip_norm = get(spec, "clip_norm", 0.0);
+  objective.scale = get(spec, "scale", 0.0);
+  objective.threshold = get(spec, "threshold", 0.0);
+  objective.corruption.kind = get<std::string>(spec, "noise", "");
+  objective.corruption.level = get(spec, "noise_level", 0.0);
+  objective.corruption.lowest = get<std::vector<double>>(spec, "noise_lowest", {});
+  objective.corruption.highest = get<std::vector<double>>(spec, "noise_highest", {});
   return objective;
 }
 

@@ -89,7 +89,7 @@ void bind_predictor(py::module_& module) {
                   return Shape{network.n_features(), 0};
                 },
                 [&](const auto& scorer, const InputView& input, auto* to) {
-                  scorer.errors(input, nullptr, {}, input.rows, loss, to);
+                  scorer.errors(input, input.rows, loss, to);
                 });
           },
           py::arg("X"), py::arg("metric"), py::arg("whitening") = none)
@@ -108,6 +108,19 @@ void bind_predictor(py::module_& module) {
                 });
           },
           py::arg("X"), py::arg("metric"), py::arg("whitening") = none)
+      .def(
+          "losses",
+          [](Predictor& self, const py::array& X, const std::string& loss, double scale, double beta,
+             std::uint64_t seed) {
+            const Loss found = find_loss(loss);
+            return self.read(
+                X, std::nullopt, [](const auto& network) { return Shape{network.n_features(), 0}; },
+                [&]<class T>(const auto& scorer, const InputView& input, T* to) {
+                  scorer.losses(input, nullptr, {}, input.rows, found, static_cast<T>(scale), static_cast<T>(beta),
+                                seed, to);
+                });
+          },
+          py::arg("X"), py::arg("loss"), py::kw_only(), py::arg("scale"), py::arg("beta"), py::arg("seed"))
       .def(
           "encode",
           [](Predictor& self, const py::array& X) {

@@ -72,7 +72,8 @@ using Weights = std::optional<Contiguous<double>>;
 
 double train_epoch(AnyTrainer& trainer, const py::array& X, const Scaling& scaling, const Rows& rows,
                    const Weights& sample_weight, const std::optional<py::array>& target, std::uint64_t epoch,
-                   double learning_rate, Index batch_size, bool shuffle, bool drop_last, const py::object& poll) {
+                   double learning_rate, Index batch_size, bool shuffle, bool drop_last, double beta, const py::object& corrupt,
+                   const py::object& poll) {
   Borrowed borrowed(trainer, X, scaling, rows, sample_weight, target);
   if (batch_size < 1) throw py::value_error("batch_size must be at least 1");
   borrowed.epoch.epoch = epoch;
@@ -80,6 +81,18 @@ double train_epoch(AnyTrainer& trainer, const py::array& X, const Scaling& scali
   borrowed.epoch.batch_size = batch_size;
   borrowed.epoch.shuffle = shuffle;
   borrowed.epoch.drop_last = drop_last;
+  borrowed.epoch.beta = beta;
+  if (!corrupt.is_none()) {
+    borrowed.epoch.corrupt = [&corrupt, d = borrowed.input.columns()](double* noisy_rows, Index n) {
+      const py::gil_scoped_acquire acquire;
+      const py::array_t<double> batch({n, d}, noisy_rows);
+      const auto noisy = Contiguous<double>::ensure(corrupt(batch));
+      if (!noisy || noisy.ndim() != 2 || noisy.shape(0) != n || noisy.shape(1) != d) {
+        throw py::value_error("noise must return an array of the batch's shape");
+      }
+      std::copy_n(noisy.data(), n * d, noisy_rows);
+    };
+  }
 
   std::function<void()> poll_sometimes;
   if (!poll.is_none()) {
@@ -95,16 +108,18 @@ double train_epoch(AnyTrainer& trainer, const py::array& X, const Scaling& scali
 }
 
 double evaluate(AnyTrainer& trainer, const py::array& X, const Scaling& scaling, const Rows& rows,
-                const Weights& sample_weight, const std::optional<py::array>& target) {
-  const Borrowed borrowed(trainer, X, scaling, rows, sample_weight, target);
+                const Weights& sample_weight, const std::optional<py::array>& target, double beta) {
+  Borrowed borrowed(trainer, X, scaling, rows, sample_weight, target);
+  borrowed.epoch.beta = beta;
   const py::gil_scoped_release release;
   return trainer.visit([&](auto& t) { return t.evaluate(borrowed.epoch); });
 }
 
 py::tuple gradient(AnyTrainer& trainer, const py::array& X, const Scaling& scaling, const Weights& sample_weight,
-                   const std::optional<py::array>& target, std::uint64_t epoch) {
+                   const std::optional<py::array>& target, std::uint64_t epoch, double beta) {
   Borrowed borrowed(trainer, X, scaling, std::nullopt, sample_weight, target);
   borrowed.epoch.epoch = epoch;
+  borrowed.epoch.beta = beta;
   return trainer.visit([&](auto& t) {
     double objective = 0;
     {
@@ -154,11 +169,11 @@ void bind_trainer(py::module_& module) {
       .def("train_epoch", &train_epoch, py::arg("X"), py::arg("scaling"), py::arg("rows") = none,
            py::arg("sample_weight") = none, py::arg("target") = none, py::kw_only(), py::arg("epoch"),
            py::arg("learning_rate"), py::arg("batch_size"), py::arg("shuffle") = true, py::arg("drop_last") = false,
-           py::arg("poll") = none)
+           py::arg("beta") = 1.0, py::arg("corrupt") = none, py::arg("poll") = none)
       .def("evaluate", &evaluate, py::arg("X"), py::arg("scaling"), py::arg("rows") = none,
-           py::arg("sample_weight") = none, py::arg("target") = none)
+           py::arg("sample_weight") = none, py::arg("target") = none, py::arg("beta") = 1.0)
       .def("gradient", &gradient, py::arg("X"), py::arg("scaling"), py::arg("sample_weight") = none,
-           py::arg("target") = none, py::kw_only(), py::arg("epoch") = 0)
+           py::arg("target") = none, py::kw_only(), py::arg("epoch") = 0, py::arg("beta") = 1.0)
       .def("parameters",
            [](AnyTrainer& trainer) {
              return trainer.visit(

@@ -22,11 +22,15 @@ isa_level: str
 isa_levels_available: tuple[str, ...]
 
 class LayerSpec(TypedDict, total=False):
-    kind: str  # "dense"
+    kind: str  # dense top_k kl_sparsity gaussian_code
     units: int  # outputs
     activation: str
     tied_to: int  # index of the layer whose weights, transposed, this one uses; -1: its own
+    batch_norm: bool  # between product and activation; adds gamma, beta, running mean and variance to the parameters
     dropout: float  # share of this layer's outputs set to zero in training
+    k: int  # top_k: how many outputs of a row are kept
+    target: float  # kl_sparsity: the mean activation wanted
+    weight: float  # kl_sparsity: of the divergence summed over units
 
 class NetworkSpec(TypedDict):
     n_features: int
@@ -41,6 +45,12 @@ class ObjectiveSpec(TypedDict, total=False):
     activity_l1: float
     activity_l2: float
     clip_norm: float  # 0: off
+    scale: float  # of a row's summed loss; 0 or absent: 1 / n_features
+    threshold: float  # features whose output is off by no more pass nothing back
+    noise: str  # gaussian masking salt_pepper: the input is corrupted, the target stays
+    noise_level: float
+    noise_lowest: list[float]  # salt_pepper: what an element may become, by feature
+    noise_highest: list[float]
 
 class OptimizerSpec(TypedDict, total=False):
     kind: str  # sgd rmsprop adam adamw
@@ -84,11 +94,14 @@ class Trainer:
         batch_size: int,
         shuffle: bool = True,
         drop_last: bool = False,
+        beta: float = 1.0,
+        corrupt: Callable[[Array], Array] | None = None,
         poll: Callable[[], None] | None = None,
     ) -> float:
         """One pass over ``rows`` of ``X`` (all rows when None); the mean data loss over the rows, as seen while
         training. ``epoch`` numbers the pass: with the seed it fixes the shuffle and every random draw.
-        ``poll`` is called about ten times a second with the GIL; an exception it raises ends the epoch."""
+        ``beta`` weighs the divergence of a gaussian code. ``corrupt`` gets each batch (n, d) float64 in the scaled
+        space and returns it corrupted. ``poll`` is called about ten times a second with the GIL; an exception it raises ends the epoch."""
 
     def evaluate(
         self,
@@ -97,8 +110,9 @@ class Trainer:
         rows: NDArray[np.int64] | None = None,
         sample_weight: NDArray[np.float64] | None = None,
         target: Array | None = None,
+        beta: float = 1.0,
     ) -> float:
-        """Mean data loss without corruption, dropout or update."""
+        """Mean data loss without corruption, dropout or update; a gaussian code is drawn."""
 
     def gradient(
         self,
@@ -108,6 +122,7 @@ class Trainer:
         target: Array | None = None,
         *,
         epoch: int = 0,
+        beta: float = 1.0,
     ) -> tuple[float, list[Array]]:
         """The objective, with penalties, of all rows as one batch, and its gradient, shaped like ``parameters``."""
 
@@ -130,6 +145,10 @@ class Predictor:
 
     def feature_errors(self, X: Array, metric: str, whitening: Array | None = None) -> Array:
         """(n, d) each feature's share; a row sums to its error."""
+
+    def losses(self, X: Array, loss: str, *, scale: float, beta: float, seed: int) -> Array:
+        """(n,) each row's part of the objective: ``scale`` times its summed loss and, with a gaussian code, which is
+        drawn from ``seed``, ``beta`` times its divergence."""
 
     def encode(self, X: Array) -> Array:
         """(n, q)."""

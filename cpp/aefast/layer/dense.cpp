@@ -65,7 +65,7 @@ void Dense<T>::prepare(Index max_rows, const T* in, const T* delta_out) {
 }
 
 template <class T>
-void Dense<T>::forward_train(const Block& block, const T* params, const T* in, T* out, const DrawPlace&) {
+void Dense<T>::forward_train(const Block& block, const T* params, const T* in, T* out, const Step<T>&) {
   if (!tied_to_ && !given_strips_) input_strips_.from_block(block, block.first_row, in);
   if (!activation_.keeps_slopes()) return forward(block, params, in, out);
   product(tied_to_ != nullptr, block, params, in, params + bias_.offset, out, nullptr);
@@ -75,7 +75,7 @@ void Dense<T>::forward_train(const Block& block, const T* params, const T* in, T
 
 template <class T>
 void Dense<T>::backward(const Block& block, const T* params, const T*, const T* out, T* delta_out, T* delta_in,
-                        const DrawPlace&) {
+                        const Step<T>&) {
   const Index n = this->n_out();
   if (activation_.backward) {
     const T* kept = activation_.keeps_slopes() ? slopes_.data() + n * block.first_row : out;

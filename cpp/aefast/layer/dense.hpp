@@ -13,11 +13,12 @@ class Dense final : public Layer<T> {
   Dense(Index n_in, Index n_out, const Activation<T>& activation, Index& offset, Dense* tied_to = nullptr);
 
   std::vector<Parameter> parameters() const override;
+  Index work() const override { return this->n_in() * this->n_out(); }
   void forward(const Block& block, const T* params, const T* in, T* out) const override;
   void prepare(Index max_rows, const T* in, const T* delta_out) override;
-  void forward_train(const Block& block, const T* params, const T* in, T* out, const DrawPlace& place) override;
+  void forward_train(const Block& block, const T* params, const T* in, T* out, const Step<T>& step) override;
   void backward(const Block& block, const T* params, const T* in, const T* out, T* delta_out, T* delta_in,
-                const DrawPlace& place) override;
+                const Step<T>& step) override;
   Index n_gradient_tasks() const override;
   void gradient(Index task, std::span<const Block> blocks, T* gradient, const Finished& finished) const override;
 

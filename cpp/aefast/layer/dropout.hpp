@@ -1,8 +1,8 @@
 /// Inverted dropout (Srivastava et al. 2014): in training an output is zero with probability `rate` and scaled by
-/// 1 / (1 - rate) otherwise. The mask is a function of (seed, epoch, position, feature) and is drawn again, not stored.
+/// 1 / (1 - rate) otherwise. The mask is drawn again in backward, not stored.
 #pragma once
 
-#include "../random.hpp"
+#include "../noise.hpp"
 #include "layer.hpp"
 
 namespace aefast {
@@ -17,31 +17,24 @@ class Dropout final : public Layer<T> {
     std::copy_n(in, this->n_out() * block.width, out);
   }
 
-  void forward_train(const Block& block, const T*, const T* in, T* out, const DrawPlace& place) override {
-    mask(block, in, out, place);
+  void forward_train(const Block& block, const T*, const T* in, T* out, const Step<T>& step) override {
+    mask(block, in, out, step);
   }
 
   void backward(const Block& block, const T*, const T*, const T*, T* delta_out, T* delta_in,
-                const DrawPlace& place) override {
-    if (delta_in) mask(block, delta_out, delta_in, place);
+                const Step<T>& step) override {
+    if (delta_in) mask(block, delta_out, delta_in, step);
   }
 
  private:
-  void mask(const Block& block, const T* from, T* to, const DrawPlace& place) const {
-    const Philox philox(place.seed, Draw::dropout, place.epoch, part_);
-    const T keep = T(1) / (T(1) - rate_);
-    // Four features share a draw; positions count on past the last row, where the result is not used.
-    for (Index feature = 0; feature < this->n_out(); feature += 4) {
-      const Index n = std::min<Index>(4, this->n_out() - feature);
-      for (Index row = 0; row < block.width; ++row) {
-        const auto position = static_cast<std::uint64_t>(place.first_position + block.first_row + row);
-        const auto words = philox(position << 20 | static_cast<std::uint64_t>(feature / 4));
-        for (Index j = 0; j < n; ++j) {
-          const Index at = (feature + j) * block.width + row;
-          to[at] = uniform<T>(words[static_cast<std::size_t>(j)]) < rate_ ? T(0) : from[at] * keep;
-        }
-      }
-    }
+  /// `to` first holds the draws.
+  void mask(const Block& block, const T* from, T* to, const Step<T>& step) const {
+    const Philox philox(step.seed, Draw::dropout, step.epoch, part_);
+    fill_uniform(philox, step.first_position + block.first_row, this->n_out(), block.width, to);
+    const Vec<T> rate(rate_), keep(T(1) / (T(1) - rate_)), zero(T(0));
+    map(
+        to, this->n_out() * block.width,
+        [&](const Vec<T>& draw, const Vec<T>& x) { return select(less(draw, rate), zero, x * keep); }, to, from);
   }
 
   T rate_;

@@ -29,11 +29,14 @@ struct Parameter {
   }
 };
 
-/// Where a batch stands in the random streams: draws are functions of (seed, epoch, position, feature).
-struct DrawPlace {
+/// What a layer may know of the batch in training. Draws are functions of (seed, epoch, position, feature).
+template <class T>
+struct Step {
   std::uint64_t seed = 0;
   std::uint64_t epoch = 0;
-  Index first_position = 0;  // of the batch's first row in the epoch
+  Index first_position = 0;       // of the batch's first row in the epoch
+  const T* row_weight = nullptr;  // by row of the batch: its weight over the number of rows
+  T beta = 0;                     // weight of a variational code's divergence
 };
 
 /// Called with a finished stretch of the flat gradient, while it is in cache.
@@ -48,6 +51,8 @@ class Layer {
   Index n_in() const { return n_in_; }
   Index n_out() const { return n_out_; }
   virtual std::vector<Parameter> parameters() const { return {}; }
+  /// Multiply-adds of a forward pass over one row.
+  virtual Index work() const { return 0; }
 
   /// out (n_out x width) of a block, from in (n_in x width), as in scoring.
   virtual void forward(const Block& block, const T* params, const T* in, T* out) const = 0;
@@ -56,11 +61,23 @@ class Layer {
   /// are where the blocks of a batch will lie, one after the other.
   virtual void prepare(Index /*max_rows*/, const T* /*in*/, const T* /*delta_out*/) {}
   /// Training's forward: may drop or draw, and remembers what backward needs.
-  virtual void forward_train(const Block& block, const T* params, const T* in, T* out, const DrawPlace& place) = 0;
+  virtual void forward_train(const Block& block, const T* params, const T* in, T* out, const Step<T>& step) = 0;
+  /// Adds each row's own penalties to `row_loss` (width), after forward_train.
+  virtual void add_row_losses(const Block& /*block*/, T /*beta*/, T* /*row_loss*/) const {}
   /// delta_in from delta_out, the gradients by in and by out. delta_out may be changed, to the gradient by the
   /// pre-activation, which `gradient` reads there. A null delta_in is not wanted.
   virtual void backward(const Block& block, const T* params, const T* in, const T* out, T* delta_out, T* delta_in,
-                        const DrawPlace& place) = 0;
+                        const Step<T>& step) = 0;
+
+  /// A batchwise layer needs all rows at once. In training, tasks over its features, `in`, `out` and so on being the
+  /// first of all blocks, take the place of forward_train and backward.
+  virtual Index n_batch_tasks() const { return 0; }
+  virtual void forward_batch(Index /*task*/, std::span<const Block> /*blocks*/, T* /*params*/, const T* /*in*/,
+                             T* /*out*/) {}
+  virtual void backward_batch(Index /*task*/, std::span<const Block> /*blocks*/, const T* /*params*/, const T* /*in*/,
+                              const T* /*delta_out*/, T* /*delta_in*/, T* /*gradient*/) {}
+  /// What it adds to the objective of the whole batch, after forward_batch.
+  virtual double batch_penalty() const { return 0; }
 
   /// Each task writes its part of `gradient` (flat, laid out as the parameters), summed over the rows of all blocks in
   /// order, and tells `finished`.

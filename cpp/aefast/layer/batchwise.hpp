@@ -1,0 +1,206 @@
+/// Layers that look at all rows of a batch at once: batch normalisation, and the sparsity of mean activations.
+#pragma once
+
+#include <cmath>
+
+#include "layer.hpp"
+
+namespace aefast {
+
+namespace detail {
+
+inline constexpr Index kFeaturesOfTask = 16;
+
+/// Sums f(offset of a register, rows of it that exist) over a feature's rows: lanes first, in the order of the rows, so
+/// that how rows are cut into blocks does not show.
+template <class T, class F>
+T sum_rows(std::span<const Block> blocks, Index n_features, Index feature, F&& f) {
+  Vec<T> lanes(T(0));
+  for (const Block& block : blocks) {
+    const Index start = n_features * block.first_row + feature * block.width;
+    for (Index row = 0; row < block.n_rows; row += kLanes<T>) {
+      const Index n = block.n_rows - row;
+      const Vec<T> value = f(start + row);
+      if (n >= kLanes<T>) {
+        lanes = lanes + value;
+      } else {
+        alignas(kAlignment) T all[kLanes<T>];
+        value.store(all);
+        lanes = lanes + load_first(all, n);
+      }
+    }
+  }
+  return sum(lanes);
+}
+
+inline Index count_rows(std::span<const Block> blocks) { return blocks.back().first_row + blocks.back().n_rows; }
+
+/// Calls f(offset) on every register of a feature, in all blocks.
+template <class T, class F>
+void each_register(std::span<const Block> blocks, Index n_features, Index feature, F&& f) {
+  for (const Block& block : blocks) {
+    const Index start = n_features * block.first_row + feature * block.width;
+    for (Index row = 0; row < block.width; row += kLanes<T>) f(start + row);
+  }
+}
+
+}  // namespace detail
+
+/// y = gamma (x - mean) / sqrt(variance + epsilon) + beta, over the rows of the batch in training and from running
+/// averages in scoring (Ioffe and Szegedy 2015, algorithms 1 and 2). Parameters: gamma, beta, running mean and variance;
+/// no gradient ever reaches the last two.
+template <class T>
+class BatchNorm final : public Layer<T> {
+ public:
+  static constexpr double kEpsilon = 1e-5;
+  static constexpr double kMomentum = 0.1;  // of the newest batch in the running averages
+
+  BatchNorm(Index n, Index& offset) : Layer<T>(n, n), inverse_(n), mean_(n) {
+    for (Parameter& parameter : parameters_) {
+      parameter = {offset, 1, n, false};
+      offset += parameter.template size<T>();
+    }
+  }
+
+  std::vector<Parameter> parameters() const override { return {parameters_, parameters_ + 4}; }
+
+  void forward(const Block& block, const T* params, const T* in, T* out) const override {
+    for (Index j = 0; j < this->n_out(); ++j) {
+      const T deviation = std::sqrt(at(params, 3, j) + static_cast<T>(kEpsilon));
+      const Vec<T> factor(at(params, 0, j) / deviation), mean(at(params, 2, j)), beta(at(params, 1, j));
+      map(
+          out + j * block.width, block.width, [&](const Vec<T>& x) { return fma(x - mean, factor, beta); },
+          in + j * block.width);
+    }
+  }
+
+  // Training goes by batches; a block alone is only ever scored.
+  void forward_train(const Block& block, const T* params, const T* in, T* out, const Step<T>&) override {
+    forward(block, params, in, out);
+  }
+  void backward(const Block&, const T*, const T*, const T*, T*, T*, const Step<T>&) override {}
+
+  Index n_batch_tasks() const override {
+    return (this->n_out() + detail::kFeaturesOfTask - 1) / detail::kFeaturesOfTask;
+  }
+
+  void forward_batch(Index task, std::span<const Block> blocks, T* params, const T* in, T* out) override {
+    const T n = static_cast<T>(detail::count_rows(blocks));
+    each_feature(task, [&](Index j) {
+      const auto x = [in](Index at) { return Vec<T>::load(in + at); };
+      const T mean = detail::sum_rows<T>(blocks, this->n_out(), j, x) / n;
+      const Vec<T> center(mean);
+      const T variance = detail::sum_rows<T>(blocks, this->n_out(), j, [&](Index at) {
+                           const Vec<T> d = x(at) - center;
+                           return d * d;
+                         }) / n;
+      mean_[j] = mean;
+      inverse_[j] = T(1) / std::sqrt(variance + static_cast<T>(kEpsilon));
+      const Vec<T> factor(at(params, 0, j) * inverse_[j]), beta(at(params, 1, j));
+      detail::each_register<T>(blocks, this->n_out(), j,
+                               [&](Index at) { fma(x(at) - center, factor, beta).store(out + at); });
+      const T unbiased = n > 1 ? variance * n / (n - 1) : variance;
+      const T newest = static_cast<T>(kMomentum);
+      T& running_mean = params[parameters_[2].offset + j];
+      T& running_variance = params[parameters_[3].offset + j];
+      running_mean += newest * (mean - running_mean);
+      running_variance += newest * (unbiased - running_variance);
+    });
+  }
+
+  void backward_batch(Index task, std::span<const Block> blocks, const T* params, const T* in, const T* delta_out,
+                      T* delta_in, T* gradient) override {
+    const T n = static_cast<T>(detail::count_rows(blocks));
+    each_feature(task, [&](Index j) {
+      const Vec<T> center(mean_[j]), inverse(inverse_[j]);
+      const auto normal = [&](Index at) { return (Vec<T>::load(in + at) - center) * inverse; };
+      const auto delta = [&](Index at) { return Vec<T>::load(delta_out + at); };
+      const T by_gamma =
+          detail::sum_rows<T>(blocks, this->n_out(), j, [&](Index at) { return delta(at) * normal(at); });
+      const T by_beta = detail::sum_rows<T>(blocks, this->n_out(), j, delta);
+      gradient[parameters_[0].offset + j] = by_gamma;
+      gradient[parameters_[1].offset + j] = by_beta;
+      const Vec<T> mean_delta(by_beta / n), mean_product(by_gamma / n), factor(at(params, 0, j) * inverse_[j]);
+      detail::each_register<T>(blocks, this->n_out(), j, [&](Index at) {
+        (factor * (delta(at) - mean_delta - normal(at) * mean_product)).store(delta_in + at);
+      });
+    });
+  }
+
+  /// Gradients are there since backward_batch; one task hands them on.
+  Index n_gradient_tasks() const override { return 1; }
+  void gradient(Index, std::span<const Block>, T*, const Finished& finished) const override {
+    for (int i = 0; i < 2; ++i) finished(parameters_[i].offset, parameters_[i].template size<T>(), false);
+  }
+
+ private:
+  const T& at(const T* params, int which, Index j) const { return params[parameters_[which].offset + j]; }
+
+  template <class F>
+  void each_feature(Index task, F&& f) const {
+    const Index first = task * detail::kFeaturesOfTask;
+    const Index last = std::min(this->n_out(), first + detail::kFeaturesOfTask);
+    for (Index j = first; j < last; ++j) f(j);
+  }
+
+  Parameter parameters_[4];
+  Buffer<T> inverse_, mean_;
+};
+
+/// Holds the mean activation m of each unit over the batch near a target r, by weight * KL(r || m) summed over units
+/// (Ng 2011, "Sparse autoencoder", eq. 8). For activations in (0, 1); the outputs are the inputs.
+template <class T>
+class KlSparsity final : public Layer<T> {
+ public:
+  KlSparsity(Index n, double target, double weight) : Layer<T>(n, n), target_(target), weight_(weight), mean_(n) {}
+
+  void forward(const Block& block, const T*, const T* in, T* out) const override {
+    std::copy_n(in, this->n_out() * block.width, out);
+  }
+  void forward_train(const Block& block, const T* params, const T* in, T* out, const Step<T>&) override {
+    forward(block, params, in, out);
+  }
+  void backward(const Block&, const T*, const T*, const T*, T*, T*, const Step<T>&) override {}
+
+  Index n_batch_tasks() const override { return 1; }
+
+  void forward_batch(Index, std::span<const Block> blocks, T*, const T* in, T* out) override {
+    const Index n = this->n_out();
+    const auto load = [in](Index at) { return Vec<T>::load(in + at); };
+    for (Index j = 0; j < n; ++j) {
+      const double mean =
+          static_cast<double>(detail::sum_rows<T>(blocks, n, j, load)) / static_cast<double>(detail::count_rows(blocks));
+      mean_[j] = std::clamp(mean, kEdge, 1 - kEdge);
+    }
+    for (const Block& block : blocks) {
+      std::copy_n(in + n * block.first_row, n * block.width, out + n * block.first_row);
+    }
+  }
+
+  void backward_batch(Index, std::span<const Block> blocks, const T*, const T*, const T* delta_out, T* delta_in,
+                      T*) override {
+    const double n_rows = static_cast<double>(detail::count_rows(blocks));
+    for (Index j = 0; j < this->n_out(); ++j) {
+      const double slope = weight_ / n_rows * ((1 - target_) / (1 - mean_[j]) - target_ / mean_[j]);
+      const Vec<T> push(static_cast<T>(slope));
+      detail::each_register<T>(blocks, this->n_out(), j,
+                               [&](Index at) { (Vec<T>::load(delta_out + at) + push).store(delta_in + at); });
+    }
+  }
+
+  double batch_penalty() const override {
+    double total = 0;
+    for (Index j = 0; j < this->n_out(); ++j) {
+      total += target_ * std::log(target_ / mean_[j]) + (1 - target_) * std::log((1 - target_) / (1 - mean_[j]));
+    }
+    return weight_ * total;
+  }
+
+ private:
+  static constexpr double kEdge = 1e-6;  // keeps the logarithm of a unit that is always, or never, on
+
+  double target_, weight_;
+  Buffer<double> mean_;
+};
+
+}  // namespace aefast
