@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aefast.formats import TableError
 from aefast.scorer import BadValueError, Scorer, nameless
-from aefast.tables import TableError
 from small_tables import FEATURES, features_of, small_model, small_table
 
 

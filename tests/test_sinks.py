@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from aefast.formats import TableError
 from aefast.sinks import ENDINGS, atomic_path, check_writable, open_sink
-from aefast.tables import Source, TableError
+from aefast.tables import Source
 from small_tables import small_table
 
 

@@ -14,16 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aefast.formats import TableError, open_table, rebatch
 from aefast.tables import (
     Source,
-    TableError,
     feature_matrix,
     find_files,
     is_number,
-    open_table,
     prefetch,
     read_matrix,
-    rebatch,
 )
 from small_tables import FEATURES, features_of, small_table, write_table
 

@@ -1,16 +1,11 @@
 """The command line: ``aefast demo``, ``fit``, ``score``, ``report``, ``info`` and ``bench``.
 
-Commands read options, call the rooms that do the work and print what came out. Every error a user can cause ends
-as one line on standard error, with 2 for wrong usage and 1 for what failed.
+Commands read options, call the rooms that do the work and print what came out.
 """
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
-import traceback
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,97 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
-from typer.core import TyperGroup
 
-from aefast.exceptions import AefastError
-from aefast.terminal import facts, listed, missing_extra, print_json, progress, rows_and_columns, say, status
+from aefast.command_group import OneLine, UsageError
+from aefast.terminal import facts, listed, print_json, progress, rows_and_columns, say, status
 
 if TYPE_CHECKING:
     from aefast.tables import Source
-
-
-class UsageError(Exception):
-    """The command as typed cannot be meant; what can be seen without looking into the data."""
-
-
-class Stopped(BaseException):
-    """Ctrl-C or a signal to end; not an `Exception`, so that nothing on the way takes it for a failure of its own."""
-
-
-class OneLine(TyperGroup):
-    """A command group whose errors are one line on standard error, with a traceback only where ``--debug`` asks."""
-
-    def main(self, args: Sequence[str] | None = None, standalone_mode: bool = True, **extra: Any) -> Any:  # type: ignore[override]
-        """Run the command ``args`` name and leave with its exit code."""
-        given = list(sys.argv[1:] if args is None else args)
-        debug = "--debug" in given
-        given = [a for a in given if a != "--debug"]
-        try:
-            with warnings.catch_warnings():
-                warnings.showwarning = _remark
-                code = super().main(args=given, standalone_mode=False, **extra)
-        except BaseException as error:
-            if debug:
-                traceback.print_exc()
-            code = _complain(error, given)
-        if not standalone_mode:
-            return code
-        sys.exit(code if isinstance(code, int) else 0)
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run with signals that end a process turned into an exception, so that half-written files are removed."""
-        with _stoppable():
-            try:
-                return super().invoke(ctx)
-            except KeyboardInterrupt as error:
-                raise Stopped("interrupted") from error
-
-
-def _remark(message: Warning | str, *others: Any, **more: Any) -> None:
-    sys.stderr.write(f"aefast: {' '.join(str(message).split())}\n")
-
-
-def _complain(error: BaseException, args: Sequence[str]) -> int:
-    command = next((a for a in args if not a.startswith("-")), "")
-    names = {c.name or getattr(c.callback, "__name__", "") for c in app.registered_commands}
-    where = f"aefast {command}" if command in names else "aefast"
-    if hasattr(error, "format_message"):  # what typer raises for wrong usage, whoever it gets its parser from
-        message, code = str(error.format_message()), int(getattr(error, "exit_code", 2))
-        message = message.rstrip(". ") + f"; {where} --help tells more"
-    elif isinstance(error, SystemExit):
-        return error.code if isinstance(error.code, int) else 1
-    elif isinstance(error, UsageError):
-        message, code = str(error), 2
-    elif isinstance(error, Stopped):
-        message, code = f"{error}; nothing was written", 1
-    elif isinstance(error, ModuleNotFoundError) and missing_extra(error):
-        where, message, code = "aefast", str(missing_extra(error)), 1
-    elif isinstance(error, MemoryError):
-        message, code = "out of memory; give fewer --batch-rows or columns", 1
-    elif isinstance(error, OSError) and error.strerror and error.filename:
-        message, code = f"{error.filename}: {error.strerror}", 1
-    elif isinstance(error, (AefastError, ValueError, OSError, ImportError, NotImplementedError, RuntimeError)):
-        message, code = str(error) or type(error).__name__, 1
-    else:
-        message, code = f"{type(error).__name__}: {error} (an error in aefast; --debug shows where)", 1
-    sys.stderr.write(f"{where}: {' '.join(message.split())}\n")
-    return code
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    def stop(number: int, frame: Any) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough; cleaning up must not be cut short
-        raise Stopped(f"ended by {signal.Signals(number).name}")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 app = typer.Typer(
@@ -458,7 +368,8 @@ def _usage(call: Callable[[], Any]) -> Any:
 
 
 def _source(data: Sequence[str]) -> Source:
-    from aefast.tables import Source, find_files, open_table, table_class
+    from aefast.formats import open_table, table_class
+    from aefast.tables import Source, find_files
 
     files = _usage(lambda: find_files(data))
     for path in files:

@@ -13,10 +13,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aefast.exceptions import AefastError
+from aefast.formats import CsvTable, TableError
 from aefast.report import examine, quality, render
 from aefast.scorer import RESULT_NAMES, BadValueError, Scorer
 from aefast.sinks import atomic_path, open_sink
-from aefast.tables import CsvTable, Source, TableError, feature_matrix, is_number, prefetch, read_matrix
+from aefast.tables import Source, feature_matrix, is_number, prefetch, read_matrix
 
 __all__ = ["ScoreJob", "fit_job", "report_job", "training_columns"]
 

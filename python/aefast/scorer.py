@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 import aefast
 from aefast.exceptions import AefastError
 from aefast.explanations import top_shares
-from aefast.tables import TableError, feature_matrix, is_number
+from aefast.formats import TableError
+from aefast.tables import feature_matrix, is_number
 
 __all__ = ["TOP_FEATURES", "BadValueError", "Scorer", "nameless"]
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from aefast.tables import TableError
+from aefast.formats import TableError
 
 __all__ = ["ENDINGS", "Sink", "atomic_path", "check_writable", "open_sink"]
 

@@ -1,0 +1,272 @@
+"""Files of rows: what is in a Parquet, CSV, Arrow IPC or ``.npy`` file, in record batches of bounded size."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from aefast.exceptions import AefastError
+
+__all__ = ["FORMATS", "CsvTable", "NpyTable", "TableError", "TableFile", "open_table", "rebatch", "table_class"]
+
+_COMPRESSED = (".gz", ".bz2", ".zst", ".lz4")
+FORMATS = "Parquet (.parquet, .pq), CSV (.csv, .tsv, also .gz, .zst), Arrow IPC (.feather, .arrow, .ipc) and .npy"
+
+
+class TableError(AefastError, ValueError):
+    """A file that is no table, or not the table that was asked for."""
+
+
+class TableFile:
+    """One file of rows. ``schema`` is known without reading the rows, ``n_rows`` where the format stores it.
+    ``guessed`` names the columns whose first rows are blank, so that their type could be any."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.schema: pa.Schema = pa.schema([])
+        self.n_rows: int | None = None
+        self.guessed: frozenset[str] = frozenset()
+
+    def batches(
+        self, columns: Sequence[str], batch_rows: int, as_numbers: Collection[str] = ()
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows in order, at most ``batch_rows`` at a time. ``as_numbers`` names the columns that a format
+        without types of its own reads as float64."""
+        raise NotImplementedError
+
+    def unreadable(self, error: BaseException, place: str = "") -> TableError:
+        return TableError(f"{self.path}{place} cannot be read: {_one_line(error)}")
+
+
+class ParquetTable(TableFile):
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        import pyarrow.parquet as pq
+
+        self._module = pq
+        try:
+            with pq.ParquetFile(path) as file:
+                self.schema, self.n_rows = file.schema_arrow, file.metadata.num_rows
+        except (pa.ArrowException, OSError) as error:
+            raise self.unreadable(error) from error
+
+    def batches(
+        self, columns: Sequence[str], batch_rows: int, as_numbers: Collection[str] = ()
+    ) -> Iterator[pa.RecordBatch]:
+        # A buffer size makes column chunks stream; without it a whole row group would be held.
+        with self._module.ParquetFile(self.path, buffer_size=1 << 20, pre_buffer=False) as file:
+            try:
+                yield from rebatch(file.iter_batches(batch_rows, columns=list(columns)), batch_rows)
+            except (pa.ArrowException, OSError) as error:
+                raise self._diagnosis(columns, error) from error
+
+    def _diagnosis(self, columns: Sequence[str], error: BaseException) -> TableError:
+        with self._module.ParquetFile(self.path) as file:
+            for group in range(file.num_row_groups):
+                for column in columns:
+                    try:
+                        file.read_row_group(group, columns=[column])
+                    except (pa.ArrowException, OSError) as found:
+                        return self.unreadable(found, f", row group {group}, column {column!r},")
+        return self.unreadable(error)
+
+
+class CsvTable(TableFile):
+    """Types come from the first block; integers read ``as_numbers`` may turn out to have decimals further down."""
+
+    _BLOCK = 4 << 20
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        import pyarrow.csv as csv
+
+        self._module = csv
+        stem = path.name[: -len(path.suffix)] if path.suffix in _COMPRESSED else path.name
+        self._parse = csv.ParseOptions(delimiter="\t" if stem.lower().endswith(".tsv") else ",")
+        try:
+            with csv.open_csv(path, self._read_options(), self._parse) as reader:
+                self.guessed = frozenset(f.name for f in reader.schema if pa.types.is_null(f.type))
+                self.schema = pa.schema([(f.name, _csv_type(f.type)) for f in reader.schema])
+        except (pa.ArrowException, OSError) as error:
+            raise self._diagnosis((), {}, error) from error
+
+    def _read_options(self, use_threads: bool = True) -> Any:
+        return self._module.ReadOptions(block_size=self._BLOCK, use_threads=use_threads)
+
+    def batches(
+        self, columns: Sequence[str], batch_rows: int, as_numbers: Collection[str] = ()
+    ) -> Iterator[pa.RecordBatch]:
+        types = {c: self.schema.field(c).type for c in columns}
+        types |= {c: pa.float64() for c in columns if c in as_numbers and not pa.types.is_boolean(types[c])}
+        try:
+            with self._open(columns, types) as reader:
+                yield from rebatch(reader, batch_rows)
+        except (pa.ArrowException, OSError) as error:
+            raise self._diagnosis(columns, types, error) from error
+
+    def _open(self, columns: Sequence[str], types: dict[str, pa.DataType], use_threads: bool = True) -> Any:
+        convert = self._module.ConvertOptions(include_columns=list(columns), column_types=types)
+        return self._module.open_csv(self.path, self._read_options(use_threads), self._parse, convert)
+
+    def _diagnosis(self, columns: Sequence[str], types: dict[str, pa.DataType], error: BaseException) -> TableError:
+        """The same error with its place: Arrow numbers rows only where one thread reads them."""
+        try:
+            with self._open(columns, types, use_threads=False) as reader:
+                for _ in reader:
+                    pass
+        except (pa.ArrowException, OSError) as found:
+            error = found
+        text = str(error)
+        line = re.search(r"Row #(\d+): ", text)
+        column = re.search(r"CSV column #(\d+): ", text)
+        place = f", row {int(line[1]) - 2} (the first is row 0)" if line else ""
+        if column:  # numbered as in the file, whatever was asked for
+            place += f", column {self.schema.names[int(column[1])]!r}"
+        for match in (column, line):
+            text = text.replace("In " + match[0], "").replace(match[0], "") if match else text
+        return self.unreadable(TableError(text), place + "," if place else "")
+
+
+class IpcTable(TableFile):
+    """Arrow IPC in its file form (Feather 2) or its stream form."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        try:
+            with pa.memory_map(str(path)) as memory, self._open(memory) as reader:
+                self.schema = reader.schema
+        except (pa.ArrowException, OSError) as error:
+            raise self.unreadable(error) from error
+
+    @staticmethod
+    def _open(memory: Any, options: Any = None) -> Any:
+        try:
+            return pa.ipc.open_file(memory, options=options)
+        except pa.ArrowInvalid:
+            memory.seek(0)
+            return pa.ipc.open_stream(memory, options=options)
+
+    def batches(
+        self, columns: Sequence[str], batch_rows: int, as_numbers: Collection[str] = ()
+    ) -> Iterator[pa.RecordBatch]:
+        fields = [self.schema.get_field_index(c) for c in columns]
+        options = pa.ipc.IpcReadOptions(included_fields=fields)
+        try:
+            with pa.memory_map(str(self.path)) as memory, self._open(memory, options) as reader:
+                yield from rebatch((batch.select(list(columns)) for batch in _all_batches(reader)), batch_rows)
+        except (pa.ArrowException, OSError) as error:
+            raise self.unreadable(error) from error
+
+
+class NpyTable(TableFile):
+    """An array of rows: one column ``x``, whose values are the rows. Further axes are flattened."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        try:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, OSError, EOFError) as error:
+            raise self.unreadable(error) from error
+        if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
+            raise TableError(f"{path} holds {array.dtype} values; numbers of at most 64 bits are needed")
+        if array.ndim == 0:
+            raise TableError(f"{path} holds a single value; an array of rows is needed")
+        rows = array.reshape(len(array), -1) if array.size else array.reshape(len(array), array[:1].size)
+        self._row_bytes = rows.dtype.itemsize * rows.shape[1]
+        self._offset = array.offset if array.flags.c_contiguous else None
+        self._dtype, self.width, self.n_rows = rows.dtype, rows.shape[1], rows.shape[0]
+        value_type = pa.uint8() if self._dtype.kind == "b" else pa.from_numpy_dtype(self._dtype.newbyteorder("="))
+        self.schema = pa.schema([pa.field("x", pa.list_(value_type, self.width))])
+
+    def batches(
+        self, columns: Sequence[str], batch_rows: int, as_numbers: Collection[str] = ()
+    ) -> Iterator[pa.RecordBatch]:
+        assert self.n_rows is not None
+        with self.path.open("rb") as file:
+            for start in range(0, self.n_rows, batch_rows):
+                count = min(batch_rows, self.n_rows - start) * self.width
+                if self._offset is None:
+                    array = np.load(self.path, mmap_mode="r", allow_pickle=False)
+                    values = np.ascontiguousarray(array[start : start + batch_rows]).reshape(-1)
+                else:
+                    file.seek(self._offset + start * self._row_bytes)
+                    values = np.fromfile(file, self._dtype, count)
+                if len(values) != count:
+                    raise TableError(f"{self.path} ends within row {start + len(values) // max(self.width, 1)}")
+                if self._dtype.kind == "b":
+                    values = values.view(np.uint8)
+                flat = pa.array(values.astype(values.dtype.newbyteorder("="), copy=False))
+                yield pa.record_batch([pa.FixedSizeListArray.from_arrays(flat, self.width)], schema=self.schema)
+
+
+_FORMATS: dict[str, type[TableFile]] = {
+    ".parquet": ParquetTable,
+    ".pq": ParquetTable,
+    ".csv": CsvTable,
+    ".tsv": CsvTable,
+    ".feather": IpcTable,
+    ".arrow": IpcTable,
+    ".arrows": IpcTable,
+    ".ipc": IpcTable,
+    ".npy": NpyTable,
+}
+
+
+def table_class(path: Path) -> type[TableFile] | None:
+    """What reads a file of this ending; None for an ending that no table has."""
+    suffixes = [s.lower() for s in path.suffixes]
+    if suffixes and suffixes[-1] in _COMPRESSED:
+        suffixes.pop()
+        return CsvTable if suffixes and suffixes[-1] in (".csv", ".tsv") else None
+    return _FORMATS.get(suffixes[-1]) if suffixes else None
+
+
+def open_table(path: str | Path) -> TableFile:
+    """The table in one file, by the file's ending."""
+    path = Path(path)
+    reader = table_class(path)
+    if reader is None:
+        raise TableError(f"{path}: a table's ending is needed; these can be read: {FORMATS}")
+    return reader(path)
+
+
+def rebatch(batches: Iterable[pa.RecordBatch], batch_rows: int) -> Iterator[pa.RecordBatch]:
+    """The same rows in batches of exactly ``batch_rows`` (the last may be shorter), however they came."""
+    held: list[pa.RecordBatch] = []
+    n_held = 0
+    for batch in batches:
+        while batch.num_rows:
+            taken = batch.slice(0, batch_rows - n_held)
+            batch = batch.slice(taken.num_rows)
+            held.append(taken)
+            n_held += taken.num_rows
+            if n_held == batch_rows:
+                yield _joined(held)
+                held, n_held = [], 0
+    if held:
+        yield _joined(held)
+
+
+def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return batches[0] if len(batches) == 1 else pa.concat_batches(batches)
+
+
+def _all_batches(reader: Any) -> Iterator[pa.RecordBatch]:
+    if hasattr(reader, "num_record_batches"):
+        for i in range(reader.num_record_batches):
+            yield reader.get_batch(i)
+    else:
+        yield from reader
+
+
+def _csv_type(kind: pa.DataType) -> pa.DataType:
+    return pa.string() if pa.types.is_null(kind) else kind
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,156 @@
+"""Each picture is drawn on the axes it is given, returns them, and shows what it is about."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+import aefast
+from aefast import plots
+from small_tables import features_of, small_table
+
+
+@pytest.fixture
+def ax():
+    figure, ax = plt.subplots()
+    yield ax
+    plt.close(figure)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return aefast.Autoencoder((8, 3), max_epochs=12, random_state=0, n_threads=1).fit(features_of(small_table()))
+
+
+def texts(ax) -> list[str]:
+    legend = ax.get_legend()
+    return [t.get_text() for t in (*ax.texts, *(legend.get_texts() if legend else ()))]
+
+
+DRAWINGS = {
+    "loss_curves": lambda model, X, ax: plots.loss_curves(model, ax=ax),
+    "error_histogram": lambda model, X, ax: plots.error_histogram(X[:, 0] ** 2, ax=ax),
+    "scores_over_rows": lambda model, X, ax: plots.scores_over_rows(X[:, 0] ** 2, ax=ax),
+    "reconstruction_grid": lambda model, X, ax: plots.reconstruction_grid(model, X[:5], image_shape=(2, 2), ax=ax),
+    "latent_walk": lambda model, X, ax: plots.latent_walk(model, X[0], X[1], image_shape=(2, 2), ax=ax),
+    "code_scatter": lambda model, X, ax: plots.code_scatter(model, X, ax=ax),
+    "feature_error_bars": lambda model, X, ax: plots.feature_error_bars(model, X, ax=ax),
+    "calibration": lambda model, X, ax: plots.calibration(model.p_values(X), ax=ax),
+    "roc_curve": lambda model, X, ax: plots.roc_curve(X[:, 0] > 0, X[:, 1], ax=ax),
+    "precision_recall_curve": lambda model, X, ax: plots.precision_recall_curve(X[:, 0] > 0, X[:, 1], ax=ax),
+}
+
+
+def test_every_public_drawing_is_tested():
+    assert set(DRAWINGS) == set(plots.__all__)
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_a_drawing_returns_the_axes_it_was_given(name, model, ax):
+    assert DRAWINGS[name](model, features_of(small_table()), ax) is ax
+    assert ax.has_data()
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_a_drawing_makes_axes_where_it_is_given_none(name, model):
+    ax = DRAWINGS[name](model, features_of(small_table()), None)
+    assert ax.has_data()
+    plt.close(ax.figure)
+
+
+def test_loss_curves_mark_the_epoch_with_the_least_validation_loss(model, ax):
+    plots.loss_curves(model, ax=ax)
+    training, validation, best = ax.get_lines()
+    np.testing.assert_array_equal(training.get_ydata(), model.loss_curve_)
+    np.testing.assert_array_equal(validation.get_ydata(), model.validation_curve_)
+    epoch = int(np.argmin(model.validation_curve_)) + 1
+    assert best.get_xdata() == [epoch]
+    assert f"best, epoch {epoch}" in texts(ax)
+
+
+def test_loss_curves_without_validation_show_training_alone(ax):
+    rows = features_of(small_table())
+    model = aefast.Autoencoder((2,), max_epochs=3, validation_fraction=0.0, random_state=0).fit(rows)
+    assert len(plots.loss_curves(model, ax=ax).get_lines()) == 1
+
+
+def test_every_error_is_in_the_histogram_and_the_threshold_cuts_it(ax):
+    errors = np.random.default_rng(0).exponential(size=250)
+    plots.error_histogram(errors, threshold=1.5, labels=errors > 2, ax=ax)
+    assert sum(bar.get_height() for bar in ax.patches) == 250
+    assert ax.get_lines()[0].get_xdata() == [1.5, 1.5]
+    assert texts(ax) == ["normal", "labelled anomalous", "threshold"]
+
+
+@pytest.mark.parametrize("errors", [[], [0.0], [3.0] * 5, [0.0, 0.0, 1e-30, 1e30]])
+def test_histograms_of_odd_errors_are_drawn(errors, ax):
+    plots.error_histogram(errors, threshold=1.0, ax=ax)
+    assert sum(bar.get_height() for bar in ax.patches) == len(errors)
+    ax.figure.canvas.draw()
+
+
+def test_no_strange_row_is_lost_in_a_long_table(ax):
+    errors = np.ones(1_000_000)
+    errors[123_456] = 2.0
+    plots.scores_over_rows(errors, threshold=1.5, columns=200, ax=ax)
+    over = next(line for line in ax.get_lines() if line.get_label() == "above the threshold")
+    assert len(over.get_xdata()) == 1
+    assert abs(over.get_xdata()[0] - 123_456) < 5_000
+
+
+@pytest.mark.parametrize("errors", [[], [1.0]])
+def test_scores_of_hardly_any_rows_are_drawn(errors, ax):
+    plots.scores_over_rows(errors, threshold=0.5, ax=ax)
+    ax.figure.canvas.draw()
+
+
+def test_the_grid_shows_rows_reconstructions_and_differences(model, ax):
+    X = features_of(small_table())[:6]
+    plots.reconstruction_grid(model, X, image_shape=(2, 2), titles=list("abcdef"), ax=ax)
+    [image] = ax.get_images()
+    assert image.get_array().shape == (3 * 3 - 1, 6 * 3 - 1, 4)
+    assert texts(ax) == ["row", "reconstruction", "difference", *"abcdef"]
+
+
+def test_a_walk_begins_and_ends_at_the_reconstructions_of_its_ends(model, ax):
+    X = features_of(small_table())[:2]
+    plots.latent_walk(model, X[0], X[1], image_shape=(2, 2), steps=5, ax=ax)
+    shown = 1 - np.asarray(ax.get_images()[0].get_array())[:, :, 0]
+    ends = np.stack([shown[:, :2].ravel(), shown[:, -2:].ravel()])
+    rebuilt = model.reconstruct(X)
+    assert np.corrcoef(ends.ravel(), rebuilt.ravel())[0, 1] > 1 - 1e-6
+
+
+def test_codes_wider_than_two_are_shown_by_their_principal_components(model, ax):
+    X = features_of(small_table())
+    plots.code_scatter(model, X, labels=X[:, 0] > 0, ax=ax)
+    points = np.concatenate([c.get_offsets() for c in ax.collections])
+    codes = model.transform(X) - model.transform(X).mean(axis=0)
+    variances = np.linalg.eigvalsh(codes.T @ codes / len(X))[::-1]
+    np.testing.assert_allclose(points.var(axis=0), variances[:2], rtol=1e-4)
+    assert texts(ax) == ["False", "True"]
+
+
+def test_features_are_ranked_by_their_share_of_the_error(model, ax):
+    X = np.zeros((10, 4))
+    X[:, 2] = 9.0
+    plots.feature_error_bars(model, X, top=3, ax=ax)
+    widths = [bar.get_width() for bar in ax.patches]
+    errors = model.feature_errors(X).sum(axis=0)
+    np.testing.assert_allclose(widths, np.sort(errors / errors.sum())[:0:-1], rtol=1e-5)
+    assert ax.get_yticklabels()[0].get_text() == f"x{errors.argmax()}"
+
+
+def test_calibration_of_uniform_p_values_is_the_diagonal(ax):
+    plots.calibration(np.linspace(0.001, 1, 1000), ax=ax)
+    curve = next(line for line in ax.get_lines() if line.get_label() == "these rows")
+    np.testing.assert_allclose(curve.get_xdata(), curve.get_ydata(), atol=0.002)
+
+
+def test_the_roc_curve_tells_its_area(ax):
+    rng = np.random.default_rng(0)
+    labels, scores = rng.random(100) < 0.3, rng.random(100)
+    plots.roc_curve(labels, scores, ax=ax)
+    assert texts(ax) == [f"AUC {roc_auc_score(labels, scores):.4f}"]
