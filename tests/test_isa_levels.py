@@ -14,7 +14,7 @@ CORE_TESTS = [
     "test_activations.py",
     "test_gradients.py::test_gradient_equals_the_oracle",
     "test_gradients.py::test_gradient_equals_the_oracle_for_odd_sizes",
-    "test_optimizers.py::test_steps_equal_the_oracle",
+    "test_optimizer_steps.py::test_steps_equal_the_oracle",
     "test_scoring.py::test_errors_of_every_metric_equal_the_oracle",
     "test_scoring.py::test_errors_equal_the_oracle_for_every_width",
     "test_scoring.py::test_every_pair_of_dtype_and_layout_gives_the_bits_of_a_plain_array",
