@@ -73,7 +73,7 @@ constexpr int tile_rows(int vectors) {
 
 /// `kRows` rows of C, all of them in registers while the depth goes by.
 template <class T, int kRows, int kVectors>
-void tile(std::span<const Segment<T>> segments, const T* bias, T* c) {
+void tile(std::span<const Segment<T>> segments, const T* bias, bool accumulate, T* c) {
   static_assert(kRows * kVectors + kVectors + 1 <= kRegisters, "the tile would spill");
   constexpr Index kWidth = kVectors * kLanes<T>;
   Vec<T> sum[kRows][kVectors];
@@ -81,7 +81,7 @@ void tile(std::span<const Segment<T>> segments, const T* bias, T* c) {
   for (int i = 0; i < kRows; ++i) {
     const Vec<T> start = bias ? bias[i] : T(0);
     AEFAST_UNROLL
-    for (int j = 0; j < kVectors; ++j) sum[i][j] = start;
+    for (int j = 0; j < kVectors; ++j) sum[i][j] = accumulate ? Vec<T>::load(c + i * kWidth + j * kLanes<T>) : start;
   }
   for (const Segment<T>& segment : segments) {
     const T* a = segment.a;
@@ -108,7 +108,7 @@ void tile(std::span<const Segment<T>> segments, const T* bias, T* c) {
 }
 
 template <class T>
-using Tile = void (*)(std::span<const Segment<T>>, const T*, T*);
+using Tile = void (*)(std::span<const Segment<T>>, const T*, bool, T*);
 
 /// The tile of `rows` x kVectors, from a table made at compile time.
 template <class T, int kVectors>
@@ -120,13 +120,14 @@ Tile<T> find_tile(int rows) {
 }
 
 template <class T, int kVectors, class Finish>
-void multiply_rows(Index rows, std::span<Segment<T>> segments, const T* bias, T* c, Finish& finish) {
+void multiply_rows(Index rows, std::span<Segment<T>> segments, const T* bias, bool accumulate, T* c, Finish& finish) {
   constexpr Index kMaxRows = tile_rows(kVectors);
   constexpr Index kWidth = kVectors * kLanes<T>;
   Index groups = (rows + kMaxRows - 1) / kMaxRows;
   for (Index row = 0; row < rows; --groups) {
     const Index count = (rows - row) / groups;  // groups of nearly equal size: no thin, slow last one
-    find_tile<T, kVectors>(static_cast<int>(count))(segments, bias ? bias + row : nullptr, c + row * kWidth);
+    const T* row_bias = bias ? bias + row : nullptr;
+    find_tile<T, kVectors>(static_cast<int>(count))(segments, row_bias, accumulate, c + row * kWidth);
     finish(c + row * kWidth, count * kWidth);
     for (Segment<T>& segment : segments) segment.a += count * segment.a_row;
     row += count;
@@ -142,16 +143,18 @@ struct Nothing {
 
 /// C (rows x width) = bias + sum over segments of A B, with B and C panels of `width` (a multiple of the lanes, at most
 /// kPanel) and `finish(elements, count)` called on every few rows of C while they are in cache. `segments` is scratch.
+/// With `accumulate` the products are added to C as it is, and there is no bias.
 template <class T, class Finish = Nothing>
-void multiply(Index rows, Index width, std::span<Segment<T>> segments, const T* bias, T* c, Finish finish = {}) {
+void multiply(Index rows, Index width, std::span<Segment<T>> segments, const T* bias, T* c, Finish finish = {},
+              bool accumulate = false) {
   switch (width / kLanes<T>) {
-    case 1: return detail::multiply_rows<T, 1>(rows, segments, bias, c, finish);
-    case 2: return detail::multiply_rows<T, 2>(rows, segments, bias, c, finish);
+    case 1: return detail::multiply_rows<T, 1>(rows, segments, bias, accumulate, c, finish);
+    case 2: return detail::multiply_rows<T, 2>(rows, segments, bias, accumulate, c, finish);
     case 3:
-      if constexpr (kMaxVectors > 2) return detail::multiply_rows<T, 3>(rows, segments, bias, c, finish);
+      if constexpr (kMaxVectors > 2) return detail::multiply_rows<T, 3>(rows, segments, bias, accumulate, c, finish);
       break;
     case 4:
-      if constexpr (kMaxVectors > 2) return detail::multiply_rows<T, 4>(rows, segments, bias, c, finish);
+      if constexpr (kMaxVectors > 2) return detail::multiply_rows<T, 4>(rows, segments, bias, accumulate, c, finish);
       break;
     default: break;
   }

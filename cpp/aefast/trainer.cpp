@@ -28,6 +28,14 @@ Trainer<T>::Trainer(const NetworkSpec& network, const ObjectiveSpec& objective, 
       max_threads_(max_threads),
       unscaled_(Scaling::none(network.n_features)) {
   sizes_.push_back(network_.n_features());
+  if (objective.contraction > 0) {
+    std::vector<Dense<T>*> encoder;
+    for (Index i = 0; i < network_.n_encoder(); ++i) {
+      encoder.push_back(dynamic_cast<Dense<T>*>(&layer(i)));
+      if (!encoder.back()) throw std::invalid_argument("contraction needs an encoder of plain dense layers");
+    }
+    contraction_.emplace(encoder, objective.contraction);
+  }
   Index first = 0;
   for (Index i = 0; i < n_layers(); ++i) {
     sizes_.push_back(layer(i).n_out());
@@ -67,6 +75,7 @@ void Trainer<T>::prepare(Index max_rows, const EpochSpec& epoch) {
     layer(i).prepare(max_rows, values_[boundary].data(), deltas_[boundary + 1].data());
     for (Index task = 0; task < layer(i).n_gradient_tasks(); ++task) tasks_.push_back({i, task});
   }
+  if (contraction_) contraction_->prepare(max_rows, network_.n_parameters(), team_->size());
   row_weight_.reset(padded);
   row_scale_.reset(padded);
   row_loss_.reset(padded);
@@ -80,9 +89,7 @@ double Trainer<T>::train_epoch(const EpochSpec& epoch, const std::function<void(
   const Permutation shuffled(epoch.n_rows, seed_, epoch.epoch);
   const bool clips = objective_.clip_norm > 0;
   const Finished finished = [&](Index offset, Index count, bool is_weight) {
-    if (is_weight && weight_penalty_) {
-      weight_penalty_.add_gradient(params_.data() + offset, count, T(1), gradient_.data() + offset);
-    }
+    add_penalties(offset, count, is_weight);
     if (!clips) optimizer_.update(params_.data(), gradient_.data(), offset, count, is_weight);
   };
 
@@ -127,7 +134,7 @@ template <class T>
 double Trainer<T>::differentiate(const EpochSpec& epoch) {
   prepare(epoch.n_rows, epoch);
   double objective = run_batch(epoch, {0, epoch.rows}, 0, epoch.n_rows, [&](Index offset, Index count, bool is_weight) {
-    if (is_weight) weight_penalty_.add_gradient(params_.data() + offset, count, T(1), gradient_.data() + offset);
+    add_penalties(offset, count, is_weight);
   });
   objective /= static_cast<double>(epoch.n_rows);
   for (const Parameter& parameter : network_.parameters()) {
@@ -153,8 +160,9 @@ double Trainer<T>::differentiate(const EpochSpec& epoch) {
 template <class T>
 double Trainer<T>::run_batch(const EpochSpec& epoch, const RowList& rows, Index first, Index n_rows,
                              const Finished& finished) {
+  // Narrower blocks where there are few rows for each thread; contraction sums over blocks, whose width is then fixed.
   const Index share = round_up((n_rows + team_->size() - 1) / team_->size(), kLanes<T>);
-  const Index width = std::min(kPanel<T>, share);
+  const Index width = contraction_ ? kPanel<T> : std::min(kPanel<T>, share);
   blocks_.clear();
   for (Index i = 0; i * width < n_rows; ++i) blocks_.push_back(block_of<T>(i, n_rows, width));
   for (Index i = 0; i < round_up(n_rows, kLanes<T>); ++i) {
@@ -165,17 +173,19 @@ double Trainer<T>::run_batch(const EpochSpec& epoch, const RowList& rows, Index 
   if (epoch.corrupt) corrupt_rows(epoch, rows, n_rows);
 
   const Step<T> step{seed_, epoch.epoch, first, row_weight_.data(), static_cast<T>(epoch.beta)};
+  if (contraction_) contraction_->begin_batch(params_.data());
   const auto each_block = [&](auto&& f) {
-    team_->run(static_cast<Index>(blocks_.size()), [&](Index i, int) { f(blocks_[static_cast<std::size_t>(i)]); });
+    team_->run(static_cast<Index>(blocks_.size()),
+               [&](Index i, int thread) { f(blocks_[static_cast<std::size_t>(i)], thread); });
   };
   const auto boundary = [](std::vector<Buffer<T>>& all, Index i) { return all[static_cast<std::size_t>(i)].data(); };
   for (const Stage& stage : stages_) {
     const bool is_last = stage.last == n_layers();
-    each_block([&](const Block& block) {
+    each_block([&](const Block& block, int thread) {
       if (stage.first == 0) read(epoch, rows, block, step);
       forward(stage.first, stage.last, block, step);
       if (!is_last) return;
-      differentiate_loss(epoch, rows, block, step);
+      differentiate_loss(epoch, rows, block, step, thread);
       backward(stage.first, stage.last, block, step);
     });
     if (is_last) break;
@@ -190,8 +200,9 @@ double Trainer<T>::run_batch(const EpochSpec& epoch, const RowList& rows, Index 
       layer(at).backward_batch(task, blocks_, params_.data(), boundary(values_, at), boundary(deltas_, at + 1),
                                boundary(deltas_, at), gradient_.data());
     });
-    each_block([&](const Block& block) { backward(stages_[i].first, stages_[i].last, block, step); });
+    each_block([&](const Block& block, int) { backward(stages_[i].first, stages_[i].last, block, step); });
   }
+  if (contraction_) contraction_gradient_ = contraction_->gradient(blocks_, params_.data());
   team_->run(static_cast<Index>(tasks_.size()), [&](Index i, int) {
     const Task& task = tasks_[static_cast<std::size_t>(i)];
     layer(task.layer).gradient(task.index, blocks_, gradient_.data(), finished);
@@ -252,7 +263,7 @@ void Trainer<T>::forward(Index first, Index last, const Block& block, const Step
 
 template <class T>
 void Trainer<T>::differentiate_loss(const EpochSpec& epoch, const RowList& rows, const Block& block,
-                                    const Step<T>& step) {
+                                    const Step<T>& step, int thread) {
   const bool has_target = epoch.target || corruption_ || epoch.corrupt;
   const T* target = has_target ? target_.data() + network_.n_features() * block.first_row : values(0, block);
   T* row_loss = row_loss_.data() + block.first_row;
@@ -261,6 +272,11 @@ void Trainer<T>::differentiate_loss(const EpochSpec& epoch, const RowList& rows,
                                   static_cast<T>(objective_.threshold), row_loss, deltas(n_layers(), block));
   map(row_loss, block.width, [this](const Vec<T>& r) { return r * Vec<T>(loss_scale_); }, row_loss);
   for (Index i = 0; i < n_layers(); ++i) layer(i).add_row_losses(block, step.beta, row_loss);
+  if (contraction_) {
+    std::vector<const T*> inputs;
+    for (Index i = 0; i < network_.n_encoder(); ++i) inputs.push_back(values(i, block));
+    contraction_->pass_block(block, params_.data(), inputs, step.row_weight + block.first_row, row_loss, thread);
+  }
   if (!epoch.sample_weight) return;
   for (Index i = 0; i < block.n_rows; ++i) {
     row_loss[i] *= static_cast<T>(epoch.sample_weight[rows[block.first_row + i]]);
@@ -279,6 +295,20 @@ void Trainer<T>::backward(Index first, Index last, const Block& block, const Ste
     }
     layer(i).backward(block, params_.data(), values(i, block), values(i + 1, block), deltas(i + 1, block),
                       i > 0 ? deltas(i, block) : nullptr, step);
+  }
+}
+
+/// Adds to a finished stretch of the gradient what does not come from the loss.
+template <class T>
+void Trainer<T>::add_penalties(Index offset, Index count, bool is_weight) {
+  T* gradient = gradient_.data() + offset;
+  if (is_weight && weight_penalty_) {
+    weight_penalty_.add_gradient(params_.data() + offset, count, T(1), gradient);
+  }
+  if (is_weight && contraction_) {
+    map(
+        gradient, count, [](const Vec<T>& g, const Vec<T>& c) { return g + c; }, gradient,
+        contraction_gradient_ + offset);
   }
 }
 

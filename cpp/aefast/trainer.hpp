@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 
+#include "contraction.hpp"
 #include "corruption.hpp"
 #include "input.hpp"
 #include "network.hpp"
@@ -22,6 +23,7 @@ struct ObjectiveSpec {
   double activity_l1 = 0, activity_l2 = 0;  // on the code
   double clip_norm = 0;                     // 0: gradients are not clipped
   double threshold = 0;                     // errors up to this size are not passed back
+  double contraction = 0;                   // weight of the squared norm of the code's Jacobian
   CorruptionSpec corruption;
 };
 
@@ -77,7 +79,9 @@ class Trainer {
   double run_batch(const EpochSpec& epoch, const RowList& rows, Index first, Index n_rows, const Finished& finished);
   void read(const EpochSpec& epoch, const RowList& rows, const Block& block, const Step<T>& step);
   void forward(Index first, Index last, const Block& block, const Step<T>& step);
-  void differentiate_loss(const EpochSpec& epoch, const RowList& rows, const Block& block, const Step<T>& step);
+  void differentiate_loss(const EpochSpec& epoch, const RowList& rows, const Block& block, const Step<T>& step,
+                          int thread);
+  void add_penalties(Index offset, Index count, bool is_weight);
   void backward(Index first, Index last, const Block& block, const Step<T>& step);
   void corrupt_rows(const EpochSpec& epoch, const RowList& rows, Index n_rows);
   void clip_and_update();
@@ -99,6 +103,8 @@ class Trainer {
   ObjectiveSpec objective_;
   T loss_scale_;
   Corruption<T> corruption_;
+  std::optional<Contraction<T>> contraction_;
+  const T* contraction_gradient_ = nullptr;
   Penalty<T> weight_penalty_, activity_penalty_;
   Buffer<T> params_, gradient_;
   Optimizer<T> optimizer_;

@@ -92,6 +92,7 @@ ObjectiveSpec objective_spec(const py::dict& spec) {
   objective.activity_l2 = get(spec, "activity_l2", 0.0);
   objective.clip_norm = get(spec, "clip_norm", 0.0);
   objective.scale = get(spec, "scale", 0.0);
+  objective.contraction = get(spec, "contraction", 0.0);
   objective.threshold = get(spec, "threshold", 0.0);
   objective.corruption.kind = get<std::string>(spec, "noise", "");
   objective.corruption.level = get(spec, "noise_level", 0.0);

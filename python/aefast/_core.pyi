@@ -47,6 +47,7 @@ class ObjectiveSpec(TypedDict, total=False):
     clip_norm: float  # 0: off
     scale: float  # of a row's summed loss; 0 or absent: 1 / n_features
     threshold: float  # features whose output is off by no more pass nothing back
+    contraction: float  # weight of a row's squared norm of the code's Jacobian; for encoders of plain dense layers
     noise: str  # gaussian masking salt_pepper: the input is corrupted, the target stays
     noise_level: float
     noise_lowest: list[float]  # salt_pepper: what an element may become, by feature

@@ -27,27 +27,11 @@ std::vector<Parameter> Dense<T>::parameters() const {
   return {weights_, bias_};
 }
 
-/// out = f(W in + bias), or with W transposed. The weights' strips cut the depth of the one and the rows of the other.
 template <class T>
 void Dense<T>::product(bool transposed, const Block& block, const T* params, const T* in, const T* bias, T* out,
                        Activate activate) const {
-  const auto finish = [activate](T* z, Index n) {
-    if (activate) activate(z, n);
-  };
-  const Index n_outputs = weights_.n_outputs, n_inputs = weights_.n_inputs;
-  SegmentList<T> depth(transposed ? 1 : (n_inputs + kPanel<T> - 1) / kPanel<T>);
-  for (Index first = 0; first < n_inputs; first += kPanel<T>) {
-    const T* strip = params + weights_.template at<T>(0, first);
-    const Index n_valid = std::min(kPanel<T>, n_inputs - first);
-    const Index strip_width = round_up(n_valid, kLanes<T>);
-    if (transposed) {
-      Segment<T> all{strip, in, n_outputs, 1, strip_width};
-      multiply<T>(n_valid, block.width, {&all, 1}, bias ? bias + first : nullptr, out + first * block.width, finish);
-    } else {
-      depth.add({strip, in + first * block.width, n_valid, strip_width, 1});
-    }
-  }
-  if (!transposed) multiply<T>(n_outputs, block.width, depth.all(), bias, out, finish);
+  if (!activate) return multiply_weights(transposed, weights_, params, block.width, in, bias, out);
+  multiply_weights(transposed, weights_, params, block.width, in, bias, out, activate);
 }
 
 template <class T>
@@ -80,6 +64,10 @@ void Dense<T>::backward(const Block& block, const T* params, const T*, const T* 
   if (activation_.backward) {
     const T* kept = activation_.keeps_slopes() ? slopes_.data() + n * block.first_row : out;
     activation_.backward(delta_out, kept, n * block.width);
+  }
+  if (extra_) {
+    const T* extra = extra_ + n * block.first_row;
+    map(delta_out, n * block.width, [](const Vec<T>& d, const Vec<T>& e) { return d + e; }, delta_out, extra);
   }
   if (tied_to_) delta_strips_.from_block(block, block.first_row, delta_out);
   if (delta_in) product(tied_to_ == nullptr, block, params, delta_out, nullptr, delta_in, nullptr);

@@ -22,6 +22,13 @@ class Dense final : public Layer<T> {
   Index n_gradient_tasks() const override;
   void gradient(Index task, std::span<const Block> blocks, T* gradient, const Finished& finished) const override;
 
+  const Activation<T>& activation() const { return activation_; }
+  const Parameter& weights() const { return weights_; }
+  const Parameter& bias() const { return bias_; }
+  bool is_tied() const { return tied_to_ != nullptr; }
+  /// Lends an array, laid out as the outputs, whose elements `backward` adds to the gradients by the pre-activation.
+  void add_to_backward(const T* extra) { extra_ = extra; }
+
   /// Lets the reader of the input fill the rows that the gradient wants, rather than forward_train.
   void take_input_strips(const Strips<T>* strips) { given_strips_ = strips; }
 
@@ -40,6 +47,7 @@ class Dense final : public Layer<T> {
 
   const T* in_ = nullptr;
   const T* delta_ = nullptr;
+  const T* extra_ = nullptr;
   const Strips<T>* given_strips_ = nullptr;
   Strips<T> input_strips_;
   Strips<T> delta_strips_;  // of a tied layer, for the gradient of the weights it borrows

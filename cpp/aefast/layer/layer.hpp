@@ -6,28 +6,9 @@
 #include <functional>
 #include <vector>
 
-#include "../panel.hpp"
+#include "../weights.hpp"
 
 namespace aefast {
-
-/// One array of parameters inside the flat vector of all. Weights are stored output by output within strips of inputs
-/// (panel.hpp); vectors are a single strip.
-struct Parameter {
-  Index offset;     // of the first element in the flat vector
-  Index n_outputs;  // 1 for a vector
-  Index n_inputs;
-  bool penalised;  // takes part in l1 and l2
-
-  template <class T>
-  Index size() const {
-    return n_outputs * round_up(n_inputs, kLanes<T>);
-  }
-  template <class T>
-  Index at(Index output, Index input) const {
-    const Index strip = input / kPanel<T> * kPanel<T>;
-    return offset + strip * n_outputs + output * std::min(kPanel<T>, round_up(n_inputs - strip, kLanes<T>)) + input - strip;
-  }
-};
 
 /// What a layer may know of the batch in training. Draws are functions of (seed, epoch, position, feature).
 template <class T>
