@@ -6,6 +6,7 @@ A variant overrides `_network` (layers), `_objective` (losses and penalties), `_
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -25,27 +26,32 @@ if TYPE_CHECKING:
 LOSSES = ("mse", "mae", "huber", "binary_crossentropy", "categorical_crossentropy")
 
 
+def _one_of(names: Iterable[str]) -> StrOptions:
+    # Keys of a dict are a set that keeps its order, and so do the messages.
+    return StrOptions(dict.fromkeys(names).keys())
+
+
 class BaseAutoencoder(FittingMixin, BaseEstimator):
     """What the autoencoders share. Parameters and attributes are described in `Autoencoder`."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "encoder_layer_sizes": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left"), "array-like"],
+        "encoder_layer_sizes": [_one_of(("auto",)), Interval(Integral, 1, None, closed="left"), "array-like"],
         "decoder_layer_sizes": [None, Interval(Integral, 1, None, closed="left"), "array-like"],
-        "activation": [StrOptions(set(ACTIVATIONS))],
-        "code_activation": [StrOptions(set(ACTIVATIONS))],
-        "output_activation": [StrOptions(set(OUTPUT_ACTIVATIONS))],
+        "activation": [_one_of(ACTIVATIONS)],
+        "code_activation": [_one_of(ACTIVATIONS)],
+        "output_activation": [_one_of(OUTPUT_ACTIVATIONS)],
         "tied_weights": ["boolean"],
         "batch_norm": ["boolean"],
         "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
-        "loss": [StrOptions(set(LOSSES))],
-        "optimizer": [StrOptions(set(OPTIMIZERS)), Optimizer],
+        "loss": [_one_of(LOSSES)],
+        "optimizer": [_one_of(OPTIMIZERS), Optimizer],
         "learning_rate": [Interval(Real, 0, None, closed="neither"), Schedule],
         "l1": [Interval(Real, 0, None, closed="left")],
         "l2": [Interval(Real, 0, None, closed="left")],
         "activity_l1": [Interval(Real, 0, None, closed="left")],
         "activity_l2": [Interval(Real, 0, None, closed="left")],
         "clip_norm": [None, Interval(Real, 0, None, closed="neither")],
-        "weight_init": [StrOptions(set(INITIALIZERS))],
+        "weight_init": [_one_of(INITIALIZERS)],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "max_epochs": [Interval(Integral, 0, None, closed="left")],
         "shuffle": ["boolean"],
@@ -54,13 +60,13 @@ class BaseAutoencoder(FittingMixin, BaseEstimator):
         "early_stopping": ["boolean"],
         "n_epochs_no_change": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
-        "scaler": [None, StrOptions(set(SCALERS))],
+        "scaler": [None, _one_of(SCALERS)],
         "contamination": [Interval(Real, 0, 0.5, closed="right")],
-        "score_metric": [StrOptions(set(METRICS))],
+        "score_metric": [_one_of(METRICS)],
         "warm_start": ["boolean"],
         "random_state": ["random_state"],
         "n_threads": [None, Interval(Integral, 1, None, closed="left")],
-        "dtype": [StrOptions({"float32", "float64"})],
+        "dtype": [_one_of(("float32", "float64"))],
         "verbose": ["verbose"],
         "callbacks": [tuple, list, callable],
     }

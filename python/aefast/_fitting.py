@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,7 @@ Array = NDArray[Any]
 Rows = NDArray[np.int64]
 
 # One stream of random numbers for each purpose, so that none depends on how many another has drawn.
-WEIGHTS, HELD_OUT, RESIDUALS, RESERVOIR = range(4)
+WEIGHTS, HELD_OUT, FEW, RESERVOIR = range(4)
 
 #: Rows that are enough for a covariance or a threshold, where not all can be looked at.
 MAX_ROWS = 20_000
@@ -110,7 +110,7 @@ class FittingMixin(DecisionMixin):
         """Train on the rows of ``X``, then set the threshold on them.
 
         Whatever ends training early (Ctrl-C, divergence, an exception from a callback) leaves the estimator fitted with
-        the best weights so far and is then raised.
+        the best weights so far and is then raised; the threshold may then come from a random choice of 20,000 rows.
 
         Parameters
         ----------
@@ -169,7 +169,7 @@ class FittingMixin(DecisionMixin):
             epoch=lambda trainer, rate: self._pass(trainer, data, rate),
             monitored=data if validation is None else validation,
             validate=validation is not None,
-            calibrate=lambda: self._calibrate(rows, used, train, held_out),
+            calibrate=lambda hurry: self._calibrate(rows, used, train, held_out, hurry=hurry),
         )
         return self
 
@@ -221,7 +221,7 @@ class FittingMixin(DecisionMixin):
             epoch=lambda trainer, rate: self._pass(trainer, data, rate),
             monitored=data,
             validate=False,
-            calibrate=lambda: self._calibrate(rows, used, used, None),
+            calibrate=lambda hurry: self._calibrate(rows, used, used, None, hurry=hurry),
             max_epochs=1,
             keep_optimizer=True,
         )
@@ -306,7 +306,7 @@ class FittingMixin(DecisionMixin):
             epoch=epoch,
             monitored=Data(kept(), None),
             validate=not once and held_out.n_rows > 0,
-            calibrate=lambda: self._calibrate(kept(), None, None, None),
+            calibrate=lambda hurry: self._calibrate(kept(), None, None, None, hurry=hurry),
             max_epochs=min(1, self.max_epochs) if once else None,
         )
         return self
@@ -370,7 +370,7 @@ class FittingMixin(DecisionMixin):
         epoch: Callable[[_core.Trainer, float], float],
         monitored: Data,
         validate: bool,
-        calibrate: Callable[[], None],
+        calibrate: Callable[[bool], None],
         max_epochs: int | None = None,
         keep_optimizer: bool = False,
     ) -> None:
@@ -406,8 +406,13 @@ class FittingMixin(DecisionMixin):
                 verbose=self.verbose,
             ),
         )
+        hurry = False
         try:
             training.run()
+        except BaseException:
+            # Whoever ends training is waiting: a pass over all rows is more than they have time for.
+            hurry = True
+            raise
         finally:
             self.network_ = start.network
             self.coefs_, self.intercepts_ = split_parameters(start.network, training.parameters)
@@ -419,9 +424,10 @@ class FittingMixin(DecisionMixin):
             self.best_loss_ = training.best_loss
             if not training.monitored:
                 trainer.set_parameters(training.parameters)
-                self.best_loss_ = monitored.evaluate(trainer, scaling)
+                few = replace(monitored, rows=self._few(monitored.rows, len(monitored.X))) if hurry else monitored
+                self.best_loss_ = few.evaluate(trainer, scaling)
             self.score_metric_ = self.score_metric
-            calibrate()
+            calibrate(hurry)
 
     def _pass(self, trainer: _core.Trainer, data: Data, learning_rate: float) -> float:
         """One pass over the rows. Passes are numbered through, so that none repeats the random draws of another."""
@@ -440,18 +446,34 @@ class FittingMixin(DecisionMixin):
             poll=poll,
         )
 
-    def _calibrate(self, X: Array, used: Rows | None, train: Rows | None, held_out: Rows | None) -> None:
-        """What turns errors into decisions: whitening, threshold, and the errors that p-values compare with."""
+    def _few(self, rows: Rows | None, n_rows: int) -> Rows:
+        """A random choice of at most ``MAX_ROWS`` of the row numbers (None: all of ``n_rows``), ascending."""
+        n = n_rows if rows is None else len(rows)
+        chosen = np.arange(n)
+        if n > MAX_ROWS:
+            # Not Generator.choice, which would shuffle all of them.
+            chosen = np.unique(self._rng(FEW).integers(n, size=MAX_ROWS))
+        return chosen if rows is None else rows[chosen]
+
+    def _calibrate(
+        self, X: Array, used: Rows | None, train: Rows | None, held_out: Rows | None, *, hurry: bool
+    ) -> None:
+        """What turns errors into decisions: whitening, threshold, and the errors that p-values compare with.
+
+        In a ``hurry`` a few of the rows have to do.
+        """
         predictor = self._predictor()
         self.whitening_ = None
         if self.score_metric == "mahalanobis":
-            n_train = len(X) if train is None else len(train)
-            chosen = np.arange(n_train)
-            if n_train > MAX_ROWS:
-                chosen = np.sort(self._rng(RESIDUALS).choice(n_train, MAX_ROWS, replace=False))
-            rows = X[chosen if train is None else train[chosen]]
+            rows = X[self._few(train, len(X))]
             scaled = np.clip((rows.astype(np.float64) - self.scaler_shift_) / self.scaler_scale_, -LIMIT, LIMIT)
             self.whitening_ = residual_whitening(predictor.reconstruct(rows, scaled=True) - scaled)
+        if hurry:
+            used = self._few(used, len(X))
+            held_out = None if held_out is None else self._few(held_out, len(X))
+            numbers = used if held_out is None else np.union1d(used, held_out)
+            X, used = X[numbers], np.searchsorted(numbers, used)
+            held_out = None if held_out is None else np.searchsorted(numbers, held_out)
         errors = predictor.errors(X, *self._metric(None)).astype(np.float64)
         # Weights that have nearly diverged can give errors beyond every number.
         largest = np.finfo(np.float64).max

@@ -29,16 +29,14 @@ def read_rows(estimator: Any, X: Any, *, reset: bool) -> Array:
     table = _arrow_table(X)
     if table is not None:
         validate_data(estimator, table, reset=reset, skip_check_array=True)
-        rows = check_array(_table_values(table), input_name="X", **checks)
-    else:
-        try:
-            rows = validate_data(estimator, X, reset=reset, dtype="numeric", ensure_all_finite=False)
-        except (ValueError, TypeError) as error:
-            column = _unreadable_column(X)
-            if column is None:
-                raise
-            raise ValueError(_not_numbers(column, X.dtypes[column])) from error
-    return _readable(rows)
+        return _readable(check_array(_table_values(table), input_name="X", **checks))
+    try:
+        return _readable(validate_data(estimator, X, reset=reset, dtype="numeric", ensure_all_finite=False))
+    except (ValueError, TypeError) as error:
+        culprit = _unreadable_column(X)
+        if culprit is None:
+            raise
+        raise ValueError(_not_numbers(*culprit)) from error
 
 
 def read_codes(Z: ArrayLike, n_codes: int, estimator: Any) -> Array:
@@ -52,7 +50,7 @@ def read_codes(Z: ArrayLike, n_codes: int, estimator: Any) -> Array:
 
 
 def read_sample_weight(sample_weight: ArrayLike | None, X: Array) -> NDArray[np.float64] | None:
-    """Weights (n,) as float64 with a mean of 1 over rows that have any, or None; none is below zero, not all are zero."""
+    """Weights (n,) as float64 whose mean over rows of weight is 1, or None; ValueError below zero, or all zero."""
     if sample_weight is None:
         return None
     weights: NDArray[np.float64] = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
@@ -132,15 +130,20 @@ def _table_values(table: Any) -> Array:
     return values
 
 
-def _unreadable_column(X: Any) -> Any:
-    """The first column of a data frame that does not turn into numbers, or None."""
+def _unreadable_column(X: Any) -> tuple[Any, Any] | None:
+    """Name and type of the first column of a data frame that does not turn into numbers, or None."""
     if not hasattr(X, "iloc") or getattr(X, "ndim", 0) != 2:
         return None
     for position, column in enumerate(X.columns):
+        values = X.iloc[:, position]
         try:
-            np.asarray(X.iloc[:, position], dtype=np.float64)
+            np.asarray(values, dtype=np.float64)
+            # Times do turn into numbers, but into what depends on their unit.
+            readable = values.dtype.kind not in "mM"
         except (ValueError, TypeError):
-            return column
+            readable = False
+        if not readable:
+            return column, values.dtype
     return None
 
 

@@ -69,9 +69,11 @@ def fit_scaler(
             f"column {names[column]!r} has values from {low[column]:g} to {high[column]:g}, too large for "
             f"scaler={kind!r}: {remedy}"
         )
-    # Equal values leave a spread of rounding errors, and the reciprocal of a denormal overflows.
+    # Equal values leave a spread of rounding errors, and the reciprocal of a denormal overflows (in the precision that
+    # the engine reads such rows in).
     magnitude = np.maximum(np.abs(low), np.abs(high))
-    constant = (low == high) | (scale <= 10 * np.finfo(np.float64).eps * magnitude) | (scale < 1e-300)
+    smallest = 4.0 / np.finfo(np.float64 if X.dtype.itemsize == 8 else np.float32).max
+    constant = (low == high) | (scale <= 10 * np.finfo(np.float64).eps * magnitude) | (scale < smallest)
     scale[constant] = 1.0
     return shift, scale
 

@@ -1,0 +1,132 @@
+"""What callbacks are told, how they stop training, and what ``verbose`` shows."""
+
+import io
+import sys
+
+import numpy as np
+import pytest
+
+from aefast import Autoencoder, EpochInfo, StopTraining
+from aefast.callbacks import Bar, Lines, Silence, progress
+
+X = np.random.default_rng(0).normal(size=(200, 5))
+
+
+def fitted(**parameters):
+    parameters = {"encoder_layer_sizes": (3,), "max_epochs": 6, "random_state": 0, **parameters}
+    return Autoencoder(**parameters).fit(X)
+
+
+def info(epoch=1, validation_loss=0.5):
+    return EpochInfo(epoch, 10, 0.25, validation_loss, 0.25, 0.001, 1.5, weights=lambda: ([], []))
+
+
+def test_callbacks_are_told_of_each_epoch():
+    told = []
+    model = fitted(callbacks=[told.append], learning_rate=0.01)
+    assert [each.epoch for each in told] == [1, 2, 3, 4, 5, 6]
+    assert [each.loss for each in told] == model.loss_curve_
+    assert [each.validation_loss for each in told] == model.validation_curve_
+    assert [each.best_loss for each in told] == np.minimum.accumulate(model.validation_curve_).tolist()
+    assert {(each.max_epochs, each.learning_rate) for each in told} == {(6, 0.01)}
+    assert all(before.seconds <= after.seconds for before, after in zip(told, told[1:], strict=False))
+
+
+def test_without_held_out_rows_there_is_no_validation_loss():
+    told = []
+    fitted(callbacks=told.append, validation_fraction=0)
+    assert {each.validation_loss for each in told} == {None}
+
+
+def test_callbacks_see_the_weights_of_their_epoch():
+    seen = []
+
+    def remember(told):
+        coefs, intercepts = told.weights()
+        seen.append(coefs)
+        # Theirs to change.
+        for array in coefs + intercepts:
+            array[...] = np.nan
+
+    model = fitted(callbacks=remember, early_stopping=False)
+    assert [w.shape for w in seen[0]] == [(5, 3), (3, 5)]
+    other = fitted(early_stopping=False)
+    for mine, theirs in zip(model.coefs_, other.coefs_, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def stop(told):
+    raise StopTraining
+
+
+@pytest.mark.parametrize("ask", [lambda told: True, lambda told: np.bool_(True), stop])
+def test_a_callback_stops_training_after_its_epoch(ask):
+    told = []
+    model = fitted(callbacks=[lambda each: ask(each) if each.epoch == 3 else None, told.append])
+    assert model.n_epochs_ == 3
+    assert len(told) == 3
+
+
+@pytest.mark.parametrize("answer", [None, False, 1, "yes", []])
+def test_nothing_but_true_stops_training(answer):
+    assert fitted(callbacks=lambda told: answer).n_epochs_ == 6
+
+
+def test_an_exception_of_a_callback_is_raised_and_leaves_a_fitted_estimator():
+    def fail(told):
+        if told.epoch == 2:
+            raise LookupError("of mine")
+
+    model = Autoencoder((3,), max_epochs=6, random_state=0, callbacks=fail)
+    with pytest.raises(LookupError, match="of mine"):
+        model.fit(X)
+    assert model.n_epochs_ == 2
+    np.testing.assert_array_equal(model.score_samples(X), fitted(max_epochs=2).score_samples(X))
+    assert (model.predict(X) == -1).sum() == 20
+
+
+def test_an_epoch_reads_as_one_line():
+    assert str(info()) == "epoch 1/10  loss 0.25  validation 0.5  learning rate 0.001  1.5 s"
+    assert str(info(validation_loss=None)) == "epoch 1/10  loss 0.25  learning rate 0.001  1.5 s"
+
+
+def test_without_a_terminal_verbose_writes_a_line_an_epoch(capsys):
+    model = fitted(verbose=1)
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert err == ""
+    assert len(lines) == 6
+    assert lines[3].startswith(
+        f"epoch 4/6  loss {model.loss_curve_[3]:.6g}  validation {model.validation_curve_[3]:.6g}  "
+    )
+
+
+def test_by_default_nothing_is_shown(capsys):
+    fitted()
+    assert capsys.readouterr() == ("", "")
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_on_a_terminal_verbose_draws_a_bar(monkeypatch):
+    pytest.importorskip("rich", reason="the progress bar needs rich")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    fitted(verbose=1)
+    assert "training" in terminal.getvalue()
+    assert "6/6" in terminal.getvalue()
+
+
+def test_what_shows_progress_depends_on_where(monkeypatch):
+    assert isinstance(progress(0, 5), Silence)
+    assert isinstance(progress(1, 0), Silence)
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert isinstance(progress(1, 5), Lines)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    pytest.importorskip("rich", reason="the progress bar needs rich")
+    assert isinstance(progress(1, 5), Bar)
+    monkeypatch.setattr("aefast.callbacks.find_spec", lambda name: None)
+    assert isinstance(progress(1, 5), Lines)
