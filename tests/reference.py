@@ -376,7 +376,7 @@ def reconstruct(network, parameters, scaling, X, scaled=False):
 
 def feature_errors(network, parameters, scaling, X, metric, whitening=None):
     """Each feature's share (n, d) of its row's error. With ``whitening`` W the error is the mean of (W r)^2 over the
-    residual r, and feature j has the share r_j (W^T W r)_j / d."""
+    residual r, and feature j has the share (W r)_j^2 / d."""
     x = scale_rows(X, scaling)
     last = forward(network, parameters, x)[-1]
     n_features = network["n_features"]
@@ -384,8 +384,7 @@ def feature_errors(network, parameters, scaling, X, metric, whitening=None):
         return element_loss(metric, network, x, last.z, last.y)[0] / n_features
     residual = last.y - x
     if whitening is not None:
-        whitening = np.asarray(whitening, dtype=np.float64)
-        return residual * (residual @ whitening.T @ whitening) / n_features
+        return (residual @ np.asarray(whitening, dtype=np.float64).T) ** 2 / n_features
     if metric == "max":
         shares = np.zeros_like(residual)
         largest = np.abs(residual).argmax(axis=1)

@@ -77,9 +77,9 @@ def feature_error_bound(network, parameters, x, metric, unit, whitening=None):
     residual = np.abs(record.y - x)
     e_r = e_y + e_x + unit * residual
     if whitening is not None:
-        gram = np.abs(whitening).T @ np.abs(whitening)
-        size = residual @ gram
-        return (e_r * size + residual * (e_r @ gram) + (3 * n_features + 4) * unit * residual * size) / n_features
+        size = residual @ np.abs(whitening).T
+        e_size = e_r @ np.abs(whitening).T + (n_features + 4) * unit * size
+        return (2 * size * e_size + e_size**2 + (n_features + 4) * unit * size**2) / n_features
     summing = (n_features + 8) * unit
     if metric == "max":
         return e_r + unit * residual

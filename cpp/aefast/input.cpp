@@ -184,7 +184,7 @@ void copy_as_double(const InputView& input, double* to) {
 
 namespace {
 
-/// Moments of a stretch of rows about the first of them, so that large means cost no digits.
+/// Moments of a stretch of rows about a common origin, one of the rows, so that large means cost no digits.
 struct Moments {
   Buffer<double> origin, sum, squares, minimum, maximum;
   Buffer<std::int64_t> n_nonfinite;
@@ -219,6 +219,14 @@ ColumnStatistics column_statistics(const InputView& input, const RowList& rows, 
   const Index n_stretches = std::max<Index>(1, (n_rows + stretch - 1) / stretch);
   std::vector<Moments> parts;
   for (Index p = 0; p < n_stretches; ++p) parts.emplace_back(d);
+  Buffer<double> origin(d);
+  with_type(input.dtype, [&]<class S>(const S*) {
+    for (Index j = 0; j < d; ++j) {
+      const std::byte* from = input.data + rows[0] * input.row_stride + j * input.column_stride;
+      const double x = static_cast<double>(*reinterpret_cast<const S*>(from));
+      origin[j] = std::isfinite(x) ? x : 0.0;
+    }
+  });
   ThreadTeam team(n_rows * d < 200'000 ? 1 : n_threads);
   team.run(n_stretches, [&](Index p, int) {
     Moments& part = parts[static_cast<std::size_t>(p)];
@@ -227,10 +235,7 @@ ColumnStatistics column_statistics(const InputView& input, const RowList& rows, 
     with_type(input.dtype, [&]<class S>(const S*) {
       const auto at = [&](Index i) { return reinterpret_cast<const S*>(input.data + rows[i] * input.row_stride); };
       const Index stride = input.column_stride / static_cast<Index>(sizeof(S));
-      for (Index j = 0; j < d; ++j) {
-        const double x = static_cast<double>(at(first)[j * stride]);
-        part.origin[j] = std::isfinite(x) ? x : 0.0;
-      }
+      std::copy_n(origin.data(), d, part.origin.data());
       for (Index i = first; i < last; ++i) part.add(at(i), stride, d);
     });
   });
@@ -238,11 +243,12 @@ ColumnStatistics column_statistics(const InputView& input, const RowList& rows, 
   ColumnStatistics result{Buffer<double>(d), Buffer<double>(d), Buffer<double>(d), Buffer<double>(d),
                           Buffer<std::int64_t>(d)};
   for (Index j = 0; j < d; ++j) {
+    // `mean` is relative to the origin until the end.
     double mean = 0, squares = 0, low = parts[0].minimum[j], high = parts[0].maximum[j], n = 0;
     for (Index p = 0; p < n_stretches; ++p) {
       const Moments& part = parts[static_cast<std::size_t>(p)];
       const double count = static_cast<double>(std::min(n_rows, (p + 1) * stretch) - p * stretch);
-      const double part_mean = part.origin[j] + part.sum[j] / count;
+      const double part_mean = part.sum[j] / count;
       const double part_squares = std::max(0.0, part.squares[j] - part.sum[j] * part.sum[j] / count);
       const double delta = part_mean - mean;  // Chan et al. 1979, eq. 1.5
       squares += part_squares + delta * delta * n * count / (n + count);
@@ -252,8 +258,12 @@ ColumnStatistics column_statistics(const InputView& input, const RowList& rows, 
       high = std::max(high, part.maximum[j]);
       result.n_nonfinite[j] += part.n_nonfinite[j];
     }
-    result.mean[j] = mean;
-    result.deviation[j] = low == high ? 0.0 : std::sqrt(squares / n);
+    mean += origin[j];
+    const double deviation = low == high ? 0.0 : std::sqrt(squares / n);
+    // Squares may overflow where the values do not: the middle and half of the range stand in.
+    const bool is_finite = std::isfinite(mean) && std::isfinite(deviation);
+    result.mean[j] = is_finite ? mean : low / 2 + high / 2;
+    result.deviation[j] = is_finite ? deviation : high / 2 - low / 2;
     result.minimum[j] = low;
     result.maximum[j] = high;
   }

@@ -139,11 +139,10 @@ void Scorer<T>::feature_errors(const InputView& input, Index n_rows, Loss metric
     T* output = pass(input, {}, block, work);
     T* terms = work.other(output);
     const Index n = d * block.width;
-    if (whitening_) {  // r_j (W^T W r)_j, which sums to |W r|^2
-      residual(block, output, work.input.data(), work.target.data());
-      whitening_->forward(block, whitening_params_.data(), work.target.data(), output);
-      whitening_->backward(block, whitening_params_.data(), nullptr, nullptr, output, terms, {});
-      map(terms, n, [](const Vec<T>& r, const Vec<T>& p) { return r * p; }, work.target.data(), terms);
+    if (whitening_) {  // (W r)_j^2: a share of the distance that is never negative (Garthwaite and Koch 2016)
+      residual(block, output, work.input.data(), terms);
+      whitening_->forward(block, whitening_params_.data(), terms, output);
+      map(terms, n, [](const Vec<T>& z) { return z * z; }, output);
     } else {
       network_.output().terms(metric, block, output, work.input.data(), terms);
     }

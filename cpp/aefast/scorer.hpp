@@ -49,7 +49,7 @@ class Scorer {
   const T* params_;
   const Scaling& scaling_;
   int max_threads_;
-  mutable std::optional<Dense<T>> whitening_;
+  std::optional<Dense<T>> whitening_;
   Buffer<T> whitening_params_;
 };
 
