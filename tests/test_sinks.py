@@ -97,3 +97,13 @@ def test_what_is_in_the_way_of_writing_is_said_beforehand(tmp_path):
         check_writable(tmp_path / "none" / "out.csv")
     with pytest.raises(ValueError, match=r"must end in one of \.html"):
         check_writable(tmp_path / "out.csv", (".html",))
+
+
+def test_small_batches_make_row_groups_of_a_decent_size(tmp_path):
+    batch = pa.record_batch({"anomaly_score": np.arange(100.0)})
+    with open_sink(tmp_path / "out.parquet", batch.schema) as sink:
+        for _ in range(1000):
+            sink.write(batch)
+    metadata = pa.parquet.read_metadata(tmp_path / "out.parquet")
+    assert metadata.num_rows == 100_000
+    assert metadata.num_row_groups == 2

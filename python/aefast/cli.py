@@ -37,7 +37,12 @@ Data = Annotated[
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file that fit wrote.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPUs to use. Default: all this process may.")]
-BatchRows = Annotated[int, typer.Option("--batch-rows", min=1, help="Rows held at a time; memory follows this.")]
+BatchRows = Annotated[
+    int | None,
+    typer.Option(
+        "--batch-rows", min=1, metavar="N", help="Rows held at a time; memory follows this. Default: 8 MB of them."
+    ),
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -160,7 +165,7 @@ def score(
         typer.Option(metavar="id,ts", help="Input columns to hand on. Default: those the model does not use."),
     ] = None,
     top_features: Annotated[int, typer.Option(min=0, metavar="K", help="Give each row's K main reasons.")] = 0,
-    batch_rows: BatchRows = 65_536,
+    batch_rows: BatchRows = None,
     threads: Threads = None,
     precision: Annotated[str, typer.Option(help="float32, bfloat16 or int8.")] = "float32",
     fdr: Annotated[
@@ -240,7 +245,7 @@ def report(
     image: Annotated[
         str | None, typer.Option(metavar="8x8", help="Rows are images of this height and width; draws them.")
     ] = None,
-    batch_rows: BatchRows = 65_536,
+    batch_rows: BatchRows = None,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
@@ -324,26 +329,19 @@ def bench(
     if as_json:
         print_json(results)
         return
-    header = [
-        "network",
-        *(f"{word}" for verb in ("scored", "trained") for word in (f"{verb}/s", "NumPy", "", "of limit")),
-    ]
-    rows = [
-        [r["network"]]
-        + [
-            text
-            for work in (r["scoring"], r["training"])
-            for text in (
-                f"{work['rows_per_second']:,.0f}",
-                f"{work['numpy']:,.0f}",
-                f"{work['rows_per_second'] / work['numpy']:.1f} ×",
-                f"{100 * work['share_of_limit']:.0f} %",
-            )
+    say(f"aefast {results['version']}, {results['isa_level']}, {results['threads']} threads, float32")
+    for work, title in (("scoring", "Million rows scored a second"), ("training", "Million rows trained on a second")):
+        rows = [
+            [
+                network["network"],
+                f"{network[work]['rows_per_second'] / 1e6:.2f}",
+                f"{network[work]['numpy'] / 1e6:.2f}",
+                f"{network[work]['rows_per_second'] / network[work]['numpy']:.1f} ×",
+                f"{100 * network[work]['share_of_limit']:.0f} %",
+            ]
+            for network in results["networks"]
         ]
-        for r in results["networks"]
-    ]
-    title = f"Rows a second: aefast {results['version']}, {results['isa_level']}, {results['threads']} threads, float32"
-    rows_and_columns(title, header, rows)
+        rows_and_columns(title, ["network", "aefast", "NumPy", "ratio", "of the limit"], rows)
     say(f"Trained in batches of {results['batch_size']} with Adam. The limit is what NumPy's product of large matrices")
     say(f"reaches on one thread, times the threads: {results['limit_gflops']:.0f} GFLOP/s.")
 

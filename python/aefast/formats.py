@@ -59,7 +59,7 @@ class ParquetTable(TableFile):
         self, columns: Sequence[str], batch_rows: int, as_numbers: Collection[str] = ()
     ) -> Iterator[pa.RecordBatch]:
         # A buffer size makes column chunks stream; without it a whole row group would be held.
-        with self._module.ParquetFile(self.path, buffer_size=1 << 20, pre_buffer=False) as file:
+        with self._module.ParquetFile(self.path, buffer_size=1 << 16, pre_buffer=False) as file:
             try:
                 yield from rebatch(file.iter_batches(batch_rows, columns=list(columns)), batch_rows)
             except (pa.ArrowException, OSError) as error:
@@ -253,7 +253,7 @@ def rebatch(batches: Iterable[pa.RecordBatch], batch_rows: int) -> Iterator[pa.R
 
 
 def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
-    return batches[0] if len(batches) == 1 else pa.concat_batches(batches)
+    return batches[0] if len(batches) == 1 else pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
 
 
 def _all_batches(reader: Any) -> Iterator[pa.RecordBatch]:

@@ -174,7 +174,7 @@ class ScoreJob:
         keep: Sequence[str] | None = None,
         label: str | None = None,
         top_features: int = 0,
-        batch_rows: int = 65_536,
+        batch_rows: int | None = None,
         precision: str = "float32",
         fdr: float | None = None,
     ) -> None:
@@ -296,7 +296,7 @@ def make_scorer(
 
 
 def _read(
-    scorer: Scorer, source: Source, label: str | None, batch_rows: int, clock: Clock
+    scorer: Scorer, source: Source, label: str | None, batch_rows: int | None, clock: Clock
 ) -> Generator[pa.RecordBatch, None, None]:
     """What the scorer needs of the rows, read ahead by a thread."""
     features = [] if source.is_matrix else scorer.feature_names
@@ -345,7 +345,7 @@ def report_job(
     keep: Sequence[str] | None = None,
     label: str | None = None,
     image_shape: tuple[int, ...] | None = None,
-    batch_rows: int = 65_536,
+    batch_rows: int | None = None,
     subtitle: str = "",
     notes: Sequence[str] = (),
     progress: Progress = _no_progress,

@@ -357,7 +357,7 @@ def precision_recall_curve(labels: ArrayLike, scores: ArrayLike, *, ax: Axes | N
     ax.set_xlabel("share of anomalies found")
     ax.set_ylabel("share of flags that are right")
     _finish(ax)
-    ax.legend(frameon=False, loc="lower left")
+    ax.legend(frameon=False)
     return ax
 
 

@@ -17,6 +17,8 @@ import pyarrow as pa
 
 from aefast.formats import TableError
 
+GROUP_ROWS, GROUP_BYTES = 1 << 16, 1 << 24
+
 __all__ = ["ENDINGS", "Sink", "atomic_path", "check_writable", "open_sink"]
 
 
@@ -62,12 +64,24 @@ class _ParquetWriter:
         # Scores and ids hardly ever repeat, so that a dictionary of them would cost time and save no space.
         repeating = [f.name for f in schema if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)]
         self._writer = pq.ParquetWriter(path, schema, use_dictionary=repeating)
+        self._held: list[pa.RecordBatch] = []
 
     def write(self, batch: pa.RecordBatch) -> None:
-        self._writer.write_batch(batch)
+        # Batches of a wide table have few rows; row groups of as few would be slow to read.
+        self._held.append(batch)
+        if sum(b.num_rows for b in self._held) >= GROUP_ROWS or sum(b.nbytes for b in self._held) >= GROUP_BYTES:
+            self._write_group()
+
+    def _write_group(self) -> None:
+        if self._held:
+            self._writer.write_table(pa.Table.from_batches(self._held))
+            self._held = []
 
     def close(self) -> None:
-        self._writer.close()
+        try:
+            self._write_group()
+        finally:
+            self._writer.close()
 
 
 class _CsvWriter:

@@ -31,7 +31,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-DEFAULT_BATCH_ROWS = 65_536
+BATCH_BYTES = 1 << 23  # of a batch whose size nobody chose: large enough to keep all parts busy, small beside Python
 ROW_BLOCK = 2_048  # rows transposed at once by read_matrix: their columns fit the second-level cache
 
 
@@ -101,9 +101,14 @@ class Source:
                 raise TableError(f"{file.path} lacks {why} {_listed(lacking)}{_alike(lacking, file.schema.names)}")
 
     def batches(
-        self, columns: Sequence[str], batch_rows: int = DEFAULT_BATCH_ROWS, as_numbers: Collection[str] = ()
+        self, columns: Sequence[str], batch_rows: int | None = None, as_numbers: Collection[str] = ()
     ) -> Iterator[pa.RecordBatch]:
-        """The named columns of every row, in order, at most ``batch_rows`` rows at a time; never across files."""
+        """The named columns of every row, in order, at most ``batch_rows`` rows at a time (default: about 8 MB of
+        them); never across files."""
+        if batch_rows is None:
+            first = self.files[0]
+            width = first.width if isinstance(first, NpyTable) else len(columns)
+            batch_rows = int(np.clip(BATCH_BYTES // (8 * max(width, 1)), 256, 131_072))
         self._starts = []
         n_read = 0
         for file in self.files:

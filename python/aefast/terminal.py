@@ -64,10 +64,7 @@ def rows_and_columns(title: str, header: Sequence[str], rows: Sequence[Sequence[
         table.add_column(name, justify="right" if i else "left", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    console = _console()
-    if not sys.stdout.isatty():
-        console.width = 160
-    console.print(table)
+    _console().print(table)
 
 
 def _console(stderr: bool = False) -> Any:
