@@ -1,6 +1,10 @@
 """Autoencoder among scikit-learn's tools: its estimator checks, copies of all kinds, frames, pipelines, searches."""
 
+import copy
 import pickle
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import numpy as np
@@ -80,15 +84,15 @@ def test_unfitted_use_is_not_fitted_error(method, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "copy",
-    [lambda m: pickle.loads(pickle.dumps(m)), lambda m: __import__("copy").deepcopy(m)],
+    "duplicate",
+    [lambda m: pickle.loads(pickle.dumps(m)), copy.deepcopy],
     ids=["pickle", "deepcopy"],
 )
-def test_copies_answer_and_train_as_the_original(model, copy):
-    other = copy(model)
+def test_copies_answer_and_train_as_the_original(model, duplicate):
+    other = duplicate(model)
     np.testing.assert_array_equal(other.score_samples(FRAME), model.score_samples(FRAME))
     assert other.get_params() == model.get_params()
-    again = [copy(model).partial_fit(FRAME).coefs_ for _ in range(2)]
+    again = [duplicate(model).partial_fit(FRAME).coefs_ for _ in range(2)]
     for first, second in zip(*again, strict=True):
         np.testing.assert_array_equal(first, second)
 
@@ -143,6 +147,24 @@ def test_model_selection_maximises_minus_the_error():
         for units in (1, 5)
     ]
     assert scores[0] < scores[1] < 0
+
+
+def test_threads_of_the_user_may_share_a_model(model):
+    scores = model.score_samples(FRAME)
+    with ThreadPoolExecutor(4) as pool:
+        for other in pool.map(lambda _: model.score_samples(FRAME), range(32)):
+            np.testing.assert_array_equal(other, scores)
+
+
+def test_importing_aefast_imports_only_what_scikit_learn_does():
+    program = """
+import sys, sklearn.base, sklearn.utils.validation
+before = set(sys.modules)
+import aefast
+print(*{name.partition(".")[0] for name in set(sys.modules) - before} - sys.stdlib_module_names)
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert set(result.stdout.split()) <= {"aefast", "sklearn"}
 
 
 def test_repr_shows_what_differs_from_the_defaults():

@@ -135,7 +135,7 @@ WRONG = {
     ),
     "weights of all rows zero": (
         lambda: Autoencoder().fit(X, sample_weight=np.zeros(60)),
-        "Sample weights must contain at least one non-zero number.",
+        "sample_weight is zero for every row",
     ),
     "no blocks": (
         lambda: Autoencoder().fit_batches([]),

@@ -53,9 +53,9 @@ def read_sample_weight(sample_weight: ArrayLike | None, X: Array) -> NDArray[np.
     """Weights (n,) as float64 whose mean over rows of weight is 1, or None; ValueError below zero, or all zero."""
     if sample_weight is None:
         return None
-    weights: NDArray[np.float64] = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-    if not weights.any():
+    if not np.any(np.asarray(sample_weight)):
         raise ValueError("sample_weight is zero for every row")
+    weights: NDArray[np.float64] = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
     weights = weights / weights.max()
     return np.ascontiguousarray(weights * (np.count_nonzero(weights) / weights.sum()))
 

@@ -15,6 +15,8 @@ SCALERS = ("standard", "minmax", "robust")
 
 #: Values are clipped here in the scaled space, so that nothing a row may hold overflows float32 further on.
 LIMIT = 1e6
+#: Values that a scaler can be fitted to: no difference from another double overflows.
+LARGEST = 1e290
 
 
 def fit_scaler(
@@ -45,23 +47,8 @@ def fit_scaler(
         If a column's values are too large for the map to be finite.
     """
     low, high = statistics["min"], statistics["max"]
-    if kind is None:
-        shift, scale = np.zeros(len(low)), np.ones(len(low))
-    elif kind == "minmax":
-        with np.errstate(over="ignore"):
-            shift, scale = low.copy(), high - low
-    else:
-        shift, scale = statistics["mean"].copy(), statistics["std"].copy()
-        if kind == "robust":
-            for column in range(len(low)):
-                values = X[:, column] if rows is None else X[rows, column]
-                with np.errstate(over="ignore", invalid="ignore"):
-                    lower, shift[column], upper = np.percentile(values.astype(np.float64), (25, 50, 75))
-                    scale[column] = upper - lower if upper > lower else scale[column]
-
-    too_large = ~(np.isfinite(shift) & np.isfinite(scale))
-    if kind is None:
-        too_large = np.maximum(np.abs(low), np.abs(high)) > LIMIT
+    magnitude = np.maximum(np.abs(low), np.abs(high))
+    too_large = magnitude > (LIMIT if kind is None else LARGEST)
     if too_large.any():
         column = int(too_large.argmax())
         remedy = "use a scaler" if kind is None else "divide it by a constant first"
@@ -69,9 +56,20 @@ def fit_scaler(
             f"column {names[column]!r} has values from {low[column]:g} to {high[column]:g}, too large for "
             f"scaler={kind!r}: {remedy}"
         )
+    if kind is None:
+        shift, scale = np.zeros(len(low)), np.ones(len(low))
+    elif kind == "minmax":
+        shift, scale = low.copy(), high - low
+    else:
+        shift, scale = statistics["mean"].copy(), statistics["std"].copy()
+        if kind == "robust":
+            for column in range(len(low)):
+                values = X[:, column] if rows is None else X[rows, column]
+                lower, shift[column], upper = np.percentile(values.astype(np.float64), (25, 50, 75))
+                scale[column] = upper - lower if upper > lower else scale[column]
+
     # Equal values leave a spread of rounding errors, and the reciprocal of a denormal overflows (in the precision that
     # the engine reads such rows in).
-    magnitude = np.maximum(np.abs(low), np.abs(high))
     smallest = 4.0 / np.finfo(np.float64 if X.dtype.itemsize == 8 else np.float32).max
     constant = (low == high) | (scale <= 10 * np.finfo(np.float64).eps * magnitude) | (scale < smallest)
     scale[constant] = 1.0
@@ -80,12 +78,13 @@ def fit_scaler(
 
 def merged(first: Statistics, n_first: int, second: Statistics, n_second: int) -> Statistics:
     """Column statistics of two blocks of rows together (Chan et al. 1983, equations 2.1)."""
-    n_rows = n_first + n_second
     step = second["mean"] - first["mean"]
-    squares = n_first * first["std"] ** 2 + n_second * second["std"] ** 2 + step**2 * n_first * n_second / n_rows
+    share = n_second / (n_first + n_second)
+    # Norms, not squares, which may overflow.
+    within = np.hypot(first["std"] * np.sqrt(1 - share), second["std"] * np.sqrt(share))
     return {
-        "mean": first["mean"] + step * n_second / n_rows,
-        "std": np.sqrt(squares / n_rows),
+        "mean": first["mean"] + step * share,
+        "std": np.hypot(within, step * np.sqrt(share * (1 - share))),
         "min": np.minimum(first["min"], second["min"]),
         "max": np.maximum(first["max"], second["max"]),
         "n_nonfinite": first["n_nonfinite"] + second["n_nonfinite"],
