@@ -1,6 +1,7 @@
 """The autoencoder as its user sees it: what fit leaves behind, and that every answer is the formula's."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -366,6 +367,16 @@ def test_an_iterator_of_blocks_is_gone_through_once():
     assert model.n_epochs_ == 1
     np.testing.assert_allclose(model.scaler_shift_, X[:100].mean(axis=0))
     assert len(model.calibration_errors_) == 30
+
+
+@pytest.mark.parametrize("given", [list, iter])
+def test_blocks_may_be_frames_with_names(given):
+    frames = [pd.DataFrame(block, columns=list("abcdefg")) for block in np.array_split(X, 3)]
+    model = Autoencoder((6, 3), random_state=0, max_epochs=2).fit_batches(given(frames))
+    assert model.feature_names_in_.tolist() == list("abcdefg")
+    assert np.isfinite(model.score_samples(frames[0])).all()
+    with pytest.raises(ValueError, match="The feature names should match"):
+        model.fit_batches(given([frames[0], frames[1][list("bacdefg")]]))
 
 
 def test_one_block_is_a_fit_without_held_out_rows():

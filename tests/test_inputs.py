@@ -250,8 +250,10 @@ def test_one_bad_value_anywhere_is_found(bad, dtype, layout):
     for method in ("fit", "partial_fit", "fit_predict"):
         with raises_exactly(ValueError, message):
             getattr(Autoencoder(), method)(X)
-    with raises_exactly(ValueError, message):
-        Autoencoder().fit_batches([X])
+    with raises_exactly(ValueError, message.replace("X", "block 1")):
+        Autoencoder().fit_batches([BASE, X])
+    with raises_exactly(ValueError, message.replace("X", "block 1")):
+        Autoencoder().fit_batches(iter([BASE, X]))
 
 
 def test_the_count_goes_over_blocks_and_the_first_is_in_reading_order():

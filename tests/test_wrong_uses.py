@@ -125,6 +125,13 @@ WRONG = {
             f"scaler='standard' column 'x0' lies in [-1, 1]: {REMEDY}"
         ),
     ),
+    "crossentropy of rows beyond those the scaler was fitted to": (
+        lambda: Autoencoder(**CROSSENTROPY, scaler="minmax").partial_fit(OUTSIDE).partial_fit(2 * OUTSIDE),
+        (
+            "loss='binary_crossentropy' needs values in [0, 1] after scaling, but with scaler='minmax' column 'x0' "
+            "lies in [1, 3]: it was fitted to earlier rows; bring all rows into [0, 1] beforehand and use scaler=None"
+        ),
+    ),
     "large values without a scaler": (
         lambda: Autoencoder(scaler=None).fit(OUTSIDE * 1e7),
         "column 'x0' has values from 2.5e+06 to 5e+06, too large for scaler=None: use a scaler",

@@ -236,8 +236,7 @@ class FittingMixin(DecisionMixin):
 
         ``validation_fraction`` of each block is held out. Of these rows a random choice of at most 20,000 is kept in
         memory: it is what early stopping, the threshold and `p_values` look at (where none are held out, a choice of
-        the training rows is). With ``scaler="robust"`` and several epochs that choice is also what the scaler is
-        fitted on.
+        the training rows is). ``scaler="robust"`` is fitted on such a choice of the training rows.
 
         Parameters
         ----------
@@ -251,7 +250,7 @@ class FittingMixin(DecisionMixin):
         Raises
         ------
         ValueError, ConvergenceError, KeyboardInterrupt
-            As in `fit`; also ValueError if there is no block.
+            As in `fit`; also ValueError if there is no block. Rows are numbered within their block.
 
         Examples
         --------
@@ -279,7 +278,7 @@ class FittingMixin(DecisionMixin):
             trained_on.add(block if train is None else block[train])
             if out is not None:
                 held_out.add(block[out])
-            return self._finite_statistics(Data(block, None))
+            return self._finite_statistics(Data(block, None), f"block {index}")
 
         statistics, n_rows = look_at(0, first), len(first)
         if not once:
@@ -290,7 +289,9 @@ class FittingMixin(DecisionMixin):
 
         def epoch(trainer: _core.Trainer, rate: float) -> float:
             total, n_trained = 0.0, 0
-            for index, block in enumerate(map(self._read, chain([first], blocks) if once else batches)):
+            for index, block in enumerate(
+                chain([first], map(self._read, blocks)) if once else map(self._read, batches)
+            ):
                 if once and index > 0:
                     look_at(index, block)
                 data = Data(block, self._split(len(block), index)[0])
@@ -338,11 +339,11 @@ class FittingMixin(DecisionMixin):
         held_out[self._rng(HELD_OUT, *key).choice(n_rows, n_held_out, replace=False)] = True
         return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
-    def _finite_statistics(self, data: Data) -> Statistics:
+    def _finite_statistics(self, data: Data, what: str = "X") -> Statistics:
         """Column statistics of the rows, all of which must be finite."""
         statistics = column_statistics(data.X, data.rows, resolve_threads(self.n_threads))
         if statistics["n_nonfinite"].any():
-            raise ValueError(nonfinite_message(data.X, self._names()))
+            raise ValueError(nonfinite_message(data.X, self._names(), what))
         return statistics
 
     def _set_scaling(self, data: Data, statistics: Statistics, start: Start) -> None:
@@ -356,10 +357,12 @@ class FittingMixin(DecisionMixin):
             outside = (low < -1e-6) | (high > 1 + 1e-6)
             if outside.any():
                 column = int(outside.argmax())
+                remedy = "use scaler='minmax', or scaler=None for values that are in [0, 1] already"
+                if self.scaler == "minmax":
+                    remedy = "it was fitted to earlier rows; bring all rows into [0, 1] beforehand and use scaler=None"
                 raise ValueError(
                     f"loss={self.loss!r} needs values in [0, 1] after scaling, but with scaler={self.scaler!r} column "
-                    f"{self._names()[column]!r} lies in [{low[column]:.6g}, {high[column]:.6g}]: use scaler='minmax', "
-                    "or scaler=None for values that are in [0, 1] already"
+                    f"{self._names()[column]!r} lies in [{low[column]:.6g}, {high[column]:.6g}]: {remedy}"
                 )
         self.scaler_shift_, self.scaler_scale_, self._scaler_kind = shift, scale, self.scaler
 
