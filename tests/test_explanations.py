@@ -67,6 +67,15 @@ def test_the_feature_that_was_changed_is_the_reason():
     np.testing.assert_allclose(table["share"], shares, rtol=1e-5)
 
 
+def test_shares_of_a_distance_are_shares():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(600, 4)) @ rng.normal(size=(4, 6)) + 0.1 * rng.normal(size=(600, 6))
+    model = Autoencoder((3,), random_state=0, max_epochs=5, score_metric="mahalanobis").fit(X)
+    table = model.explain(X, top=6)
+    assert table["share"].between(0, 1).all()
+    np.testing.assert_allclose(table.groupby("row")["share"].sum(), 1, rtol=1e-5)
+
+
 def test_explaining_in_blocks_gives_the_same_table():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(70_000, 16))

@@ -249,7 +249,8 @@ class ReadingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Returns
         -------
         ndarray of shape (n, d), of the estimator's ``dtype``
-            A row sums to its `reconstruction_error`. For ``max`` the whole error stands at the largest residual.
+            A row sums to its `reconstruction_error`. For ``max`` the whole error stands at the largest residual, for
+            ``mahalanobis`` a feature's part is the square of its whitened residual over d (see `aefast.whitening`).
 
         Raises
         ------

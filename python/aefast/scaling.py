@@ -77,7 +77,7 @@ def fit_scaler(
 
 
 def merged(first: Statistics, n_first: int, second: Statistics, n_second: int) -> Statistics:
-    """Column statistics of two blocks of rows together (Chan et al. 1983, equations 2.1)."""
+    """Column statistics of two blocks of rows together (Chan, Golub and LeVeque 1983)."""
     step = second["mean"] - first["mean"]
     share = n_second / (n_first + n_second)
     # Norms, not squares, which may overflow.

@@ -7,11 +7,12 @@ from numpy.typing import NDArray
 
 
 def residual_whitening(residuals: NDArray[Any]) -> NDArray[np.float64]:
-    """The symmetric map W with W'W = S^-1, S being the shrunk covariance of the residuals around zero.
+    """The map W with W'W = S^-1, S being the shrunk covariance of the residuals around zero.
 
     The squared length of W r is then the squared Mahalanobis distance of a residual r. Of the many such maps this one,
     W = P^(-1/2) V^(-1/2) with correlations P and variances V, keeps each whitened component closest to its own feature
-    (Kessy, Lewin and Strimmer 2018, section 3.2), and does not depend on their order.
+    (Kessy, Lewin and Strimmer 2018, "ZCA-cor"), so that its square is that feature's part of the distance (Garthwaite
+    and Koch 2016, "corr-max"). It does not depend on the order of the features.
 
     Parameters
     ----------
@@ -21,7 +22,7 @@ def residual_whitening(residuals: NDArray[Any]) -> NDArray[np.float64]:
     Returns
     -------
     ndarray of shape (d, d), float64
-        W. S is shrunk towards a multiple of the identity by the share of Ledoit and Wolf (2004, equation 14); where all
+        W. S is shrunk towards a multiple of the identity by the share of Ledoit and Wolf (2004); where all
         residuals are zero, W is the identity.
 
     Examples
