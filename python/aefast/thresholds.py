@@ -37,8 +37,9 @@ def contamination_offset(scores: ArrayLike, contamination: float) -> float:
 def conformal_p_values(calibration: ArrayLike, errors: ArrayLike) -> NDArray[np.float64]:
     """Conformal p-values: how often a held-out normal row is at least as abnormal.
 
-    p = (1 + #{calibration errors >= error}) / (1 + #calibration) (Vovk, Gammerman and Shafer
-    2005; Bates et al. 2023). If a row and the calibration rows are exchangeable, P(p <= a) <= a for every a, whatever the model.
+    p = (1 + #{calibration errors >= error}) / (1 + #calibration) (Vovk, Gammerman and Shafer 2005;
+    Bates et al. 2023). If a row and the calibration rows are exchangeable, P(p <= a) <= a for every a, whatever the
+    model.
 
     Parameters
     ----------
