@@ -1,0 +1,61 @@
+"""What the benchmark commands share: their options, and a process of its own for each number of threads."""
+
+import argparse
+import os
+import subprocess
+import sys
+
+from timing import limit_threads, use_cpu_clock
+
+
+def parse(description, default_threads="1,all", **more):
+    """Options, with ``threads`` a number by the time this returns in a process that measures.
+
+    Libraries fix their pools when they are first imported, so that each number of threads needs a process: the first
+    one runs the others and ends.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", default=default_threads, help="numbers or 'all', comma-separated (%(default)s)")
+    parser.add_argument("--shapes", help="networks, comma-separated (all eight)")
+    parser.add_argument("--peers", help="peers, comma-separated (all that are installed)")
+    parser.add_argument("--rounds", type=int, default=5, help="measurements of each, the best counts (%(default)s)")
+    parser.add_argument("--json", help="file that results are appended to")
+    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: one thread, busy machine")
+    for name, settings in more.items():
+        parser.add_argument(f"--{name}", **settings)
+    options = parser.parse_args()
+
+    available = len(os.sched_getaffinity(0))
+    counts = [available if text == "all" else int(text) for text in options.threads.split(",")]
+    if len(counts) > 1 or "all" in options.threads:
+        arguments = _without_threads(sys.argv[1:])
+        for count in dict.fromkeys(counts):
+            subprocess.run([sys.executable, sys.argv[0], *arguments, "--threads", str(count)], check=True)
+        raise SystemExit
+    options.threads = counts[0]
+    limit_threads(options.threads)
+    if options.clock == "cpu":
+        if options.threads > 1:
+            parser.error("--clock cpu adds the threads' times up, and so measures one thread only")
+        use_cpu_clock()
+    return options
+
+
+def _without_threads(arguments):
+    kept, skip = [], False
+    for argument in arguments:
+        if not skip and argument != "--threads" and not argument.startswith("--threads="):
+            kept.append(argument)
+        skip = argument == "--threads"
+    return kept
+
+
+def chosen(text, names):
+    """The comma-separated names, checked, or all."""
+    if not text:
+        return list(names)
+    picked = text.split(",")
+    unknown = [name for name in picked if name not in names]
+    if unknown:
+        raise SystemExit(f"unknown: {', '.join(unknown)}; there are {', '.join(names)}")
+    return picked

@@ -1,0 +1,111 @@
+"""The engine's pieces one by one: products, activations, reading of each dtype, metrics, statistics.
+
+python benchmarks/kernels.py [--threads 1]
+"""
+
+import command
+
+options = command.parse(__doc__, default_threads="1")
+
+import numpy as np  # noqa: E402
+
+import limits  # noqa: E402
+import results  # noqa: E402
+import shapes  # noqa: E402
+import timing  # noqa: E402
+from aefast import _core  # noqa: E402
+from peers.aefast_engine import network_of  # noqa: E402
+
+ACTIVATIONS = ["relu", "leaky_relu", "elu", "selu", "sigmoid", "tanh", "softplus", "silu", "gelu"]
+PRODUCTS = [(8, 8), (16, 16), (30, 16), (64, 32), (128, 64), (256, 256), (784, 128), (784, 8), (8, 784), (1024, 512)]
+METRICS = ["mse", "mae", "max", "huber", "mahalanobis"]
+
+
+def best(call):
+    """Seconds of the best of several calls."""
+    return timing.interleave({"": call}, options.rounds)[""][0]
+
+
+def predictor(network, parameters):
+    """Of a network without scaling."""
+    d = network["n_features"]
+    scaling = _core.Scaling(np.zeros(d), np.ones(d), 1e6)
+    return _core.Predictor(network, parameters, scaling, "float32", options.threads)
+
+
+def product_table(machine):
+    """One layer forward and its input read: the GFLOP/s of the product in each shape."""
+    rows = []
+    for n_in, n_out in PRODUCTS:
+        network = network_of((n_in, n_out, n_in))
+        network["layers"][0]["activation"] = "identity"
+        X = shapes.random_rows(max(4096, 2**22 // n_in), n_in)
+        weights = shapes.random_weights((n_in, n_out, n_in))
+        encode = predictor(network, [array for pair in weights for array in pair]).encode
+        flops = 2 * n_in * n_out * len(X) / best(lambda encode=encode, X=X: encode(X))
+        rows.append([f"{n_in} to {n_out}", f"{flops / 1e9:.0f}", f"{flops / machine['flops']:.2f}" if machine else "?"])
+    return results.markdown(["one dense layer", "GFLOP/s", "of peak"], rows)
+
+
+def activation_table():
+    """Value and derivative of elements in cache."""
+    rows = []
+    for dtype in (np.float32, np.float64):
+        z = np.random.default_rng(0).normal(scale=3, size=16384).astype(dtype)
+        for name in ACTIVATIONS:
+            seconds = best(lambda name=name, z=z: _core.activation(name, z))
+            rows.append([name, np.dtype(dtype).name, f"{1e9 * seconds / len(z):.2f}"])
+    return results.markdown(["activation and derivative", "dtype", "ns an element"], rows)
+
+
+def reading_table():
+    """Rows of each dtype and order through a network so thin that reading them is most of the work."""
+    widths = (64, 1, 64)
+    weights = [array for pair in shapes.random_weights(widths) for array in pair]
+    encode = predictor(network_of(widths), weights).encode
+    X, rows = shapes.random_rows(65536, 64), []
+    for dtype in ["float16", "float32", "float64", "int8", "int16", "int32", "int64", "bool"]:
+        for order in "CF":
+            array = np.asarray(X, dtype=dtype, order=order)
+            seconds = best(lambda array=array: encode(array))
+            rows.append(
+                [f"{dtype}, {order}", f"{array.nbytes / seconds / 1e9:.2f}", f"{array.size / seconds / 1e9:.2f}"]
+            )
+    return results.markdown(["input", "GB/s", "elements a ns"], rows)
+
+
+def metric_table():
+    """What each metric and its feature shares cost on one network."""
+    widths = (128, 64, 32, 64, 128)
+    weights = [array for pair in shapes.random_weights(widths) for array in pair]
+    model, X, rows = predictor(network_of(widths), weights), shapes.random_rows(32768, 128), []
+    for metric in METRICS:
+        whitening = np.eye(128) if metric == "mahalanobis" else None
+        errors = best(lambda m=metric, w=whitening: model.errors(X, m, w))
+        shares = best(lambda m=metric, w=whitening: model.feature_errors(X, m, w))
+        rows.append([metric, results.rate(len(X) / errors), results.rate(len(X) / shares)])
+    return results.markdown(["metric, 128-64-32-64-128", "rows/s", "rows/s with shares"], rows)
+
+
+def statistics_table():
+    """One pass over the columns."""
+    X, rows = shapes.random_rows(2**18, 32), []
+    for dtype in ["float32", "float64", "int16"]:
+        array = X.astype(dtype)
+        seconds = best(lambda array=array: _core.column_statistics(array, None, options.threads))
+        rows.append([dtype, f"{array.nbytes / seconds / 1e9:.2f}"])
+    return results.markdown(["column statistics", "GB/s"], rows)
+
+
+def main():
+    isa = _core.isa_level
+    machine = limits.measure(isa, options.threads)
+    print(f"\n## The engine's pieces, {options.threads} thread(s), {isa}, {results.processor()}\n")
+    if machine:
+        print(f"Limits: {machine['flops'] / 1e9:.0f} GFLOP/s, {machine['bytes'] / 1e9:.1f} GB/s.\n")
+    for table in (product_table(machine), activation_table(), reading_table(), metric_table(), statistics_table()):
+        print(table + "\n")
+
+
+if __name__ == "__main__":
+    main()

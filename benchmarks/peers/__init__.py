@@ -1,0 +1,40 @@
+"""Other libraries doing the same work, each written as somebody who knows that library would.
+
+A peer is built from the weights of a network with ReLU hidden layers and a linear output, and offers
+
+- ``score(X, batch)``: the mean squared error of each row's reconstruction, float32 (n,),
+- ``train(X, batch, epochs, shuffle=True)``: Adam (1e-3, 0.9, 0.999, 1e-8) on the mean squared error,
+- ``weights()``: the weights as they are now,
+
+or the part of that which its library can do (`scores`, `trains`). A module whose library is missing is left out
+by `load`, which says so.
+"""
+
+from importlib import import_module
+
+from peers.base import ADAM, Peer
+
+MODULES = {
+    "aefast": "aefast_engine",
+    "numpy": "numpy_hand",
+    "torch": "torch_eager",
+    "torch.compile": "torch_compiled",
+    "jax": "jax_jit",
+    "scikit-learn": "sklearn_mlp",
+    "onnxruntime": "onnx_runtime",
+    "openvino": "openvino_cpu",
+    "pyod": "pyod_autoencoder",
+}
+
+__all__ = ["ADAM", "MODULES", "Peer", "load"]
+
+
+def load(names=None):
+    """({name: peer class}, {name: why it is left out}) for ``names``, or for all."""
+    found, missing = {}, {}
+    for name in names or MODULES:
+        try:
+            found[name] = import_module(f"peers.{MODULES[name]}").PEER
+        except ImportError as error:
+            missing[name] = str(error)
+    return found, missing

@@ -1,0 +1,67 @@
+"""aefast itself, through the engine calls that its estimators make."""
+
+import numpy as np
+
+from aefast import _core
+from peers.base import ADAM, Peer
+
+OPTIMIZER = {
+    "kind": "adam",
+    "beta_1": ADAM["beta_1"],
+    "beta_2": ADAM["beta_2"],
+    "epsilon": ADAM["epsilon"],
+}
+
+
+def network_of(widths):
+    """The `NetworkSpec` of the benchmark networks."""
+    activations = ["relu"] * (len(widths) - 2) + ["identity"]
+    return {
+        "n_features": widths[0],
+        "layers": [
+            {"kind": "dense", "units": units, "activation": activation, "tied_to": -1, "dropout": 0.0}
+            for units, activation in zip(widths[1:], activations, strict=True)
+        ],
+        "n_encoder_layers": len(widths) // 2,
+        "groups": [],
+    }
+
+
+class AefastPeer(Peer):
+    """``score`` takes all rows at once: the engine cuts its own blocks."""
+
+    scoring_batches = (2**62,)
+
+    def __init__(self, weights, n_threads):
+        super().__init__(weights, n_threads)
+        network = network_of(self.widths)
+        parameters = [array for pair in self.layers for array in pair]
+        self.scaling = _core.Scaling(np.zeros(self.n_features), np.ones(self.n_features), 1e6)
+        self.predictor = _core.Predictor(network, parameters, self.scaling, "float32", n_threads)
+        self.trainer = _core.Trainer(network, parameters, {"loss": "mse"}, OPTIMIZER, "float32", 0, n_threads)
+        self.epoch = 0
+
+    def score(self, X, batch):
+        """One call for all rows, whatever ``batch`` says."""
+        return self.predictor.errors(X, "mse")
+
+    def train(self, X, batch, epochs, shuffle=True):
+        """Whole epochs in the engine."""
+        for _ in range(epochs):
+            self.trainer.train_epoch(
+                X,
+                self.scaling,
+                epoch=self.epoch,
+                learning_rate=ADAM["learning_rate"],
+                batch_size=batch,
+                shuffle=shuffle,
+            )
+            self.epoch += 1
+
+    def weights(self):
+        """From the trainer."""
+        flat = self.trainer.parameters()
+        return list(zip(flat[::2], flat[1::2], strict=True))
+
+
+PEER = AefastPeer

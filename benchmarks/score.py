@@ -1,0 +1,100 @@
+"""Scoring: rows a second of every peer on every network, and the share of what this machine allows.
+
+    python benchmarks/score.py [--threads 1,all] [--shapes 30-16-8-16-30,784-8-784] [--peers numpy,jax] [--json FILE]
+
+Every peer is first checked to compute the errors that float64 NumPy computes. Each gets its own best batch size.
+"""
+
+import command
+
+options = command.parse(__doc__)  # before any numerical library is imported
+
+import numpy as np  # noqa: E402
+
+import limits  # noqa: E402
+import peers  # noqa: E402
+import results  # noqa: E402
+import shapes  # noqa: E402
+import timing  # noqa: E402
+
+TOLERANCE = 2e-4  # of float32 sums of up to 2048 products, relative to an error of order one
+
+
+def exact_errors(weights, X):
+    """The mean squared errors in float64."""
+    h = X = X.astype(np.float64)
+    for index, (w, b) in enumerate(weights):
+        h = h @ w + b
+        h = np.maximum(h, 0) if index < len(weights) - 1 else h
+    return ((h - X) ** 2).mean(axis=1)
+
+
+def verify(name, peer, weights, X):
+    """Stop unless the peer computes the right errors, for an odd number of rows as well."""
+    expected = exact_errors(weights, X)
+    for batch in {min(batch, 1024) for batch in peer.scoring_batches}:
+        difference = np.abs(peer.score(X, batch) - expected).max() / expected.max()
+        if not difference < TOLERANCE:
+            raise SystemExit(f"{name} computes other errors: off by {difference:.2g}")
+
+
+def measure_shape(widths, found):
+    """{peer: {"rows_per_second", "median_rows_per_second", "batch"}} of one network."""
+    weights, X = shapes.random_weights(widths), shapes.random_rows(shapes.scoring_rows(widths), widths[0])
+    running, batch_of, n_rows_of = {}, {}, {}
+    for name, make in found.items():
+        peer = make(weights, options.threads)
+        verify(name, peer, weights, X[:2053])
+        rows = X[: peer.row_limit]
+        tried = [batch for batch in peer.scoring_batches if batch <= len(rows)] or [peer.scoring_batches[0]]
+        sample = rows[: max(65536, tried[-1])] if len(tried) > 1 else rows
+        batch = timing.best_argument(lambda b, peer=peer, sample=sample: peer.score(sample, b), tried)
+        batch_of[name], n_rows_of[name] = min(batch, len(rows)), len(rows)
+        running[name] = lambda peer=peer, rows=rows, batch=batch: peer.score(rows, batch)
+    seconds = timing.interleave(running, options.rounds)
+    return {
+        name: {
+            "rows_per_second": n_rows_of[name] / best,
+            "median_rows_per_second": n_rows_of[name] / median,
+            "batch": batch_of[name],
+        }
+        for name, (best, median) in seconds.items()
+    }
+
+
+def main():
+    found, missing = peers.load(options.peers and ["aefast", *options.peers.split(",")])
+    found = {name: make for name, make in found.items() if make.scores}
+    others = [name for name in found if name != "aefast"]
+    environment = results.environment(found)
+    machine = limits.measure(environment["isa"], options.threads)
+    threads = f"{options.threads} thread" + "s" * (options.threads > 1)
+    print(f"\n## Scoring, float32, {threads}, {environment['isa']}, {environment['processor']}\n")
+    for name, reason in missing.items():
+        print(f"- {name} is left out: {reason}")
+    if machine:
+        print(f"Limits: {machine['flops'] / 1e9:.0f} GFLOP/s, {machine['bytes'] / 1e9:.1f} GB/s.")
+    print("Rows a second (batch size that suits each best).\n")
+
+    headers = ["network", *found, "GFLOP/s", "of the roofline", "to the best peer"]
+    table, ratios, record = [], [], {}
+    for shape in command.chosen(options.shapes, shapes.SHAPES):
+        widths = shapes.SHAPES[shape]
+        rates = record[shape] = measure_shape(widths, found)
+        ours = rates["aefast"]["rows_per_second"]
+        best = max((rates[name]["rows_per_second"] for name in others), default=float("nan"))
+        ratios.append(ours / best)
+        flops = shapes.flops_per_row(widths)
+        bound = machine and limits.rows_per_second(machine, flops, shapes.bytes_per_row(widths))
+        cells = [f"{results.rate(rates[n]['rows_per_second'])} ({rates[n]['batch']})" for n in others]
+        share = f"{ours / bound:.2f}" if bound else "?"
+        table.append([shape, results.rate(ours), *cells, f"{ours * flops / 1e9:.0f}", share, f"{ours / best:.2f}"])
+    print(results.markdown(headers, table))
+    print("\n" + results.summary(ratios))
+    if options.json:
+        what = {"what": "score", "threads": options.threads, "limits": machine, "missing": missing}
+        results.append_json(options.json, {**what, **environment, "shapes": record})
+
+
+if __name__ == "__main__":
+    main()

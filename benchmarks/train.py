@@ -1,0 +1,97 @@
+"""Training: rows a second of whole shuffled epochs with Adam, of every peer on every network and batch size.
+
+    python benchmarks/train.py [--threads 1,all] [--shapes 30-16-8-16-30] [--batches 32,256,1024] [--peers numpy,jax]
+
+Every peer is first checked to arrive at NumPy's weights from the same start and the same order of rows.
+"""
+
+import command
+
+options = command.parse(__doc__, batches={"default": "32,256,1024", "help": "minibatch sizes (%(default)s)"})
+
+import numpy as np  # noqa: E402
+
+import limits  # noqa: E402
+import peers  # noqa: E402
+import results  # noqa: E402
+import shapes  # noqa: E402
+import timing  # noqa: E402
+
+# Of the mean move of a weight. The first moves of Adam are g / |g|, which rounding can turn round where g is nearly
+# zero; scikit-learn adds epsilon before the correction of the bias, where the others add it after.
+TOLERANCE = 0.02
+SLOW_ROWS = 16384  # for a peer that says it is slow
+
+
+def flat(weights):
+    """All weights in one vector."""
+    return np.concatenate([np.ravel(array) for pair in weights for array in pair])
+
+
+def verify(found, widths):
+    """Stop unless every peer takes the steps that NumPy takes."""
+    weights, X = shapes.random_weights(widths), shapes.random_rows(4 * 256, widths[0])
+    expected = peers.load(["numpy"])[0]["numpy"](weights, 1)
+    expected.train(X, 256, 1, shuffle=False)
+    move = np.abs(flat(expected.weights()) - flat(weights)).mean()
+    for name, make in found.items():
+        peer = make(weights, options.threads)
+        peer.train(X, 256, 1, shuffle=False)
+        difference = np.abs(flat(peer.weights()) - flat(expected.weights())).mean() / move
+        if not difference < TOLERANCE:
+            raise SystemExit(f"{name} takes other steps: off by {difference:.2g} of a step")
+
+
+def measure(widths, batch, found):
+    """{peer: {"rows_per_second", "median_rows_per_second"}} of one network and batch size."""
+    weights, X = shapes.random_weights(widths), shapes.random_rows(shapes.training_rows(widths), widths[0])
+    running, n_rows_of = {}, {}
+    for name, make in found.items():
+        peer = make(weights, options.threads)
+        rows = X[:SLOW_ROWS] if peer.row_limit < len(X) else X
+        n_rows_of[name] = len(rows)
+        running[name] = lambda peer=peer, rows=rows: peer.train(rows, batch, 1)
+    seconds = timing.interleave(running, options.rounds)
+    return {
+        name: {"rows_per_second": n_rows_of[name] / best, "median_rows_per_second": n_rows_of[name] / median}
+        for name, (best, median) in seconds.items()
+    }
+
+
+def main():
+    found, missing = peers.load(options.peers and ["aefast", *options.peers.split(",")])
+    found = {name: make for name, make in found.items() if make.trains}
+    others = [name for name in found if name != "aefast"]
+    environment = results.environment(found)
+    machine = limits.measure(environment["isa"], options.threads)
+    threads = f"{options.threads} thread" + "s" * (options.threads > 1)
+    print(f"\n## Training, Adam, float32, {threads}, {environment['isa']}, {environment['processor']}\n")
+    for name, reason in missing.items():
+        print(f"- {name} is left out: {reason}")
+    print("Rows a second, whole shuffled epochs.\n")
+
+    headers = ["network, batch", *found, "GFLOP/s", "of peak", "to the best peer"]
+    table, ratios, record = [], [], {}
+    for shape in command.chosen(options.shapes, shapes.SHAPES):
+        widths = shapes.SHAPES[shape]
+        verify(found, widths)
+        for batch in map(int, options.batches.split(",")):
+            rates = record[f"{shape}, {batch}"] = measure(widths, batch, found)
+            ours = rates["aefast"]["rows_per_second"]
+            best = max((rates[name]["rows_per_second"] for name in others), default=float("nan"))
+            ratios.append(ours / best)
+            flops = ours * shapes.flops_per_row(widths, training=True)
+            share = f"{flops / machine['flops']:.2f}" if machine else "?"
+            cells = [results.rate(rates[name]["rows_per_second"]) for name in others]
+            table.append(
+                [f"{shape}, {batch}", results.rate(ours), *cells, f"{flops / 1e9:.0f}", share, f"{ours / best:.2f}"]
+            )
+    print(results.markdown(headers, table))
+    print("\n" + results.summary(ratios))
+    if options.json:
+        what = {"what": "train", "threads": options.threads, "limits": machine, "missing": missing}
+        results.append_json(options.json, {**what, **environment, "shapes": record})
+
+
+if __name__ == "__main__":
+    main()
