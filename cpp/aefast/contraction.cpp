@@ -48,15 +48,16 @@ struct Contraction<T>::Workspace {
 template <class T>
 Contraction<T>::Contraction(std::vector<Dense<T>*> encoder, double weight)
     : encoder_(std::move(encoder)), weight_(static_cast<T>(weight)), gram_at_() {
+  // A block's partial result: the gradient by G, then those by the weights of all layers but the first.
   const Index n_first = encoder_.front()->n_out();
   gram_at_ = {0, n_first, n_first, true};
   n_partial_ = gram_at_.template size<T>();
   for (const Dense<T>* each : encoder_) {
-    Parameter at = each->weights();
-    at.offset = n_partial_;
-    weights_at_.push_back(at);
-    if (each != encoder_.front()) n_partial_ += at.template size<T>();
+    weights_.push_back({n_partial_, each->n_out(), each->n_in(), true});
+    if (each != encoder_.front()) n_partial_ += weights_.back().template size<T>();
   }
+  weights_.front().offset = n_partial_;
+  params_.reset(n_partial_ + weights_.front().template size<T>());
 }
 
 template <class T>
@@ -79,17 +80,23 @@ void Contraction<T>::prepare(Index max_rows, Index n_parameters, int n_threads) 
 
 template <class T>
 void Contraction<T>::begin_batch(const T* params) {
-  const Parameter& weights = layer(0).weights();
-  const Index n = weights.n_outputs;
-  Buffer<T> transposed(weights.n_inputs * kPanel<T>);
+  for (Index l = 0; l < n_layers(); ++l) {
+    for (Index o = 0; o < weights(l).n_outputs; ++o) {
+      for (Index i = 0; i < weights(l).n_inputs; ++i) {
+        params_[weights(l).template at<T>(o, i)] = params[layer(l).weights().template at<T>(o, i)];
+      }
+    }
+  }
+  const Index n = weights(0).n_outputs;
+  Buffer<T> transposed(weights(0).n_inputs * kPanel<T>);
   for (Index first = 0; first < n; first += kPanel<T>) {
     const Index width = gram_at_.template strip_width<T>(first), count = std::min(kPanel<T>, n - first);
     std::fill_n(transposed.data(), transposed.size(), T(0));
-    for (Index i = 0; i < weights.n_inputs; ++i) {
-      for (Index o = 0; o < count; ++o) transposed[i * width + o] = params[weights.template at<T>(first + o, i)];
+    for (Index i = 0; i < weights(0).n_inputs; ++i) {
+      for (Index o = 0; o < count; ++o) transposed[i * width + o] = params_[weights(0).template at<T>(first + o, i)];
     }
-    multiply_weights(false, weights, params, width, transposed.data(), static_cast<const T*>(nullptr),
-                     gram_.data() + gram_at_.template at<T>(0, first));
+    multiply_weights(false, weights(0), params_.data(), width, transposed.data(), static_cast<const T*>(nullptr),
+                     gram_.data() + gram_at_.strip(first));
   }
 }
 
@@ -111,7 +118,7 @@ void Contraction<T>::pass_block(const Block& block, const T* params, std::span<c
     pass_single_layer(block, row_weight, row_loss, work);
   } else {
     for (Index unit = 0; unit < layer(n_layers() - 1).n_out(); ++unit) {
-      pass_unit(unit, block, params, row_weight, row_loss, work);
+      pass_unit(unit, block, row_weight, row_loss, work);
     }
   }
   for (Index l = 0; l < n_layers(); ++l) {
@@ -141,12 +148,12 @@ void Contraction<T>::pass_single_layer(const Block& block, const T* row_weight, 
 }
 
 template <class T>
-void Contraction<T>::pass_unit(Index unit, const Block& block, const T* params, const T* row_weight, T* row_loss,
-                               Workspace& work) {
+void Contraction<T>::pass_unit(Index unit, const Block& block, const T* row_weight, T* row_loss, Workspace& work) {
+  const T* params = params_.data();
   const Index width = block.width, last = n_layers() - 1;
   const auto size = [&](Index l) { return layer(l).n_out() * width; };
   const T* top_slope = work[last].slope.data() + unit * width;
-  const Parameter& top = layer(last).weights();
+  const Parameter& top = weights(last);
 
   // Down: c and t of every layer below the code's.
   for (Index i = 0; i < top.n_inputs; ++i) {
@@ -155,7 +162,7 @@ void Contraction<T>::pass_unit(Index unit, const Block& block, const T* params, 
   }
   for (Index l = last - 1; l >= 0; --l) {
     if (l < last - 1) {
-      multiply_weights(true, layer(l + 1).weights(), params, width, work[l + 1].t.data(),
+      multiply_weights(true, weights(l + 1), params, width, work[l + 1].t.data(),
                        static_cast<const T*>(nullptr), work[l].c.data());
     }
     map(
@@ -191,13 +198,12 @@ void Contraction<T>::pass_unit(Index unit, const Block& block, const T* params, 
         work[l].c.data(), dt);
     map(dt, size(l), [](const Vec<T>& s, const Vec<T>& d) { return s * d; }, work[l].slope.data(), dt);
     if (l + 1 == last) break;
-    multiply_weights(false, layer(l + 1).weights(), params, width, dt, static_cast<const T*>(nullptr),
+    multiply_weights(false, weights(l + 1), params, width, dt, static_cast<const T*>(nullptr),
                      work[l + 1].dt.data());
     work[l].rows.from_block(block, 0, dt);
-    add_outer(weights_at_[static_cast<std::size_t>(l + 1)], block, work[l + 1].t.data(), work[l].rows, partial(block));
+    add_outer(weights(l + 1), block, work[l + 1].t.data(), work[l].rows, partial(block));
   }
   const T* dc = work[last - 1].dt.data();
-  const Parameter& top_partial = weights_at_.back();
   T* top_slope_gradient = work[last].slope_gradient.data() + unit * width;
   for (Index i = 0; i < top.n_inputs; ++i) {
     const Vec<T> w(params[top.template at<T>(unit, i)]);
@@ -207,26 +213,32 @@ void Contraction<T>::pass_unit(Index unit, const Block& block, const T* params, 
       fma(w, d, load(top_slope_gradient + lane)).store(top_slope_gradient + lane);
       by_weight = fma(load(top_slope + lane), d, by_weight);
     }
-    partial(block)[top_partial.template at<T>(unit, i)] += sum(by_weight);
+    partial(block)[top.template at<T>(unit, i)] += sum(by_weight);
   }
 }
 
 template <class T>
-const T* Contraction<T>::gradient(std::span<const Block> blocks, const T* params) {
+const T* Contraction<T>::gradient(std::span<const Block> blocks) {
   T* total = partials_.data();
   for (const Block& block : blocks.subspan(1)) {
     map(total, n_partial_, [](const Vec<T>& a, const Vec<T>& b) { return a + b; }, total, partial(block));
   }
-  for (Index l = 1; l < n_layers(); ++l) {
-    const Parameter& from = weights_at_[static_cast<std::size_t>(l)];
-    std::copy_n(total + from.offset, from.template size<T>(), gradient_.data() + layer(l).weights().offset);
-  }
-  // G = W W^T and the gradient D by it is symmetric, so that by W is 2 D W.
-  const Parameter& weights = layer(0).weights();
+  // G = W W^T and the gradient D by it is symmetric, so that by W is 2 D W; it takes the place of W.
   map(total, gram_at_.template size<T>(), [](const Vec<T>& d) { return d + d; }, total);
-  for (Index first = 0; first < weights.n_inputs; first += kPanel<T>) {
-    const Index at = weights.template at<T>(0, first), width = weights.template strip_width<T>(first);
-    multiply_weights(false, gram_at_, total, width, params + at, static_cast<const T*>(nullptr), gradient_.data() + at);
+  const Parameter& first_weights = weights(0);
+  Buffer<T> product(params_.size());
+  for (Index first = 0; first < first_weights.n_inputs; first += kPanel<T>) {
+    const Index width = first_weights.template strip_width<T>(first), at = first_weights.strip(first);
+    multiply_weights(false, gram_at_, total, width, params_.data() + at, static_cast<const T*>(nullptr),
+                     product.data() + at);
+  }
+  for (Index l = 0; l < n_layers(); ++l) {
+    const T* from = l == 0 ? product.data() : total;
+    for (Index o = 0; o < weights(l).n_outputs; ++o) {
+      for (Index i = 0; i < weights(l).n_inputs; ++i) {
+        gradient_[layer(l).weights().template at<T>(o, i)] = from[weights(l).template at<T>(o, i)];
+      }
+    }
   }
   return gradient_.data();
 }

@@ -24,28 +24,30 @@ class Contraction {
   ~Contraction();
 
   void prepare(Index max_rows, Index n_parameters, int n_threads);
-  /// Before the blocks of a batch: the Gram matrix.
+  /// Before the blocks of a batch: takes the weights and makes the Gram matrix.
   void begin_batch(const T* params);
   /// After a block's forward pass; `values[l]` are the block's inputs of layer l. Adds each row's penalty to `row_loss`.
   void pass_block(const Block& block, const T* params, std::span<const T* const> values, const T* row_weight,
                   T* row_loss, int thread);
   /// After all blocks: the gradient by the weights, laid out as the parameters.
-  const T* gradient(std::span<const Block> blocks, const T* params);
+  const T* gradient(std::span<const Block> blocks);
 
  private:
   struct Workspace;
-  void pass_unit(Index unit, const Block& block, const T* params, const T* row_weight, T* row_loss, Workspace& work);
+  void pass_unit(Index unit, const Block& block, const T* row_weight, T* row_loss, Workspace& work);
   void pass_single_layer(const Block& block, const T* row_weight, T* row_loss, Workspace& work);
   T* partial(const Block& block) { return partials_.data() + block.index * n_partial_; }
   Index n_layers() const { return static_cast<Index>(encoder_.size()); }
   const Dense<T>& layer(Index l) const { return *encoder_[static_cast<std::size_t>(l)]; }
+  const Parameter& weights(Index l) const { return weights_[static_cast<std::size_t>(l)]; }
   Buffer<T>& extra(Index l) { return extras_[static_cast<std::size_t>(l)]; }
 
   std::vector<Dense<T>*> encoder_;
   T weight_;
   Parameter gram_at_;               // G, and in each block's partial result the gradient by it
-  std::vector<Parameter> weights_at_;  // the other layers' weights in a block's partial result
+  std::vector<Parameter> weights_;  // each layer's in `params_`; all but the first's in a block's partial result too
   Index n_partial_ = 0;
+  Buffer<T> params_;  // the weights once more, output by output
   Buffer<T> gram_, partials_, gradient_;
   std::vector<Buffer<T>> extras_;  // by layer, the gradient by z
   std::vector<std::unique_ptr<Workspace>> workspaces_;

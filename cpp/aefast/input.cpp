@@ -31,76 +31,40 @@ decltype(auto) with_type(DType dtype, F&& f) {
 template <class S, class T>
 using Compute = std::conditional_t<sizeof(T) == 4 && (sizeof(S) <= 2 || std::is_same_v<S, float>), float, double>;
 
-/// A register of elements into the space the network sees. NaN and infinities become NaN.
+/// The map of one feature, spread over registers.
 template <class C>
-Vec<C> scaled(const Vec<C>& x, const Vec<C>& high, const Vec<C>& inverse, const Vec<C>& offset, const Vec<C>& limit) {
-  const Vec<C> z = fma(x - high, inverse, offset);
-  return fma(x, Vec<C>(C(0)), max(min(z, limit), -limit));  // x * 0 is 0 for every finite x
-}
+struct FeatureMap {
+  Vec<C> high, inverse, offset, limit;
 
-/// As many features as T has lanes, from `feature` on; `load(j)` gives register j of the elements as C.
+  FeatureMap(const Scaling& scaling, Index feature)
+      : high(scaling.terms<C>().high[feature]),
+        inverse(scaling.terms<C>().inverse[feature]),
+        offset(scaling.terms<C>().offset[feature]),
+        limit(static_cast<C>(scaling.limit())) {}
+
+  /// NaN and infinities become NaN.
+  Vec<C> operator()(const Vec<C>& x) const {
+    const Vec<C> z = fma(x - high, inverse, offset);
+    return fma(x, Vec<C>(C(0)), max(min(z, limit), -limit));  // x * 0 is 0 for every finite x
+  }
+};
+
+/// As many rows of one feature as T has lanes; `load(part)` gives the lanes as registers of C.
 template <class C, class T, class Load>
-Vec<T> scaled_features(const Scaling& scaling, Index feature, Load&& load) {
-  const auto& terms = scaling.terms<C>();
-  const auto part = [&](Index j) {
-    const Index at = feature + j * kLanes<C>;
-    return scaled(load(j), Vec<C>::load(terms.high.data() + at), Vec<C>::load(terms.inverse.data() + at),
-                  Vec<C>::load(terms.offset.data() + at), Vec<C>(static_cast<C>(scaling.limit())));
-  };
-  if constexpr (std::is_same_v<C, T>) return part(0);
-  else return narrow(part(0), part(1));
+void store_scaled(const FeatureMap<C>& map, Load&& load, T* to) {
+  if constexpr (std::is_same_v<C, T>) map(load(0)).store(to);
+  else narrow(map(load(0)), map(load(1))).store(to);
 }
 
-/// `n` features next to each other, from `feature` on. Fills the last register with zeros.
-template <class C, class T>
-void scale_stretch(const C* from, Index n, const Scaling& scaling, Index feature, T* to) {
-  const auto load = [&](Index at) {
-    if (at + kLanes<C> <= n) return Vec<C>::load_unaligned(from + at);
-    return at < n ? load_first(from + at, n - at) : Vec<C>(C(0));
-  };
-  for (Index j = 0; j < n; j += kLanes<T>) {
-    scaled_features<C, T>(scaling, feature + j, [&](Index part) { return load(j + part * kLanes<C>); }).store(to + j);
-  }
-}
-
-/// The same for elements of S, `stride` of them apart.
-template <class S, class T>
-void read_stretch(const S* from, Index stride, Index n, const Scaling& scaling, Index feature, T* to) {
-  using C = Compute<S, T>;
+/// `n` features of one row, from `from` on, as a register of C.
+template <class C, class S>
+Vec<C> load_features(const S* from, Index stride, Index n) {
   if constexpr (std::is_same_v<S, C>) {
-    if (stride == 1) return scale_stretch(from, n, scaling, feature, to);
+    if (stride == 1) return n == kLanes<C> ? Vec<C>::load_unaligned(from) : load_first(from, n);
   }
-  C gathered[kPanel<T>];
-  for (Index j = 0; j < n; ++j) gathered[j] = static_cast<C>(from[j * stride]);
-  scale_stretch(gathered, n, scaling, feature, to);
-}
-
-/// `n` rows of one feature, next to each other.
-template <class S, class T>
-void read_column(const S* from, Index n, const Scaling& scaling, Index feature, T* to) {
-  using C = Compute<S, T>;
-  const auto& terms = scaling.terms<C>();
-  const Vec<C> high(terms.high[feature]), inverse(terms.inverse[feature]), offset(terms.offset[feature]);
-  const Vec<C> limit(static_cast<C>(scaling.limit()));
-  alignas(kAlignment) C values[kPanel<T>] = {};
-  for (Index i = 0; i < n; ++i) values[i] = static_cast<C>(from[i]);
-  const auto part = [&](Index i) { return scaled(Vec<C>::load(values + i), high, inverse, offset, limit); };
-  for (Index i = 0; i < n; i += kLanes<T>) {
-    if constexpr (std::is_same_v<C, T>) part(i).store(to + i);
-    else narrow(part(i), part(i + kLanes<C>)).store(to + i);
-  }
-}
-
-template <class S, class T>
-void read_row(const std::byte* row, const InputView& input, const Scaling& scaling, Strips<T>& strips, Index at) {
-  const Index stride = input.column_stride / static_cast<Index>(sizeof(S));
-  for (Index strip = 0; strip < strips.count(); ++strip) {
-    const Index feature = strip * kPanel<T>;
-    const Index n = std::min(kPanel<T>, input.columns - feature);
-    T* to = strips.at(strip, at);
-    const S* from = reinterpret_cast<const S*>(row + feature * input.column_stride);
-    read_stretch<S, T>(from, stride, n, scaling, feature, to);
-  }
+  alignas(kAlignment) C lanes[kLanes<C>] = {};
+  for (Index j = 0; j < n; ++j) lanes[j] = static_cast<C>(from[j * stride]);
+  return Vec<C>::load(lanes);
 }
 
 void prefetch_row(const InputView& input, Index row) {
@@ -110,15 +74,61 @@ void prefetch_row(const InputView& input, Index row) {
   for (Index i = 0; i < bytes; i += kLine) __builtin_prefetch(from + i);
 }
 
+/// Rows whose features lie along memory: squares of them are transposed in registers.
+template <class S, class T>
+void read_rows(const InputView& input, const Scaling& scaling, const RowList& rows, const Block& block, T* to) {
+  using C = Compute<S, T>;
+  constexpr Index kSide = kLanes<C>, kParts = kLanes<T> / kSide;
+  const Index stride = input.column_stride / static_cast<Index>(sizeof(S));
+  const auto row_at = [&](Index i) { return rows[block.first_row + std::min(i, block.n_rows - 1)]; };
+  for (Index lane = 0; lane < block.width; lane += kLanes<T>) {
+    const S* row[kLanes<T>];
+    for (Index i = 0; i < kLanes<T>; ++i) {
+      row[i] = reinterpret_cast<const S*>(input.data + row_at(lane + i) * input.row_stride);
+      if (rows.indices) prefetch_row(input, row_at(lane + kLanes<T> + i));
+    }
+    for (Index feature = 0; feature < input.columns; feature += kSide) {
+      const Index n = std::min(kSide, input.columns - feature);
+      Vec<C> square[kParts][kSide];
+      for (Index part = 0; part < kParts; ++part) {
+        for (Index i = 0; i < kSide; ++i) {
+          square[part][i] = load_features<C>(row[part * kSide + i] + feature * stride, stride, n);
+        }
+        transpose(square[part]);
+      }
+      for (Index j = 0; j < n; ++j) {
+        store_scaled<C>(FeatureMap<C>(scaling, feature + j), [&](Index part) { return square[part][j]; },
+                        to + (feature + j) * block.width + lane);
+      }
+    }
+  }
+}
+
+/// Rows that lie next to each other, feature by feature.
+template <class S, class T>
+void read_columns(const InputView& input, const Scaling& scaling, Index first_row, const Block& block, T* to) {
+  using C = Compute<S, T>;
+  alignas(kAlignment) C values[kPanel<T>];
+  for (Index feature = 0; feature < input.columns; ++feature) {
+    const std::byte* column = input.data + feature * input.column_stride + first_row * input.row_stride;
+    const S* from = reinterpret_cast<const S*>(column);
+    for (Index i = 0; i < block.n_rows; ++i) values[i] = static_cast<C>(from[i]);
+    for (Index i = block.n_rows; i < block.width; ++i) values[i] = values[block.n_rows - 1];
+    const FeatureMap<C> map(scaling, feature);
+    for (Index i = 0; i < block.width; i += kLanes<T>) {
+      store_scaled<C>(map, [&](Index part) { return Vec<C>::load(values + i + part * kLanes<C>); },
+                      to + feature * block.width + i);
+    }
+  }
+}
+
 }  // namespace
 
 Scaling::Scaling(Buffer<double> shift, Buffer<double> scale, double limit)
     : shift_(std::move(shift)), scale_(std::move(scale)), limit_(limit) {
   const auto fill = [this]<class C>(Terms<C>& terms) {
     constexpr double kMost = static_cast<double>(std::numeric_limits<C>::max()) / 4;  // 1 / scale may overflow
-    // Whole registers are read, up to the last of a row of floats, so the ends are padded with zeros.
-    const Index padded = round_up(size(), kLanes<float>);
-    for (Buffer<C>* buffer : {&terms.high, &terms.inverse, &terms.offset}) buffer->reset(padded);
+    for (Buffer<C>* buffer : {&terms.high, &terms.inverse, &terms.offset}) buffer->reset(size());
     for (Index j = 0; j < size(); ++j) {
       terms.high[j] = static_cast<C>(shift_[j]);
       terms.inverse[j] = static_cast<C>(std::min(1 / scale_[j], kMost));
@@ -136,51 +146,16 @@ Scaling Scaling::none(Index n_features) {
 }
 
 template <class T>
-void read_rows(const InputView& input, const Scaling& scaling, const RowList& rows, Index first, Index count,
-               Strips<T>& strips, Index first_row) {
-  constexpr Index kAhead = 4;
+void read_block(const InputView& input, const Scaling& scaling, const RowList& rows, const Block& block, T* to) {
   with_type(input.dtype, [&]<class S>(const S*) {
-    for (Index i = 0; i < count; ++i) {
-      if (rows.indices && i + kAhead < count) prefetch_row(input, rows[first + i + kAhead]);
-      read_row<S, T>(input.data + rows[first + i] * input.row_stride, input, scaling, strips, first_row + i);
-    }
+    const bool by_columns = !rows.indices && input.row_stride == static_cast<Index>(sizeof(S)) && input.columns > 1;
+    if (by_columns) read_columns<S>(input, scaling, rows[block.first_row], block, to);
+    else read_rows<S>(input, scaling, rows, block, to);
   });
 }
 
-template <class T>
-void read_block(const InputView& input, const Scaling& scaling, const RowList& rows, Index first, const Block& block,
-                Strips<T>& scratch, T* to) {
-  const bool by_columns = !rows.indices && with_type(input.dtype, [&]<class S>(const S*) {
-    return input.row_stride == static_cast<Index>(sizeof(S)) && input.column_stride != input.row_stride;
-  });
-  if (!by_columns) {
-    read_rows(input, scaling, rows, first, block.n_rows, scratch, 0);
-    return scratch.to_block(block, 0, to);
-  }
-  with_type(input.dtype, [&]<class S>(const S*) {
-    for (Index feature = 0; feature < input.columns; ++feature) {
-      const std::byte* column = input.data + feature * input.column_stride + rows[first] * input.row_stride;
-      read_column<S, T>(reinterpret_cast<const S*>(column), block.n_rows, scaling, feature, to + feature * block.width);
-    }
-  });
-}
-
-template void read_rows(const InputView&, const Scaling&, const RowList&, Index, Index, Strips<float>&, Index);
-template void read_rows(const InputView&, const Scaling&, const RowList&, Index, Index, Strips<double>&, Index);
-template void read_block(const InputView&, const Scaling&, const RowList&, Index, const Block&, Strips<float>&, float*);
-template void read_block(const InputView&, const Scaling&, const RowList&, Index, const Block&, Strips<double>&,
-                         double*);
-
-void copy_as_double(const InputView& input, double* to) {
-  with_type(input.dtype, [&]<class S>(const S*) {
-    for (Index i = 0; i < input.rows; ++i) {
-      for (Index j = 0; j < input.columns; ++j) {
-        const std::byte* from = input.data + i * input.row_stride + j * input.column_stride;
-        to[i * input.columns + j] = static_cast<double>(*reinterpret_cast<const S*>(from));
-      }
-    }
-  });
-}
+template void read_block(const InputView&, const Scaling&, const RowList&, const Block&, float*);
+template void read_block(const InputView&, const Scaling&, const RowList&, const Block&, double*);
 
 namespace {
 

@@ -59,19 +59,10 @@ class Scaling {
   Terms<double> double_;
 };
 
-/// Reads `count` rows, from `first` of the list on, scaled, into rows first_row.. of `strips`.
+/// Reads the rows of `block`, which are those of `rows` from block.first_row on, scaled, feature by feature. Lanes past
+/// the last row repeat it.
 template <class T>
-void read_rows(const InputView& input, const Scaling& scaling, const RowList& rows, Index first, Index count,
-               Strips<T>& strips, Index first_row);
-
-/// Reads the rows of `block`, the first of which is row `first` of the list, scaled, feature by feature. `scratch` has
-/// room for a block's rows.
-template <class T>
-void read_block(const InputView& input, const Scaling& scaling, const RowList& rows, Index first, const Block& block,
-                Strips<T>& scratch, T* to);
-
-/// Copies a borrowed matrix, unscaled, into a contiguous row-major one.
-void copy_as_double(const InputView& input, double* to);
+void read_block(const InputView& input, const Scaling& scaling, const RowList& rows, const Block& block, T* to);
 
 /// What a scaler needs of each column, over `rows` of `input` (all `n_rows` of them).
 struct ColumnStatistics {

@@ -51,8 +51,6 @@ class Network {
   Index work() const { return work_; }
   /// The index of the layer that draws the code, or -1.
   Index gaussian_code() const { return gaussian_code_; }
-  /// The first layer, if it can be handed its input's rows.
-  Dense<T>* first_dense() const { return dynamic_cast<Dense<T>*>(layers_.front().get()); }
 
  private:
   std::vector<std::unique_ptr<Layer<T>>> layers_;

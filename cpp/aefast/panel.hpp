@@ -39,17 +39,6 @@ class Strips {
   T* at(Index strip, Index row) { return data_.data() + strip * kPanel<T> * max_rows_ + row * width(strip); }
   const T* at(Index strip, Index row) const { return const_cast<Strips*>(this)->at(strip, row); }
 
-  /// Rows first_row.. of the strips to a block. Lanes past the last row are finite, but otherwise undefined.
-  void to_block(const Block& block, Index first_row, T* to) const {
-    squares(block, first_row, [&](const T* from, Index from_stride, Index feature, Index row, Index n_valid) {
-      T* target = to + feature * block.width + row;
-      if (n_valid == kLanes<T>) return transpose_square(from, from_stride, target, block.width);
-      alignas(kAlignment) T square[kLanes<T> * kLanes<T>];
-      transpose_square(from, from_stride, square, kLanes<T>);
-      for (Index i = 0; i < n_valid; ++i) Vec<T>::load(square + i * kLanes<T>).store(target + i * block.width);
-    });
-  }
-
   /// A block to rows first_row.. of the strips; features past the last become zero.
   void from_block(const Block& block, Index first_row, const T* from) {
     squares(block, first_row, [&](T* target, Index stride, Index feature, Index row, Index n_valid) {

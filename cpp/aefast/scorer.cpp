@@ -6,8 +6,7 @@ namespace aefast {
 template <class T>
 struct Scorer<T>::Workspace {
   explicit Workspace(const Network<T>& network)
-      : strips(network.n_features(), kPanel<T>),
-        input(network.n_features() * kPanel<T>),
+      : input(network.n_features() * kPanel<T>),
         target(network.width() * kPanel<T>),
         layer{Buffer<T>(network.width() * kPanel<T>), Buffer<T>(network.width() * kPanel<T>)},
         row(kPanel<T>) {}
@@ -26,7 +25,6 @@ struct Scorer<T>::Workspace {
     return out;
   }
 
-  Strips<T> strips;
   Buffer<T> input, target, layer[2], row;
 };
 
@@ -73,7 +71,7 @@ void Scorer<T>::residual(const Block& block, T* output, const T* target, T* to) 
 /// A block's rows into work.input and through the network; returns the last pre-activations.
 template <class T>
 T* Scorer<T>::pass(const InputView& input, const RowList& rows, const Block& block, Workspace& work) const {
-  read_block(input, scaling_, rows, block.first_row, block, work.strips, work.input.data());
+  read_block(input, scaling_, rows, block, work.input.data());
   return work.forward(network_, 0, n_layers(), block, params_, work.input.data());
 }
 
@@ -114,7 +112,7 @@ void Scorer<T>::losses(const InputView& input, const InputView* target, const Ro
       output = pass(input, rows, block, work);
     } else {
       const auto& code = dynamic_cast<const GaussianCode<T>&>(*network_.layers()[static_cast<std::size_t>(drawn)]);
-      read_block(input, scaling_, rows, block.first_row, block, work.strips, work.input.data());
+      read_block(input, scaling_, rows, block, work.input.data());
       T* moments = work.forward(network_, 0, drawn, block, params_, work.input.data());
       code.divergence(block, moments, divergence.data());
       T* draw = work.other(moments);
@@ -123,7 +121,7 @@ void Scorer<T>::losses(const InputView& input, const InputView* target, const Ro
     }
     const T* wanted = work.input.data();
     if (target) {
-      read_block(*target, scaling_, rows, block.first_row, block, work.strips, work.target.data());
+      read_block(*target, scaling_, rows, block, work.target.data());
       wanted = work.target.data();
     }
     network_.output().row_losses(loss, block, output, wanted, work.row.data());
@@ -154,7 +152,7 @@ void Scorer<T>::feature_errors(const InputView& input, Index n_rows, Loss metric
 template <class T>
 void Scorer<T>::encode(const InputView& input, Index n_rows, T* to) const {
   each_block(n_rows, [&](const Block& block, Workspace& work) {
-    read_block(input, scaling_, {}, block.first_row, block, work.strips, work.input.data());
+    read_block(input, scaling_, {}, block, work.input.data());
     const T* code = work.forward(network_, 0, network_.n_encoder(), block, params_, work.input.data());
     write_rows(block, code, network_.code_size(), false, to);
   });
@@ -164,9 +162,8 @@ template <class T>
 void Scorer<T>::decode(const InputView& codes, Index n_rows, T* to) const {
   const Scaling unscaled = Scaling::none(network_.code_size());
   each_block(n_rows, [&](const Block& block, Workspace& work) {
-    Strips<T> strips(network_.code_size(), kPanel<T>);
     T* code = work.layer[1].data();
-    read_block(codes, unscaled, {}, block.first_row, block, strips, code);
+    read_block(codes, unscaled, {}, block, code);
     T* output = work.forward(network_, network_.n_encoder(), n_layers(), block, params_, code);
     network_.output().activate(block, output);
     write_rows(block, output, network_.n_features(), true, to);

@@ -106,14 +106,22 @@ void map(T* to, Index n, F&& f, const In*... from) {
   for (Index i = 0; i < n; i += kLanes<T>) f(Vec<T>::load(from + i)...).store(to + i);
 }
 
-/// Transposes a square of kLanes x kLanes elements between two row-major arrays.
+/// Transposes a square, one row a register.
+template <class T>
+void transpose(Vec<T> (&square)[static_cast<std::size_t>(kLanes<T>)]) {
+  packet::PacketBlock<typename Vec<T>::Packet, static_cast<int>(kLanes<T>)> block;
+  for (Index i = 0; i < kLanes<T>; ++i) block.packet[i] = square[i].p;
+  packet::ptranspose(block);
+  for (Index i = 0; i < kLanes<T>; ++i) square[i].p = block.packet[i];
+}
+
+/// The same between two row-major arrays.
 template <class T>
 void transpose_square(const T* from, Index from_stride, T* to, Index to_stride) {
-  constexpr int n = static_cast<int>(kLanes<T>);
-  packet::PacketBlock<typename Vec<T>::Packet, n> block;
-  for (int i = 0; i < n; ++i) block.packet[i] = packet::pload<typename Vec<T>::Packet>(from + i * from_stride);
-  packet::ptranspose(block);
-  for (int i = 0; i < n; ++i) packet::pstore(to + i * to_stride, block.packet[i]);
+  Vec<T> square[static_cast<std::size_t>(kLanes<T>)];
+  for (Index i = 0; i < kLanes<T>; ++i) square[i] = Vec<T>::load(from + i * from_stride);
+  transpose(square);
+  for (Index i = 0; i < kLanes<T>; ++i) square[i].store(to + i * to_stride);
 }
 
 }  // namespace aefast

@@ -56,7 +56,6 @@ void Trainer<T>::prepare(Index max_rows, const EpochSpec& epoch) {
 
   const Index padded = round_up(max_rows, kLanes<T>);
   if ((epoch.target || has_noise) && target_.size() < network_.n_features() * padded) {
-    target_strips_ = Strips<T>(network_.n_features(), max_rows);
     target_.reset(network_.n_features() * padded);
   }
   if (max_rows <= max_rows_) return;
@@ -67,8 +66,6 @@ void Trainer<T>::prepare(Index max_rows, const EpochSpec& epoch) {
     values_.emplace_back(size * padded);
     deltas_.emplace_back(size * padded);
   }
-  input_strips_ = Strips<T>(network_.n_features(), max_rows);
-  if (Dense<T>* first = network_.first_dense()) first->take_input_strips(&input_strips_);
   tasks_.clear();
   for (Index i = 0; i < n_layers(); ++i) {
     const auto boundary = static_cast<std::size_t>(i);
@@ -202,7 +199,7 @@ double Trainer<T>::run_batch(const EpochSpec& epoch, const RowList& rows, Index 
     });
     each_block([&](const Block& block, int) { backward(stages_[i].first, stages_[i].last, block, step); });
   }
-  if (contraction_) contraction_gradient_ = contraction_->gradient(blocks_, params_.data());
+  if (contraction_) contraction_gradient_ = contraction_->gradient(blocks_);
   team_->run(static_cast<Index>(tasks_.size()), [&](Index i, int) {
     const Task& task = tasks_[static_cast<std::size_t>(i)];
     layer(task.layer).gradient(task.index, blocks_, gradient_.data(), finished);
@@ -217,25 +214,20 @@ double Trainer<T>::run_batch(const EpochSpec& epoch, const RowList& rows, Index 
 template <class T>
 void Trainer<T>::read(const EpochSpec& epoch, const RowList& rows, const Block& block, const Step<T>& step) {
   const Index d = network_.n_features();
-  read_rows(epoch.input, *epoch.scaling, rows, block.first_row, block.n_rows, input_strips_, block.first_row);
-  input_strips_.to_block(block, block.first_row, values(0, block));
+  T* input = values(0, block);
   T* target = target_.data() + d * block.first_row;
-  if (epoch.target) {
-    read_rows(*epoch.target, *epoch.scaling, rows, block.first_row, block.n_rows, target_strips_, block.first_row);
-    target_strips_.to_block(block, block.first_row, target);
-  }
+  read_block(epoch.input, *epoch.scaling, rows, block, input);
+  if (epoch.target) return read_block(*epoch.target, *epoch.scaling, rows, block, target);
   if (!corruption_ && !epoch.corrupt) return;
-  std::copy_n(values(0, block), d * block.width, target);
+  std::copy_n(input, d * block.width, target);
   if (corruption_) {
     const Philox philox(step.seed, Draw::noise, step.epoch);
-    corruption_.apply(philox, step.first_position + block.first_row, d, block, target, values(0, block));
-    input_strips_.from_block(block, block.first_row, values(0, block));
+    corruption_.apply(philox, step.first_position + block.first_row, d, block, target, input);
   } else {
-    const Index row_bytes = d * static_cast<Index>(sizeof(double)), bytes = sizeof(double);
-    const InputView view{reinterpret_cast<const std::byte*>(corrupted_.data()), DType::f64, max_rows_, d, row_bytes,
+    const Index bytes = sizeof(double);
+    const InputView view{reinterpret_cast<const std::byte*>(corrupted_.data()), DType::f64, max_rows_, d, d * bytes,
                          bytes};
-    read_rows(view, unscaled_, {}, block.first_row, block.n_rows, input_strips_, block.first_row);
-    input_strips_.to_block(block, block.first_row, values(0, block));
+    read_block(view, unscaled_, {}, block, input);
   }
 }
 
@@ -244,11 +236,12 @@ template <class T>
 void Trainer<T>::corrupt_rows(const EpochSpec& epoch, const RowList& rows, Index n_rows) {
   const Index d = network_.n_features();
   corrupted_.reserve(max_rows_ * d);
-  read_rows(epoch.input, *epoch.scaling, rows, 0, n_rows, input_strips_, 0);
-  for (Index row = 0; row < n_rows; ++row) {
-    for (Index j = 0; j < d; ++j) {
-      const Index strip = j / kPanel<T>;
-      corrupted_[row * d + j] = static_cast<double>(input_strips_.at(strip, row)[j - strip * kPanel<T>]);
+  for (const Block& block : blocks_) {
+    read_block(epoch.input, *epoch.scaling, rows, block, values(0, block));
+    for (Index i = 0; i < block.n_rows; ++i) {
+      for (Index j = 0; j < d; ++j) {
+        corrupted_[(block.first_row + i) * d + j] = static_cast<double>(values(0, block)[j * block.width + i]);
+      }
     }
   }
   epoch.corrupt(corrupted_.data(), n_rows);

@@ -116,7 +116,6 @@ class Trainer {
   std::unique_ptr<ThreadTeam> team_;
   std::vector<Index> sizes_;
   std::vector<Buffer<T>> values_, deltas_;
-  Strips<T> input_strips_, target_strips_;
   Buffer<T> target_, row_weight_, row_scale_, row_loss_;
   Buffer<double> corrupted_;  // rows of the batch as a noise of the user's left them
   Scaling unscaled_;

@@ -5,47 +5,57 @@
 
 namespace aefast {
 
-/// One array of parameters inside the flat vector of all. Weights are stored output by output within strips of inputs
-/// (panel.hpp); vectors are a single output.
+/// One array of parameters inside the flat vector of all. A matrix is stored row by row within strips of columns
+/// (panel.hpp), where a row is an output and a column an input or, when flipped, the other way round; a vector is a
+/// single output.
 struct Parameter {
   Index offset;     // of the first element in the flat vector
   Index n_outputs;  // 1 for a vector
   Index n_inputs;
-  bool penalised;  // takes part in l1 and l2
+  bool penalised;  // a weight, that takes part in l1 and l2
+  bool flipped = false;
+
+  Index n_rows() const { return flipped ? n_inputs : n_outputs; }
+  Index n_columns() const { return flipped ? n_outputs : n_inputs; }
 
   template <class T>
   Index size() const {
-    return n_outputs * round_up(n_inputs, kLanes<T>);
+    return n_rows() * round_up(n_columns(), kLanes<T>);
+  }
+  /// Where the strip begins that has column `first` as its own first.
+  Index strip(Index first) const { return offset + first * n_rows(); }
+  template <class T>
+  Index strip_width(Index first) const {
+    return std::min(kPanel<T>, round_up(n_columns() - first, kLanes<T>));
   }
   template <class T>
   Index at(Index output, Index input) const {
-    const Index strip = input / kPanel<T> * kPanel<T>;
-    return offset + strip * n_outputs + output * strip_width<T>(strip) + input - strip;
-  }
-  /// The width of the strip that begins at input `first`.
-  template <class T>
-  Index strip_width(Index first) const {
-    return std::min(kPanel<T>, round_up(n_inputs - first, kLanes<T>));
+    const Index row = flipped ? input : output, column = flipped ? output : input;
+    const Index first = column / kPanel<T> * kPanel<T>;
+    return strip(first) + row * strip_width<T>(first) + column - first;
   }
 };
 
-/// out (n_outputs x width) = W in + bias, or, transposed, out (n_inputs x width) = W^T in + bias. The strips cut the
-/// depth of the one and the rows of the other. `finish` as in `multiply`.
+/// out (n_outputs x width) = W in + bias, or, transposed, out (n_inputs x width) = W^T in + bias. The strips cut either
+/// the depth or the rows of the product. `finish` as in `multiply`.
 template <class T, class Finish = Nothing>
 void multiply_weights(bool transposed, const Parameter& weights, const T* params, Index width, const T* in,
                       const T* bias, T* out, Finish finish = {}) {
-  SegmentList<T> depth(transposed ? 1 : (weights.n_inputs + kPanel<T> - 1) / kPanel<T>);
-  for (Index first = 0; first < weights.n_inputs; first += kPanel<T>) {
-    const T* strip = params + weights.at<T>(0, first);
-    const Index n = std::min(kPanel<T>, weights.n_inputs - first), strip_width = weights.strip_width<T>(first);
-    if (transposed) {
-      Segment<T> all{strip, in, weights.n_outputs, 1, strip_width};
-      multiply<T>(n, width, {&all, 1}, bias ? bias + first : nullptr, out + first * width, finish);
-    } else {
-      depth.add({strip, in + first * width, n, strip_width, 1});
+  const Index n_rows = weights.n_rows(), n_columns = weights.n_columns();
+  if (transposed != weights.flipped) {
+    for (Index first = 0; first < n_columns; first += kPanel<T>) {
+      Segment<T> all{params + weights.strip(first), in, n_rows, 1, weights.strip_width<T>(first)};
+      multiply<T>(std::min(kPanel<T>, n_columns - first), width, {&all, 1}, bias ? bias + first : nullptr,
+                  out + first * width, finish);
     }
+    return;
   }
-  if (!transposed) multiply<T>(weights.n_outputs, width, depth.all(), bias, out, finish);
+  SegmentList<T> depth((n_columns + kPanel<T> - 1) / kPanel<T>);
+  for (Index first = 0; first < n_columns; first += kPanel<T>) {
+    depth.add({params + weights.strip(first), in + first * width, std::min(kPanel<T>, n_columns - first),
+               weights.strip_width<T>(first), 1});
+  }
+  multiply<T>(n_rows, width, depth.all(), bias, out, finish);
 }
 
 }  // namespace aefast

@@ -3,7 +3,18 @@
 namespace aefast {
 namespace {
 
-constexpr Index kTaskOutputs = 64;  // outputs whose gradient one task computes: a strip of them fits L1
+constexpr Index kTaskRows = 64;  // rows of stored weights whose gradient one task computes: a strip of them fits L1
+
+/// Whether W is better stored input by input. The gradient is a product with the columns in lanes, which pads them to
+/// whole registers, after a transposition of what is in the columns: both are weighed, in cycles a row of the batch.
+template <class T>
+bool better_flipped(Index n_in, Index n_out) {
+  const auto cost = [](Index rows, Index columns) {
+    const Index registers = (columns + kLanes<T> - 1) / kLanes<T>;
+    return registers * (rows + kLanes<T>) / 2;
+  };
+  return cost(n_in, n_out) < cost(n_out, n_in);
+}
 
 }  // namespace
 
@@ -14,7 +25,7 @@ Dense<T>::Dense(Index n_in, Index n_out, const Activation<T>& activation, Index&
     weights_ = tied_to->weights_;
     tied_to->tied_by_ = this;
   } else {
-    weights_ = {offset, n_out, n_in, true};
+    weights_ = {offset, n_out, n_in, true, better_flipped<T>(n_in, n_out)};
     offset += weights_.template size<T>();
   }
   bias_ = {offset, 1, n_out, false};
@@ -43,14 +54,13 @@ template <class T>
 void Dense<T>::prepare(Index max_rows, const T* in, const T* delta_out) {
   in_ = in;
   delta_ = delta_out;
-  if (tied_to_) delta_strips_ = Strips<T>(this->n_out(), max_rows);
-  else if (!given_strips_) input_strips_ = Strips<T>(this->n_in(), max_rows);
+  strips_ = Strips<T>(inputs_are_columns() ? this->n_in() : this->n_out(), max_rows);
   if (activation_.keeps_slopes()) slopes_.reset(this->n_out() * round_up(max_rows, kLanes<T>));
 }
 
 template <class T>
 void Dense<T>::forward_train(const Block& block, const T* params, const T* in, T* out, const Step<T>&) {
-  if (!tied_to_ && !given_strips_) input_strips_.from_block(block, block.first_row, in);
+  if (inputs_are_columns()) strips_.from_block(block, block.first_row, in);
   if (!activation_.keeps_slopes()) return forward(block, params, in, out);
   product(tied_to_ != nullptr, block, params, in, params + bias_.offset, out, nullptr);
   const Index n = this->n_out();
@@ -69,54 +79,49 @@ void Dense<T>::backward(const Block& block, const T* params, const T*, const T* 
     const T* extra = extra_ + n * block.first_row;
     map(delta_out, n * block.width, [](const Vec<T>& d, const Vec<T>& e) { return d + e; }, delta_out, extra);
   }
-  if (tied_to_) delta_strips_.from_block(block, block.first_row, delta_out);
+  if (!inputs_are_columns()) strips_.from_block(block, block.first_row, delta_out);
   if (delta_in) product(tied_to_ == nullptr, block, params, delta_out, nullptr, delta_in, nullptr);
 }
 
+/// The biases, and the weights by strips of columns and stretches of rows.
 template <class T>
 Index Dense<T>::n_gradient_tasks() const {
   if (tied_to_) return 1;
-  const Index chunks = (this->n_out() + kTaskOutputs - 1) / kTaskOutputs;
-  return input_strips().count() * chunks;
+  return 1 + strips_.count() * ((weights_.n_rows() + kTaskRows - 1) / kTaskRows);
 }
 
 template <class T>
 void Dense<T>::gradient(Index task, std::span<const Block> blocks, T* gradient, const Finished& finished) const {
-  if (tied_to_) {
-    bias_gradient(blocks, 0, this->n_out(), gradient);
+  if (task == 0) {
+    bias_gradient(blocks, gradient);
     return finished(bias_.offset, bias_.template size<T>(), false);
   }
-  const Strips<T>& inputs = input_strips();
-  const Index strip = task % inputs.count();
-  const Index first = task / inputs.count() * kTaskOutputs;
-  const Index last = std::min(this->n_out(), first + kTaskOutputs);
+  const Index strip = (task - 1) % strips_.count(), width = strips_.width(strip);
+  const Index first = (task - 1) / strips_.count() * kTaskRows;
+  const Index count = std::min(weights_.n_rows() - first, kTaskRows);
+  SegmentList<T> rows((tied_by_ ? 2 : 1) * static_cast<Index>(blocks.size()));
+  add_rows(blocks, first, strip, rows);
+  if (tied_by_) tied_by_->add_rows(blocks, first, strip, rows);
+  const Index offset = weights_.strip(strip * kPanel<T>) + first * width;
+  multiply<T>(count, width, rows.all(), nullptr, gradient + offset);
+  finished(offset, count * width, true);
+}
 
-  const Index n_blocks = static_cast<Index>(blocks.size());
-  SegmentList<T> rows(tied_by_ ? 2 * n_blocks : n_blocks);
+/// What this layer's rows, block after block, add to the gradient of the stored weights from row `first_row` on.
+template <class T>
+void Dense<T>::add_rows(std::span<const Block> blocks, Index first_row, Index strip, SegmentList<T>& segments) const {
+  const T* left = inputs_are_columns() ? delta_ : in_;
+  const Index n = inputs_are_columns() ? this->n_out() : this->n_in();
   for (const Block& block : blocks) {
-    const T* delta = delta_ + this->n_out() * block.first_row + first * block.width;
-    rows.add({delta, inputs.at(strip, block.first_row), block.n_rows, block.width, 1});
-  }
-  if (tied_by_) {
-    for (const Block& block : blocks) {
-      const T* code = tied_by_->in_ + this->n_out() * block.first_row + first * block.width;
-      rows.add({code, tied_by_->delta_strips_.at(strip, block.first_row), block.n_rows, block.width, 1});
-    }
-  }
-  const Index offset = weights_.template at<T>(first, strip * kPanel<T>);
-  multiply<T>(last - first, inputs.width(strip), rows.all(), nullptr, gradient + offset);
-  finished(offset, (last - first) * inputs.width(strip), true);
-
-  if (strip == 0) {
-    bias_gradient(blocks, first, last, gradient);
-    finished(bias_.offset + first, round_up(last - first, kLanes<T>), false);
+    segments.add({left + n * block.first_row + first_row * block.width, strips_.at(strip, block.first_row),
+                  block.n_rows, block.width, 1});
   }
 }
 
 /// Rows are summed lane by lane, then across, then those that fill no register: the same order for any blocks.
 template <class T>
-void Dense<T>::bias_gradient(std::span<const Block> blocks, Index first, Index last, T* gradient) const {
-  for (Index output = first; output < last; ++output) {
+void Dense<T>::bias_gradient(std::span<const Block> blocks, T* gradient) const {
+  for (Index output = 0; output < this->n_out(); ++output) {
     Vec<T> lanes(T(0));
     T rest(0);
     for (const Block& block : blocks) {

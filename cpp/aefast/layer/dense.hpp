@@ -29,15 +29,14 @@ class Dense final : public Layer<T> {
   /// Lends an array, laid out as the outputs, whose elements `backward` adds to the gradients by the pre-activation.
   void add_to_backward(const T* extra) { extra_ = extra; }
 
-  /// Lets the reader of the input fill the rows that the gradient wants, rather than forward_train.
-  void take_input_strips(const Strips<T>* strips) { given_strips_ = strips; }
-
  private:
   using Activate = void (*)(T*, Index);
   void product(bool transposed, const Block& block, const T* params, const T* in, const T* bias, T* out,
                Activate activate) const;
-  void bias_gradient(std::span<const Block> blocks, Index first, Index last, T* gradient) const;
-  const Strips<T>& input_strips() const { return given_strips_ ? *given_strips_ : input_strips_; }
+  void bias_gradient(std::span<const Block> blocks, T* gradient) const;
+  void add_rows(std::span<const Block> blocks, Index first_row, Index strip, SegmentList<T>& segments) const;
+  /// Whether the inputs, rather than the deltas, go along the columns of the stored weights.
+  bool inputs_are_columns() const { return is_tied() == weights_.flipped; }
 
   Activation<T> activation_;
   Parameter weights_;
@@ -48,10 +47,8 @@ class Dense final : public Layer<T> {
   const T* in_ = nullptr;
   const T* delta_ = nullptr;
   const T* extra_ = nullptr;
-  const Strips<T>* given_strips_ = nullptr;
-  Strips<T> input_strips_;
-  Strips<T> delta_strips_;  // of a tied layer, for the gradient of the weights it borrows
-  Buffer<T> slopes_;        // of activations whose derivative the output does not give
+  Strips<T> strips_;  // the inputs or the deltas, whichever are columns
+  Buffer<T> slopes_;  // of activations whose derivative the output does not give
 };
 
 }  // namespace aefast
