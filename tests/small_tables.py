@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,17 @@ def write_table(table: pa.Table, path: Path) -> Path:
     else:
         raise ValueError(path)
     return path
+
+
+def run_command(*arguments: object) -> Any:
+    """The command line in this process: what it printed, and its exit code."""
+    from typer.testing import CliRunner
+
+    from aefast.cli import app
+
+    # Older click mixes the streams unless told not to, newer click cannot be told.
+    separate = {"mix_stderr": False} if "mix_stderr" in signature(CliRunner).parameters else {}
+    return CliRunner(**separate).invoke(app, [str(a) for a in arguments])
 
 
 def features_of(table: pa.Table, names: list[str] = FEATURES) -> np.ndarray:

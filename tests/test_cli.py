@@ -16,21 +16,15 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
-from typer.testing import CliRunner
 
 import aefast
-from aefast.cli import app
 from aefast.tables import Source
 from aefast.thresholds import benjamini_hochberg
-from small_tables import FEATURES, features_of, small_model, small_table, write_table
-
-
-def run(*arguments: object):
-    return CliRunner().invoke(app, [str(a) for a in arguments])
+from small_tables import FEATURES, features_of, run_command, small_model, small_table, write_table
 
 
 def done(*arguments: object):
-    result = run(*arguments)
+    result = run_command(*arguments)
     assert result.exit_code == 0, result.stderr
     assert result.stderr == ""
     return result
@@ -38,7 +32,7 @@ def done(*arguments: object):
 
 def refused(code: int, *arguments: object) -> str:
     """The one line that the command leaves with."""
-    result = run(*arguments)
+    result = run_command(*arguments)
     assert (result.exit_code, result.stdout) == (code, "")
     assert result.stderr.endswith("\n")
     assert result.stderr.count("\n") == 1
@@ -300,10 +294,10 @@ def test_wrong_use_ends_in_one_line_and_writes_nothing(folder, code, says, comma
 
 def test_a_traceback_is_shown_only_on_request(folder):
     (folder / "bad.safetensors").write_text("no model")
-    result = run("info", "bad.safetensors", "--debug")
+    result = run_command("info", "bad.safetensors", "--debug")
     assert result.exit_code == 1
     assert "Traceback" in result.stderr
-    assert result.stderr.splitlines()[-1] in run("info", "bad.safetensors").stderr
+    assert result.stderr.splitlines()[-1] in run_command("info", "bad.safetensors").stderr
 
 
 def test_an_error_within_aefast_is_one_line_too(folder, monkeypatch):

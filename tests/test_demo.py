@@ -8,11 +8,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from sklearn.datasets import load_digits
-from typer.testing import CliRunner
 
 import aefast
-from aefast.cli import app
 from aefast.demo import HELD_OUT, N_STRANGERS, PIXELS, digit_tables, run_demo
+from small_tables import run_command
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +59,7 @@ def test_everything_named_is_written_and_fits_together(folder, summary):
 
 
 def test_the_command_prints_auc_speed_and_what_to_try_next(folder):
-    result = CliRunner().invoke(app, ["demo", "-o", str(folder)])
+    result = run_command("demo", "-o", folder)
     assert result.exit_code == 0, result.stderr
     assert result.stderr == ""
     for text in ("AUC", "rows a second", "What to try next", "aefast score", "report.html"):

@@ -120,7 +120,7 @@ def test_images_are_drawn_where_rows_are_images():
 
 def test_names_are_text_whatever_they_hold():
     hostile = "<script>alert(1)</script> & $x_1$"
-    table = small_table().rename_columns({"id": hostile})
+    table = small_table().rename_columns([hostile, *small_table().column_names[1:]])
     findings = examine(Scorer(small_model(), keep=[hostile]), table.to_batches())
     page = render(findings, title=hostile, subtitle=hostile)
     assert "<script" not in page

@@ -44,7 +44,7 @@ def test_an_array_grows_to_the_rows_that_came(tmp_path, n_rows):
     values = np.random.default_rng(0).normal(size=n_rows)
     with open_sink(tmp_path / "out.npy", pa.schema([("anomaly_score", pa.float64())])) as sink:
         for start in range(0, n_rows, 1000):
-            sink.write(pa.record_batch({"anomaly_score": values[start : start + 1000]}))
+            sink.write(pa.RecordBatch.from_pydict({"anomaly_score": values[start : start + 1000]}))
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), values)
 
 
@@ -54,7 +54,7 @@ def test_an_error_midway_leaves_the_old_file_and_no_other(tmp_path, ending):
     path.write_text("what was here before")
     schema = pa.schema([("anomaly_score", pa.float64())])
     with pytest.raises(KeyboardInterrupt), open_sink(path, schema) as sink:  # noqa: PT012
-        sink.write(pa.record_batch({"anomaly_score": [1.0]}))
+        sink.write(pa.RecordBatch.from_pydict({"anomaly_score": [1.0]}))
         raise KeyboardInterrupt
     assert path.read_text() == "what was here before"
     assert os.listdir(tmp_path) == [path.name]
@@ -62,7 +62,7 @@ def test_an_error_midway_leaves_the_old_file_and_no_other(tmp_path, ending):
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_disk_without_room_is_an_error_and_leaves_nothing(tmp_path, ending):
-    batch = pa.record_batch({"anomaly_score": np.random.default_rng(0).normal(size=50_000)})
+    batch = pa.RecordBatch.from_pydict({"anomaly_score": np.random.default_rng(0).normal(size=50_000)})
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
@@ -100,7 +100,7 @@ def test_what_is_in_the_way_of_writing_is_said_beforehand(tmp_path):
 
 
 def test_small_batches_make_row_groups_of_a_decent_size(tmp_path):
-    batch = pa.record_batch({"anomaly_score": np.arange(100.0)})
+    batch = pa.RecordBatch.from_pydict({"anomaly_score": np.arange(100.0)})
     with open_sink(tmp_path / "out.parquet", batch.schema) as sink:
         for _ in range(1000):
             sink.write(batch)

@@ -199,7 +199,7 @@ def test_the_matrix_has_the_dtype_that_the_table_has_in_memory():
 
 
 def test_missing_values_become_nan_in_a_dtype_that_has_room_for_it():
-    batch = pa.record_batch({"i": pa.array([1, None, 3]), "u": pa.array([None, 2, 3], pa.uint8())})
+    batch = pa.RecordBatch.from_pydict({"i": pa.array([1, None, 3]), "u": pa.array([None, 2, 3], pa.uint8())})
     np.testing.assert_array_equal(feature_matrix(batch, ["i"]), [[1], [np.nan], [3]])
     X = feature_matrix(batch, ["u"])
     assert X.dtype == np.float32
@@ -209,7 +209,7 @@ def test_missing_values_become_nan_in_a_dtype_that_has_room_for_it():
 def test_lists_of_fixed_size_become_rows_without_a_copy():
     values = np.arange(12, dtype=np.float32)
     lists = pa.FixedSizeListArray.from_arrays(pa.array(values), 3)
-    batch = pa.record_batch({"x": lists}).slice(1, 2)
+    batch = pa.RecordBatch.from_pydict({"x": lists}).slice(1, 2)
     X = feature_matrix(batch)
     np.testing.assert_array_equal(X, values.reshape(4, 3)[1:3])
     assert np.shares_memory(X, lists.values.to_numpy())
@@ -246,7 +246,7 @@ def test_no_rows_are_a_matrix_without_rows(tmp_path):
 def test_rows_keep_their_order_when_batches_are_cut_anew(sizes, batch_rows):
     table = pa.table({"x": np.arange(sum(sizes))})
     starts = np.cumsum([0, *sizes])
-    batches = [pa.record_batch({"x": np.arange(a, a + n)}) for a, n in zip(starts, sizes, strict=False)]
+    batches = [pa.RecordBatch.from_pydict({"x": np.arange(a, a + n)}) for a, n in zip(starts, sizes, strict=False)]
     cut = list(rebatch(batches, batch_rows))
     assert all(b.num_rows == batch_rows for b in cut[:-1])
     assert [x for b in cut for x in b.column("x").to_pylist()] == table["x"].to_pylist()

@@ -83,6 +83,7 @@ def _complain(error: BaseException, args: Sequence[str], commands: Collection[st
     else:
         message, code = f"{type(error).__name__}: {error} (an error in aefast; --debug shows where)", 1
     sys.stderr.write(f"{where}: {' '.join(message.split())}\n")
+    sys.stderr.flush()
     return code
 
 

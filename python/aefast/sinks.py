@@ -7,7 +7,7 @@ import queue
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,22 @@ def check_writable(path: str | Path, endings: tuple[str, ...] | None = None) -> 
         raise ValueError(f"{path} must end in one of {', '.join(endings)}")
 
 
-class _ParquetWriter:
+class _Writer:
+    """Batches to one file. ``abandon`` closes it after an error, when nothing more can be written."""
+
+    _writer: Any
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        self._writer.write(batch)
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def abandon(self) -> None:
+        self._writer.close()
+
+
+class _ParquetWriter(_Writer):
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         import pyarrow.parquet as pq
 
@@ -73,42 +88,28 @@ class _ParquetWriter:
             self._write_group()
 
     def _write_group(self) -> None:
-        if self._held:
-            self._writer.write_table(pa.Table.from_batches(self._held))
-            self._held = []
+        group, self._held = self._held, []
+        if group:
+            self._writer.write_table(pa.Table.from_batches(group))
 
     def close(self) -> None:
-        try:
-            self._write_group()
-        finally:
-            self._writer.close()
+        self._write_group()
+        self._writer.close()
 
 
-class _CsvWriter:
+class _CsvWriter(_Writer):
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         import pyarrow.csv as csv
 
         self._writer = csv.CSVWriter(path, schema)
 
-    def write(self, batch: pa.RecordBatch) -> None:
-        self._writer.write(batch)
 
-    def close(self) -> None:
-        self._writer.close()
-
-
-class _IpcWriter:
+class _IpcWriter(_Writer):
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._writer = pa.ipc.new_file(str(path), schema, options=pa.ipc.IpcWriteOptions(compression="lz4"))
 
-    def write(self, batch: pa.RecordBatch) -> None:
-        self._writer.write(batch)
 
-    def close(self) -> None:
-        self._writer.close()
-
-
-class _NpyWriter:
+class _NpyWriter(_Writer):
     """The first column as a 1-d array. The header is written last, when the number of rows is known, into space
     left for it: NumPy pads the shape so that it may grow in place."""
 
@@ -127,13 +128,15 @@ class _NpyWriter:
         self._file.write(batch.column(0).to_numpy(zero_copy_only=False).tobytes())
 
     def close(self) -> None:
-        if not self._file.closed:
-            self._file.seek(0)
-            self._write_header()
-            self._file.close()
+        self._file.seek(0)
+        self._write_header()
+        self._file.close()
+
+    def abandon(self) -> None:
+        self._file.close()
 
 
-_WRITERS: dict[str, Any] = {
+_WRITERS: dict[str, Callable[[Path, pa.Schema], _Writer]] = {
     ".parquet": _ParquetWriter,
     ".pq": _ParquetWriter,
     ".csv": _CsvWriter,
@@ -150,7 +153,7 @@ ENDINGS = tuple(_WRITERS)
 class Sink:
     """Writes batches on a thread of its own, at most two behind. ``seconds`` is the time the writing took."""
 
-    def __init__(self, writer: Any) -> None:
+    def __init__(self, writer: _Writer) -> None:
         self.seconds = 0.0
         self._writer = writer
         self._slots: queue.Queue[pa.RecordBatch | None] = queue.Queue(2)
@@ -201,11 +204,11 @@ def open_sink(path: str | Path, schema: pa.Schema) -> Iterator[Sink]:
         try:
             yield sink
             sink.finish()
+            begin = time.perf_counter()
+            writer.close()
+            sink.seconds += time.perf_counter() - begin
         except BaseException:
             sink._stop()
             with suppress(Exception):  # what broke before is what the caller needs to hear
-                writer.close()
+                writer.abandon()
             raise
-        begin = time.perf_counter()
-        writer.close()
-        sink.seconds += time.perf_counter() - begin
