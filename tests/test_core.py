@@ -1,7 +1,6 @@
-"""Every engine that was built computes the same, and the choice among them is explained or refused, never silent."""
+"""The choice among the engines that were built is the best one, or the forced one, or refused with the reason."""
 
 import ast
-import json
 import os
 import subprocess
 import sys
@@ -16,35 +15,6 @@ from aefast._core import choose_level
 
 LEVELS = ("v2", "v3", "v4", "v4_bf16")
 
-# Run by a fresh interpreter: train and read a small network, and report what was computed and by which engine.
-REPORT = f"""
-import json, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-from aefast import _core
-from test_core import example
-
-network, parameters, scaling, X = example()
-scaling = _core.Scaling(*scaling)
-objective, adam = {{"loss": "huber", "l2": 0.01}}, {{"kind": "adam"}}
-result = {{"level": _core.isa_level, "built_for": _core.build_info()["isa"]}}
-result["engines"] = [name for name in sys.modules if name.startswith("aefast._engine_")]
-for dtype in ("float32", "float64"):
-    cast = [p.astype(dtype) for p in parameters]
-    trainer = _core.Trainer(network, cast, objective, adam, dtype, 0, 2)
-    loss, gradient = trainer.gradient(X, scaling)
-    predictor = _core.Predictor(network, cast, scaling, dtype, 2)
-    errors = predictor.errors(X, "mse")
-    result[dtype] = {{"loss": loss, "gradient": [g.tolist() for g in gradient], "errors": errors.tolist()}}
-print(json.dumps(result))
-"""
-
-
-def example():
-    rng = np.random.default_rng(20)
-    network = reference.network_spec((21, 17, 3, 17, 21), "gelu", "identity")
-    parameters = reference.random_parameters(network, rng)
-    return network, parameters, reference.random_scaling(21, rng), rng.normal(size=(150, 21))
-
 
 def run_python(code, **environment):
     return subprocess.run(
@@ -57,25 +27,10 @@ def run_python(code, **environment):
 
 
 @pytest.mark.parametrize("level", _core.isa_levels_available)
-def test_engine_of_each_level_agrees_with_the_oracle(level):
-    run = run_python(REPORT, AEFAST_ISA=level)
-    assert run.returncode == 0, run.stderr
-    result = json.loads(run.stdout)
-    assert result["level"] == result["built_for"] == level
-    assert result["engines"] == [f"aefast._engine_{level}"]
-
-    network, parameters, scaling, X = example()
-    errors = reference.errors(network, parameters, scaling, X, "mse")
-    _, loss, gradient = reference.objective_and_gradient(
-        network, parameters, {"loss": "huber", "l2": 0.01}, reference.scale_rows(X, scaling)
-    )
-    # Sums of at most 150 products of numbers near one: a few hundred roundings.
-    for dtype in ("float32", "float64"):
-        tolerance = 300 * np.finfo(dtype).eps
-        np.testing.assert_allclose(result[dtype]["errors"], errors, rtol=tolerance)
-        np.testing.assert_allclose(result[dtype]["loss"], loss, rtol=tolerance)
-        for computed, exact in zip(result[dtype]["gradient"], gradient, strict=True):
-            np.testing.assert_allclose(computed, exact, rtol=tolerance, atol=tolerance * np.abs(exact).max())
+def test_a_process_loads_one_engine_and_no_other(level):
+    code = "import sys, aefast; print(*[name for name in sys.modules if name.startswith('aefast._engine_')])"
+    run = run_python(code, AEFAST_ISA=level)
+    assert run.stdout.split() == [f"aefast._engine_{level}"], run.stderr
 
 
 def test_best_level_that_was_built_and_runs_here_is_used():
