@@ -1,5 +1,5 @@
 """Pictures of models and scores. Every function draws on the Matplotlib axes it is given, or on new ones, and
-returns them; colours are those of Okabe and Ito (2008), which people of all colour visions tell apart."""
+returns them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from aefast._drawing import BLUE, GREY, ORANGE, SERIES, bin_edges, finish, mosaic, new_axes, spans_decades
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,10 +27,6 @@ __all__ = [
     "scores_over_rows",
 ]
 
-BLUE, ORANGE, GREEN, PURPLE, SKY, YELLOW = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00"
-GREY = "#8a8a8a"
-SERIES = (BLUE, ORANGE, GREEN, PURPLE, SKY, YELLOW)
-
 
 def loss_curves(estimator: Any, *, ax: Axes | None = None) -> Axes:
     """Training and validation loss by epoch, with the epoch whose weights were kept.
@@ -41,8 +39,17 @@ def loss_curves(estimator: Any, *, ax: Axes | None = None) -> Axes:
     Returns
     -------
     matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> import numpy as np, aefast
+    >>> from aefast import plots
+    >>> X = np.random.default_rng(0).normal(size=(300, 4))
+    >>> model = aefast.Autoencoder((2,), max_epochs=3, random_state=0).fit(X)
+    >>> plots.loss_curves(model).get_xlabel()
+    'epoch'
     """
-    ax = _axes(ax)
+    ax = new_axes(ax)
     training = np.asarray(estimator.loss_curve_, dtype=float)
     epochs = np.arange(1, len(training) + 1)
     ax.plot(epochs, training, color=BLUE, linewidth=1.8, label="training")
@@ -56,7 +63,7 @@ def loss_curves(estimator: Any, *, ax: Axes | None = None) -> Axes:
         ax.set_yscale("log")
     ax.set_xlabel("epoch")
     ax.set_ylabel("loss")
-    _finish(ax)
+    finish(ax)
     if len(training):
         ax.legend(frameon=False)
     return ax
@@ -87,11 +94,19 @@ def error_histogram(
     Returns
     -------
     matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from aefast import plots
+    >>> ax = plots.error_histogram(np.random.default_rng(0).exponential(size=100), threshold=2.0)
+    >>> int(sum(bar.get_height() for bar in ax.patches))
+    100
     """
-    ax = _axes(ax)
+    ax = new_axes(ax)
     errors = np.asarray(errors, dtype=float)
     if len(errors):
-        edges, logarithmic = _edges(errors, bins)
+        edges, logarithmic = bin_edges(errors, bins)
         if logarithmic:
             ax.set_xscale("log")
         clipped = np.maximum(errors, edges[0])
@@ -110,7 +125,7 @@ def error_histogram(
         ax.axvline(threshold, color=GREY, linestyle="--", linewidth=1.4, label="threshold")
     ax.set_xlabel("reconstruction error")
     ax.set_ylabel("rows")
-    _finish(ax)
+    finish(ax)
     if threshold is not None or labels is not None:
         ax.legend(frameon=False)
     return ax
@@ -133,8 +148,15 @@ def scores_over_rows(
     Returns
     -------
     matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from aefast import plots
+    >>> plots.scores_over_rows(np.arange(10.0), threshold=8.5).get_xlabel()
+    'row'
     """
-    ax = _axes(ax)
+    ax = new_axes(ax)
     errors = np.asarray(errors, dtype=float)
     if len(errors) > 2 * columns:
         bounds = np.linspace(0, len(errors), columns + 1).astype(int)
@@ -151,12 +173,12 @@ def scores_over_rows(
         over = y > threshold
         ax.plot(x[over], y[over], ".", color=ORANGE, markersize=5, label="above the threshold")
         ax.axhline(threshold, color=GREY, linestyle="--", linewidth=1.4, label="threshold")
-    if len(errors) and _spans_decades(errors):
+    if len(errors) and spans_decades(errors):
         ax.set_yscale("log")
     ax.set_xlim(-0.01 * max(len(errors), 1), 1.01 * max(len(errors), 1))
     ax.set_xlabel("row")
     ax.set_ylabel("reconstruction error")
-    _finish(ax)
+    finish(ax)
     ax.legend(frameon=False, ncols=4, loc="lower right", bbox_to_anchor=(1, 1))
     return ax
 
@@ -184,13 +206,23 @@ def reconstruction_grid(
     Returns
     -------
     matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> import numpy as np, aefast
+    >>> from aefast import plots
+    >>> X = np.random.default_rng(0).normal(size=(300, 4))
+    >>> model = aefast.Autoencoder((2,), max_epochs=3, random_state=0).fit(X)
+    >>> ax = plots.reconstruction_grid(model, X[:3], image_shape=(2, 2))
+    >>> [text.get_text() for text in ax.texts]
+    ['row', 'reconstruction', 'difference']
     """
     rebuilt = np.asarray(estimator.reconstruct(X), dtype=float)
     X = np.asarray(X, dtype=float)
     low, high = float(X.min()), float(X.max())
     span = high - low or 1.0
     rows = [(X - low) / span, (rebuilt - low) / span, np.abs(X - rebuilt) / span]
-    ax = _mosaic([row.reshape(len(X), *image_shape) for row in rows], ax)
+    ax = mosaic([row.reshape(len(X), *image_shape) for row in rows], ax)
     height, width = image_shape[:2]
     for k, name in enumerate(("row", "reconstruction", "difference")):
         ax.text(-0.4, (k + 0.5) * (height + 1), name, ha="right", va="center", fontsize="small")
@@ -222,12 +254,22 @@ def latent_walk(
     Returns
     -------
     matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> import numpy as np, aefast
+    >>> from aefast import plots
+    >>> X = np.random.default_rng(0).normal(size=(300, 4))
+    >>> model = aefast.Autoencoder((2,), max_epochs=3, random_state=0).fit(X)
+    >>> ax = plots.latent_walk(model, X[0], X[1], image_shape=(2, 2), steps=5)
+    >>> len(ax.get_images())
+    1
     """
     codes = np.asarray(estimator.transform(np.stack([np.asarray(start), np.asarray(stop)])), dtype=float)
     share = np.linspace(0, 1, steps)[:, np.newaxis]
     images = np.asarray(estimator.inverse_transform((1 - share) * codes[0] + share * codes[1]), dtype=float)
     low, high = images.min(), images.max()
-    return _mosaic([((images - low) / (high - low or 1.0)).reshape(steps, *image_shape)], ax)
+    return mosaic([((images - low) / (high - low or 1.0)).reshape(steps, *image_shape)], ax)
 
 
 def code_scatter(estimator: Any, X: ArrayLike, *, labels: ArrayLike | None = None, ax: Axes | None = None) -> Axes:
@@ -244,8 +286,17 @@ def code_scatter(estimator: Any, X: ArrayLike, *, labels: ArrayLike | None = Non
     Returns
     -------
     matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> import numpy as np, aefast
+    >>> from aefast import plots
+    >>> X = np.random.default_rng(0).normal(size=(300, 4))
+    >>> model = aefast.Autoencoder((2,), max_epochs=3, random_state=0).fit(X)
+    >>> plots.code_scatter(model, X, labels=X[:, 0] > 0).get_ylabel()
+    'code 2'
     """
-    ax = _axes(ax)
+    ax = new_axes(ax)
     codes = np.asarray(estimator.transform(X), dtype=float)
     names = ["code 1", "code 2"]
     if codes.shape[1] == 1:
@@ -266,7 +317,7 @@ def code_scatter(estimator: Any, X: ArrayLike, *, labels: ArrayLike | None = Non
         ax.scatter(codes[chosen, 0], codes[chosen, 1], s=10, alpha=0.7, linewidths=0, color=colour, label=str(kind))
     ax.set_xlabel(names[0])
     ax.set_ylabel(names[1])
-    _finish(ax)
+    finish(ax)
     if labels is not None:
         ax.legend(frameon=False, markerscale=2, fontsize="small", ncols=1 + len(kinds) // 12)
     return ax
@@ -286,8 +337,18 @@ def feature_error_bars(estimator: Any, X: ArrayLike, *, top: int = 12, ax: Axes 
     Returns
     -------
     matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> import numpy as np, aefast
+    >>> from aefast import plots
+    >>> X = np.random.default_rng(0).normal(size=(300, 4))
+    >>> model = aefast.Autoencoder((2,), max_epochs=3, random_state=0).fit(X)
+    >>> ax = plots.feature_error_bars(model, X, top=3)
+    >>> len(ax.patches)
+    3
     """
-    ax = _axes(ax)
+    ax = new_axes(ax)
     sums = np.asarray(estimator.feature_errors(X), dtype=float).sum(axis=0)
     shares = sums / (sums.sum() or 1.0)
     names = getattr(estimator, "feature_names_in_", None)
@@ -297,7 +358,7 @@ def feature_error_bars(estimator: Any, X: ArrayLike, *, top: int = 12, ax: Axes 
     ax.set_yticks(np.arange(len(order)), [names[j] for j in order])
     ax.invert_yaxis()
     ax.set_xlabel("share of the error")
-    _finish(ax, axis="x")
+    finish(ax, axis="x")
     return ax
 
 
@@ -313,8 +374,15 @@ def calibration(p_values: ArrayLike, *, ax: Axes | None = None) -> Axes:
     Returns
     -------
     matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from aefast import plots
+    >>> plots.calibration(np.linspace(0.01, 1, 100)).get_xlabel()
+    'p-value α'
     """
-    ax = _axes(ax)
+    ax = new_axes(ax)
     values = np.sort(np.asarray(p_values, dtype=float))
     shares = np.arange(1, len(values) + 1) / max(len(values), 1)
     if len(values) > 2000:
@@ -324,84 +392,78 @@ def calibration(p_values: ArrayLike, *, ax: Axes | None = None) -> Axes:
     ax.plot(values, shares, color=BLUE, linewidth=1.8, label="these rows")
     ax.set_xlabel("p-value α")
     ax.set_ylabel("share of rows with p ≤ α")
-    _finish(ax)
+    finish(ax)
     ax.legend(frameon=False, loc="lower right")
     return ax
 
 
 def roc_curve(labels: ArrayLike, scores: ArrayLike, *, ax: Axes | None = None) -> Axes:
-    """True against false positives over all thresholds; ``scores`` are higher for anomalies, ``labels`` 1."""
+    """True against false positives over all thresholds.
+
+    Parameters
+    ----------
+    labels : array-like of shape (n,)
+        1 for anomalies, 0 for the others; both must occur.
+    scores : array-like of shape (n,)
+        Higher for what is more abnormal.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from aefast import plots
+    >>> plots.roc_curve([0, 0, 1], [0.1, 0.2, 0.9]).get_legend().get_texts()[0].get_text()
+    'AUC 1.0000'
+    """
     from sklearn.metrics import roc_auc_score
     from sklearn.metrics import roc_curve as curve
 
-    ax = _axes(ax)
+    ax = new_axes(ax)
     false, true, _ = curve(np.asarray(labels), np.asarray(scores))
     ax.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1.4)
     ax.plot(false, true, color=BLUE, linewidth=1.8, label=f"AUC {roc_auc_score(labels, scores):.4f}")
     ax.set_xlabel("share of normal rows flagged")
     ax.set_ylabel("share of anomalies found")
-    _finish(ax)
+    finish(ax)
     ax.legend(frameon=False, loc="lower right")
     return ax
 
 
 def precision_recall_curve(labels: ArrayLike, scores: ArrayLike, *, ax: Axes | None = None) -> Axes:
-    """Precision against recall over all thresholds; ``scores`` are higher for anomalies, ``labels`` 1."""
+    """Precision against recall over all thresholds.
+
+    Parameters
+    ----------
+    labels : array-like of shape (n,)
+        1 for anomalies, 0 for the others; both must occur.
+    scores : array-like of shape (n,)
+        Higher for what is more abnormal.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from aefast import plots
+    >>> plots.precision_recall_curve([0, 0, 1], [0.1, 0.2, 0.9]).get_legend().get_texts()[0].get_text()
+    'AP 1.0000'
+    """
     from sklearn.metrics import average_precision_score
     from sklearn.metrics import precision_recall_curve as curve
 
-    ax = _axes(ax)
+    ax = new_axes(ax)
     precision, recall, _ = curve(np.asarray(labels), np.asarray(scores))
     ax.plot(recall, precision, color=BLUE, linewidth=1.8, label=f"AP {average_precision_score(labels, scores):.4f}")
     ax.set_ylim(-0.03, 1.03)
     ax.set_xlabel("share of anomalies found")
     ax.set_ylabel("share of flags that are right")
-    _finish(ax)
+    finish(ax)
     ax.legend(frameon=False)
     return ax
-
-
-def _axes(ax: Axes | None) -> Axes:
-    if ax is not None:
-        return ax
-    import matplotlib.pyplot as plt
-
-    return plt.subplots(layout="constrained")[1]
-
-
-def _finish(ax: Axes, axis: str = "y") -> None:
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(axis=axis, color=GREY, alpha=0.25, linewidth=0.7)  # type: ignore[arg-type]
-    ax.set_axisbelow(True)
-
-
-def _mosaic(rows: list[NDArray[Any]], ax: Axes | None) -> Axes:
-    """Rows of images in [0, 1] as one picture, a transparent pixel between them."""
-    ax = _axes(ax)
-    n, height, width = rows[0].shape[:3]
-    canvas = np.zeros((len(rows) * (height + 1) - 1, n * (width + 1) - 1, 4))
-    for r, images in enumerate(rows):
-        for c, image in enumerate(np.clip(images, 0, 1)):
-            spot = canvas[r * (height + 1) :, c * (width + 1) :][:height, :width]
-            # Grey images as ink on paper: light where there is nothing.
-            coloured = image.ndim == 3 and image.shape[-1] >= 3
-            spot[..., :3] = image[..., :3] if coloured else 1 - image.reshape(height, width, 1)
-            spot[..., 3] = 1
-    ax.imshow(canvas, interpolation="nearest", extent=(0, canvas.shape[1], canvas.shape[0], 0))
-    ax.set_axis_off()
-    return ax
-
-
-def _spans_decades(values: NDArray[Any]) -> bool:
-    positive = values[values > 0]
-    return len(positive) > 0 and float(positive.max()) > 30 * float(np.median(positive))
-
-
-def _edges(errors: NDArray[Any], bins: int) -> tuple[NDArray[Any], bool]:
-    low, high = float(errors.min()), float(errors.max())
-    if _spans_decades(errors):
-        low = max(low, float(np.quantile(errors[errors > 0], 0.001)))
-        return np.geomspace(low, high * (1 + 1e-9), bins + 1), True
-    if high <= low:
-        low, high = low - 0.5, high + 0.5
-    return np.linspace(low, high, bins + 1), False

@@ -16,6 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aefast import plots
+from aefast._drawing import BLUE, GREEN, GREY, ORANGE
 from aefast.scorer import Scorer, nameless
 
 if TYPE_CHECKING:
@@ -26,10 +27,10 @@ __all__ = ["Findings", "Strange", "examine", "figure", "render"]
 INK = "#101112"  # stands for the page's text colour in a drawing
 _THEME = {
     INK: "currentColor",
-    plots.BLUE: "var(--blue)",
-    plots.ORANGE: "var(--orange)",
-    plots.GREEN: "var(--green)",
-    plots.GREY: "var(--grey)",
+    BLUE: "var(--blue)",
+    ORANGE: "var(--orange)",
+    GREEN: "var(--green)",
+    GREY: "var(--grey)",
 }
 
 
