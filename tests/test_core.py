@@ -6,10 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-import reference
 from aefast import _core
 from aefast._core import choose_level
 
