@@ -116,8 +116,10 @@ def test_single_precision_only_rounds_the_initial_weights():
         (lambda: network(dropout=[0.1, 0.2, 1.0]), "dropout must hold rates in [0, 1), got 1.0"),
         (
             lambda: network(decoder=(3, 5), tied_weights=True),
-            "tied_weights=True needs a decoder that mirrors the encoder: decoder_layer_sizes must be None or (4,), "
-            "got (3,)",
+            (
+                "tied_weights=True needs a decoder that mirrors the encoder: decoder_layer_sizes must be None or (4,), "
+                "got (3,)"
+            ),
         ),
     ],
 )

@@ -102,7 +102,8 @@ class Trainer:
         """One pass over ``rows`` of ``X`` (all rows when None); the mean data loss over the rows, as seen while
         training. ``epoch`` numbers the pass: with the seed it fixes the shuffle and every random draw.
         ``beta`` weighs the divergence of a gaussian code. ``corrupt`` gets each batch (n, d) float64 in the scaled
-        space and returns it corrupted. ``poll`` is called about ten times a second with the GIL; an exception it raises ends the epoch."""
+        space and returns it corrupted. ``poll`` is called about ten times a second with the GIL; an exception it
+        raises ends the epoch."""
 
     def evaluate(
         self,
@@ -141,8 +142,8 @@ class Predictor:
         self, network: NetworkSpec, parameters: Sequence[Array], scaling: Scaling, dtype: str, n_threads: int
     ) -> None: ...
     def errors(self, X: Array, metric: str, whitening: Array | None = None) -> Array:
-        """(n,) one error a row, in ``dtype``. A row with NaN or infinity gets NaN. The metric
-        "mahalanobis", and it alone, takes ``whitening`` (d, d): the mean square of ``whitening @ r`` for a residual r."""
+        """(n,) one error a row, in ``dtype``. A row with NaN or infinity gets NaN. The metric "mahalanobis", and it
+        alone, takes ``whitening`` (d, d): the mean square of ``whitening @ r`` for a residual r."""
 
     def feature_errors(self, X: Array, metric: str, whitening: Array | None = None) -> Array:
         """(n, d) each feature's share; a row sums to its error."""
