@@ -96,7 +96,7 @@ void Contraction<T>::begin_batch(const T* params) {
       for (Index o = 0; o < count; ++o) transposed[i * width + o] = params_[weights(0).template at<T>(first + o, i)];
     }
     multiply_weights(false, weights(0), params_.data(), width, transposed.data(), static_cast<const T*>(nullptr),
-                     gram_.data() + gram_at_.strip(first));
+                     gram_.data() + gram_at_.template strip<T>(first));
   }
 }
 
@@ -228,7 +228,7 @@ const T* Contraction<T>::gradient(std::span<const Block> blocks) {
   const Parameter& first_weights = weights(0);
   Buffer<T> product(params_.size());
   for (Index first = 0; first < first_weights.n_inputs; first += kPanel<T>) {
-    const Index width = first_weights.template strip_width<T>(first), at = first_weights.strip(first);
+    const Index width = first_weights.template strip_width<T>(first), at = first_weights.template strip<T>(first);
     multiply_weights(false, gram_at_, total, width, params_.data() + at, static_cast<const T*>(nullptr),
                      product.data() + at);
   }

@@ -51,6 +51,7 @@ class SegmentList {
     data_ = capacity > kInline ? more_.data() : inline_;
   }
   void add(const Segment<T>& segment) { data_[size_++] = segment; }
+  void clear() { size_ = 0; }
   std::span<Segment<T>> all() { return {data_, size_}; }
 
  private:

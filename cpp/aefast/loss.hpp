@@ -34,6 +34,9 @@ struct Huber {
   template <class V> static V slope(const V& y, const V& t) { return max(min(y - t, V(1)), V(-1)); }
 };
 
+/// A target of a crossentropy kept in [0, 1]; what it is off by counts in full, so that no row far outside looks normal.
+template <class V> V probability(const V& t) { return max(min(t, V(1)), V(0)); }
+
 /// In nats, for outputs that are probabilities, kept off 0 and 1.
 struct BinaryCrossentropy {
   template <class V> static V inside(const V& y) {
@@ -42,8 +45,8 @@ struct BinaryCrossentropy {
     return max(min(y, V(1 - kEdge)), V(kEdge));
   }
   template <class V> static V value(const V& y, const V& t) {
-    const V p = inside(y);
-    return -(t * log(p) + (V(1) - t) * log(V(1) - p));
+    const V p = inside(y), q = probability(t);
+    return abs(t - q) - (q * log(p) + (V(1) - q) * log(V(1) - p));
   }
   template <class V> static V slope(const V& y, const V& t) {
     const V p = inside(y);
@@ -53,7 +56,10 @@ struct BinaryCrossentropy {
 
 /// The same from the logit z of a sigmoid output: exact at any z.
 struct BinaryCrossentropyOfLogits {
-  template <class V> static V value(const V& z, const V& t) { return softplus(z) - z * t; }
+  template <class V> static V value(const V& z, const V& t) {
+    const V q = probability(t);
+    return softplus(z) - z * q + abs(t - q);
+  }
   template <class V> static V slope(const V& z, const V& t) { return sigmoid(z) - t; }
 };
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "layer/conv2d.hpp"
 #include "layer/dense.hpp"
 #include "layer/gaussian.hpp"
 #include "loss.hpp"
@@ -13,7 +14,7 @@ namespace aefast {
 
 /// A layer as the estimators describe it; each kind reads the fields it needs.
 struct LayerSpec {
-  std::string kind = "dense";  // dense, top_k, kl_sparsity, gaussian_code
+  std::string kind = "dense";  // dense top_k kl_sparsity gaussian_code conv2d conv2d_transpose max_pool2d upsample2d
   Index units = 0;             // outputs
   std::string activation = "identity";
   int tied_to = -1;         // dense: the layer that lends its weights
@@ -22,6 +23,11 @@ struct LayerSpec {
   Index k = 0;              // top_k
   double target = 0;        // kl_sparsity
   double weight = 0;        // kl_sparsity
+  Image image{};            // the four of images: what comes in
+  Index channels = 0;       // conv2d, conv2d_transpose: of what goes out
+  Index kernel_size = 0;    // conv2d, conv2d_transpose
+  Padding padding = Padding::same;
+  Index factor = 0;  // conv2d_transpose, max_pool2d, upsample2d: how many times larger or smaller
 };
 
 struct NetworkSpec {
@@ -56,6 +62,7 @@ class Network {
   std::vector<std::unique_ptr<Layer<T>>> layers_;
   void add(std::unique_ptr<Layer<T>> layer);
   void add(const LayerSpec& spec, std::size_t index, bool is_last);
+  void add_image_layer(const LayerSpec& spec, const Activation<T>& activation);
   Index n_last() const { return layers_.empty() ? n_features_ : layers_.back()->n_out(); }
 
   Index n_features_;

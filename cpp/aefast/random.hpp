@@ -68,14 +68,37 @@ class Permutation {
     keys_ = Philox(seed, Draw::shuffle, epoch)(0);
   }
 
-  Index operator()(Index i) const {
-    std::uint64_t x = static_cast<std::uint64_t>(i);
+  /// to[i] = element first + i. The rounds run over many at once, in loops that the compiler puts into vectors.
+  void fill(Index first, Index n, Index* to) const {
+    constexpr Index kChunk = 64;
+    std::uint64_t column[kChunk], row[kChunk];
+    std::uint64_t next_column = static_cast<std::uint64_t>(first) % columns_;
+    std::uint64_t next_row = static_cast<std::uint64_t>(first) / columns_;
+    for (Index start = 0; start < n; start += kChunk) {
+      for (Index i = 0; i < kChunk; ++i) {
+        column[i] = next_column++;
+        row[i] = next_row;
+        if (next_column == columns_) next_column = 0, ++next_row;
+      }
+      for (unsigned round = 0; round < 4; round += 2) {
+        for (Index i = 0; i < kChunk; ++i) column[i] = moved(column[i], columns_, row[i], keys_[round]);
+        for (Index i = 0; i < kChunk; ++i) row[i] = moved(row[i], rows_, column[i], keys_[round + 1]);
+      }
+      const Index count = std::min(kChunk, n - start);
+      for (Index i = 0; i < count; ++i) {
+        const std::uint64_t x = row[i] * columns_ + column[i];
+        to[start + i] = x < n_ ? static_cast<Index>(x) : walk(x);
+      }
+    }
+  }
+
+ private:
+  Index walk(std::uint64_t x) const {
     do x = once(x);
     while (x >= n_);
     return static_cast<Index>(x);
   }
 
- private:
   /// A hash of `x` and `key` in [0, bound) (mixer: Wellons 2018, "lowbias32").
   static std::uint64_t below(std::uint64_t bound, std::uint64_t value, std::uint32_t key) {
     std::uint32_t x = static_cast<std::uint32_t>(value) ^ key;
@@ -87,14 +110,18 @@ class Permutation {
     return (x * bound) >> 32;
   }
 
-  /// Each round moves one coordinate by a hash of the other, which can be undone: a bijection of the rectangle.
+  /// A coordinate moved, around its bound, by a hash of the other; which can be undone.
+  static std::uint64_t moved(std::uint64_t coordinate, std::uint64_t bound, std::uint64_t other, std::uint32_t key) {
+    const std::uint64_t sum = coordinate + below(bound, other, key);
+    return sum >= bound ? sum - bound : sum;
+  }
+
+  /// One pass of all rounds: a bijection of the rectangle.
   std::uint64_t once(std::uint64_t x) const {
     std::uint64_t column = x % columns_, row = x / columns_;
     for (unsigned round = 0; round < 4; round += 2) {
-      column += below(columns_, row, keys_[round]);
-      column -= column >= columns_ ? columns_ : 0;
-      row += below(rows_, column, keys_[round + 1]);
-      row -= row >= rows_ ? rows_ : 0;
+      column = moved(column, columns_, row, keys_[round]);
+      row = moved(row, rows_, column, keys_[round + 1]);
     }
     return row * columns_ + column;
   }

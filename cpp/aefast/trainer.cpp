@@ -1,6 +1,7 @@
 #include "trainer.hpp"
 
 #include <cmath>
+#include <numeric>
 
 #include "random.hpp"
 #include "scorer.hpp"
@@ -97,9 +98,10 @@ double Trainer<T>::train_epoch(const EpochSpec& epoch, const std::function<void(
     if (epoch.drop_last && n < batch_size) break;
     RowList rows{first, nullptr};
     if (epoch.shuffle || epoch.rows) {
-      for (Index i = 0; i < n; ++i) {
-        const Index position = epoch.shuffle ? shuffled(first + i) : first + i;
-        order_[static_cast<std::size_t>(i)] = epoch.rows ? epoch.rows[position] : position;
+      if (epoch.shuffle) shuffled.fill(first, n, order_.data());
+      else std::iota(order_.begin(), order_.begin() + n, first);
+      if (epoch.rows) {
+        for (Index i = 0; i < n; ++i) order_[static_cast<std::size_t>(i)] = epoch.rows[order_[static_cast<std::size_t>(i)]];
       }
       rows = {0, order_.data()};
     }

@@ -14,25 +14,36 @@ struct Parameter {
   Index n_inputs;
   bool penalised;  // a weight, that takes part in l1 and l2
   bool flipped = false;
+  Index strip_columns = 0;  // 0: as many as a panel has
 
   Index n_rows() const { return flipped ? n_inputs : n_outputs; }
   Index n_columns() const { return flipped ? n_outputs : n_inputs; }
 
   template <class T>
   Index size() const {
-    return n_rows() * round_up(n_columns(), kLanes<T>);
+    const Index step = strip_step<T>();
+    return n_rows() * (n_columns() / step * round_up(step, kLanes<T>) + round_up(n_columns() % step, kLanes<T>));
   }
   /// Where the strip begins that has column `first` as its own first.
-  Index strip(Index first) const { return offset + first * n_rows(); }
+  template <class T>
+  Index strip(Index first) const {
+    return offset + first / strip_step<T>() * round_up(strip_step<T>(), kLanes<T>) * n_rows();
+  }
   template <class T>
   Index strip_width(Index first) const {
-    return std::min(kPanel<T>, round_up(n_columns() - first, kLanes<T>));
+    return round_up(std::min(strip_step<T>(), n_columns() - first), kLanes<T>);
   }
   template <class T>
   Index at(Index output, Index input) const {
     const Index row = flipped ? input : output, column = flipped ? output : input;
-    const Index first = column / kPanel<T> * kPanel<T>;
-    return strip(first) + row * strip_width<T>(first) + column - first;
+    const Index first = column / strip_step<T>() * strip_step<T>();
+    return strip<T>(first) + row * strip_width<T>(first) + column - first;
+  }
+
+ private:
+  template <class T>
+  Index strip_step() const {
+    return strip_columns > 0 ? strip_columns : kPanel<T>;
   }
 };
 
@@ -44,7 +55,7 @@ void multiply_weights(bool transposed, const Parameter& weights, const T* params
   const Index n_rows = weights.n_rows(), n_columns = weights.n_columns();
   if (transposed != weights.flipped) {
     for (Index first = 0; first < n_columns; first += kPanel<T>) {
-      Segment<T> all{params + weights.strip(first), in, n_rows, 1, weights.strip_width<T>(first)};
+      Segment<T> all{params + weights.strip<T>(first), in, n_rows, 1, weights.strip_width<T>(first)};
       multiply<T>(std::min(kPanel<T>, n_columns - first), width, {&all, 1}, bias ? bias + first : nullptr,
                   out + first * width, finish);
     }
@@ -52,7 +63,7 @@ void multiply_weights(bool transposed, const Parameter& weights, const T* params
   }
   SegmentList<T> depth((n_columns + kPanel<T> - 1) / kPanel<T>);
   for (Index first = 0; first < n_columns; first += kPanel<T>) {
-    depth.add({params + weights.strip(first), in + first * width, std::min(kPanel<T>, n_columns - first),
+    depth.add({params + weights.strip<T>(first), in + first * width, std::min(kPanel<T>, n_columns - first),
                weights.strip_width<T>(first), 1});
   }
   multiply<T>(n_rows, width, depth.all(), bias, out, finish);

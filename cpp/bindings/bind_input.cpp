@@ -66,6 +66,14 @@ NetworkSpec network_spec(const py::dict& spec) {
     next.k = get(layer, "k", next.k);
     next.target = get(layer, "target", next.target);
     next.weight = get(layer, "weight", next.weight);
+    if (layer.contains("image")) {
+      const auto [height, width, channels] = layer["image"].cast<std::tuple<Index, Index, Index>>();
+      next.image = {height, width, channels};
+    }
+    next.channels = get(layer, "channels", next.channels);
+    next.kernel_size = get(layer, "kernel_size", next.kernel_size);
+    next.padding = find_padding(get<std::string>(layer, "padding", "same"));
+    next.factor = get(layer, "factor", next.factor);
     network.layers.push_back(next);
   }
   network.n_encoder_layers = spec["n_encoder_layers"].cast<Index>();

@@ -102,7 +102,7 @@ void Dense<T>::gradient(Index task, std::span<const Block> blocks, T* gradient, 
   SegmentList<T> rows((tied_by_ ? 2 : 1) * static_cast<Index>(blocks.size()));
   add_rows(blocks, first, strip, rows);
   if (tied_by_) tied_by_->add_rows(blocks, first, strip, rows);
-  const Index offset = weights_.strip(strip * kPanel<T>) + first * width;
+  const Index offset = weights_.template strip<T>(strip * kPanel<T>) + first * width;
   multiply<T>(count, width, rows.all(), nullptr, gradient + offset);
   finished(offset, count * width, true);
 }
