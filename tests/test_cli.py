@@ -360,7 +360,7 @@ def test_a_signal_while_scoring_leaves_nothing_but_one_line(folder, start, numbe
     process = start("score", "m.safetensors", "t.parquet", "-o", "out.csv", "--batch-rows", 5, setup=SLOWLY)
     wait_for(lambda: list(folder.glob(".out.csv.*.part")), process)
     process.send_signal(number)
-    stdout, stderr = process.communicate(timeout=10)
+    stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stdout) == (1, "")
     assert stderr in (
         "aefast score: ended by SIGTERM; nothing was written\n",
@@ -373,7 +373,7 @@ def test_a_kill_while_scoring_leaves_no_output(folder, start):
     process = start("score", "m.safetensors", "t.parquet", "-o", "out.parquet", "--batch-rows", 5, setup=SLOWLY)
     wait_for(lambda: list(folder.glob(".out.parquet.*.part")), process)
     process.kill()
-    process.communicate(timeout=10)
+    process.communicate(timeout=60)
     assert not (folder / "out.parquet").exists()
 
 
@@ -384,7 +384,7 @@ def test_a_signal_while_fitting_leaves_no_model(folder, start, number):
     wait_for((folder / "fitting").exists, process)
     time.sleep(0.2)
     process.send_signal(number)
-    stdout, stderr = process.communicate(timeout=10)
+    stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stdout) == (1, "")
     assert stderr.startswith("aefast fit: ")
     assert stderr.count("\n") == 1
@@ -395,7 +395,7 @@ def test_a_disk_without_room_is_said_in_one_line(folder, start):
     write_table(pa.concat_tables([small_table()] * 30), folder / "long.parquet")
     small_disk = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))"
     process = start("score", "m.safetensors", "long.parquet", "-o", "out.csv", "--batch-rows", 500, setup=small_disk)
-    stdout, stderr = process.communicate(timeout=30)
+    stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stdout) == (1, "")
     assert "File too large" in stderr
     assert stderr.count("\n") == 1
@@ -413,7 +413,7 @@ class Nowhere:
 sys.meta_path.insert(0, Nowhere())
 """
     process = start("info", "m.safetensors", setup=without)
-    stdout, stderr = process.communicate(timeout=30)
+    stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stdout) == (1, "")
     assert stderr == f'aefast: the command line needs {missing}; pip install "aefast[cli]"\n'
 
