@@ -1,0 +1,50 @@
+/// Nearest-neighbour upsampling: every pixel becomes a square of factor x factor pixels like it.
+#pragma once
+
+#include "image.hpp"
+
+namespace aefast {
+
+template <class T>
+class Upsample2d final : public Layer<T> {
+ public:
+  Upsample2d(const Image& in, Index factor)
+      : Layer<T>(in.size(), in.size() * factor * factor),
+        in_(in),
+        out_{in.height * factor, in.width * factor, in.channels},
+        factor_(factor) {}
+
+  void forward(const Block& block, const T*, const T* in, T* out) const override {
+    each_pair(block.width, [&](Index from, Index to, Index n, bool) { std::copy_n(in + from, n, out + to); });
+  }
+
+  void forward_train(const Block& block, const T* params, const T* in, T* out, const Step<T>&) override {
+    forward(block, params, in, out);
+  }
+
+  void backward(const Block& block, const T*, const T*, const T*, T* delta_out, T* delta_in, const Step<T>&) override {
+    if (!delta_in) return;
+    each_pair(block.width, [&](Index from, Index to, Index n, bool is_first) {
+      if (is_first) std::copy_n(delta_out + to, n, delta_in + from);
+      else map(delta_in + from, n, [](const Vec<T>& a, const Vec<T>& b) { return a + b; }, delta_in + from, delta_out + to);
+    });
+  }
+
+ private:
+  /// Calls f(first element of a pixel, of one of its copies, elements of a pixel, is it the first copy), elements being
+  /// those of a block.
+  template <class F>
+  void each_pair(Index width, F&& f) const {
+    for (Index y = 0; y < out_.height; ++y) {
+      for (Index x = 0; x < out_.width; ++x) {
+        const bool is_first = y % factor_ == 0 && x % factor_ == 0;
+        f(in_.at(y / factor_, x / factor_) * width, out_.at(y, x) * width, in_.channels * width, is_first);
+      }
+    }
+  }
+
+  Image in_, out_;
+  Index factor_;
+};
+
+}  // namespace aefast

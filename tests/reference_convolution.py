@@ -1,0 +1,196 @@
+"""The oracle for layers of images: each is written out as the list of products it consists of.
+
+A convolution is a dense layer most of whose weights are zero and whose others are the same few numbers again and
+again. `taps` lists which: (input feature, output feature, element of the kernel). From that list follow the output,
+the gradients and their rounding bounds, by the formulas of a dense layer. Features of an image are (y, x, channel).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from reference import ACTIVATIONS
+
+CONVOLUTIONS = ("conv2d", "conv2d_transpose")
+
+
+def output_image(layer):
+    """(height, width, channels) of what a layer gives."""
+    height, width, channels = layer["image"]
+    factor, size = layer.get("factor", 1), layer.get("kernel_size")
+    match layer["kind"]:
+        case "conv2d":
+            lost = size - 1 if layer["padding"] == "valid" else 0
+            return height - lost, width - lost, layer["channels"]
+        case "conv2d_transpose" if layer["padding"] == "valid":
+            return (height - 1) * factor + size, (width - 1) * factor + size, layer["channels"]
+        case "conv2d_transpose":
+            return height * factor, width * factor, layer["channels"]
+        case "max_pool2d":
+            return height // factor, width // factor, channels
+        case "upsample2d":
+            return height * factor, width * factor, channels
+
+
+def n_outputs(layer):
+    """The features that a layer of any kind gives."""
+    return layer["units"] if layer.get("kind", "dense") == "dense" else int(np.prod(output_image(layer)))
+
+
+def _feature(image, y, x, channel):
+    return (y * image[1] + x) * image[2] + channel
+
+
+def taps(layer):
+    """Arrays (input feature, output feature, row of the kernel, column of the kernel), an entry a product.
+
+    The kernel of a convolution is (tap, channel in) x channel out, that of a transposed one (tap, channel out) x
+    channel in. Output pixel o of a convolution meets input pixel i = o - before + tap, output pixel o of a transposed
+    one i where o = i factor - before + tap.
+    """
+    image, out, size = layer["image"], output_image(layer), layer["kernel_size"]
+    is_transposed = layer["kind"] == "conv2d_transpose"
+    factor = layer["factor"] if is_transposed else 1
+    before = max(0, size - factor) // 2 if layer["padding"] == "same" else 0
+    small, large = (image, out) if is_transposed else (out, image)
+    entries = []
+    for y, x, tap_y, tap_x in np.ndindex(*small[:2], size, size):
+        large_y, large_x = y * factor - before + tap_y, x * factor - before + tap_x
+        if not (0 <= large_y < large[0] and 0 <= large_x < large[1]):
+            continue
+        for c_small, c_large in np.ndindex(small[2], large[2]):
+            ends = _feature(small, y, x, c_small), _feature(large, large_y, large_x, c_large)
+            row = (tap_y * size + tap_x) * large[2] + c_large
+            entries.append((*(ends if is_transposed else ends[::-1]), row, c_small))
+    return np.array(entries).reshape(-1, 4).T
+
+
+def dense_matrix(layer, kernel):
+    """The weights (n_in, n_out) of the dense layer that a convolution is."""
+    source, target, row, column = taps(layer)
+    matrix = np.zeros((int(np.prod(layer["image"])), n_outputs(layer)))
+    matrix[source, target] = kernel[row, column]
+    return matrix
+
+
+def kernel_gradient(layer, kernel, by_matrix):
+    """The gradient of the kernel from that of the dense weights: every use counts."""
+    source, target, row, column = taps(layer)
+    gradient = np.zeros_like(kernel)
+    np.add.at(gradient, (row, column), by_matrix[source, target])
+    return gradient
+
+
+def parameter_shapes(network):
+    """Shapes in the order of the flat list."""
+    shapes, n_in = [], network["n_features"]
+    for layer in network["layers"]:
+        kind = layer.get("kind", "dense")
+        if kind in CONVOLUTIONS:
+            channels_in, channels = layer["image"][2], layer["channels"]
+            over_taps, other = (channels, channels_in) if kind == "conv2d_transpose" else (channels_in, channels)
+            shapes += [(layer["kernel_size"] ** 2 * over_taps, other), (channels,)]
+        elif kind == "dense":
+            shapes += [(n_in, layer["units"]), (layer["units"],)]
+        n_in = n_outputs(layer)
+    return shapes
+
+
+@dataclass
+class Linear:
+    """A layer's weights written out, its biases by output, and where its parameters stand in the flat list."""
+
+    matrix: np.ndarray
+    bias: np.ndarray
+    position: int
+
+
+def linear_layers(network, parameters):
+    """A `Linear` for every dense layer and convolution, None for the others."""
+    layers, position = [], 0
+    for layer in network["layers"]:
+        kind = layer.get("kind", "dense")
+        if kind not in ("dense", *CONVOLUTIONS):
+            layers.append(None)
+            continue
+        weights, bias = (np.asarray(p, dtype=np.float64) for p in parameters[position : position + 2])
+        if kind in CONVOLUTIONS:
+            weights, bias = dense_matrix(layer, weights), np.tile(bias, n_outputs(layer) // len(bias))
+        layers.append(Linear(weights, bias, position))
+        position += 2
+    return layers
+
+
+def _windows(layer, x):
+    """The inputs of pooling by output pixel: (n, height, width, channels, factor^2), line by line within a square."""
+    factor, (height, width, channels) = layer["factor"], output_image(layer)
+    squares = x.reshape(len(x), height, factor, width, factor, channels)
+    return squares.transpose(0, 1, 3, 5, 2, 4).reshape(len(x), height, width, channels, factor**2)
+
+
+def _from_windows(layer, windows):
+    """Back from `_windows` to rows."""
+    factor, (height, width, channels) = layer["factor"], output_image(layer)
+    squares = windows.reshape(-1, height, width, channels, factor, factor).transpose(0, 1, 4, 2, 5, 3)
+    return squares.reshape(len(windows), -1)
+
+
+def _upsampled(layer, x):
+    images = x.reshape(-1, *layer["image"])
+    return images.repeat(layer["factor"], axis=1).repeat(layer["factor"], axis=2).reshape(len(x), -1)
+
+
+def forward(network, parameters, x):
+    """[(input, pre-activation, output)] of every layer."""
+    records = []
+    for layer, linear in zip(network["layers"], linear_layers(network, parameters), strict=True):
+        if linear is not None:
+            z = x @ linear.matrix + linear.bias
+            y = ACTIVATIONS[layer.get("activation", "identity")][0](z)
+        elif layer["kind"] == "max_pool2d":
+            z = y = _windows(layer, x).max(axis=-1).reshape(len(x), -1)
+        else:
+            z = y = _upsampled(layer, x)
+        records.append((x, z, y))
+        x = y
+    return records
+
+
+def _spread(layer, dy, x):
+    """The gradient of the input of a layer without parameters. Of equal maxima the first has it all."""
+    if layer["kind"] == "max_pool2d":
+        windows = _windows(layer, x)
+        winners = np.eye(layer["factor"] ** 2)[windows.argmax(axis=-1)]
+        return _from_windows(layer, winners * dy.reshape(*windows.shape[:-1], 1))
+    channels, factor = layer["image"][2], layer["factor"]
+    height, width = layer["image"][:2]
+    return dy.reshape(-1, height, factor, width, factor, channels).sum(axis=(2, 4)).reshape(len(dy), -1)
+
+
+def objective_and_gradient(network, parameters, x):
+    """The squared error averaged over rows and features, and its gradient, shaped like the parameters."""
+    records, linear_of = forward(network, parameters, x), linear_layers(network, parameters)
+    residual = records[-1][2] - x
+    gradient = [np.zeros(shape) for shape in parameter_shapes(network)]
+    dy = 2 * residual / residual.size
+    for layer, linear, (before, z, _) in reversed(list(zip(network["layers"], linear_of, records, strict=True))):
+        if linear is None:
+            dy = _spread(layer, dy, before)
+            continue
+        dz = dy * ACTIVATIONS[layer.get("activation", "identity")][1](z)
+        d_matrix, d_bias = before.T @ dz, dz.sum(axis=0)
+        if layer.get("kind", "dense") in CONVOLUTIONS:
+            gradient[linear.position] = kernel_gradient(layer, parameters[linear.position], d_matrix)
+            gradient[linear.position + 1] = d_bias.reshape(-1, layer["channels"]).sum(axis=0)
+        else:
+            gradient[linear.position], gradient[linear.position + 1] = d_matrix, d_bias
+        dy = dz @ linear.matrix.T
+    return float((residual**2).mean()), gradient
+
+
+def random_parameters(network, rng):
+    """Weights that keep the size of what goes through, and small biases."""
+    return [
+        rng.normal(size=shape) / np.sqrt(shape[0]) if len(shape) == 2 else 0.3 * rng.normal(size=shape)
+        for shape in parameter_shapes(network)
+    ]
