@@ -22,7 +22,7 @@ isa_level: str
 isa_levels_available: tuple[str, ...]
 
 class LayerSpec(TypedDict, total=False):
-    kind: str  # dense top_k kl_sparsity gaussian_code
+    kind: str  # dense top_k kl_sparsity gaussian_code conv2d conv2d_transpose max_pool2d upsample2d
     units: int  # outputs
     activation: str
     tied_to: int  # index of the layer whose weights, transposed, this one uses; -1: its own
@@ -31,6 +31,17 @@ class LayerSpec(TypedDict, total=False):
     k: int  # top_k: how many outputs of a row are kept
     target: float  # kl_sparsity: the mean activation wanted
     weight: float  # kl_sparsity: of the divergence summed over units
+    image: tuple[int, int, int]  # the last four: (height, width, channels) of the input, the channel running fastest
+    channels: int  # conv2d, conv2d_transpose: of the output
+    kernel_size: int  # conv2d, conv2d_transpose: the side of the square kernel
+    padding: str  # conv2d, conv2d_transpose: same valid, see below
+    factor: int  # max_pool2d: how many times smaller, must divide; conv2d_transpose, upsample2d: how many times larger
+
+# conv2d has stride 1 and gives (h, w, channels) with "same" padding, where tap (kernel_size - 1) // 2 lies on the pixel
+# itself, and (h - kernel_size + 1, w - kernel_size + 1, channels) with "valid". conv2d_transpose is the transpose of a
+# convolution with stride `factor`. With "same" it gives (h * factor, w * factor, channels), as TensorFlow does: of the
+# max(0, kernel_size - factor) pixels too many, half, rounded down, are cut off before the first, the others after the
+# last. With "valid" it gives ((h - 1) * factor + kernel_size, ...), as PyTorch does.
 
 class NetworkSpec(TypedDict):
     n_features: int
@@ -70,7 +81,9 @@ class Scaling:
 
 class Trainer:
     """Parameters and optimiser state of a network in training. ``parameters`` per dense layer: weights
-    ``(n_in, n_out)`` (absent when tied), then biases ``(n_out,)``."""
+    ``(n_in, n_out)`` (absent when tied), then biases ``(n_out,)``. Per convolution: the kernel
+    ``(kernel_size, kernel_size, channels in, channels out)`` with all axes but the last made one, then biases
+    ``(channels out,)``; the last two axes of a transposed one are ``(..., channels out, channels in)``."""
 
     def __init__(
         self,
