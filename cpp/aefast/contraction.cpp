@@ -162,8 +162,8 @@ void Contraction<T>::pass_unit(Index unit, const Block& block, const T* row_weig
   }
   for (Index l = last - 1; l >= 0; --l) {
     if (l < last - 1) {
-      multiply_weights(true, weights(l + 1), params, width, work[l + 1].t.data(),
-                       static_cast<const T*>(nullptr), work[l].c.data());
+      multiply_weights(true, weights(l + 1), params, width, work[l + 1].t.data(), static_cast<const T*>(nullptr),
+                       work[l].c.data());
     }
     map(
         work[l].t.data(), size(l), [](const Vec<T>& s, const Vec<T>& c) { return s * c; }, work[l].slope.data(),
@@ -193,13 +193,11 @@ void Contraction<T>::pass_unit(Index unit, const Block& block, const T* row_weig
     T* dt = work[l].dt.data();
     T* slope_gradient = work[l].slope_gradient.data();
     map(
-        slope_gradient, size(l),
-        [](const Vec<T>& ds, const Vec<T>& c, const Vec<T>& d) { return fma(c, d, ds); }, slope_gradient,
-        work[l].c.data(), dt);
+        slope_gradient, size(l), [](const Vec<T>& ds, const Vec<T>& c, const Vec<T>& d) { return fma(c, d, ds); },
+        slope_gradient, work[l].c.data(), dt);
     map(dt, size(l), [](const Vec<T>& s, const Vec<T>& d) { return s * d; }, work[l].slope.data(), dt);
     if (l + 1 == last) break;
-    multiply_weights(false, weights(l + 1), params, width, dt, static_cast<const T*>(nullptr),
-                     work[l + 1].dt.data());
+    multiply_weights(false, weights(l + 1), params, width, dt, static_cast<const T*>(nullptr), work[l + 1].dt.data());
     work[l].rows.from_block(block, 0, dt);
     add_outer(weights(l + 1), block, work[l + 1].t.data(), work[l].rows, partial(block));
   }

@@ -1,5 +1,5 @@
-/// The contractive penalty (Rifai et al. 2011, eq. 5): weight * |d code / d input|_F^2, averaged over rows, exact for any
-/// depth and activation, and its exact gradient.
+/// The contractive penalty (Rifai et al. 2011, eq. 5): weight * |d code / d input|_F^2, averaged over rows, exact for
+/// any depth and activation, and its exact gradient.
 ///
 /// With s_l the slopes f'(z_l) of layer l and t_L = s_L,j e_j for code unit j, row j of the Jacobian is W_1^T t_1 where
 ///
@@ -7,7 +7,8 @@
 ///
 /// so that its squared norm is t_1^T G t_1 with the Gram matrix G = W_1 W_1^T, made once a batch: the inputs, which are
 /// many, never appear. The gradient runs the same way back, and reaches z_l through f''. A row costs about 2 q n_1^2
-/// multiply-adds for q code units and n_1 units in the first layer, and 3 q n_l n_{l+1} for every pair of layers between.
+/// multiply-adds for q code units and n_1 units in the first layer, and 3 q n_l n_{l+1} for every pair of layers
+/// between.
 #pragma once
 
 #include <memory>
@@ -26,7 +27,8 @@ class Contraction {
   void prepare(Index max_rows, Index n_parameters, int n_threads);
   /// Before the blocks of a batch: takes the weights and makes the Gram matrix.
   void begin_batch(const T* params);
-  /// After a block's forward pass; `values[l]` are the block's inputs of layer l. Adds each row's penalty to `row_loss`.
+  /// After a block's forward pass; `values[l]` are the block's inputs of layer l. Adds each row's penalty to
+  /// `row_loss`.
   void pass_block(const Block& block, const T* params, std::span<const T* const> values, const T* row_weight,
                   T* row_loss, int thread);
   /// After all blocks: the gradient by the weights, laid out as the parameters.

@@ -39,8 +39,7 @@ class Corruption {
     }
     fill_uniform(philox, position, n_features, block.width, to);
     if (kind_ == Kind::masking) {
-      return map(
-          to, n, [&](const Vec<T>& u, const Vec<T>& x) { return select(less(u, level), zero, x); }, to, from);
+      return map(to, n, [&](const Vec<T>& u, const Vec<T>& x) { return select(less(u, level), zero, x); }, to, from);
     }
     const Vec<T> half(static_cast<T>(spec_.level / 2));
     for (Index j = 0; j < n_features; ++j) {
@@ -48,9 +47,7 @@ class Corruption {
       const Vec<T> low(static_cast<T>(spec_.lowest[at])), high(static_cast<T>(spec_.highest[at]));
       map(
           to + j * block.width, block.width,
-          [&](const Vec<T>& u, const Vec<T>& x) {
-            return select(less(u, level), select(less(u, half), low, high), x);
-          },
+          [&](const Vec<T>& u, const Vec<T>& x) { return select(less(u, level), select(less(u, half), low, high), x); },
           to + j * block.width, from + j * block.width);
     }
   }

@@ -97,8 +97,9 @@ void read_rows(const InputView& input, const Scaling& scaling, const RowList& ro
         transpose(square[part]);
       }
       for (Index j = 0; j < n; ++j) {
-        store_scaled<C>(FeatureMap<C>(scaling, feature + j), [&](Index part) { return square[part][j]; },
-                        to + (feature + j) * block.width + lane);
+        store_scaled<C>(
+            FeatureMap<C>(scaling, feature + j), [&](Index part) { return square[part][j]; },
+            to + (feature + j) * block.width + lane);
       }
     }
   }
@@ -116,8 +117,8 @@ void read_columns(const InputView& input, const Scaling& scaling, Index first_ro
     for (Index i = block.n_rows; i < block.width; ++i) values[i] = values[block.n_rows - 1];
     const FeatureMap<C> map(scaling, feature);
     for (Index i = 0; i < block.width; i += kLanes<T>) {
-      store_scaled<C>(map, [&](Index part) { return Vec<C>::load(values + i + part * kLanes<C>); },
-                      to + feature * block.width + i);
+      store_scaled<C>(
+          map, [&](Index part) { return Vec<C>::load(values + i + part * kLanes<C>); }, to + feature * block.width + i);
     }
   }
 }

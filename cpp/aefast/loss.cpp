@@ -47,8 +47,7 @@ void OutputStage<T>::with_pair(Loss loss, F&& f) const {
     case Loss::squared: return f(SquaredError{});
     case Loss::absolute: return f(AbsoluteError{});
     case Loss::huber: return f(Huber{});
-    case Loss::binary_crossentropy:
-      return is_sigmoid_ ? f(BinaryCrossentropyOfLogits{}) : f(BinaryCrossentropy{});
+    case Loss::binary_crossentropy: return is_sigmoid_ ? f(BinaryCrossentropyOfLogits{}) : f(BinaryCrossentropy{});
     case Loss::categorical_crossentropy: return f(CategoricalCrossentropy{});
     case Loss::maximum: return f(LargestError{});
   }
@@ -59,7 +58,9 @@ void OutputStage<T>::terms(Loss loss, const Block& block, T* z, const T* target,
   const Index n = n_features_ * block.width;
   if (is_softmax_ && from_logits(loss)) {
     log_softmax(block, z);
-    return map(terms, n, [](const Vec<T>& l, const Vec<T>& t) { return -t * l; }, z, target);
+    return map(
+        terms, n, [](const Vec<T>& l, const Vec<T>& t) { return CategoricalCrossentropyOfLogs::value(l, t); }, z,
+        target);
   }
   if (!from_logits(loss)) activate(block, z);
   with_pair(loss, [&]<class L>(L) {
@@ -80,7 +81,8 @@ void OutputStage<T>::row_losses(Loss loss, const Block& block, T* z, const T* ta
   const auto t = [&](Index at) { return Vec<T>::load(target + at); };
   if (is_softmax_ && from_logits(loss)) {
     log_softmax(block, z);
-    return sum_features<T>(n_features_, block.width, row_loss, [&](Index at) { return -t(at) * y(at); });
+    return sum_features<T>(n_features_, block.width, row_loss,
+                           [&](Index at) { return CategoricalCrossentropyOfLogs::value(y(at), t(at)); });
   }
   if (!from_logits(loss)) activate(block, z);
   with_pair(loss, [&]<class L>(L) {
@@ -134,7 +136,9 @@ void OutputStage<T>::differentiate_softmax(Loss loss, const Block& block, T* z, 
   const auto y = [&](Index at) { return Vec<T>::load(z + at); };
   const auto t = [&](Index at) { return Vec<T>::load(target + at); };
   log_softmax(block, z);
-  if (is_pair) sum_features<T>(n_features_, width, row_loss, [&](Index at) { return -t(at) * y(at); });
+  if (is_pair)
+    sum_features<T>(n_features_, width, row_loss,
+                    [&](Index at) { return CategoricalCrossentropyOfLogs::value(y(at), t(at)); });
   map(z, n, [](const Vec<T>& l) { return exp(l); }, z);
   if (!is_pair) {
     with_pair(loss, [&]<class L>(L) {
@@ -148,8 +152,10 @@ void OutputStage<T>::differentiate_softmax(Loss loss, const Block& block, T* z, 
       const Index first = begin * width + lane, last = end * width;
       Vec<T> total(T(0));
       if (is_pair) {  // p sum(t) - t
-        for (Index at = first; at < last; at += width) total = total + t(at);
-        for (Index at = first; at < last; at += width) (scale * (y(at) * total - t(at))).store(delta + at);
+        for (Index at = first; at < last; at += width) total = total + probability(t(at));
+        for (Index at = first; at < last; at += width) {
+          (scale * (y(at) * total - probability(t(at)))).store(delta + at);
+        }
       } else {  // p (g - sum(p g)), where delta holds g
         for (Index at = first; at < last; at += width) total = fma(y(at), Vec<T>::load(delta + at), total);
         for (Index at = first; at < last; at += width) {

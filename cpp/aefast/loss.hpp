@@ -50,7 +50,7 @@ struct BinaryCrossentropy {
   }
   template <class V> static V slope(const V& y, const V& t) {
     const V p = inside(y);
-    return (p - t) / (p * (V(1) - p));
+    return (p - probability(t)) / (p * (V(1) - p));
   }
 };
 
@@ -60,17 +60,25 @@ struct BinaryCrossentropyOfLogits {
     const V q = probability(t);
     return softplus(z) - z * q + abs(t - q);
   }
-  template <class V> static V slope(const V& z, const V& t) { return sigmoid(z) - t; }
+  template <class V> static V slope(const V& z, const V& t) { return sigmoid(z) - probability(t); }
+};
+
+/// The same from the logarithm l of a softmax output; a feature's term is -t l. The gradient is that by the logits
+/// (loss.cpp).
+struct CategoricalCrossentropyOfLogs {
+  template <class V> static V value(const V& l, const V& t) {
+    const V q = probability(t);
+    return abs(t - q) - q * l;
+  }
 };
 
 /// In nats; a feature's term is -t log y.
 struct CategoricalCrossentropy {
+  template <class V> static V inside(const V& y) { return max(y, V(std::numeric_limits<decltype(sum(y))>::min())); }
   template <class V> static V value(const V& y, const V& t) {
-    return -t * log(max(y, V(std::numeric_limits<decltype(sum(y))>::min())));
+    return CategoricalCrossentropyOfLogs::value(log(inside(y)), t);
   }
-  template <class V> static V slope(const V& y, const V& t) {
-    return -t / max(y, V(std::numeric_limits<decltype(sum(y))>::min()));
-  }
+  template <class V> static V slope(const V& y, const V& t) { return -probability(t) / inside(y); }
 };
 // clang-format on
 
@@ -107,8 +115,8 @@ class OutputStage {
 
   /// The same, and `delta` = the gradient of the summed terms by z, times `row_scale` (width). Features whose output is
   /// off by no more than `threshold`, where that is not 0, pass nothing back.
-  void differentiate(Loss loss, const Block& block, T* z, const T* target, const T* row_scale, T threshold,
-                     T* row_loss, T* delta) const;
+  void differentiate(Loss loss, const Block& block, T* z, const T* target, const T* row_scale, T threshold, T* row_loss,
+                     T* delta) const;
 
  private:
   bool from_logits(Loss loss) const;

@@ -101,15 +101,20 @@ Vec<T> normal_tail(const Vec<T>& x, const Vec<T>& density) {
                            1.23033935480374942e3};
   constexpr double kP[] = {1.63153871373020978e-2, 3.05326634961232344e-1, 3.60344899949804439e-1,
                            1.25781726111229246e-1, 1.60837851487422766e-2, 6.58749161529837803e-4};
-  constexpr double kQ[] = {1, 2.56852019228982242e0, 1.87295284992346725e0, 5.27905102951428412e-1,
-                           6.05183413124413191e-2, 2.33520497626869185e-3};
+  constexpr double kQ[] = {1,
+                           2.56852019228982242e0,
+                           1.87295284992346725e0,
+                           5.27905102951428412e-1,
+                           6.05183413124413191e-2,
+                           2.33520497626869185e-3};
   const V half(T(0.5)), one(T(1));
   const V y = x * V(T(0.70710678118654752440)), square = y * y;
   const V near = half - half * y * detail::polynomial(square, kA) / detail::polynomial(square, kB);
   const V inside = min(y, V(T(4)));
   const V middle = half * density * detail::polynomial(inside, kC) / detail::polynomial(inside, kD);
   const V outside = max(y, V(T(4))), inverse = one / (outside * outside);
-  const V series = V(T(0.56418958354775628695)) - inverse * detail::polynomial(inverse, kP) / detail::polynomial(inverse, kQ);
+  const V series =
+      V(T(0.56418958354775628695)) - inverse * detail::polynomial(inverse, kP) / detail::polynomial(inverse, kQ);
   const V far = half * density * series / outside;
   return select(less(y, V(T(0.46875))), near, select(less(y, V(T(4))), middle, far));
 }

@@ -71,21 +71,23 @@ void Network<T>::add_image_layer(const LayerSpec& spec, const Activation<T>& act
     throw std::invalid_argument("unknown kind of layer '" + spec.kind + "'");
   }
   const auto need = [&](Index value, const char* name) {
-    if (value < 1) throw std::invalid_argument(spec.kind + " needs " + name + " of at least 1, not " + std::to_string(value));
+    if (value < 1)
+      throw std::invalid_argument(spec.kind + " needs " + name + " of at least 1, not " + std::to_string(value));
   };
   const Image& image = spec.image;
   need(std::min({image.height, image.width, image.channels}), "an image with sides and channels");
   if (image.size() != n_last()) {
-    throw std::invalid_argument("an image of " + image.text() + " does not fit " + std::to_string(n_last()) + " features");
+    throw std::invalid_argument("an image of " + image.text() + " does not fit " + std::to_string(n_last()) +
+                                " features");
   }
   if (spec.batch_norm || spec.tied_to >= 0) throw std::invalid_argument(spec.kind + " takes no batch_norm and no ties");
   if (!is_convolution) need(spec.factor, "a factor");
   if (is_convolution || is_transposed) {
     need(spec.channels, "channels");
     need(spec.kernel_size, "a kernel_size");
-    const Kernel kernel =
-        is_convolution ? convolution_kernel(image, spec.channels, spec.kernel_size, spec.padding)
-                       : transposed_kernel(image, spec.channels, spec.kernel_size, spec.factor, spec.padding);
+    const Kernel kernel = is_convolution
+                              ? convolution_kernel(image, spec.channels, spec.kernel_size, spec.padding)
+                              : transposed_kernel(image, spec.channels, spec.kernel_size, spec.factor, spec.padding);
     add(std::make_unique<Conv2d<T>>(kernel, is_transposed, activation, n_parameters_));
   } else if (spec.kind == "max_pool2d") {
     add(std::make_unique<MaxPool2d<T>>(image, spec.factor));

@@ -42,7 +42,7 @@ inline void fill_words(const Philox& philox, std::uint32_t first, std::uint32_t 
 template <class T>
 Vec<T> normal_of_uniform(const Vec<T>& u) {
   using V = Vec<T>;
-  constexpr double kCentre[] = {2.81022636e-08, 3.43273939e-07,  -3.5233877e-06, -4.39150654e-06, 0.00021858087,
+  constexpr double kCentre[] = {2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087,
                                 -0.00125372503, -0.00417768164, 0.246640727,    1.50140941};
   constexpr double kTail[] = {-0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773,
                               -0.0076224613,   0.00943887047,  1.00167406,    2.83297682};

@@ -33,9 +33,7 @@ class Strips {
 
   Index n_features() const { return n_features_; }
   Index count() const { return (n_features_ + kPanel<T> - 1) / kPanel<T>; }
-  Index width(Index strip) const {
-    return std::min(kPanel<T>, round_up(n_features_ - strip * kPanel<T>, kLanes<T>));
-  }
+  Index width(Index strip) const { return std::min(kPanel<T>, round_up(n_features_ - strip * kPanel<T>, kLanes<T>)); }
   T* at(Index strip, Index row) { return data_.data() + strip * kPanel<T> * max_rows_ + row * width(strip); }
   const T* at(Index strip, Index row) const { return const_cast<Strips*>(this)->at(strip, row); }
 

@@ -36,7 +36,8 @@ void Scorer<T>::set_whitening(const double* whitening) {
   whitening_params_.reset(size);
   const Parameter weights = whitening_->parameters().front();
   for (Index o = 0; o < d; ++o) {
-    for (Index i = 0; i < d; ++i) whitening_params_[weights.template at<T>(o, i)] = static_cast<T>(whitening[o * d + i]);
+    for (Index i = 0; i < d; ++i)
+      whitening_params_[weights.template at<T>(o, i)] = static_cast<T>(whitening[o * d + i]);
   }
 }
 
@@ -47,8 +48,8 @@ void Scorer<T>::each_block(Index n_rows, F&& f) const {
   constexpr double kWorkOfThread = 5e6;  // multiply-adds that outweigh starting a thread
   const double work = static_cast<double>(n_rows) * static_cast<double>(network_.work() + 8 * network_.n_features());
   const Index n_blocks = (n_rows + kPanel<T> - 1) / kPanel<T>;
-  const double n_threads = std::min({static_cast<double>(max_threads_), 1 + work / kWorkOfThread,
-                                     static_cast<double>(std::max<Index>(1, n_blocks))});
+  const double n_threads = std::min(
+      {static_cast<double>(max_threads_), 1 + work / kWorkOfThread, static_cast<double>(std::max<Index>(1, n_blocks))});
   ThreadTeam team(static_cast<int>(n_threads));
   std::vector<std::unique_ptr<Workspace>> workspaces;
   for (int thread = 0; thread < team.size(); ++thread) workspaces.push_back(std::make_unique<Workspace>(network_));

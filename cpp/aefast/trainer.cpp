@@ -101,7 +101,8 @@ double Trainer<T>::train_epoch(const EpochSpec& epoch, const std::function<void(
       if (epoch.shuffle) shuffled.fill(first, n, order_.data());
       else std::iota(order_.begin(), order_.begin() + n, first);
       if (epoch.rows) {
-        for (Index i = 0; i < n; ++i) order_[static_cast<std::size_t>(i)] = epoch.rows[order_[static_cast<std::size_t>(i)]];
+        for (Index i = 0; i < n; ++i)
+          order_[static_cast<std::size_t>(i)] = epoch.rows[order_[static_cast<std::size_t>(i)]];
       }
       rows = {0, order_.data()};
     }
@@ -119,8 +120,8 @@ double Trainer<T>::evaluate(const EpochSpec& epoch) const {
   std::vector<T> losses(static_cast<std::size_t>(epoch.n_rows));
   const RowList rows{0, epoch.rows};
   const Scorer<T> scorer(network_, params_.data(), *epoch.scaling, max_threads_);
-  scorer.losses(epoch.input, epoch.target, rows, epoch.n_rows, objective_.loss, loss_scale_,
-                static_cast<T>(epoch.beta), seed_, losses.data());
+  scorer.losses(epoch.input, epoch.target, rows, epoch.n_rows, objective_.loss, loss_scale_, static_cast<T>(epoch.beta),
+                seed_, losses.data());
   double total = 0;
   for (Index i = 0; i < epoch.n_rows; ++i) {
     const double weight = epoch.sample_weight ? epoch.sample_weight[rows[i]] : 1;
@@ -227,8 +228,8 @@ void Trainer<T>::read(const EpochSpec& epoch, const RowList& rows, const Block& 
     corruption_.apply(philox, step.first_position + block.first_row, d, block, target, input);
   } else {
     const Index bytes = sizeof(double);
-    const InputView view{reinterpret_cast<const std::byte*>(corrupted_.data()), DType::f64, max_rows_, d, d * bytes,
-                         bytes};
+    const InputView view{
+        reinterpret_cast<const std::byte*>(corrupted_.data()), DType::f64, max_rows_, d, d * bytes, bytes};
     read_block(view, unscaled_, {}, block, input);
   }
 }

@@ -88,7 +88,8 @@ class Trainer {
   T* values(Index boundary, const Block& block) { return at(values_, boundary, block); }
   T* deltas(Index boundary, const Block& block) { return at(deltas_, boundary, block); }
   T* at(std::vector<Buffer<T>>& boundaries, Index boundary, const Block& block) {
-    return boundaries[static_cast<std::size_t>(boundary)].data() + sizes_[static_cast<std::size_t>(boundary)] * block.first_row;
+    return boundaries[static_cast<std::size_t>(boundary)].data() +
+           sizes_[static_cast<std::size_t>(boundary)] * block.first_row;
   }
   Layer<T>& layer(Index i) { return *network_.layers()[static_cast<std::size_t>(i)]; }
   Index n_layers() const { return static_cast<Index>(network_.layers().size()); }

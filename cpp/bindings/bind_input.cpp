@@ -10,7 +10,8 @@ std::optional<DType> find_dtype(const py::dtype& dtype) {
   if (!is_native) return std::nullopt;
   const auto size = dtype.itemsize();
   switch (dtype.kind()) {
-    case 'f': return size == 4 ? DType::f32 : size == 8 ? DType::f64 : size == 2 ? std::optional(DType::f16) : std::nullopt;
+    case 'f':
+      return size == 4 ? DType::f32 : size == 8 ? DType::f64 : size == 2 ? std::optional(DType::f16) : std::nullopt;
     case 'i': return size == 8 ? DType::i64 : size == 4 ? DType::i32 : size == 2 ? DType::i16 : DType::i8;
     case 'u': return size == 8 ? DType::u64 : size == 4 ? DType::u32 : size == 2 ? DType::u16 : DType::u8;
     case 'b': return DType::u8;
@@ -43,12 +44,16 @@ Input::Input(const py::array& array) : array_(array), view_() {
   const bool is_aligned = (array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) != 0;
   const auto size = array.itemsize();
   if (!dtype || !is_aligned || array.strides(0) % size != 0 || array.strides(1) % size != 0) {
-    array_ = py::array_t<double, py::array::c_style | py::array::forcecast>::ensure(array);
+    array_ = py::array_t < double, py::array::c_style | py::array::forcecast > ::ensure(array);
     if (!array_) throw py::type_error("expected an array of numbers");
     dtype = DType::f64;
   }
-  view_ = {static_cast<const std::byte*>(array_.data()), *dtype,           array_.shape(0),
-           array_.shape(1),                              array_.strides(0), array_.strides(1)};
+  view_ = {static_cast<const std::byte*>(array_.data()),
+           *dtype,
+           array_.shape(0),
+           array_.shape(1),
+           array_.strides(0),
+           array_.strides(1)};
 }
 
 NetworkSpec network_spec(const py::dict& spec) {
@@ -83,7 +88,8 @@ NetworkSpec network_spec(const py::dict& spec) {
     throw py::value_error("a network needs features, layers and an encoder among them");
   }
   for (const auto& [begin, end] : network.groups) {
-    if (begin < 0 || end <= begin || end > network.n_features) throw py::value_error("a group lies outside the features");
+    if (begin < 0 || end <= begin || end > network.n_features)
+      throw py::value_error("a group lies outside the features");
   }
   for (const LayerSpec& layer : network.layers) {
     if (layer.tied_to >= n_layers) throw py::value_error("a layer ties to one that is not there");

@@ -27,9 +27,8 @@ class Predictor {
  public:
   Predictor(const py::dict& network, const py::sequence& parameters, const std::shared_ptr<Scaling>& scaling,
             const std::string& dtype, int n_threads) {
-    with_dtype(dtype, [&]<class T>(T) {
-      model_ = std::make_unique<Model<T>>(network, parameters, scaling, n_threads);
-    });
+    with_dtype(dtype,
+               [&]<class T>(T) { model_ = std::make_unique<Model<T>>(network, parameters, scaling, n_threads); });
   }
 
   /// Calls run(scorer, input, to) without the GIL on a new array: (n,) where `columns` is 0, else (n, columns).

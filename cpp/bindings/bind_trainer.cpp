@@ -26,9 +26,8 @@ class AnyTrainer {
   }
 
   void set_parameters(const py::sequence& parameters) {
-    visit([&](auto& trainer) {
-      import_parameters(trainer.network().parameters(), parameters, trainer.params().data());
-    });
+    visit(
+        [&](auto& trainer) { import_parameters(trainer.network().parameters(), parameters, trainer.params().data()); });
   }
 
  private:
@@ -42,8 +41,8 @@ struct Borrowed {
   EpochSpec epoch;
 
   Borrowed(AnyTrainer& trainer, const py::array& X, const Scaling& scaling,
-           const std::optional<Contiguous<std::int64_t>>& rows,
-           const std::optional<Contiguous<double>>& sample_weight, const std::optional<py::array>& target_array)
+           const std::optional<Contiguous<std::int64_t>>& rows, const std::optional<Contiguous<double>>& sample_weight,
+           const std::optional<py::array>& target_array)
       : input(X) {
     if (target_array) target.emplace(*target_array);
     const Index d = trainer.visit([](auto& t) { return t.network().n_features(); });
@@ -72,8 +71,8 @@ using Weights = std::optional<Contiguous<double>>;
 
 double train_epoch(AnyTrainer& trainer, const py::array& X, const Scaling& scaling, const Rows& rows,
                    const Weights& sample_weight, const std::optional<py::array>& target, std::uint64_t epoch,
-                   double learning_rate, Index batch_size, bool shuffle, bool drop_last, double beta, const py::object& corrupt,
-                   const py::object& poll) {
+                   double learning_rate, Index batch_size, bool shuffle, bool drop_last, double beta,
+                   const py::object& corrupt, const py::object& poll) {
   Borrowed borrowed(trainer, X, scaling, rows, sample_weight, target);
   if (batch_size < 1) throw py::value_error("batch_size must be at least 1");
   borrowed.epoch.epoch = epoch;

@@ -58,7 +58,7 @@ void import_parameters(const std::vector<Parameter>& parameters, const py::seque
                           std::to_string(arrays.size()));
   }
   for (std::size_t i = 0; i < parameters.size(); ++i) {
-    const auto array = py::array_t<double, py::array::c_style | py::array::forcecast>::ensure(arrays[i]);
+    const auto array = py::array_t < double, py::array::c_style | py::array::forcecast > ::ensure(arrays[i]);
     const Parameter& parameter = parameters[i];
     const bool is_vector = !parameter.penalised;
     const bool fits = array && (is_vector ? array.ndim() == 1 && array.shape(0) == parameter.n_inputs

@@ -47,8 +47,8 @@ void each_register(std::span<const Block> blocks, Index n_features, Index featur
 }  // namespace detail
 
 /// y = gamma (x - mean) / sqrt(variance + epsilon) + beta, over the rows of the batch in training and from running
-/// averages in scoring (Ioffe and Szegedy 2015, algorithms 1 and 2). Parameters: gamma, beta, running mean and variance;
-/// no gradient ever reaches the last two.
+/// averages in scoring (Ioffe and Szegedy 2015, algorithms 1 and 2). Parameters: gamma, beta, running mean and
+/// variance; no gradient ever reaches the last two.
 template <class T>
 class BatchNorm final : public Layer<T> {
  public:
@@ -90,10 +90,12 @@ class BatchNorm final : public Layer<T> {
       const auto x = [in](Index at) { return Vec<T>::load(in + at); };
       const T mean = detail::sum_rows<T>(blocks, this->n_out(), j, x) / n;
       const Vec<T> center(mean);
-      const T variance = detail::sum_rows<T>(blocks, this->n_out(), j, [&](Index at) {
-                           const Vec<T> d = x(at) - center;
-                           return d * d;
-                         }) / n;
+      const T variance = detail::sum_rows<T>(blocks, this->n_out(), j,
+                                             [&](Index at) {
+                                               const Vec<T> d = x(at) - center;
+                                               return d * d;
+                                             }) /
+                         n;
       mean_[j] = mean;
       inverse_[j] = T(1) / std::sqrt(variance + static_cast<T>(kEpsilon));
       const Vec<T> factor(at(params, 0, j) * inverse_[j]), beta(at(params, 1, j));
@@ -168,8 +170,8 @@ class KlSparsity final : public Layer<T> {
     const Index n = this->n_out();
     const auto load = [in](Index at) { return Vec<T>::load(in + at); };
     for (Index j = 0; j < n; ++j) {
-      const double mean =
-          static_cast<double>(detail::sum_rows<T>(blocks, n, j, load)) / static_cast<double>(detail::count_rows(blocks));
+      const double mean = static_cast<double>(detail::sum_rows<T>(blocks, n, j, load)) /
+                          static_cast<double>(detail::count_rows(blocks));
       mean_[j] = std::clamp(mean, kEdge, 1 - kEdge);
     }
     for (const Block& block : blocks) {

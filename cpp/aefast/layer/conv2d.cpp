@@ -19,8 +19,8 @@ bool mirror_is_better(const Kernel& kernel, Index lanes) {
 Kernel convolution_kernel(const Image& in, Index channels, Index size, Padding padding) {
   if (padding == Padding::same) return {{in.height, in.width, channels}, in, size, 1, (size - 1) / 2};
   if (size > in.height || size > in.width) {
-    throw std::invalid_argument("a kernel of " + std::to_string(size) + " with valid padding does not fit an image of " +
-                                in.text());
+    throw std::invalid_argument("a kernel of " + std::to_string(size) +
+                                " with valid padding does not fit an image of " + in.text());
   }
   return {{in.height - size + 1, in.width - size + 1, channels}, in, size, 1, 0};
 }
@@ -80,14 +80,14 @@ Index Conv2d<T>::work() const {
 
 /// The pixel (y, x) of the small image: line by line of the kernel, all its taps that lie inside the large one.
 template <class T>
-void Conv2d<T>::add_line_taps(Index y, Index x, Index width, const T* params, const T* in,
-                              SegmentList<T>& taps) const {
+void Conv2d<T>::add_line_taps(Index y, Index x, Index width, const T* params, const T* in, SegmentList<T>& taps) const {
   const Image& large = kernel_.large;
   const Range lines = kernel_.taps(y, large.height), columns = kernel_.taps(x, large.width);
   const Index stride = weights_.template strip_width<T>(0);
   for (Index line = lines.first; line < lines.last; ++line) {
     const Index tap = line * kernel_.size + columns.first;
-    const Index pixel = large.at(y * kernel_.stride - kernel_.before + line, x * kernel_.stride - kernel_.before + columns.first);
+    const Index pixel =
+        large.at(y * kernel_.stride - kernel_.before + line, x * kernel_.stride - kernel_.before + columns.first);
     taps.add({params + weights_.template at<T>(0, tap * large.channels), in + pixel * width,
               (columns.last - columns.first) * large.channels, stride, 1});
   }
@@ -109,8 +109,8 @@ void Conv2d<T>::add_single_taps(Index y, Index x, Index width, const T* params, 
   each_tap(y, small.height, [&](Index line, Index small_y) {
     each_tap(x, small.width, [&](Index column, Index small_x) {
       const Index tap = line * kernel_.size + column;
-      taps.add({params + weights_.template at<T>(0, tap * kernel_.large.channels), in + small.at(small_y, small_x) * width,
-                small.channels, 1, stride});
+      taps.add({params + weights_.template at<T>(0, tap * kernel_.large.channels),
+                in + small.at(small_y, small_x) * width, small.channels, 1, stride});
     });
   });
 }
@@ -126,7 +126,8 @@ void Conv2d<T>::product(bool to_large, const Block& block, const T* params, cons
   SegmentList<T> taps(kernel_.size * kernel_.size);
   Index n_ready = 0;
   for (Index y = 0; y < to.height; ++y) {
-    const Index last = to_large ? (y + kernel_.before) / kernel_.stride + 1 : y * kernel_.stride - kernel_.before + kernel_.size;
+    const Index last =
+        to_large ? (y + kernel_.before) / kernel_.stride + 1 : y * kernel_.stride - kernel_.before + kernel_.size;
     for (; n_ready < std::min(last, from.height); ++n_ready) ready(n_ready);
     for (Index x = 0; x < to.width; ++x) {
       taps.clear();
@@ -238,7 +239,8 @@ void Conv2d<T>::correlate(Index line, Index panel, std::span<const Block> blocks
   const Range lines = walk_.pixels(line, strips.height, window.height);
   const Index last_full = walk_.pixels(walk_.size - 1, strips.width, window.width).last;
   const Range full{std::min(last_full, walk_.pixels(0, strips.width, window.width).first), last_full};
-  const Index line_bytes = strips.width * (strips_.pixel_bytes() + window.channels * static_cast<Index>(sizeof(T)) * kLanes<T>);
+  const Index line_bytes =
+      strips.width * (strips_.pixel_bytes() + window.channels * static_cast<Index>(sizeof(T)) * kLanes<T>);
   const Index band = std::max<Index>(1, kBandBytes / line_bytes);
 
   std::vector<Segment<T>> pixels;
@@ -251,9 +253,11 @@ void Conv2d<T>::correlate(Index line, Index panel, std::span<const Block> blocks
           pixels.clear();
           for (Index y = first; y < std::min(lines.last, first + band); ++y) {
             for (Index x = columns.first; x < columns.last; ++x) {
-              const Index at = window.at(y * walk_.stride - walk_.before + line, x * walk_.stride - walk_.before + taps.first);
+              const Index at =
+                  window.at(y * walk_.stride - walk_.before + line, x * walk_.stride - walk_.before + taps.first);
               pixels.push_back({images + at * block.width + row,
-                                strips_.at(block.first_row + row, y * strips.width + x, panel), n_rows, block.width, 1});
+                                strips_.at(block.first_row + row, y * strips.width + x, panel), n_rows, block.width,
+                                1});
             }
           }
           T* to = sums + taps.first * window.channels * width;

@@ -1,12 +1,13 @@
 /// Convolution of images and its transpose, both with a square kernel, on the product of gemm.hpp.
 ///
 /// Rows (images) lie in the lanes, and the channels of a pixel one after the other. So one pixel of the result is a sum
-/// of products, weights of a tap times the channels of the pixel there, over the taps that lie inside the image: nothing
-/// is copied or padded. From large to small a kernel's line is one segment; from small to large every tap is one. The
-/// transposed layer takes the second way forward and the first one back.
+/// of products, weights of a tap times the channels of the pixel there, over the taps that lie inside the image:
+/// nothing is copied or padded. From large to small a kernel's line is one segment; from small to large every tap is
+/// one. The transposed layer takes the second way forward and the first one back.
 ///
-/// Gradients of weights sum over pixels and rows. There the channels of one of the two images are turned into the lanes,
-/// pixel by pixel, while those are in cache (`PixelStrips`); the other's are read where they lie, a kernel's line at once.
+/// Gradients of weights sum over pixels and rows. There the channels of one of the two images are turned into the
+/// lanes, pixel by pixel, while those are in cache (`PixelStrips`); the other's are read where they lie, a kernel's
+/// line at once.
 #pragma once
 
 #include "../activation.hpp"
@@ -25,8 +26,9 @@ inline Padding find_padding(const std::string& name) {
 /// Stride 1. "same" keeps height and width, with (size - 1) / 2 pixels outside before the first; "valid" stays inside.
 Kernel convolution_kernel(const Image& in, Index channels, Index size, Padding padding);
 
-/// The transpose of a convolution with stride `factor`. "valid" gives (n - 1) * factor + size pixels an axis; "same" n *
-/// factor, leaving out (size - factor) / 2 of those before the first, where that is positive, and the rest after the last.
+/// The transpose of a convolution with stride `factor`. "valid" gives (n - 1) * factor + size pixels an axis; "same" n
+/// * factor, leaving out (size - factor) / 2 of those before the first, where that is positive, and the rest after the
+/// last.
 Kernel transposed_kernel(const Image& in, Index channels, Index size, Index factor, Padding padding);
 
 /// Pixels with their channels in the lanes: for each group of kLanes rows and each pixel a tile, row by row, cut into
@@ -49,7 +51,8 @@ class PixelStrips {
   /// Bytes of one pixel of a group.
   Index pixel_bytes() const { return padded_ * kLanes<T> * static_cast<Index>(sizeof(T)); }
   const T* at(Index first_row, Index pixel, Index panel) const {
-    return data_.data() + (first_row / kLanes<T> * image_.n_pixels() + pixel) * padded_ * kLanes<T> + panel * kWidth * kLanes<T>;
+    return data_.data() + (first_row / kLanes<T> * image_.n_pixels() + pixel) * padded_ * kLanes<T> +
+           panel * kWidth * kLanes<T>;
   }
   /// Line `y` of the images of a block, which begin at `from`.
   void fill(const Block& block, Index y, const T* from);
@@ -63,8 +66,9 @@ class PixelStrips {
 template <class T>
 class Conv2d final : public Layer<T> {
  public:
-  /// From the kernel's large image to its small one or, transposed, the other way. Parameters are taken from `offset` of
-  /// the flat vector on, which is moved past them: weights (tap, channel of the large image; channel of the small one).
+  /// From the kernel's large image to its small one or, transposed, the other way. Parameters are taken from `offset`
+  /// of the flat vector on, which is moved past them: weights (tap, channel of the large image; channel of the small
+  /// one).
   Conv2d(const Kernel& kernel, bool transposed, const Activation<T>& activation, Index& offset);
 
   std::vector<Parameter> parameters() const override { return {weights_, bias_}; }

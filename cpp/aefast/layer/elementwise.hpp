@@ -60,9 +60,8 @@ class TopK final : public Layer<T> {
     for (Index row = 0; row < block.n_rows; ++row) {
       const auto value = [&](Index j) { return in[j * block.width + row]; };
       std::iota(order.begin(), order.end(), Index{0});
-      std::nth_element(order.begin(), order.begin() + (k_ - 1), order.end(), [&](Index a, Index b) {
-        return value(a) > value(b) || (value(a) == value(b) && a < b);
-      });
+      std::nth_element(order.begin(), order.begin() + (k_ - 1), order.end(),
+                       [&](Index a, Index b) { return value(a) > value(b) || (value(a) == value(b) && a < b); });
       for (Index i = 0; i < k_; ++i) {
         const Index j = order[static_cast<std::size_t>(i)];
         out[j * block.width + row] = value(j);

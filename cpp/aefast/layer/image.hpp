@@ -1,4 +1,5 @@
-/// Images as rows of features, (y, x, channel) with the channel running fastest, and what a square kernel joins in them.
+/// Images as rows of features, (y, x, channel) with the channel running fastest, and what a square kernel joins in
+/// them.
 #pragma once
 
 #include <stdexcept>
