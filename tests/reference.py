@@ -100,14 +100,20 @@ def _huber(t, y):
     return np.where(np.abs(r) <= 1, r * r / 2, np.abs(r) - 0.5), np.clip(r, -1, 1)
 
 
+def _split_target(t):
+    """(the target as a probability, how far outside [0, 1] it lies): the distance counts in full as error."""
+    q = np.clip(t, 0, 1)
+    return q, np.abs(t - q)
+
+
 def _binary_crossentropy(t, y):
-    p = _probability(y)
-    return -t * np.log(p) - (1 - t) * np.log1p(-p), (p - t) / (p * (1 - p))
+    p, (q, outside) = _probability(y), _split_target(t)
+    return outside - q * np.log(p) - (1 - q) * np.log1p(-p), (p - q) / (p * (1 - p))
 
 
 def _categorical_crossentropy(t, y):
-    p = _probability(y)
-    return -t * np.log(p), -t / p
+    p, (q, outside) = _probability(y), _split_target(t)
+    return outside - q * np.log(p), -q / p
 
 
 LOSSES = {
@@ -128,12 +134,12 @@ def element_loss(loss, network, target, z, y):
     the output. Crossentropies of their own output activation are taken from z, so that no logarithm meets a zero."""
     output_activation, groups = network["layers"][-1]["activation"], column_groups(network)
     if (loss, output_activation) == ("binary_crossentropy", "sigmoid"):
-        return _softplus(z) - target * z, expit(z) - target
+        q, outside = _split_target(target)
+        return _softplus(z) - q * z + outside, expit(z) - q
     if (loss, output_activation) == ("categorical_crossentropy", "softmax"):
-        dz = np.empty_like(z)
-        for begin, end in groups:
-            dz[:, begin:end] = y[:, begin:end] * target[:, begin:end].sum(axis=1, keepdims=True) - target[:, begin:end]
-        return -target * log_softmax(z, groups), dz
+        q, outside = _split_target(target)
+        totals = np.concatenate([np.repeat(q[:, b:e].sum(1, keepdims=True), e - b, axis=1) for b, e in groups], axis=1)
+        return outside - q * log_softmax(z, groups), y * totals - q
     value, dy = LOSSES[loss](target, y)
     if output_activation == "softmax":
         return value, softmax_pullback(y, dy, groups)

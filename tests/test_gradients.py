@@ -123,6 +123,14 @@ def test_gradient_is_the_slope_where_softmax_has_groups(loss, output):
     assert_gradient_is_the_slope(network, parameters, objective, x, arguments)
 
 
+@pytest.mark.parametrize("output", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("loss", NATURAL_OUTPUT)
+def test_gradient_is_the_slope_where_a_target_lies_outside_zero_and_one(loss, output):
+    network, parameters, objective, x, _ = make_case(loss, "tanh", output)
+    x[0, 0], x[1, 2], x[2] = 1.5, -0.5, 3.0
+    assert_gradient_is_the_slope(network, parameters, objective, x, {})
+
+
 def assert_equals_oracle(case, dtype, values=None):
     """Objective and gradient within the rounding of the arithmetic."""
     network, parameters, objective, x, arguments = case

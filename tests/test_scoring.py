@@ -68,6 +68,22 @@ def test_errors_of_every_metric_equal_the_oracle(metric, output_activation, dtyp
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("output_activation", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("metric", ["binary_crossentropy", "categorical_crossentropy"])
+def test_a_row_outside_zero_and_one_has_a_larger_crossentropy_the_farther_out_it_is(metric, output_activation, dtype):
+    network, parameters, _, _ = random_model((4, 3, 4), output_activation=output_activation)
+    values, offsets = reference.no_scaling(4), np.zeros((5, 4))
+    offsets[1:3, 1], offsets[3:, 0] = [0.5, 2], [-0.5, -2]
+    X = (np.array([0.0, 1.0, 0.3, 0.7]) + offsets).astype(dtype)
+    # layers that see nothing of the row, so that the target alone changes
+    parameters = [np.zeros_like(p) for p in parameters[:2]] + parameters[2:]
+    assert_errors_equal_oracle(network, parameters, values, X, metric, dtype)
+    errors = engine.predictor(network, parameters, values, dtype).errors(X, metric)
+    assert errors[0] < errors[1] < errors[2]
+    assert errors[0] < errors[3] < errors[4]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("activation", sorted(reference.ACTIVATIONS))
 def test_errors_equal_the_oracle_for_every_hidden_activation(activation, dtype):
     network, parameters, values, _ = random_model((9, 7, 5, 7, 9), activation=activation)
