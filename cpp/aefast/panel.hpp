@@ -77,4 +77,26 @@ Block block_of(Index index, Index n_rows, Index width) {
   return {index, first, count, round_up(count, kLanes<T>)};
 }
 
+/// Sums f(offset of a register, rows of it that exist) over a feature's rows: lanes first, in the order of the rows, so
+/// that how rows are cut into blocks does not show.
+template <class T, class F>
+T sum_rows(std::span<const Block> blocks, Index n_features, Index feature, F&& f) {
+  Vec<T> lanes(T(0));
+  for (const Block& block : blocks) {
+    const Index start = n_features * block.first_row + feature * block.width;
+    for (Index row = 0; row < block.n_rows; row += kLanes<T>) {
+      const Index n = block.n_rows - row;
+      const Vec<T> value = f(start + row);
+      if (n >= kLanes<T>) {
+        lanes = lanes + value;
+      } else {
+        alignas(kAlignment) T all[kLanes<T>];
+        value.store(all);
+        lanes = lanes + load_first(all, n);
+      }
+    }
+  }
+  return sum(lanes);
+}
+
 }  // namespace aefast

@@ -11,28 +11,6 @@ namespace detail {
 
 inline constexpr Index kFeaturesOfTask = 16;
 
-/// Sums f(offset of a register, rows of it that exist) over a feature's rows: lanes first, in the order of the rows, so
-/// that how rows are cut into blocks does not show.
-template <class T, class F>
-T sum_rows(std::span<const Block> blocks, Index n_features, Index feature, F&& f) {
-  Vec<T> lanes(T(0));
-  for (const Block& block : blocks) {
-    const Index start = n_features * block.first_row + feature * block.width;
-    for (Index row = 0; row < block.n_rows; row += kLanes<T>) {
-      const Index n = block.n_rows - row;
-      const Vec<T> value = f(start + row);
-      if (n >= kLanes<T>) {
-        lanes = lanes + value;
-      } else {
-        alignas(kAlignment) T all[kLanes<T>];
-        value.store(all);
-        lanes = lanes + load_first(all, n);
-      }
-    }
-  }
-  return sum(lanes);
-}
-
 inline Index count_rows(std::span<const Block> blocks) { return blocks.back().first_row + blocks.back().n_rows; }
 
 /// Calls f(offset) on every register of a feature, in all blocks.
@@ -88,9 +66,9 @@ class BatchNorm final : public Layer<T> {
     const T n = static_cast<T>(detail::count_rows(blocks));
     each_feature(task, [&](Index j) {
       const auto x = [in](Index at) { return Vec<T>::load(in + at); };
-      const T mean = detail::sum_rows<T>(blocks, this->n_out(), j, x) / n;
+      const T mean = sum_rows<T>(blocks, this->n_out(), j, x) / n;
       const Vec<T> center(mean);
-      const T variance = detail::sum_rows<T>(blocks, this->n_out(), j,
+      const T variance = sum_rows<T>(blocks, this->n_out(), j,
                                              [&](Index at) {
                                                const Vec<T> d = x(at) - center;
                                                return d * d;
@@ -118,8 +96,8 @@ class BatchNorm final : public Layer<T> {
       const auto normal = [&](Index at) { return (Vec<T>::load(in + at) - center) * inverse; };
       const auto delta = [&](Index at) { return Vec<T>::load(delta_out + at); };
       const T by_gamma =
-          detail::sum_rows<T>(blocks, this->n_out(), j, [&](Index at) { return delta(at) * normal(at); });
-      const T by_beta = detail::sum_rows<T>(blocks, this->n_out(), j, delta);
+          sum_rows<T>(blocks, this->n_out(), j, [&](Index at) { return delta(at) * normal(at); });
+      const T by_beta = sum_rows<T>(blocks, this->n_out(), j, delta);
       gradient[parameters_[0].offset + j] = by_gamma;
       gradient[parameters_[1].offset + j] = by_beta;
       const Vec<T> mean_delta(by_beta / n), mean_product(by_gamma / n), factor(at(params, 0, j) * inverse_[j]);
@@ -170,7 +148,7 @@ class KlSparsity final : public Layer<T> {
     const Index n = this->n_out();
     const auto load = [in](Index at) { return Vec<T>::load(in + at); };
     for (Index j = 0; j < n; ++j) {
-      const double mean = static_cast<double>(detail::sum_rows<T>(blocks, n, j, load)) /
+      const double mean = static_cast<double>(sum_rows<T>(blocks, n, j, load)) /
                           static_cast<double>(detail::count_rows(blocks));
       mean_[j] = std::clamp(mean, kEdge, 1 - kEdge);
     }
