@@ -1,12 +1,17 @@
 """What all tests share: where optional real data is, and settings of the libraries they use."""
 
 import os
+import signal
 from pathlib import Path
 
 import hypothesis
 import pytest
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+# A shell ignores Ctrl-C for what it starts in the background, and children inherit that; the tests of Ctrl-C cannot.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples in every run, so that a failure is about the code; and no deadline, since no test is about time.
 hypothesis.settings.register_profile("aefast", derandomize=True, deadline=None, database=None)
