@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from reference import ACTIVATIONS
+from rounding import _activation_error, _delta_error
 
 CONVOLUTIONS = ("conv2d", "conv2d_transpose")
 
@@ -34,7 +35,7 @@ def output_image(layer):
 
 def n_outputs(layer):
     """The features that a layer of any kind gives."""
-    return layer["units"] if layer.get("kind", "dense") == "dense" else int(np.prod(output_image(layer)))
+    return layer["units"] if layer["kind"] == "dense" else int(np.prod(output_image(layer)))
 
 
 def _feature(image, y, x, channel):
@@ -53,16 +54,15 @@ def taps(layer):
     factor = layer["factor"] if is_transposed else 1
     before = max(0, size - factor) // 2 if layer["padding"] == "same" else 0
     small, large = (image, out) if is_transposed else (out, image)
+    c_small, c_large = (c.ravel() for c in np.indices((small[2], large[2])))
     entries = []
     for y, x, tap_y, tap_x in np.ndindex(*small[:2], size, size):
         large_y, large_x = y * factor - before + tap_y, x * factor - before + tap_x
-        if not (0 <= large_y < large[0] and 0 <= large_x < large[1]):
-            continue
-        for c_small, c_large in np.ndindex(small[2], large[2]):
+        if 0 <= large_y < large[0] and 0 <= large_x < large[1]:
             ends = _feature(small, y, x, c_small), _feature(large, large_y, large_x, c_large)
             row = (tap_y * size + tap_x) * large[2] + c_large
-            entries.append((*(ends if is_transposed else ends[::-1]), row, c_small))
-    return np.array(entries).reshape(-1, 4).T
+            entries.append([*(ends if is_transposed else ends[::-1]), row, c_small])
+    return np.concatenate(entries, axis=1)
 
 
 def dense_matrix(layer, kernel):
@@ -85,7 +85,7 @@ def parameter_shapes(network):
     """Shapes in the order of the flat list."""
     shapes, n_in = [], network["n_features"]
     for layer in network["layers"]:
-        kind = layer.get("kind", "dense")
+        kind = layer["kind"]
         if kind in CONVOLUTIONS:
             channels_in, channels = layer["image"][2], layer["channels"]
             over_taps, other = (channels, channels_in) if kind == "conv2d_transpose" else (channels_in, channels)
@@ -109,7 +109,7 @@ def linear_layers(network, parameters):
     """A `Linear` for every dense layer and convolution, None for the others."""
     layers, position = [], 0
     for layer in network["layers"]:
-        kind = layer.get("kind", "dense")
+        kind = layer["kind"]
         if kind not in ("dense", *CONVOLUTIONS):
             layers.append(None)
             continue
@@ -146,7 +146,7 @@ def forward(network, parameters, x):
     for layer, linear in zip(network["layers"], linear_layers(network, parameters), strict=True):
         if linear is not None:
             z = x @ linear.matrix + linear.bias
-            y = ACTIVATIONS[layer.get("activation", "identity")][0](z)
+            y = ACTIVATIONS[layer["activation"]][0](z)
         elif layer["kind"] == "max_pool2d":
             z = y = _windows(layer, x).max(axis=-1).reshape(len(x), -1)
         else:
@@ -177,15 +177,58 @@ def objective_and_gradient(network, parameters, x):
         if linear is None:
             dy = _spread(layer, dy, before)
             continue
-        dz = dy * ACTIVATIONS[layer.get("activation", "identity")][1](z)
+        dz = dy * ACTIVATIONS[layer["activation"]][1](z)
         d_matrix, d_bias = before.T @ dz, dz.sum(axis=0)
-        if layer.get("kind", "dense") in CONVOLUTIONS:
+        if layer["kind"] in CONVOLUTIONS:
             gradient[linear.position] = kernel_gradient(layer, parameters[linear.position], d_matrix)
             gradient[linear.position + 1] = d_bias.reshape(-1, layer["channels"]).sum(axis=0)
         else:
             gradient[linear.position], gradient[linear.position + 1] = d_matrix, d_bias
         dy = dz @ linear.matrix.T
     return float((residual**2).mean()), gradient
+
+
+def bounds(network, parameters, x, unit):
+    """(bound on the error of the last output, bounds shaped like the parameters on that of the gradient), as in
+    `rounding`: a sum of n products is off by at most n units of the sum of their magnitudes."""
+    linear_of, records = linear_layers(network, parameters), forward(network, parameters, x)
+    layers = network["layers"]
+    errors = [(None, 4 * unit * np.abs(x))]  # of each layer's pre-activation and output
+    for layer, linear, (before, z, y) in zip(layers, linear_of, records, strict=True):
+        e_x = errors[-1][1]
+        if linear is None:
+            is_pool = layer["kind"] == "max_pool2d"
+            e_z = e_y = _windows(layer, e_x).max(axis=-1).reshape(len(x), -1) if is_pool else _upsampled(layer, e_x)
+        else:
+            matrix, n_products = np.abs(linear.matrix), np.count_nonzero(linear.matrix, axis=0).max()
+            e_z = e_x @ matrix + (n_products + 3) * unit * (np.abs(before) @ matrix + np.abs(linear.bias))
+            e_y = _activation_error(layer, z, y, e_z, unit)
+        errors.append((e_z, e_y))
+
+    dy = 2 * (records[-1][2] - x) / x.size
+    e_dy = 2 * (errors[-1][1] + errors[0][1]) / x.size + 4 * unit * np.abs(dy)
+    bound = [np.zeros(shape) for shape in parameter_shapes(network)]
+    for index in reversed(range(len(layers))):
+        layer, linear, (before, z, _) = layers[index], linear_of[index], records[index]
+        if linear is None:
+            e_dy = _spread(layer, e_dy + layer["factor"] ** 2 * unit * np.abs(dy), before)
+            dy = _spread(layer, dy, before)
+            continue
+        dz = dy * ACTIVATIONS[layer["activation"]][1](z)
+        e_dz = _delta_error(layer["activation"], z, dy, e_dy, errors[index + 1][0], unit)
+        is_convolution = layer["kind"] in CONVOLUTIONS
+        n_uses = max(before.shape[1], z.shape[1]) if is_convolution else 1  # of a weight in a row, at most
+        e_sum = e_dz + (len(x) * n_uses + 4) * unit * np.abs(dz)
+        e_matrix = np.abs(before).T @ e_sum + errors[index][1].T @ np.abs(dz)
+        e_bias = e_sum.sum(axis=0)
+        if is_convolution:
+            e_matrix = kernel_gradient(layer, parameters[linear.position], e_matrix)
+            e_bias = e_bias.reshape(-1, layer["channels"]).sum(axis=0)
+        bound[linear.position], bound[linear.position + 1] = e_matrix, e_bias
+        n_products = np.count_nonzero(linear.matrix, axis=1).max()
+        e_dy = (e_dz + (n_products + 4) * unit * np.abs(dz)) @ np.abs(linear.matrix).T
+        dy = dz @ linear.matrix.T
+    return errors[-1][1], bound
 
 
 def random_parameters(network, rng):

@@ -1,0 +1,320 @@
+"""Layers of images: convolution, its transpose, pooling and upsampling, against a slow oracle and PyTorch."""
+
+import hypothesis
+import numpy as np
+import pytest
+from hypothesis import strategies
+
+import engine
+import reference_convolution as oracle
+import rounding
+
+
+def conv(channels, kernel_size=3, padding="same", activation="tanh"):
+    return {
+        "kind": "conv2d",
+        "channels": channels,
+        "kernel_size": kernel_size,
+        "padding": padding,
+        "activation": activation,
+    }
+
+
+def transposed(channels, kernel_size, factor, padding="same", activation="tanh"):
+    return conv(channels, kernel_size, padding, activation) | {"kind": "conv2d_transpose", "factor": factor}
+
+
+def pool(factor):
+    return {"kind": "max_pool2d", "factor": factor}
+
+
+def upsample(factor):
+    return {"kind": "upsample2d", "factor": factor}
+
+
+def dense(*units, activation="tanh"):
+    """A dense layer whose outputs may be taken as an image."""
+    return {"kind": "dense", "units": int(np.prod(units)), "activation": activation, "gives": units}
+
+
+def chain(image, *layers, n_encoder_layers=1):
+    """A network of `layers` on images of that shape, each told the image that it gets."""
+    n_features, filled = int(np.prod(image)), []
+    for layer in layers:
+        given = {key: value for key, value in layer.items() if key != "gives"}
+        if layer["kind"] != "dense":
+            given["image"] = image
+        filled.append(given)
+        image = layer["gives"] if layer["kind"] == "dense" else oracle.output_image(given)
+    filled[-1] = {**filled[-1], "activation": "identity"}
+    assert int(np.prod(image)) == n_features
+    return {"n_features": n_features, "layers": filled, "n_encoder_layers": n_encoder_layers, "groups": []}
+
+
+NETWORKS = {
+    "one channel": chain((5, 7, 1), conv(3), conv(1)),
+    "one pixel": chain((1, 1, 2), conv(3), conv(2)),
+    "a kernel larger than the image": chain((2, 3, 2), conv(5, 7), conv(2, 7)),
+    "a kernel of few channels larger than the image": chain((2, 3, 1), conv(5, 5), conv(1, 5)),
+    "kernels of one tap": chain((4, 3, 3), conv(2, 1), conv(3, 1)),
+    "even kernels": chain((5, 4, 2), conv(3, 2), conv(2, 4)),
+    "channels beyond a register": chain((3, 3, 2), conv(17), conv(19), conv(2), n_encoder_layers=2),
+    "channels beyond a panel": chain((3, 2, 3), conv(67), conv(35), conv(3), n_encoder_layers=2),
+    "many channels to one": chain((4, 5, 1), conv(40), conv(1)),
+    "two channels": chain((5, 5, 2), conv(9), conv(2)),
+    "valid": chain((6, 5, 2), conv(3, 3, "valid"), transposed(2, 3, 1, "valid")),
+    "valid down to one pixel": chain((3, 3, 1), conv(4, 3, "valid"), transposed(1, 3, 1, "valid")),
+    "valid with many channels": chain((4, 5, 18), conv(20, 3, "valid"), transposed(18, 3, 1, "valid")),
+    "pooling by 2": chain((4, 6, 1), conv(3), pool(2), upsample(2), conv(1), n_encoder_layers=2),
+    "pooling by 3": chain((6, 3, 2), conv(4), pool(3), upsample(3), conv(2), n_encoder_layers=2),
+    "pooling to one pixel": chain((2, 2, 3), pool(2), conv(5), upsample(2), conv(3), n_encoder_layers=2),
+    "transposed by 2": chain((4, 6, 1), conv(3), pool(2), transposed(2, 3, 2), conv(1), n_encoder_layers=2),
+    "transposed by 2 without overlap": chain((4, 4, 3), conv(5), pool(2), transposed(3, 2, 2), n_encoder_layers=2),
+    "transposed by 2, kernel of 5": chain((6, 4, 2), pool(2), conv(20), transposed(2, 5, 2), n_encoder_layers=2),
+    "transposed by 3 with gaps": chain((6, 3, 2), pool(3), conv(3), transposed(2, 2, 3), n_encoder_layers=2),
+    "transposed by 3, a margin of one": chain((3, 6, 1), pool(3), conv(4), transposed(1, 4, 3), n_encoder_layers=2),
+    "transposed by 2, valid": chain((7, 9, 2), pool(1), dense(3, 4, 5), transposed(2, 3, 2, "valid")),
+    "transposed from one channel": chain((4, 4, 18), pool(2), conv(1), transposed(18, 3, 2), n_encoder_layers=2),
+    "a dense code": chain(
+        (4, 4, 2),
+        conv(6, activation="silu"),
+        pool(2),
+        dense(5),
+        dense(2, 2, 6, activation="gelu"),
+        upsample(2),
+        conv(2),
+        n_encoder_layers=3,
+    ),
+    "every activation": chain(
+        (3, 4, 2),
+        *(conv(3, activation=a) for a in ("sigmoid", "elu", "selu", "gelu", "silu", "softplus")),
+        conv(2),
+        n_encoder_layers=3,
+    ),
+}
+
+
+def make_rows(network, n_rows, seed=0):
+    """(parameters, rows)."""
+    rng = np.random.default_rng(seed)
+    return oracle.random_parameters(network, rng), rng.normal(size=(n_rows, network["n_features"]))
+
+
+def assert_gradient_equals_the_oracle(network, n_rows, dtype, seed=0):
+    parameters, x = make_rows(network, n_rows, seed)
+    value, gradient = oracle.objective_and_gradient(network, parameters, x)
+    _, gradient_bounds = oracle.bounds(network, parameters, x, rounding.unit_of(dtype))
+    trainer = engine.trainer(network, parameters, dtype=dtype)
+    got_value, got = trainer.gradient(x, engine.identity_scaling(network["n_features"]))
+    assert got_value == pytest.approx(value, rel=1e-12 if dtype == "float64" else 1e-5)
+    for g, expected, bound in zip(got, gradient, gradient_bounds, strict=True):
+        assert g.shape == expected.shape
+        assert (np.abs(g - expected) <= 2 * bound).all()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_gradient_equals_the_oracle(name, dtype):
+    assert_gradient_equals_the_oracle(NETWORKS[name], 21, dtype)
+
+
+@pytest.mark.parametrize("n_rows", [1, 2, 16, 64, 130])
+def test_gradient_equals_the_oracle_for_any_number_of_rows(n_rows):
+    for name in ("one channel", "channels beyond a register", "transposed by 2"):
+        assert_gradient_equals_the_oracle(NETWORKS[name], n_rows, "float64")
+
+
+@strategies.composite
+def two_convolutions(draw):
+    """One way to another image and back."""
+    size = strategies.integers(1, 5)
+    channels = strategies.sampled_from([1, 2, 3, 8, 9, 17, 33])
+    kernel_size, factor = draw(size), draw(strategies.integers(1, 3))
+    padding = draw(strategies.sampled_from(["same", "valid"]))
+    small, other = (draw(size), draw(size)), draw(channels)
+    if padding == "valid" and factor == 1:
+        image = (small[0] + kernel_size - 1, small[1] + kernel_size - 1, draw(channels))
+        return chain(image, conv(other, kernel_size, "valid"), transposed(image[2], kernel_size, 1, "valid"))
+    image = (small[0] * factor, small[1] * factor, draw(channels))
+    return chain(image, pool(factor), conv(other, draw(size)), transposed(image[2], kernel_size, factor))
+
+
+@hypothesis.settings(max_examples=60)
+@hypothesis.given(two_convolutions(), strategies.integers(1, 20), strategies.integers(0, 5))
+def test_gradient_equals_the_oracle_for_any_sizes(network, n_rows, seed):
+    assert_gradient_equals_the_oracle(network, n_rows, "float64", seed)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_reconstructions_equal_the_oracle(name, dtype):
+    network = NETWORKS[name]
+    parameters, x = make_rows(network, 19)
+    d = network["n_features"]
+    bound, _ = oracle.bounds(network, parameters, x, rounding.unit_of(dtype))
+    predictor = engine.predictor(network, parameters, (np.zeros(d), np.ones(d), 1e6), dtype)
+    expected = oracle.forward(network, parameters, x)[-1][2]
+    assert (np.abs(predictor.reconstruct(x) - expected) <= 2 * bound).all()
+
+
+@pytest.mark.parametrize("name", ["pooling by 2", "transposed by 2", "valid", "a dense code"])
+def test_gradient_is_the_slope_of_the_objective(name):
+    network, step = NETWORKS[name], 1e-6
+    parameters, x = make_rows(network, 5)
+    scaling = engine.identity_scaling(network["n_features"])
+
+    def objective(moved):
+        return engine.trainer(network, moved).gradient(x, scaling)[0]
+
+    _, gradient = engine.trainer(network, parameters).gradient(x, scaling)
+    largest = max(np.abs(g).max() for g in gradient)
+    for index, g in enumerate(gradient):
+        for at in list(np.ndindex(g.shape))[::3]:
+            ends = []
+            for sign in (1, -1):
+                moved = [p.copy() for p in parameters]
+                moved[index][at] += sign * step
+                ends.append(objective(moved))
+            assert (ends[0] - ends[1]) / (2 * step) == pytest.approx(g[at], abs=1e-6 * max(1, largest))
+
+
+def test_of_equal_maxima_the_first_takes_the_gradient():
+    """Weights of zero make all pixels alike to pooling, but the gradient of the weights tells who was taken."""
+    network = chain((4, 4, 2), conv(2, 1, activation="identity"), pool(2), upsample(2), conv(2, 1), n_encoder_layers=2)
+    parameters, x = make_rows(network, 18)
+    parameters[0][:] = 0
+    expected = oracle.objective_and_gradient(network, parameters, x)[1]
+    got = engine.trainer(network, parameters).gradient(x, engine.identity_scaling(32))[1]
+    for g, e in zip(got, expected, strict=True):
+        np.testing.assert_allclose(g, e, rtol=0, atol=1e-14)
+
+
+WIDE = chain((8, 6, 1), conv(16), pool(2), conv(20), transposed(2, 3, 2), upsample(1), conv(1), n_encoder_layers=3)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("n_threads", [2, 3, 7])
+def test_any_number_of_threads_trains_the_same_network(n_threads, dtype):
+    """Threads also decide how many rows go through the network together."""
+    parameters, x = make_rows(WIDE, 150)
+    scaling = engine.identity_scaling(48)
+    adam = {"kind": "adam"}
+    trainers = [engine.trainer(WIDE, parameters, None, adam, dtype, n_threads=n) for n in (1, n_threads)]
+    for trainer in trainers:
+        for epoch in range(2):
+            trainer.train_epoch(x, scaling, epoch=epoch, learning_rate=1e-2, batch_size=100)
+    for one, several in zip(*(trainer.parameters() for trainer in trainers), strict=True):
+        np.testing.assert_array_equal(one, several)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_row_scores_the_same_alone_and_among_others(dtype):
+    parameters, x = make_rows(WIDE, 75)
+    predictor = engine.predictor(WIDE, parameters, (np.zeros(48), np.ones(48), 1e6), dtype)
+    together = predictor.errors(x, "mse"), predictor.reconstruct(x), predictor.encode(x)
+    for i in range(0, len(x), 7):
+        row = x[i : i + 1]
+        alone = predictor.errors(row, "mse"), predictor.reconstruct(row), predictor.encode(row)
+        for a, t in zip(alone, together, strict=True):
+            np.testing.assert_array_equal(a[0], t[i])
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_parameters_come_back_as_they_were_given(name):
+    parameters, _ = make_rows(NETWORKS[name], 1)
+    for got, given in zip(engine.trainer(NETWORKS[name], parameters).parameters(), parameters, strict=True):
+        np.testing.assert_array_equal(got, given)
+
+
+def test_weight_penalties_count_every_element_of_a_kernel_once():
+    network = NETWORKS["one channel"]
+    parameters, x = make_rows(network, 6)
+    scaling = engine.identity_scaling(network["n_features"])
+    plain_value, plain = engine.trainer(network, parameters).gradient(x, scaling)
+    value, gradient = engine.trainer(network, parameters, {"loss": "mse", "l1": 0.1, "l2": 0.2}).gradient(x, scaling)
+    kernels = parameters[::2]
+    penalty = sum(0.1 * np.abs(k).sum() + 0.1 * (k * k).sum() for k in kernels)
+    assert value == pytest.approx(plain_value + penalty, rel=1e-12)
+    for g, before, kernel in zip(gradient[::2], plain[::2], kernels, strict=True):
+        np.testing.assert_allclose(g, before + 0.1 * np.sign(kernel) + 0.2 * kernel, rtol=0, atol=1e-13)
+    for g, before in zip(gradient[1::2], plain[1::2], strict=True):
+        np.testing.assert_array_equal(g, before)
+
+
+def one_layer(**changes):
+    """A network of one layer on 4 x 6 pixels of 2 channels, which should not be."""
+    layer = {"kind": "conv2d", "image": (4, 6, 2), "channels": 2, "kernel_size": 3} | changes
+    return {"n_features": 48, "layers": [layer], "n_encoder_layers": 1, "groups": []}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kernel_size": 5, "padding": "valid"}, "a kernel of 5 .* does not fit an image of 4 x 6 x 2"),
+        ({"kind": "max_pool2d", "factor": 3}, "pooling by 3 does not divide an image of 4 x 6 x 2"),
+        ({"image": (4, 6, 1)}, "an image of 4 x 6 x 1 does not fit 48 features"),
+        ({"image": (4, 0, 2)}, "conv2d needs an image .* not 0"),
+        ({"channels": 0}, "conv2d needs channels of at least 1, not 0"),
+        ({"kernel_size": -1}, "conv2d needs a kernel_size of at least 1, not -1"),
+        ({"kind": "upsample2d"}, "upsample2d needs a factor of at least 1, not 0"),
+        ({"padding": "full"}, "padding must be 'same' or 'valid', not 'full'"),
+        ({"kind": "conv3d"}, "unknown kind of layer 'conv3d'"),
+        ({"channels": 3}, "the last layer must give n_features"),
+        ({"tied_to": 0}, "conv2d takes no batch_norm and no ties"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_named(changes, message):
+    parameters = [np.zeros((18, 2)), np.zeros(2)]
+    with pytest.raises(ValueError, match=message):
+        engine.trainer(one_layer(**changes), parameters)
+
+
+def torch_gradient(torch, network, parameters, x):
+    """(objective, gradient) by PyTorch's own layers and autograd, whose images are (channel, y, x)."""
+    functional = torch.nn.functional
+    tensors = [torch.tensor(p, requires_grad=True) for p in parameters]
+    rest = iter(tensors)
+    h = t = torch.tensor(x)
+    for layer in network["layers"]:
+        if layer["kind"] == "dense":
+            h = h.reshape(len(x), -1) @ next(rest) + next(rest)
+        else:
+            height, width, channels = layer["image"]
+            h = h.reshape(len(x), height, width, channels).permute(0, 3, 1, 2)
+            size, factor = layer.get("kernel_size"), layer.get("factor", 1)
+            lost = max(0, size - factor) if layer.get("padding") == "same" else 0
+        if layer["kind"] == "conv2d":
+            kernel = next(rest).reshape(size, size, channels, -1).permute(3, 2, 0, 1).contiguous()
+            before = lost // 2
+            h = functional.pad(h, (before, lost - before, before, lost - before))
+            h = functional.conv2d(h, kernel, next(rest))
+        elif layer["kind"] == "conv2d_transpose":
+            kernel = next(rest).reshape(size, size, -1, channels).permute(3, 2, 0, 1).contiguous()
+            gap = max(0, factor - size) if layer["padding"] == "same" else 0
+            h = functional.conv_transpose2d(h, kernel, next(rest), stride=factor, output_padding=gap)
+            h = h[:, :, lost // 2 : h.shape[2] - (lost - lost // 2), lost // 2 : h.shape[3] - (lost - lost // 2)]
+        elif layer["kind"] == "max_pool2d":
+            h = functional.max_pool2d(h, factor)
+        elif layer["kind"] == "upsample2d":
+            h = functional.interpolate(h, scale_factor=factor, mode="nearest")
+        if layer["kind"] != "dense":
+            h = h.permute(0, 2, 3, 1)
+        h = {"tanh": torch.tanh, "relu": torch.relu}.get(layer.get("activation"), lambda z: z)(h)
+    value = functional.mse_loss(h.reshape(len(x), -1), t)
+    value.backward()
+    return value.item(), [tensor.grad.numpy() for tensor in tensors]
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name not in ("a dense code", "every activation")])
+def test_gradient_equals_autograd(name, activation):
+    torch = pytest.importorskip("torch", reason="compares with PyTorch where it is installed")
+    network = NETWORKS[name]
+    hidden = [{**layer, "activation": activation} if "activation" in layer else layer for layer in network["layers"]]
+    network = {**network, "layers": [*hidden[:-1], network["layers"][-1]]}
+    parameters, x = make_rows(network, 23)
+    value, gradient = torch_gradient(torch, network, parameters, x)
+    got_value, got = engine.trainer(network, parameters).gradient(x, engine.identity_scaling(network["n_features"]))
+    assert got_value == pytest.approx(value, rel=1e-10)
+    for g, expected in zip(got, gradient, strict=True):
+        np.testing.assert_allclose(g, expected, rtol=0, atol=1e-10 * np.abs(expected).max())
