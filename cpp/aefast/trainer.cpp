@@ -282,15 +282,15 @@ void Trainer<T>::differentiate_loss(const EpochSpec& epoch, const RowList& rows,
 template <class T>
 void Trainer<T>::backward(Index first, Index last, const Block& block, const Step<T>& step) {
   for (Index i = last - 1; i >= first; --i) {
-    if (i + 1 == network_.n_encoder() && activity_penalty_) {
+    layer(i).backward(block, params_.data(), values(i, block), values(i + 1, block), deltas(i + 1, block),
+                      i > 0 ? deltas(i, block) : nullptr, step);
+    if (i == network_.n_encoder() && activity_penalty_) {  // the first of the decoder has given the code's gradient
       const Index n = network_.code_size() * block.width;
       for (Index at = 0; at < n; at += kLanes<T>) {
         const Vec<T> weight = Vec<T>::load(row_weight_.data() + block.first_row + at % block.width);
-        activity_penalty_.add_gradient(values(i + 1, block) + at, kLanes<T>, weight, deltas(i + 1, block) + at);
+        activity_penalty_.add_gradient(values(i, block) + at, kLanes<T>, weight, deltas(i, block) + at);
       }
     }
-    layer(i).backward(block, params_.data(), values(i, block), values(i + 1, block), deltas(i + 1, block),
-                      i > 0 ? deltas(i, block) : nullptr, step);
   }
 }
 
