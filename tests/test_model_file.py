@@ -172,7 +172,7 @@ def test_other_classes_have_no_format(model):
     class Mine(Autoencoder):
         pass
 
-    with pytest.raises(ValueError, match="cannot save a Mine: only Autoencoder have a file format"):
+    with pytest.raises(ValueError, match="cannot save a Mine: only Autoencoder, .* have a file format"):
         to_bytes(Mine((2,), max_epochs=0).fit(X))
 
 
@@ -266,7 +266,6 @@ def set_path(*path_and_value):
         set_path("parameters", "optimizer", {"object": "SGD", "fields": {"nothing": 1}}),
         set_path("parameters", "n_threads", {"tuple": 3}),
         set_path("parameters", "not_a_parameter", 1),
-        set_path("parameters", "batch_norm", True),
         set_path("parameters", None),
         set_path("feature_names", ["a"]),
         set_path("feature_names", [1, 2, 3, 4, 5]),

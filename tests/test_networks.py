@@ -11,14 +11,16 @@ import reference
 from aefast.networks import (
     INITIALIZERS,
     auto_layer_sizes,
+    batch_norms,
     dense_network,
     initial_parameters,
     join_parameters,
     layer_sizes,
+    reading,
     split_parameters,
-    untied,
 )
 from messages import raises_exactly
+from variants import forward, random_parameters
 
 widths = st.lists(st.integers(1, 9), min_size=1, max_size=4)
 
@@ -58,8 +60,6 @@ def test_layers_have_their_activations_and_dropout():
 
 def test_tied_layers_point_to_their_mirror_images():
     tied = network(tied_weights=True)
-    assert [layer["tied_to"] for layer in tied["layers"]] == [-1, -1, 1, 0]
-    assert [layer["tied_to"] for layer in untied(tied)["layers"]] == [-1] * 4
     assert [layer["tied_to"] for layer in tied["layers"]] == [-1, -1, 1, 0]
 
 
@@ -158,6 +158,106 @@ def joined(spec=None, **changes):
 def test_replaced_arrays_that_do_not_fit_are_refused_by_name(changes, message):
     with raises_exactly(ValueError, message):
         joined(**changes)
+
+
+def normalised(rng, factor=1.0):
+    """(network, parameters) with batch normalisation whose gammas have either sign."""
+    spec = network(batch_norm=True)
+    parameters = random_parameters(spec, rng)
+    for index, parameter in enumerate(parameters):
+        if parameter.ndim == 1:
+            parameters[index] = factor * rng.uniform(-2, 2, size=parameter.shape)
+    for index in (5, 11, 17):
+        parameters[index] = np.abs(parameters[index])
+    return spec, parameters
+
+
+def test_hidden_layers_are_normalised_and_the_output_is_not():
+    assert [layer["batch_norm"] for layer in network(batch_norm=True)["layers"]] == [True, True, True, False]
+    assert [p.shape for p in normalised(np.random.default_rng(0))[1][:6]] == [(5, 4)] + [(4,)] * 5
+
+
+def test_batch_normalisation_is_folded_into_the_weights():
+    spec, parameters = normalised(np.random.default_rng(0))
+    read, folded = reading(spec, *split_parameters(spec, parameters), "float64")
+    assert len(folded) == 8
+    x = np.random.default_rng(1).normal(size=(7, 5))
+    np.testing.assert_allclose(forward(read, folded, x).z, forward(spec, parameters, x, training=False).z, rtol=1e-12)
+
+
+def test_what_was_folded_comes_out_again():
+    spec, parameters = normalised(np.random.default_rng(0))
+    coefs, intercepts = split_parameters(spec, parameters)
+    again = join_parameters(spec, coefs, intercepts, "float64", batch_norms(spec, parameters))
+    for a, b in zip(again, parameters, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("norms", [None, [], [None] * 4, [np.ones((4, 9))] * 4])
+def test_weights_without_their_statistics_start_as_the_function_they_are(norms):
+    spec, parameters = normalised(np.random.default_rng(0))
+    coefs, intercepts = split_parameters(spec, parameters)
+    again = split_parameters(spec, join_parameters(spec, coefs, intercepts, "float64", norms))
+    for a, b in zip([*again[0], *again[1]], [*coefs, *intercepts], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-14)
+
+
+def test_units_that_normalisation_has_put_out_stay_finite():
+    spec, parameters = normalised(np.random.default_rng(0))
+    parameters[2][:2] = 0
+    coefs, intercepts = split_parameters(spec, parameters)
+    again = join_parameters(spec, coefs, intercepts, "float64", batch_norms(spec, parameters))
+    assert all(np.isfinite(p).all() for p in again)
+    for a, b in zip(split_parameters(spec, again)[0], coefs, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+def gaussian_network():
+    def moments(code):
+        return [{**code, "units": 2 * code["units"]}, {"kind": "gaussian_code", "units": code["units"]}]
+
+    return network(code_activation="identity", code_layers=moments)
+
+
+def test_a_drawn_code_is_read_as_its_mean_or_its_log_variance():
+    spec = gaussian_network()
+    parameters = initial_parameters(spec, "he_normal", np.random.default_rng(0), "float64")
+    coefs, intercepts = split_parameters(spec, parameters)
+    assert [w.shape for w in coefs] == [(5, 4), (4, 4), (2, 4), (4, 5)]
+    for code, columns in (("mean", slice(0, 2)), ("log_variance", slice(2, 4))):
+        read, flat = reading(spec, coefs, intercepts, "float64", code)
+        assert [layer["units"] for layer in read["layers"]] == [4, 2, 4, 5]
+        assert read["n_encoder_layers"] == 2
+        np.testing.assert_array_equal(flat[2], coefs[1][:, columns])
+        np.testing.assert_array_equal(flat[3], intercepts[1][columns])
+    read, flat = reading(spec, coefs, intercepts, "float64", "draw")
+    assert [layer["kind"] for layer in read["layers"]] == ["dense", "dense", "gaussian_code", "dense", "dense"]
+    assert read["n_encoder_layers"] == 3
+    assert all(a is b or (a == b).all() for a, b in zip(flat, parameters, strict=True))
+
+
+def test_replaced_moments_must_have_their_width():
+    spec = gaussian_network()
+    coefs, intercepts = split_parameters(
+        spec, initial_parameters(spec, "he_normal", np.random.default_rng(0), "float64")
+    )
+    coefs[1] = coefs[1][:, :2]
+    with raises_exactly(ValueError, "coefs_[1] has shape (4, 2), but its layer needs (4, 4)"):
+        reading(spec, coefs, intercepts, "float64")
+
+
+def test_layers_of_training_alone_are_not_read():
+    def held(code):
+        return [code, {"kind": "kl_sparsity", "units": code["units"], "target": 0.1, "weight": 1.0}]
+
+    spec = network(code_layers=held, tied_weights=True, dropout=[0, 0.5, 0])
+    assert [layer.get("tied_to") for layer in spec["layers"]] == [-1, -1, None, 1, 0]
+    assert [layer["dropout"] for layer in spec["layers"]] == [0, 0, 0.5, 0, 0]
+    parameters = initial_parameters(spec, "he_normal", np.random.default_rng(0), "float64")
+    read, flat = reading(spec, *split_parameters(spec, parameters), "float64")
+    assert [layer["kind"] for layer in read["layers"]] == ["dense"] * 4
+    assert [layer["tied_to"] for layer in read["layers"]] == [-1] * 4
+    assert (read["n_encoder_layers"], len(flat)) == (2, 8)
 
 
 def test_tied_weights_must_agree():

@@ -26,7 +26,7 @@ class Scripted:
     def parameters(self):
         return [np.array([np.inf if self.n_epochs == self.spoil else float(self.n_epochs)])]
 
-    def epoch(self, rate):
+    def epoch(self, number, rate):
         self.rates.append(rate)
         self.n_epochs += 1
         return self.losses[self.n_epochs - 1]
@@ -130,7 +130,7 @@ def test_divergence_names_epoch_loss_and_remedy_and_keeps_the_last_good_weights(
 def test_a_part_of_a_first_epoch_is_kept_when_it_is_interrupted():
     training, trainer = run([3, 2])
 
-    def interrupted(rate):
+    def interrupted(number, rate):
         trainer.n_epochs = 7
         raise KeyboardInterrupt
 

@@ -158,7 +158,6 @@ WRONG = {
     ),
 }
 NOT_YET = {
-    "batch normalisation": (lambda: Autoencoder(batch_norm=True).fit(X), "batch_norm=True is not supported yet"),
     "bfloat16": (
         lambda: MODEL.reconstruction_error(X, precision="bfloat16"),
         "precision='bfloat16' is not supported yet",

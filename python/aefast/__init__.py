@@ -5,10 +5,21 @@ from aefast._core import __version__
 from aefast._threads import threads
 from aefast.autoencoder import Autoencoder
 from aefast.callbacks import EpochInfo, StopTraining
+from aefast.contractive import ContractiveAutoencoder
+from aefast.denoising import DenoisingAutoencoder
 from aefast.exceptions import AefastError, ConvergenceError, ModelFileError
 from aefast.model_file import load
 from aefast.optimizers import SGD, Adam, AdamW, RMSprop
-from aefast.schedules import ConstantSchedule, CosineSchedule, ExponentialSchedule, ReduceOnPlateau, StepSchedule
+from aefast.schedules import (
+    ConstantSchedule,
+    CosineSchedule,
+    ExponentialSchedule,
+    LinearSchedule,
+    ReduceOnPlateau,
+    StepSchedule,
+)
+from aefast.sparse import SparseAutoencoder
+from aefast.variational import VariationalAutoencoder
 
 __all__ = [
     "SGD",
@@ -17,15 +28,20 @@ __all__ = [
     "AefastError",
     "Autoencoder",
     "ConstantSchedule",
+    "ContractiveAutoencoder",
     "ConvergenceError",
     "CosineSchedule",
+    "DenoisingAutoencoder",
     "EpochInfo",
     "ExponentialSchedule",
+    "LinearSchedule",
     "ModelFileError",
     "RMSprop",
     "ReduceOnPlateau",
+    "SparseAutoencoder",
     "StepSchedule",
     "StopTraining",
+    "VariationalAutoencoder",
     "__version__",
     "config",
     "load",

@@ -1,11 +1,13 @@
 """BaseAutoencoder: the constructor's parameters with their constraints, and the hooks of the variants.
 
-A variant overrides `_network` (layers), `_objective` (losses and penalties), `_read` (shapes of input) or
-`_check_parameters`. How it is fitted is in `_fitting`, what a fitted one answers in `_reading` and `_decisions`.
+A variant overrides `_code_layers` or `_network` (layers), `_objective` (losses and penalties), `_read` (shapes of
+input) or `_check_parameters`, and calls super() there, so that variants combine. How it is fitted is in `_fitting`,
+what a fitted one answers in `_reading` and `_decisions`.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,12 +23,13 @@ from aefast.scaling import SCALERS
 from aefast.schedules import Schedule
 
 if TYPE_CHECKING:
-    from aefast._core import NetworkSpec, ObjectiveSpec
+    from aefast._core import LayerSpec, NetworkSpec, ObjectiveSpec
 
 LOSSES = ("mse", "mae", "huber", "binary_crossentropy", "categorical_crossentropy")
 
 
-def _one_of(names: Iterable[str]) -> StrOptions:
+def one_of(names: Iterable[str]) -> StrOptions:
+    """The constraint that a parameter is one of these strings."""
     # Keys of a dict are a set that keeps its order, and so do the messages.
     return StrOptions(dict.fromkeys(names).keys())
 
@@ -35,23 +38,23 @@ class BaseAutoencoder(FittingMixin, BaseEstimator):
     """What the autoencoders share. Parameters and attributes are described in `Autoencoder`."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "encoder_layer_sizes": [_one_of(("auto",)), Interval(Integral, 1, None, closed="left"), "array-like"],
+        "encoder_layer_sizes": [one_of(("auto",)), Interval(Integral, 1, None, closed="left"), "array-like"],
         "decoder_layer_sizes": [None, Interval(Integral, 1, None, closed="left"), "array-like"],
-        "activation": [_one_of(ACTIVATIONS)],
-        "code_activation": [_one_of(ACTIVATIONS)],
-        "output_activation": [_one_of(OUTPUT_ACTIVATIONS)],
+        "activation": [one_of(ACTIVATIONS)],
+        "code_activation": [one_of(ACTIVATIONS)],
+        "output_activation": [one_of(OUTPUT_ACTIVATIONS)],
         "tied_weights": ["boolean"],
         "batch_norm": ["boolean"],
         "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
-        "loss": [_one_of(LOSSES)],
-        "optimizer": [_one_of(OPTIMIZERS), Optimizer],
+        "loss": [one_of(LOSSES)],
+        "optimizer": [one_of(OPTIMIZERS), Optimizer],
         "learning_rate": [Interval(Real, 0, None, closed="neither"), Schedule],
         "l1": [Interval(Real, 0, None, closed="left")],
         "l2": [Interval(Real, 0, None, closed="left")],
         "activity_l1": [Interval(Real, 0, None, closed="left")],
         "activity_l2": [Interval(Real, 0, None, closed="left")],
         "clip_norm": [None, Interval(Real, 0, None, closed="neither")],
-        "weight_init": [_one_of(INITIALIZERS)],
+        "weight_init": [one_of(INITIALIZERS)],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "max_epochs": [Interval(Integral, 0, None, closed="left")],
         "shuffle": ["boolean"],
@@ -60,16 +63,32 @@ class BaseAutoencoder(FittingMixin, BaseEstimator):
         "early_stopping": ["boolean"],
         "n_epochs_no_change": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
-        "scaler": [None, _one_of(SCALERS)],
+        "scaler": [None, one_of(SCALERS)],
         "contamination": [Interval(Real, 0, 0.5, closed="right")],
-        "score_metric": [_one_of(METRICS)],
+        "score_metric": [one_of(METRICS)],
         "warm_start": ["boolean"],
         "random_state": ["random_state"],
         "n_threads": [None, Interval(Integral, 1, None, closed="left")],
-        "dtype": [_one_of(("float32", "float64"))],
+        "dtype": [one_of(("float32", "float64"))],
         "verbose": ["verbose"],
         "callbacks": [tuple, list, callable],
     }
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Complete what a variant only adds to: its constructor's ``**parameters`` for `inspect.signature`, from which
+        scikit-learn and help() know them, and the constraints."""
+        super().__init_subclass__(**options)
+        lineage = [parent for parent in cls.__mro__ if issubclass(parent, BaseAutoencoder)]
+        if "__init__" in vars(cls):
+            merged: dict[str, inspect.Parameter] = {}
+            for parent in lineage:
+                for name, parameter in inspect.signature(parent.__init__).parameters.items():
+                    merged.setdefault(name, parameter)
+            kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+            parameters = [each for kind in kinds for each in merged.values() if each.kind == kind]
+            cls.__init__.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        own = [vars(parent).get("_parameter_constraints", {}) for parent in lineage]
+        cls._parameter_constraints = {name: kinds for each in reversed(own) for name, kinds in each.items()}
 
     def __init__(
         self,
@@ -160,8 +179,14 @@ class BaseAutoencoder(FittingMixin, BaseEstimator):
             code_activation=self.code_activation,
             output_activation=self.output_activation,
             tied_weights=self.tied_weights,
+            batch_norm=self.batch_norm,
             dropout=self.dropout,
+            code_layers=self._code_layers,
         )
+
+    def _code_layers(self, code: LayerSpec) -> list[LayerSpec]:
+        """The layers in place of a plain code layer; the last gives the code."""
+        return [code]
 
     def _objective(self) -> ObjectiveSpec:
         """Loss and penalties."""
@@ -177,8 +202,10 @@ class BaseAutoencoder(FittingMixin, BaseEstimator):
     def _check_parameters(self) -> None:
         """Refuse parameters that are out of range or do not go together, by name."""
         self._validate_params()
-        if self.batch_norm:
-            raise NotImplementedError("batch_norm=True is not supported yet")
+        if self.batch_norm and self.tied_weights:
+            raise ValueError(
+                "batch_norm=True does not go with tied_weights=True: folded into the weights, it would untie them"
+            )
         check_probabilities("loss", self.loss, self.output_activation)
         check_probabilities("score_metric", self.score_metric, self.output_activation)
         for callback in self._callbacks():

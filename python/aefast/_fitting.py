@@ -18,7 +18,7 @@ from aefast._reading import PROBABILITIES
 from aefast._reservoir import Reservoir
 from aefast._threads import resolve_threads
 from aefast._training import Settings, Training, poll
-from aefast.networks import initial_parameters, join_parameters, split_parameters
+from aefast.networks import batch_norms, initial_parameters, join_parameters, split_parameters
 from aefast.optimizers import Optimizer, optimizer_spec
 from aefast.scaling import LIMIT, Statistics, column_statistics, fit_scaler, merged, scaled_range
 from aefast.schedules import Schedule, as_schedule
@@ -55,9 +55,9 @@ class Data:
         """How many rows."""
         return len(self.X) if self.rows is None else len(self.rows)
 
-    def evaluate(self, trainer: _core.Trainer, scaling: _core.Scaling) -> float:
+    def evaluate(self, trainer: _core.Trainer, scaling: _core.Scaling, beta: float) -> float:
         """Mean loss without training."""
-        return trainer.evaluate(self.X, scaling, self.rows, self.sample_weight, self.target)
+        return trainer.evaluate(self.X, scaling, self.rows, self.sample_weight, self.target, beta)
 
 
 @dataclass
@@ -93,6 +93,7 @@ class FittingMixin(DecisionMixin):
     callbacks: Any
     loss_curve_: list[float]
     validation_curve_: list[float]
+    norms_: list[Array | None]
 
     def _network(self, n_features: int) -> NetworkSpec:
         """Layers for inputs of ``n_features`` columns."""
@@ -105,6 +106,14 @@ class FittingMixin(DecisionMixin):
     def _check_parameters(self) -> None:
         """Refuse parameters that are out of range or do not go together, by name."""
         raise NotImplementedError
+
+    def _beta(self, epoch: int | None = None) -> float:
+        """Weight of a drawn code's divergence in an epoch; without one, in the objective that training leads to."""
+        return 1.0
+
+    def _corrupt(self) -> Callable[[Array], Array] | None:
+        """A noise of the user's for the batches of training."""
+        return None
 
     def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Train on the rows of ``X``, then set the threshold on them.
@@ -146,9 +155,11 @@ class FittingMixin(DecisionMixin):
         """
         return self._fit(X, sample_weight)
 
-    def _fit(self, X: Any, sample_weight: ArrayLike | None, target: Array | None = None) -> Self:
+    def _fit(self, X: Any, sample_weight: ArrayLike | None, X_noisy: Any = None) -> Self:
+        """Train to give back ``X``, from ``X_noisy`` where there is one."""
         self._check_parameters()
         rows = self._read(X, reset=True)
+        noisy = None if X_noisy is None else self._read_noisy(X_noisy, rows)
         weights = read_sample_weight(sample_weight, rows)
         start = self._start(rows.shape[1], go_on=self.warm_start)
 
@@ -157,18 +168,17 @@ class FittingMixin(DecisionMixin):
         if used is not None:
             train = used if train is None else used[train]
             held_out = None if held_out is None else used[held_out]
-        data = Data(rows, train, weights, target)
-        validation = None if held_out is None else Data(rows, held_out, weights, target)
-
-        statistics = self._finite_statistics(data)
-        if validation is not None:
-            self._finite_statistics(validation)
-        self._set_scaling(data, statistics, start)
+        clean = Data(rows, train, weights)
+        statistics = self._finite_statistics(clean)
+        if held_out is not None:
+            self._finite_statistics(Data(rows, held_out))
+        self._set_scaling(clean, statistics, start)
+        data = clean if noisy is None else Data(noisy, train, weights, rows)
         self._train(
             start,
-            epoch=lambda trainer, rate: self._pass(trainer, data, rate),
-            monitored=data if validation is None else validation,
-            validate=validation is not None,
+            epoch=lambda trainer, number, rate: self._pass(trainer, data, number, rate),
+            monitored=data if held_out is None else replace(data, rows=held_out),
+            validate=held_out is not None,
             calibrate=lambda hurry: self._calibrate(rows, used, train, held_out, hurry=hurry),
         )
         return self
@@ -218,7 +228,7 @@ class FittingMixin(DecisionMixin):
         self._set_scaling(data, self._finite_statistics(data), start)
         self._train(
             start,
-            epoch=lambda trainer, rate: self._pass(trainer, data, rate),
+            epoch=lambda trainer, number, rate: self._pass(trainer, data, number, rate),
             monitored=data,
             validate=False,
             calibrate=lambda hurry: self._calibrate(rows, used, used, None, hurry=hurry),
@@ -287,7 +297,7 @@ class FittingMixin(DecisionMixin):
                 n_rows += len(block)
         self._set_scaling(Data(trained_on.rows(), None), statistics, start)
 
-        def epoch(trainer: _core.Trainer, rate: float) -> float:
+        def epoch(trainer: _core.Trainer, number: int, rate: float) -> float:
             total, n_trained = 0.0, 0
             for index, block in enumerate(
                 chain([first], map(self._read, blocks)) if once else map(self._read, batches)
@@ -295,7 +305,7 @@ class FittingMixin(DecisionMixin):
                 if once and index > 0:
                     look_at(index, block)
                 data = Data(block, self._split(len(block), index)[0])
-                total += data.n_rows * self._pass(trainer, data, rate)
+                total += data.n_rows * self._pass(trainer, data, number, rate)
                 n_trained += data.n_rows
             return total / n_trained
 
@@ -327,7 +337,8 @@ class FittingMixin(DecisionMixin):
         if not (go_on and hasattr(self, "_n_passes")):
             self._n_passes = 0
         if go_on:
-            return Start(network, join_parameters(network, self.coefs_, self.intercepts_, self.dtype), go_on)
+            norms = getattr(self, "norms_", None)
+            return Start(network, join_parameters(network, self.coefs_, self.intercepts_, self.dtype, norms), go_on)
         return Start(network, initial_parameters(network, self.weight_init, self._rng(WEIGHTS), self.dtype), go_on)
 
     def _split(self, n_rows: int, *key: int) -> tuple[Rows | None, Rows | None]:
@@ -338,6 +349,14 @@ class FittingMixin(DecisionMixin):
         held_out = np.zeros(n_rows, dtype=np.bool_)
         held_out[self._rng(HELD_OUT, *key).choice(n_rows, n_held_out, replace=False)] = True
         return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+    def _read_noisy(self, X_noisy: Any, rows: Array) -> Array:
+        """``X_noisy`` as rows beside ``rows``."""
+        noisy = self._read(X_noisy)
+        if len(noisy) != len(rows):
+            raise ValueError(f"X_noisy must have a row for each of the {len(rows)} of X, got {len(noisy)}")
+        self._require_finite(noisy, "X_noisy")
+        return noisy
 
     def _finite_statistics(self, data: Data, what: str = "X") -> Statistics:
         """Column statistics of the rows, all of which must be finite."""
@@ -370,7 +389,7 @@ class FittingMixin(DecisionMixin):
         self,
         start: Start,
         *,
-        epoch: Callable[[_core.Trainer, float], float],
+        epoch: Callable[[_core.Trainer, int, float], float],
         monitored: Data,
         validate: bool,
         calibrate: Callable[[bool], None],
@@ -394,8 +413,8 @@ class FittingMixin(DecisionMixin):
         scaling = _core.Scaling(self.scaler_shift_, self.scaler_scale_, LIMIT)
         training = Training(
             trainer,
-            epoch=lambda rate: epoch(trainer, rate),
-            validate=(lambda: monitored.evaluate(trainer, scaling)) if validate else None,
+            epoch=lambda number, rate: epoch(trainer, number, rate),
+            validate=(lambda: monitored.evaluate(trainer, scaling, self._beta())) if validate else None,
             as_weights=lambda parameters: split_parameters(start.network, parameters),
             settings=Settings(
                 max_epochs=self.max_epochs if max_epochs is None else max_epochs,
@@ -405,6 +424,7 @@ class FittingMixin(DecisionMixin):
                 early_stopping=self.early_stopping,
                 n_epochs_no_change=self.n_epochs_no_change,
                 tol=self.tol,
+                settled=lambda number: self._beta(number) == self._beta(),
                 callbacks=self._callbacks(),
                 verbose=self.verbose,
             ),
@@ -419,6 +439,7 @@ class FittingMixin(DecisionMixin):
         finally:
             self.network_ = start.network
             self.coefs_, self.intercepts_ = split_parameters(start.network, training.parameters)
+            self.norms_ = batch_norms(start.network, training.parameters)
             go_on = start.go_on and hasattr(self, "loss_curve_")
             self.loss_curve_ = (self.loss_curve_ if go_on else []) + training.loss_curve
             self.validation_curve_ = (self.validation_curve_ if go_on else []) + training.validation_curve
@@ -428,11 +449,11 @@ class FittingMixin(DecisionMixin):
             if not training.monitored:
                 trainer.set_parameters(training.parameters)
                 few = replace(monitored, rows=self._few(monitored.rows, len(monitored.X))) if hurry else monitored
-                self.best_loss_ = few.evaluate(trainer, scaling)
+                self.best_loss_ = few.evaluate(trainer, scaling, self._beta())
             self.score_metric_ = self.score_metric
             calibrate(hurry)
 
-    def _pass(self, trainer: _core.Trainer, data: Data, learning_rate: float) -> float:
+    def _pass(self, trainer: _core.Trainer, data: Data, epoch: int, learning_rate: float) -> float:
         """One pass over the rows. Passes are numbered through, so that none repeats the random draws of another."""
         number, self._n_passes = self._n_passes, self._n_passes + 1
         return trainer.train_epoch(
@@ -446,6 +467,8 @@ class FittingMixin(DecisionMixin):
             batch_size=min(self.batch_size, data.n_rows),
             shuffle=self.shuffle,
             drop_last=self.drop_last,
+            beta=self._beta(epoch),
+            corrupt=self._corrupt(),
             poll=poll,
         )
 

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from aefast import _core
 from aefast._inputs import nonfinite_message, read_codes, read_rows
 from aefast._threads import resolve_threads
-from aefast.networks import join_parameters, untied
+from aefast.networks import reading
 from aefast.scaling import LIMIT, column_statistics
 
 if TYPE_CHECKING:
@@ -51,11 +51,9 @@ class ReadingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     score_metric_: str
     whitening_: Array | None
 
-    def _predictor(self) -> _core.Predictor:
+    def _predictor(self, code: str = "mean") -> _core.Predictor:
         check_is_fitted(self, ["coefs_", "network_"])
-        # What is read are the coefs_ as they are, so a decoder that was tied in training brings its own.
-        network = untied(self.network_)
-        parameters = join_parameters(network, self.coefs_, self.intercepts_, self.dtype)
+        network, parameters = reading(self.network_, self.coefs_, self.intercepts_, self.dtype, code)
         scaling = _core.Scaling(self.scaler_shift_, self.scaler_scale_, LIMIT)
         return _core.Predictor(network, parameters, scaling, self.dtype, resolve_threads(self.n_threads))
 
@@ -72,7 +70,7 @@ class ReadingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         if X.dtype.kind != "f":
             return
         if column_statistics(X, None, resolve_threads(self.n_threads))["n_nonfinite"].any():
-            raise ValueError(nonfinite_message(X, self._names() if what == "X" else None, what))
+            raise ValueError(nonfinite_message(X, self._names() if what != "Z" else None, what))
 
     def _fitting_in(self, rows: Array) -> Array:
         """The rows, unless their units are too large for their dtype."""

@@ -22,7 +22,10 @@ def poll() -> None:
 
 @dataclass
 class Settings:
-    """When to stop, and what to tell whom."""
+    """When to stop, and what to tell whom.
+
+    Until ``settled(epoch)`` the objective still changes: no epoch is compared with another, and none is the last.
+    """
 
     max_epochs: int
     schedule: Schedule
@@ -30,6 +33,7 @@ class Settings:
     early_stopping: bool
     n_epochs_no_change: int
     tol: float
+    settled: Callable[[int], bool] = lambda epoch: True
     callbacks: Iterable[Callback] = ()
     verbose: int = 0
 
@@ -43,7 +47,7 @@ class Training:
     trainer : Trainer
         Holds the current parameters.
     epoch : callable
-        ``epoch(learning_rate)`` makes one pass over the training rows and returns their mean loss.
+        ``epoch(number, learning_rate)`` makes one pass over the training rows and returns their mean loss.
     validate : callable or None
         Mean loss of the held-out rows; None where there are none, and the training loss is monitored.
     as_weights : callable
@@ -52,7 +56,7 @@ class Training:
     """
 
     trainer: _core.Trainer
-    epoch: Callable[[float], float]
+    epoch: Callable[[int, float], float]
     validate: Callable[[], float] | None
     as_weights: Callable[[list[Array]], tuple[list[Array], list[Array]]]
     settings: Settings
@@ -91,8 +95,11 @@ class Training:
         began = time.perf_counter()
         with progress(settings.verbose, settings.max_epochs) as show:
             for epoch in range(settings.max_epochs):
-                rate = float(settings.schedule.rate(settings.first_epoch + epoch, self.monitored))
-                loss = self.epoch(rate)
+                number = settings.first_epoch + epoch
+                if epoch > 0 and not settings.settled(number - 1):
+                    plateau, self.best_loss = Plateau(settings.n_epochs_no_change, settings.tol), float("inf")
+                rate = float(settings.schedule.rate(number, self.monitored))
+                loss = self.epoch(number, rate)
                 validation = None if self.validate is None else self.validate()
                 self._take(epoch, rate, loss, validation)
                 info = EpochInfo(
@@ -108,7 +115,8 @@ class Training:
                 show(info)
                 if self._asked_to_stop(info):
                     break
-                if plateau.reached_with(self.monitored[-1]) and settings.early_stopping:
+                stays = plateau.reached_with(self.monitored[-1])
+                if stays and settings.early_stopping and settings.settled(number):
                     break
 
     def _take(self, epoch: int, rate: float, loss: float, validation: float | None) -> None:

@@ -31,7 +31,9 @@ class Autoencoder(BaseAutoencoder):
     tied_weights : bool, default False
         The decoder's weights are the encoder's, transposed.
     batch_norm : bool, default False
-        Not supported yet.
+        Normalise each hidden layer's sums over the minibatch before their activation (Ioffe and Szegedy 2015). After
+        training the running statistics are folded into ``coefs_`` and ``intercepts_``, so that it costs nothing in
+        scoring. Not with ``tied_weights``.
     dropout : float in [0, 1), or one for each hidden layer, default 0
         Share of a layer's outputs set to zero in training; the code counts as a hidden layer.
     loss : {"mse", "mae", "huber", "binary_crossentropy", "categorical_crossentropy"}, default "mse"
@@ -97,6 +99,9 @@ class Autoencoder(BaseAutoencoder):
         the model: what is put there is used.
     network_ : dict
         The layers as the engine reads them.
+    norms_ : list of ndarray of shape (4, n_out), or None
+        Of each layer: gamma, beta, running mean and variance of its batch normalisation, which ``coefs_`` and
+        ``intercepts_`` have in them already; further training starts from them.
     scaler_shift_, scaler_scale_ : ndarray of shape (d,), float64
         The scaled space: (x - shift) / scale.
     n_features_in_ : int

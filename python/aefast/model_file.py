@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from aefast import _core
 from aefast.exceptions import ModelFileError
-from aefast.networks import ACTIVATIONS, OUTPUT_ACTIVATIONS, join_parameters
+from aefast.networks import ACTIVATIONS, OUTPUT_ACTIVATIONS, WEIGHTED, join_parameters, weight_shapes
 from aefast.optimizers import OPTIMIZERS
 from aefast.scaling import SCALERS
 from aefast.schedules import SCHEDULES
@@ -37,7 +37,13 @@ Array = NDArray[Any]
 
 FORMAT_VERSION = 1
 #: Classes that a file may name.
-CLASSES = ("Autoencoder",)
+CLASSES = (
+    "Autoencoder",
+    "DenoisingAutoencoder",
+    "SparseAutoencoder",
+    "ContractiveAutoencoder",
+    "VariationalAutoencoder",
+)
 #: Objects that may stand among the parameters.
 OBJECTS: dict[str, type[Any]] = {kind.__name__: kind for kind in (*OPTIMIZERS.values(), *SCHEDULES)}
 
@@ -201,6 +207,8 @@ def _describe(estimator: BaseAutoencoder) -> tuple[dict[str, Any], dict[str, Arr
     for index, (weights, biases) in enumerate(zip(estimator.coefs_, estimator.intercepts_, strict=True)):
         tensors[f"coefs.{index}"] = np.ascontiguousarray(weights, dtype=estimator.dtype)
         tensors[f"intercepts.{index}"] = np.ascontiguousarray(biases, dtype=estimator.dtype)
+        if estimator.norms_[index] is not None:
+            tensors[f"norms.{index}"] = np.ascontiguousarray(estimator.norms_[index], dtype=estimator.dtype)
     return model, tensors
 
 
@@ -334,13 +342,19 @@ def _restored(model: dict[str, Any], tensors: dict[str, Array]) -> BaseAutoencod
     estimator._check_parameters()
 
     network = _checked_network(model["network"])
-    n_features, n_layers = network["n_features"], len(network["layers"])
+    n_features, weighted = network["n_features"], weight_shapes(network)
     estimator.network_ = network
     estimator.n_features_in_ = n_features
-    coefs = [tensors.pop(f"coefs.{index}") for index in range(n_layers)]
-    intercepts = [tensors.pop(f"intercepts.{index}") for index in range(n_layers)]
-    join_parameters(network, coefs, intercepts, estimator.dtype)
-    estimator.coefs_, estimator.intercepts_ = coefs, intercepts
+    coefs = [tensors.pop(f"coefs.{index}") for index in range(len(weighted))]
+    intercepts = [tensors.pop(f"intercepts.{index}") for index in range(len(weighted))]
+    norms = [
+        _finite(tensors, f"norms.{index}", (4, layer["units"])).astype(estimator.dtype) if layer["batch_norm"] else None
+        for index, (layer, _) in enumerate(weighted)
+    ]
+    if any(norm is not None and (norm[3] < 0).any() for norm in norms):
+        raise ValueError("a running variance is below zero")
+    join_parameters(network, coefs, intercepts, estimator.dtype, norms)
+    estimator.coefs_, estimator.intercepts_, estimator.norms_ = coefs, intercepts, norms
 
     names = model["feature_names"]
     if names is not None:
@@ -386,34 +400,55 @@ def _decoded(value: Any) -> Any:
 
 def _checked_network(network: dict[str, Any]) -> NetworkSpec:
     """The network built anew from values that have been looked at one by one."""
+    n_features = _integer(network["n_features"], 1, 1 << 31)
     layers: list[LayerSpec] = []
     for index, layer in enumerate(network["layers"]):
-        allowed = OUTPUT_ACTIVATIONS if index == len(network["layers"]) - 1 else ACTIVATIONS
-        owner, dropout = _integer(layer["tied_to"], -1, index - 1), _number(layer["dropout"])
-        if layer["kind"] != "dense" or layer["activation"] not in allowed or not 0 <= dropout < 1:
-            raise ValueError(f"layer {index} is of an unknown kind")
-        if owner >= 0 and layers[owner]["tied_to"] >= 0:
-            raise ValueError(f"layer {index} is tied to a layer without weights of its own")
-        layers.append(
-            {
-                "kind": "dense",
-                "units": _integer(layer["units"], 1, 1 << 31),
-                "activation": layer["activation"],
-                "tied_to": owner,
-                "dropout": dropout,
-            }
-        )
+        is_last = index == len(network["layers"]) - 1
+        layers.append(_checked_layer(layer, layers, layers[-1]["units"] if layers else n_features, is_last))
     if len(layers) < 2 or network["groups"] != []:
         raise ValueError("a network has at least two layers, and no groups")
-    n_features = _integer(network["n_features"], 1, 1 << 31)
     if layers[-1]["units"] != n_features:
         raise ValueError("the last layer must have as many outputs as there are features")
+    if layers[0]["kind"] not in WEIGHTED or layers[-1]["kind"] not in WEIGHTED:
+        raise ValueError("the first and the last layer must have weights")
     return {
         "n_features": n_features,
         "layers": layers,
         "n_encoder_layers": _integer(network["n_encoder_layers"], 1, len(layers) - 1),
         "groups": [],
     }
+
+
+def _checked_layer(layer: dict[str, Any], before: list[LayerSpec], n_in: int, is_last: bool) -> LayerSpec:
+    """A layer of ``n_in`` inputs after those ``before``."""
+    kind, name = layer["kind"], f"layer {len(before)}"
+    checked: LayerSpec = {"kind": kind, "units": _integer(layer["units"], 1, 1 << 31)}
+    if kind == "dense":
+        checked["activation"] = layer["activation"]
+        checked["tied_to"] = _integer(layer["tied_to"], -1, len(before) - 1)
+        checked["batch_norm"] = layer["batch_norm"]
+        if layer["activation"] not in (OUTPUT_ACTIVATIONS if is_last else ACTIVATIONS):
+            raise ValueError(f"{name} has an unknown activation")
+        if type(layer["batch_norm"]) is not bool:
+            raise ValueError(f"{name} says neither that it is batch-normalised nor that it is not")
+        owners = before[: checked["tied_to"] + 1]
+        if any(each["kind"] != "dense" or each["tied_to"] >= 0 or each["batch_norm"] for each in owners) or (
+            owners and layer["batch_norm"]
+        ):
+            raise ValueError(f"{name} is tied to a layer without weights of its own")
+    elif kind == "gaussian_code":
+        if n_in != 2 * checked["units"] or before[-1].get("activation") != "identity":
+            raise ValueError(f"{name} does not come after as many means and log-variances")
+    elif kind not in ("top_k", "kl_sparsity") or n_in != checked["units"]:
+        raise ValueError(f"{name} is of an unknown kind, or does not fit")
+    elif kind == "top_k":
+        checked["k"] = _integer(layer["k"], 1, n_in)
+    else:
+        checked["target"], checked["weight"] = _number(layer["target"]), _number(layer["weight"])
+    dropout = checked["dropout"] = _number(layer["dropout"])
+    if not 0 <= dropout < 1:
+        raise ValueError(f"{name} drops all or none")
+    return checked
 
 
 def _integer(value: Any, low: int, high: int) -> int:

@@ -1,12 +1,12 @@
 """From an estimator's parameters to a network: layer sizes, the engine's description, initial weights.
 
-``coefs`` and ``intercepts`` are what an estimator shows, one of each a layer; ``parameters`` is the engine's flat
-list, where a tied layer has no weights of its own.
+``coefs`` and ``intercepts`` are what an estimator shows, one of each for every layer with weights; ``parameters`` is
+the engine's flat list, where a tied layer has no weights of its own and a batch-normalised one has four vectors more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import sqrt
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,10 @@ ACTIVATIONS = (
     "softplus",
 )
 OUTPUT_ACTIVATIONS = (*ACTIVATIONS, "softmax")
+#: Kinds of layers that have weights and biases.
+WEIGHTED = ("dense",)
+#: What the engine adds to a variance before its root (``BatchNorm::kEpsilon``).
+EPSILON = 1e-5
 INITIALIZERS = ("glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal")
 
 
@@ -91,9 +95,14 @@ def dense_network(
     code_activation: str,
     output_activation: str,
     tied_weights: bool = False,
+    batch_norm: bool = False,
     dropout: float | Sequence[float] = 0.0,
+    code_layers: Callable[[LayerSpec], list[LayerSpec]] = lambda code: [code],
 ) -> NetworkSpec:
     """A network of dense layers as the engine reads it.
+
+    Batch normalisation and dropout are for the hidden layers, of which the code is one. ``code_layers`` makes of the
+    plain code layer the layers that a variant has in its place, which end in the code.
 
     Raises
     ------
@@ -101,26 +110,36 @@ def dense_network(
         If ``dropout`` has not one rate for each hidden layer (the code's included), or ``tied_weights`` meets a
         decoder that does not mirror the encoder.
     """
-    n_layers, n_encoder_layers = len(encoder) + len(decoder), len(encoder)
+    n_hidden = len(encoder) + len(decoder) - 1
     if tied_weights and tuple(decoder[:-1]) != tuple(encoder[-2::-1]):
         raise ValueError(
             f"tied_weights=True needs a decoder that mirrors the encoder: decoder_layer_sizes must be None or "
             f"{tuple(encoder[-2::-1])}, got {tuple(decoder[:-1])}"
         )
-    rates = _dropout_rates(dropout, n_layers - 1)
-    layers: list[LayerSpec] = []
-    for index, units in enumerate((*encoder, *decoder)):
-        is_code, is_output = index == n_encoder_layers - 1, index == n_layers - 1
-        layers.append(
-            {
-                "kind": "dense",
-                "units": units,
-                "activation": output_activation if is_output else code_activation if is_code else activation,
-                "tied_to": n_layers - 1 - index if tied_weights and index >= n_encoder_layers else -1,
-                "dropout": 0.0 if is_output else rates[index],
-            }
-        )
+    rates = iter(_dropout_rates(dropout, n_hidden))
+    layers = [dense_layer(units, activation, batch_norm=batch_norm, dropout=next(rates)) for units in encoder[:-1]]
+    layers += code_layers(dense_layer(encoder[-1], code_activation, batch_norm=batch_norm))
+    layers[-1]["dropout"] = next(rates)
+    n_encoder_layers = len(layers)
+    owners = range(len(encoder) - 1, -1, -1) if tied_weights else [-1] * len(decoder)
+    for units, owner in zip(decoder[:-1], owners, strict=False):
+        layers.append(dense_layer(units, activation, tied_to=owner, batch_norm=batch_norm, dropout=next(rates)))
+    layers.append(dense_layer(decoder[-1], output_activation, tied_to=owners[-1]))
     return {"n_features": n_features, "layers": layers, "n_encoder_layers": n_encoder_layers, "groups": []}
+
+
+def dense_layer(
+    units: int, activation: str, *, tied_to: int = -1, batch_norm: bool = False, dropout: float = 0.0
+) -> LayerSpec:
+    """A dense layer as the engine reads it."""
+    return {
+        "kind": "dense",
+        "units": units,
+        "activation": activation,
+        "tied_to": tied_to,
+        "batch_norm": batch_norm,
+        "dropout": dropout,
+    }
 
 
 def _dropout_rates(dropout: float | Sequence[float], n_hidden: int) -> list[float]:
@@ -135,16 +154,50 @@ def _dropout_rates(dropout: float | Sequence[float], n_hidden: int) -> list[floa
     return [float(rate) for rate in rates]
 
 
-def layer_shapes(network: NetworkSpec) -> list[tuple[int, int]]:
-    """(inputs, outputs) of each layer."""
-    widths = [network["n_features"], *(layer["units"] for layer in network["layers"])]
-    return list(zip(widths[:-1], widths[1:], strict=True))
+def weight_shapes(network: NetworkSpec) -> list[tuple[LayerSpec, tuple[int, int]]]:
+    """The layers that have weights, each with the shape of these."""
+    shapes = []
+    n_in = network["n_features"]
+    for layer in network["layers"]:
+        if layer["kind"] in WEIGHTED:
+            shapes.append((layer, (n_in, layer["units"])))
+        n_in = layer["units"]
+    return shapes
 
 
-def untied(network: NetworkSpec) -> NetworkSpec:
-    """The same network with every layer owning its weights, to be read with the ``coefs`` as they are."""
-    layers: list[LayerSpec] = [{**layer, "tied_to": -1} for layer in network["layers"]]
-    return {**network, "layers": layers}
+def reading(
+    network: NetworkSpec, coefs: Sequence[Array], intercepts: Sequence[Array], dtype: str, code: str = "mean"
+) -> tuple[NetworkSpec, list[Array]]:
+    """The network of a fitted model as it is scored, and its parameters: ``coefs`` and ``intercepts`` as they are.
+
+    What matters in training alone is not in it: no layer is tied, normalised or held to a mean activation. Of a code
+    that is drawn in training, ``code`` says what is read: its "mean", its "log_variance", or a "draw".
+
+    Raises
+    ------
+    ValueError
+        As `join_parameters`.
+    """
+    plain: list[LayerSpec] = [
+        {**layer, "tied_to": -1, "batch_norm": False} if layer["kind"] in WEIGHTED else layer
+        for layer in network["layers"]
+    ]
+    parameters = join_parameters({**network, "layers": plain}, coefs, intercepts, dtype)
+    layers: list[LayerSpec] = []
+    n_encoder_layers = n_parameters = 0
+    for index, layer in enumerate(plain):
+        if layer["kind"] in WEIGHTED:
+            n_parameters += 2
+        if layer["kind"] == "gaussian_code" and code != "draw":
+            part = slice(0, layer["units"]) if code == "mean" else slice(layer["units"], None)
+            layers[-1] = {**layers[-1], "units": layer["units"]}
+            for position in (n_parameters - 2, n_parameters - 1):
+                parameters[position] = np.ascontiguousarray(parameters[position][..., part])
+        elif layer["kind"] != "kl_sparsity":
+            layers.append(layer)
+        if index + 1 == network["n_encoder_layers"]:
+            n_encoder_layers = len(layers)
+    return {**network, "layers": layers, "n_encoder_layers": n_encoder_layers}, parameters
 
 
 def initial_parameters(network: NetworkSpec, weight_init: str, rng: np.random.Generator, dtype: str) -> list[Array]:
@@ -155,10 +208,12 @@ def initial_parameters(network: NetworkSpec, weight_init: str, rng: np.random.Ge
     1 / fan_in for ``lecun`` (LeCun et al. 1998, equation 16). Drawn in float64, so that ``dtype`` only rounds.
     """
     parameters: list[Array] = []
-    for layer, (n_in, n_out) in zip(network["layers"], layer_shapes(network), strict=True):
+    for layer, shape in weight_shapes(network):
         if layer["tied_to"] < 0:
-            parameters.append(_initial_weights(weight_init, n_in, n_out, rng).astype(dtype))
-        parameters.append(np.zeros(n_out, dtype=dtype))
+            parameters.append(_initial_weights(weight_init, *shape, rng).astype(dtype))
+        parameters.append(np.zeros(layer["units"], dtype=dtype))
+        if layer["batch_norm"]:
+            parameters += [np.full(layer["units"], start, dtype=dtype) for start in (1.0, 0.0, 0.0, 1.0)]
     return parameters
 
 
@@ -172,21 +227,56 @@ def _initial_weights(weight_init: str, n_in: int, n_out: int, rng: np.random.Gen
 
 
 def split_parameters(network: NetworkSpec, parameters: Sequence[Array]) -> tuple[list[Array], list[Array]]:
-    """``coefs`` and ``intercepts`` from the engine's list; a tied layer shows its owner's weights transposed."""
+    """``coefs`` and ``intercepts`` from the engine's list.
+
+    A tied layer shows its owner's weights transposed. Batch normalisation is folded in: with its factor f = gamma /
+    sqrt(variance + epsilon), the weights are f w and the biases f (b - mean) + beta.
+    """
     coefs: list[Array] = []
     intercepts: list[Array] = []
     remaining = iter(parameters)
-    for layer in network["layers"]:
+    for layer, _ in weight_shapes(network):
         owner = layer["tied_to"]
-        coefs.append(next(remaining) if owner < 0 else np.ascontiguousarray(coefs[owner].T))
-        intercepts.append(next(remaining))
+        weights = next(remaining) if owner < 0 else np.ascontiguousarray(coefs[owner].T)
+        biases = next(remaining)
+        if layer["batch_norm"]:
+            factor, shift, mean = _affine([next(remaining) for _ in range(4)])
+            biases = ((biases - mean) * factor + shift).astype(biases.dtype)
+            weights = (weights * factor).astype(weights.dtype)
+        coefs.append(weights)
+        intercepts.append(biases)
     return coefs, intercepts
 
 
+def batch_norms(network: NetworkSpec, parameters: Sequence[Array]) -> list[Array | None]:
+    """What `split_parameters` folds in: for each layer with weights gamma, beta, running mean and variance (4, n_out),
+    or None."""
+    norms: list[Array | None] = []
+    remaining = iter(parameters)
+    for layer, _ in weight_shapes(network):
+        for _own in range(2 if layer["tied_to"] < 0 else 1):
+            next(remaining)
+        norms.append(np.stack([next(remaining) for _ in range(4)]) if layer["batch_norm"] else None)
+    return norms
+
+
+def _affine(norm: Array | Sequence[Array]) -> tuple[Array, Array, Array]:
+    """(f, beta, mean) of a batch normalisation f (x - mean) + beta in scoring, float64."""
+    gamma, beta, mean, variance = np.asarray(norm, dtype=np.float64)
+    return gamma / np.sqrt(variance + EPSILON), beta, mean
+
+
 def join_parameters(
-    network: NetworkSpec, coefs: Sequence[Array], intercepts: Sequence[Array], dtype: str
+    network: NetworkSpec,
+    coefs: Sequence[Array],
+    intercepts: Sequence[Array],
+    dtype: str,
+    norms: Sequence[Array | None] | None = None,
 ) -> list[Array]:
     """The engine's list from ``coefs`` and ``intercepts``, which the user may have replaced.
+
+    Batch normalisation is taken out again as ``norms`` says, so that training goes on where it was; a layer for which
+    they say nothing gets one that changes nothing.
 
     Raises
     ------
@@ -194,21 +284,40 @@ def join_parameters(
         If an array has not the shape its layer needs, is not finite, or if tied weights are not the transposed of
         their owner's.
     """
-    shapes = layer_shapes(network)
-    if len(coefs) != len(shapes) or len(intercepts) != len(shapes):
+    layers = weight_shapes(network)
+    if len(coefs) != len(layers) or len(intercepts) != len(layers):
         raise ValueError(
-            f"the network has {len(shapes)} layers, but there are {len(coefs)} coefs_ and {len(intercepts)} intercepts_"
+            f"the network has {len(layers)} layers, but there are {len(coefs)} coefs_ and {len(intercepts)} intercepts_"
         )
     parameters: list[Array] = []
-    for index, (layer, (n_in, n_out)) in enumerate(zip(network["layers"], shapes, strict=True)):
-        weights = _checked(coefs[index], (n_in, n_out), f"coefs_[{index}]", dtype)
+    for index, (layer, shape) in enumerate(layers):
+        weights = _checked(coefs[index], shape, f"coefs_[{index}]", dtype)
+        biases = _checked(intercepts[index], (layer["units"],), f"intercepts_[{index}]", dtype)
+        norm = _norm_of(layer, norms[index] if norms is not None and index < len(norms) else None, dtype)
+        if norm is not None:
+            factor, shift, mean = _affine(norm)
+            # Weights that gamma = 0 has folded to nothing are lost.
+            factor = np.where(factor == 0, 1.0, factor)
+            weights = (weights / factor).astype(dtype)
+            biases = ((biases - shift) / factor + mean).astype(dtype)
         owner = layer["tied_to"]
         if owner < 0:
             parameters.append(weights)
         elif not np.array_equal(weights, np.asarray(coefs[owner], dtype=dtype).T):
             raise ValueError(f"with tied_weights=True coefs_[{index}] must be coefs_[{owner}] transposed")
-        parameters.append(_checked(intercepts[index], (n_out,), f"intercepts_[{index}]", dtype))
+        parameters.append(biases)
+        if norm is not None:
+            parameters += list(norm)
     return parameters
+
+
+def _norm_of(layer: LayerSpec, norm: Array | None, dtype: str) -> Array | None:
+    """The batch normalisation of a layer: the one given, where it fits, else one that changes nothing."""
+    if not layer["batch_norm"]:
+        return None
+    if norm is not None and norm.shape == (4, layer["units"]):
+        return np.ascontiguousarray(norm, dtype=dtype)
+    return np.repeat(np.array([[sqrt(1 + EPSILON)], [0.0], [0.0], [1.0]], dtype=dtype), layer["units"], axis=1)
 
 
 def _checked(values: Array, shape: tuple[int, ...], name: str, dtype: str) -> Array:

@@ -176,6 +176,48 @@ class CosineSchedule:
 
 
 @dataclass(frozen=True)
+class LinearSchedule:
+    """From ``initial`` to ``final`` in equal steps over ``n_epochs``, then ``final``: a warm-up, mostly for the
+    ``beta`` of a variational autoencoder (Bowman et al. 2016, section 3.1; Sonderby et al. 2016, section 2.4).
+
+    Parameters
+    ----------
+    initial : float, at least 0
+        The value in the first epoch.
+    final : float, at least 0
+        The value from epoch ``n_epochs`` on.
+    n_epochs : int, at least 1
+        Epochs until ``final`` is reached.
+
+    Raises
+    ------
+    ValueError
+        If a constant is out of its range.
+
+    Examples
+    --------
+    >>> from aefast import LinearSchedule
+    >>> schedule = LinearSchedule(0.0, 1.0, n_epochs=4)
+    >>> [schedule.rate(epoch, []) for epoch in (0, 1, 4, 9)]
+    [0.0, 0.25, 1.0, 1.0]
+    """
+
+    initial: float
+    final: float
+    n_epochs: int
+
+    def __post_init__(self) -> None:
+        require_number(self, "initial", "a number, at least 0", lambda rate: rate >= 0)
+        require_number(self, "final", "a number, at least 0", lambda rate: rate >= 0)
+        require_count(self, "n_epochs", 1)
+
+    def rate(self, epoch: int, losses: Sequence[float]) -> float:
+        """The value in epoch ``epoch``."""
+        share = min(1.0, epoch / self.n_epochs)
+        return (1 - share) * self.initial + share * self.final
+
+
+@dataclass(frozen=True)
 class ReduceOnPlateau:
     """The rate falls when the monitored loss (of held-out rows, else of training) has not improved for a while.
 
@@ -250,7 +292,7 @@ class Plateau:
         return self.wait >= self.patience
 
 
-SCHEDULES = (ConstantSchedule, StepSchedule, ExponentialSchedule, CosineSchedule, ReduceOnPlateau)
+SCHEDULES = (ConstantSchedule, StepSchedule, ExponentialSchedule, CosineSchedule, LinearSchedule, ReduceOnPlateau)
 
 
 def as_schedule(learning_rate: float | Schedule) -> Schedule:
