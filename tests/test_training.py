@@ -35,7 +35,7 @@ class Scripted:
         return self.validation[self.n_epochs - 1]
 
 
-def run(losses, validation=None, spoil=None, **settings):
+def run(losses, validation=None, spoil=None, penalties=None, **settings):
     trainer = Scripted(losses, validation, spoil)
     settings = {"max_epochs": len(losses), "schedule": ConstantSchedule(0.1), "first_epoch": 0} | settings
     settings = {"early_stopping": True, "n_epochs_no_change": 2, "tol": 0.0} | settings
@@ -43,6 +43,7 @@ def run(losses, validation=None, spoil=None, **settings):
         trainer,
         trainer.epoch,
         trainer.validate if validation else None,
+        lambda: 0.0 if penalties is None else penalties[trainer.n_epochs - 1],
         lambda arrays: (arrays, []),
         Settings(**settings),
     )
@@ -73,6 +74,25 @@ def test_without_early_stopping_all_epochs_run_and_the_last_weights_stay():
     training, trainer = run([5, 3, 4, 3.5, 6], early_stopping=False)
     training.run()
     assert (trainer.n_epochs, kept(training), training.best_loss) == (5, 5, 3)
+
+
+def test_penalties_on_codes_count_with_the_loss():
+    training, trainer = run([1, 2, 3, 4, 5], validation=[1, 2, 3, 4, 5], penalties=[9, 6, 4, 3.5, 3.5])
+    training.run()
+    assert (trainer.n_epochs, kept(training), training.best_loss) == (5, 3, 7)
+    assert training.validation_curve == [1, 2, 3, 4, 5]
+
+
+def test_epochs_before_the_objective_has_settled_are_not_compared():
+    training, trainer = run([1, 2, 3, 9, 8, 7, 9, 9, 9], settled=lambda epoch: epoch >= 3)
+    training.run()
+    assert (trainer.n_epochs, kept(training), training.best_loss) == (8, 6, 7)
+
+
+def test_the_last_weights_stay_where_the_objective_never_settles():
+    training, trainer = run([1, 2, 3, 4, 5], settled=lambda epoch: False)
+    training.run()
+    assert (trainer.n_epochs, kept(training), training.best_loss) == (5, 5, 5)
 
 
 def test_improvements_within_the_tolerance_count_when_they_add_up():

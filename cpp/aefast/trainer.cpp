@@ -77,6 +77,7 @@ void Trainer<T>::prepare(Index max_rows, const EpochSpec& epoch) {
   row_weight_.reset(padded);
   row_scale_.reset(padded);
   row_loss_.reset(padded);
+  row_penalty_.reset(padded);
   order_.resize(static_cast<std::size_t>(max_rows));
 }
 
@@ -143,18 +144,48 @@ double Trainer<T>::differentiate(const EpochSpec& epoch) {
     }
   }
   for (const auto& each : network_.layers()) objective += each->batch_penalty();
-  if (activity_penalty_) {
-    for (const Block& block : blocks_) {
-      const T* code = values(network_.n_encoder(), block);
-      for (Index row = 0; row < block.n_rows; ++row) {
-        const double weight = static_cast<double>(row_weight_[block.first_row + row]);
-        for (Index j = 0; j < network_.code_size(); ++j) {
-          objective += weight * activity_penalty_.value(code + j * block.width + row, 1);
-        }
-      }
-    }
-  }
+  for (const Block& block : blocks_) add_activity(block);
+  for (Index i = 0; i < epoch.n_rows; ++i) objective += static_cast<double>(row_weight_[i] * row_penalty_[i]);
   return objective;
+}
+
+template <class T>
+void Trainer<T>::penalties(const EpochSpec& epoch, T* to) {
+  constexpr Index kRowsOfChunk = 256;
+  const Index chunk = std::min(epoch.n_rows, std::max(max_rows_, kRowsOfChunk)), n_encoder = network_.n_encoder();
+  prepare(chunk, epoch);
+  for (Index first = 0; first < epoch.n_rows; first += chunk) {
+    const Index n = std::min(chunk, epoch.n_rows - first);
+    const RowList rows = epoch.rows ? RowList{0, epoch.rows + first} : RowList{first, nullptr};
+    set_blocks(n, kPanel<T>);
+    std::fill_n(row_weight_.data(), round_up(n, kLanes<T>), T(0));
+    if (contraction_) contraction_->begin_batch(params_.data());
+    team_->run(static_cast<Index>(blocks_.size()), [&](Index at, int thread) {
+      const Block& block = blocks_[static_cast<std::size_t>(at)];
+      read_block(epoch.input, *epoch.scaling, rows, block, values(0, block));
+      for (Index i = 0; i < n_encoder; ++i) {
+        layer(i).forward(block, params_.data(), values(i, block), values(i + 1, block));
+      }
+      add_contraction(block, thread);
+      add_activity(block);
+    });
+    double of_batch = 0;
+    for (Index i = 0; i < n_encoder; ++i) {  // a batchwise layer without parameters has nothing that this would move
+      if (layer(i).n_batch_tasks() == 0 || !layer(i).parameters().empty()) continue;
+      const auto at = static_cast<std::size_t>(i);
+      layer(i).forward_batch(0, blocks_, params_.data(), values_[at].data(), values_[at + 1].data());
+      of_batch += layer(i).batch_penalty();
+    }
+    for (Index i = 0; i < n; ++i) to[first + i] = row_penalty_[i] + static_cast<T>(of_batch);
+  }
+}
+
+/// Cuts a batch into blocks, whose penalties begin at zero.
+template <class T>
+void Trainer<T>::set_blocks(Index n_rows, Index width) {
+  blocks_.clear();
+  for (Index i = 0; i * width < n_rows; ++i) blocks_.push_back(block_of<T>(i, n_rows, width));
+  std::fill_n(row_penalty_.data(), round_up(n_rows, kLanes<T>), T(0));
 }
 
 template <class T>
@@ -163,8 +194,7 @@ double Trainer<T>::run_batch(const EpochSpec& epoch, const RowList& rows, Index 
   // Narrower blocks where there are few rows for each thread; contraction sums over blocks, whose width is then fixed.
   const Index share = round_up((n_rows + team_->size() - 1) / team_->size(), kLanes<T>);
   const Index width = contraction_ ? kPanel<T> : std::min(kPanel<T>, share);
-  blocks_.clear();
-  for (Index i = 0; i * width < n_rows; ++i) blocks_.push_back(block_of<T>(i, n_rows, width));
+  set_blocks(n_rows, width);
   for (Index i = 0; i < round_up(n_rows, kLanes<T>); ++i) {
     const double weight = i >= n_rows ? 0 : epoch.sample_weight ? epoch.sample_weight[rows[i]] : 1;
     row_weight_[i] = static_cast<T>(weight / static_cast<double>(n_rows));
@@ -268,14 +298,32 @@ void Trainer<T>::differentiate_loss(const EpochSpec& epoch, const RowList& rows,
                                   static_cast<T>(objective_.threshold), row_loss, deltas(n_layers(), block));
   map(row_loss, block.width, [this](const Vec<T>& r) { return r * Vec<T>(loss_scale_); }, row_loss);
   for (Index i = 0; i < n_layers(); ++i) layer(i).add_row_losses(block, step.beta, row_loss);
-  if (contraction_) {
-    std::vector<const T*> inputs;
-    for (Index i = 0; i < network_.n_encoder(); ++i) inputs.push_back(values(i, block));
-    contraction_->pass_block(block, params_.data(), inputs, step.row_weight + block.first_row, row_loss, thread);
-  }
+  add_contraction(block, thread);
   if (!epoch.sample_weight) return;
   for (Index i = 0; i < block.n_rows; ++i) {
     row_loss[i] *= static_cast<T>(epoch.sample_weight[rows[block.first_row + i]]);
+  }
+}
+
+/// Adds the contractive penalty of each row to `row_penalty_`, and keeps its gradient.
+template <class T>
+void Trainer<T>::add_contraction(const Block& block, int thread) {
+  if (!contraction_) return;
+  std::vector<const T*> inputs;
+  for (Index i = 0; i < network_.n_encoder(); ++i) inputs.push_back(values(i, block));
+  contraction_->pass_block(block, params_.data(), inputs, row_weight_.data() + block.first_row,
+                           row_penalty_.data() + block.first_row, thread);
+}
+
+/// Adds the penalties on the code's outputs, the values alone.
+template <class T>
+void Trainer<T>::add_activity(const Block& block) {
+  if (!activity_penalty_) return;
+  const T* code = values(network_.n_encoder(), block);
+  for (Index row = 0; row < block.n_rows; ++row) {
+    double total = 0;
+    for (Index j = 0; j < network_.code_size(); ++j) total += activity_penalty_.value(code + j * block.width + row, 1);
+    row_penalty_[block.first_row + row] += static_cast<T>(total);
   }
 }
 

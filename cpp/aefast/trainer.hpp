@@ -68,6 +68,10 @@ class Trainer {
   /// The objective, penalties included, of all rows as one batch; leaves its gradient in `gradient()`.
   double differentiate(const EpochSpec& epoch);
 
+  /// What the objective adds to each row's loss for its code, as in scoring; one on mean activations is that of a
+  /// batch of rows around it.
+  void penalties(const EpochSpec& epoch, T* to);
+
  private:
   struct Task {
     Index layer;
@@ -81,6 +85,9 @@ class Trainer {
   void forward(Index first, Index last, const Block& block, const Step<T>& step);
   void differentiate_loss(const EpochSpec& epoch, const RowList& rows, const Block& block, const Step<T>& step,
                           int thread);
+  void set_blocks(Index n_rows, Index width);
+  void add_contraction(const Block& block, int thread);
+  void add_activity(const Block& block);
   void add_penalties(Index offset, Index count, bool is_weight);
   void backward(Index first, Index last, const Block& block, const Step<T>& step);
   void corrupt_rows(const EpochSpec& epoch, const RowList& rows, Index n_rows);
@@ -117,7 +124,7 @@ class Trainer {
   std::unique_ptr<ThreadTeam> team_;
   std::vector<Index> sizes_;
   std::vector<Buffer<T>> values_, deltas_;
-  Buffer<T> target_, row_weight_, row_scale_, row_loss_;
+  Buffer<T> target_, row_weight_, row_scale_, row_loss_, row_penalty_;
   Buffer<double> corrupted_;  // rows of the batch as a noise of the user's left them
   Scaling unscaled_;
   std::vector<Stage> stages_;

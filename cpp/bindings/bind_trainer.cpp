@@ -114,6 +114,19 @@ double evaluate(AnyTrainer& trainer, const py::array& X, const Scaling& scaling,
   return trainer.visit([&](auto& t) { return t.evaluate(borrowed.epoch); });
 }
 
+py::array penalties(AnyTrainer& trainer, const py::array& X, const Scaling& scaling, const Rows& rows) {
+  Borrowed borrowed(trainer, X, scaling, rows, std::nullopt, std::nullopt);
+  return trainer.visit([&]<class T>(Trainer<T>& t) -> py::array {
+    py::array_t<T> result(borrowed.epoch.n_rows);
+    T* to = result.mutable_data();
+    {
+      const py::gil_scoped_release release;
+      t.penalties(borrowed.epoch, to);
+    }
+    return result;
+  });
+}
+
 py::tuple gradient(AnyTrainer& trainer, const py::array& X, const Scaling& scaling, const Weights& sample_weight,
                    const std::optional<py::array>& target, std::uint64_t epoch, double beta) {
   Borrowed borrowed(trainer, X, scaling, std::nullopt, sample_weight, target);
@@ -171,6 +184,7 @@ void bind_trainer(py::module_& module) {
            py::arg("beta") = 1.0, py::arg("corrupt") = none, py::arg("poll") = none)
       .def("evaluate", &evaluate, py::arg("X"), py::arg("scaling"), py::arg("rows") = none,
            py::arg("sample_weight") = none, py::arg("target") = none, py::arg("beta") = 1.0)
+      .def("penalties", &penalties, py::arg("X"), py::arg("scaling"), py::arg("rows") = none)
       .def("gradient", &gradient, py::arg("X"), py::arg("scaling"), py::arg("sample_weight") = none,
            py::arg("target") = none, py::kw_only(), py::arg("epoch") = 0, py::arg("beta") = 1.0)
       .def("parameters",

@@ -129,6 +129,10 @@ class Trainer:
     ) -> float:
         """Mean data loss without corruption, dropout or update; a gaussian code is drawn."""
 
+    def penalties(self, X: Array, scaling: Scaling, rows: NDArray[np.int64] | None = None) -> Array:
+        """(n,) what the objective adds to each row's loss for its code: activity penalties, contraction, and of a code
+        held to a mean activation the divergence in the batch around the row. Weights' penalties are not in it."""
+
     def gradient(
         self,
         X: Array,

@@ -59,6 +59,13 @@ class Data:
         """Mean loss without training."""
         return trainer.evaluate(self.X, scaling, self.rows, self.sample_weight, self.target, beta)
 
+    def penalty(self, trainer: _core.Trainer, scaling: _core.Scaling) -> float:
+        """Mean penalty on the codes."""
+        penalties = trainer.penalties(self.X, scaling, self.rows)
+        if self.sample_weight is not None:
+            penalties = penalties * (self.sample_weight if self.rows is None else self.sample_weight[self.rows])
+        return float(penalties.mean(dtype=np.float64))
+
 
 @dataclass
 class Start:
@@ -397,11 +404,11 @@ class FittingMixin(DecisionMixin):
         keep_optimizer: bool = False,
     ) -> None:
         """Run the epochs and keep what comes of them, whatever ends them."""
-        optimizer = optimizer_spec(self.optimizer)
+        optimizer, objective = optimizer_spec(self.optimizer), self._objective()
         trainer = _core.Trainer(
             start.network,
             start.parameters,
-            self._objective(),
+            objective,
             optimizer,
             self.dtype,
             self._seed,
@@ -411,10 +418,14 @@ class FittingMixin(DecisionMixin):
         if keep_optimizer and start.go_on and state is not None and state[0] == optimizer:
             trainer.set_optimizer_state(*state[1:])
         scaling = _core.Scaling(self.scaler_shift_, self.scaler_scale_, LIMIT)
+        few = replace(monitored, rows=self._few(monitored.rows, len(monitored.X)))
+        has_penalty = any(objective.get(name, 0) for name in ("activity_l1", "activity_l2", "contraction"))
+        has_penalty = has_penalty or any(layer["kind"] == "kl_sparsity" for layer in start.network["layers"])
         training = Training(
             trainer,
             epoch=lambda number, rate: epoch(trainer, number, rate),
             validate=(lambda: monitored.evaluate(trainer, scaling, self._beta())) if validate else None,
+            penalty=lambda: few.penalty(trainer, scaling) if has_penalty else 0.0,
             as_weights=lambda parameters: split_parameters(start.network, parameters),
             settings=Settings(
                 max_epochs=self.max_epochs if max_epochs is None else max_epochs,
@@ -448,8 +459,8 @@ class FittingMixin(DecisionMixin):
             self.best_loss_ = training.best_loss
             if not training.monitored:
                 trainer.set_parameters(training.parameters)
-                few = replace(monitored, rows=self._few(monitored.rows, len(monitored.X))) if hurry else monitored
-                self.best_loss_ = few.evaluate(trainer, scaling, self._beta())
+                self.best_loss_ = (few if hurry else monitored).evaluate(trainer, scaling, self._beta())
+                self.best_loss_ += few.penalty(trainer, scaling) if has_penalty else 0.0
             self.score_metric_ = self.score_metric
             calibrate(hurry)
 

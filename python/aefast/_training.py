@@ -50,6 +50,8 @@ class Training:
         ``epoch(number, learning_rate)`` makes one pass over the training rows and returns their mean loss.
     validate : callable or None
         Mean loss of the held-out rows; None where there are none, and the training loss is monitored.
+    penalty : callable
+        Mean penalty on the codes of the monitored rows, which is monitored with their loss.
     as_weights : callable
         ``(coefs, intercepts)`` from the engine's parameters, for callbacks.
     settings : Settings
@@ -58,19 +60,16 @@ class Training:
     trainer: _core.Trainer
     epoch: Callable[[int, float], float]
     validate: Callable[[], float] | None
+    penalty: Callable[[], float]
     as_weights: Callable[[list[Array]], tuple[list[Array], list[Array]]]
     settings: Settings
     loss_curve: list[float] = field(default_factory=list)
     validation_curve: list[float] = field(default_factory=list)
+    monitored: list[float] = field(default_factory=list)
     best_loss: float = float("inf")
 
     def __post_init__(self) -> None:
         self.parameters = self.trainer.parameters()
-
-    @property
-    def monitored(self) -> list[float]:
-        """The losses that stopping and schedules look at."""
-        return self.loss_curve if self.validate is None else self.validation_curve
 
     def run(self) -> None:
         """Epochs until the last one, until the monitored loss stays, or until a callback says so.
@@ -121,7 +120,7 @@ class Training:
 
     def _take(self, epoch: int, rate: float, loss: float, validation: float | None) -> None:
         """Record an epoch and keep its parameters if they are good."""
-        monitored = loss if validation is None else validation
+        monitored = (loss if validation is None else validation) + self.penalty()
         parameters = self.trainer.parameters()
         if not np.isfinite([loss, monitored]).all() or not _all_finite(parameters):
             name = "loss" if validation is None or not np.isfinite(loss) else "validation loss"
@@ -133,6 +132,7 @@ class Training:
         self.loss_curve.append(loss)
         if validation is not None:
             self.validation_curve.append(validation)
+        self.monitored.append(monitored)
         if monitored < self.best_loss or not self.settings.early_stopping:
             self.parameters = parameters
         self.best_loss = min(self.best_loss, monitored)

@@ -64,8 +64,8 @@ class Autoencoder(BaseAutoencoder):
         Share of the rows that is held out of training, chosen by ``random_state``, for ``validation_curve_``, early
         stopping and `p_values`. 0 holds none out; nor are any where the share makes less than one row.
     early_stopping : bool, default True
-        Stop when the monitored loss (of held-out rows, else of training) no longer falls, and keep the weights of
-        its least value. False trains ``max_epochs`` and keeps the last weights.
+        Stop when the monitored loss (of held-out rows, else of training; with the penalties on their codes) no longer
+        falls, and keep the weights of its least value. False trains ``max_epochs`` and keeps the last weights.
     n_epochs_no_change : int, default 10
         Epochs without improvement before stopping.
     tol : float, default 1e-4

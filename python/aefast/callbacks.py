@@ -34,7 +34,7 @@ class EpochInfo:
     validation_loss : float or None
         Mean loss of the held-out rows after the epoch; None where none are held out.
     best_loss : float
-        Least monitored loss so far: of the held-out rows, else of training.
+        Least monitored loss so far: of the held-out rows, else of training, with the penalties on their codes.
     learning_rate : float
         The rate used in the epoch.
     seconds : float

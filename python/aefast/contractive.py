@@ -35,13 +35,6 @@ class ContractiveAutoencoder(BaseAutoencoder):
         All others of `Autoencoder`. In the encoder neither ``batch_norm`` nor ``dropout``: a row's code would not be a
         function of the row.
 
-    Attributes
-    ----------
-    loss_curve_, validation_curve_ : list of float
-        Mean loss an epoch, in training with the penalty, for held-out rows without it.
-    coefs_, intercepts_, ... :
-        All others of `Autoencoder`.
-
     References
     ----------
     Rifai, Vincent, Muller, Glorot and Bengio (2011), Contractive auto-encoders: explicit invariance during feature
