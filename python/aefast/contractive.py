@@ -5,12 +5,22 @@ from __future__ import annotations
 from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted
 
+from aefast import _core
 from aefast._base import BaseAutoencoder
+from aefast._threads import resolve_threads
+from aefast.networks import reading
+from aefast.optimizers import optimizer_spec
+from aefast.scaling import LIMIT
 
 if TYPE_CHECKING:
     from aefast._core import NetworkSpec, ObjectiveSpec
+
+
+Array = NDArray[Any]
 
 
 class ContractiveAutoencoder(BaseAutoencoder):
@@ -61,6 +71,48 @@ class ContractiveAutoencoder(BaseAutoencoder):
     def __init__(self, *sizes: Any, contraction: float = 1e-3, **parameters: Any) -> None:
         super().__init__(*sizes, **parameters)
         self.contraction = contraction
+
+    def jacobian_norm(self, X: Any) -> Array:
+        r"""How much each row's code changes with the row: \|\|J(x)\|\|^2, what ``contraction`` weighs.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            As in `transform`.
+
+        Returns
+        -------
+        ndarray of shape (n,), of the estimator's ``dtype``
+            Squared Frobenius norm of the Jacobian of the code by the scaled row.
+
+        Raises
+        ------
+        ValueError
+            As in `transform`.
+        NotFittedError
+            Before `fit`.
+
+        Examples
+        --------
+        Of a linear code it is the sum of the squares of the weights:
+
+        >>> import numpy as np
+        >>> from aefast import ContractiveAutoencoder
+        >>> X = np.random.default_rng(0).normal(size=(500, 9))
+        >>> model = ContractiveAutoencoder((4,), max_epochs=2, random_state=0).fit(X)
+        >>> bool(np.allclose(model.jacobian_norm(X), (model.coefs_[0] ** 2).sum()))
+        True
+        """
+        check_is_fitted(self, ["coefs_", "network_"])
+        network, parameters = reading(self.network_, self.coefs_, self.intercepts_, self.dtype)
+        rows = self._read(X)
+        self._require_finite(rows, "X")
+        objective: ObjectiveSpec = {"loss": self.loss, "contraction": 1.0}
+        scaling = _core.Scaling(self.scaler_shift_, self.scaler_scale_, LIMIT)
+        trainer = _core.Trainer(
+            network, parameters, objective, optimizer_spec("sgd"), self.dtype, 0, resolve_threads(self.n_threads)
+        )
+        return trainer.penalties(rows, scaling)
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
