@@ -1,4 +1,4 @@
-"""Faults of a server: a model of its usual behaviour scores every minute, and says which metrics are strange.
+"""Faults of a server: a model of its usual behaviour scores every step, and says which metrics are strange.
 
 With a folder that has ``asd/omi-2_*.npy`` (Application Server Dataset, 19 metrics of a real server), else with eight
 made-up metrics that follow the load of the day, and two faults that break how they hang together.
@@ -43,12 +43,12 @@ def main(arguments=None):
     _, ax = plt.subplots(figsize=(10, 3.6), layout="constrained")
     plots.scores_over_rows(errors, threshold=model.threshold_, ax=ax)
     ax.fill_between(np.arange(len(errors)), 0, 1, where=labels, transform=ax.get_xaxis_transform(), color="0.85", lw=0)
-    ax.set_xlabel("minute (labelled faults grey)")
+    ax.set_xlabel("time step (labelled faults grey)")
     plt.savefig(picture, dpi=120)
 
     worst = windows(test)[[np.argmax(errors)]]
     shares = model.feature_errors(worst).reshape(WINDOW, -1).sum(axis=0)
-    return {"AUC": float(roc_auc_score(labels, errors)), "strangest metric of the worst minute": int(np.argmax(shares))}
+    return {"AUC": float(roc_auc_score(labels, errors)), "strangest metric of the worst step": int(np.argmax(shares))}
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ def main(arguments=None):
 
     _, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained", width_ratios=(1.3, 1))
     plots.error_histogram(errors, threshold=model.threshold_, ax=left)
+    left.margins(x=0.08)
     left.annotate("the boot", (errors[-1], 1), (errors[-1], 8), ha="center", arrowprops={"arrowstyle": "->"})
     show([rows[strangest], model.reconstruct(rows[strangest])], ["row", "given back"], right)
     right.set_xticks((np.arange(6) + 0.5) * right.images[0].get_size()[1] / 6, [f"{e:.3f}" for e in errors[strangest]])

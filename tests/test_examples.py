@@ -67,7 +67,7 @@ def test_digits_drawn_are_nearer_to_real_ones_than_pixels_drawn_one_by_one(run):
 def test_faults_of_the_server_are_found_and_their_metric_named(run):
     found = run("server_metrics")
     assert found["AUC"] > 0.99
-    assert found["strangest metric of the worst minute"] == 6
+    assert found["strangest metric of the worst step"] == 6
 
 
 def test_every_example_is_tested_and_says_what_it_shows():
