@@ -8,7 +8,7 @@ what a fitted one answers in `_reading` and `_decisions`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -36,6 +36,9 @@ def one_of(names: Iterable[str]) -> StrOptions:
 
 class BaseAutoencoder(FittingMixin, BaseEstimator):
     """What the autoencoders share. Parameters and attributes are described in `Autoencoder`."""
+
+    #: Parameters and constraints that a class itself names.
+    _added: ClassVar[tuple[Mapping[str, inspect.Parameter], dict[str, list[Any]]]]
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "encoder_layer_sizes": [one_of(("auto",)), Interval(Integral, 1, None, closed="left"), "array-like"],
@@ -75,20 +78,28 @@ class BaseAutoencoder(FittingMixin, BaseEstimator):
     }
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Complete what a variant only adds to: its constructor's ``**parameters`` for `inspect.signature`, from which
-        scikit-learn and help() know them, and the constraints."""
+        """Complete what a variant says of its constructor and constraints, which is what it adds to its parents'.
+
+        `inspect.signature`, from which scikit-learn and help() know the parameters, gets all in the place of the
+        ``**parameters`` that are handed on.
+        """
         super().__init_subclass__(**options)
+        if "__init__" not in vars(cls):
+
+            def __init__(self: Any, *sizes: Any, **parameters: Any) -> None:
+                super(cls, self).__init__(*sizes, **parameters)
+
+            cls.__init__ = __init__  # type: ignore[method-assign]
+        cls._added = inspect.signature(cls.__init__).parameters, vars(cls).get("_parameter_constraints", {})
         lineage = [parent for parent in cls.__mro__ if issubclass(parent, BaseAutoencoder)]
-        if "__init__" in vars(cls):
-            merged: dict[str, inspect.Parameter] = {}
-            for parent in lineage:
-                for name, parameter in inspect.signature(parent.__init__).parameters.items():
-                    merged.setdefault(name, parameter)
-            kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-            parameters = [each for kind in kinds for each in merged.values() if each.kind == kind]
-            cls.__init__.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        own = [vars(parent).get("_parameter_constraints", {}) for parent in lineage]
-        cls._parameter_constraints = {name: kinds for each in reversed(own) for name, kinds in each.items()}
+        merged: dict[str, inspect.Parameter] = {}
+        constraints: dict[str, list[Any]] = {}
+        for parameters, own in (parent._added for parent in lineage):
+            merged, constraints = {**parameters, **merged}, {**own, **constraints}
+        kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+        ordered = [each for kind in kinds for each in merged.values() if each.kind == kind]
+        cls.__init__.__signature__ = inspect.Signature(ordered)  # type: ignore[attr-defined]
+        cls._parameter_constraints = constraints
 
     def __init__(
         self,
@@ -211,3 +222,6 @@ class BaseAutoencoder(FittingMixin, BaseEstimator):
         for callback in self._callbacks():
             if not callable(callback):
                 raise ValueError(f"callbacks must hold callables, got {callback!r}")
+
+
+BaseAutoencoder._added = inspect.signature(BaseAutoencoder.__init__).parameters, BaseAutoencoder._parameter_constraints

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
 from aefast import _core
+from aefast._data import Data, Rows
 from aefast._decisions import DecisionMixin
 from aefast._inputs import nonfinite_message, read_sample_weight
 from aefast._reading import PROBABILITIES
@@ -32,39 +33,12 @@ if TYPE_CHECKING:
     from aefast.callbacks import Callback
 
 Array = NDArray[Any]
-Rows = NDArray[np.int64]
 
 # One stream of random numbers for each purpose, so that none depends on how many another has drawn.
 WEIGHTS, HELD_OUT, FEW, RESERVOIR = range(4)
 
 #: Rows that are enough for a covariance or a threshold, where not all can be looked at.
 MAX_ROWS = 20_000
-
-
-@dataclass
-class Data:
-    """Rows of an array to train or evaluate on; ``rows`` None is all of them."""
-
-    X: Array
-    rows: Rows | None
-    sample_weight: NDArray[np.float64] | None = None
-    target: Array | None = None
-
-    @property
-    def n_rows(self) -> int:
-        """How many rows."""
-        return len(self.X) if self.rows is None else len(self.rows)
-
-    def evaluate(self, trainer: _core.Trainer, scaling: _core.Scaling, beta: float) -> float:
-        """Mean loss without training."""
-        return trainer.evaluate(self.X, scaling, self.rows, self.sample_weight, self.target, beta)
-
-    def penalty(self, trainer: _core.Trainer, scaling: _core.Scaling) -> float:
-        """Mean penalty on the codes."""
-        penalties = trainer.penalties(self.X, scaling, self.rows)
-        if self.sample_weight is not None:
-            penalties = penalties * (self.sample_weight if self.rows is None else self.sample_weight[self.rows])
-        return float(penalties.mean(dtype=np.float64))
 
 
 @dataclass

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from aefast._core import ObjectiveSpec
-    from aefast._fitting import Data, Start
+    from aefast._data import Data
+    from aefast._fitting import Start
 
 Array = NDArray[Any]
 
