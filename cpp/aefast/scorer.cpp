@@ -5,11 +5,11 @@ namespace aefast {
 /// What one thread needs to take a block through the network.
 template <class T>
 struct Scorer<T>::Workspace {
-  explicit Workspace(const Network<T>& network)
-      : input(network.n_features() * kPanel<T>),
-        target(network.width() * kPanel<T>),
-        layer{Buffer<T>(network.width() * kPanel<T>), Buffer<T>(network.width() * kPanel<T>)},
-        row(kPanel<T>) {}
+  Workspace(const Network<T>& network, Index width)
+      : input(network.n_features() * width),
+        target(network.width() * width),
+        layer{Buffer<T>(network.width() * width), Buffer<T>(network.width() * width)},
+        row(width) {}
 
   /// The one of `layer` that is not in use.
   T* other(const T* used) { return used == layer[0].data() ? layer[1].data() : layer[0].data(); }
@@ -41,23 +41,38 @@ void Scorer<T>::set_whitening(const double* whitening) {
   }
 }
 
-/// Calls f(block, workspace) for blocks of up to kPanel rows, on as many threads as there is work for.
+/// Rows of a block: a panel's, but no more than there are, and fewer where a layer of theirs would take much memory.
+template <class T>
+Index block_width(Index n_rows, Index n_features) {
+  constexpr Index kBytes = 32 * 1024 * 1024;
+  const Index n_fit = kBytes / (n_features * static_cast<Index>(sizeof(T)));
+  const Index n_wanted = std::min(kPanel<T>, round_up(std::max<Index>(1, n_rows), kLanes<T>));
+  return std::clamp(n_fit / kLanes<T> * kLanes<T>, kLanes<T>, n_wanted);
+}
+
+/// Calls f(block, workspace) for each block of rows, on as many threads as there is work for.
 template <class T>
 template <class F>
 void Scorer<T>::each_block(Index n_rows, F&& f) const {
   constexpr double kWorkOfThread = 5e6;  // multiply-adds that outweigh starting a thread
-  const double work = static_cast<double>(n_rows) * static_cast<double>(network_.work() + 8 * network_.n_features());
-  const Index n_blocks = (n_rows + kPanel<T> - 1) / kPanel<T>;
-  const double n_threads = std::min(
-      {static_cast<double>(max_threads_), 1 + work / kWorkOfThread, static_cast<double>(std::max<Index>(1, n_blocks))});
+  constexpr double kWorkOfTask = 5e6;    // and that outweigh handing out a task
+  const double row_work = static_cast<double>(network_.work() + 8 * network_.n_features());
+  const Index width = block_width<T>(n_rows, network_.width());
+  const Index n_blocks = (n_rows + width - 1) / width;
+  const double n_threads =
+      std::min({static_cast<double>(max_threads_), 1 + static_cast<double>(n_rows) * row_work / kWorkOfThread,
+                static_cast<double>(std::max<Index>(1, n_blocks))});
   ThreadTeam team(static_cast<int>(n_threads));
   std::vector<std::unique_ptr<Workspace>> workspaces;
-  for (int thread = 0; thread < team.size(); ++thread) workspaces.push_back(std::make_unique<Workspace>(network_));
-  constexpr Index kBlocksOfTask = 16;
-  team.run((n_blocks + kBlocksOfTask - 1) / kBlocksOfTask, [&](Index task, int thread) {
-    const Index last = std::min(n_blocks, (task + 1) * kBlocksOfTask);
-    for (Index i = task * kBlocksOfTask; i < last; ++i) {
-      f(block_of<T>(i, n_rows, kPanel<T>), *workspaces[static_cast<std::size_t>(thread)]);
+  for (int thread = 0; thread < team.size(); ++thread) {
+    workspaces.push_back(std::make_unique<Workspace>(network_, width));
+  }
+  const Index blocks_of_task =
+      static_cast<Index>(1 + std::min(15.0, kWorkOfTask / (row_work * static_cast<double>(width))));
+  team.run((n_blocks + blocks_of_task - 1) / blocks_of_task, [&](Index task, int thread) {
+    const Index last = std::min(n_blocks, (task + 1) * blocks_of_task);
+    for (Index i = task * blocks_of_task; i < last; ++i) {
+      f(block_of<T>(i, n_rows, width), *workspaces[static_cast<std::size_t>(thread)]);
     }
   });
 }
