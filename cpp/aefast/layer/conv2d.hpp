@@ -22,17 +22,15 @@ inline Padding find_padding(const std::string& name) {
 /// Stride 1. "same" keeps height and width, with (size - 1) / 2 pixels outside before the first; "valid" stays inside.
 Kernel convolution_kernel(const Image& in, Index channels, Index size, Padding padding);
 
-/// The transpose of a convolution with stride `factor`. "valid" gives (n - 1) * factor + size pixels an axis; "same" n
-/// * factor, leaving out (size - factor) / 2 of those before the first, where that is positive, and the rest after the
-/// last.
+/// The transpose of a convolution with stride `factor`. "valid" gives (n - 1) * factor + size pixels an axis. "same"
+/// gives n * factor: where that is fewer, half of the others, rounded down, are left out before the first.
 Kernel transposed_kernel(const Image& in, Index channels, Index size, Index factor, Padding padding);
 
 template <class T>
 class Conv2d final : public Layer<T> {
  public:
-  /// From the kernel's large image to its small one or, transposed, the other way. Parameters are taken from `offset`
-  /// of the flat vector on, which is moved past them: weights (tap, channel of the large image; channel of the small
-  /// one).
+  /// From the kernel's large image to its small one or, transposed, back. Parameters are taken from `offset` of the
+  /// flat vector on, which is moved past them: weights (tap, channel of the large image) by channels of the small one.
   Conv2d(const Kernel& kernel, bool transposed, const Activation<T>& activation, Index& offset);
 
   std::vector<Parameter> parameters() const override { return {weights_, bias_}; }

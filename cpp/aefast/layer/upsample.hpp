@@ -24,12 +24,10 @@ class Upsample2d final : public Layer<T> {
 
   void backward(const Block& block, const T*, const T*, const T*, T* delta_out, T* delta_in, const Step<T>&) override {
     if (!delta_in) return;
+    const auto add = [](const Vec<T>& a, const Vec<T>& b) { return a + b; };
     each_pair(block.width, [&](Index from, Index to, Index n, bool is_first) {
       if (is_first) std::copy_n(delta_out + to, n, delta_in + from);
-      else
-        map(
-            delta_in + from, n, [](const Vec<T>& a, const Vec<T>& b) { return a + b; }, delta_in + from,
-            delta_out + to);
+      else map(delta_in + from, n, add, delta_in + from, delta_out + to);
     });
   }
 
