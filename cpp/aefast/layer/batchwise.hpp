@@ -69,10 +69,10 @@ class BatchNorm final : public Layer<T> {
       const T mean = sum_rows<T>(blocks, this->n_out(), j, x) / n;
       const Vec<T> center(mean);
       const T variance = sum_rows<T>(blocks, this->n_out(), j,
-                                             [&](Index at) {
-                                               const Vec<T> d = x(at) - center;
-                                               return d * d;
-                                             }) /
+                                     [&](Index at) {
+                                       const Vec<T> d = x(at) - center;
+                                       return d * d;
+                                     }) /
                          n;
       mean_[j] = mean;
       inverse_[j] = T(1) / std::sqrt(variance + static_cast<T>(kEpsilon));
@@ -95,8 +95,7 @@ class BatchNorm final : public Layer<T> {
       const Vec<T> center(mean_[j]), inverse(inverse_[j]);
       const auto normal = [&](Index at) { return (Vec<T>::load(in + at) - center) * inverse; };
       const auto delta = [&](Index at) { return Vec<T>::load(delta_out + at); };
-      const T by_gamma =
-          sum_rows<T>(blocks, this->n_out(), j, [&](Index at) { return delta(at) * normal(at); });
+      const T by_gamma = sum_rows<T>(blocks, this->n_out(), j, [&](Index at) { return delta(at) * normal(at); });
       const T by_beta = sum_rows<T>(blocks, this->n_out(), j, delta);
       gradient[parameters_[0].offset + j] = by_gamma;
       gradient[parameters_[1].offset + j] = by_beta;
@@ -148,8 +147,8 @@ class KlSparsity final : public Layer<T> {
     const Index n = this->n_out();
     const auto load = [in](Index at) { return Vec<T>::load(in + at); };
     for (Index j = 0; j < n; ++j) {
-      const double mean = static_cast<double>(sum_rows<T>(blocks, n, j, load)) /
-                          static_cast<double>(detail::count_rows(blocks));
+      const double mean =
+          static_cast<double>(sum_rows<T>(blocks, n, j, load)) / static_cast<double>(detail::count_rows(blocks));
       mean_[j] = std::clamp(mean, kEdge, 1 - kEdge);
     }
     for (const Block& block : blocks) {
