@@ -6,6 +6,11 @@ from aefast._threads import threads
 from aefast.autoencoder import Autoencoder
 from aefast.callbacks import EpochInfo, StopTraining
 from aefast.contractive import ContractiveAutoencoder
+from aefast.convolutional import (
+    ConvolutionalAutoencoder,
+    ConvolutionalDenoisingAutoencoder,
+    ConvolutionalVariationalAutoencoder,
+)
 from aefast.denoising import DenoisingAutoencoder
 from aefast.exceptions import AefastError, ConvergenceError, ModelFileError
 from aefast.model_file import load
@@ -30,6 +35,9 @@ __all__ = [
     "ConstantSchedule",
     "ContractiveAutoencoder",
     "ConvergenceError",
+    "ConvolutionalAutoencoder",
+    "ConvolutionalDenoisingAutoencoder",
+    "ConvolutionalVariationalAutoencoder",
     "CosineSchedule",
     "DenoisingAutoencoder",
     "EpochInfo",

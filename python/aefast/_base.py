@@ -25,6 +25,7 @@ from aefast.schedules import Schedule
 if TYPE_CHECKING:
     from aefast._core import LayerSpec, NetworkSpec, ObjectiveSpec
 
+_BY_POSITION, _BY_NAME = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
 LOSSES = ("mse", "mae", "huber", "binary_crossentropy", "categorical_crossentropy")
 
 
@@ -95,9 +96,13 @@ class BaseAutoencoder(FittingMixin, BaseEstimator):
         merged: dict[str, inspect.Parameter] = {}
         constraints: dict[str, list[Any]] = {}
         for parameters, own in (parent._added for parent in lineage):
-            merged, constraints = {**parameters, **merged}, {**own, **constraints}
-        kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-        ordered = [each for kind in kinds for each in merged.values() if each.kind == kind]
+            # The first class that lets something come by position is the one that says what may.
+            by_position = any(each.kind == _BY_POSITION and name != "self" for name, each in merged.items())
+            for name, each in parameters.items():
+                if each.kind in (_BY_POSITION, _BY_NAME):
+                    merged.setdefault(name, each.replace(kind=_BY_NAME) if by_position else each)
+            constraints = {**own, **constraints}
+        ordered = sorted(merged.values(), key=lambda each: each.kind)
         cls.__init__.__signature__ = inspect.Signature(ordered)  # type: ignore[attr-defined]
         cls._parameter_constraints = constraints
 

@@ -88,6 +88,9 @@ class FittingMixin(DecisionMixin):
         """Refuse parameters that are out of range or do not go together, by name."""
         raise NotImplementedError
 
+    def _take_shape(self, network: NetworkSpec) -> None:
+        """Learn from a network that was read from a file what `_read` learns in `fit`."""
+
     def _beta(self, epoch: int | None = None) -> float:
         """Weight of a drawn code's divergence in an epoch; without one, in the objective that training leads to."""
         return 1.0

@@ -125,6 +125,12 @@ class ContractiveAutoencoder(BaseAutoencoder):
     def _network(self, n_features: int) -> NetworkSpec:
         network = super()._network(n_features)
         encoder = network["layers"][: network["n_encoder_layers"]]
+        others = sorted({layer["kind"] for layer in encoder} - {"dense"})
+        if self.contraction > 0 and others:
+            raise ValueError(
+                f"contraction={self.contraction!r} needs an encoder of dense layers, but that of a "
+                f"{type(self).__name__} has {' and '.join(others)}"
+            )
         if self.contraction > 0 and any(layer.get("dropout", 0.0) > 0 for layer in encoder):
             raise ValueError(
                 f"contraction={self.contraction!r} does not go with dropout in the encoder: give one rate for each "

@@ -24,14 +24,14 @@ from numpy.typing import NDArray
 
 from aefast import _core
 from aefast.exceptions import ModelFileError
-from aefast.networks import ACTIVATIONS, OUTPUT_ACTIVATIONS, WEIGHTED, join_parameters, weight_shapes
+from aefast.network_checks import checked_network, number
+from aefast.networks import join_parameters, weight_shapes
 from aefast.optimizers import OPTIMIZERS
 from aefast.scaling import SCALERS
 from aefast.schedules import SCHEDULES
 
 if TYPE_CHECKING:
     from aefast._base import BaseAutoencoder
-    from aefast._core import LayerSpec, NetworkSpec
 
 Array = NDArray[Any]
 
@@ -43,6 +43,9 @@ CLASSES = (
     "SparseAutoencoder",
     "ContractiveAutoencoder",
     "VariationalAutoencoder",
+    "ConvolutionalAutoencoder",
+    "ConvolutionalDenoisingAutoencoder",
+    "ConvolutionalVariationalAutoencoder",
 )
 #: Objects that may stand among the parameters.
 OBJECTS: dict[str, type[Any]] = {kind.__name__: kind for kind in (*OPTIMIZERS.values(), *SCHEDULES)}
@@ -314,7 +317,7 @@ def _extents(header: dict[str, Any], n_bytes: int, name: str) -> dict[str, tuple
         try:
             dtype, shape, (begin, stop) = _DTYPES[entry["dtype"]], entry["shape"], entry["data_offsets"]
             counts = [*shape, begin, stop]
-            sound = len(shape) <= 2 and all(type(count) is int and count >= 0 for count in counts)
+            sound = len(shape) <= 4 and all(type(count) is int and count >= 0 for count in counts)
             if not sound or begin != end or stop - begin != prod(shape) * dtype.itemsize:
                 raise ValueError(f"shape {shape} and place {begin}:{stop} do not fit")
         except _MISFITS as error:
@@ -341,10 +344,11 @@ def _restored(model: dict[str, Any], tensors: dict[str, Array]) -> BaseAutoencod
     estimator.set_params(**parameters)
     estimator._check_parameters()
 
-    network = _checked_network(model["network"])
+    network = checked_network(model["network"])
     n_features, weighted = network["n_features"], weight_shapes(network)
     estimator.network_ = network
     estimator.n_features_in_ = n_features
+    estimator._take_shape(network)
     coefs = [tensors.pop(f"coefs.{index}") for index in range(len(weighted))]
     intercepts = [tensors.pop(f"intercepts.{index}") for index in range(len(weighted))]
     norms = [
@@ -376,8 +380,8 @@ def _restored(model: dict[str, Any], tensors: dict[str, Array]) -> BaseAutoencod
     estimator.loss_curve_ = _finite(tensors, "curves.loss", None).tolist()
     estimator.validation_curve_ = _finite(tensors, "curves.validation", None).tolist()
     estimator.n_epochs_ = estimator._n_passes = len(estimator.loss_curve_)
-    estimator.best_loss_ = _number(model["best_loss"])
-    estimator.offset_ = _number(model["offset"])
+    estimator.best_loss_ = number(model["best_loss"])
+    estimator.offset_ = number(model["offset"])
     estimator.threshold_ = -estimator.offset_
     estimator.score_metric_ = model["score_metric"]
     estimator._metric(None)
@@ -396,71 +400,6 @@ def _decoded(value: Any) -> Any:
             return OBJECTS[value["object"]](**value["fields"])
         raise ValueError(f"a parameter's value has unknown parts {sorted(value)}")
     return value
-
-
-def _checked_network(network: dict[str, Any]) -> NetworkSpec:
-    """The network built anew from values that have been looked at one by one."""
-    n_features = _integer(network["n_features"], 1, 1 << 31)
-    layers: list[LayerSpec] = []
-    for index, layer in enumerate(network["layers"]):
-        is_last = index == len(network["layers"]) - 1
-        layers.append(_checked_layer(layer, layers, layers[-1]["units"] if layers else n_features, is_last))
-    if len(layers) < 2 or network["groups"] != []:
-        raise ValueError("a network has at least two layers, and no groups")
-    if layers[-1]["units"] != n_features:
-        raise ValueError("the last layer must have as many outputs as there are features")
-    if layers[0]["kind"] not in WEIGHTED or layers[-1]["kind"] not in WEIGHTED:
-        raise ValueError("the first and the last layer must have weights")
-    return {
-        "n_features": n_features,
-        "layers": layers,
-        "n_encoder_layers": _integer(network["n_encoder_layers"], 1, len(layers) - 1),
-        "groups": [],
-    }
-
-
-def _checked_layer(layer: dict[str, Any], before: list[LayerSpec], n_in: int, is_last: bool) -> LayerSpec:
-    """A layer of ``n_in`` inputs after those ``before``."""
-    kind, name = layer["kind"], f"layer {len(before)}"
-    checked: LayerSpec = {"kind": kind, "units": _integer(layer["units"], 1, 1 << 31)}
-    if kind == "dense":
-        checked["activation"] = layer["activation"]
-        checked["tied_to"] = _integer(layer["tied_to"], -1, len(before) - 1)
-        checked["batch_norm"] = layer["batch_norm"]
-        if layer["activation"] not in (OUTPUT_ACTIVATIONS if is_last else ACTIVATIONS):
-            raise ValueError(f"{name} has an unknown activation")
-        if type(layer["batch_norm"]) is not bool:
-            raise ValueError(f"{name} says neither that it is batch-normalised nor that it is not")
-        owners = before[: checked["tied_to"] + 1]
-        if any(each["kind"] != "dense" or each["tied_to"] >= 0 or each["batch_norm"] for each in owners) or (
-            owners and layer["batch_norm"]
-        ):
-            raise ValueError(f"{name} is tied to a layer without weights of its own")
-    elif kind == "gaussian_code":
-        if n_in != 2 * checked["units"] or before[-1].get("activation") != "identity":
-            raise ValueError(f"{name} does not come after as many means and log-variances")
-    elif kind not in ("top_k", "kl_sparsity") or n_in != checked["units"]:
-        raise ValueError(f"{name} is of an unknown kind, or does not fit")
-    elif kind == "top_k":
-        checked["k"] = _integer(layer["k"], 1, n_in)
-    else:
-        checked["target"], checked["weight"] = _number(layer["target"]), _number(layer["weight"])
-    dropout = checked["dropout"] = _number(layer["dropout"])
-    if not 0 <= dropout < 1:
-        raise ValueError(f"{name} drops all or none")
-    return checked
-
-
-def _integer(value: Any, low: int, high: int) -> int:
-    if type(value) is not int or not low <= value <= high:
-        raise ValueError(f"{value!r} is not an integer from {low} to {high}")
-    return value
-
-
-def _number(value: Any) -> float:
-    if type(value) not in (int, float) or not np.isfinite(value):
-        raise ValueError(f"{value!r} is not a finite number")
-    return float(value)
 
 
 def _finite(tensors: dict[str, Array], key: str, shape: tuple[int, ...] | None) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ the engine's flat list, where a tied layer has no weights of its own and a batch
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import sqrt
+from math import prod, sqrt
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,7 @@ ACTIVATIONS = (
 )
 OUTPUT_ACTIVATIONS = (*ACTIVATIONS, "softmax")
 #: Kinds of layers that have weights and biases.
-WEIGHTED = ("dense",)
+WEIGHTED = ("dense", "conv2d", "conv2d_transpose")
 #: What the engine adds to a variance before its root (``BatchNorm::kEpsilon``).
 EPSILON = 1e-5
 INITIALIZERS = ("glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal")
@@ -116,7 +116,7 @@ def dense_network(
             f"tied_weights=True needs a decoder that mirrors the encoder: decoder_layer_sizes must be None or "
             f"{tuple(encoder[-2::-1])}, got {tuple(decoder[:-1])}"
         )
-    rates = iter(_dropout_rates(dropout, n_hidden))
+    rates = iter(dropout_rates(dropout, n_hidden))
     layers = [dense_layer(units, activation, batch_norm=batch_norm, dropout=next(rates)) for units in encoder[:-1]]
     layers += code_layers(dense_layer(encoder[-1], code_activation, batch_norm=batch_norm))
     layers[-1]["dropout"] = next(rates)
@@ -142,7 +142,14 @@ def dense_layer(
     }
 
 
-def _dropout_rates(dropout: float | Sequence[float], n_hidden: int) -> list[float]:
+def dropout_rates(dropout: float | Sequence[float], n_hidden: int) -> list[float]:
+    """One rate for each of the hidden layers.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many, or one is not in [0, 1).
+    """
     if isinstance(dropout, int | float | Real):
         return [float(dropout)] * n_hidden
     rates = list(dropout)
@@ -154,15 +161,25 @@ def _dropout_rates(dropout: float | Sequence[float], n_hidden: int) -> list[floa
     return [float(rate) for rate in rates]
 
 
-def weight_shapes(network: NetworkSpec) -> list[tuple[LayerSpec, tuple[int, int]]]:
-    """The layers that have weights, each with the shape of these."""
-    shapes = []
+def weight_shapes(network: NetworkSpec) -> list[tuple[LayerSpec, tuple[int, ...]]]:
+    """The layers that have weights, each with the shape of these: (inputs, outputs) or, of a convolution, (height,
+    width, channels in, channels out), of a transposed one with the channels in the other order."""
+    shapes: list[tuple[LayerSpec, tuple[int, ...]]] = []
     n_in = network["n_features"]
     for layer in network["layers"]:
-        if layer["kind"] in WEIGHTED:
+        if layer["kind"] == "dense":
             shapes.append((layer, (n_in, layer["units"])))
+        elif layer["kind"] in WEIGHTED:
+            channels = (layer["image"][2], layer["channels"])
+            size = (layer["kernel_size"], layer["kernel_size"])
+            shapes.append((layer, (*size, *(channels if layer["kind"] == "conv2d" else channels[::-1]))))
         n_in = layer["units"]
     return shapes
+
+
+def n_biases(layer: LayerSpec) -> int:
+    """Biases of a layer with weights: one a unit or, in a convolution, a channel."""
+    return layer["units"] if layer["kind"] == "dense" else layer["channels"]
 
 
 def reading(
@@ -203,27 +220,36 @@ def reading(
 def initial_parameters(network: NetworkSpec, weight_init: str, rng: np.random.Generator, dtype: str) -> list[Array]:
     """Weights drawn for the activation's sake, biases of zero.
 
-    With fan_in inputs and fan_out outputs of a layer, the variance of a weight is 2 / (fan_in + fan_out) for
-    ``glorot`` (Glorot and Bengio 2010, equation 16), 2 / fan_in for ``he`` (He et al. 2015, equation 10) and
-    1 / fan_in for ``lecun`` (LeCun et al. 1998, equation 16). Drawn in float64, so that ``dtype`` only rounds.
+    With fan_in inputs and fan_out outputs of a layer (of a convolution: channels times taps of the kernel), the
+    variance of a weight is 2 / (fan_in + fan_out) for ``glorot`` (Glorot and Bengio 2010, equation 16), 2 / fan_in for
+    ``he`` (He et al. 2015, equation 10) and 1 / fan_in for ``lecun`` (LeCun et al. 1998, equation 16). Drawn in
+    float64, so that ``dtype`` only rounds.
     """
     parameters: list[Array] = []
     for layer, shape in weight_shapes(network):
         if layer["tied_to"] < 0:
-            parameters.append(_initial_weights(weight_init, *shape, rng).astype(dtype))
-        parameters.append(np.zeros(layer["units"], dtype=dtype))
+            parameters.append(_engine_shape(_initial_weights(weight_init, layer, shape, rng).astype(dtype)))
+        parameters.append(np.zeros(n_biases(layer), dtype=dtype))
         if layer["batch_norm"]:
             parameters += [np.full(layer["units"], start, dtype=dtype) for start in (1.0, 0.0, 0.0, 1.0)]
     return parameters
 
 
-def _initial_weights(weight_init: str, n_in: int, n_out: int, rng: np.random.Generator) -> NDArray[np.float64]:
+def _engine_shape(weights: Array) -> Array:
+    """Weights in the two dimensions that the engine takes."""
+    return weights.reshape(-1, weights.shape[-1])
+
+
+def _initial_weights(
+    weight_init: str, layer: LayerSpec, shape: tuple[int, ...], rng: np.random.Generator
+) -> NDArray[np.float64]:
+    n_in, n_out = (prod(shape[:-2]) * n for n in (shape[-2:] if layer["kind"] != "conv2d_transpose" else shape[:1:-1]))
     family, distribution = weight_init.rsplit("_", 1)
     variance = {"glorot": 2.0 / (n_in + n_out), "he": 2.0 / n_in, "lecun": 1.0 / n_in}[family]
     if distribution == "normal":
-        return rng.normal(scale=sqrt(variance), size=(n_in, n_out))
+        return rng.normal(scale=sqrt(variance), size=shape)
     bound = sqrt(3.0 * variance)
-    return rng.uniform(-bound, bound, size=(n_in, n_out))
+    return rng.uniform(-bound, bound, size=shape)
 
 
 def split_parameters(network: NetworkSpec, parameters: Sequence[Array]) -> tuple[list[Array], list[Array]]:
@@ -235,9 +261,9 @@ def split_parameters(network: NetworkSpec, parameters: Sequence[Array]) -> tuple
     coefs: list[Array] = []
     intercepts: list[Array] = []
     remaining = iter(parameters)
-    for layer, _ in weight_shapes(network):
+    for layer, shape in weight_shapes(network):
         owner = layer["tied_to"]
-        weights = next(remaining) if owner < 0 else np.ascontiguousarray(coefs[owner].T)
+        weights = next(remaining).reshape(shape) if owner < 0 else np.ascontiguousarray(coefs[owner].T)
         biases = next(remaining)
         if layer["batch_norm"]:
             factor, shift, mean = _affine([next(remaining) for _ in range(4)])
@@ -292,7 +318,7 @@ def join_parameters(
     parameters: list[Array] = []
     for index, (layer, shape) in enumerate(layers):
         weights = _checked(coefs[index], shape, f"coefs_[{index}]", dtype)
-        biases = _checked(intercepts[index], (layer["units"],), f"intercepts_[{index}]", dtype)
+        biases = _checked(intercepts[index], (n_biases(layer),), f"intercepts_[{index}]", dtype)
         norm = _norm_of(layer, norms[index] if norms is not None and index < len(norms) else None, dtype)
         if norm is not None:
             factor, shift, mean = _affine(norm)
@@ -302,7 +328,7 @@ def join_parameters(
             biases = ((biases - shift) / factor + mean).astype(dtype)
         owner = layer["tied_to"]
         if owner < 0:
-            parameters.append(weights)
+            parameters.append(_engine_shape(weights))
         elif not np.array_equal(weights, np.asarray(coefs[owner], dtype=dtype).T):
             raise ValueError(f"with tied_weights=True coefs_[{index}] must be coefs_[{owner}] transposed")
         parameters.append(biases)
