@@ -77,6 +77,21 @@ def test_a_model_fitted_by_the_command_is_the_one_fitted_in_python(folder):
     assert model.verbose == 0
 
 
+@pytest.mark.parametrize("kind", ["denoising", "sparse", "contractive", "variational"])
+def test_every_kind_is_fitted_scored_and_described(folder, kind):
+    common = ["--exclude", "id,name,label", "--layers", "8,2", "--epochs", 2]
+    done("fit", "t.parquet", "-o", "new.safetensors", "--kind", kind, *common)
+    model = aefast.load("new.safetensors")
+    assert type(model).__name__ == f"{kind.capitalize()}Autoencoder"
+    done("score", "new.safetensors", "t.parquet", "-o", "scores.parquet")
+    scores = read_table("scores.parquet")["anomaly_score"].to_numpy()
+    rows = small_table().select(FEATURES).to_pandas()
+    np.testing.assert_array_equal(scores, model.reconstruction_error(rows))
+    told = json.loads(done("info", "new.safetensors", "--json").stdout)
+    assert told["kind"] == type(model).__name__
+    assert told["layers"] == [len(FEATURES), 8, 2, 8, len(FEATURES)]
+
+
 def test_fit_says_what_it_learned_from_and_what_it_left_out(folder):
     printed = done("fit", "t.parquet", "-o", "new.safetensors", "--columns", "a,b,c", "--epochs", 2).stdout
     assert "300 rows of 3 columns: a, b, c" in printed

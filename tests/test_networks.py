@@ -16,6 +16,7 @@ from aefast.networks import (
     initial_parameters,
     join_parameters,
     layer_sizes,
+    layer_widths,
     reading,
     split_parameters,
 )
@@ -234,6 +235,14 @@ def test_a_drawn_code_is_read_as_its_mean_or_its_log_variance():
     assert [layer["kind"] for layer in read["layers"]] == ["dense", "dense", "gaussian_code", "dense", "dense"]
     assert read["n_encoder_layers"] == 3
     assert all(a is b or (a == b).all() for a, b in zip(flat, parameters, strict=True))
+
+
+def test_widths_are_those_of_what_is_scored():
+    def kept(code):
+        return [code, {"kind": "top_k", "units": code["units"], "k": 1}]
+
+    for spec in (network(), gaussian_network(), network(code_layers=kept)):
+        assert layer_widths(spec) == [5, 4, 2, 4, 5]
 
 
 def test_replaced_moments_must_have_their_width():

@@ -279,7 +279,7 @@ def report(
 @app.command()
 def info(model: Model, as_json: Json = False) -> None:
     """Say what a model is."""
-    from aefast.jobs import layer_widths
+    from aefast.networks import layer_widths
 
     estimator = _load(model, None)
     names = getattr(estimator, "feature_names_in_", None)
@@ -289,7 +289,7 @@ def info(model: Model, as_json: Json = False) -> None:
         "model": str(model),
         "bytes": model.stat().st_size,
         "kind": type(estimator).__name__,
-        "layers": layer_widths(estimator),
+        "layers": layer_widths(estimator.network_),
         "n_parameters": int(sum(np.size(a) for a in (*estimator.coefs_, *estimator.intercepts_))),
         "n_features": int(estimator.n_features_in_),
         "features": None if names is None else [str(n) for n in names],

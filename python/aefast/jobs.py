@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from aefast.exceptions import AefastError
 from aefast.formats import CsvTable, TableError
+from aefast.networks import layer_widths
 from aefast.report import examine, quality, render
 from aefast.scorer import RESULT_NAMES, BadValueError, Scorer
 from aefast.sinks import atomic_path, open_sink
@@ -106,7 +107,7 @@ def fit_job(
     return {
         "model": str(output),
         "kind": type(estimator).__name__,
-        "layers": layer_widths(estimator),
+        "layers": layer_widths(estimator.network_),
         "rows": len(X),
         "n_features": X.shape[1],
         "columns": None if columns is None else list(columns),
@@ -119,11 +120,6 @@ def fit_job(
         "training_seconds": training.seconds,
         "rows_per_second": len(X) * n_epochs / training.seconds,
     }
-
-
-def layer_widths(estimator: Any) -> list[int]:
-    """Inputs, then the outputs of each layer."""
-    return [int(estimator.n_features_in_), *(int(np.shape(b)[0]) for b in estimator.intercepts_)]
 
 
 def _check_finite(X: NDArray[Any], columns: Sequence[str] | None, source: Source) -> None:

@@ -177,6 +177,17 @@ def weight_shapes(network: NetworkSpec) -> list[tuple[LayerSpec, tuple[int, ...]
     return shapes
 
 
+def layer_widths(network: NetworkSpec) -> list[int]:
+    """Inputs, then the outputs of each layer that gives others than it gets; of a drawn code, its mean's."""
+    widths = [network["n_features"]]
+    for layer in network["layers"]:
+        if layer["kind"] == "gaussian_code":
+            widths[-1] = layer["units"]
+        elif layer["kind"] not in ("top_k", "kl_sparsity"):
+            widths.append(layer["units"])
+    return widths
+
+
 def n_biases(layer: LayerSpec) -> int:
     """Biases of a layer with weights: one a unit or, in a convolution, a channel."""
     return layer["units"] if layer["kind"] == "dense" else layer["channels"]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from aefast import plots
 from aefast._drawing import BLUE, GREEN, GREY, ORANGE
+from aefast.networks import layer_widths
 from aefast.scorer import Scorer, nameless
 
 if TYPE_CHECKING:
@@ -274,10 +275,9 @@ def figure(draw: Callable[[Axes], Any], caption: str, *, width: float = 4.7, hei
 
 def describe(estimator: Any) -> dict[str, Any]:
     """A model in a few words: its class, layer widths, activations and loss."""
-    widths = [int(estimator.n_features_in_), *(int(np.shape(b)[0]) for b in estimator.intercepts_)]
     return {
         "kind": type(estimator).__name__,
-        "layers": "–".join(map(str, widths)),
+        "layers": "–".join(map(str, layer_widths(estimator.network_))),
         "activation": str(estimator.activation),
         "loss": str(estimator.loss),
         "epochs": int(getattr(estimator, "n_epochs_", 0)),
