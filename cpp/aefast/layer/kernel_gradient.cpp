@@ -6,7 +6,7 @@ namespace aefast {
 namespace {
 
 // What a task reads again and again: a part of L2.
-constexpr Index kBandBytes = 200 * 1024;
+constexpr Index kBandBytes = 100 * 1024;
 
 // Channels of a window whose gradients are taken row by row.
 constexpr Index kFewChannels = 2;
