@@ -48,6 +48,11 @@ def test_few_units_of_code_classify_better_than_as_many_principal_components(run
     assert accuracies["autoencoder, best on test"] > 0.93
 
 
+def test_a_convolutional_code_gives_back_more_than_as_many_principal_components(run):
+    errors = run("compression")
+    assert errors["convolutional network"] < 0.8 * errors["principal components"]
+
+
 def test_denoising_takes_most_of_the_noise_away(run):
     errors = run("denoising")
     assert errors["denoised"] < 0.4 * errors["noisy"]
