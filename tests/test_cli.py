@@ -427,7 +427,7 @@ class Nowhere:
             raise ModuleNotFoundError(f"No module named {missing!r}", name=name)
 sys.meta_path.insert(0, Nowhere())
 """
-    process = start("info", "m.safetensors", setup=without)
+    process = start("score", "m.safetensors", "t.parquet", "-o", "scores.csv", setup=without)
     stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stdout) == (1, "")
     assert stderr == f'aefast: the command line needs {missing}; pip install "aefast[cli]"\n'
