@@ -16,7 +16,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from aefast._fitting import FittingMixin
-from aefast._reading import METRICS, check_probabilities
+from aefast._reading import METRICS
+from aefast._targets import check_probabilities
 from aefast.networks import ACTIVATIONS, INITIALIZERS, OUTPUT_ACTIVATIONS, dense_network, layer_sizes
 from aefast.optimizers import OPTIMIZERS, Optimizer
 from aefast.scaling import SCALERS

@@ -15,8 +15,8 @@ from aefast import _core
 from aefast._data import Data, Rows
 from aefast._decisions import DecisionMixin
 from aefast._inputs import nonfinite_message, read_sample_weight
-from aefast._reading import PROBABILITIES
 from aefast._reservoir import Reservoir
+from aefast._targets import check_range, check_sums
 from aefast._threads import resolve_threads
 from aefast._training import Settings, Training, poll
 from aefast.networks import batch_norms, initial_parameters, join_parameters, split_parameters
@@ -154,9 +154,8 @@ class FittingMixin(DecisionMixin):
             held_out = None if held_out is None else used[held_out]
         clean = Data(rows, train, weights)
         statistics = self._finite_statistics(clean)
-        if held_out is not None:
-            self._finite_statistics(Data(rows, held_out))
-        self._set_scaling(clean, statistics, start)
+        beyond = None if held_out is None else self._finite_statistics(Data(rows, held_out))
+        self._set_scaling(clean, statistics, start, Data(rows, used), beyond)
         data = clean if noisy is None else Data(noisy, train, weights, rows)
         self._train(
             start,
@@ -209,7 +208,7 @@ class FittingMixin(DecisionMixin):
         start = self._start(rows.shape[1], go_on=True)
         used = None if weights is None else np.flatnonzero(weights)
         data = Data(rows, used, weights)
-        self._set_scaling(data, self._finite_statistics(data), start)
+        self._set_scaling(data, self._finite_statistics(data), start, data)
         self._train(
             start,
             epoch=lambda trainer, number, rate: self._pass(trainer, data, number, rate),
@@ -279,15 +278,16 @@ class FittingMixin(DecisionMixin):
             for index, block in enumerate(map(self._read, blocks), start=1):
                 statistics = merged(statistics, n_rows, look_at(index, block), len(block))
                 n_rows += len(block)
-        self._set_scaling(Data(trained_on.rows(), None), statistics, start)
+        self._set_scaling(Data(trained_on.rows(), None), statistics, start, Data(first, None))
 
         def epoch(trainer: _core.Trainer, number: int, rate: float) -> float:
             total, n_trained = 0.0, 0
             for index, block in enumerate(
                 chain([first], map(self._read, blocks)) if once else map(self._read, batches)
             ):
-                if once and index > 0:
-                    look_at(index, block)
+                if index > 0:
+                    news = [look_at(index, block)] if once else []
+                    self._check_targets(Data(block, None), news, self.scaler_shift_, self.scaler_scale_, start)
                 data = Data(block, self._split(len(block), index)[0])
                 total += data.n_rows * self._pass(trainer, data, number, rate)
                 n_trained += data.n_rows
@@ -349,25 +349,29 @@ class FittingMixin(DecisionMixin):
             raise ValueError(nonfinite_message(data.X, self._names(), what))
         return statistics
 
-    def _set_scaling(self, data: Data, statistics: Statistics, start: Start) -> None:
-        """Fit the scaler, unless the parameters to start from were trained behind one of the same kind."""
+    def _set_scaling(
+        self, data: Data, statistics: Statistics, start: Start, targets: Data, held_out: Statistics | None = None
+    ) -> None:
+        """Fit the scaler, unless the parameters to start from were trained behind one of the same kind.
+
+        ``targets`` and the statistics are looked at for what the loss cannot be taken of.
+        """
         if start.go_on and getattr(self, "_scaler_kind", "") == self.scaler:
             shift, scale = self.scaler_shift_, self.scaler_scale_
         else:
             shift, scale = fit_scaler(self.scaler, data.X, data.rows, statistics, self._names())
-        if self.loss in PROBABILITIES:
-            low, high = scaled_range(statistics, shift, scale)
-            outside = (low < -1e-6) | (high > 1 + 1e-6)
-            if outside.any():
-                column = int(outside.argmax())
-                remedy = "use scaler='minmax', or scaler=None for values that are in [0, 1] already"
-                if self.scaler == "minmax":
-                    remedy = "it was fitted to earlier rows; bring all rows into [0, 1] beforehand and use scaler=None"
-                raise ValueError(
-                    f"loss={self.loss!r} needs values in [0, 1] after scaling, but with scaler={self.scaler!r} column "
-                    f"{self._names()[column]!r} lies in [{low[column]:.6g}, {high[column]:.6g}]: {remedy}"
-                )
+        # A scaler does not know the rows held out, which may lie a little beyond the others.
+        beyond = [held_out] if held_out is not None and self.scaler is None else []
+        self._check_targets(targets, [statistics, *beyond], shift, scale, start)
         self.scaler_shift_, self.scaler_scale_, self._scaler_kind = shift, scale, self.scaler
+
+    def _check_targets(
+        self, targets: Data, statistics: Iterable[Statistics], shift: Array, scale: Array, start: Start
+    ) -> None:
+        """Refuse rows, and columns with these statistics, that the loss cannot be taken of."""
+        for known in statistics:
+            check_range(self.loss, self.scaler, *scaled_range(known, shift, scale), self._names())
+        check_sums(self.loss, self.scaler, targets, shift, scale, start.network["groups"])
 
     def _train(
         self,

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from aefast import _core
 from aefast._inputs import nonfinite_message, read_codes, read_rows
+from aefast._targets import check_probabilities
 from aefast._threads import resolve_threads
 from aefast.networks import reading
 from aefast.scaling import LIMIT, column_statistics
@@ -22,19 +23,8 @@ Array = NDArray[Any]
 
 METRICS = ("mse", "mae", "max", "huber", "binary_crossentropy", "categorical_crossentropy", "mahalanobis")
 PRECISIONS = ("float32", "bfloat16", "int8")
-#: Output activations whose values a crossentropy can take for probabilities.
-PROBABILITIES = {"binary_crossentropy": ("sigmoid", "softmax"), "categorical_crossentropy": ("softmax",)}
 # For reconstructions that overflow.
 _REMEDY = {"float32": "use dtype='float64'", "float64": "divide it by a constant before fit"}
-
-
-def check_probabilities(name: str, value: str, output_activation: str) -> None:
-    """Raise ValueError where the loss or metric ``name=value`` is a crossentropy of what are no probabilities."""
-    allowed = PROBABILITIES.get(value, (output_activation,))
-    if output_activation not in allowed:
-        raise ValueError(
-            f"{name}={value!r} needs output_activation={' or '.join(map(repr, allowed))}, got {output_activation!r}"
-        )
 
 
 class ReadingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):

@@ -38,7 +38,8 @@ class Autoencoder(BaseAutoencoder):
         Share of a layer's outputs set to zero in training; the code counts as a hidden layer.
     loss : {"mse", "mae", "huber", "binary_crossentropy", "categorical_crossentropy"}, default "mse"
         Of a feature, in the scaled space. Huber has delta = 1. Binary crossentropy needs output activation "sigmoid"
-        or "softmax", categorical crossentropy "softmax", and both need data in [0, 1] after scaling.
+        or "softmax", categorical crossentropy "softmax"; both need data in [0, 1] after scaling, and the second rows
+        that sum to 1.
     optimizer : {"sgd", "rmsprop", "adam", "adamw"} or `Optimizer`, default "adam"
         A name stands for the object with its defaults.
     learning_rate : float above 0, or schedule, default 1e-3

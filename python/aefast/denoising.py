@@ -145,8 +145,10 @@ class DenoisingAutoencoder(BaseAutoencoder):
                 f"{self.noise_level!r}"
             )
 
-    def _set_scaling(self, data: Data, statistics: Statistics, start: Start) -> None:
-        super()._set_scaling(data, statistics, start)
+    def _set_scaling(
+        self, data: Data, statistics: Statistics, start: Start, targets: Data, held_out: Statistics | None = None
+    ) -> None:
+        super()._set_scaling(data, statistics, start, targets, held_out)
         self._noise_range = scaled_range(statistics, self.scaler_shift_, self.scaler_scale_)
 
     def _objective(self) -> ObjectiveSpec:
