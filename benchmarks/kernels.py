@@ -80,7 +80,9 @@ def metric_table():
     weights = [array for pair in shapes.random_weights(widths) for array in pair]
     model, X, rows = predictor(network_of(widths), weights), shapes.random_rows(32768, 128), []
     for metric in METRICS:
-        whitening = np.eye(128) if metric == "mahalanobis" else None
+        n_joint = 128 + 32
+        whitening = (np.zeros(n_joint), np.eye(n_joint), np.full((32, 128), 1 / 128))
+        whitening = whitening if metric == "mahalanobis" else None
         errors = best(lambda m=metric, w=whitening: model.errors(X, m, w))
         shares = best(lambda m=metric, w=whitening: model.feature_errors(X, m, w))
         rows.append([metric, results.rate(len(X) / errors), results.rate(len(X) / shares)])

@@ -381,16 +381,21 @@ def reconstruct(network, parameters, scaling, X, scaled=False):
 
 
 def feature_errors(network, parameters, scaling, X, metric, whitening=None):
-    """Each feature's share (n, d) of its row's error. With ``whitening`` W the error is the mean of (W r)^2 over the
-    residual r, and feature j has the share (W r)_j^2 / d."""
+    """Each feature's share (n, d) of its row's error. With ``whitening`` m, W and G the error is the mean of the
+    squares of W (v - m) for v = [r; h], residual and code: feature j has the j-th of them, and G_kj of the code's
+    k-th."""
     x = scale_rows(X, scaling)
-    last = forward(network, parameters, x)[-1]
+    records = forward(network, parameters, x)
+    last = records[-1]
     n_features = network["n_features"]
     if metric in ("binary_crossentropy", "categorical_crossentropy"):
         return element_loss(metric, network, x, last.z, last.y)[0] / n_features
     residual = last.y - x
     if whitening is not None:
-        return (residual @ np.asarray(whitening, dtype=np.float64).T) ** 2 / n_features
+        centre, matrix, code_shares = whitening
+        code = records[network["n_encoder_layers"] - 1].y
+        squares = ((np.hstack([-residual, code]) - centre) @ matrix.T) ** 2
+        return (squares[:, :n_features] + squares[:, n_features:] @ code_shares) / squares.shape[1]
     if metric == "max":
         shares = np.zeros_like(residual)
         largest = np.abs(residual).argmax(axis=1)

@@ -55,8 +55,8 @@ def layer_errors(network, parameters, x, unit, first=0, last=None):
 
 def feature_error_bound(network, parameters, x, metric, unit, whitening=None):
     """Bound (n, d) on the error of each feature's share of a row's error; summed over a row, on the row's error."""
-    record = forward(network, parameters, x)[-1]
-    e_z, e_y = layer_errors(network, parameters, x, unit)[-1]
+    records, layer_bounds = forward(network, parameters, x), layer_errors(network, parameters, x, unit)
+    record, (e_z, e_y) = records[-1], layer_bounds[-1]
     e_x, n_features = 4 * unit * np.abs(x), network["n_features"]
     output_activation = network["layers"][-1]["activation"]
     if metric == "binary_crossentropy" and output_activation == "sigmoid":
@@ -77,9 +77,13 @@ def feature_error_bound(network, parameters, x, metric, unit, whitening=None):
     residual = np.abs(record.y - x)
     e_r = e_y + e_x + unit * residual
     if whitening is not None:
-        size = residual @ np.abs(whitening).T
-        e_size = e_r @ np.abs(whitening).T + (n_features + 4) * unit * size
-        return (2 * size * e_size + e_size**2 + (n_features + 4) * unit * size**2) / n_features
+        centre, matrix, code_shares = whitening
+        code, n_joint = network["n_encoder_layers"] - 1, len(centre)
+        size = np.hstack([residual, np.abs(records[code].y)]) + np.abs(centre)
+        size, e_size = size @ np.abs(matrix).T, np.hstack([e_r, layer_bounds[code][1]]) @ np.abs(matrix).T
+        e_size += (n_joint + 4) * unit * size
+        bounds = 2 * size * e_size + e_size**2 + (2 * n_joint + 8) * unit * size**2
+        return (bounds[:, :n_features] + bounds[:, n_features:] @ code_shares) / n_joint
     summing = (n_features + 8) * unit
     if metric == "max":
         return e_r + unit * residual

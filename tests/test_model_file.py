@@ -84,6 +84,9 @@ def test_what_is_loaded_is_what_was_saved(parameters, tmp_path):
     assert again.feature_names_in_.tolist() == list("abcde")
     for name in FITTED:
         assert getattr(again, name) == getattr(model, name), name
+    assert (again.whitening_ is None) == (model.whitening_ is None)
+    for array, expected in zip(again.whitening_ or (), model.whitening_ or (), strict=True):
+        np.testing.assert_array_equal(array, expected)
     for name, value in model.get_params().items():
         assert np.array_equal(getattr(again, name), value), name
         assert isinstance(getattr(again, name), type(value)) or isinstance(value, np.generic), name
@@ -309,6 +312,19 @@ def set_path(*path_and_value):
 def test_forged_descriptions_are_refused(content, change):
     with pytest.raises(ModelFileError):
         load(forged(content, change))
+
+
+@pytest.mark.parametrize("part", ["centre", "matrix", "code_shares"])
+def test_a_whitening_that_does_not_fit_is_refused(part):
+    whole = to_bytes(fitted(score_metric="mahalanobis"))
+    changes = [
+        lambda model, header: header[f"whitening.{part}"].update(shape=header[f"whitening.{part}"]["shape"] + [1]),
+        lambda model, header: header[f"whitening.{part}"].update(shape=[1 << 40, 1 << 40]),
+        lambda model, header: header.update({"whitening.other": header.pop(f"whitening.{part}")}),
+    ]
+    for change in changes:
+        with pytest.raises(ModelFileError):
+            load(forged(whole, change))
 
 
 @pytest.mark.parametrize(

@@ -67,11 +67,12 @@ def test_metrics_are_row_sums_of_feature_errors_written_out():
     network = reference.network_spec((4, 3, 4), "tanh", output_activation="identity")
     parameters = reference.random_parameters(network, rng)
     scaling = reference.random_scaling(4, rng)
-    X, whitening = rng.normal(size=(6, 4)), rng.normal(size=(4, 4))
+    X, centre, W, G = rng.normal(size=(6, 4)), rng.normal(size=7), rng.normal(size=(7, 7)), rng.dirichlet(np.ones(4), 3)
     (w_1, b_1, w_2, b_2), (shift, scale, _) = parameters, scaling
     for row in X:
         s = (row - shift) / scale
-        r = np.tanh(s @ w_1 + b_1) @ w_2 + b_2 - s
+        h = np.tanh(s @ w_1 + b_1)
+        r = s - (h @ w_2 + b_2)
         expected = {
             "mse": np.mean(r**2),
             "mae": np.mean(np.abs(r)),
@@ -80,5 +81,8 @@ def test_metrics_are_row_sums_of_feature_errors_written_out():
         }
         for metric, value in expected.items():
             assert reference.errors(network, parameters, scaling, row[np.newaxis], metric) == pytest.approx(value)
-        whitened = reference.errors(network, parameters, scaling, row[np.newaxis], "mahalanobis", whitening)
-        assert whitened == pytest.approx(np.mean((whitening @ r) ** 2))
+        model, squares = (network, parameters, scaling), (W @ (np.append(r, h) - centre)) ** 2
+        whitened = reference.errors(*model, row[np.newaxis], "mahalanobis", (centre, W, G))
+        assert whitened == pytest.approx(np.mean(squares))
+        shares = reference.feature_errors(*model, row[np.newaxis], "mahalanobis", (centre, W, G))
+        assert shares[0, 1] == pytest.approx((squares[1] + sum(squares[4 + k] * G[k, 1] for k in range(3))) / 7)

@@ -17,11 +17,14 @@ SIZES = [1, 2, 3, 5, 7, 8, 9, 13, 15, 16, 17, 31, 32, 33, 63, 64, 65, 97, 127, 1
 
 
 def random_model(widths, seed=0, activation="tanh", output_activation="identity", **options):
-    """(network, parameters, scaling values), with a whitening matrix."""
+    """(network, parameters, scaling values), with a whitening."""
     rng = np.random.default_rng(seed)
     network = reference.network_spec(widths, activation, output_activation=output_activation, **options)
     values = reference.random_scaling(widths[0], rng)
-    whitening = rng.normal(size=(widths[0], widths[0])) / np.sqrt(widths[0])
+    n_code = widths[network["n_encoder_layers"]]
+    n_joint = widths[0] + n_code
+    matrix = rng.normal(size=(n_joint, n_joint)) / np.sqrt(n_joint)
+    whitening = rng.normal(size=n_joint), matrix, rng.dirichlet(np.ones(widths[0]), size=n_code)
     return network, reference.random_parameters(network, rng), values, whitening
 
 
@@ -107,8 +110,9 @@ def test_errors_equal_the_oracle_for_every_width(width, dtype, tied):
         network, parameters, values, whitening = random_model(widths, tied=tied)
         assert_errors_equal_oracle(network, parameters, values, X, "mse", dtype)
     assert_errors_equal_oracle(network, parameters, values, X, "mahalanobis", dtype, whitening)
-    inner = random_model((5, width, width, width, 5), tied=tied)
-    assert_errors_equal_oracle(*inner[:3], X=np.resize(X, (19, 5)), metric="max", dtype=dtype)
+    *inner, whitening = random_model((5, width, width, width, 5), tied=tied)
+    for metric in ("max", "mahalanobis"):
+        assert_errors_equal_oracle(*inner, np.resize(X, (19, 5)), metric, dtype, whitening)
 
 
 @pytest.mark.parametrize("n_encoder_layers", [1, 2, 3])
@@ -369,8 +373,14 @@ def test_arrays_that_do_not_fit_are_refused():
             predictor.errors(X, "mse")
     with pytest.raises(ValueError, match="width"):
         predictor.decode(np.zeros((3, 4)))
-    with pytest.raises(ValueError, match="whitening"):
-        predictor.errors(np.zeros((3, 4)), "mahalanobis", np.zeros((3, 3)))
+    whitening = np.zeros(6), np.zeros((6, 6)), np.zeros((2, 4))
+    for index, name in enumerate(["centre of whitening", "matrix of whitening", "code's shares"]):
+        wrong = tuple(np.zeros((3, 3)) if i == index else array for i, array in enumerate(whitening))
+        with pytest.raises(ValueError, match=name):
+            predictor.errors(np.zeros((3, 4)), "mahalanobis", wrong)
+    for metric, unsuited in [("mahalanobis", None), ("mse", whitening)]:
+        with pytest.raises(ValueError, match="whitening goes with"):
+            predictor.feature_errors(np.zeros((3, 4)), metric, unsuited)
     with pytest.raises(ValueError, match="cosine"):
         predictor.errors(np.zeros((3, 4)), "cosine")
     with pytest.raises((TypeError, ValueError)):

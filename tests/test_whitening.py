@@ -1,36 +1,83 @@
-"""Whitening of residuals: Mahalanobis distances of the shrunk covariance, also where there is nothing to invert."""
+"""Distances of residuals and codes: Mahalanobis, shrunk, deaf to anomalies, also where there is nothing to invert."""
 
 import numpy as np
 import pytest
 from sklearn.covariance import LedoitWolf
 
 from aefast import Autoencoder
-from aefast.whitening import residual_whitening
+from aefast.whitening import MAX_STEPS, joint_whitening, shrunk_covariance
 
 
-def correlated(n_rows=400, seed=0):
+def correlated(n_rows=400, n_features=5, seed=0):
     rng = np.random.default_rng(seed)
-    return rng.normal(size=(n_rows, 5)) @ rng.normal(size=(5, 5)) * [1, 10, 0.1, 1, 3]
+    return (
+        rng.normal(size=(n_rows, n_features)) @ rng.normal(size=(n_features, n_features)) * np.arange(1, n_features + 1)
+    )
 
 
-def test_squared_lengths_are_mahalanobis_distances():
-    r = correlated()
-    S = LedoitWolf(assume_centered=True).fit(r).covariance_
-    distances = np.einsum("ni,ij,nj->n", r, np.linalg.inv(S), r)
-    np.testing.assert_allclose(((r @ residual_whitening(r).T) ** 2).sum(axis=1), distances, rtol=1e-5)
+def distances(whitening, residuals, codes):
+    return (((np.hstack([residuals, codes]) - whitening.centre) @ whitening.matrix.T) ** 2).sum(axis=1)
 
 
-def test_each_component_stays_closest_to_its_own_feature():
-    r = correlated()
-    W = residual_whitening(r)
-    correlations = np.corrcoef(r.T, (r @ W.T).T)[:5, 5:]
+@pytest.mark.parametrize("shape", [(400, 5), (7, 5), (5, 30), (300, 1)])
+def test_covariance_is_shrunk_as_by_scikit_learn(shape):
+    X = np.random.default_rng(0).normal(size=shape) * np.linspace(1, 3, shape[1])
+    expected = LedoitWolf(assume_centered=True).fit(X).covariance_
+    np.testing.assert_allclose(shrunk_covariance(X), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_squared_lengths_are_mahalanobis_distances_of_residual_and_code():
+    v = correlated()
+    whitening = joint_whitening(v[:, :3], v[:, 3:], v[:, :3])
+    found = distances(whitening, v[:, :3], v[:, 3:])
+    # The closest rows are those that the distance came from.
+    closest = np.argsort(found)[:320]
+    S = shrunk_covariance(v[closest] - v[closest].mean(axis=0))
+    away = v - v[closest].mean(axis=0)
+    np.testing.assert_allclose(found, np.einsum("ni,ij,nj->n", away, np.linalg.inv(S), away), rtol=1e-8)
+
+
+def test_anomalies_that_flock_do_not_hide_each_other():
+    X, flock = correlated(450, seed=1), np.arange(50)
+    X[flock] = X[flock] * 0.01 + [20, -20, 20, -20, 20]
+    codes = np.random.default_rng(0).normal(size=(450, 1))
+    found = distances(joint_whitening(X, codes, X), X, codes)
+    assert found[flock].min() > found[50:].max()
+    # Seen from the mean and covariance of all rows, some of them are nearer than some of the others.
+    away = X - X.mean(axis=0)
+    naive = np.einsum("ni,ij,nj->n", away, np.linalg.inv(np.cov(X.T)), away)
+    assert naive[flock].min() < naive[50:].max()
+
+
+def test_concentration_ends_before_the_last_step(monkeypatch):
+    X = correlated(2000)
+    ended = joint_whitening(X, X[:, :1] ** 2, X)
+    monkeypatch.setattr("aefast.whitening.MAX_STEPS", 3 * MAX_STEPS)
+    np.testing.assert_array_equal(joint_whitening(X, X[:, :1] ** 2, X).matrix, ended.matrix)
+
+
+def test_each_component_stays_closest_to_its_own_element():
+    v = correlated()
+    centre, W, _ = joint_whitening(v[:, :3], v[:, 3:], v[:, :3])
+    correlations = np.corrcoef(v.T, ((v - centre) @ W.T).T)[:5, 5:]
     assert (np.abs(correlations).argmax(axis=1) == range(5)).all()
 
 
 def test_the_order_of_the_features_does_not_matter():
     r, order = correlated(), [3, 0, 4, 2, 1]
-    W = residual_whitening(r)
-    np.testing.assert_allclose(residual_whitening(r[:, order]), W[np.ix_(order, order)], rtol=1e-8, atol=1e-8)
+    none = np.zeros((len(r), 1))
+    W = joint_whitening(r, none, r).matrix[:5, :5]
+    np.testing.assert_allclose(
+        joint_whitening(r[:, order], none, r).matrix[:5, :5], W[np.ix_(order, order)], rtol=1e-8, atol=1e-8
+    )
+
+
+def test_an_element_of_the_code_goes_to_the_features_it_follows():
+    rows = np.random.default_rng(0).normal(size=(5000, 3))
+    codes = np.column_stack([rows[:, 1], rows[:, 0] + rows[:, 2], np.ones(5000)])
+    shares = joint_whitening(rows, codes, rows).code_shares
+    np.testing.assert_allclose(shares, [[0, 1, 0], [0.5, 0, 0.5], [1 / 3] * 3], atol=0.03)
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
 
 
 @pytest.mark.parametrize(
@@ -38,15 +85,33 @@ def test_the_order_of_the_features_does_not_matter():
     [
         np.zeros((10, 3)),
         np.ones((1, 3)),
+        np.ones((2, 3)) * [[1], [2]],
         np.random.default_rng(0).normal(size=(50, 1)),
         np.eye(3)[:, [0, 0, 1]] * 1e-12,
     ],
-    ids=["none", "one row", "one feature", "repeated features"],
+    ids=["none", "one row", "two rows", "one feature", "repeated features"],
 )
 def test_degenerate_residuals_give_a_finite_map(residuals):
-    W = residual_whitening(residuals)
-    assert W.shape == (residuals.shape[1],) * 2
-    assert np.isfinite(W).all()
+    d = residuals.shape[1]
+    for codes in [np.zeros((len(residuals), 2)), residuals]:
+        centre, W, shares = joint_whitening(residuals, codes, residuals)
+        p = d + codes.shape[1]
+        assert (centre.shape, W.shape, shares.shape) == ((p,), (p, p), (p - d, d))
+        assert np.isfinite(centre).all()
+        assert np.isfinite(W).all()
+        np.testing.assert_allclose(shares.sum(axis=1), 1)
+
+
+def test_rows_that_overflow_are_left_out():
+    v = correlated()
+    wild = v.copy()
+    wild[0], wild[1, 0], wild[2, 1] = np.inf, np.nan, 1e300
+    got = joint_whitening(wild[:, :3], wild[:, 3:], v[:, :3])
+    for array, expected in zip(got, joint_whitening(v[3:, :3], v[3:, 3:], v[3:, :3]), strict=True):
+        np.testing.assert_array_equal(array, expected)
+    nothing = joint_whitening(wild[:1, :3], wild[:1, 3:], v[:1, :3])
+    assert (nothing.matrix == np.eye(5)).all()
+    assert all(np.isfinite(array).all() for array in nothing)
 
 
 def test_the_metric_sees_a_broken_correlation_that_the_mean_square_does_not():
@@ -60,7 +125,13 @@ def test_the_metric_sees_a_broken_correlation_that_the_mean_square_does_not():
     together, apart = [[1.0, 1.0, 0.0]], [[1.0, -1.0, 0.0]]
     assert model.reconstruction_error(together, metric="mse") == model.reconstruction_error(apart, metric="mse")
     assert model.reconstruction_error(apart) > 20 * model.reconstruction_error(together)
-    S = LedoitWolf(assume_centered=True).fit(X).covariance_
-    direct = np.einsum("ni,ij,nj->n", X, np.linalg.inv(S), X) / 3
-    # Held-out rows are no part of the estimate, so it is only near to the one from all rows.
-    np.testing.assert_allclose(model.reconstruction_error(X), direct, rtol=0.2)
+
+
+def test_the_metric_sees_a_row_far_out_along_what_the_network_knows():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2000, 1)) * [[1.0, 2.0, -1.0]] + 0.1 * rng.normal(size=(2000, 3))
+    model = Autoencoder((1,), activation="identity", score_metric="mahalanobis", random_state=0).fit(X)
+    usual, far = [[1.0, 2.0, -1.0]], [[8.0, 16.0, -8.0]]
+    assert model.reconstruction_error(far) > 10 * model.reconstruction_error(usual)
+    direct = np.einsum("ni,ij,nj->n", X, np.linalg.inv(np.cov(X.T)), X)
+    assert np.corrcoef(model.reconstruction_error(X), direct)[0, 1] > 0.98

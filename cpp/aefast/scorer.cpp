@@ -1,13 +1,17 @@
 #include "scorer.hpp"
 
+#include <numeric>
+
 namespace aefast {
 
 /// What one thread needs to take a block through the network.
 template <class T>
 struct Scorer<T>::Workspace {
-  Workspace(const Network<T>& network, Index width)
+  /// `n_joint`: elements of a row that whitening looks at.
+  Workspace(const Network<T>& network, Index n_joint, Index width)
       : input(network.n_features() * width),
         target(network.width() * width),
+        joint{Buffer<T>(n_joint * width), Buffer<T>(n_joint * width)},
         layer{Buffer<T>(network.width() * width), Buffer<T>(network.width() * width)},
         row(width) {}
 
@@ -25,20 +29,30 @@ struct Scorer<T>::Workspace {
     return out;
   }
 
-  Buffer<T> input, target, layer[2], row;
+  Buffer<T> input, target, joint[2], layer[2], row;
 };
 
+/// W (row-major, outputs x inputs) and b of W x + b; no b is zeros.
 template <class T>
-void Scorer<T>::set_whitening(const double* whitening) {
-  Index size = 0;
-  const Index d = network_.n_features();
-  whitening_.emplace(d, d, Activation<T>{}, size);
-  whitening_params_.reset(size);
-  const Parameter weights = whitening_->parameters().front();
-  for (Index o = 0; o < d; ++o) {
-    for (Index i = 0; i < d; ++i)
-      whitening_params_[weights.template at<T>(o, i)] = static_cast<T>(whitening[o * d + i]);
+void Scorer<T>::Map::set(const double* weights, const double* bias) {
+  const Parameter& to = layer.weights();
+  for (Index o = 0; o < layer.n_out(); ++o) {
+    for (Index i = 0; i < layer.n_in(); ++i)
+      params[to.template at<T>(o, i)] = static_cast<T>(weights[o * layer.n_in() + i]);
+    params[layer.bias().template at<T>(0, o)] = bias ? static_cast<T>(bias[o]) : T(0);
   }
+}
+
+template <class T>
+void Scorer<T>::set_whitening(const double* centre, const double* whitening, const double* code_shares) {
+  const Index p = n_joint(), d = network_.n_features(), q = network_.code_size();
+  std::vector<double> bias, by_feature;
+  for (Index k = 0; k < p; ++k) bias.push_back(-std::inner_product(centre, centre + p, whitening + k * p, 0.0));
+  whitening_.emplace(p, p).set(whitening, bias.data());
+  for (Index j = 0; j < d; ++j) {
+    for (Index k = 0; k < q; ++k) by_feature.push_back(code_shares[k * d + j]);
+  }
+  code_shares_.emplace(q, d).set(by_feature.data(), nullptr);
 }
 
 /// Rows of a block: a panel's, but no more than there are, and fewer where a layer of theirs would take much memory.
@@ -56,8 +70,9 @@ template <class F>
 void Scorer<T>::each_block(Index n_rows, F&& f) const {
   constexpr double kWorkOfThread = 5e6;  // multiply-adds that outweigh starting a thread
   constexpr double kWorkOfTask = 5e6;    // and that outweigh handing out a task
-  const double row_work = static_cast<double>(network_.work() + 8 * network_.n_features());
-  const Index width = block_width<T>(n_rows, network_.width());
+  const Index n_joint = whitening_ ? this->n_joint() : 0;
+  const double row_work = static_cast<double>(network_.work() + n_joint * n_joint + 8 * network_.n_features());
+  const Index width = block_width<T>(n_rows, std::max(network_.width(), n_joint));
   const Index n_blocks = (n_rows + width - 1) / width;
   const double n_threads =
       std::min({static_cast<double>(max_threads_), 1 + static_cast<double>(n_rows) * row_work / kWorkOfThread,
@@ -65,7 +80,7 @@ void Scorer<T>::each_block(Index n_rows, F&& f) const {
   ThreadTeam team(static_cast<int>(n_threads));
   std::vector<std::unique_ptr<Workspace>> workspaces;
   for (int thread = 0; thread < team.size(); ++thread) {
-    workspaces.push_back(std::make_unique<Workspace>(network_, width));
+    workspaces.push_back(std::make_unique<Workspace>(network_, n_joint, width));
   }
   const Index blocks_of_task =
       static_cast<Index>(1 + std::min(15.0, kWorkOfTask / (row_work * static_cast<double>(width))));
@@ -91,25 +106,37 @@ T* Scorer<T>::pass(const InputView& input, const RowList& rows, const Block& blo
   return work.forward(network_, 0, n_layers(), block, params_, work.input.data());
 }
 
+/// W (v - m) of a block's rows.
+template <class T>
+T* Scorer<T>::whitened(const InputView& input, const Block& block, Workspace& work) const {
+  T* residuals = work.joint[0].data();
+  read_block(input, scaling_, {}, block, work.input.data());
+  const T* code = work.forward(network_, 0, network_.n_encoder(), block, params_, work.input.data());
+  std::copy_n(code, network_.code_size() * block.width, residuals + network_.n_features() * block.width);
+  T* output = work.forward(network_, network_.n_encoder(), n_layers(), block, params_, code);
+  residual(block, output, work.input.data(), residuals);
+  whitening_->layer.forward(block, whitening_->params.data(), residuals, work.joint[1].data());
+  return work.joint[1].data();
+}
+
 template <class T>
 void Scorer<T>::errors(const InputView& input, Index n_rows, Loss metric, T* to) const {
   const Index d = network_.n_features();
-  const T share = metric == Loss::maximum ? T(1) : T(1) / static_cast<T>(d);
+  const Index n_terms = whitening_ ? n_joint() : d;
+  const T share = metric == Loss::maximum ? T(1) : T(1) / static_cast<T>(n_terms);
   each_block(n_rows, [&](const Block& block, Workspace& work) {
-    T* output = pass(input, {}, block, work);
     if (whitening_) {
-      T* residuals = work.other(output);
-      residual(block, output, work.input.data(), residuals);
-      whitening_->forward(block, whitening_params_.data(), residuals, output);
+      const T* z = whitened(input, block, work);
       for (Index lane = 0; lane < block.width; lane += kLanes<T>) {
         Vec<T> total(T(0));
-        for (Index at = lane; at < d * block.width; at += block.width) {
-          const Vec<T> z = Vec<T>::load(output + at);
-          total = fma(z, z, total);
+        for (Index at = lane; at < n_terms * block.width; at += block.width) {
+          const Vec<T> element = Vec<T>::load(z + at);
+          total = fma(element, element, total);
         }
         total.store(work.row.data() + lane);
       }
     } else {
+      T* output = pass(input, {}, block, work);
       network_.output().row_losses(metric, block, output, work.input.data(), work.row.data());
     }
     for (Index i = 0; i < block.n_rows; ++i) to[block.first_row + i] = work.row[i] * share;
@@ -148,19 +175,23 @@ void Scorer<T>::losses(const InputView& input, const InputView* target, const Ro
 template <class T>
 void Scorer<T>::feature_errors(const InputView& input, Index n_rows, Loss metric, T* to) const {
   const Index d = network_.n_features();
-  const T share = metric == Loss::maximum ? T(1) : T(1) / static_cast<T>(d);
+  const Index n_terms = whitening_ ? n_joint() : d;
+  const T share = metric == Loss::maximum ? T(1) : T(1) / static_cast<T>(n_terms);
   each_block(n_rows, [&](const Block& block, Workspace& work) {
-    T* output = pass(input, {}, block, work);
-    T* terms = work.other(output);
-    const Index n = d * block.width;
-    if (whitening_) {  // (W r)_j^2: a share of the distance that is never negative (Garthwaite and Koch 2016)
-      residual(block, output, work.input.data(), terms);
-      whitening_->forward(block, whitening_params_.data(), terms, output);
-      map(terms, n, [](const Vec<T>& z) { return z * z; }, output);
+    T* terms = work.target.data();
+    if (whitening_) {  // squares of W (v - m): shares of the distance that are never negative (Garthwaite and Koch
+                       // 2016)
+      T* z = whitened(input, block, work);
+      map(z, n_terms * block.width, [](const Vec<T>& v) { return v * v; }, static_cast<const T*>(z));
+      code_shares_->layer.forward(block, code_shares_->params.data(), z + d * block.width, terms);
+      map(
+          terms, d * block.width, [](const Vec<T>& a, const Vec<T>& b) { return a + b; }, static_cast<const T*>(terms),
+          static_cast<const T*>(z));
     } else {
+      T* output = pass(input, {}, block, work);
       network_.output().terms(metric, block, output, work.input.data(), terms);
     }
-    map(terms, n, [share](const Vec<T>& v) { return v * Vec<T>(share); }, terms);
+    map(terms, d * block.width, [share](const Vec<T>& v) { return v * Vec<T>(share); }, static_cast<const T*>(terms));
     write_rows(block, terms, d, false, to);
   });
 }

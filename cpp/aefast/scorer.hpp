@@ -17,8 +17,10 @@ class Scorer {
   Scorer(const Network<T>& network, const T* params, const Scaling& scaling, int max_threads)
       : network_(network), params_(params), scaling_(scaling), max_threads_(max_threads) {}
 
-  /// Errors are then mean squares of W r for a residual r; W (d x d) is row-major.
-  void set_whitening(const double* whitening);
+  /// Errors are then mean squares of W (v - m) for v = [r; h], residual and code, of p = d + q elements. All row-major:
+  /// `centre` m (p), `whitening` W (p x p), and `code_shares` (q x d), what part each feature has in the square of each
+  /// of the code's elements, for `feature_errors`.
+  void set_whitening(const double* centre, const double* whitening, const double* code_shares);
 
   /// One error a row: the mean over features of the loss's terms, or their maximum.
   void errors(const InputView& input, Index n_rows, Loss metric, T* to) const;
@@ -41,16 +43,26 @@ class Scorer {
   template <class F>
   void each_block(Index n_rows, F&& f) const;
   T* pass(const InputView& input, const RowList& rows, const Block& block, Workspace& work) const;
+  T* whitened(const InputView& input, const Block& block, Workspace& work) const;
   void residual(const Block& block, T* output, const T* target, T* to) const;
   void write_rows(const Block& block, const T* from, Index n_features, bool in_input_units, T* to) const;
   Index n_layers() const { return static_cast<Index>(network_.layers().size()); }
+  Index n_joint() const { return network_.n_features() + network_.code_size(); }
 
   const Network<T>& network_;
   const T* params_;
   const Scaling& scaling_;
   int max_threads_;
-  std::optional<Dense<T>> whitening_;
-  Buffer<T> whitening_params_;
+  /// A linear map after the network.
+  struct Map {
+    Map(Index n_in, Index n_out) : layer(n_in, n_out, Activation<T>{}, n_params), params(n_params) {}
+    void set(const double* weights, const double* bias);
+
+    Index n_params = 0;
+    Dense<T> layer;
+    Buffer<T> params;
+  };
+  std::optional<Map> whitening_, code_shares_;
 };
 
 }  // namespace aefast

@@ -23,6 +23,28 @@ struct Model {
   }
 };
 
+/// What the metric "mahalanobis" needs, and it alone.
+using Whitening = std::optional<std::tuple<Contiguous<double>, Contiguous<double>, Contiguous<double>>>;
+
+void check_shape(const Contiguous<double>& array, const char* name, const std::vector<py::ssize_t>& shape) {
+  if (!std::equal(array.shape(), array.shape() + array.ndim(), shape.begin(), shape.end())) {
+    throw py::value_error(std::string(name) + " has the wrong shape");
+  }
+}
+
+template <class T>
+void check(const Whitening& whitening, const std::string& metric, const Network<T>& network) {
+  if (whitening.has_value() != (metric == "mahalanobis")) {
+    throw py::value_error("whitening goes with the metric 'mahalanobis', and it with whitening");
+  }
+  if (!whitening) return;
+  const auto& [centre, matrix, code_shares] = *whitening;
+  const py::ssize_t d = network.n_features(), q = network.code_size();
+  check_shape(centre, "the centre of whitening", {d + q});
+  check_shape(matrix, "the matrix of whitening", {d + q, d + q});
+  check_shape(code_shares, "the code's shares", {q, d});
+}
+
 class Predictor {
  public:
   Predictor(const py::dict& network, const py::sequence& parameters, const std::shared_ptr<Scaling>& scaling,
@@ -33,7 +55,7 @@ class Predictor {
 
   /// Calls run(scorer, input, to) without the GIL on a new array: (n,) where `columns` is 0, else (n, columns).
   template <class Columns, class Run>
-  py::array read(const py::array& X, const std::optional<Contiguous<double>>& whitening, Columns&& columns, Run&& run) {
+  py::array read(const py::array& X, const Whitening& whitening, Columns&& columns, Run&& run) {
     return std::visit(
         [&]<class T>(const std::unique_ptr<Model<T>>& model) -> py::array {
           const Input input(X);
@@ -46,7 +68,10 @@ class Predictor {
           {
             const py::gil_scoped_release release;
             Scorer<T> scorer(model->network, model->params.data(), *model->scaling, model->n_threads);
-            if (whitening) scorer.set_whitening(whitening->data());
+            if (whitening) {
+              const auto& [centre, matrix, code_shares] = *whitening;
+              scorer.set_whitening(centre.data(), matrix.data(), code_shares.data());
+            }
             run(scorer, input.view(), to);
           }
           return result;
@@ -59,17 +84,6 @@ class Predictor {
 };
 
 using Shape = std::pair<Index, Index>;
-using Whitening = std::optional<Contiguous<double>>;
-
-void check(const Whitening& whitening, const std::string& metric, Index d) {
-  if (whitening.has_value() != (metric == "mahalanobis")) {
-    throw py::value_error("whitening goes with the metric 'mahalanobis', and it with whitening");
-  }
-  if (whitening && (whitening->ndim() != 2 || whitening->shape(0) != d || whitening->shape(1) != d)) {
-    throw py::value_error("whitening must be (d, d)");
-  }
-}
-
 }  // namespace
 
 void bind_predictor(py::module_& module) {
@@ -84,7 +98,7 @@ void bind_predictor(py::module_& module) {
             return self.read(
                 X, whitening,
                 [&](const auto& network) {
-                  check(whitening, metric, network.n_features());
+                  check(whitening, metric, network);
                   return Shape{network.n_features(), 0};
                 },
                 [&](const auto& scorer, const InputView& input, auto* to) {
@@ -99,7 +113,7 @@ void bind_predictor(py::module_& module) {
             return self.read(
                 X, whitening,
                 [&](const auto& network) {
-                  check(whitening, metric, network.n_features());
+                  check(whitening, metric, network);
                   return Shape{network.n_features(), network.n_features()};
                 },
                 [&](const auto& scorer, const InputView& input, auto* to) {

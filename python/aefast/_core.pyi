@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+Whitening = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
 __version__: str
 
@@ -158,12 +159,14 @@ class Predictor:
     def __init__(
         self, network: NetworkSpec, parameters: Sequence[Array], scaling: Scaling, dtype: str, n_threads: int
     ) -> None: ...
-    def errors(self, X: Array, metric: str, whitening: Array | None = None) -> Array:
+    def errors(self, X: Array, metric: str, whitening: Whitening | None = None) -> Array:
         """(n,) one error a row, in ``dtype``. A row with NaN or infinity gets NaN. The metric "mahalanobis", and it
-        alone, takes ``whitening`` (d, d): the mean square of ``whitening @ r`` for a residual r."""
+        alone, takes ``whitening``: the centre m (p,), the matrix W (p, p) and the code's shares (q, d), p being
+        d + q. The error is the mean square of W (v - m) for v = [r; h], residual (row minus output) and code."""
 
-    def feature_errors(self, X: Array, metric: str, whitening: Array | None = None) -> Array:
-        """(n, d) each feature's share; a row sums to its error."""
+    def feature_errors(self, X: Array, metric: str, whitening: Whitening | None = None) -> Array:
+        """(n, d) each feature's share; a row sums to its error. Of the code's squares in a Mahalanobis error feature j
+        has the parts ``code_shares[:, j]``; each row of those sums to 1."""
 
     def losses(self, X: Array, loss: str, *, scale: float, beta: float, seed: int) -> Array:
         """(n,) each row's part of the objective: ``scale`` times its summed loss and, with a gaussian code, which is

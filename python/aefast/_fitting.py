@@ -24,7 +24,7 @@ from aefast.optimizers import Optimizer, optimizer_spec
 from aefast.scaling import LIMIT, Statistics, column_statistics, fit_scaler, merged, scaled_range
 from aefast.schedules import Schedule, as_schedule
 from aefast.thresholds import contamination_offset
-from aefast.whitening import residual_whitening
+from aefast.whitening import joint_whitening
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -39,6 +39,8 @@ WEIGHTS, HELD_OUT, FEW, RESERVOIR = range(4)
 
 #: Rows that are enough for a covariance or a threshold, where not all can be looked at.
 MAX_ROWS = 20_000
+#: And values that are enough for a covariance of many features.
+MAX_VALUES = 2**24
 
 
 @dataclass
@@ -398,7 +400,7 @@ class FittingMixin(DecisionMixin):
         state = getattr(self, "_optimizer_state", None)
         if keep_optimizer and start.go_on and state is not None and state[0] == optimizer:
             trainer.set_optimizer_state(*state[1:])
-        scaling = _core.Scaling(self.scaler_shift_, self.scaler_scale_, LIMIT)
+        scaling = self._scaling()
         few = replace(monitored, rows=self._few(monitored.rows, len(monitored.X)))
         has_penalty = any(objective.get(name, 0) for name in ("activity_l1", "activity_l2", "contraction"))
         has_penalty = has_penalty or any(layer["kind"] == "kl_sparsity" for layer in start.network["layers"])
@@ -450,7 +452,7 @@ class FittingMixin(DecisionMixin):
         number, self._n_passes = self._n_passes, self._n_passes + 1
         return trainer.train_epoch(
             data.X,
-            _core.Scaling(self.scaler_shift_, self.scaler_scale_, LIMIT),
+            self._scaling(),
             data.rows,
             data.sample_weight,
             data.target,
@@ -483,9 +485,12 @@ class FittingMixin(DecisionMixin):
         predictor = self._predictor()
         self.whitening_ = None
         if self.score_metric == "mahalanobis":
-            rows = X[self._few(train, len(X))]
+            few = self._few(train, len(X))
+            rows = X[few[:: 1 + len(few) * X.shape[1] // MAX_VALUES]]
             scaled = np.clip((rows.astype(np.float64) - self.scaler_shift_) / self.scaler_scale_, -LIMIT, LIMIT)
-            self.whitening_ = residual_whitening(predictor.reconstruct(rows, scaled=True) - scaled)
+            self.whitening_ = joint_whitening(
+                scaled - predictor.reconstruct(rows, scaled=True), predictor.encode(rows), scaled
+            )
         if hurry:
             used = self._few(used, len(X))
             held_out = None if held_out is None else self._few(held_out, len(X))

@@ -15,6 +15,7 @@ from aefast._targets import check_probabilities
 from aefast._threads import resolve_threads
 from aefast.networks import reading
 from aefast.scaling import LIMIT, column_statistics
+from aefast.whitening import Whitening
 
 if TYPE_CHECKING:
     from aefast._core import NetworkSpec
@@ -39,13 +40,16 @@ class ReadingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     scaler_shift_: NDArray[np.float64]
     scaler_scale_: NDArray[np.float64]
     score_metric_: str
-    whitening_: Array | None
+    whitening_: Whitening | None
 
     def _predictor(self, code: str = "mean") -> _core.Predictor:
         check_is_fitted(self, ["coefs_", "network_"])
         network, parameters = reading(self.network_, self.coefs_, self.intercepts_, self.dtype, code)
-        scaling = _core.Scaling(self.scaler_shift_, self.scaler_scale_, LIMIT)
-        return _core.Predictor(network, parameters, scaling, self.dtype, resolve_threads(self.n_threads))
+        return _core.Predictor(network, parameters, self._scaling(), self.dtype, resolve_threads(self.n_threads))
+
+    def _scaling(self) -> _core.Scaling:
+        """The map into the space that the network sees."""
+        return _core.Scaling(self.scaler_shift_, self.scaler_scale_, LIMIT)
 
     def _read(self, X: Any, *, reset: bool = False) -> Array:
         """``X`` as rows (n, d); variants with other shapes of input change this."""
@@ -72,7 +76,7 @@ class ReadingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             )
         return rows
 
-    def _metric(self, metric: str | None) -> tuple[str, Array | None]:
+    def _metric(self, metric: str | None) -> tuple[str, Whitening | None]:
         """The engine's metric and whitening for a user's ``metric``."""
         name = self.score_metric_ if metric is None else metric
         if name not in METRICS:
@@ -183,8 +187,8 @@ class ReadingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Computed in the scaled space that the network sees: with z the scaled row, y the network's output and r = y - z,
         the error is the mean over features of r^2 (``mse``), \|r\| (``mae``), r^2 / 2 where \|r\| <= 1 and
         \|r\| - 1/2 elsewhere (``huber``), -z log y - (1 - z) log(1 - y) (``binary_crossentropy``) or -z log y
-        (``categorical_crossentropy``), the largest \|r\| (``max``), or r' S^-1 r / d with the shrunk covariance S of
-        training residuals (``mahalanobis``, see `aefast.whitening`).
+        (``categorical_crossentropy``), the largest \|r\| (``max``), or the Mahalanobis distance of the
+        residual and the code from those of most training rows, over d + q (``mahalanobis``, see `aefast.whitening`).
 
         Parameters
         ----------
@@ -238,7 +242,8 @@ class ReadingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         -------
         ndarray of shape (n, d), of the estimator's ``dtype``
             A row sums to its `reconstruction_error`. For ``max`` the whole error stands at the largest residual, for
-            ``mahalanobis`` a feature's part is the square of its whitened residual over d (see `aefast.whitening`).
+            ``mahalanobis`` a feature's part is the square of its whitened residual over d + q, and of those of the code
+            the parts that go with it (see `aefast.whitening`).
 
         Raises
         ------

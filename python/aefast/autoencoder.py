@@ -120,8 +120,8 @@ class Autoencoder(BaseAutoencoder):
         `predict` says -1 where `score_samples` is below ``offset_``, that is, where the error exceeds ``threshold_``.
     score_metric_ : str
         The metric that the threshold belongs to.
-    whitening_ : ndarray of shape (d, d), or None
-        For ``score_metric="mahalanobis"``, see `aefast.whitening`.
+    whitening_ : `aefast.whitening.Whitening`, or None
+        For ``score_metric="mahalanobis"``: centre, matrix and shares of the distance of residual and code.
     calibration_errors_ : ndarray, float64
         Errors of the held-out rows (where there are none, of the training rows) in ascending order, for `p_values`.
 

@@ -14,7 +14,6 @@ from aefast._base import BaseAutoencoder
 from aefast._threads import resolve_threads
 from aefast.networks import reading
 from aefast.optimizers import optimizer_spec
-from aefast.scaling import LIMIT
 
 if TYPE_CHECKING:
     from aefast._core import NetworkSpec, ObjectiveSpec
@@ -108,11 +107,10 @@ class ContractiveAutoencoder(BaseAutoencoder):
         rows = self._read(X)
         self._require_finite(rows, "X")
         objective: ObjectiveSpec = {"loss": self.loss, "contraction": 1.0}
-        scaling = _core.Scaling(self.scaler_shift_, self.scaler_scale_, LIMIT)
         trainer = _core.Trainer(
             network, parameters, objective, optimizer_spec("sgd"), self.dtype, 0, resolve_threads(self.n_threads)
         )
-        return trainer.penalties(rows, scaling)
+        return trainer.penalties(rows, self._scaling())
 
     def _check_parameters(self) -> None:
         super()._check_parameters()

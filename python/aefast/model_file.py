@@ -29,6 +29,7 @@ from aefast.networks import join_parameters, weight_shapes
 from aefast.optimizers import OPTIMIZERS
 from aefast.scaling import SCALERS
 from aefast.schedules import SCHEDULES
+from aefast.whitening import Whitening
 
 if TYPE_CHECKING:
     from aefast._base import BaseAutoencoder
@@ -206,7 +207,7 @@ def _describe(estimator: BaseAutoencoder) -> tuple[dict[str, Any], dict[str, Arr
         "curves.validation": np.asarray(estimator.validation_curve_, dtype=np.float64),
     }
     if estimator.whitening_ is not None:
-        tensors["whitening"] = estimator.whitening_
+        tensors |= {f"whitening.{name}": array for name, array in estimator.whitening_._asdict().items()}
     for index, (weights, biases) in enumerate(zip(estimator.coefs_, estimator.intercepts_, strict=True)):
         tensors[f"coefs.{index}"] = np.ascontiguousarray(weights, dtype=estimator.dtype)
         tensors[f"intercepts.{index}"] = np.ascontiguousarray(biases, dtype=estimator.dtype)
@@ -372,8 +373,13 @@ def _restored(model: dict[str, Any], tensors: dict[str, Array]) -> BaseAutoencod
     if model["scaler"] is not None and model["scaler"] not in SCALERS:
         raise ValueError(f"scaler {model['scaler']!r} is unknown")
     estimator._scaler_kind = model["scaler"]
-    has_whitening = "whitening" in tensors
-    estimator.whitening_ = _finite(tensors, "whitening", (n_features, n_features)) if has_whitening else None
+    n_code = estimator._n_features_out
+    n_joint = n_features + n_code
+    shapes = {"centre": (n_joint,), "matrix": (n_joint, n_joint), "code_shares": (n_code, n_features)}
+    estimator.whitening_ = None
+    if "whitening.matrix" in tensors:
+        parts = {name: _finite(tensors, f"whitening.{name}", shape) for name, shape in shapes.items()}
+        estimator.whitening_ = Whitening(**parts)
     estimator.calibration_errors_ = _finite(tensors, "calibration.errors", None)
     if len(estimator.calibration_errors_) == 0 or (np.diff(estimator.calibration_errors_) < 0).any():
         raise ValueError("calibration.errors must be in ascending order, and at least one")

@@ -1,54 +1,129 @@
-"""The covariance of training residuals as a linear map, for errors that know how features err together."""
+"""How far a row's residual and code lie from those of most training rows, as a linear map for the engine."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+#: Share of the rows whose covariance counts; the others may be anomalies.
+KEPT = 0.8
+#: Concentration steps at most; few are taken.
+MAX_STEPS = 10
+# Least variance, as a share of the mean one: in float32, distances along directions that are never taken stay exact.
+FLOOR = 1e-6
+_LARGEST = 1e70
 
-def residual_whitening(residuals: NDArray[Any]) -> NDArray[np.float64]:
-    """The map W with W'W = S^-1, S being the shrunk covariance of the residuals around zero.
 
-    The squared length of W r is then the squared Mahalanobis distance of a residual r. Of the many such maps this one,
-    W = P^(-1/2) V^(-1/2) with correlations P and variances V, keeps each whitened component closest to its own feature
-    (Kessy, Lewin and Strimmer 2018, "ZCA-cor"), so that its square is that feature's part of the distance (Garthwaite
-    and Koch 2016, "corr-max"). It does not depend on the order of the features.
+class Whitening(NamedTuple):
+    """The squared length of ``matrix @ (v - centre)``, for a residual and a code in one vector v, is a distance.
+
+    ``centre`` (p,) and ``matrix`` (p, p) have p = d + q; ``code_shares`` (q, d) says what part each feature has in each
+    element of the code.
+    """
+
+    centre: NDArray[np.float64]
+    matrix: NDArray[np.float64]
+    code_shares: NDArray[np.float64]
+
+
+def joint_whitening(residuals: NDArray[Any], codes: NDArray[Any], rows: NDArray[Any]) -> Whitening:
+    """Robust Mahalanobis distances of residuals and codes together.
+
+    A residual alone does not tell rows far out along the directions that the network knows; a code alone does not tell
+    rows that leave them. With v = [r; h], the residual and the code of a row, the distance is
+    (v - m)' S^-1 (v - m). Were the network linear, it would be the Mahalanobis distance of the row itself.
+
+    Training rows may hold anomalies, which would make m and S fit them. So both come from the closest 80 % of the rows,
+    found by concentration steps that begin with all of them (Rousseeuw and Van Driessen 1999, theorem 1), S being
+    shrunk at each (Boudt et al. 2020, section 3, with the shrinkage of `shrunk_covariance`), until the same rows
+    remain.
+
+    Of the matrices W with W'W = S^-1 it is W = P^(-1/2) V^(-1/2) with correlations P and variances V that is given: it
+    keeps each component of W (v - m) closest to its own element of v (Kessy, Lewin and Strimmer 2018, section 3.2), so
+    that its square is that element's part of the distance (Garthwaite and Koch 2016).
 
     Parameters
     ----------
     residuals : ndarray of shape (n, d)
-        Differences between rows and their reconstructions in the scaled space.
+        Rows minus their reconstructions in the scaled space.
+    codes : ndarray of shape (n, q)
+        Their codes.
+    rows : ndarray of shape (n, d)
+        The rows in the scaled space.
 
     Returns
     -------
-    ndarray of shape (d, d), float64
-        W. S is shrunk towards a multiple of the identity by the share of Ledoit and Wolf (2004); where all
-        residuals are zero, W is the identity.
+    Whitening
+        m, W, and for each element of the code its squared correlations with the features, which sum to 1.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from aefast.whitening import residual_whitening
+    >>> from aefast.whitening import joint_whitening
     >>> r = np.random.default_rng(0).normal(size=(1000, 2)) @ [[3.0, 1.0], [0.0, 0.5]]
-    >>> W = residual_whitening(r)
-    >>> bool(np.allclose(np.mean((r @ W.T) ** 2), 1, atol=0.05))
-    True
+    >>> h = np.random.default_rng(1).normal(size=(1000, 1))
+    >>> centre, W, code_shares = joint_whitening(r, h, r)
+    >>> W.shape, code_shares.shape
+    ((3, 3), (1, 2))
     """
-    from sklearn.covariance import ledoit_wolf
+    joint = np.hstack([residuals, codes]).astype(np.float64)
+    # Weights that have nearly diverged can give values whose squares are beyond every number.
+    usable = (np.abs(joint) < _LARGEST).all(axis=1)
+    joint, codes, rows = (part[usable] if usable.any() else np.zeros_like(part[:1]) for part in (joint, codes, rows))
+    n_kept = max(1, int(np.ceil(KEPT * len(joint))))
+    kept = np.arange(len(joint))
+    for _ in range(MAX_STEPS):
+        centre = joint[kept].mean(axis=0)
+        covariance = shrunk_covariance(joint[kept] - centre)
+        away = joint - centre
+        distances = ((away @ np.linalg.inv(covariance)) * away).sum(axis=1)
+        closest = np.sort(np.argsort(distances, kind="stable")[:n_kept])
+        if np.array_equal(closest, kept):
+            break
+        kept = closest
 
-    residuals = np.asarray(residuals, dtype=np.float64)
-    n_features = residuals.shape[1]
-    mean_variance = float(np.mean(residuals**2))
-    if not mean_variance > 0:
-        return np.eye(n_features)
-    # One row says nothing of how features err together.
-    alone = len(residuals) == 1
-    covariance = np.eye(n_features) * mean_variance if alone else ledoit_wolf(residuals, assume_centered=True)[0]
-    covariance = np.reshape(covariance, (n_features, n_features))
-    # Shrinkage may be nothing (one feature, or rows that repeat), and a feature may always be met exactly.
-    covariance[np.diag_indices(n_features)] += 1e-9 * mean_variance
     deviation = np.sqrt(np.diag(covariance))
     eigenvalues, vectors = np.linalg.eigh(covariance / np.outer(deviation, deviation))
-    root = (vectors / np.sqrt(np.maximum(eigenvalues, np.finfo(np.float64).eps * n_features))) @ vectors.T
-    whitening: NDArray[np.float64] = root / deviation
-    return whitening
+    eigenvalues = np.maximum(eigenvalues, np.finfo(np.float64).eps * len(deviation))
+    matrix = (vectors / np.sqrt(eigenvalues)) @ vectors.T / deviation
+    return Whitening(centre, matrix, _squared_correlations(codes, rows))
+
+
+def shrunk_covariance(centred: NDArray[np.float64]) -> NDArray[np.float64]:
+    r"""The covariance (d, d) of centred rows (n, d), shrunk towards a multiple of the identity.
+
+    S = (1 - a) C + a m I, C being the rows' covariance, m its mean variance and a = min(b^2 / e^2, 1) with the distance
+    e^2 = \|C - m I\|^2 and the estimate b^2 = sum_i \|x_i x_i' - C\|^2 / n^2 of the error of C (Ledoit and Wolf
+    2004, equation 14). Variances are at least a millionth of m; where m is zero, S is the identity.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from aefast.whitening import shrunk_covariance
+    >>> shrunk_covariance(np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])).round(3).tolist()
+    [[0.5, 0.0], [0.0, 0.5]]
+    """
+    n_rows, n_features = centred.shape
+    covariance = centred.T @ centred / n_rows
+    mean_variance = float(np.trace(covariance)) / n_features
+    if not mean_variance > 0:
+        return np.eye(n_features)
+    squared_norm = float((covariance**2).sum())
+    distance = squared_norm - n_features * mean_variance**2
+    error = (float(((centred**2).sum(axis=1) ** 2).sum()) / n_rows - squared_norm) / n_rows
+    share = min(error / distance, 1.0) if distance > 0 else 0.0
+    shrunk: NDArray[np.float64] = (1 - share) * covariance
+    shrunk[np.diag_indices(n_features)] += (share + FLOOR) * mean_variance
+    return shrunk
+
+
+def _squared_correlations(codes: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.float64]:
+    """What part (q, d) of each code's variance goes with each feature; equal parts where none does."""
+    n_features = rows.shape[1]
+    centred = rows - rows.mean(axis=0)
+    spread = centred.std(axis=0)
+    covariances = (codes - codes.mean(axis=0, dtype=np.float64)).T @ (centred / np.where(spread > 0, spread, 1.0))
+    squares: NDArray[np.float64] = covariances**2
+    totals = squares.sum(axis=1, keepdims=True)
+    shares: NDArray[np.float64] = np.where(totals > 0, squares / np.where(totals > 0, totals, 1.0), 1.0 / n_features)
+    return shares
