@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import aefast
 import engine
 from aefast import SparseAutoencoder
 from messages import raises_exactly
@@ -13,6 +14,10 @@ from variants import dense, forward, kept_by_top_k, network_of, random_parameter
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(600, 4)) @ RNG.normal(size=(4, 8)) + 0.1 * RNG.normal(size=(600, 8))
 LONG = {"max_epochs": 150, "learning_rate": 0.01, "batch_size": 64, "random_state": 0}
+
+
+def scaled_by(model):
+    return (X - model.scaler_shift_) / model.scaler_scale_
 
 
 def codes(**parameters):
@@ -51,6 +56,33 @@ def test_topk_keeps_exactly_k(k):
     assert set((h != 0).sum(axis=1)) == {k}
     # What scoring reconstructs from is the sparse code.
     np.testing.assert_allclose(model.inverse_transform(h), model.reconstruct(X), rtol=1e-5, atol=1e-5)
+
+
+def test_alpha_gives_wider_codes_and_the_same_errors():
+    common = {"sparsity": "topk", "k": 3, "max_epochs": 3, "random_state": 0}
+    model, wide = (SparseAutoencoder((20,), **common, **alpha).fit(X) for alpha in ({}, {"alpha": 2.5}))
+    h, h_wide = model.transform(X), wide.transform(X)
+    assert set((h_wide != 0).sum(axis=1)) == {8}
+    np.testing.assert_array_equal(h_wide[h != 0], h[h != 0])
+    sums = scaled_by(model) @ model.coefs_[0] + model.intercepts_[0]
+    np.testing.assert_array_equal(h_wide != 0, kept_by_top_k(sums, 8))
+    np.testing.assert_array_equal(wide.reconstruction_error(X), model.reconstruction_error(X))
+    np.testing.assert_array_equal(model.set_params(alpha=2.5).transform(X), h_wide)
+
+
+def test_alpha_survives_a_file(tmp_path):
+    model = SparseAutoencoder((20,), sparsity="topk", k=3, alpha=2, max_epochs=1, random_state=0).fit(X)
+    model.save(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(aefast.load(tmp_path / "model.safetensors").transform(X), model.transform(X))
+
+
+def test_alpha_of_more_than_the_code_is_refused():
+    message = "alpha=7 makes 21 outputs of k=3, more than the code's 20: it must be at most 6.66667"
+    model = SparseAutoencoder((20,), sparsity="topk", k=3, max_epochs=1, random_state=0).fit(X)
+    with raises_exactly(ValueError, message):
+        model.set_params(alpha=7).transform(X)
+    with raises_exactly(ValueError, message):
+        model.fit(X)
 
 
 @given(st.integers(1, 40), st.integers(1, 90), st.integers(0, 4), st.data())

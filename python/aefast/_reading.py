@@ -44,12 +44,19 @@ class ReadingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     def _predictor(self, code: str = "mean") -> _core.Predictor:
         check_is_fitted(self, ["coefs_", "network_"])
-        network, parameters = reading(self.network_, self.coefs_, self.intercepts_, self.dtype, code)
+        return self._predictor_of(self.network_, code)
+
+    def _predictor_of(self, network: NetworkSpec, code: str = "mean") -> _core.Predictor:
+        network, parameters = reading(network, self.coefs_, self.intercepts_, self.dtype, code)
         return _core.Predictor(network, parameters, self._scaling(), self.dtype, resolve_threads(self.n_threads))
 
     def _scaling(self) -> _core.Scaling:
         """The map into the space that the network sees."""
         return _core.Scaling(self.scaler_shift_, self.scaler_scale_, LIMIT)
+
+    def _encoder(self) -> _core.Predictor:
+        """What gives the codes of `transform`."""
+        return self._predictor()
 
     def _read(self, X: Any, *, reset: bool = False) -> Array:
         """``X`` as rows (n, d); variants with other shapes of input change this."""
@@ -116,7 +123,7 @@ class ReadingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         >>> Autoencoder(max_epochs=2, random_state=0).fit(X).transform(X).shape
         (200, 3)
         """
-        predictor = self._predictor()
+        predictor = self._encoder()
         rows = self._read(X)
         self._require_finite(rows, "X")
         return predictor.encode(rows)

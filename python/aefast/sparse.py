@@ -6,11 +6,13 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import BaseAutoencoder, one_of
 from aefast.networks import ACTIVATIONS
 
 if TYPE_CHECKING:
+    from aefast import _core
     from aefast._core import LayerSpec, ObjectiveSpec
 
 #: The code activation that goes with each means.
@@ -27,7 +29,8 @@ class SparseAutoencoder(BaseAutoencoder):
       (Ng 2011, section 3). The code is sigmoid, so that a mean is a share.
     - "l1" adds ``sparsity_weight`` sum_j \|h_j\|, averaged over rows, of the code's outputs h.
     - "topk" keeps the ``k`` largest outputs of each row and sets the others to 0, in training and in scoring
-      (k-sparse, Makhzani and Frey 2013, algorithm 1).
+      (k-sparse, Makhzani and Frey 2013, algorithm 1). Codes of `transform`, which a classifier may read better when
+      they are less sparse than the network was trained with, have ``alpha`` k outputs, as there.
     - "threshold" passes back only errors above ``error_threshold``: features that are given back well enough ask
       nothing of the code (after Ranzato et al. 2007).
 
@@ -43,6 +46,9 @@ class SparseAutoencoder(BaseAutoencoder):
         Mean activation that "kl" wants of each unit.
     k : int, optional
         Outputs that "topk" keeps, at most the code's width; required there.
+    alpha : float, at least 1, default 1
+        With "topk", `transform` keeps ``alpha`` k outputs of a row, rounded, and so may be chosen by what reads them;
+        reconstructions and errors are of k. It can be set after `fit`.
     error_threshold : float, at least 0, default 0.1
         Difference of output and target in the scaled space that "threshold" takes for none.
     code_activation : "auto" or as in `Autoencoder`, default "auto"
@@ -71,6 +77,7 @@ class SparseAutoencoder(BaseAutoencoder):
         "sparsity_weight": [Interval(Real, 0, None, closed="left")],
         "sparsity_target": [Interval(Real, 0, 1, closed="neither")],
         "k": [None, Interval(Integral, 1, None, closed="left")],
+        "alpha": [Interval(Real, 1, None, closed="left")],
         "error_threshold": [Interval(Real, 0, None, closed="left")],
         "code_activation": [one_of(("auto", *ACTIVATIONS))],
     }
@@ -82,6 +89,7 @@ class SparseAutoencoder(BaseAutoencoder):
         sparsity_weight: float = 0.01,
         sparsity_target: float = 0.05,
         k: int | None = None,
+        alpha: float = 1.0,
         error_threshold: float = 0.1,
         code_activation: str = "auto",
         **parameters: Any,
@@ -91,6 +99,7 @@ class SparseAutoencoder(BaseAutoencoder):
         self.sparsity_weight = sparsity_weight
         self.sparsity_target = sparsity_target
         self.k = k
+        self.alpha = alpha
         self.error_threshold = error_threshold
 
     def _check_parameters(self) -> None:
@@ -122,7 +131,26 @@ class SparseAutoencoder(BaseAutoencoder):
                     "encoder_layer_sizes, or these must end in more units"
                 )
             layers.append({"kind": "top_k", "units": units, "k": int(self.k)})
+            self._widened(layers[-1])
         return layers
+
+    def _widened(self, layer: LayerSpec) -> LayerSpec:
+        """The layer as it gives the codes of `transform`."""
+        if layer["kind"] != "top_k":
+            return layer
+        k, units = round(self.alpha * layer["k"]), layer["units"]
+        if k > units:
+            raise ValueError(
+                f"alpha={self.alpha!r} makes {k} outputs of k={layer['k']}, more than the code's {units}: it must "
+                f"be at most {units / layer['k']:.6g}"
+            )
+        return {**layer, "k": k}
+
+    def _encoder(self) -> _core.Predictor:
+        check_is_fitted(self, ["coefs_", "network_"])
+        return self._predictor_of(
+            {**self.network_, "layers": [self._widened(each) for each in self.network_["layers"]]}
+        )
 
     def _objective(self) -> ObjectiveSpec:
         objective = super()._objective()
