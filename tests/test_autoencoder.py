@@ -96,8 +96,8 @@ def test_one_step_is_the_oracles():
 
 def test_validation_curve_is_the_loss_of_the_held_out_rows():
     model = fitted(max_epochs=1, loss="mae", score_metric="mae")
-    np.testing.assert_allclose(model.validation_curve_[-1], np.mean(model.calibration_errors_), rtol=1e-12)
-    assert len(model.calibration_errors_) == 30
+    np.testing.assert_allclose(model.validation_curve_[-1], np.mean(model.calibration_.errors), rtol=1e-12)
+    assert model.calibration_.n_rows == 30
 
 
 def test_a_linear_network_finds_the_principal_components():
@@ -186,7 +186,7 @@ def test_outliers_are_ranked_first():
 def test_p_values_compare_with_the_held_out_rows():
     model = fitted(validation_fraction=0.2)
     errors = model.reconstruction_error(X)
-    expected = [(1 + np.sum(model.calibration_errors_ >= error)) / 61 for error in errors]
+    expected = [(1 + np.sum(model.calibration_.errors >= error)) / 61 for error in errors]
     np.testing.assert_allclose(model.p_values(X), expected)
     np.testing.assert_array_equal(model.p_values_of(errors), model.p_values(X))
 
@@ -351,7 +351,7 @@ def test_blocks_that_can_be_read_again_are_trained_for_epochs():
     assert model.loss_curve_[-1] < model.loss_curve_[0]
     np.testing.assert_allclose(model.scaler_shift_, X.mean(axis=0))
     np.testing.assert_allclose(model.scaler_scale_, X.std(axis=0))
-    assert len(model.calibration_errors_) == 60
+    assert model.calibration_.n_rows == 60
 
 
 def test_an_iterator_of_blocks_is_gone_through_once():
@@ -366,7 +366,7 @@ def test_an_iterator_of_blocks_is_gone_through_once():
     assert read == [0, 1, 2]
     assert model.n_epochs_ == 1
     np.testing.assert_allclose(model.scaler_shift_, X[:100].mean(axis=0))
-    assert len(model.calibration_errors_) == 30
+    assert model.calibration_.n_rows == 30
 
 
 @pytest.mark.parametrize("given", [list, iter])
@@ -393,7 +393,7 @@ def test_many_rows_are_remembered_by_a_bounded_choice():
     model = Autoencoder((2,), max_epochs=1, random_state=0, validation_fraction=0.5).fit_batches(
         np.array_split(data, 5)
     )
-    assert len(model.calibration_errors_) == 20_000
+    assert model.calibration_.n_rows == 20_000
     assert np.mean(model.predict(data) == -1) == pytest.approx(0.1, abs=0.01)
 
 
@@ -407,7 +407,7 @@ def test_rows_of_no_weight_might_as_well_not_be_there():
     alone = Autoencoder((6, 3), random_state=0, max_epochs=3).fit(X[weights > 0])
     assert same_weights(weighted, alone)
     assert weighted.threshold_ == alone.threshold_
-    np.testing.assert_array_equal(weighted.calibration_errors_, alone.calibration_errors_)
+    np.testing.assert_array_equal(weighted.calibration_.errors, alone.calibration_.errors)
 
 
 def test_only_the_ratio_of_weights_counts():

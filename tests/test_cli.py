@@ -117,6 +117,28 @@ def test_fit_learns_arrays_without_names(folder):
     )
 
 
+def test_a_model_recalibrated_by_the_command_is_the_one_recalibrated_in_python(folder):
+    printed = done(
+        "recalibrate", "m.safetensors", "t.parquet", "-o", "m2.safetensors", "--contamination", 0.2, "--batch-rows", 70
+    ).stdout
+    rows = small_table().select(FEATURES).to_pandas()
+    expected = aefast.load("m.safetensors").set_params(contamination=0.2).recalibrate(rows)
+    model = aefast.load("m2.safetensors")
+    assert model.threshold_ == expected.threshold_ != small_model().threshold_
+    np.testing.assert_array_equal(model.p_values(rows), expected.p_values(rows))
+    np.testing.assert_array_equal(model.coefs_[0], expected.coefs_[0])
+    assert f"{expected.threshold_:.6g}: 20 % of these rows are above it" in printed
+    above = int(np.sum(small_model().reconstruction_error(rows) > small_model().threshold_))
+    told = json.loads(done("recalibrate", "m.safetensors", "t.parquet", "-o", "m.safetensors", "--json").stdout)
+    assert (told["rows"], told["above_before"], told["contamination"]) == (300, above, 0.1)
+
+
+@pytest.mark.parametrize("contamination", [0, 0.6])
+def test_recalibration_refuses_what_is_no_share(folder, contamination):
+    message = refused(2, "recalibrate", "m.safetensors", "t.parquet", "-o", "x", "--contamination", contamination)
+    assert f"--contamination must be above 0 and at most 0.5, got {contamination}" in message
+
+
 @pytest.mark.parametrize("data", [".parquet", ".csv", ".feather", ".arrows"])
 @pytest.mark.parametrize("out", [".parquet", ".csv", ".feather"])
 def test_rows_come_back_in_order_with_the_scores_they_have_in_memory(folder, data, out):

@@ -115,7 +115,8 @@ def test_a_model_without_names_comes_back_without_names():
 def test_other_readers_of_the_format_read_the_tensors(model, content, tmp_path):
     tensors = safetensors.numpy.load(content)
     np.testing.assert_array_equal(tensors["coefs.0"], model.coefs_[0])
-    np.testing.assert_array_equal(tensors["calibration.errors"], model.calibration_errors_)
+    np.testing.assert_array_equal(tensors["calibration.errors"], model.calibration_.errors)
+    np.testing.assert_array_equal(tensors["calibration.counts"], model.calibration_.counts)
 
 
 # Writing.
@@ -335,6 +336,11 @@ def test_a_whitening_that_does_not_fit_is_refused(part):
         ("scaler.scale", 0.0),
         ("scaler.shift", np.nan),
         ("curves.loss", np.nan),
+        ("calibration.errors", np.nan),
+        ("calibration.errors", 1e9),
+        ("calibration.counts", 0.5),
+        ("calibration.counts", 1e300),
+        ("calibration.counts", -1),
     ],
 )
 def test_forged_numbers_are_refused(content, tensor, value):

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from aefast.thresholds import benjamini_hochberg, conformal_p_values, contamination_offset
+from aefast import Autoencoder
+from aefast.thresholds import Calibration, benjamini_hochberg, contamination_offset
 
 # Few distinct values, so that ties are common.
 scores = npst.arrays(np.float64, st.integers(1, 40), elements=st.integers(-9, 9).map(float))
@@ -22,10 +23,79 @@ def test_equal_scores_leave_no_row_below_the_offset():
     assert contamination_offset(np.full(7, -0.1), 0.3) == -0.1
 
 
+def p_value(calibration, error):
+    return (1 + np.sum(calibration >= error)) / (1 + len(calibration))
+
+
+def ranks(n, seed=0):
+    """n different errors of either sign over many decades, in any order."""
+    return np.random.default_rng(seed).permutation(np.sinh(np.linspace(-20, 20, n)))
+
+
 @given(scores, scores)
 def test_p_value_counts_calibration_errors_at_least_as_large(calibration, errors):
-    expected = [(1 + sum(c >= e for c in calibration)) / (1 + len(calibration)) for e in errors]
-    assert conformal_p_values(np.sort(calibration), errors).tolist() == pytest.approx(expected)
+    expected = [p_value(calibration, e) for e in errors]
+    assert Calibration.of(calibration).p_values(errors).tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("n", [1, 2, 1024, 1025, 1026, 1200, 30_000])
+def test_p_values_from_the_sketch_are_never_too_small_and_nearly_exact(n):
+    calibration = ranks(n)
+    ascending = np.sort(calibration)
+    errors = np.concatenate([ascending, np.nextafter(ascending, np.inf), np.nextafter(ascending, -np.inf), [0.0]])
+    exact = (1 + n - np.searchsorted(ascending, errors)) / (1 + n)
+    p = Calibration.of(calibration).p_values(errors)
+    assert (p >= exact).all()
+    assert (p <= exact * (129 / 128) * (1 + 1e-15)).all()
+    in_tail = exact <= 1025 / (n + 1)
+    np.testing.assert_array_equal(p[in_tail], exact[in_tail])
+
+
+@pytest.mark.parametrize("n", [1, 900, 5000])
+@pytest.mark.parametrize("n_values", [1, 3, 200, 3000])
+def test_ties_in_the_sketch_are_on_the_safe_side(n, n_values):
+    rng = np.random.default_rng(n)
+    calibration = (rng.zipf(1.3, size=n) % n_values).astype(np.float32) / 7
+    sketch = Calibration.of(calibration)
+    errors = np.arange(-1, n_values + 1, dtype=np.float32) / 7
+    exact = np.array([p_value(calibration, e) for e in errors])
+    assert (exact <= sketch.p_values(errors)).all()
+    assert (sketch.p_values(errors) <= exact * (129 / 128) * (1 + 1e-15)).all()
+
+
+def test_a_sketch_is_small_however_many_errors_it_stands_for():
+    sizes = [len(Calibration.of(np.arange(n, dtype=np.float32)).errors) for n in (100, 20_000, 2_000_000)]
+    assert sizes[0] == 100
+    assert sizes[1] < 1500 < sizes[2] < 2100
+
+
+def test_the_order_of_the_calibration_rows_does_not_matter():
+    first, second = Calibration.of(ranks(5000, 0)), Calibration.of(ranks(5000, 1))
+    np.testing.assert_array_equal(first.errors, second.errors)
+    np.testing.assert_array_equal(first.counts, second.counts)
+
+
+@pytest.mark.parametrize("kept", [np.float32, np.float64])
+@pytest.mark.parametrize("asked", [np.float32, np.float64])
+@pytest.mark.parametrize("draw", ["exponential", "standard_cauchy", "standard_normal"])
+def test_many_errors_are_looked_up_as_one_by_one(kept, asked, draw):
+    rng = np.random.default_rng(0)
+    sketch = Calibration.of(getattr(rng, draw)(size=20_000).astype(kept))
+    errors = np.concatenate([getattr(rng, draw)(size=20_000).astype(asked), sketch.errors.astype(asked), [0.0, -0.0]])
+    errors = np.append(errors, np.array([np.inf, -np.inf, 3e38, -3e38], dtype=asked))
+    few = np.concatenate([sketch.places(part) for part in np.array_split(errors, 50)])
+    np.testing.assert_array_equal(sketch.places(errors), few)
+    np.testing.assert_array_equal(few, [np.sum(sketch.errors < e) for e in errors])
+
+
+@pytest.mark.parametrize("calibration", [[0.0], [-0.0, 0.0], np.zeros(9000), [1e-300, 1e300], np.full(5000, 3.0)])
+def test_calibration_errors_that_hardly_differ_are_looked_up_too(calibration):
+    errors = np.tile([-1.0, 0.0, -0.0, 3.0, 1e300], 2000)
+    expected = [p_value(np.asarray(calibration), e) for e in errors[:5]]
+    np.testing.assert_array_equal(Calibration.of(calibration).p_values(errors), np.tile(expected, 2000))
+
+
+# Guarantees, by simulation: shares must not exceed their bounds by more than chance explains.
 
 
 def test_p_values_are_valid_on_average_over_calibration_sets():
@@ -33,10 +103,98 @@ def test_p_values_are_valid_on_average_over_calibration_sets():
     rng = np.random.default_rng(0)
     n_sets, m = 4000, 19
     errors = rng.exponential(size=(n_sets, m + 1))
-    p = np.array([conformal_p_values(np.sort(row[:m]), row[m:])[0] for row in errors])
+    p = np.array([Calibration.of(row[:m]).p_values(row[m:])[0] for row in errors])
     for level in (0.05, 0.1, 0.5):
         deviation = np.sqrt(level * (1 - level) / n_sets)
         assert abs(np.mean(p <= level) - level) < 4 * deviation
+
+
+def test_p_values_from_a_sketch_are_valid_too():
+    # Where the sketch has dropped errors: levels between those kept, down from 1.
+    rng = np.random.default_rng(3)
+    n_sets, m, n_new = 300, 4000, 50
+    p = []
+    for _ in range(n_sets):
+        errors = rng.lognormal(sigma=2, size=m + n_new).astype(np.float32)
+        p.append(Calibration.of(errors[:m]).p_values(errors[m:]))
+    for level in (0.01, 0.1, 0.37, 0.61, 0.9):
+        shares = np.mean(np.array(p) <= level, axis=1)
+        assert np.mean(shares) < level + 4 * np.std(shares) / np.sqrt(n_sets)
+        assert np.mean(shares) > level * 128 / 129 - 4 * np.std(shares) / np.sqrt(n_sets)
+
+
+def normal_rows(rng, n):
+    """Rows near a plane, with tails."""
+    return rng.standard_t(5, size=(n, 2)) @ np.array([[1.0, 2, 0, -1, 1], [0, 1, 1, 2, -1]]) + rng.normal(size=(n, 5))
+
+
+def odd_rows(rng, n):
+    """Rows with the same spread but off the plane."""
+    return rng.normal(scale=7, size=(n, 5))
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_normal_rows_are_called_abnormal_at_the_rate_allowed(early_stopping):
+    # Over training sets as well: all is drawn anew each time, so that runs are independent.
+    rng, n_runs = np.random.default_rng(4), 200
+    p = []
+    for run in range(n_runs):
+        rows = normal_rows(rng, 190 + 100)
+        model = Autoencoder((8, 2), random_state=run, early_stopping=early_stopping, max_epochs=30, n_threads=1)
+        p.append(model.fit(rows[:190]).p_values(rows[190:]))
+    for level in (0.05, 0.1, 0.25, 0.5):
+        shares = np.mean(np.array(p) <= level, axis=1)
+        assert np.mean(shares) < level + 3 * np.std(shares) / np.sqrt(n_runs)
+
+
+def test_detection_keeps_the_rate_of_false_discoveries():
+    rng, n_runs, fdr = np.random.default_rng(5), 120, 0.2
+    shares, found = [], []
+    for run in range(n_runs):
+        model = Autoencoder((8, 2), random_state=run, validation_fraction=0.3, max_epochs=30, n_threads=1)
+        model.fit(normal_rows(rng, 500))
+        mask = model.detect(np.vstack([normal_rows(rng, 90), odd_rows(rng, 30)]), fdr=fdr)
+        shares.append(mask[:90].sum() / max(1, mask.sum()))
+        found.append(mask[90:].mean())
+    assert np.mean(shares) < fdr + 3 * np.std(shares) / np.sqrt(n_runs)
+    assert np.mean(found) > 0.5
+
+
+def test_without_abnormal_rows_detection_is_rarely_wrong():
+    # With nothing to find any report is false, so that the rate is that of any report at all.
+    rng, n_runs, fdr = np.random.default_rng(6), 2000, 0.2
+    reports = []
+    for _ in range(n_runs):
+        errors = rng.exponential(size=400 + 60)
+        reports.append(benjamini_hochberg(Calibration.of(errors[:400]).p_values(errors[400:]), fdr).any())
+    assert np.mean(reports) < fdr + 3 * np.sqrt(fdr * (1 - fdr) / n_runs)
+
+
+def test_recalibration_on_drifted_rows_makes_p_values_valid_again():
+    rng, n_runs, level = np.random.default_rng(7), 60, 0.1
+    before, after = [], []
+    model = Autoencoder((8, 2), random_state=0, max_epochs=30, n_threads=1).fit(normal_rows(rng, 500))
+    weights = [w.copy() for w in model.coefs_]
+    for _ in range(n_runs):
+        drifted = 1.5 * normal_rows(rng, 300)
+        before.append(np.mean(model.p_values(drifted[200:]) <= level))
+        after.append(np.mean(model.recalibrate(drifted[:200]).p_values(drifted[200:]) <= level))
+    assert before[0] > 1.5 * level
+    assert np.mean(after) < level + 3 * np.std(after) / np.sqrt(n_runs)
+    assert all(np.array_equal(a, b) for a, b in zip(weights, model.coefs_, strict=True))
+
+
+def test_recalibration_sets_threshold_and_calibration_by_its_rows_alone():
+    rng = np.random.default_rng(8)
+    model = Autoencoder((8, 2), random_state=0, max_epochs=3, n_threads=1).fit(normal_rows(rng, 300))
+    rows = normal_rows(rng, 150)
+    errors = model.reconstruction_error(rows)
+    assert model.set_params(contamination=0.3).recalibrate(rows) is model
+    assert model.offset_ == -model.threshold_ == contamination_offset(-errors, 0.3)
+    assert np.sum(model.predict(rows) == -1) == 45
+    np.testing.assert_array_equal(model.calibration_.errors, np.unique(errors))
+    with pytest.raises(ValueError, match="'contamination' parameter"):
+        model.set_params(contamination=0.7).recalibrate(rows)
 
 
 @given(npst.arrays(np.float64, st.integers(1, 30), elements=st.floats(0, 1)), st.sampled_from([0.05, 0.2, 0.9]))
@@ -47,19 +205,6 @@ def test_reports_are_the_least_p_values_up_to_the_last_below_the_line(p_values, 
     mask = benjamini_hochberg(p_values, fdr)
     assert mask.dtype == bool
     assert mask.tolist() == [k > 0 and p <= ascending[k - 1] for p in p_values]
-
-
-def test_false_discoveries_stay_at_their_rate():
-    rng = np.random.default_rng(1)
-    fdr, n_runs, n_normal, n_odd = 0.2, 300, 80, 20
-    shares = []
-    for _ in range(n_runs):
-        calibration = np.sort(rng.exponential(size=400))
-        errors = np.concatenate([rng.exponential(size=n_normal), 8 + rng.exponential(size=n_odd)])
-        mask = benjamini_hochberg(conformal_p_values(calibration, errors), fdr)
-        shares.append(mask[:n_normal].sum() / max(1, mask.sum()))
-        assert mask[n_normal:].mean() > 0.5
-    assert np.mean(shares) < fdr + 4 * np.std(shares) / np.sqrt(n_runs)
 
 
 @pytest.mark.parametrize("fdr", [0, 1, -0.1, 1.5, float("nan")])

@@ -23,7 +23,6 @@ from aefast.networks import batch_norms, initial_parameters, join_parameters, sp
 from aefast.optimizers import Optimizer, optimizer_spec
 from aefast.scaling import LIMIT, Statistics, column_statistics, fit_scaler, merged, scaled_range
 from aefast.schedules import Schedule, as_schedule
-from aefast.thresholds import contamination_offset
 from aefast.whitening import joint_whitening
 
 if TYPE_CHECKING:
@@ -68,7 +67,6 @@ class FittingMixin(DecisionMixin):
     n_epochs_no_change: int
     tol: float
     scaler: str | None
-    contamination: float
     score_metric: str
     warm_start: bool
     random_state: Any
@@ -497,11 +495,8 @@ class FittingMixin(DecisionMixin):
             numbers = used if held_out is None else np.union1d(used, held_out)
             X, used = X[numbers], np.searchsorted(numbers, used)
             held_out = None if held_out is None else np.searchsorted(numbers, held_out)
-        errors = predictor.errors(X, *self._metric(None)).astype(np.float64)
-        # Weights that have nearly diverged can give errors beyond every number.
-        largest = np.finfo(np.float64).max
-        errors = np.nan_to_num(errors, copy=False, nan=largest, posinf=largest)
-        self.offset_ = contamination_offset(-(errors if used is None else errors[used]), self.contamination)
-        self.threshold_ = -self.offset_
+        errors = predictor.errors(X, *self._metric(None))
         calibration = held_out if held_out is not None else used
-        self.calibration_errors_ = np.sort(errors if calibration is None else errors[calibration])
+        self._decide_by(
+            errors if used is None else errors[used], errors if calibration is None else errors[calibration]
+        )

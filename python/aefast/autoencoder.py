@@ -122,8 +122,8 @@ class Autoencoder(BaseAutoencoder):
         The metric that the threshold belongs to.
     whitening_ : `aefast.whitening.Whitening`, or None
         For ``score_metric="mahalanobis"``: centre, matrix and shares of the distance of residual and code.
-    calibration_errors_ : ndarray, float64
-        Errors of the held-out rows (where there are none, of the training rows) in ascending order, for `p_values`.
+    calibration_ : aefast.thresholds.Calibration
+        A sketch of the errors of the held-out rows (where there are none, of the training rows), for `p_values`.
 
     See Also
     --------

@@ -1,4 +1,4 @@
-"""The command line: ``aefast demo``, ``fit``, ``score``, ``report``, ``info`` and ``bench``.
+"""The command line: ``aefast demo``, ``fit``, ``score``, ``recalibrate``, ``report``, ``info`` and ``bench``.
 
 Commands read options, call the rooms that do the work and print what came out.
 """
@@ -232,6 +232,46 @@ def score(
 
 
 @app.command()
+def recalibrate(
+    model: Model,
+    data: Data,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="MODEL2", help="Model file to write.")],
+    contamination: Annotated[
+        float | None, typer.Option(help="Share of these rows to call anomalies, in (0, 0.5]. Default: as in fit.")
+    ] = None,
+    batch_rows: BatchRows = None,
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Set threshold and p-values of a model by the rows of a table, without training again."""
+    from aefast.jobs import recalibrate_job
+    from aefast.sinks import check_writable
+
+    _check_contamination(contamination)
+    _usage(lambda: check_writable(output))
+    source = _source(data)
+    estimator = _load(model, threads)
+    if contamination is not None:
+        estimator.set_params(contamination=contamination)
+    with _arrow_threads(threads), progress("scoring", source.n_rows) as advance:
+        summary = recalibrate_job(estimator, source, output, batch_rows=batch_rows, progress=advance)
+    if as_json:
+        print_json(summary)
+        return
+    share = f"{100 * summary['contamination']:.3g} %"
+    above = f"{summary['above_before']:,} of these rows ({100 * summary['above_before'] / summary['rows']:.3g} %)"
+    facts(
+        f"{model.name} recalibrated",
+        [
+            ("rows", f"{summary['rows']:,} in {summary['seconds']:.2f} s"),
+            ("threshold", f"{summary['threshold']:.6g}: {share} of these rows are above it"),
+            ("before", f"{summary['threshold_before']:.6g}: {above} were above it"),
+            ("written to", str(output)),
+        ],
+    )
+
+
+@app.command()
 def report(
     model: Model,
     data: Data,
@@ -413,11 +453,15 @@ def _new_estimator(
         given["encoder_layer_sizes"] = widths
     if epochs is not None:
         given["max_epochs"] = epochs
+    _check_contamination(contamination)
     if contamination is not None:
-        if not 0 < contamination <= 0.5:
-            raise UsageError(f"--contamination must be above 0 and at most 0.5, got {contamination:g}")
         given["contamination"] = contamination
     return kinds[kind](**given)
+
+
+def _check_contamination(contamination: float | None) -> None:
+    if contamination is not None and not 0 < contamination <= 0.5:
+        raise UsageError(f"--contamination must be above 0 and at most 0.5, got {contamination:g}")
 
 
 def available_kinds() -> dict[str, type[Any]]:

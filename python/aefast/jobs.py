@@ -20,7 +20,7 @@ from aefast.scorer import RESULT_NAMES, BadValueError, Scorer
 from aefast.sinks import atomic_path, open_sink
 from aefast.tables import Source, feature_matrix, is_number, prefetch, read_matrix
 
-__all__ = ["ScoreJob", "fit_job", "report_job", "training_columns"]
+__all__ = ["ScoreJob", "fit_job", "recalibrate_job", "report_job", "training_columns"]
 
 Progress = Callable[[int], None]
 
@@ -119,6 +119,41 @@ def fit_job(
         "reading_seconds": reading.seconds,
         "training_seconds": training.seconds,
         "rows_per_second": len(X) * n_epochs / training.seconds,
+    }
+
+
+def recalibrate_job(
+    estimator: Any,
+    source: Source,
+    output: str | Path,
+    *,
+    batch_rows: int | None = None,
+    progress: Progress = _no_progress,
+) -> dict[str, Any]:
+    """`recalibrate` the estimator on every row of ``source`` and save it; what happened, as plain data."""
+    begin = time.perf_counter()
+    scorer = make_scorer(estimator, source, keep=[])
+    parts: list[NDArray[Any]] = []
+    n_read = 0
+    with closing(_read(scorer, source, None, batch_rows, Clock())) as batches, located(source):
+        for batch in batches:
+            parts.append(scorer.errors(scorer.matrix(batch), first_row=n_read).astype(estimator.dtype))
+            n_read += batch.num_rows
+            progress(batch.num_rows)
+    if n_read == 0:
+        raise TableError(f"{source.title} has no rows to calibrate with")
+    errors, before = np.concatenate(parts), float(estimator.threshold_)
+    n_above = int(np.count_nonzero(errors > before))
+    estimator._decide_by(errors, errors)
+    estimator.save(output)
+    return {
+        "model": str(output),
+        "rows": n_read,
+        "contamination": float(estimator.contamination),
+        "threshold_before": before,
+        "above_before": n_above,
+        "threshold": float(estimator.threshold_),
+        "seconds": time.perf_counter() - begin,
     }
 
 
@@ -237,23 +272,23 @@ class ScoreJob:
             return self.scorer.score_batch(batch, first_row=first_row)
 
     def _cutoff(self, reading: Clock, scoring: Clock, progress: Progress) -> float:
-        """The largest p-value that Benjamini and Hochberg's procedure (1995) reports, or -1 for none. Conformal
+        """The largest p-value that Benjamini and Hochberg's procedure (1995) reports, or -1 for none. Calibrated
         p-values take few different values, so counts of each stand for all rows."""
-        counts: dict[float, int] = {}
-        first_row = 0
+        assert self.fdr is not None
+        calibration = self.scorer.estimator.calibration_
+        levels = calibration.levels()
+        counts = np.zeros(len(levels), dtype=np.int64)
+        n_rows = 0
         with closing(self._batches(reading)) as batches:
             for batch in batches:
                 with scoring, located(self.source):
-                    errors = self.scorer.errors(self.scorer.matrix(batch), first_row=first_row)
-                    for p, n in zip(*np.unique(self.scorer.p_values(errors), return_counts=True), strict=True):
-                        counts[float(p)] = counts.get(float(p), 0) + int(n)
-                first_row += batch.num_rows
+                    errors = self.scorer.errors(self.scorer.matrix(batch), first_row=n_rows)
+                    counts += np.bincount(calibration.places(errors), minlength=len(levels))
+                n_rows += batch.num_rows
                 progress(batch.num_rows)
-        assert self.fdr is not None
-        p_values = np.array(sorted(counts))
-        n_at_most = np.cumsum([counts[p] for p in p_values])
-        holds = np.flatnonzero(p_values <= self.fdr * n_at_most / max(first_row, 1))
-        return float(p_values[holds[-1]]) if len(holds) else -1.0
+        n_at_most = np.cumsum(counts[::-1])[::-1]
+        holds = (n_at_most > 0) & (levels <= self.fdr * n_at_most / max(n_rows, 1))
+        return float(levels[holds].max(initial=-1.0))
 
 
 def make_scorer(

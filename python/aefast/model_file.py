@@ -29,6 +29,7 @@ from aefast.networks import join_parameters, weight_shapes
 from aefast.optimizers import OPTIMIZERS
 from aefast.scaling import SCALERS
 from aefast.schedules import SCHEDULES
+from aefast.thresholds import Calibration
 from aefast.whitening import Whitening
 
 if TYPE_CHECKING:
@@ -202,12 +203,14 @@ def _describe(estimator: BaseAutoencoder) -> tuple[dict[str, Any], dict[str, Arr
     tensors = {
         "scaler.shift": estimator.scaler_shift_,
         "scaler.scale": estimator.scaler_scale_,
-        "calibration.errors": estimator.calibration_errors_,
+        # Doubles are exact for counts up to 2^53.
+        "calibration.counts": estimator.calibration_.counts.astype(np.float64),
         "curves.loss": np.asarray(estimator.loss_curve_, dtype=np.float64),
         "curves.validation": np.asarray(estimator.validation_curve_, dtype=np.float64),
     }
     if estimator.whitening_ is not None:
         tensors |= {f"whitening.{name}": array for name, array in estimator.whitening_._asdict().items()}
+    tensors["calibration.errors"] = estimator.calibration_.errors
     for index, (weights, biases) in enumerate(zip(estimator.coefs_, estimator.intercepts_, strict=True)):
         tensors[f"coefs.{index}"] = np.ascontiguousarray(weights, dtype=estimator.dtype)
         tensors[f"intercepts.{index}"] = np.ascontiguousarray(biases, dtype=estimator.dtype)
@@ -380,9 +383,7 @@ def _restored(model: dict[str, Any], tensors: dict[str, Array]) -> BaseAutoencod
     if "whitening.matrix" in tensors:
         parts = {name: _finite(tensors, f"whitening.{name}", shape) for name, shape in shapes.items()}
         estimator.whitening_ = Whitening(**parts)
-    estimator.calibration_errors_ = _finite(tensors, "calibration.errors", None)
-    if len(estimator.calibration_errors_) == 0 or (np.diff(estimator.calibration_errors_) < 0).any():
-        raise ValueError("calibration.errors must be in ascending order, and at least one")
+    estimator.calibration_ = _calibration(tensors)
     estimator.loss_curve_ = _finite(tensors, "curves.loss", None).tolist()
     estimator.validation_curve_ = _finite(tensors, "curves.validation", None).tolist()
     estimator.n_epochs_ = estimator._n_passes = len(estimator.loss_curve_)
@@ -394,6 +395,17 @@ def _restored(model: dict[str, Any], tensors: dict[str, Array]) -> BaseAutoencod
     if tensors:
         raise ValueError(f"tensor {min(tensors)!r} is unknown")
     return estimator
+
+
+def _calibration(tensors: dict[str, Array]) -> Calibration:
+    dtype = tensors["calibration.errors"].dtype
+    errors = _finite(tensors, "calibration.errors", None)
+    counts = _finite(tensors, "calibration.counts", errors.shape)
+    if len(errors) == 0 or (np.diff(errors) <= 0).any():
+        raise ValueError("calibration.errors must be in ascending order, and at least one")
+    if (counts != np.floor(counts)).any() or (np.diff(counts) >= 0).any() or not 0 < counts[-1] <= counts[0] < 2**53:
+        raise ValueError("calibration.counts must be whole numbers above zero in descending order")
+    return Calibration(errors.astype(dtype), counts.astype(np.int64))
 
 
 def _decoded(value: Any) -> Any:

@@ -1,8 +1,12 @@
 """From errors to decisions: the contamination threshold, conformal p-values and false-discovery control.
 
-Errors are higher for more abnormal rows; scores are their negatives, as scikit-learn counts.
+Errors are higher for more abnormal rows; scores are their negatives, as scikit-learn counts. P-values come from a
+`Calibration`, a sketch of the errors of held-out rows.
 """
 
+from __future__ import annotations
+
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -34,34 +38,135 @@ def contamination_offset(scores: ArrayLike, contamination: float) -> float:
     return float(np.percentile(np.asarray(scores, dtype=np.float64), 100.0 * contamination))
 
 
-def conformal_p_values(calibration: ArrayLike, errors: ArrayLike) -> NDArray[np.float64]:
-    """Conformal p-values: how often a held-out normal row is at least as abnormal.
+#: With up to so many calibration errors at least as large, a p-value is exact; with more, too large by 1 / RESOLUTION
+#: at most. A thousand million errors take 2,800 numbers.
+N_EXACT, RESOLUTION = 1024, 128
+# Rows looked up at a time, so that intermediate results stay in cache.
+_BLOCK = 1 << 14
 
-    p = (1 + #{calibration errors >= error}) / (1 + #calibration) (Vovk, Gammerman and Shafer 2005;
-    Bates et al. 2023). If a row and the calibration rows are exchangeable, P(p <= a) <= a for every a, whatever the
-    model.
 
-    Parameters
+@dataclass(frozen=True)
+class Calibration:
+    """What conformal p-values need of the errors of held-out rows: all of the largest and some of the others.
+
+    Of n errors the 1025 largest are kept, then ever fewer. An error gets the count of the largest
+    kept error below it: as many calibration errors as could be at least as large. So no p-value is too small,
+    those up to 1025 / (n + 1) are exact, and all are below 129/128 of the exact ones.
+
+    Attributes
     ----------
-    calibration : array-like of shape (m,)
-        Errors of rows that the model was not trained on, in ascending order.
-    errors : array-like of shape (n,)
-        Errors of the rows to judge.
-
-    Returns
-    -------
-    ndarray of shape (n,), float64
-        In [1 / (m + 1), 1]; lower for more abnormal rows.
+    errors : ndarray of shape (k,), float32 or float64
+        Those kept, ascending and without repetition.
+    counts : ndarray of shape (k,), int64
+        How many calibration errors are above the one before, ``errors[i - 1]``; the first is n, the count of all.
+        Strictly descending.
 
     Examples
     --------
-    >>> from aefast.thresholds import conformal_p_values
-    >>> conformal_p_values([1.0, 2.0, 3.0], [0.5, 2.0, 9.0])
-    array([1.  , 0.75, 0.25])
+    >>> from aefast.thresholds import Calibration
+    >>> calibration = Calibration.of([3.0, 1.0, 2.0, 2.0])
+    >>> calibration.errors.tolist(), calibration.counts.tolist()
+    ([1.0, 2.0, 3.0], [4, 3, 1])
+    >>> calibration.p_values([0.5, 2.0, 9.0])
+    array([1. , 0.8, 0.2])
     """
-    ascending = np.asarray(calibration, dtype=np.float64)
-    n_at_least = len(ascending) - np.searchsorted(ascending, np.asarray(errors, dtype=np.float64), side="left")
-    return np.asarray((1.0 + n_at_least) / (1.0 + len(ascending)), dtype=np.float64)
+
+    errors: NDArray[Any]
+    counts: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, errors: ArrayLike) -> Calibration:
+        """The sketch of these errors.
+
+        Parameters
+        ----------
+        errors : array-like of shape (n,)
+            Finite, at least one, in any order. float32 stays float32; anything else becomes float64.
+        """
+        values = np.asarray(errors)
+        # Adding zero makes -0.0 and 0.0 one value.
+        ascending = np.sort(values.astype(np.float32 if values.dtype == np.float32 else np.float64)) + 0
+        n = len(ascending)
+        ranks = list(range(min(n, N_EXACT + 1)))
+        while ranks[-1] < n - 1:
+            ranks.append(min((ranks[-1] + 2) * (RESOLUTION + 1) // RESOLUTION - 1, n - 1))
+        kept = np.unique(ascending[n - 1 - np.array(ranks)])
+        n_above = n - np.searchsorted(ascending, kept, side="right")
+        return cls(kept, np.concatenate([[n], n_above[:-1]]).astype(np.int64))
+
+    @property
+    def n_rows(self) -> int:
+        """The count of all calibration errors, n."""
+        return int(self.counts[0])
+
+    def levels(self) -> NDArray[np.float64]:
+        """The p-values that there are, in descending order: from 1 to 1 / (n + 1)."""
+        return np.asarray((1.0 + np.append(self.counts, 0)) / (1.0 + self.n_rows), dtype=np.float64)
+
+    def places(self, errors: ArrayLike) -> NDArray[np.intp]:
+        """Which of the `levels` each error gets: the number of kept errors below it."""
+        return _count_below(self.errors, np.asarray(errors))
+
+    def p_values(self, errors: ArrayLike) -> NDArray[np.float64]:
+        """Conformal p-values: how often a held-out normal row is at least as abnormal.
+
+        p = (1 + #{calibration errors >= error}) / (1 + #calibration) (Vovk, Gammerman and Shafer 2005; Bates et al.
+        2023), rounded up as the class describes. If a row and the calibration rows are exchangeable, P(p <= a) <= a
+        for every a, whatever the model. Equal errors count as at least as large, so that nothing is random.
+
+        Parameters
+        ----------
+        errors : array-like of shape (n,)
+            Errors of the rows to judge.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+            In [1 / (#calibration + 1), 1]; lower for more abnormal rows.
+        """
+        p_values: NDArray[np.float64] = self.levels()[self.places(errors)]
+        return p_values
+
+
+def _count_below(ascending: NDArray[Any], values: NDArray[Any]) -> NDArray[np.intp]:
+    """``np.searchsorted(ascending, values)``, of many values in a fifth of its time.
+
+    Most binary searches are saved by a table over cells of equal floats but for their last bits: it has the answer
+    wherever no element of ``ascending`` is in the cell.
+    """
+    kind = np.float32 if values.dtype == ascending.dtype == np.float32 else np.float64
+    ascending, values = ascending.astype(kind), values.astype(kind, copy=False)
+    if values.size < 4096 or len(ascending) < 8:
+        return np.searchsorted(ascending, values)
+    known, asked = _in_order(ascending), _in_order(values)
+    # The outermost may be far away; their cells, like all with an element, are searched.
+    low, high = known[1], known[-1 - len(known) // 64]
+    shift = max(0, (int(high) - int(low)).bit_length() - 16)
+
+    def cells(numbers: NDArray[Any]) -> NDArray[Any]:
+        inside: NDArray[Any] = np.clip(numbers, low, high)
+        inside = inside >> shift
+        inside -= low >> shift
+        return inside
+
+    n_inside = np.bincount(cells(known))
+    answers = np.where(n_inside > 0, -1, np.cumsum(n_inside))
+    below = np.empty(len(values), dtype=np.intp)
+    for begin in range(0, len(values), _BLOCK):
+        block = slice(begin, begin + _BLOCK)
+        found = answers[cells(asked[block])]
+        unsure = np.flatnonzero(found < 0)
+        found[unsure] = np.searchsorted(ascending, values[block][unsure])
+        below[block] = found
+    return below
+
+
+def _in_order(values: NDArray[Any]) -> NDArray[Any]:
+    """Integers in the order of these floats: their bits, those below the sign turned round where it is negative."""
+    bits: NDArray[Any] = np.ascontiguousarray(values).view(np.int32 if values.dtype == np.float32 else np.int64)
+    turned: NDArray[Any] = (bits >> (8 * bits.itemsize - 1)) & np.iinfo(bits.dtype).max
+    turned ^= bits
+    return turned
 
 
 def benjamini_hochberg(p_values: ArrayLike, fdr: float) -> NDArray[np.bool_]:
