@@ -158,7 +158,13 @@ def score(
     model: Model,
     data: Data,
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="OUT", help=".parquet, .csv, .feather, .arrow, .ipc or .npy")
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="OUT",
+            help=".parquet, .csv, .feather, .arrow, .ipc or .npy; or a folder, for one file of the same name each.",
+        ),
     ],
     keep: Annotated[
         list[str] | None,
@@ -175,35 +181,44 @@ def score(
     label: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Column that is 1 for known anomalies: prints AUC and more.")
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where this command was ended; outputs that are whole stay.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Give every row of a table its anomaly score."""
     from aefast.jobs import ScoreJob
-    from aefast.sinks import ENDINGS, check_writable
+    from aefast.sinks import ENDINGS, check_folder, check_writable, outputs_in
+    from aefast.tables import named_files
 
     if precision not in ("float32", "bfloat16", "int8"):
         raise UsageError(f"--precision must be float32, bfloat16 or int8, got {precision!r}")
     if fdr is not None and not 0 < fdr < 1:
         raise UsageError(f"--fdr must be between 0 and 1, got {fdr:g}")
-    _usage(lambda: check_writable(output, ENDINGS))
+    folder = output if output.is_dir() or not output.suffix else None
+    _usage(lambda: check_writable(output, ENDINGS) if folder is None else check_folder(output))
     source = _source(data)
-    if any(f.path.resolve() == output.resolve() for f in source.files):
-        raise UsageError(f"{output} is also the input; write the scores to another file")
+    outputs = [output] if folder is None else _usage(lambda: outputs_in(folder, [n for _, n in named_files(data)]))
+    both = {f.path.resolve() for f in source.files} & {o.resolve() for o in outputs}
+    if both:
+        raise UsageError(f"{min(both)} is also the input; write the scores to another file")
     kept = _names(keep)
-    if output.suffix.lower() == ".npy" and (kept or top_features):
+    if outputs[0].suffix.lower() == ".npy" and (kept or top_features):
         raise UsageError(f"{output}: .npy holds the scores alone; write .parquet to keep columns or reasons")
     _check_columns(source, kept, label)
     estimator = _load(model, threads)
     job = ScoreJob(
         estimator,
         source,
-        output,
+        output if folder is None else outputs,
+        folder=folder,
         keep=kept,
         label=label,
         top_features=top_features,
         batch_rows=batch_rows,
         precision=precision,
         fdr=fdr,
+        resume=resume,
     )
     with _arrow_threads(threads), progress("scoring", job.n_rows_to_read) as advance:
         summary = job.run(advance)

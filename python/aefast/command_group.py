@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 import threading
@@ -17,6 +18,10 @@ from aefast.exceptions import AefastError
 from aefast.terminal import missing_extra
 
 __all__ = ["OneLine", "UsageError"]
+
+
+#: What becomes of a command that is stopped, where that is not nothing.
+_AFTER = {"score": "no output is half-written, and the same command with --resume goes on"}
 
 
 class UsageError(Exception):
@@ -71,13 +76,15 @@ def _complain(error: BaseException, args: Sequence[str], commands: Collection[st
     elif isinstance(error, UsageError):
         message, code = str(error), 2
     elif isinstance(error, Stopped):
-        message, code = f"{error}; nothing was written", 1
+        message, code = f"{error}; {_AFTER.get(command, 'nothing was written')}", 1
     elif isinstance(error, ModuleNotFoundError) and missing_extra(error):
         where, message, code = "aefast", str(missing_extra(error)), 1
     elif isinstance(error, MemoryError):
         message, code = "out of memory; give fewer --batch-rows or columns", 1
     elif isinstance(error, OSError) and error.strerror and error.filename:
         message, code = f"{error.filename}: {error.strerror}", 1
+        if command == "score" and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            message += "; make room, and the same command with --resume goes on"
     elif isinstance(error, (AefastError, ValueError, OSError, ImportError, NotImplementedError, RuntimeError)):
         message, code = str(error) or type(error).__name__, 1
     else:

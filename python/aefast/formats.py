@@ -12,7 +12,17 @@ import pyarrow as pa
 
 from aefast.exceptions import AefastError
 
-__all__ = ["FORMATS", "CsvTable", "NpyTable", "TableError", "TableFile", "open_table", "rebatch", "table_class"]
+__all__ = [
+    "FORMATS",
+    "CsvTable",
+    "NpyTable",
+    "TableError",
+    "TableFile",
+    "open_table",
+    "rebatch",
+    "skip_rows",
+    "table_class",
+]
 
 _COMPRESSED = (".gz", ".bz2", ".zst", ".lz4")
 FORMATS = "Parquet (.parquet, .pq), CSV (.csv, .tsv, also .gz, .zst), Arrow IPC (.feather, .arrow, .ipc) and .npy"
@@ -33,10 +43,10 @@ class TableFile:
         self.guessed: frozenset[str] = frozenset()
 
     def batches(
-        self, columns: Sequence[str], batch_rows: int, as_numbers: Collection[str] = ()
+        self, columns: Sequence[str], batch_rows: int, as_numbers: Collection[str] = (), *, first_row: int = 0
     ) -> Iterator[pa.RecordBatch]:
-        """The rows in order, at most ``batch_rows`` at a time. ``as_numbers`` names the columns that a format
-        without types of its own reads as float64."""
+        """The rows from ``first_row`` on in order, ``batch_rows`` at a time. ``as_numbers`` names the columns that a
+        format without types of its own reads as float64."""
         raise NotImplementedError
 
     def unreadable(self, error: BaseException, place: str = "") -> TableError:
@@ -56,14 +66,24 @@ class ParquetTable(TableFile):
             raise self.unreadable(error) from error
 
     def batches(
-        self, columns: Sequence[str], batch_rows: int, as_numbers: Collection[str] = ()
+        self, columns: Sequence[str], batch_rows: int, as_numbers: Collection[str] = (), *, first_row: int = 0
     ) -> Iterator[pa.RecordBatch]:
         # A buffer size makes column chunks stream; without it a whole row group would be held.
         with self._module.ParquetFile(self.path, buffer_size=1 << 16, pre_buffer=False) as file:
+            groups, before = self._groups_from(file, first_row)
             try:
-                yield from rebatch(file.iter_batches(batch_rows, columns=list(columns)), batch_rows)
+                pieces = file.iter_batches(batch_rows, groups, columns=list(columns))
+                yield from rebatch(skip_rows(pieces, before), batch_rows)
             except (pa.ArrowException, OSError) as error:
                 raise self._diagnosis(columns, error) from error
+
+    @staticmethod
+    def _groups_from(file: Any, first_row: int) -> tuple[list[int], int]:
+        """The row groups from the one with ``first_row`` on, and how many of their rows stand before it."""
+        sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+        ends = np.cumsum(sizes, dtype=np.int64)
+        first = int(np.searchsorted(ends, first_row, side="right"))
+        return list(range(first, len(sizes))), first_row - int(ends[first - 1] if first else 0)
 
     def _diagnosis(self, columns: Sequence[str], error: BaseException) -> TableError:
         with self._module.ParquetFile(self.path) as file:
@@ -99,13 +119,13 @@ class CsvTable(TableFile):
         return self._module.ReadOptions(block_size=self._BLOCK, use_threads=use_threads)
 
     def batches(
-        self, columns: Sequence[str], batch_rows: int, as_numbers: Collection[str] = ()
+        self, columns: Sequence[str], batch_rows: int, as_numbers: Collection[str] = (), *, first_row: int = 0
     ) -> Iterator[pa.RecordBatch]:
         types = {c: self.schema.field(c).type for c in columns}
         types |= {c: pa.float64() for c in columns if c in as_numbers and not pa.types.is_boolean(types[c])}
         try:
             with self._open(columns, types) as reader:
-                yield from rebatch(reader, batch_rows)
+                yield from rebatch(skip_rows(reader, first_row), batch_rows)
         except (pa.ArrowException, OSError) as error:
             raise self._diagnosis(columns, types, error) from error
 
@@ -152,13 +172,14 @@ class IpcTable(TableFile):
             return pa.ipc.open_stream(memory, options=options)
 
     def batches(
-        self, columns: Sequence[str], batch_rows: int, as_numbers: Collection[str] = ()
+        self, columns: Sequence[str], batch_rows: int, as_numbers: Collection[str] = (), *, first_row: int = 0
     ) -> Iterator[pa.RecordBatch]:
         fields = [self.schema.get_field_index(c) for c in columns]
         options = pa.ipc.IpcReadOptions(included_fields=fields)
         try:
             with pa.memory_map(str(self.path)) as memory, self._open(memory, options) as reader:
-                yield from rebatch((batch.select(list(columns)) for batch in _all_batches(reader)), batch_rows)
+                chosen = (batch.select(list(columns)) for batch in _all_batches(reader))
+                yield from rebatch(skip_rows(chosen, first_row), batch_rows)
         except (pa.ArrowException, OSError) as error:
             raise self.unreadable(error) from error
 
@@ -184,11 +205,11 @@ class NpyTable(TableFile):
         self.schema = pa.schema([pa.field("x", pa.list_(value_type, self.width))])
 
     def batches(
-        self, columns: Sequence[str], batch_rows: int, as_numbers: Collection[str] = ()
+        self, columns: Sequence[str], batch_rows: int, as_numbers: Collection[str] = (), *, first_row: int = 0
     ) -> Iterator[pa.RecordBatch]:
         assert self.n_rows is not None
         with self.path.open("rb") as file:
-            for start in range(0, self.n_rows, batch_rows):
+            for start in range(first_row, self.n_rows, batch_rows):
                 count = min(batch_rows, self.n_rows - start) * self.width
                 if self._offset is None:
                     array = np.load(self.path, mmap_mode="r", allow_pickle=False)
@@ -250,6 +271,14 @@ def rebatch(batches: Iterable[pa.RecordBatch], batch_rows: int) -> Iterator[pa.R
                 held, n_held = [], 0
     if held:
         yield _joined(held)
+
+
+def skip_rows(batches: Iterable[pa.RecordBatch], n_rows: int) -> Iterator[pa.RecordBatch]:
+    """The batches without their first ``n_rows`` rows."""
+    for batch in batches:
+        skipped = min(n_rows, batch.num_rows)
+        n_rows -= skipped
+        yield batch.slice(skipped)
 
 
 def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:

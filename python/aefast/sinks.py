@@ -7,8 +7,9 @@ import queue
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ import numpy as np
 import pyarrow as pa
 
 from aefast.formats import TableError
+from aefast.journal import Journal, batch_from, batch_to_bytes
 
 GROUP_ROWS, GROUP_BYTES = 1 << 16, 1 << 24
 
-__all__ = ["ENDINGS", "Sink", "atomic_path", "check_writable", "open_sink"]
+__all__ = ["ENDINGS", "Sink", "atomic_path", "check_folder", "check_writable", "open_sink", "outputs_in"]
 
 
 @contextmanager
@@ -55,6 +57,28 @@ def check_writable(path: str | Path, endings: tuple[str, ...] | None = None) -> 
         raise PermissionError(f"the folder {path.parent} cannot be written to")
     if endings is not None and path.suffix.lower() not in endings:
         raise ValueError(f"{path} must end in one of {', '.join(endings)}")
+
+
+def check_folder(folder: Path) -> None:
+    """Raise what is wrong with writing files into a folder, which may have to be made."""
+    if not folder.is_dir() and not folder.parent.is_dir():
+        raise FileNotFoundError(f"the folder {folder.parent} of {folder.name} does not exist; make it first")
+    if not os.access(folder if folder.is_dir() else folder.parent, os.W_OK):
+        raise PermissionError(f"the folder {folder} cannot be written to")
+
+
+def outputs_in(folder: Path, names: Sequence[Path]) -> list[Path]:
+    """The files of these names in a folder, if they can be written: ValueError where two are the same, where their
+    endings differ, or are none of `ENDINGS`."""
+    twice = sorted({str(name) for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"more than one input would be written to {folder / twice[0]}; score them one by one")
+    endings = sorted({name.suffix.lower() for name in names})
+    if len(endings) > 1:
+        raise ValueError(f"files that end in {' and '.join(endings)} cannot be scored into one folder; do it apart")
+    if endings[0] not in ENDINGS:
+        raise ValueError(f"{folder / names[0]} cannot be written: it must end in one of {', '.join(ENDINGS)}")
+    return [folder / name for name in names]
 
 
 class _Writer:
@@ -151,30 +175,43 @@ ENDINGS = tuple(_WRITERS)
 
 
 class Sink:
-    """Writes batches on a thread of its own, at most two behind. ``seconds`` is the time the writing took."""
+    """Writes batches on a thread of its own, at most two behind. ``seconds`` is the time the writing took.
 
-    def __init__(self, writer: _Writer) -> None:
+    With a ``journal`` each batch is first recorded there and then written as it was recorded, so that a file written
+    from the records of a run that was killed is the same byte for byte.
+    """
+
+    def __init__(self, writer: _Writer, path: Path, columns: list[str], journal: Journal | None = None) -> None:
         self.seconds = 0.0
-        self._writer = writer
-        self._slots: queue.Queue[pa.RecordBatch | None] = queue.Queue(2)
+        self._writer, self._path, self._columns, self._journal = writer, path, columns, journal
+        self._slots: queue.Queue[tuple[pa.RecordBatch, bool] | None] = queue.Queue(2)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="aefast-writer", daemon=True)
         self._thread.start()
 
     def _work(self) -> None:
-        while (batch := self._slots.get()) is not None:
+        while (slot := self._slots.get()) is not None:
             if self._error is None:
                 try:
                     begin = time.perf_counter()
-                    self._writer.write(batch)
+                    self._take(*slot)
                     self.seconds += time.perf_counter() - begin
                 except BaseException as error:  # raised in the caller's thread by its next call
                     self._error = error
 
-    def write(self, batch: pa.RecordBatch) -> None:
+    def _take(self, batch: pa.RecordBatch, recorded: bool) -> None:
+        if self._journal is not None and not recorded:
+            content = batch_to_bytes(batch)
+            self._journal.append(content)
+            batch = batch_from(content)
+        with _naming(self._path):
+            self._writer.write(batch if batch.schema.names == self._columns else batch.select(self._columns))
+
+    def write(self, batch: pa.RecordBatch, *, recorded: bool = False) -> None:
+        """Hand over a batch; ``recorded`` says that the journal has it already."""
         if self._error is not None:
             raise self._error
-        self._slots.put(batch)
+        self._slots.put((batch, recorded))
 
     def finish(self) -> None:
         """Wait until everything is written."""
@@ -189,23 +226,40 @@ class Sink:
 
 
 @contextmanager
-def open_sink(path: str | Path, schema: pa.Schema) -> Iterator[Sink]:
+def _naming(path: Path) -> Iterator[None]:
+    """Errors of the system that do not say which file they are about say it is ``path``."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+
+
+@contextmanager
+def open_sink(path: str | Path, schema: pa.Schema, journal: Journal | None = None) -> Iterator[Sink]:
     """A `Sink` for the ending of ``path``; the file appears when the block ends without an error.
 
-    CSV holds no nested values, so ``schema`` must be flat for it; ``.npy`` takes one column of numbers.
+    CSV holds no nested values, so ``schema`` must be flat for it; ``.npy`` takes one column of numbers. Batches may
+    have more columns, which only the ``journal`` keeps.
     """
     path = Path(path)
     make = _WRITERS.get(path.suffix.lower())
     if make is None:
         raise TableError(f"{path} must end in one of {', '.join(ENDINGS)}")
+    if journal is not None:
+        # No other run is at it, so that these are of one that was killed.
+        for left in Path(os.path.realpath(path)).parent.glob(f".{escape(path.name)}.*.part"):
+            left.unlink()
     with atomic_path(path) as part:
         writer = make(part, schema)
-        sink = Sink(writer)
+        sink = Sink(writer, path, schema.names, journal)
         try:
             yield sink
             sink.finish()
             begin = time.perf_counter()
-            writer.close()
+            with _naming(path):
+                writer.close()
             sink.seconds += time.perf_counter() - begin
         except BaseException:
             sink._stop()

@@ -25,6 +25,7 @@ __all__ = [
     "feature_matrix",
     "find_files",
     "is_number",
+    "named_files",
     "prefetch",
     "read_matrix",
 ]
@@ -37,23 +38,30 @@ ROW_BLOCK = 2_048  # rows transposed at once by read_matrix: their columns fit t
 
 def find_files(sources: Iterable[str | Path]) -> list[Path]:
     """Files for names that may be files, folders (their tables at any depth) or patterns; sorted within each."""
-    files: list[Path] = []
+    return [path for path, _ in named_files(sources)]
+
+
+def named_files(sources: Iterable[str | Path]) -> list[tuple[Path, Path]]:
+    """What `find_files` finds, each with its name for another folder: relative to the folder that was named or
+    that the pattern begins with."""
+    files: list[tuple[Path, Path]] = []
     for source in sources:
-        path = Path(source)
+        path = root = Path(source)
         if path.is_dir():
             inside = (p for p in path.rglob("*") if p.is_file() and table_class(p))
             found = [p for p in inside if not any(part.startswith((".", "_")) for part in p.relative_to(path).parts)]
             if not found:
                 raise FileNotFoundError(f"no tables in the folder {path}; these can be read: {FORMATS}")
         elif path.exists():
-            found = [path]
+            found, root = [path], path.parent
         elif has_magic(str(source)):
             found = [Path(p) for p in glob(str(source), recursive=True) if Path(p).is_file()]
             if not found:
                 raise FileNotFoundError(f"no file matches {source}")
+            root = next(parent for parent in path.parents if not has_magic(str(parent)))
         else:
             raise FileNotFoundError(f"there is no file or folder {source}")
-        files.extend(sorted(found))
+        files.extend((p, p.relative_to(root)) for p in sorted(found))
     return files
 
 
@@ -82,6 +90,10 @@ class Source:
             if twice:
                 raise TableError(f"{file.path} has more than one column named {_listed(twice)}; rename them")
 
+    def split(self) -> list[Source]:
+        """A source for each file."""
+        return [Source([file.path]) for file in self.files]
+
     @property
     def is_matrix(self) -> bool:
         """Whether the rows come as one nameless array (``.npy``)."""
@@ -101,21 +113,32 @@ class Source:
                 raise TableError(f"{file.path} lacks {why} {_listed(lacking)}{_alike(lacking, file.schema.names)}")
 
     def batches(
-        self, columns: Sequence[str], batch_rows: int | None = None, as_numbers: Collection[str] = ()
+        self,
+        columns: Sequence[str],
+        batch_rows: int | None = None,
+        as_numbers: Collection[str] = (),
+        *,
+        first_row: int = 0,
     ) -> Iterator[pa.RecordBatch]:
-        """The named columns of every row, in order, at most ``batch_rows`` rows at a time (default: about 8 MB of
-        them); never across files."""
-        if batch_rows is None:
-            first = self.files[0]
-            width = first.width if isinstance(first, NpyTable) else len(columns)
-            batch_rows = int(np.clip(BATCH_BYTES // (8 * max(width, 1)), 256, 131_072))
+        """The named columns of every row, in order, at most ``batch_rows`` rows at a time (default: `batch_rows`);
+        never across files. ``first_row``, which a batch must begin with, is where to go on."""
+        batch_rows = batch_rows or self.batch_rows(len(columns))
         self._starts = []
         n_read = 0
         for file in self.files:
             self._starts.append(n_read)
-            for batch in file.batches(columns, batch_rows, as_numbers):
+            known = 0 if file.n_rows is None else min(max(first_row - n_read, 0), file.n_rows)
+            n_read += known
+            for batch in file.batches(columns, batch_rows, as_numbers, first_row=known):
                 n_read += batch.num_rows
-                yield batch
+                if n_read > first_row or first_row == 0:
+                    yield batch
+
+    def batch_rows(self, n_columns: int) -> int:
+        """Rows of a batch whose size nobody chose: as many as make 8 MB."""
+        first = self.files[0]
+        width = first.width if isinstance(first, NpyTable) else n_columns
+        return int(np.clip(BATCH_BYTES // (8 * max(width, 1)), 256, 131_072))
 
     def holds_numbers(self, column: str) -> bool:
         """Whether a column of the first file holds numbers, or may."""

@@ -1,0 +1,379 @@
+"""A scoring job that was ended goes on where it was, to the same bytes, or says why it cannot."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+import aefast
+from aefast.jobs import ScoreJob
+from aefast.journal import Journal, ResumeError
+from aefast.scorer import Scorer
+from aefast.tables import Source
+from small_tables import run_command, small_model, small_table, write_table
+
+
+@pytest.fixture
+def table(tmp_path):
+    return write_table(small_table(), tmp_path / "t.parquet")
+
+
+@pytest.fixture
+def ending_after(monkeypatch):
+    """A function that lets so many batches be scored before ``error`` strikes; it gives the list of those scored."""
+    at_once = Scorer.score_batch
+
+    def arm(n_batches: float, error: BaseException | None = None) -> list[int]:
+        scored: list[int] = []
+
+        def score_batch(self, batch, *, first_row=0):
+            if len(scored) == n_batches:
+                raise error or KeyboardInterrupt
+            scored.append(first_row)
+            return at_once(self, batch, first_row=first_row)
+
+        monkeypatch.setattr(Scorer, "score_batch", score_batch)
+        return scored
+
+    return arm
+
+
+def job(table: Path, output: Path, **options) -> ScoreJob:
+    return ScoreJob(small_model(), Source([table]), output, **{"batch_rows": 40, **options})
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".csv", ".feather", ".npy"])
+@pytest.mark.parametrize("n_batches", [0, 1, 4, 7])
+def test_what_was_interrupted_goes_on_to_the_same_bytes(tmp_path, table, ending_after, ending, n_batches):
+    whole, output = tmp_path / f"whole{ending}", tmp_path / f"out{ending}"
+    expected = job(table, whole).run()
+    ending_after(n_batches)
+    with pytest.raises(KeyboardInterrupt):
+        job(table, output).run()
+    assert not output.exists()
+    scored = ending_after(np.inf)
+    summary = job(table, output, resume=True).run()
+    # The writer may not have taken the last batch or two.
+    assert scored == list(range(scored[0], 300, 40))
+    assert summary["resumed_rows"] == scored[0] <= 40 * n_batches
+    assert output.read_bytes() == whole.read_bytes()
+    assert [summary[k] for k in ("rows", "anomalies")] == [expected[k] for k in ("rows", "anomalies")]
+    assert sorted(os.listdir(tmp_path)) == sorted([table.name, whole.name, output.name])
+
+
+@pytest.mark.parametrize("source", [".csv", ".feather", ".arrows", ".npy"])
+def test_every_format_is_read_on_from_the_right_row(tmp_path, ending_after, source):
+    table = write_table(small_table(), tmp_path / f"t{source}")
+    model = small_model() if source != ".npy" else aefast.Autoencoder((2,), max_epochs=1).fit(np.eye(9)[:, :4])
+    ScoreJob(model, Source([table]), tmp_path / "whole.csv", batch_rows=40).run()
+    ending_after(4)
+    with pytest.raises(KeyboardInterrupt):
+        ScoreJob(model, Source([table]), tmp_path / "out.csv", batch_rows=40).run()
+    scored = ending_after(np.inf)
+    ScoreJob(model, Source([table]), tmp_path / "out.csv", batch_rows=40, resume=True).run()
+    assert scored[0] > 0
+    assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+@pytest.mark.parametrize("kinds", [(".parquet", ".parquet"), (".csv", ".parquet"), (".parquet", ".csv")])
+def test_rows_of_many_files_are_read_on_in_the_right_one(tmp_path, kinds):
+    paths = [write_table(small_table(n, seed=n), tmp_path / f"{n}{e}") for n, e in zip((50, 130), kinds, strict=True)]
+    source = Source(paths)
+    rows = np.concatenate([b.column("id").to_numpy() + i for i, b in enumerate(source.batches(["id"], 30))])
+    for first_row in (0, 30, 50, 80, 170):
+        batches = list(source.batches(["id"], 30, first_row=first_row))
+        skipped = [0, 30, 50, 80, 110, 140, 170].index(first_row)
+        read = np.concatenate([b.column("id").to_numpy() + skipped + i for i, b in enumerate(batches)])
+        np.testing.assert_array_equal(read, rows[first_row:])
+
+
+def test_a_second_interruption_is_survived_too(tmp_path, table, ending_after):
+    job(table, tmp_path / "whole.parquet").run()
+    for n_batches in (3, 2, 1):
+        ending_after(n_batches)
+        with pytest.raises(KeyboardInterrupt):
+            job(table, tmp_path / "out.parquet", resume=True).run()
+    ending_after(np.inf)
+    assert job(table, tmp_path / "out.parquet", resume=True).run()["resumed_rows"] >= 120
+    assert (tmp_path / "out.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+
+
+@pytest.mark.parametrize("harm", ["cut", "flip", "zeros"])
+def test_a_journal_that_lost_its_end_is_used_up_to_there(tmp_path, table, ending_after, harm):
+    job(table, tmp_path / "whole.parquet").run()
+    ending_after(5)
+    with pytest.raises(KeyboardInterrupt):
+        job(table, tmp_path / "out.parquet").run()
+    journal = tmp_path / "out.parquet.partial"
+    content = bytearray(journal.read_bytes())
+    if harm == "cut":
+        del content[-7:]
+    elif harm == "flip":
+        content[-200] ^= 1
+    else:
+        content[-900:] = bytes(900)
+    journal.write_bytes(content)
+    ending_after(np.inf)
+    assert job(table, tmp_path / "out.parquet", resume=True).run()["resumed_rows"] > 0
+    assert (tmp_path / "out.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+
+
+def test_without_resume_a_job_starts_anew(tmp_path, table, ending_after):
+    ending_after(5)
+    with pytest.raises(KeyboardInterrupt):
+        job(table, tmp_path / "out.parquet").run()
+    scored = ending_after(np.inf)
+    assert job(table, tmp_path / "out.parquet").run()["resumed_rows"] == 0
+    assert scored[0] == 0
+
+
+def test_resuming_what_never_began_is_a_run(tmp_path, table):
+    assert job(table, tmp_path / "out.parquet", resume=True).run()["resumed_rows"] == 0
+
+
+def test_judgements_over_all_rows_are_those_of_an_undisturbed_run(tmp_path, table, ending_after):
+    options = {"label": "label", "fdr": 0.3, "top_features": 2}
+    expected = job(table, tmp_path / "whole.parquet", **options).run()
+    ending_after(4)
+    with pytest.raises(KeyboardInterrupt):
+        job(table, tmp_path / "out.parquet", **options).run()
+    ending_after(np.inf)
+    resumed = job(table, tmp_path / "out.parquet", resume=True, **options)
+    # The pass that counts p-values is not made again.
+    resumed._cutoff = None
+    assert resumed.run()["quality"] == expected["quality"]
+    assert (tmp_path / "out.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+
+
+def other_table(table):
+    write_table(small_table(seed=5), table)
+
+
+def later_table(table):
+    os.utime(table, ns=(0, 0))
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "said"),
+    [
+        (None, {"batch_rows": 50}, "with other options (batch_rows: 40, now 50)"),
+        (None, {"keep": ["id"]}, "with other options (keep: ['id', 'name', 'label'], now ['id'])"),
+        (None, {"top_features": 1}, "with other options (top_features: 0, now 1)"),
+        (other_table, {}, "with other input"),
+        (later_table, {}, "with other input"),
+    ],
+)
+def test_another_job_is_not_gone_on_with(tmp_path, table, ending_after, change, options, said):
+    ending_after(2)
+    with pytest.raises(KeyboardInterrupt):
+        job(table, tmp_path / "out.parquet").run()
+    ending_after(np.inf)
+    if change:
+        change(table)
+    with pytest.raises(ResumeError) as error:
+        job(table, tmp_path / "out.parquet", resume=True, **options).run()
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+    # Nothing is lost by asking.
+    assert (tmp_path / "out.parquet.partial").exists()
+
+
+def test_another_model_is_not_gone_on_with_but_other_threads_are(tmp_path, table, ending_after):
+    ending_after(2)
+    with pytest.raises(KeyboardInterrupt):
+        job(table, tmp_path / "out.parquet").run()
+    ending_after(np.inf)
+    source = Source([table])
+    with pytest.raises(ResumeError, match=r"out\.parquet\.partial was begun with another model; give the same command"):
+        ScoreJob(small_model(random_state=1), source, tmp_path / "out.parquet", batch_rows=40, resume=True).run()
+    same = small_model(n_threads=2)
+    assert ScoreJob(same, source, tmp_path / "out.parquet", batch_rows=40, resume=True).run()["resumed_rows"] > 0
+
+
+def test_two_runs_do_not_write_the_same_output(tmp_path, table):
+    journal = Journal(tmp_path / "out.parquet.partial", {}, resume=False)
+    with pytest.raises(ResumeError, match="is being written by another run"):
+        job(table, tmp_path / "out.parquet").run()
+    journal.close()
+    job(table, tmp_path / "out.parquet").run()
+
+
+def test_rows_that_cannot_be_scored_leave_nothing(tmp_path, table, ending_after):
+    ending_after(4, ValueError("a bad row"))
+    with pytest.raises(ValueError, match="a bad row"):
+        job(table, tmp_path / "out.parquet").run()
+    assert os.listdir(tmp_path) == [table.name]
+
+
+def test_a_full_disk_keeps_what_was_done(tmp_path, table, monkeypatch):
+    job(table, tmp_path / "whole.npy").run()
+    written = []
+    append = Journal.append
+
+    def full(self, content):
+        if len(written) == 5:
+            raise OSError(28, "No space left on device", str(self.path))
+        written.append(append(self, content))
+
+    monkeypatch.setattr(Journal, "append", full)
+    with pytest.raises(OSError, match="No space left"):
+        job(table, tmp_path / "out.npy").run()
+    assert not (tmp_path / "out.npy").exists()
+    monkeypatch.setattr(Journal, "append", append)
+    assert job(table, tmp_path / "out.npy", resume=True).run()["resumed_rows"] == 160
+    assert (tmp_path / "out.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
+
+
+# Folders.
+
+
+@pytest.fixture
+def parts(tmp_path, monkeypatch):
+    """A working folder with a model and the tables in/a, in/b and in/deeper/c."""
+    monkeypatch.chdir(tmp_path)
+    small_model().save("m.safetensors")
+    (tmp_path / "in/deeper").mkdir(parents=True)
+    for seed, name in enumerate(("a", "b", "deeper/c")):
+        write_table(small_table(100, seed=seed), tmp_path / f"in/{name}.parquet")
+    return tmp_path
+
+
+def score(*options):
+    result = run_command("score", "m.safetensors", *options, "--batch-rows", 30, "--json")
+    assert result.exit_code == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def refused(*options) -> str:
+    result = run_command("score", "m.safetensors", *options, "--batch-rows", 30)
+    assert result.exit_code in (1, 2)
+    assert result.stderr.count("\n") == 1
+    return result.stderr
+
+
+@pytest.mark.parametrize("data", [["in"], ["in/**/*.parquet"], ["in/a.parquet", "in/b.parquet", "in/deeper"]])
+def test_a_folder_gets_a_file_of_the_same_name_for_each(parts, data):
+    summary = score(*data, "-o", "out")
+    assert (summary["files"], summary["rows"]) == (3, 300)
+    names = ["a.parquet", "b.parquet", "c.parquet" if len(data) == 3 else "deeper/c.parquet"]
+    found = sorted(p.relative_to("out").as_posix() for p in Path("out").rglob("*") if p.is_file())
+    assert found == sorted(names)
+    for name in names:
+        score(f"in/{name}" if Path("in", name).exists() else f"in/deeper/{name}", "-o", "alone.parquet")
+        assert Path("out", name).read_bytes() == Path("alone.parquet").read_bytes()
+
+
+def test_false_discoveries_are_controlled_over_all_files_of_a_folder(parts):
+    score("in", "-o", "out", "--fdr", 0.2)
+    score("in", "-o", "all.parquet", "--fdr", 0.2)
+    flags = [pa.parquet.read_table(f"out/{n}.parquet")["is_anomaly"] for n in ("a", "b", "deeper/c")]
+    assert pa.chunked_array([c for f in flags for c in f.chunks]).equals(
+        pa.chunked_array(pa.parquet.read_table("all.parquet")["is_anomaly"].chunks)
+    )
+
+
+def test_a_folder_goes_on_with_the_files_that_are_not_whole(parts, ending_after):
+    score("in", "-o", "whole")
+    ending_after(6)
+    with pytest.raises(KeyboardInterrupt):
+        ScoreJob(
+            aefast.load("m.safetensors"),
+            Source(["in/a.parquet", "in/b.parquet", "in/deeper/c.parquet"]),
+            [Path("out/a.parquet"), Path("out/b.parquet"), Path("out/deeper/c.parquet")],
+            folder=Path("out"),
+            batch_rows=30,
+        ).run()
+    files = {p.relative_to("out").as_posix() for p in Path("out").rglob("*") if p.is_file()}
+    assert files == {"a.parquet", "b.parquet.partial", "aefast.partial"}
+    before = Path("out/a.parquet").stat().st_mtime_ns
+    scored = ending_after(np.inf)
+    summary = score("in", "-o", "out", "--resume")
+    assert 100 <= summary["resumed_rows"] < 200
+    assert summary["rows"] == 300
+    assert len(scored) < 10
+    assert Path("out/a.parquet").stat().st_mtime_ns == before
+    for path in (p for p in Path("whole").rglob("*") if p.is_file()):
+        assert Path("out", path.relative_to("whole")).read_bytes() == path.read_bytes()
+    assert not list(Path("out").rglob("*.partial"))
+
+
+def test_a_damaged_file_of_a_folder_is_named_and_the_others_stay(parts):
+    whole = Path("in/b.parquet").read_bytes()
+    chunk = pa.parquet.ParquetFile("in/b.parquet").metadata.row_group(1).column(3)
+    damaged = bytearray(whole)
+    start = chunk.dictionary_page_offset or chunk.data_page_offset
+    damaged[start : start + chunk.total_compressed_size] = bytes([255]) * chunk.total_compressed_size
+    Path("in/b.parquet").write_bytes(damaged)
+    assert f"in/b.parquet, row group 1, column {chunk.path_in_schema!r}" in refused("in", "-o", "out")
+    assert {p.name for p in Path("out").iterdir()} == {"a.parquet", "aefast.partial"}
+    Path("in/b.parquet").write_bytes(whole)
+    assert score("in", "-o", "out", "--resume")["resumed_rows"] == 100
+    assert {p.name for p in Path("out").iterdir()} == {"a.parquet", "b.parquet", "deeper"}
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (["in", "in/a.parquet"], "more than one input would be written to out/a.parquet"),
+        (["in", "t.csv"], "files that end in .csv and .parquet cannot be scored into one folder"),
+        (["t.tsv"], "out/t.tsv cannot be written: it must end in one of .parquet"),
+    ],
+)
+def test_what_cannot_go_into_one_folder_is_refused(parts, data, said):
+    for name in ("t.csv", "t.tsv"):
+        Path(name).write_text("a,b,c,d\n1,2,3,4\n")
+    assert said in refused(*data, "-o", "out")
+    assert not Path("out").exists()
+
+
+def test_a_folder_is_not_written_over_its_own_input(parts):
+    assert "is also the input" in refused("in", "-o", "in")
+
+
+# Processes that are killed.
+
+SLOWLY = """
+import time, aefast.scorer
+at_once = aefast.scorer.Scorer.score_batch
+def slowly(self, batch, *, first_row=0):
+    time.sleep(0.1)
+    return at_once(self, batch, first_row=first_row)
+aefast.scorer.Scorer.score_batch = slowly
+from aefast.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_command_leaves_no_output_and_resumes_to_the_same_bytes(parts, number):
+    command = ["score", "m.safetensors", "in/a.parquet", "-o", "out.parquet", "--batch-rows", "3"]
+    run_command(*command)
+    whole = Path("out.parquet").read_bytes()
+    Path("out.parquet").unlink()
+    package = str(Path(aefast.__file__).resolve().parents[1])
+    arguments = [sys.executable, "-c", SLOWLY, *command]
+    journal = Path("out.parquet.partial")
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": package}) as process:
+        try:
+            while not (journal.exists() and journal.stat().st_size > 5000):
+                assert process.poll() is None, process.stderr.read()
+                time.sleep(0.02)
+            process.send_signal(number)
+            process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert not Path("out.parquet").exists()
+    summary = json.loads(run_command(*command, "--resume", "--json").stdout)
+    assert 0 < summary["resumed_rows"] < 100
+    assert Path("out.parquet").read_bytes() == whole
+    assert sorted(os.listdir()) == ["in", "m.safetensors", "out.parquet"]
