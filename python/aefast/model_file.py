@@ -1,28 +1,20 @@
 """One file a model: safetensors with JSON metadata, data only, written whole and read with suspicion.
 
-The file is the length of the header (8 bytes, little-endian), the header (JSON) and the tensors, as safetensors
-prescribes. In the header, ``__metadata__`` holds the format's name and version, a SHA-256 digest of the whole file
-(taken with zeros in the digest's place, so that no byte can change unnoticed) and the model as JSON: class, parameters,
-network, names. What a reader makes of it comes from closed lists; nothing in a file is ever run.
+The document (see `aefast.data_file`) is the model: class, parameters, network, names. What a reader makes of it comes
+from closed lists; nothing in a file is ever run.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 import os
-import stat
-import struct
-import uuid
 from dataclasses import asdict
-from math import prod
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aefast import _core
+from aefast.data_file import MISFITS, pack, unpack, write_whole
 from aefast.exceptions import ModelFileError
 from aefast.network_checks import checked_network, number
 from aefast.networks import join_parameters, weight_shapes
@@ -52,23 +44,6 @@ CLASSES = (
 #: Objects that may stand among the parameters.
 OBJECTS: dict[str, type[Any]] = {kind.__name__: kind for kind in (*OPTIMIZERS.values(), *SCHEDULES)}
 
-_MAGIC = b'{"__metadata__":{"format":"aefast-model","format_version":"'
-# What reading data of the wrong shape raises.
-_MISFITS = (
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    OverflowError,
-    RecursionError,
-    NotImplementedError,
-)
-_DIGEST_PLACE = "0" * 64
-_DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
-# JSON in memory takes tens of times its size as text; this is a hundred thousand column names.
-_MAX_HEADER = 1 << 24
-
 
 def save(estimator: BaseAutoencoder, path: str | os.PathLike[str]) -> None:
     """Write a fitted estimator to ``path``, whole or not at all.
@@ -83,21 +58,7 @@ def save(estimator: BaseAutoencoder, path: str | os.PathLike[str]) -> None:
         If the file cannot be written.
     """
     content = to_bytes(estimator)
-    # Through a link, so that the file it points to is replaced and not the link.
-    target = os.path.realpath(path)
-    folder, name = os.path.split(target)
-    temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex}.part")
-    try:
-        with open(temporary, "xb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-        raise
-    _sync_folder(folder)
+    write_whole(path, content)
 
 
 def load(source: str | os.PathLike[str] | bytes | bytearray | memoryview) -> BaseAutoencoder:
@@ -137,48 +98,17 @@ def load(source: str | os.PathLike[str] | bytes | bytearray | memoryview) -> Bas
     >>> bool((again.score_samples(X) == model.score_samples(X)).all())
     True
     """
-    if isinstance(source, bytes | bytearray | memoryview):
-        return _read(io.BytesIO(source), len(source), "the model")
-    name = os.fspath(source)
-    if not stat.S_ISREG(os.stat(name).st_mode):
-        raise ModelFileError(f"{name} is not an aefast model: it is not a regular file")
-    with open(name, "rb") as stream:
-        return _read(stream, os.fstat(stream.fileno()).st_size, name)
+    model, tensors, name = unpack(source, "model", FORMAT_VERSION)
+    try:
+        return _restored(model, tensors)
+    except MISFITS as error:
+        raise ModelFileError(f"{name} is not a valid model: {type(error).__name__}: {error}") from error
 
 
 def to_bytes(estimator: BaseAutoencoder) -> bytes:
     """What the file of a fitted estimator has in it."""
     model, tensors = _describe(estimator)
-    metadata = {
-        "format": "aefast-model",
-        "format_version": str(FORMAT_VERSION),
-        "digest": _DIGEST_PLACE,
-        "model": json.dumps(model, allow_nan=False, separators=(",", ":")),
-    }
-    header: dict[str, Any] = {"__metadata__": metadata}
-    begin = 0
-    for name, tensor in tensors.items():
-        kind = "F32" if tensor.dtype == np.float32 else "F64"
-        header[name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": [begin, begin + tensor.nbytes]}
-        begin += tensor.nbytes
-    text = json.dumps(header, separators=(",", ":")).encode()
-    # Tensors begin at a multiple of eight.
-    text += b" " * (-len(text) % 8)
-    data = b"".join(tensor.astype(tensor.dtype.newbyteorder("<"), copy=False).tobytes() for tensor in tensors.values())
-    content = struct.pack("<Q", len(text)) + text + data
-    digest = hashlib.sha256(content).hexdigest()
-    place = content.index(_DIGEST_PLACE.encode())
-    return content[:place] + digest.encode() + content[place + len(digest) :]
-
-
-def _sync_folder(folder: str) -> None:
-    """Make the rename last through a crash, where the system can open folders."""
-    if hasattr(os, "O_DIRECTORY"):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    return pack("model", FORMAT_VERSION, model, tensors)
 
 
 # From estimator to data.
@@ -246,92 +176,6 @@ def _encoded(value: Any) -> Any:
 
 
 # From data to estimator.
-
-
-def _read(stream: IO[bytes], size: int, name: str) -> BaseAutoencoder:
-    header, header_bytes = _read_header(stream, size, name)
-    extents = _extents(header, size - len(header_bytes), name)
-    data = stream.read(size - len(header_bytes))
-    if len(data) != size - len(header_bytes):
-        raise ModelFileError(f"{name} is truncated: it became shorter while it was read")
-
-    digest = header["__metadata__"]["digest"].encode()
-    whole = hashlib.sha256(header_bytes.replace(digest, _DIGEST_PLACE.encode(), 1))
-    whole.update(data)
-    if whole.hexdigest().encode() != digest:
-        raise ModelFileError(f"{name} is altered: its digest does not match what is in it")
-
-    tensors = {
-        key: np.frombuffer(data, dtype, prod(shape), begin).reshape(shape).astype(dtype.newbyteorder("="))
-        for key, (dtype, shape, begin) in extents.items()
-    }
-    try:
-        model = json.loads(header["__metadata__"]["model"], object_pairs_hook=_without_doubles)
-        return _restored(model, tensors)
-    except _MISFITS as error:
-        raise ModelFileError(f"{name} is not a valid model: {type(error).__name__}: {error}") from error
-
-
-def _read_header(stream: IO[bytes], size: int, name: str) -> tuple[dict[str, Any], bytes]:
-    """The header, and the bytes it came from with the eight before it."""
-    beginning = stream.read(8 + len(_MAGIC))
-    if len(beginning) <= 8 or not _MAGIC.startswith(beginning[8:]):
-        few = f"it has only {size} bytes" if size <= 8 else "its header is not one of aefast's"
-        raise ModelFileError(f"{name} is not an aefast model, or truncated: {few}")
-    (length,) = struct.unpack("<Q", beginning[:8])
-    if length > size - 8:
-        raise ModelFileError(f"{name} is truncated: its header has {length} bytes, but only {size - 8} are there")
-    if not len(_MAGIC) < length <= _MAX_HEADER:
-        raise ModelFileError(f"{name} is altered: its header cannot have {length} bytes")
-    header_bytes = beginning + stream.read(8 + length - len(beginning))
-    try:
-        header = json.loads(header_bytes[8:].decode(), object_pairs_hook=_without_doubles)
-        metadata = header["__metadata__"]
-        version = int(metadata["format_version"])
-        digest, model = metadata["digest"], metadata["model"]
-        complete = isinstance(digest, str) and len(digest) == 64 and isinstance(model, str)
-    except _MISFITS as error:
-        raise ModelFileError(
-            f"{name} is altered: its header cannot be read ({type(error).__name__}: {error})"
-        ) from error
-    if version > FORMAT_VERSION:
-        raise ModelFileError(
-            f"{name} has format version {version}, but aefast {_core.__version__} reads up to {FORMAT_VERSION}: "
-            "upgrade aefast"
-        )
-    if version < 1 or not complete:
-        raise ModelFileError(f"{name} is altered: its header lacks the digest or the model")
-    return header, header_bytes
-
-
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("a key occurs twice")
-    return result
-
-
-def _extents(header: dict[str, Any], n_bytes: int, name: str) -> dict[str, tuple[np.dtype[Any], tuple[int, ...], int]]:
-    """dtype, shape and place of each tensor; together they fill the file after its header."""
-    extents: dict[str, tuple[np.dtype[Any], tuple[int, ...], int]] = {}
-    end = 0
-    for key, entry in header.items():
-        if key == "__metadata__":
-            continue
-        try:
-            dtype, shape, (begin, stop) = _DTYPES[entry["dtype"]], entry["shape"], entry["data_offsets"]
-            counts = [*shape, begin, stop]
-            sound = len(shape) <= 4 and all(type(count) is int and count >= 0 for count in counts)
-            if not sound or begin != end or stop - begin != prod(shape) * dtype.itemsize:
-                raise ValueError(f"shape {shape} and place {begin}:{stop} do not fit")
-        except _MISFITS as error:
-            raise ModelFileError(f"{name} is altered: tensor {key!r} ({type(error).__name__}: {error})") from error
-        extents[key], end = (dtype, tuple(shape), begin), stop
-    if end > n_bytes:
-        raise ModelFileError(f"{name} is truncated: its tensors have {end} bytes, but only {n_bytes} are there")
-    if end < n_bytes:
-        raise ModelFileError(f"{name} is altered: {n_bytes - end} bytes stand after its last tensor")
-    return extents
 
 
 def _restored(model: dict[str, Any], tensors: dict[str, Array]) -> BaseAutoencoder:
