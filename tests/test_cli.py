@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import confusion_matrix, roc_auc_score
 
 import aefast
 from aefast.tables import Source
@@ -183,17 +183,40 @@ def test_reasons_are_lists_where_the_format_has_lists_and_text_in_csv(folder):
     assert [row[0]["feature"] for row in lists] == [row.partition("=")[0] for row in text]
 
 
-def test_labels_judge_the_scores(folder):
-    summary = json.loads(
-        done("score", "m.safetensors", "t.parquet", "-o", "out.parquet", "--label", "label", "--json").stdout
-    )
+@pytest.mark.parametrize("rule", [[], ["--fdr", 0.2], ["--fdr", 0.001]])
+def test_labels_judge_the_scores(folder, rule):
+    arguments = ["score", "m.safetensors", "t.parquet", "-o", "out.parquet", "--label", "label", *rule]
+    summary = json.loads(done(*arguments, "--json").stdout)
     labels = small_table()["label"].to_numpy()
-    scores = read_table("out.parquet")["anomaly_score"].to_numpy()
-    assert summary["quality"]["aucroc"] == roc_auc_score(labels, scores)
-    assert summary["quality"]["average_precision"] == average_precision_score(labels, scores)
-    flagged = scores > small_model().threshold_
-    assert summary["quality"]["true_positives"] == int((flagged & (labels == 1)).sum())
+    result = read_table("out.parquet")
+    scores, flagged = result["anomaly_score"].to_numpy(), result["is_anomaly"].to_numpy()
+    quality = summary["quality"]
+    assert quality == aefast.evaluate(labels, scores, quality["threshold"])
+    assert quality["aucroc"] == roc_auc_score(labels, scores)
+    assert quality["confusion_matrix"] == confusion_matrix(labels, flagged).tolist()
     assert summary["anomalies"] == int(flagged.sum())
+    printed = done(*arguments).stdout
+    (_, wrong), (missed, right) = quality["confusion_matrix"]
+    assert f"{quality['aucroc']:.4f}, average precision {quality['average_precision']:.4f}" in printed
+    found = f"{right} of {right + missed} anomalies and {wrong} other rows"
+    assert f"{found}: precision {quality['precision']:.4f}" in printed
+    assert f"F1 {quality['best']['f1']:.4f}, score above {quality['best']['threshold']:.6g}" in printed
+
+
+def test_labels_of_one_kind_judge_nothing(folder):
+    write_table(small_table(20).slice(1, 1), folder / "calm.parquet")
+    arguments = ["score", "m.safetensors", "calm.parquet", "-o", "out.parquet", "--label", "label"]
+    assert json.loads(done(*arguments, "--json").stdout)["quality"] is None
+    assert "all of one kind in column label" in done(*arguments).stdout
+
+
+def test_a_label_is_no_feature(folder):
+    # A model without names takes all columns of numbers but the label and those kept.
+    aefast.Autoencoder((2,), max_epochs=1, random_state=0).fit(features_of(small_table())).save("nameless.safetensors")
+    options = ["t.parquet", "-o", "out.parquet", "--keep", "id,name", "--label", "label"]
+    done("score", "nameless.safetensors", *options)
+    expected = aefast.load("nameless.safetensors").reconstruction_error(features_of(small_table()))
+    np.testing.assert_array_equal(read_table("out.parquet")["anomaly_score"].to_numpy(), expected)
 
 
 def test_false_discovery_control_over_all_rows_is_that_of_the_procedure_in_memory(folder):
@@ -302,6 +325,7 @@ WRONG = [
     ),
     (1, "column 'c', bad.parquet, row 7 (the first is row 0): missing", "score m.safetensors bad.parquet -o out.csv"),
     (1, "label column 'id' holds 1000", "score m.safetensors t.parquet -o out.csv --label id"),
+    (1, "column 'a' is one that the model judges rows by", "score m.safetensors t.parquet -o out.csv --label a"),
     (1, "label column 'name' is string", "score m.safetensors t.parquet -o out.csv --label name"),
     (1, "cut.parquet cannot be read", "score m.safetensors cut.parquet -o out.csv"),
     (1, "text.csv, row 1 (the first is row 0), column 'b'", "score m.safetensors text.csv -o out.csv"),

@@ -12,6 +12,7 @@ from aefast.convolutional import (
     ConvolutionalVariationalAutoencoder,
 )
 from aefast.denoising import DenoisingAutoencoder
+from aefast.evaluation import evaluate
 from aefast.exceptions import AefastError, ConvergenceError, ModelFileError
 from aefast.model_file import load
 from aefast.optimizers import SGD, Adam, AdamW, RMSprop
@@ -52,6 +53,7 @@ __all__ = [
     "VariationalAutoencoder",
     "__version__",
     "config",
+    "evaluate",
     "load",
     "threads",
 ]

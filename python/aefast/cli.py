@@ -232,12 +232,8 @@ def score(
         ("of which", f"{', '.join(parts)}, side by side"),
         ("anomalies", f"{summary['anomalies']:,} ({share:.3g} %), {summary['rule']}"),
     ]
-    if summary.get("quality"):
-        quality = summary["quality"]
-        rows.append(("AUC", f"{quality['aucroc']:.4f}, average precision {quality['average_precision']:.4f}"))
-        rows.append(
-            ("flagged", f"precision {quality['precision']:.4f}, recall {quality['recall']:.4f}, F1 {quality['f1']:.4f}")
-        )
+    if label is not None and summary["rows"]:
+        rows += _judged(summary["quality"], label)
     if fdr is not None and not summary["anomalies"]:
         rows.append(
             ("remark", f"no p-value is below {summary['least_p_value']:.3g}: fit on more rows to get lower ones")
@@ -399,6 +395,19 @@ def bench(
         rows_and_columns(title, ["network", "aefast", "NumPy", "ratio", "of the limit"], rows)
     say(f"Trained in batches of {results['batch_size']} with Adam. The limit is what NumPy's product of large matrices")
     say(f"reaches on one thread, times the threads: {results['limit_gflops']:.0f} GFLOP/s.")
+
+
+def _judged(quality: dict[str, Any] | None, label: str) -> list[tuple[str, str]]:
+    if quality is None:
+        return [("labels", f"all of one kind in column {label}, so that there is nothing to judge by")]
+    best = quality["best"]
+    rows = [("AUC", f"{quality['aucroc']:.4f}, average precision {quality['average_precision']:.4f}")]
+    for name, at, rule in (("flagged", quality, ""), ("at best", best, f", score above {best['threshold']:.6g}")):
+        (_, wrong), (missed, right) = at["confusion_matrix"]
+        counts = f"{right:,} of {right + missed:,} anomalies and {wrong:,} other rows"
+        shares = f"precision {at['precision']:.4f}, recall {at['recall']:.4f}, F1 {at['f1']:.4f}"
+        rows.append((name, f"{counts}: {shares}{rule}"))
+    return rows
 
 
 def _these(names: Sequence[str] | None) -> str:

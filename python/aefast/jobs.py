@@ -21,7 +21,7 @@ from aefast.exceptions import AefastError
 from aefast.formats import CsvTable, TableError
 from aefast.journal import Journal, batch_from, journal_path
 from aefast.networks import layer_widths
-from aefast.report import examine, quality, render
+from aefast.report import examine, judgement, render
 from aefast.scorer import RESULT_NAMES, BadValueError, Scorer
 from aefast.sinks import atomic_path, open_sink
 from aefast.tables import Source, feature_matrix, is_number, prefetch, read_matrix
@@ -379,8 +379,11 @@ class ScoreJob:
             summary["fdr"] = self.fdr
             summary["least_p_value"] = float(self.scorer.p_values(np.array([np.inf]))[0])
         if self.label is not None and tally.n_rows:
-            judged = (tally.labels, tally.scores, tally.flags)
-            summary["quality"] = quality(*(np.concatenate(parts) for parts in judged))  # type: ignore[arg-type]
+            scores = np.concatenate(tally.scores)
+            if self.fdr is not None:
+                # What is flagged by p-value is what is above some score, too.
+                threshold = float(scores[~np.concatenate(tally.flags)].max(initial=scores.min() - 1))
+            summary["quality"] = judgement(np.concatenate(tally.labels), scores, threshold)
         return summary
 
     def _batches(self, source: Source, clock: Clock, first_row: int = 0) -> Generator[pa.RecordBatch, None, None]:
@@ -438,6 +441,11 @@ def make_scorer(
     if names is not None:
         features = [str(n) for n in names]
         source.require(features, "columns the model was fitted on:")
+        if label in features:
+            raise TableError(
+                f"column {label!r} is one that the model judges rows by, so it cannot be their label; fit a model with "
+                f"--exclude {label}"
+            )
     else:
         unread = set(keep or []) | {label}
         features = [n for n in present if source.holds_numbers(n) and n not in unread]
@@ -533,5 +541,5 @@ def report_job(
         "rows": len(findings.errors),
         "anomalies": findings.n_flagged,
         "seconds": findings.seconds,
-        "quality": None if findings.labels is None else quality(findings.labels, findings.errors, findings.flagged),
+        "quality": findings.quality,
     }

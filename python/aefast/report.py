@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 
 from aefast import plots
 from aefast._drawing import BLUE, GREEN, GREY, ORANGE
+from aefast.evaluation import evaluate
 from aefast.networks import layer_widths
 from aefast.scorer import Scorer, nameless
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Findings", "Strange", "examine", "figure", "render"]
+__all__ = ["Findings", "Strange", "examine", "figure", "judgement", "render"]
 
 INK = "#101112"  # stands for the page's text colour in a drawing
 _THEME = {
@@ -67,6 +68,11 @@ class Findings:
     @property
     def flagged(self) -> NDArray[np.bool_]:
         return self.errors > self.threshold
+
+    @property
+    def quality(self) -> dict[str, Any] | None:
+        """How well the errors find labelled anomalies, where there are some."""
+        return None if self.labels is None else judgement(self.labels, self.errors, self.threshold)
 
     @property
     def n_flagged(self) -> int:
@@ -182,7 +188,7 @@ def render(
     names = findings.scorer.feature_names
     order = [j for j in np.argsort(-findings.reasons, kind="stable") if findings.reasons[j]][:15]
     most = max((int(findings.reasons[j]) for j in order), default=1)
-    labels = findings.labels
+    labels, quality = findings.labels, findings.quality
     pictures = {"rows": _rows_figure(findings), "histogram": _histogram_figure(findings)}
     if np.isfinite(findings.p_values).any():
         pictures["calibration"] = figure(
@@ -190,7 +196,7 @@ def render(
         )
     if len(getattr(estimator, "loss_curve_", ())):
         pictures["loss"] = figure(lambda ax: plots.loss_curves(estimator, ax=ax), "Loss by epoch", height=3.2)
-    if labels is not None and 0 < labels.sum() < len(labels):
+    if quality is not None and labels is not None:
         pictures["roc"] = figure(lambda ax: plots.roc_curve(labels, findings.errors, ax=ax), "ROC curve", height=3.2)
         pictures["precision"] = figure(
             lambda ax: plots.precision_recall_curve(labels, findings.errors, ax=ax), "Precision by recall", height=3.2
@@ -219,7 +225,7 @@ def render(
         about=findings.scorer.keep[:3],
         columns=[(names[j], int(findings.reasons[j]), findings.reasons[j] / most) for j in order],
         figures={k: _safe(v) for k, v in pictures.items()},
-        quality=quality(labels, findings.errors, findings.flagged) if labels is not None else None,
+        quality=quality,
         version=_version(),
     )
 
@@ -285,28 +291,9 @@ def describe(estimator: Any) -> dict[str, Any]:
     }
 
 
-def quality(
-    labels: NDArray[np.bool_], errors: NDArray[np.float64], flagged: NDArray[np.bool_]
-) -> dict[str, float] | None:
-    """How well errors rank labelled anomalies, and how well the flags find them; None with one kind of label."""
-    if not 0 < labels.sum() < len(labels):
-        return None
-    from sklearn.metrics import average_precision_score, roc_auc_score
-
-    hits = int((flagged & labels).sum())
-    precision = hits / max(int(flagged.sum()), 1)
-    recall = hits / int(labels.sum())
-    return {
-        "aucroc": float(roc_auc_score(labels, errors)),
-        "average_precision": float(average_precision_score(labels, errors)),
-        "precision": precision,
-        "recall": recall,
-        "f1": 2 * precision * recall / (precision + recall) if hits else 0.0,
-        "true_positives": hits,
-        "false_positives": int(flagged.sum()) - hits,
-        "false_negatives": int(labels.sum()) - hits,
-        "true_negatives": int((~flagged & ~labels).sum()),
-    }
+def judgement(labels: NDArray[np.bool_], scores: NDArray[Any], threshold: float) -> dict[str, Any] | None:
+    """`evaluate`, or None where all labels are of one kind: a night without anomalies is no error."""
+    return dict(evaluate(labels, scores, threshold)) if labels.any() and not labels.all() else None
 
 
 def number(value: Any) -> str:
