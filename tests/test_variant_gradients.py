@@ -1,5 +1,7 @@
 """Objective and gradient of every variant: against an oracle, differences of the objective, and PyTorch's autograd."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -19,6 +21,8 @@ from variants import (
 SMOOTH = ("identity", "sigmoid", "tanh", "gelu", "silu", "softplus")
 ALL = (*SMOOTH, "relu", "leaky_relu", "elu", "selu")
 KINDS = ("plain", "tied", "batch_norm", "kl", "topk", "threshold", "contraction", "variational", "noise", "dropout")
+SMOOTH_LOSSES = (("mse", "identity"), ("binary_crossentropy", "sigmoid"), ("huber", "softplus"))
+LOSSES = (*SMOOTH_LOSSES, ("mae", "tanh"), ("categorical_crossentropy", "softmax"))
 N_ARCHITECTURES = 15  # of each kind
 SEED, EPOCH = 7, 3
 NOISES = {
@@ -36,13 +40,16 @@ def random_case(kind, index, activations=ALL):
     code, code_activation = int(rng.integers(2, 30)), str(rng.choice(activations))
     norm = kind == "batch_norm" or (kind not in ("tied", "contraction") and rng.random() < 0.2)
     rate = float(rng.uniform(0.1, 0.6)) if kind == "dropout" else 0.0
-    loss, output = [("mse", "identity"), ("binary_crossentropy", "sigmoid"), ("huber", "softplus")][rng.integers(3)]
+    is_smooth = activations is SMOOTH
+    losses = SMOOTH_LOSSES if is_smooth else LOSSES[:-1] if kind == "threshold" else LOSSES
+    loss, output = losses[rng.integers(len(losses))]
 
     encoder = [dense(units, activation, batch_norm=norm, dropout=rate) for units in hidden]
     last = dense(code, code_activation, batch_norm=norm, dropout=rate)
     decoder = [dense(units, activation, batch_norm=norm, dropout=rate) for units in hidden[::-1]]
     decoder.append(dense(d, output))
-    objective = {"loss": loss, "l2": float(rng.choice([0, 0.1])), "activity_l2": float(rng.choice([0, 0.2]))}
+    penalties = {"l2": 0.1, "activity_l2": 0.2, **({} if is_smooth else {"l1": 0.05, "activity_l1": 0.1})}
+    objective = {"loss": loss, **{name: float(rng.choice([0, weight])) for name, weight in penalties.items()}}
     arguments = {}
     if kind == "tied":
         for layer, owner in zip(decoder, range(len(hidden), -1, -1), strict=True):
@@ -66,7 +73,8 @@ def random_case(kind, index, activations=ALL):
         objective.update(NOISES[noise], noise=noise, noise_lowest=[-2.0] * d, noise_highest=[3.0] * d)
     encoder += last if isinstance(last, list) else [last]
     network = network_of(d, encoder, decoder)
-    x = rng.uniform(size=(n_rows, d)) if loss == "binary_crossentropy" else rng.normal(size=(n_rows, d))
+    draw = {"binary_crossentropy": rng.uniform, "categorical_crossentropy": partial(rng.dirichlet, np.ones(d))}
+    x = draw.get(loss, rng.normal)(size=n_rows if loss == "categorical_crossentropy" else (n_rows, d))
     if kind != "batch_norm" and rng.random() < 0.5:
         arguments["sample_weight"] = rng.uniform(0.2, 2, size=n_rows)
     return network, random_parameters(network, rng), objective, x, arguments
@@ -174,12 +182,15 @@ def autograd():
         "leaky_relu": lambda z: functional.leaky_relu(z, 0.01),
         "softplus": lambda z: functional.softplus(z, threshold=700),  # the default is linear from 20 on
         **{name: getattr(torch, name) for name in ("sigmoid", "tanh", "relu")},
+        "softmax": lambda z: torch.softmax(z, dim=1),
         **{name: getattr(functional, name) for name in ("elu", "selu", "gelu", "silu")},
     }
     losses = {
         "mse": lambda z, y, t: (y - t) ** 2,
+        "mae": lambda z, y, t: (y - t).abs(),
         "huber": lambda z, y, t: functional.huber_loss(y, t, reduction="none"),
         "binary_crossentropy": lambda z, y, t: functional.binary_cross_entropy_with_logits(z, t, reduction="none"),
+        "categorical_crossentropy": lambda z, y, t: -t * torch.log_softmax(z, dim=1),
     }
 
     def slope(name, z):

@@ -27,14 +27,19 @@ class Backend:
     element_loss: Any  # (loss, output activation, z, target) -> (n, d)
 
 
+def activated(name, z):
+    """The output of a layer, in NumPy."""
+    return reference.softmax(z, [(0, z.shape[1])]) if name == "softmax" else reference.ACTIVATIONS[name][0](z)
+
+
 NUMPY = Backend(
-    activate=lambda name, z: reference.ACTIVATIONS[name][0](z),
+    activate=activated,
     slope=lambda name, z: reference.ACTIVATIONS[name][1](z),
     exp=np.exp,
     log=np.log,
     values=np.asarray,
     element_loss=lambda loss, output, z, t: reference.element_loss(
-        loss, {"layers": [{"activation": output}], "n_features": z.shape[1]}, t, z, reference.ACTIVATIONS[output][0](z)
+        loss, {"layers": [{"activation": output}], "n_features": z.shape[1]}, t, z, activated(output, z)
     )[0],
 )
 
