@@ -8,9 +8,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits as crossentropy
 set_threads = torch.set_num_threads
 
 
-def fit(module, loss, X, targets, batch_size, max_epochs):
+def fit(module, loss, X, targets, batch_size, max_epochs, seed=0):
     """Minibatches in a new order each epoch; the fused optimiser; every row read in place."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     for layer in module.modules():
         if isinstance(layer, nn.Linear):
             nn.init.xavier_uniform_(layer.weight)
@@ -55,8 +55,8 @@ class Variational(nn.Module):
         return (crossentropy(self.decoder(z), x, reduction="sum") + kl) / len(x)
 
 
-def variational(X):
-    return fit(Variational(), lambda m, x, t: m.negative_elbo(x), X, X, 128, 10)
+def variational(X, seed):
+    return fit(Variational(), lambda m, x, t: m.negative_elbo(x), X, X, 128, 10, seed)
 
 
 @torch.inference_mode()

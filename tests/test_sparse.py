@@ -171,10 +171,7 @@ def test_the_code_activation_follows_the_means_unless_it_is_given(sparsity, acti
 WRONG = {
     "k above the code": (
         lambda: SparseAutoencoder((16, 5), sparsity="topk", k=6).fit(X),
-        (
-            "k=6 is more than the code has: it must be at most 5, the last of encoder_layer_sizes, or these must end "
-            "in more units"
-        ),
+        "k=6 is more than the code has: it must be at most 5, the code's width",
     ),
     "no k": (
         lambda: SparseAutoencoder((16, 5), sparsity="topk").fit(X),

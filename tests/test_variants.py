@@ -18,12 +18,14 @@ import engine
 from aefast import (
     Autoencoder,
     ContractiveAutoencoder,
+    ConvolutionalAutoencoder,
     DenoisingAutoencoder,
     LinearSchedule,
     SparseAutoencoder,
     VariationalAutoencoder,
 )
 from aefast.model_file import to_bytes
+from messages import raises_exactly
 from test_estimator import NOT_EXACT
 from test_model_file import forged, set_path
 from variants import dense, network_of, random_parameters
@@ -110,6 +112,34 @@ def test_variants_combine():
     assert model.loss_curve_[0] > SparseAutoencoder((20,), sparsity="topk", k=3, random_state=0).fit(X).loss_curve_[0]
     with pytest.raises(ValueError, match="'noise_level' parameter of DenoisingSparse must be a float"):
         DenoisingSparse(noise_level=-1.0).fit(X)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+@pytest.mark.parametrize(
+    ("variants", "message"),
+    [
+        (
+            (VariationalAutoencoder, SparseAutoencoder),
+            (
+                "sparsity='kl' does not go with beta=1.0 in a Both: a code that is drawn from a normal distribution is "
+                "not sparse, so derive it from one of the two"
+            ),
+        ),
+        (
+            (VariationalAutoencoder, ContractiveAutoencoder),
+            "contraction=0.001 needs an encoder of dense layers, but that of a Both has gaussian_code",
+        ),
+        (
+            (ConvolutionalAutoencoder, ContractiveAutoencoder),
+            "contraction=0.001 needs an encoder of dense layers, but that of a Both has conv2d",
+        ),
+    ],
+)
+def test_what_does_not_combine_is_refused_whichever_comes_first(variants, message, order):
+    both = type("Both", tuple(variants[i] for i in order), {})
+    for fit in (lambda model: model.fit(X), lambda model: model.partial_fit(X), lambda model: model.fit_batches([X])):
+        with raises_exactly(ValueError, message):
+            fit(both())
 
 
 def test_variants_have_variants():

@@ -16,7 +16,8 @@ from aefast.networks import reading
 from aefast.optimizers import optimizer_spec
 
 if TYPE_CHECKING:
-    from aefast._core import NetworkSpec, ObjectiveSpec
+    from aefast._core import ObjectiveSpec
+    from aefast._fitting import Start
 
 
 Array = NDArray[Any]
@@ -120,9 +121,9 @@ class ContractiveAutoencoder(BaseAutoencoder):
                 "other rows of its batch"
             )
 
-    def _network(self, n_features: int) -> NetworkSpec:
-        network = super()._network(n_features)
-        encoder = network["layers"][: network["n_encoder_layers"]]
+    def _start(self, n_features: int, *, go_on: bool) -> Start:
+        start = super()._start(n_features, go_on=go_on)
+        encoder = start.network["layers"][: start.network["n_encoder_layers"]]
         others = sorted({layer["kind"] for layer in encoder} - {"dense"})
         if self.contraction > 0 and others:
             raise ValueError(
@@ -134,7 +135,7 @@ class ContractiveAutoencoder(BaseAutoencoder):
                 f"contraction={self.contraction!r} does not go with dropout in the encoder: give one rate for each "
                 f"hidden layer, the first {len(encoder)} of them 0, got dropout={self.dropout!r}"
             )
-        return network
+        return start
 
     def _objective(self) -> ObjectiveSpec:
         objective = super()._objective()

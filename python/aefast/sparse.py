@@ -126,10 +126,7 @@ class SparseAutoencoder(BaseAutoencoder):
         elif self.sparsity == "topk":
             assert self.k is not None
             if self.k > units:
-                raise ValueError(
-                    f"k={self.k} is more than the code has: it must be at most {units}, the last of "
-                    "encoder_layer_sizes, or these must end in more units"
-                )
+                raise ValueError(f"k={self.k} is more than the code has: it must be at most {units}, the code's width")
             layers.append({"kind": "top_k", "units": units, "k": int(self.k)})
             self._widened(layers[-1])
         return layers

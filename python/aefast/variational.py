@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import BaseAutoencoder
 from aefast.schedules import Schedule
+from aefast.sparse import SparseAutoencoder
 
 if TYPE_CHECKING:
     from aefast._core import LayerSpec, ObjectiveSpec
@@ -203,6 +204,11 @@ class VariationalAutoencoder(BaseAutoencoder):
         return predictor.encode(rows), log_variance
 
     def _check_parameters(self) -> None:
+        if isinstance(self, SparseAutoencoder):
+            raise ValueError(
+                f"sparsity={self.sparsity!r} does not go with beta={self.beta!r} in a {type(self).__name__}: a code "
+                "that is drawn from a normal distribution is not sparse, so derive it from one of the two"
+            )
         super()._check_parameters()
         for name, needed in (
             ("code_activation", "identity"),
