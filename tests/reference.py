@@ -131,16 +131,18 @@ PAIRS = {("binary_crossentropy", "sigmoid"), ("categorical_crossentropy", "softm
 
 def element_loss(loss, network, target, z, y):
     """Loss of each element (n, d) and its derivative with respect to the last pre-activation ``z``, where ``y`` is
-    the output. Crossentropies of their own output activation are taken from z, so that no logarithm meets a zero."""
+    the output. Crossentropies of their own output activation are taken from z, so that no logarithm meets a zero.
+    A target of NaN is not known: it has no loss and passes nothing back."""
+    known, target = ~np.isnan(target), np.nan_to_num(target)
     output_activation, groups = network["layers"][-1]["activation"], column_groups(network)
     if (loss, output_activation) == ("binary_crossentropy", "sigmoid"):
         q, outside = _split_target(target)
-        return _softplus(z) - q * z + outside, expit(z) - q
+        return known * (_softplus(z) - q * z + outside), known * (expit(z) - q)
     if (loss, output_activation) == ("categorical_crossentropy", "softmax"):
         q, outside = _split_target(target)
         totals = np.concatenate([np.repeat(q[:, b:e].sum(1, keepdims=True), e - b, axis=1) for b, e in groups], axis=1)
         return outside - q * log_softmax(z, groups), y * totals - q
-    value, dy = LOSSES[loss](target, y)
+    value, dy = (known * each for each in LOSSES[loss](target, y))
     if output_activation == "softmax":
         return value, softmax_pullback(y, dy, groups)
     return value, dy * ACTIVATIONS[output_activation][1](z)
@@ -253,17 +255,24 @@ def row_shares(n_rows, sample_weight):
     return (np.ones(n_rows) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)) / n_rows
 
 
+def row_factors(target):
+    """What makes a row's sum over known features one over all (n, 1): features / known ones, 0 where none is."""
+    n_known = (~np.isnan(target)).sum(axis=1, keepdims=True)
+    return np.where(n_known > 0, target.shape[1] / np.maximum(n_known, 1), 0.0)
+
+
 def objective_and_gradient(network, parameters, objective, x, sample_weight=None, target=None, masks=None):
     """(data loss, whole objective, gradient) of scaled rows ``x``.
 
-    The data loss is the average over rows and features. The objective adds l2/2 sum w^2 + l1 sum |w| over weights,
-    tied ones once, and the row average of activity_l2/2 sum h^2 + activity_l1 sum |h| over the code's outputs h.
+    The data loss is the average over rows and known features; the network is given 0 for NaN. The objective adds
+    l2/2 sum w^2 + l1 sum |w| over weights, tied ones once, and the row average of activity_l2/2 sum h^2 + activity_l1 sum |h| over the code's outputs h.
     """
     target = x if target is None else target
     shares = row_shares(len(x), sample_weight)[:, np.newaxis]
-    records = forward(network, parameters, x, masks)
+    factors = row_factors(target) / network["n_features"]
+    records = forward(network, parameters, np.nan_to_num(x), masks)
     value, dz = element_loss(objective["loss"], network, target, records[-1].z, records[-1].y)
-    data_loss = float((shares * value).sum() / network["n_features"])
+    data_loss = float((shares * factors * value).sum())
 
     code = records[network["n_encoder_layers"] - 1].y
     l1, l2 = objective.get("l1", 0.0), objective.get("l2", 0.0)
@@ -273,7 +282,7 @@ def objective_and_gradient(network, parameters, objective, x, sample_weight=None
     activity = float((shares * (activity_l2 / 2 * code * code + activity_l1 * np.abs(code))).sum())
 
     dy_code = shares * (activity_l2 * code + activity_l1 * np.sign(code))
-    gradient = backward(network, parameters, records, shares * dz / network["n_features"], dy_code)
+    gradient = backward(network, parameters, records, shares * factors * dz, dy_code)
     for g, p in zip(gradient, parameters, strict=True):
         if np.ndim(p) > 1:
             g += l2 * p + l1 * np.sign(p)
@@ -383,30 +392,30 @@ def reconstruct(network, parameters, scaling, X, scaled=False):
 def feature_errors(network, parameters, scaling, X, metric, whitening=None):
     """Each feature's share (n, d) of its row's error. With ``whitening`` m, W and G the error is the mean of the
     squares of W (v - m) for v = [r; h], residual and code: feature j has the j-th of them, and G_kj of the code's
-    k-th."""
+    k-th. NaN marks what is not known: its residual is 0, and it is not counted."""
     x = scale_rows(X, scaling)
-    records = forward(network, parameters, x)
-    last = records[-1]
-    n_features = network["n_features"]
+    records = forward(network, parameters, np.nan_to_num(x))
+    last, d = records[-1], network["n_features"]
+    n_known = d / row_factors(x).clip(1e-300)
     if metric in ("binary_crossentropy", "categorical_crossentropy"):
-        return element_loss(metric, network, x, last.z, last.y)[0] / n_features
-    residual = last.y - x
+        return element_loss(metric, network, x, last.z, last.y)[0] / n_known
+    residual = np.where(np.isnan(x), 0, last.y - x)
     if whitening is not None:
         centre, matrix, code_shares = whitening
         code = records[network["n_encoder_layers"] - 1].y
         squares = ((np.hstack([-residual, code]) - centre) @ matrix.T) ** 2
-        return (squares[:, :n_features] + squares[:, n_features:] @ code_shares) / squares.shape[1]
+        return (squares[:, :d] + squares[:, d:] @ code_shares) / (n_known + code.shape[1])
     if metric == "max":
         shares = np.zeros_like(residual)
         largest = np.abs(residual).argmax(axis=1)
         shares[np.arange(len(x)), largest] = np.abs(residual).max(axis=1)
         return shares
-    return LOSSES[metric](np.zeros_like(residual), residual)[0] / n_features
+    return LOSSES[metric](np.zeros_like(residual), residual)[0] / n_known
 
 
-def errors(network, parameters, scaling, X, metric, whitening=None):
-    """One error a row (n,); NaN for a row that holds NaN or infinity."""
-    finite = np.isfinite(np.asarray(X, dtype=np.float64)).all(axis=1)
+def errors(network, parameters, scaling, X, metric, whitening=None, masks_missing=False):
+    """One error a row (n,); NaN for a row that holds NaN or infinity, unless NaN marks what is missing."""
+    finite = np.isfinite(np.asarray(X, dtype=np.float64)).all(axis=1) | masks_missing
     result = np.full(len(X), np.nan)
     result[finite] = feature_errors(network, parameters, scaling, X[finite], metric, whitening).sum(axis=1)
     return result

@@ -125,9 +125,13 @@ void read_columns(const InputView& input, const Scaling& scaling, Index first_ro
 
 }  // namespace
 
-Scaling::Scaling(Buffer<double> shift, Buffer<double> scale, double limit)
-    : shift_(std::move(shift)), scale_(std::move(scale)), limit_(limit) {
-  const auto fill = [this]<class C>(Terms<C>& terms) {
+Scaling::Scaling(Buffer<double> shift, Buffer<double> scale, double limit, Buffer<double> fill, bool masks_missing)
+    : shift_(std::move(shift)),
+      scale_(std::move(scale)),
+      limit_(limit),
+      fill_(std::move(fill)),
+      masks_missing_(masks_missing) {
+  const auto set = [this]<class C>(Terms<C>& terms) {
     constexpr double kMost = static_cast<double>(std::numeric_limits<C>::max()) / 4;  // 1 / scale may overflow
     for (Buffer<C>* buffer : {&terms.high, &terms.inverse, &terms.offset}) buffer->reset(size());
     for (Index j = 0; j < size(); ++j) {
@@ -136,8 +140,8 @@ Scaling::Scaling(Buffer<double> shift, Buffer<double> scale, double limit)
       terms.offset[j] = static_cast<C>((static_cast<double>(terms.high[j]) - shift_[j]) / scale_[j]);
     }
   };
-  fill(single_);
-  fill(double_);
+  set(single_);
+  set(double_);
 }
 
 Scaling Scaling::none(Index n_features) {
@@ -153,6 +157,12 @@ void read_block(const InputView& input, const Scaling& scaling, const RowList& r
     if (by_columns) read_columns<S>(input, scaling, rows[block.first_row], block, to);
     else read_rows<S>(input, scaling, rows, block, to);
   });
+  if (!scaling.fills_missing()) return;
+  for (Index j = 0; j < input.columns; ++j) {
+    T* values = to + j * block.width;
+    const Vec<T> fill(static_cast<T>(scaling.fill(j)));
+    map(values, block.width, [&](const Vec<T>& v) { return select(is_known(v), v, fill); }, values);
+  }
 }
 
 template void read_block(const InputView&, const Scaling&, const RowList&, const Block&, float*);
@@ -198,9 +208,12 @@ ColumnStatistics column_statistics(const InputView& input, const RowList& rows, 
   Buffer<double> origin(d);
   with_type(input.dtype, [&]<class S>(const S*) {
     for (Index j = 0; j < d; ++j) {
-      const std::byte* from = input.data + rows[0] * input.row_stride + j * input.column_stride;
-      const double x = static_cast<double>(*reinterpret_cast<const S*>(from));
-      origin[j] = std::isfinite(x) ? x : 0.0;
+      for (Index i = 0; i < n_rows; ++i) {  // the first finite value, which is the first but where values are missing
+        const std::byte* from = input.data + rows[i] * input.row_stride + j * input.column_stride;
+        origin[j] = static_cast<double>(*reinterpret_cast<const S*>(from));
+        if (std::isfinite(origin[j])) break;
+        origin[j] = 0;
+      }
     }
   });
   ThreadTeam team(n_rows * d < 200'000 ? 1 : n_threads);
@@ -223,7 +236,10 @@ ColumnStatistics column_statistics(const InputView& input, const RowList& rows, 
     double mean = 0, squares = 0, low = parts[0].minimum[j], high = parts[0].maximum[j], n = 0;
     for (Index p = 0; p < n_stretches; ++p) {
       const Moments& part = parts[static_cast<std::size_t>(p)];
-      const double count = static_cast<double>(std::min(n_rows, (p + 1) * stretch) - p * stretch);
+      const Index n_finite = std::min(n_rows, (p + 1) * stretch) - p * stretch - part.n_nonfinite[j];
+      result.n_nonfinite[j] += part.n_nonfinite[j];
+      if (n_finite == 0) continue;
+      const double count = static_cast<double>(n_finite);
       const double part_mean = part.sum[j] / count;
       const double part_squares = std::max(0.0, part.squares[j] - part.sum[j] * part.sum[j] / count);
       const double delta = part_mean - mean;  // Chan et al. 1979, eq. 1.5
@@ -232,7 +248,6 @@ ColumnStatistics column_statistics(const InputView& input, const RowList& rows, 
       mean += delta * count / n;
       low = std::min(low, part.minimum[j]);
       high = std::max(high, part.maximum[j]);
-      result.n_nonfinite[j] += part.n_nonfinite[j];
     }
     mean += origin[j];
     const double deviation = low == high ? 0.0 : std::sqrt(squares / n);

@@ -28,10 +28,12 @@ struct RowList {
 };
 
 /// z = clip((x - shift) / scale, -limit, limit), computed in double for inputs that float cannot hold.
-/// NaN and infinities stay, as NaN, so that whatever is computed from them shows it.
+/// NaN and infinities stay, as NaN, so that whatever is computed from them shows it; unless `fill` (in the scaled
+/// space) has what takes their place, or `masks_missing` says that whoever reads will know what to do with them.
 class Scaling {
  public:
-  Scaling(Buffer<double> shift, Buffer<double> scale, double limit);
+  Scaling(Buffer<double> shift, Buffer<double> scale, double limit, Buffer<double> fill = {},
+          bool masks_missing = false);
 
   /// The map that changes nothing.
   static Scaling none(Index n_features);
@@ -40,6 +42,9 @@ class Scaling {
   double shift(Index j) const { return shift_[j]; }
   double scale(Index j) const { return scale_[j]; }
   double limit() const { return limit_; }
+  bool fills_missing() const { return fill_.size() > 0; }
+  double fill(Index j) const { return fill_[j]; }
+  bool masks_missing() const { return masks_missing_; }
 
   /// The map as (x - high) * inverse + offset, where high is the shift as C holds it and offset corrects for the rest.
   template <class C>
@@ -55,6 +60,8 @@ class Scaling {
  private:
   Buffer<double> shift_, scale_;
   double limit_;
+  Buffer<double> fill_;
+  bool masks_missing_;
   Terms<float> single_;
   Terms<double> double_;
 };
@@ -64,7 +71,13 @@ class Scaling {
 template <class T>
 void read_block(const InputView& input, const Scaling& scaling, const RowList& rows, const Block& block, T* to);
 
-/// What a scaler needs of each column, over `rows` of `input` (all `n_rows` of them).
+/// What the network is given of missing values: 0 in `values` where `marks` has NaN.
+template <class T>
+void clear_missing(Index n, const T* marks, T* values) {
+  map(values, n, [](const Vec<T>& m, const Vec<T>& v) { return mask_and(is_known(m), v); }, marks, values);
+}
+
+/// What a scaler needs of each column, over the finite values in `rows` of `input` (all `n_rows` of them).
 struct ColumnStatistics {
   Buffer<double> mean, deviation, minimum, maximum;
   Buffer<std::int64_t> n_nonfinite;

@@ -16,6 +16,12 @@ void sum_features(Index n_features, Index width, T* row_loss, F&& f) {
 /// A residual's absolute value, its terms combined by the largest rather than the sum.
 struct LargestError : AbsoluteError {};
 
+/// Calls f with the crossentropy of logarithms as a type.
+template <class F>
+decltype(auto) with_logs(bool has_missing, F&& f) {
+  return has_missing ? f(OfKnown<CategoricalCrossentropyOfLogs>{}) : f(CategoricalCrossentropyOfLogs{});
+}
+
 }  // namespace
 
 template <class T>
@@ -42,30 +48,31 @@ bool OutputStage<T>::from_logits(Loss loss) const {
 /// Calls f with the loss as a type.
 template <class T>
 template <class F>
-void OutputStage<T>::with_pair(Loss loss, F&& f) const {
+void OutputStage<T>::with_pair(Loss loss, bool has_missing, F&& f) const {
+  const auto with = [&]<class L>(L) { return has_missing ? f(OfKnown<L>{}) : f(L{}); };
   switch (loss) {
-    case Loss::squared: return f(SquaredError{});
-    case Loss::absolute: return f(AbsoluteError{});
-    case Loss::huber: return f(Huber{});
-    case Loss::binary_crossentropy: return is_sigmoid_ ? f(BinaryCrossentropyOfLogits{}) : f(BinaryCrossentropy{});
-    case Loss::categorical_crossentropy: return f(CategoricalCrossentropy{});
-    case Loss::maximum: return f(LargestError{});
+    case Loss::squared: return with(SquaredError{});
+    case Loss::absolute: return with(AbsoluteError{});
+    case Loss::huber: return with(Huber{});
+    case Loss::binary_crossentropy:
+      return is_sigmoid_ ? with(BinaryCrossentropyOfLogits{}) : with(BinaryCrossentropy{});
+    case Loss::categorical_crossentropy: return with(CategoricalCrossentropy{});
+    case Loss::maximum: return with(LargestError{});
   }
 }
 
 template <class T>
-void OutputStage<T>::terms(Loss loss, const Block& block, T* z, const T* target, T* terms) const {
+void OutputStage<T>::terms(Loss loss, const Block& block, T* z, const Target<T>& target, T* terms) const {
   const Index n = n_features_ * block.width;
+  const auto fill = [&]<class L>(L) {
+    map(terms, n, [](const Vec<T>& y, const Vec<T>& t) { return L::value(y, t); }, z, target.values);
+  };
   if (is_softmax_ && from_logits(loss)) {
     log_softmax(block, z);
-    return map(
-        terms, n, [](const Vec<T>& l, const Vec<T>& t) { return CategoricalCrossentropyOfLogs::value(l, t); }, z,
-        target);
+    return with_logs(target.has_missing, fill);
   }
   if (!from_logits(loss)) activate(block, z);
-  with_pair(loss, [&]<class L>(L) {
-    map(terms, n, [](const Vec<T>& y, const Vec<T>& t) { return L::value(y, t); }, z, target);
-  });
+  with_pair(loss, target.has_missing, fill);
   if (loss == Loss::maximum) {  // the row's largest keeps its term, the others get none
     for (Index lane = 0; lane < block.width; ++lane) {
       Index best = lane;
@@ -76,17 +83,18 @@ void OutputStage<T>::terms(Loss loss, const Block& block, T* z, const T* target,
 }
 
 template <class T>
-void OutputStage<T>::row_losses(Loss loss, const Block& block, T* z, const T* target, T* row_loss) const {
+void OutputStage<T>::row_losses(Loss loss, const Block& block, T* z, const Target<T>& target, T* row_loss) const {
   const auto y = [&](Index at) { return Vec<T>::load(z + at); };
-  const auto t = [&](Index at) { return Vec<T>::load(target + at); };
+  const auto t = [&](Index at) { return Vec<T>::load(target.values + at); };
   if (is_softmax_ && from_logits(loss)) {
     log_softmax(block, z);
-    return sum_features<T>(n_features_, block.width, row_loss,
-                           [&](Index at) { return CategoricalCrossentropyOfLogs::value(y(at), t(at)); });
+    return with_logs(target.has_missing, [&]<class L>(L) {
+      sum_features<T>(n_features_, block.width, row_loss, [&](Index at) { return L::value(y(at), t(at)); });
+    });
   }
   if (!from_logits(loss)) activate(block, z);
-  with_pair(loss, [&]<class L>(L) {
-    if constexpr (std::is_same_v<L, LargestError>) {
+  with_pair(loss, target.has_missing, [&]<class L>(L) {
+    if constexpr (std::is_base_of_v<LargestError, L>) {
       for (Index lane = 0; lane < block.width; lane += kLanes<T>) {
         Vec<T> largest(T(0)), poison(T(0));  // a maximum may pass over NaN, a sum does not
         for (Index at = lane; at < n_features_ * block.width; at += block.width) {
@@ -103,19 +111,28 @@ void OutputStage<T>::row_losses(Loss loss, const Block& block, T* z, const T* ta
 }
 
 template <class T>
-void OutputStage<T>::differentiate(Loss loss, const Block& block, T* z, const T* target, const T* row_scale,
+void OutputStage<T>::row_factors(const Block& block, const Target<T>& target, T* factor) const {
+  if (!target.has_missing) return std::fill_n(factor, block.width, T(1)), void();
+  const Vec<T> one(T(1)), all(static_cast<T>(n_features_));
+  sum_features<T>(n_features_, block.width, factor,
+                  [&](Index at) { return mask_and(is_known(Vec<T>::load(target.values + at)), one); });
+  map(factor, block.width, [&](const Vec<T>& n) { return mask_and(less(Vec<T>(T(0)), n), all / max(n, one)); }, factor);
+}
+
+template <class T>
+void OutputStage<T>::differentiate(Loss loss, const Block& block, T* z, const Target<T>& target, const T* row_scale,
                                    T threshold, T* row_loss, T* delta) const {
   if (is_softmax_) return differentiate_softmax(loss, block, z, target, row_scale, row_loss, delta);
   const Index width = block.width, n = n_features_ * width;
   const bool is_pair = from_logits(loss), keeps_slopes = !is_pair && activation_.keeps_slopes();
   if (keeps_slopes) activation_.forward_keep(z, delta, n);
   else if (!is_pair) activate(block, z);
-  with_pair(loss, [&]<class L>(L) {
+  with_pair(loss, target.has_missing, [&]<class L>(L) {
     for (Index lane = 0; lane < width; lane += kLanes<T>) {
       Vec<T> total(T(0));
       const Vec<T> scale = Vec<T>::load(row_scale + lane);
       for (Index at = lane; at < n; at += width) {
-        const Vec<T> y = Vec<T>::load(z + at), t = Vec<T>::load(target + at);
+        const Vec<T> y = Vec<T>::load(z + at), t = Vec<T>::load(target.values + at);
         total = total + L::value(y, t);
         Vec<T> slope = L::slope(y, t);
         if (threshold > 0) slope = mask_and(less(Vec<T>(threshold), abs(is_pair ? slope : y - t)), slope);
@@ -129,21 +146,25 @@ void OutputStage<T>::differentiate(Loss loss, const Block& block, T* z, const T*
 }
 
 template <class T>
-void OutputStage<T>::differentiate_softmax(Loss loss, const Block& block, T* z, const T* target, const T* row_scale,
-                                           T* row_loss, T* delta) const {
+void OutputStage<T>::differentiate_softmax(Loss loss, const Block& block, T* z, const Target<T>& target,
+                                           const T* row_scale, T* row_loss, T* delta) const {
   const Index width = block.width, n = n_features_ * width;
   const bool is_pair = from_logits(loss);
   const auto y = [&](Index at) { return Vec<T>::load(z + at); };
-  const auto t = [&](Index at) { return Vec<T>::load(target + at); };
+  const auto t = [&](Index at) { return Vec<T>::load(target.values + at); };
+  const auto known_probability = [&](Index at) {
+    return target.has_missing ? mask_and(is_known(t(at)), probability(t(at))) : probability(t(at));
+  };
+  const auto add_up = [&]<class L>(L) {
+    sum_features<T>(n_features_, width, row_loss, [&](Index at) { return L::value(y(at), t(at)); });
+  };
   log_softmax(block, z);
-  if (is_pair)
-    sum_features<T>(n_features_, width, row_loss,
-                    [&](Index at) { return CategoricalCrossentropyOfLogs::value(y(at), t(at)); });
+  if (is_pair) with_logs(target.has_missing, add_up);
   map(z, n, [](const Vec<T>& l) { return exp(l); }, z);
   if (!is_pair) {
-    with_pair(loss, [&]<class L>(L) {
-      sum_features<T>(n_features_, width, row_loss, [&](Index at) { return L::value(y(at), t(at)); });
-      map(delta, n, [](const Vec<T>& a, const Vec<T>& b) { return L::slope(a, b); }, z, target);
+    with_pair(loss, target.has_missing, [&]<class L>(L of) {
+      add_up(of);
+      map(delta, n, [](const Vec<T>& a, const Vec<T>& b) { return L::slope(a, b); }, z, target.values);
     });
   }
   for (const auto& [begin, end] : groups_) {
@@ -152,9 +173,9 @@ void OutputStage<T>::differentiate_softmax(Loss loss, const Block& block, T* z, 
       const Index first = begin * width + lane, last = end * width;
       Vec<T> total(T(0));
       if (is_pair) {  // p sum(t) - t
-        for (Index at = first; at < last; at += width) total = total + probability(t(at));
+        for (Index at = first; at < last; at += width) total = total + known_probability(at);
         for (Index at = first; at < last; at += width) {
-          (scale * (y(at) * total - probability(t(at)))).store(delta + at);
+          (scale * (y(at) * total - known_probability(at))).store(delta + at);
         }
       } else {  // p (g - sum(p g)), where delta holds g
         for (Index at = first; at < last; at += width) total = fma(y(at), Vec<T>::load(delta + at), total);

@@ -80,7 +80,6 @@ struct CategoricalCrossentropy {
   }
   template <class V> static V slope(const V& y, const V& t) { return -probability(t) / inside(y); }
 };
-// clang-format on
 
 enum class Loss { squared, absolute, huber, binary_crossentropy, categorical_crossentropy, maximum };
 
@@ -93,6 +92,22 @@ inline Loss find_loss(const std::string& name) {
   if (name == "max") return Loss::maximum;
   throw std::invalid_argument("unknown loss or metric '" + name + "'");
 }
+
+/// A loss that says nothing where the target is not known.
+template <class L>
+struct OfKnown : L {
+  template <class V> static V value(const V& y, const V& t) { return mask_and(is_known(t), L::value(y, t)); }
+  template <class V> static V slope(const V& y, const V& t) { return mask_and(is_known(t), L::slope(y, t)); }
+};
+// clang-format on
+
+/// What the outputs of a block are compared with (n_features x block width). Where values may be missing, NaN marks
+/// them: they have no part in any term, sum or gradient.
+template <class T>
+struct Target {
+  const T* values;
+  bool has_missing;
+};
 
 /// Half-open range of features that softmax normalises together.
 using Group = std::pair<Index, Index>;
@@ -108,22 +123,26 @@ class OutputStage {
   void activate(const Block& block, T* z) const;
 
   /// Leaves every feature's term of the loss in `terms` (n_features x width). `z` is used up.
-  void terms(Loss loss, const Block& block, T* z, const T* target, T* terms) const;
+  void terms(Loss loss, const Block& block, T* z, const Target<T>& target, T* terms) const;
 
   /// Adds each row's terms up in `row_loss` (width); for `Loss::maximum` the largest. `z` is used up.
-  void row_losses(Loss loss, const Block& block, T* z, const T* target, T* row_loss) const;
+  void row_losses(Loss loss, const Block& block, T* z, const Target<T>& target, T* row_loss) const;
+
+  /// What makes each row's sum over known features one over all of them (width): features / known ones, 1 where none is
+  /// missing, 0 where all are.
+  void row_factors(const Block& block, const Target<T>& target, T* factor) const;
 
   /// The same, and `delta` = the gradient of the summed terms by z, times `row_scale` (width). Features whose output is
   /// off by no more than `threshold`, where that is not 0, pass nothing back.
-  void differentiate(Loss loss, const Block& block, T* z, const T* target, const T* row_scale, T threshold, T* row_loss,
-                     T* delta) const;
+  void differentiate(Loss loss, const Block& block, T* z, const Target<T>& target, const T* row_scale, T threshold,
+                     T* row_loss, T* delta) const;
 
  private:
   bool from_logits(Loss loss) const;
   template <class F>
-  void with_pair(Loss loss, F&& f) const;
-  void differentiate_softmax(Loss loss, const Block& block, T* z, const T* target, const T* row_scale, T* row_loss,
-                             T* delta) const;
+  void with_pair(Loss loss, bool has_missing, F&& f) const;
+  void differentiate_softmax(Loss loss, const Block& block, T* z, const Target<T>& target, const T* row_scale,
+                             T* row_loss, T* delta) const;
   void softmax(const Block& block, T* z) const;
   void log_softmax(const Block& block, T* z) const;
 

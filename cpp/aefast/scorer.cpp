@@ -8,12 +8,15 @@ namespace aefast {
 template <class T>
 struct Scorer<T>::Workspace {
   /// `n_joint`: elements of a row that whitening looks at.
-  Workspace(const Network<T>& network, Index n_joint, Index width)
+  Workspace(const Network<T>& network, Index n_joint, Index width, bool has_missing)
       : input(network.n_features() * width),
+        seen(has_missing ? network.n_features() * width : 0),
         target(network.width() * width),
         joint{Buffer<T>(n_joint * width), Buffer<T>(n_joint * width)},
         layer{Buffer<T>(network.width() * width), Buffer<T>(network.width() * width)},
-        row(width) {}
+        row(width),
+        factor(width),
+        wanted{has_missing ? seen.data() : input.data(), has_missing} {}
 
   /// The one of `layer` that is not in use.
   T* other(const T* used) { return used == layer[0].data() ? layer[1].data() : layer[0].data(); }
@@ -29,7 +32,8 @@ struct Scorer<T>::Workspace {
     return out;
   }
 
-  Buffer<T> input, target, joint[2], layer[2], row;
+  Buffer<T> input, seen, target, joint[2], layer[2], row, factor;
+  Target<T> wanted;  // the rows as they were read, missing values and all
 };
 
 /// W (row-major, outputs x inputs) and b of W x + b; no b is zeros.
@@ -80,7 +84,7 @@ void Scorer<T>::each_block(Index n_rows, F&& f) const {
   ThreadTeam team(static_cast<int>(n_threads));
   std::vector<std::unique_ptr<Workspace>> workspaces;
   for (int thread = 0; thread < team.size(); ++thread) {
-    workspaces.push_back(std::make_unique<Workspace>(network_, n_joint, width));
+    workspaces.push_back(std::make_unique<Workspace>(network_, n_joint, width, scaling_.masks_missing()));
   }
   const Index blocks_of_task =
       static_cast<Index>(1 + std::min(15.0, kWorkOfTask / (row_work * static_cast<double>(width))));
@@ -93,16 +97,27 @@ void Scorer<T>::each_block(Index n_rows, F&& f) const {
 }
 
 template <class T>
-void Scorer<T>::residual(const Block& block, T* output, const T* target, T* to) const {
+void Scorer<T>::residual(const Block& block, T* output, const Target<T>& target, T* to) const {
   network_.output().activate(block, output);
   const Index n = network_.n_features() * block.width;
-  map(to, n, [](const Vec<T>& t, const Vec<T>& y) { return t - y; }, target, static_cast<const T*>(output));
+  map(to, n, [](const Vec<T>& t, const Vec<T>& y) { return t - y; }, target.values, static_cast<const T*>(output));
+  if (target.has_missing) clear_missing(n, target.values, to);
 }
 
-/// A block's rows into work.input and through the network; returns the last pre-activations.
+/// A block's rows into work.input, as the network sees them, and work.wanted.
+template <class T>
+void Scorer<T>::read(const InputView& input, const RowList& rows, const Block& block, Workspace& work) const {
+  read_block(input, scaling_, rows, block, work.input.data());
+  if (!work.wanted.has_missing) return;
+  const Index n = network_.n_features() * block.width;
+  std::copy_n(work.input.data(), n, work.seen.data());
+  clear_missing(n, work.seen.data(), work.input.data());
+}
+
+/// The same, and through the network; returns the last pre-activations.
 template <class T>
 T* Scorer<T>::pass(const InputView& input, const RowList& rows, const Block& block, Workspace& work) const {
-  read_block(input, scaling_, rows, block, work.input.data());
+  read(input, rows, block, work);
   return work.forward(network_, 0, n_layers(), block, params_, work.input.data());
 }
 
@@ -110,20 +125,29 @@ T* Scorer<T>::pass(const InputView& input, const RowList& rows, const Block& blo
 template <class T>
 T* Scorer<T>::whitened(const InputView& input, const Block& block, Workspace& work) const {
   T* residuals = work.joint[0].data();
-  read_block(input, scaling_, {}, block, work.input.data());
+  read(input, {}, block, work);
   const T* code = work.forward(network_, 0, network_.n_encoder(), block, params_, work.input.data());
   std::copy_n(code, network_.code_size() * block.width, residuals + network_.n_features() * block.width);
   T* output = work.forward(network_, network_.n_encoder(), n_layers(), block, params_, code);
-  residual(block, output, work.input.data(), residuals);
+  residual(block, output, work.wanted, residuals);
   whitening_->layer.forward(block, whitening_->params.data(), residuals, work.joint[1].data());
   return work.joint[1].data();
+}
+
+/// What makes each row's summed terms its error, into work.factor: 1 / the number of elements that are known.
+template <class T>
+void Scorer<T>::row_shares(Loss metric, const Block& block, Workspace& work) const {
+  if (metric == Loss::maximum) return std::fill_n(work.factor.data(), block.width, T(1)), void();
+  const Vec<T> one(T(1)), d(static_cast<T>(network_.n_features()));
+  const Vec<T> n_more(whitening_ ? static_cast<T>(network_.code_size()) : T(0));
+  network_.output().row_factors(block, work.wanted, work.factor.data());
+  map(work.factor.data(), block.width, [&](const Vec<T>& f) { return one / (d / f + n_more); }, work.factor.data());
 }
 
 template <class T>
 void Scorer<T>::errors(const InputView& input, Index n_rows, Loss metric, T* to) const {
   const Index d = network_.n_features();
   const Index n_terms = whitening_ ? n_joint() : d;
-  const T share = metric == Loss::maximum ? T(1) : T(1) / static_cast<T>(n_terms);
   each_block(n_rows, [&](const Block& block, Workspace& work) {
     if (whitening_) {
       const T* z = whitened(input, block, work);
@@ -137,9 +161,10 @@ void Scorer<T>::errors(const InputView& input, Index n_rows, Loss metric, T* to)
       }
     } else {
       T* output = pass(input, {}, block, work);
-      network_.output().row_losses(metric, block, output, work.input.data(), work.row.data());
+      network_.output().row_losses(metric, block, output, work.wanted, work.row.data());
     }
-    for (Index i = 0; i < block.n_rows; ++i) to[block.first_row + i] = work.row[i] * share;
+    row_shares(metric, block, work);
+    for (Index i = 0; i < block.n_rows; ++i) to[block.first_row + i] = work.row[i] * work.factor[i];
   });
 }
 
@@ -148,6 +173,8 @@ void Scorer<T>::losses(const InputView& input, const InputView* target, const Ro
                        T scale, T beta, std::uint64_t seed, T* to) const {
   const Index drawn = network_.gaussian_code();
   const Philox philox(seed, Draw::code, 0, 1);
+  const bool is_mean = scale == 0;
+  if (is_mean) scale = static_cast<T>(1 / static_cast<double>(network_.n_features()));
   each_block(n_rows, [&](const Block& block, Workspace& work) {
     Buffer<T> divergence(kPanel<T>);
     T* output = nullptr;
@@ -155,20 +182,24 @@ void Scorer<T>::losses(const InputView& input, const InputView* target, const Ro
       output = pass(input, rows, block, work);
     } else {
       const auto& code = dynamic_cast<const GaussianCode<T>&>(*network_.layers()[static_cast<std::size_t>(drawn)]);
-      read_block(input, scaling_, rows, block, work.input.data());
+      read(input, rows, block, work);
       T* moments = work.forward(network_, 0, drawn, block, params_, work.input.data());
       code.divergence(block, moments, divergence.data());
       T* draw = work.other(moments);
       code.sample(philox, 0, block, moments, work.target.data(), draw);
       output = work.forward(network_, drawn + 1, n_layers(), block, params_, draw);
     }
-    const T* wanted = work.input.data();
+    Target<T> wanted = work.wanted;
     if (target) {
       read_block(*target, scaling_, rows, block, work.target.data());
-      wanted = work.target.data();
+      wanted.values = work.target.data();
     }
     network_.output().row_losses(loss, block, output, wanted, work.row.data());
-    for (Index i = 0; i < block.n_rows; ++i) to[block.first_row + i] = work.row[i] * scale + beta * divergence[i];
+    if (is_mean) network_.output().row_factors(block, wanted, work.factor.data());
+    else std::fill_n(work.factor.data(), block.width, T(1));
+    for (Index i = 0; i < block.n_rows; ++i) {
+      to[block.first_row + i] = work.row[i] * (scale * work.factor[i]) + beta * divergence[i];
+    }
   });
 }
 
@@ -176,22 +207,25 @@ template <class T>
 void Scorer<T>::feature_errors(const InputView& input, Index n_rows, Loss metric, T* to) const {
   const Index d = network_.n_features();
   const Index n_terms = whitening_ ? n_joint() : d;
-  const T share = metric == Loss::maximum ? T(1) : T(1) / static_cast<T>(n_terms);
   each_block(n_rows, [&](const Block& block, Workspace& work) {
     T* terms = work.target.data();
+    const Index n = d * block.width;
     if (whitening_) {  // squares of W (v - m): shares of the distance that are never negative (Garthwaite and Koch
                        // 2016)
       T* z = whitened(input, block, work);
       map(z, n_terms * block.width, [](const Vec<T>& v) { return v * v; }, static_cast<const T*>(z));
       code_shares_->layer.forward(block, code_shares_->params.data(), z + d * block.width, terms);
       map(
-          terms, d * block.width, [](const Vec<T>& a, const Vec<T>& b) { return a + b; }, static_cast<const T*>(terms),
+          terms, n, [](const Vec<T>& a, const Vec<T>& b) { return a + b; }, static_cast<const T*>(terms),
           static_cast<const T*>(z));
     } else {
       T* output = pass(input, {}, block, work);
-      network_.output().terms(metric, block, output, work.input.data(), terms);
+      network_.output().terms(metric, block, output, work.wanted, terms);
     }
-    map(terms, d * block.width, [share](const Vec<T>& v) { return v * Vec<T>(share); }, static_cast<const T*>(terms));
+    row_shares(metric, block, work);
+    for (Index at = 0; at < n; at += kLanes<T>) {
+      (Vec<T>::load(terms + at) * Vec<T>::load(work.factor.data() + at % block.width)).store(terms + at);
+    }
     write_rows(block, terms, d, false, to);
   });
 }
@@ -199,7 +233,7 @@ void Scorer<T>::feature_errors(const InputView& input, Index n_rows, Loss metric
 template <class T>
 void Scorer<T>::encode(const InputView& input, Index n_rows, T* to) const {
   each_block(n_rows, [&](const Block& block, Workspace& work) {
-    read_block(input, scaling_, {}, block, work.input.data());
+    read(input, {}, block, work);
     const T* code = work.forward(network_, 0, network_.n_encoder(), block, params_, work.input.data());
     write_rows(block, code, network_.code_size(), false, to);
   });

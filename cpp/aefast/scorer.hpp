@@ -24,9 +24,9 @@ class Scorer {
 
   /// One error a row: the mean over features of the loss's terms, or their maximum.
   void errors(const InputView& input, Index n_rows, Loss metric, T* to) const;
-  /// A row's part of the training objective: `scale` times the sum of the loss's terms and, where the code is drawn,
-  /// `beta` times its divergence; the draws follow from `seed` and the row's place. `target`, where given, has the rows
-  /// to compare with.
+  /// A row's part of the training objective: `scale` times the sum of the loss's terms (0: their mean) and, where the
+  /// code is drawn, `beta` times its divergence; the draws follow from `seed` and the row's place. `target`, where
+  /// given, has the rows to compare with.
   void losses(const InputView& input, const InputView* target, const RowList& rows, Index n_rows, Loss loss, T scale,
               T beta, std::uint64_t seed, T* to) const;
   /// n_rows x d, contiguous: each feature's share of its row's error.
@@ -42,9 +42,11 @@ class Scorer {
   struct Workspace;
   template <class F>
   void each_block(Index n_rows, F&& f) const;
+  void read(const InputView& input, const RowList& rows, const Block& block, Workspace& work) const;
   T* pass(const InputView& input, const RowList& rows, const Block& block, Workspace& work) const;
   T* whitened(const InputView& input, const Block& block, Workspace& work) const;
-  void residual(const Block& block, T* output, const T* target, T* to) const;
+  void row_shares(Loss metric, const Block& block, Workspace& work) const;
+  void residual(const Block& block, T* output, const Target<T>& target, T* to) const;
   void write_rows(const Block& block, const T* from, Index n_features, bool in_input_units, T* to) const;
   Index n_layers() const { return static_cast<Index>(network_.layers().size()); }
   Index n_joint() const { return network_.n_features() + network_.code_size(); }

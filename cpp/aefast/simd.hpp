@@ -1,6 +1,8 @@
 /// `Vec<T>`: one SIMD register of T. The one file that names Eigen's packets; everything else is arithmetic.
 #pragma once
 
+#include <limits>
+
 #include "types.hpp"
 
 namespace aefast {
@@ -53,6 +55,8 @@ template <class T> Vec<T> log(const Vec<T>& a) { return packet::plog(a.p); }
 template <class T> Vec<T> less(const Vec<T>& a, const Vec<T>& b) { return packet::pcmp_lt(a.p, b.p); }
 template <class T> Vec<T> select(const Vec<T>& mask, const Vec<T>& yes, const Vec<T>& no) { return packet::pselect(mask.p, yes.p, no.p); }
 template <class T> Vec<T> mask_and(const Vec<T>& mask, const Vec<T>& a) { return packet::pand(mask.p, a.p); }
+/// A mask of what is neither NaN nor infinite.
+template <class T> Vec<T> is_known(const Vec<T>& a) { return less(abs(a), Vec<T>(std::numeric_limits<T>::infinity())); }
 template <class T> T sum(const Vec<T>& a) { return packet::predux(a.p); }
 // clang-format on
 

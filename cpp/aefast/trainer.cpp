@@ -56,7 +56,8 @@ void Trainer<T>::prepare(Index max_rows, const EpochSpec& epoch) {
   if (!team_ || team_->size() != n_threads) team_ = std::make_unique<ThreadTeam>(n_threads);
 
   const Index padded = round_up(max_rows, kLanes<T>);
-  if ((epoch.target || has_noise) && target_.size() < network_.n_features() * padded) {
+  const bool is_apart = epoch.target || has_noise || epoch.scaling->masks_missing();
+  if (is_apart && target_.size() < network_.n_features() * padded) {
     target_.reset(network_.n_features() * padded);
   }
   if (max_rows <= max_rows_) return;
@@ -76,6 +77,7 @@ void Trainer<T>::prepare(Index max_rows, const EpochSpec& epoch) {
   if (contraction_) contraction_->prepare(max_rows, network_.n_parameters(), team_->size());
   row_weight_.reset(padded);
   row_scale_.reset(padded);
+  row_factor_.reset(padded);
   row_loss_.reset(padded);
   row_penalty_.reset(padded);
   order_.resize(static_cast<std::size_t>(max_rows));
@@ -121,8 +123,8 @@ double Trainer<T>::evaluate(const EpochSpec& epoch) const {
   std::vector<T> losses(static_cast<std::size_t>(epoch.n_rows));
   const RowList rows{0, epoch.rows};
   const Scorer<T> scorer(network_, params_.data(), *epoch.scaling, max_threads_);
-  scorer.losses(epoch.input, epoch.target, rows, epoch.n_rows, objective_.loss, loss_scale_, static_cast<T>(epoch.beta),
-                seed_, losses.data());
+  scorer.losses(epoch.input, epoch.target, rows, epoch.n_rows, objective_.loss, static_cast<T>(objective_.scale),
+                static_cast<T>(epoch.beta), seed_, losses.data());
   double total = 0;
   for (Index i = 0; i < epoch.n_rows; ++i) {
     const double weight = epoch.sample_weight ? epoch.sample_weight[rows[i]] : 1;
@@ -162,7 +164,7 @@ void Trainer<T>::penalties(const EpochSpec& epoch, T* to) {
     if (contraction_) contraction_->begin_batch(params_.data());
     team_->run(static_cast<Index>(blocks_.size()), [&](Index at, int thread) {
       const Block& block = blocks_[static_cast<std::size_t>(at)];
-      read_block(epoch.input, *epoch.scaling, rows, block, values(0, block));
+      read_input(epoch, rows, block);
       for (Index i = 0; i < n_encoder; ++i) {
         layer(i).forward(block, params_.data(), values(i, block), values(i + 1, block));
       }
@@ -243,25 +245,38 @@ double Trainer<T>::run_batch(const EpochSpec& epoch, const RowList& rows, Index 
   return total;
 }
 
-/// A block's rows into values(0), where noise is added, and the target.
+/// A block's rows into values(0), as the network sees them.
+template <class T>
+void Trainer<T>::read_input(const EpochSpec& epoch, const RowList& rows, const Block& block) {
+  T* input = values(0, block);
+  read_block(epoch.input, *epoch.scaling, rows, block, input);
+  if (epoch.scaling->masks_missing()) clear_missing(network_.n_features() * block.width, input, input);
+}
+
+/// The same, where noise is added, and the target.
 template <class T>
 void Trainer<T>::read(const EpochSpec& epoch, const RowList& rows, const Block& block, const Step<T>& step) {
   const Index d = network_.n_features();
+  const bool masks = epoch.scaling->masks_missing();
   T* input = values(0, block);
   T* target = target_.data() + d * block.first_row;
+  if (epoch.target) {
+    read_input(epoch, rows, block);
+    return read_block(*epoch.target, *epoch.scaling, rows, block, target);
+  }
   read_block(epoch.input, *epoch.scaling, rows, block, input);
-  if (epoch.target) return read_block(*epoch.target, *epoch.scaling, rows, block, target);
-  if (!corruption_ && !epoch.corrupt) return;
+  if (!corruption_ && !epoch.corrupt && !masks) return;
   std::copy_n(input, d * block.width, target);
   if (corruption_) {
     const Philox philox(step.seed, Draw::noise, step.epoch);
     corruption_.apply(philox, step.first_position + block.first_row, d, block, target, input);
-  } else {
+  } else if (epoch.corrupt) {
     const Index bytes = sizeof(double);
     const InputView view{
         reinterpret_cast<const std::byte*>(corrupted_.data()), DType::f64, max_rows_, d, d * bytes, bytes};
     read_block(view, unscaled_, {}, block, input);
   }
+  if (masks) clear_missing(d * block.width, target, input);
 }
 
 /// Reads all rows of a batch, scaled, and lets the user's noise change them.
@@ -270,7 +285,7 @@ void Trainer<T>::corrupt_rows(const EpochSpec& epoch, const RowList& rows, Index
   const Index d = network_.n_features();
   corrupted_.reserve(max_rows_ * d);
   for (const Block& block : blocks_) {
-    read_block(epoch.input, *epoch.scaling, rows, block, values(0, block));
+    read_input(epoch, rows, block);
     for (Index i = 0; i < block.n_rows; ++i) {
       for (Index j = 0; j < d; ++j) {
         corrupted_[(block.first_row + i) * d + j] = static_cast<double>(values(0, block)[j * block.width + i]);
@@ -290,13 +305,20 @@ void Trainer<T>::forward(Index first, Index last, const Block& block, const Step
 template <class T>
 void Trainer<T>::differentiate_loss(const EpochSpec& epoch, const RowList& rows, const Block& block,
                                     const Step<T>& step, int thread) {
-  const bool has_target = epoch.target || corruption_ || epoch.corrupt;
-  const T* target = has_target ? target_.data() + network_.n_features() * block.first_row : values(0, block);
+  const bool masks = epoch.scaling->masks_missing();
+  const bool is_apart = epoch.target || corruption_ || epoch.corrupt || masks;
+  const Target<T> target{is_apart ? target_.data() + network_.n_features() * block.first_row : values(0, block), masks};
   T* row_loss = row_loss_.data() + block.first_row;
-  const T* row_scale = row_scale_.data() + block.first_row;
+  T* row_scale = row_scale_.data() + block.first_row;
+  T* factor = row_factor_.data() + block.first_row;
+  const auto multiply = [](const Vec<T>& a, const Vec<T>& b) { return a * b; };
+  if (objective_.scale == 0) network_.output().row_factors(block, target, factor);
+  else std::fill_n(factor, block.width, T(1));
+  map(row_scale, block.width, multiply, row_scale, factor);
   network_.output().differentiate(objective_.loss, block, values(n_layers(), block), target, row_scale,
                                   static_cast<T>(objective_.threshold), row_loss, deltas(n_layers(), block));
-  map(row_loss, block.width, [this](const Vec<T>& r) { return r * Vec<T>(loss_scale_); }, row_loss);
+  map(factor, block.width, [this](const Vec<T>& f) { return f * Vec<T>(loss_scale_); }, factor);
+  map(row_loss, block.width, multiply, row_loss, factor);
   for (Index i = 0; i < n_layers(); ++i) layer(i).add_row_losses(block, step.beta, row_loss);
   add_contraction(block, thread);
   if (!epoch.sample_weight) return;

@@ -81,6 +81,7 @@ class Trainer {
   void prepare(Index max_rows, const EpochSpec& epoch);
   /// Sums the data loss of a batch and leaves its gradient, handing finished stretches to `finished`.
   double run_batch(const EpochSpec& epoch, const RowList& rows, Index first, Index n_rows, const Finished& finished);
+  void read_input(const EpochSpec& epoch, const RowList& rows, const Block& block);
   void read(const EpochSpec& epoch, const RowList& rows, const Block& block, const Step<T>& step);
   void forward(Index first, Index last, const Block& block, const Step<T>& step);
   void differentiate_loss(const EpochSpec& epoch, const RowList& rows, const Block& block, const Step<T>& step,
@@ -124,7 +125,7 @@ class Trainer {
   std::unique_ptr<ThreadTeam> team_;
   std::vector<Index> sizes_;
   std::vector<Buffer<T>> values_, deltas_;
-  Buffer<T> target_, row_weight_, row_scale_, row_loss_, row_penalty_;
+  Buffer<T> target_, row_weight_, row_scale_, row_factor_, row_loss_, row_penalty_;
   Buffer<double> corrupted_;  // rows of the batch as a noise of the user's left them
   Scaling unscaled_;
   std::vector<Stage> stages_;

@@ -130,11 +130,16 @@ OptimizerSpec optimizer_spec(const py::dict& spec) {
 
 void bind_input(py::module_& module) {
   py::class_<Scaling, std::shared_ptr<Scaling>>(module, "Scaling")
-      .def(py::init([](const Contiguous<double>& shift, const Contiguous<double>& scale, double limit) {
-             if (shift.size() != scale.size()) throw py::value_error("shift and scale differ in length");
-             return std::make_shared<Scaling>(to_buffer(shift), to_buffer(scale), limit);
+      .def(py::init([](const Contiguous<double>& shift, const Contiguous<double>& scale, double limit,
+                       const std::optional<Contiguous<double>>& fill, bool masks_missing) {
+             if (shift.size() != scale.size() || (fill && fill->size() != shift.size())) {
+               throw py::value_error("shift, scale and fill differ in length");
+             }
+             return std::make_shared<Scaling>(to_buffer(shift), to_buffer(scale), limit,
+                                              fill ? to_buffer(*fill) : Buffer<double>(), masks_missing);
            }),
-           py::arg("shift"), py::arg("scale"), py::arg("limit"));
+           py::arg("shift"), py::arg("scale"), py::arg("limit"), py::arg("fill") = py::none(),
+           py::arg("masks_missing") = false);
 
   module.def(
       "column_statistics",

@@ -76,9 +76,20 @@ class OptimizerSpec(TypedDict, total=False):
     weight_decay: float
 
 class Scaling:
-    """The map into the space the network sees: ``clip((x - shift) / scale, -limit, limit)``."""
+    """The map into the space the network sees: ``clip((x - shift) / scale, -limit, limit)``.
 
-    def __init__(self, shift: NDArray[np.float64], scale: NDArray[np.float64], limit: float) -> None: ...
+    NaN and infinities become ``fill`` (d,), in that space, where it is given. With ``masks_missing`` the network is
+    given 0 for them, and they have no part in losses and errors: a mean over features is one over the others, 0 where
+    there are none."""
+
+    def __init__(
+        self,
+        shift: NDArray[np.float64],
+        scale: NDArray[np.float64],
+        limit: float,
+        fill: NDArray[np.float64] | None = None,
+        masks_missing: bool = False,
+    ) -> None: ...
 
 class Trainer:
     """Parameters and optimiser state of a network in training. ``parameters`` per dense layer: weights
