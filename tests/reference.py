@@ -265,7 +265,8 @@ def objective_and_gradient(network, parameters, objective, x, sample_weight=None
     """(data loss, whole objective, gradient) of scaled rows ``x``.
 
     The data loss is the average over rows and known features; the network is given 0 for NaN. The objective adds
-    l2/2 sum w^2 + l1 sum |w| over weights, tied ones once, and the row average of activity_l2/2 sum h^2 + activity_l1 sum |h| over the code's outputs h.
+    l2/2 sum w^2 + l1 sum |w| over weights, tied ones once, and the row average of activity_l2/2 sum h^2 + activity_l1
+    sum |h| over the code's outputs h.
     """
     target = x if target is None else target
     shares = row_shares(len(x), sample_weight)[:, np.newaxis]

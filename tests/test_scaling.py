@@ -93,7 +93,7 @@ def test_values_beyond_the_limit_need_a_scaler():
 def test_merged_statistics_are_those_of_all_rows(first, second):
     width = min(first.shape[1], second.shape[1])
     first, second = first[:, :width], second[:, :width]
-    got = merged(column_statistics(first, None, 1), len(first), column_statistics(second, None, 1), len(second))
+    got = merged(column_statistics(first, None, 1), column_statistics(second, None, 1))
     wanted = column_statistics(np.concatenate([first, second]), None, 1)
     for key, value in wanted.items():
         np.testing.assert_allclose(got[key], value, rtol=1e-9, atol=1e-9, err_msg=key)

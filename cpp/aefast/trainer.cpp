@@ -312,13 +312,15 @@ void Trainer<T>::differentiate_loss(const EpochSpec& epoch, const RowList& rows,
   T* row_scale = row_scale_.data() + block.first_row;
   T* factor = row_factor_.data() + block.first_row;
   const auto multiply = [](const Vec<T>& a, const Vec<T>& b) { return a * b; };
-  if (objective_.scale == 0) network_.output().row_factors(block, target, factor);
-  else std::fill_n(factor, block.width, T(1));
-  map(row_scale, block.width, multiply, row_scale, factor);
+  const bool is_mean_of_known = masks && objective_.scale == 0;
+  if (is_mean_of_known) {
+    network_.output().row_factors(block, target, factor);
+    map(row_scale, block.width, multiply, row_scale, factor);
+  }
   network_.output().differentiate(objective_.loss, block, values(n_layers(), block), target, row_scale,
                                   static_cast<T>(objective_.threshold), row_loss, deltas(n_layers(), block));
-  map(factor, block.width, [this](const Vec<T>& f) { return f * Vec<T>(loss_scale_); }, factor);
-  map(row_loss, block.width, multiply, row_loss, factor);
+  map(row_loss, block.width, [this](const Vec<T>& r) { return r * Vec<T>(loss_scale_); }, row_loss);
+  if (is_mean_of_known) map(row_loss, block.width, multiply, row_loss, factor);
   for (Index i = 0; i < n_layers(); ++i) layer(i).add_row_losses(block, step.beta, row_loss);
   add_contraction(block, thread);
   if (!epoch.sample_weight) return;

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from aefast._core import LayerSpec, NetworkSpec, ObjectiveSpec
 
 _BY_POSITION, _BY_NAME = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+MISSING = ("error", "mask", "mean")
 LOSSES = ("mse", "mae", "huber", "binary_crossentropy", "categorical_crossentropy")
 
 
@@ -69,6 +70,7 @@ class BaseAutoencoder(FittingMixin, BaseEstimator):
         "n_epochs_no_change": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "scaler": [None, one_of(SCALERS)],
+        "missing": [one_of(MISSING)],
         "contamination": [Interval(Real, 0, 0.5, closed="right")],
         "score_metric": [one_of(METRICS)],
         "warm_start": ["boolean"],
@@ -136,6 +138,7 @@ class BaseAutoencoder(FittingMixin, BaseEstimator):
         n_epochs_no_change: int = 10,
         tol: float = 1e-4,
         scaler: str | None = "standard",
+        missing: str = "error",
         contamination: float = 0.1,
         score_metric: str = "mse",
         warm_start: bool = False,
@@ -171,6 +174,7 @@ class BaseAutoencoder(FittingMixin, BaseEstimator):
         self.n_epochs_no_change = n_epochs_no_change
         self.tol = tol
         self.scaler = scaler
+        self.missing = missing
         self.contamination = contamination
         self.score_metric = score_metric
         self.warm_start = warm_start
@@ -183,6 +187,7 @@ class BaseAutoencoder(FittingMixin, BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = [self.dtype]
+        tags.input_tags.allow_nan = self.missing != "error"
         return tags
 
     def _network(self, n_features: int) -> NetworkSpec:

@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 from aefast import _core
 from aefast._data import Data, Rows
 from aefast._decisions import DecisionMixin
-from aefast._inputs import nonfinite_message, read_sample_weight
+from aefast._inputs import read_sample_weight
 from aefast._reservoir import Reservoir
 from aefast._targets import check_range, check_sums
 from aefast._threads import resolve_threads
@@ -109,7 +109,7 @@ class FittingMixin(DecisionMixin):
         ----------
         X : array-like of shape (n, d)
             Finite numbers: an array of any numeric dtype and layout (read in place, not copied), a data frame or an
-            Arrow table.
+            Arrow table. NaN, or null in a table, where ``missing`` lets values be missing.
         y : ignored
             For scikit-learn's conventions.
         sample_weight : array-like of shape (n,), optional
@@ -273,11 +273,10 @@ class FittingMixin(DecisionMixin):
                 held_out.add(block[out])
             return self._finite_statistics(Data(block, None), f"block {index}")
 
-        statistics, n_rows = look_at(0, first), len(first)
+        statistics = look_at(0, first)
         if not once:
             for index, block in enumerate(map(self._read, blocks), start=1):
-                statistics = merged(statistics, n_rows, look_at(index, block), len(block))
-                n_rows += len(block)
+                statistics = merged(statistics, look_at(index, block))
         self._set_scaling(Data(trained_on.rows(), None), statistics, start, Data(first, None))
 
         def epoch(trainer: _core.Trainer, number: int, rate: float) -> float:
@@ -343,10 +342,10 @@ class FittingMixin(DecisionMixin):
         return noisy
 
     def _finite_statistics(self, data: Data, what: str = "X") -> Statistics:
-        """Column statistics of the rows, all of which must be finite."""
+        """Column statistics of the rows, all of which must be finite, or NaN where those may be missing."""
         statistics = column_statistics(data.X, data.rows, resolve_threads(self.n_threads))
         if statistics["n_nonfinite"].any():
-            raise ValueError(nonfinite_message(data.X, self._names(), what))
+            self._require_finite(data.X, what)
         return statistics
 
     def _set_scaling(
@@ -360,6 +359,7 @@ class FittingMixin(DecisionMixin):
             shift, scale = self.scaler_shift_, self.scaler_scale_
         else:
             shift, scale = fit_scaler(self.scaler, data.X, data.rows, statistics, self._names())
+            self.column_means_ = statistics["mean"]
         # A scaler does not know the rows held out, which may lie a little beyond the others.
         beyond = [held_out] if held_out is not None and self.scaler is None else []
         self._check_targets(targets, [statistics, *beyond], shift, scale, start)
@@ -486,9 +486,12 @@ class FittingMixin(DecisionMixin):
             few = self._few(train, len(X))
             rows = X[few[:: 1 + len(few) * X.shape[1] // MAX_VALUES]]
             scaled = np.clip((rows.astype(np.float64) - self.scaler_shift_) / self.scaler_scale_, -LIMIT, LIMIT)
-            self.whitening_ = joint_whitening(
-                scaled - predictor.reconstruct(rows, scaled=True), predictor.encode(rows), scaled
-            )
+            is_missing = np.isnan(scaled)
+            scaled = np.where(is_missing, self._fill(), scaled)
+            residuals = scaled - predictor.reconstruct(rows, scaled=True)
+            if self.missing == "mask":
+                residuals[is_missing] = 0
+            self.whitening_ = joint_whitening(residuals, predictor.encode(rows), scaled)
         if hurry:
             used = self._few(used, len(X))
             held_out = None if held_out is None else self._few(held_out, len(X))

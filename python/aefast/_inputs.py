@@ -60,19 +60,31 @@ def read_sample_weight(sample_weight: ArrayLike | None, X: Array) -> NDArray[np.
     return np.ascontiguousarray(weights * (np.count_nonzero(weights) / weights.sum()))
 
 
-def nonfinite_message(X: Array, names: ArrayLike | None, what: str = "X") -> str:
-    """How many values of ``X`` are NaN or infinite, and where the first one stands."""
-    count, first = 0, ""
+def nonfinite_message(X: Array, names: ArrayLike | None, what: str = "X", *, may_miss: bool = False) -> str:
+    """How many values of ``X`` are NaN (unless they ``may_miss``) or infinite, and where the first one stands.
+
+    Empty where none are.
+    """
+    if X.dtype.kind != "f":
+        return ""
+    count, first, n_missing = 0, "", 0
     n_rows_a_block = max(1, (1 << 20) // X.shape[1])
     for begin in range(0, len(X), n_rows_a_block):
         block = X[begin : begin + n_rows_a_block]
-        rows, columns = np.nonzero(~np.isfinite(block))
-        if count == 0 and len(rows):
+        is_bad = np.isinf(block) if may_miss else ~np.isfinite(block)
+        if not is_bad.any():
+            continue
+        n_missing += 0 if may_miss else int(np.isnan(block).sum())
+        rows, columns = np.nonzero(is_bad)
+        if count == 0:
             column = int(columns[0]) if names is None else str(np.asarray(names)[columns[0]])
             first = f"the first ({block[rows[0], columns[0]]}) in row {begin + rows[0]}, column {column!r}"
         count += len(rows)
+    if count == 0:
+        return ""
     values = "1 value is" if count == 1 else f"{count} values are"
-    return f"{what} contains NaN or infinity: {values} not finite, {first}"
+    remedy = "; missing='mask' or 'mean' takes NaN for missing values" if n_missing and what != "Z" else ""
+    return f"{what} contains {'' if may_miss else 'NaN or '}infinity: {values} not finite, {first}{remedy}"
 
 
 def _readable(rows: Array) -> Array:

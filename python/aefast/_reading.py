@@ -32,6 +32,7 @@ class ReadingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     """Methods of a fitted autoencoder. The engine's objects live for one call; the arrays here are the model."""
 
     dtype: str
+    missing: str
     n_threads: int | None
     n_features_in_: int
     network_: NetworkSpec
@@ -39,6 +40,7 @@ class ReadingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     intercepts_: list[Array]
     scaler_shift_: NDArray[np.float64]
     scaler_scale_: NDArray[np.float64]
+    column_means_: NDArray[np.float64]
     score_metric_: str
     whitening_: Whitening | None
 
@@ -52,7 +54,14 @@ class ReadingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     def _scaling(self) -> _core.Scaling:
         """The map into the space that the network sees."""
-        return _core.Scaling(self.scaler_shift_, self.scaler_scale_, LIMIT)
+        fill = self._fill() if self.missing == "mean" else None
+        return _core.Scaling(self.scaler_shift_, self.scaler_scale_, LIMIT, fill, self.missing == "mask")
+
+    def _fill(self) -> NDArray[np.float64]:
+        """What the network is given for missing values (d,), in the scaled space."""
+        if self.missing != "mean":
+            return np.zeros(self.n_features_in_)
+        return np.clip((self.column_means_ - self.scaler_shift_) / self.scaler_scale_, -LIMIT, LIMIT)
 
     def _encoder(self) -> _core.Predictor:
         """What gives the codes of `transform`."""
@@ -68,10 +77,15 @@ class ReadingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return [f"x{j}" for j in range(self.n_features_in_)] if names is None else [str(name) for name in names]
 
     def _require_finite(self, X: Array, what: str) -> None:
+        """Refuse NaN and infinity; of rows that may have missing values, infinity."""
         if X.dtype.kind != "f":
             return
-        if column_statistics(X, None, resolve_threads(self.n_threads))["n_nonfinite"].any():
-            raise ValueError(nonfinite_message(X, self._names() if what != "Z" else None, what))
+        is_codes = what == "Z"
+        may_miss = self.missing != "error" and not is_codes
+        if may_miss or column_statistics(X, None, resolve_threads(self.n_threads))["n_nonfinite"].any():
+            message = nonfinite_message(X, None if is_codes else self._names(), what, may_miss=may_miss)
+            if message:
+                raise ValueError(message)
 
     def _fitting_in(self, rows: Array) -> Array:
         """The rows, unless their units are too large for their dtype."""
@@ -101,7 +115,8 @@ class ReadingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Parameters
         ----------
         X : array-like of shape (n, d)
-            Finite numbers in the units of the training data: array, data frame or Arrow table.
+            Finite numbers in the units of the training data: array, data frame or Arrow table. NaN, or null in a
+            table, where ``missing`` lets values be missing.
 
         Returns
         -------
@@ -181,6 +196,9 @@ class ReadingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def _errors(self, X: Any, metric: str | None) -> Array:
         predictor = self._predictor()
         rows = self._read(X)
+        if self.missing != "error":
+            # Else infinity would pass for a missing value.
+            self._require_finite(rows, "X")
         errors = predictor.errors(rows, *self._metric(metric))
         if not np.isfinite(errors).all():
             self._require_finite(rows, "X")
@@ -196,6 +214,8 @@ class ReadingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         \|r\| - 1/2 elsewhere (``huber``), -z log y - (1 - z) log(1 - y) (``binary_crossentropy``) or -z log y
         (``categorical_crossentropy``), the largest \|r\| (``max``), or the Mahalanobis distance of the
         residual and the code from those of most training rows, over d + q (``mahalanobis``, see `aefast.whitening`).
+        With ``missing="mask"`` the mean is over the features that a row has (of ``mahalanobis``: the others' residuals
+        are 0 and do not count in d), and 0 for a row that has none: nothing in it is abnormal.
 
         Parameters
         ----------

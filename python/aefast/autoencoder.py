@@ -74,6 +74,10 @@ class Autoencoder(BaseAutoencoder):
     scaler : {"standard", "minmax", "robust"} or None, default "standard"
         Maps each column into the space the network sees: zero mean and unit variance; [0, 1]; median and distance
         of the quartiles; nothing. Fitted on the training rows. Scaled values are clipped at +-1e6.
+    missing : {"error", "mask", "mean"}, default "error"
+        What NaN is (in tables: null). "error": refused, with count and place. "mask": not known; the network is given
+        0 for it in the scaled space, and losses and errors are over the features that a row has. "mean": read as the
+        mean of the column's training values. Infinity is refused, and so is a column without any value.
     contamination : float in (0, 0.5], default 0.1
         Share of the training rows, held-out ones included, that `predict` calls outliers.
     score_metric : str, default "mse"
@@ -105,6 +109,8 @@ class Autoencoder(BaseAutoencoder):
         ``intercepts_`` have in them already; further training starts from them.
     scaler_shift_, scaler_scale_ : ndarray of shape (d,), float64
         The scaled space: (x - shift) / scale.
+    column_means_ : ndarray of shape (d,), float64
+        Means of the columns' training values.
     n_features_in_ : int
         d.
     feature_names_in_ : ndarray of shape (d,)

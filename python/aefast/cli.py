@@ -113,6 +113,9 @@ def fit(
     contamination: Annotated[
         float | None, typer.Option(help="Share of the training rows to call anomalies, in (0, 0.5].")
     ] = None,
+    missing: Annotated[
+        str, typer.Option(help="Missing values: error refuses them, mask leaves them out, mean puts the mean there.")
+    ] = "error",
     seed: Annotated[int, typer.Option(min=0, help="Fixes everything random.")] = 0,
     threads: Threads = None,
     as_json: Json = False,
@@ -121,7 +124,7 @@ def fit(
     from aefast.jobs import fit_job, training_columns
     from aefast.sinks import check_writable
 
-    estimator = _new_estimator(kind, layers, epochs, contamination, seed, threads)
+    estimator = _new_estimator(kind, layers, epochs, contamination, missing, seed, threads)
     _usage(lambda: check_writable(output))
     source = _source(data)
     chosen, excluded = _names(columns), _names(exclude) or []
@@ -461,12 +464,20 @@ def _load(path: Path, threads: int | None) -> Any:
 
 
 def _new_estimator(
-    kind: str, layers: str | None, epochs: int | None, contamination: float | None, seed: int, threads: int | None
+    kind: str,
+    layers: str | None,
+    epochs: int | None,
+    contamination: float | None,
+    missing: str,
+    seed: int,
+    threads: int | None,
 ) -> Any:
     kinds = available_kinds()
     if kind not in kinds:
         raise UsageError(f"--kind {kind} is not known; these are: {', '.join(kinds)}")
-    given: dict[str, Any] = {"random_state": seed, "n_threads": threads}
+    if missing not in ("error", "mask", "mean"):
+        raise UsageError(f"--missing must be error, mask or mean, got {missing!r}")
+    given: dict[str, Any] = {"random_state": seed, "n_threads": threads, "missing": missing}
     if layers is not None:
         try:
             widths = tuple(int(w) for w in layers.split(","))

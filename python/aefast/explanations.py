@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 
-def top_shares(feature_errors: Array, top: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+def top_shares(
+    feature_errors: Array, top: int, values: Array | None = None
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Columns and shares (n, top) of the largest errors of each row, largest first; ties go to the first column.
 
-    A share is a feature's error over the row's; all shares of a row without error are 0.
+    A share is a feature's error over the row's; all shares of a row without error are 0. Features that are missing in
+    ``values`` (NaN) come after all others.
 
     Examples
     --------
@@ -24,7 +27,8 @@ def top_shares(feature_errors: Array, top: int) -> tuple[NDArray[np.intp], NDArr
     ([[1, 0]], [[0.75, 0.25]])
     """
     errors = np.asarray(feature_errors, dtype=np.float64)
-    columns = _largest(errors, min(top, errors.shape[1]))
+    ranked = errors if values is None else np.where(np.isnan(values), -1.0, errors)
+    columns = _largest(ranked, min(top, errors.shape[1]))
     totals = errors.sum(axis=1, keepdims=True)
     shares = np.take_along_axis(errors, columns, axis=1) / np.where(totals > 0, totals, 1.0)
     return columns, shares
@@ -47,6 +51,8 @@ def explanation_table(
 ) -> Array:
     """The ``top`` features of each row as a structured array of row, feature, value, expected and share.
 
+    Features whose value is missing are no reasons, so a row may have fewer.
+
     Parameters
     ----------
     feature_errors, values, expected : ndarray of shape (n, d)
@@ -58,7 +64,7 @@ def explanation_table(
     first_row : int
         Number of the first row.
     """
-    columns, shares = top_shares(feature_errors, top)
+    columns, shares = top_shares(feature_errors, top, values)
     n_rows, n_top = columns.shape
     width = max(1, *(len(name) for name in names))
     table = np.empty(
@@ -70,7 +76,8 @@ def explanation_table(
     table["value"] = np.take_along_axis(values, columns, axis=1).ravel()
     table["expected"] = np.take_along_axis(expected, columns, axis=1).ravel()
     table["share"] = shares.ravel()
-    return table
+    known: Array = table[~np.isnan(table["value"])]
+    return known
 
 
 def as_frame(table: Array) -> Any:

@@ -99,7 +99,7 @@ def fit_job(
         X = read_matrix(source, columns, progress=progress)
     if len(X) == 0:
         raise TableError(f"{source.title} has no rows to learn from")
-    _check_finite(X, columns, source)
+    _check_finite(X, columns, source, may_miss=estimator.missing != "error")
     estimator.set_params(verbose=verbose)
     with training:
         estimator.fit(X)
@@ -163,10 +163,11 @@ def recalibrate_job(
     }
 
 
-def _check_finite(X: NDArray[Any], columns: Sequence[str] | None, source: Source) -> None:
+def _check_finite(X: NDArray[Any], columns: Sequence[str] | None, source: Source, *, may_miss: bool) -> None:
     count, first = 0, -1
     for start in range(0, len(X), 65_536):
-        bad = ~np.isfinite(X[start : start + 65_536])
+        block = X[start : start + 65_536]
+        bad = np.isinf(block) if may_miss else ~np.isfinite(block)
         if bad.any():
             first = start * X.shape[1] + int(np.argmax(bad.ravel())) if first < 0 else first
             count += int(bad.sum())
@@ -175,8 +176,9 @@ def _check_finite(X: NDArray[Any], columns: Sequence[str] | None, source: Source
         name = columns[column] if columns is not None else f"x{column}"
         values = "it is the only such value" if count == 1 else f"it is the first of {count} such values"
         raise TableError(
-            f"{source.place(row)} (the first is row 0), column {name!r}: missing or infinite; {values}; fill or drop "
-            f"such rows, or --exclude the column"
+            f"{source.place(row)} (the first is row 0), column {name!r}: {'' if may_miss else 'missing or '}infinite; "
+            f"{values}; fill or drop such rows, --exclude the column"
+            + ("" if may_miss else ", or take them as missing with --missing mask or mean")
         )
 
 

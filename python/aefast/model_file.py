@@ -135,6 +135,7 @@ def _describe(estimator: BaseAutoencoder) -> tuple[dict[str, Any], dict[str, Arr
         "scaler.scale": estimator.scaler_scale_,
         # Doubles are exact for counts up to 2^53.
         "calibration.counts": estimator.calibration_.counts.astype(np.float64),
+        "columns.mean": estimator.column_means_,
         "curves.loss": np.asarray(estimator.loss_curve_, dtype=np.float64),
         "curves.validation": np.asarray(estimator.validation_curve_, dtype=np.float64),
     }
@@ -215,6 +216,7 @@ def _restored(model: dict[str, Any], tensors: dict[str, Array]) -> BaseAutoencod
         estimator.feature_names_in_ = np.asarray(names, dtype=object)
     estimator.scaler_shift_ = _finite(tensors, "scaler.shift", (n_features,))
     estimator.scaler_scale_ = _finite(tensors, "scaler.scale", (n_features,))
+    estimator.column_means_ = _finite(tensors, "columns.mean", (n_features,))
     if not (estimator.scaler_scale_ > 0).all():
         raise ValueError("scaler.scale must be above zero")
     if model["scaler"] is not None and model["scaler"] not in SCALERS:

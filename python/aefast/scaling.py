@@ -26,7 +26,7 @@ def fit_scaler(
 
     ``standard``: mean and standard deviation. ``minmax``: least value and range, so that the rows lie in [0, 1].
     ``robust``: median and distance between the quartiles; the standard deviation where the quartiles coincide.
-    None: 0 and 1. A constant column has scale 1.
+    None: 0 and 1. A constant column has scale 1. Missing values are not looked at.
 
     Parameters
     ----------
@@ -44,8 +44,11 @@ def fit_scaler(
     Raises
     ------
     ValueError
-        If a column's values are too large for the map to be finite.
+        If a column's values are too large for the map to be finite, or all missing.
     """
+    if (statistics["n_finite"] == 0).any():
+        column = int(np.argmin(statistics["n_finite"]))
+        raise ValueError(f"column {names[column]!r} has no value in any row to learn from: leave it out")
     low, high = statistics["min"], statistics["max"]
     magnitude = np.maximum(np.abs(low), np.abs(high))
     too_large = magnitude > (LIMIT if kind is None else LARGEST)
@@ -65,6 +68,7 @@ def fit_scaler(
         if kind == "robust":
             for column in range(len(low)):
                 values = X[:, column] if rows is None else X[rows, column]
+                values = values[np.isfinite(values)] if statistics["n_finite"][column] < len(values) else values
                 lower, shift[column], upper = np.percentile(values.astype(np.float64), (25, 50, 75))
                 scale[column] = upper - lower if upper > lower else scale[column]
 
@@ -76,10 +80,16 @@ def fit_scaler(
     return shift, scale
 
 
-def merged(first: Statistics, n_first: int, second: Statistics, n_second: int) -> Statistics:
+def merged(first: Statistics, second: Statistics) -> Statistics:
     """Column statistics of two blocks of rows together (Chan, Golub and LeVeque 1983)."""
+    n_finite = first["n_finite"] + second["n_finite"]
+    share = second["n_finite"] / np.maximum(n_finite, 1)
+    # A column without values says nothing of where they lie.
+    first, second = (
+        {**each, **{name: np.where(each["n_finite"] > 0, each[name], other[name]) for name in ("mean", "min", "max")}}
+        for each, other in ((first, second), (second, first))
+    )
     step = second["mean"] - first["mean"]
-    share = n_second / (n_first + n_second)
     # Norms, not squares, which may overflow.
     within = np.hypot(first["std"] * np.sqrt(1 - share), second["std"] * np.sqrt(share))
     return {
@@ -88,12 +98,15 @@ def merged(first: Statistics, n_first: int, second: Statistics, n_second: int) -
         "min": np.minimum(first["min"], second["min"]),
         "max": np.maximum(first["max"], second["max"]),
         "n_nonfinite": first["n_nonfinite"] + second["n_nonfinite"],
+        "n_finite": n_finite,
     }
 
 
 def column_statistics(X: Array, rows: NDArray[np.int64] | None, n_threads: int) -> Statistics:
-    """Mean, standard deviation, least and largest value and number of non-finite values of each column."""
-    return _core.column_statistics(X, rows, n_threads)
+    """``mean``, ``std``, ``min`` and ``max`` of each column's finite values, ``n_finite`` and ``n_nonfinite``."""
+    statistics = _core.column_statistics(X, rows, n_threads)
+    n_rows = len(X) if rows is None else len(rows)
+    return {**statistics, "n_finite": n_rows - statistics["n_nonfinite"]}
 
 
 def scaled_range(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +172,7 @@ class Scorer:
             with nameless():
                 errors = self.estimator.reconstruction_error(X, precision=self.precision)
         except ValueError as error:
-            bad = ~np.isfinite(X)
+            bad = ~np.isfinite(X) if self.estimator.missing == "error" else np.isinf(X)
             if not bad.any():
                 raise
             row, column = divmod(int(np.argmax(bad.ravel())), X.shape[1])
@@ -230,26 +231,28 @@ class Scorer:
             return np.asarray(np.argmax(self.estimator.feature_errors(X), axis=1))
 
     def reasons(self, X: NDArray[Any], top: int) -> pa.Array:
-        """For each row its ``top`` features by share of the error, as lists of `TOP_FEATURES`."""
+        """For each row its ``top`` features by share of the error, as lists of `TOP_FEATURES`; missing values are no
+        reasons."""
         k = min(top, X.shape[1])
         with nameless():
-            columns, shares = top_shares(self.estimator.feature_errors(X), k)
+            columns, shares = top_shares(self.estimator.feature_errors(X), k, X)
             expected = np.take_along_axis(np.asarray(self.estimator.reconstruct(X)), columns, axis=1)
             values = np.take_along_axis(X, columns, axis=1)
+        is_known = ~np.isnan(values)
         fields = [
-            pa.array(self.feature_names).take(pa.array(columns.ravel())),
-            *(pa.array(a.ravel().astype(np.float64)) for a in (values, expected, shares)),
+            pa.array(self.feature_names).take(pa.array(columns[is_known])),
+            *(pa.array(a[is_known].astype(np.float64)) for a in (values, expected, shares)),
         ]
         structs = pa.StructArray.from_arrays(fields, fields=list(TOP_FEATURES.value_type))
-        offsets = np.arange(0, k * len(X) + 1, k, dtype=np.int32)
+        offsets = np.append(0, is_known.sum(axis=1).cumsum()).astype(np.int32)
         return pa.ListArray.from_arrays(pa.array(offsets), structs)
 
 
 def _as_text(reasons: pa.Array) -> pa.Array:
     fields = [reasons.flatten().field(name).to_pylist() for name in ("feature", "value", "expected", "share")]
     text = [f"{f}={v:.6g} (expected {e:.6g}, {s:.0%})" for f, v, e, s in zip(*fields, strict=True)]
-    k = len(text) // max(len(reasons), 1)
-    return pa.array(["; ".join(text[i * k : (i + 1) * k]) for i in range(len(reasons))], pa.string())
+    ends = reasons.offsets.to_pylist()
+    return pa.array(["; ".join(text[begin:end]) for begin, end in pairwise(ends)], pa.string())
 
 
 def _estimator(model: Any) -> Any:
