@@ -5,6 +5,10 @@ from contextlib import contextmanager
 import pytest
 
 
+#: The end of a message about missing values.
+TAKES_MISSING = "; missing='mask' or 'mean' takes NaN for missing values"
+
+
 @contextmanager
 def raises_exactly(kind, message):
     """The block raises ``kind`` with exactly ``message``, which is one line."""

@@ -7,7 +7,7 @@ import pytest
 import aefast
 from aefast import ConvergenceError, DenoisingAutoencoder
 from aefast.model_file import to_bytes
-from messages import raises_exactly
+from messages import TAKES_MISSING, raises_exactly
 from variants import corrupted
 
 RNG = np.random.default_rng(0)
@@ -237,7 +237,8 @@ WRONG = {
     ),
     "noisy rows that are not finite": (
         lambda: DenoisingAutoencoder().fit(X, X_noisy=np.where(X[3, 2] == X, np.nan, X)),
-        "X_noisy contains NaN or infinity: 1 value is not finite, the first (nan) in row 3, column 'x2'",
+        "X_noisy contains NaN or infinity: 1 value is not finite, the first (nan) in row 3, column 'x2'"
+        + TAKES_MISSING,
     ),
     "a callable that changes the shape": (
         lambda: DenoisingAutoencoder(noise=lambda batch: batch[:, 1:]).fit(X),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aefast import Autoencoder
 from aefast._inputs import nonfinite_message, read_rows, read_sample_weight
-from messages import raises_exactly
+from messages import TAKES_MISSING, raises_exactly
 
 RNG = np.random.default_rng(0)
 BASE = RNG.integers(0, 100, size=(300, 4))
@@ -178,7 +178,7 @@ def test_columns_must_be_those_of_fit_by_name(make, columns, words):
 
 def test_missing_values_of_tables_are_found():
     table = TABLE.set_column(2, "c", pa.array([*BASE[:7, 2].tolist(), None, *BASE[8:, 2].tolist()]))
-    message = "X contains NaN or infinity: 1 value is not finite, the first (nan) in row 7, column 'c'"
+    message = "X contains NaN or infinity: 1 value is not finite, the first (nan) in row 7, column 'c'" + TAKES_MISSING
     for method in (
         NAMED.score_samples,
         NAMED.transform,
@@ -244,6 +244,7 @@ def test_one_bad_value_anywhere_is_found(bad, dtype, layout):
     X[211, 3] = bad
     X = LAYOUTS[layout](X)
     message = f"X contains NaN or infinity: 1 value is not finite, the first ({bad}) in row 211, column 'x3'"
+    message += TAKES_MISSING if np.isnan(bad) else ""
     for method in ("score_samples", "transform", "reconstruct", "feature_errors", "explain", "p_values", "score"):
         with raises_exactly(ValueError, message):
             getattr(MODEL, method)(X)
@@ -262,7 +263,7 @@ def test_the_count_goes_over_blocks_and_the_first_is_in_reading_order():
     X[200_001, 0] = np.inf
     X[290_000:] = np.nan
     expected = "rows contains NaN or infinity: 80002 values are not finite, the first (nan) in row 200000, column 'f'"
-    assert nonfinite_message(X, list("abcdefgh"), "rows") == expected
+    assert nonfinite_message(X, list("abcdefgh"), "rows") == expected + TAKES_MISSING
 
 
 def test_codes_must_fit_the_network_and_be_finite():

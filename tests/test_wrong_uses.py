@@ -5,7 +5,7 @@ import pytest
 
 import aefast
 from aefast import Autoencoder
-from messages import raises_exactly
+from messages import TAKES_MISSING, raises_exactly
 
 X = np.random.default_rng(0).normal(size=(60, 4))
 BAD = X.copy()
@@ -46,11 +46,11 @@ WRONG = {
     ),
     "missing values in fit": (
         lambda: Autoencoder().fit(BAD),
-        "X contains NaN or infinity: 3 values are not finite, the first (inf) in row 7, column 'x2'",
+        "X contains NaN or infinity: 3 values are not finite, the first (inf) in row 7, column 'x2'" + TAKES_MISSING,
     ),
     "missing values in scoring": (
         lambda: MODEL.score_samples(BAD),
-        "X contains NaN or infinity: 3 values are not finite, the first (inf) in row 7, column 'x2'",
+        "X contains NaN or infinity: 3 values are not finite, the first (inf) in row 7, column 'x2'" + TAKES_MISSING,
     ),
     "codes of the wrong width": (
         lambda: MODEL.inverse_transform(X),
