@@ -4,7 +4,6 @@ from contextlib import contextmanager
 
 import pytest
 
-
 #: The end of a message about missing values.
 TAKES_MISSING = "; missing='mask' or 'mean' takes NaN for missing values"
 
