@@ -18,7 +18,7 @@ def fitted(**parameters):
 
 
 def info(epoch=1, validation_loss=0.5):
-    return EpochInfo(epoch, 10, 0.25, validation_loss, 0.25, 0.001, 1.5, weights=lambda: ([], []))
+    return EpochInfo(epoch, 10, 0.25, validation_loss, 0.25, 0.001, 1.5, weights=lambda: ([], []), state=None)
 
 
 def test_callbacks_are_told_of_each_epoch():

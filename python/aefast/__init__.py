@@ -4,7 +4,7 @@ from aefast._config import config
 from aefast._core import __version__
 from aefast._threads import threads
 from aefast.autoencoder import Autoencoder
-from aefast.callbacks import EpochInfo, StopTraining
+from aefast.callbacks import Checkpoint, CheckpointError, EpochInfo, StopTraining
 from aefast.contractive import ContractiveAutoencoder
 from aefast.convolutional import (
     ConvolutionalAutoencoder,
@@ -33,6 +33,8 @@ __all__ = [
     "AdamW",
     "AefastError",
     "Autoencoder",
+    "Checkpoint",
+    "CheckpointError",
     "ConstantSchedule",
     "ContractiveAutoencoder",
     "ConvergenceError",

@@ -19,6 +19,8 @@ from aefast._reservoir import Reservoir
 from aefast._targets import check_range, check_sums
 from aefast._threads import resolve_threads
 from aefast._training import Settings, Training, poll
+from aefast.checkpoints import Checkpoint, identity_of
+from aefast.exceptions import ConvergenceError
 from aefast.networks import batch_norms, initial_parameters, join_parameters, split_parameters
 from aefast.optimizers import Optimizer, optimizer_spec
 from aefast.scaling import LIMIT, Statistics, column_statistics, fit_scaler, merged, scaled_range
@@ -163,6 +165,7 @@ class FittingMixin(DecisionMixin):
             monitored=data if held_out is None else replace(data, rows=held_out),
             validate=held_out is not None,
             calibrate=lambda hurry: self._calibrate(rows, used, train, held_out, hurry=hurry),
+            identity=lambda: identity_of(self, start.parameters, start.network, statistics, rows, noisy, weights),
         )
         return self
 
@@ -302,11 +305,15 @@ class FittingMixin(DecisionMixin):
             validate=not once and held_out.n_rows > 0,
             calibrate=lambda hurry: self._calibrate(kept(), None, None, None, hurry=hurry),
             max_epochs=min(1, self.max_epochs) if once else None,
+            identity=None if once else lambda: identity_of(self, start.parameters, start.network, statistics, first),
         )
         return self
 
     def _callbacks(self) -> tuple[Callback, ...]:
         return (self.callbacks,) if callable(self.callbacks) else tuple(self.callbacks)
+
+    def _checkpoint(self) -> Checkpoint | None:
+        return next((each for each in self._callbacks() if isinstance(each, Checkpoint)), None)
 
     def _rng(self, purpose: int, *key: int) -> np.random.Generator:
         return np.random.default_rng([self._seed, purpose, *key])
@@ -317,6 +324,9 @@ class FittingMixin(DecisionMixin):
         go_on = go_on and hasattr(self, "coefs_")
         if not (go_on and hasattr(self, "_seed")):
             self._seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int64).max, dtype=np.int64))
+            checkpoint = self._checkpoint()
+            if checkpoint is not None and self.random_state is None:
+                self._seed = checkpoint.seed(self._seed)
         if not (go_on and hasattr(self, "_n_passes")):
             self._n_passes = 0
         if go_on:
@@ -383,8 +393,12 @@ class FittingMixin(DecisionMixin):
         calibrate: Callable[[bool], None],
         max_epochs: int | None = None,
         keep_optimizer: bool = False,
+        identity: Callable[[], dict[str, str]] | None = None,
     ) -> None:
-        """Run the epochs and keep what comes of them, whatever ends them."""
+        """Run the epochs and keep what comes of them, whatever ends them.
+
+        ``identity`` is what a checkpoint must have been made with to be gone on from.
+        """
         optimizer, objective = optimizer_spec(self.optimizer), self._objective()
         trainer = _core.Trainer(
             start.network,
@@ -420,11 +434,23 @@ class FittingMixin(DecisionMixin):
                 callbacks=self._callbacks(),
                 verbose=self.verbose,
             ),
+            seed=self._seed,
+            n_passes=lambda: self._n_passes,
         )
+        checkpoint = self._checkpoint()
+        if checkpoint is not None:
+            if identity is None:
+                raise ValueError("a Checkpoint is for fit, and for fit_batches with blocks that can be read again")
+            saved = checkpoint.begin(identity(), trainer.parameters(), trainer.optimizer_state()[1])
+            if saved is not None:
+                self._n_passes = saved.n_passes
+                training.resume(saved)
         hurry = False
         try:
             training.run()
-        except BaseException:
+        except BaseException as error:
+            if checkpoint is not None and isinstance(error, ConvergenceError):
+                checkpoint.end(diverged=True)
             # Whoever ends training is waiting: a pass over all rows is more than they have time for.
             hurry = True
             raise
@@ -444,6 +470,8 @@ class FittingMixin(DecisionMixin):
                 self.best_loss_ += few.penalty(trainer, scaling) if has_penalty else 0.0
             self.score_metric_ = self.score_metric
             calibrate(hurry)
+        if checkpoint is not None:
+            checkpoint.end()
 
     def _pass(self, trainer: _core.Trainer, data: Data, epoch: int, learning_rate: float) -> float:
         """One pass over the rows. Passes are numbered through, so that none repeats the random draws of another."""

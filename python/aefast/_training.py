@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from aefast import _core
 from aefast.callbacks import Callback, EpochInfo, StopTraining, progress
+from aefast.checkpoints import TrainingState
 from aefast.exceptions import ConvergenceError
 from aefast.schedules import Plateau, Schedule
 
@@ -55,6 +56,10 @@ class Training:
     as_weights : callable
         ``(coefs, intercepts)`` from the engine's parameters, for callbacks.
     settings : Settings
+    seed : int
+        Of the trainer.
+    n_passes : callable
+        How many passes over the rows have been made.
     """
 
     trainer: _core.Trainer
@@ -63,6 +68,8 @@ class Training:
     penalty: Callable[[], float]
     as_weights: Callable[[list[Array]], tuple[list[Array], list[Array]]]
     settings: Settings
+    seed: int = 0
+    n_passes: Callable[[], int] = lambda: 0
     loss_curve: list[float] = field(default_factory=list)
     validation_curve: list[float] = field(default_factory=list)
     monitored: list[float] = field(default_factory=list)
@@ -70,6 +77,17 @@ class Training:
 
     def __post_init__(self) -> None:
         self.parameters = self.trainer.parameters()
+        self._plateau = self._new_plateau()
+
+    def resume(self, state: TrainingState) -> None:
+        """Go on after the epochs of another run."""
+        self.trainer.set_parameters(state.parameters)
+        self.trainer.set_optimizer_state(state.step, state.slots)
+        self.parameters = state.best
+        self.loss_curve, self.validation_curve = state.loss_curve, state.validation_curve
+        for epoch, monitored in enumerate(state.monitored):
+            self._prepare(epoch)
+            self._watch(monitored)
 
     def run(self) -> None:
         """Epochs until the last one, until the monitored loss stays, or until a callback says so.
@@ -90,13 +108,13 @@ class Training:
 
     def _run(self) -> None:
         settings = self.settings
-        plateau = Plateau(settings.n_epochs_no_change, settings.tol)
         began = time.perf_counter()
         with progress(settings.verbose, settings.max_epochs) as show:
-            for epoch in range(settings.max_epochs):
+            for epoch in range(len(self.monitored), settings.max_epochs):
+                if self._stays(epoch - 1):
+                    break
                 number = settings.first_epoch + epoch
-                if epoch > 0 and not settings.settled(number - 1):
-                    plateau, self.best_loss = Plateau(settings.n_epochs_no_change, settings.tol), float("inf")
+                self._prepare(epoch)
                 rate = float(settings.schedule.rate(number, self.monitored))
                 loss = self.epoch(number, rate)
                 validation = None if self.validate is None else self.validate()
@@ -110,13 +128,43 @@ class Training:
                     learning_rate=rate,
                     seconds=time.perf_counter() - began,
                     weights=lambda: self.as_weights(self.trainer.parameters()),
+                    state=self._state,
                 )
                 show(info)
                 if self._asked_to_stop(info):
                     break
-                stays = plateau.reached_with(self.monitored[-1])
-                if stays and settings.early_stopping and settings.settled(number):
-                    break
+
+    def _new_plateau(self) -> Plateau:
+        return Plateau(self.settings.n_epochs_no_change, self.settings.tol)
+
+    def _prepare(self, epoch: int) -> None:
+        """Forget what was seen under an objective that was another."""
+        if epoch > 0 and not self.settings.settled(self.settings.first_epoch + epoch - 1):
+            self._plateau, self.best_loss = self._new_plateau(), float("inf")
+
+    def _watch(self, monitored: float) -> None:
+        self.monitored.append(monitored)
+        self.best_loss = min(self.best_loss, monitored)
+        self._plateau.reached_with(monitored)
+
+    def _stays(self, epoch: int) -> bool:
+        """Whether the monitored loss has long enough not fallen, with this epoch."""
+        reached = self._plateau.wait >= self._plateau.patience
+        return reached and self.settings.early_stopping and self.settings.settled(self.settings.first_epoch + epoch)
+
+    def _state(self) -> TrainingState:
+        step, slots = self.trainer.optimizer_state()
+        return TrainingState(
+            seed=self.seed,
+            n_passes=self.n_passes(),
+            step=step,
+            parameters=self.trainer.parameters(),
+            best=self.parameters,
+            slots=slots,
+            loss_curve=self.loss_curve,
+            validation_curve=self.validation_curve,
+            monitored=self.monitored,
+        )
 
     def _take(self, epoch: int, rate: float, loss: float, validation: float | None) -> None:
         """Record an epoch and keep its parameters if they are good."""
@@ -132,10 +180,9 @@ class Training:
         self.loss_curve.append(loss)
         if validation is not None:
             self.validation_curve.append(validation)
-        self.monitored.append(monitored)
         if monitored < self.best_loss or not self.settings.early_stopping:
             self.parameters = parameters
-        self.best_loss = min(self.best_loss, monitored)
+        self._watch(monitored)
 
     def _asked_to_stop(self, info: EpochInfo) -> bool:
         stop = False

@@ -14,6 +14,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from aefast.checkpoints import Checkpoint, CheckpointError, TrainingState
+
+__all__ = ["Callback", "Checkpoint", "CheckpointError", "EpochInfo", "StopTraining", "progress"]
+
 
 class StopTraining(Exception):
     """Raised by a callback: stop after this epoch, as if training had come to its end."""
@@ -41,6 +45,8 @@ class EpochInfo:
         Since training began.
     weights : callable
         ``weights()`` gives copies of the current ``(coefs, intercepts)``, shaped as the estimator's attributes.
+    state : callable
+        ``state()`` gives what `Checkpoint` saves.
 
     Examples
     --------
@@ -62,6 +68,7 @@ class EpochInfo:
     learning_rate: float
     seconds: float
     weights: Callable[[], tuple[list[NDArray[Any]], list[NDArray[Any]]]] = field(repr=False)
+    state: Callable[[], TrainingState] = field(repr=False)
 
     def __str__(self) -> str:
         validation = "" if self.validation_loss is None else f"  validation {self.validation_loss:.6g}"

@@ -152,7 +152,7 @@ def _describe(estimator: BaseAutoencoder) -> tuple[dict[str, Any], dict[str, Arr
 
 def _parameter(name: str, value: Any) -> Any:
     try:
-        return _encoded(value)
+        return plain_value(value)
     except TypeError:
         raise ValueError(
             f"cannot save parameter {name}={value!r}: a model file holds data only; "
@@ -160,7 +160,7 @@ def _parameter(name: str, value: Any) -> Any:
         ) from None
 
 
-def _encoded(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """A parameter's value as JSON, from the closed list of what may be written."""
     if isinstance(value, np.generic):
         value = value.item()
@@ -169,7 +169,7 @@ def _encoded(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         value = tuple(value.tolist())
     if isinstance(value, tuple | list):
-        items = [_encoded(item) for item in value]
+        items = [plain_value(item) for item in value]
         return {"tuple": items} if isinstance(value, tuple) else items
     if type(value) in OBJECTS.values():
         return {"object": type(value).__name__, "fields": asdict(value)}

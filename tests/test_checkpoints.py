@@ -1,0 +1,277 @@
+"""Training that was killed goes on to the same bits, and never from a checkpoint of something else."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import aefast
+from aefast import Autoencoder, ConvergenceError, ModelFileError
+from aefast.callbacks import Checkpoint, CheckpointError
+from aefast.data_file import pack, unpack, write_whole
+from messages import raises_exactly
+
+X = np.random.default_rng(0).normal(size=(300, 6)) @ np.random.default_rng(1).normal(size=(6, 6))
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing on the way catches it."""
+
+
+def killer(epoch):
+    def kill(info):
+        if info.epoch == epoch:
+            raise Killed
+
+    return kill
+
+
+def estimator(cls=Autoencoder, **parameters):
+    return cls(**{"encoder_layer_sizes": (4, 2), "max_epochs": 12, "random_state": 0, "batch_size": 64, **parameters})
+
+
+def state_of(model):
+    return [
+        *model.coefs_, *model.intercepts_, *(n for n in model.norms_ if n is not None),
+        np.array(model.loss_curve_), np.array(model.validation_curve_), np.array([model.best_loss_, model.threshold_]),
+    ]  # fmt: skip
+
+
+def assert_same(model, other):
+    assert model.n_epochs_ == other.n_epochs_
+    for mine, theirs in zip(state_of(model), state_of(other), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def killed_and_resumed(path, epoch, fit, **parameters):
+    """A model fitted in two parts, the second by another estimator."""
+    with pytest.raises(Killed):
+        fit(estimator(callbacks=[Checkpoint(path), killer(epoch)], **parameters))
+    assert path.exists()
+    told = []
+    model = fit(estimator(callbacks=[Checkpoint(path), lambda info: told.append(info.epoch)], **parameters))
+    assert told[:1] in ([epoch + 1], [])
+    assert not path.exists()
+    return model
+
+
+CASES = {
+    "plain": {},
+    "sgd": {"optimizer": aefast.SGD(momentum=0.9, nesterov=True), "learning_rate": 0.01},
+    "rmsprop": {"optimizer": "rmsprop"},
+    "adamw": {"optimizer": "adamw", "dtype": "float64"},
+    "no rows held out": {"validation_fraction": 0},
+    "the last weights": {"early_stopping": False},
+    "stops early": {"n_epochs_no_change": 2, "tol": 0.01, "max_epochs": 60, "learning_rate": 0.02},
+    "batch normalisation": {"batch_norm": True, "dropout": 0.2, "encoder_layer_sizes": (8, 2)},
+    "tied": {"tied_weights": True},
+    "plateau": {"learning_rate": aefast.ReduceOnPlateau(0.05, patience=2), "max_epochs": 20},
+    "cosine": {"learning_rate": aefast.CosineSchedule(0.05, n_epochs=12)},
+    "denoising": {"cls": aefast.DenoisingAutoencoder},
+    "sparse": {"cls": aefast.SparseAutoencoder, "encoder_layer_sizes": (8,)},
+    "contractive": {"cls": aefast.ContractiveAutoencoder},
+    "variational": {"cls": aefast.VariationalAutoencoder, "beta": aefast.LinearSchedule(0.0, 1.0, n_epochs=5)},
+}
+
+
+@pytest.mark.parametrize("parameters", CASES.values(), ids=CASES)
+@pytest.mark.parametrize("epoch", [1, 4, 8])
+def test_training_goes_on_to_the_same_bits(tmp_path, parameters, epoch):
+    model = killed_and_resumed(tmp_path / "c", epoch, lambda e: e.fit(X), **parameters)
+    assert_same(model, estimator(**parameters).fit(X))
+
+
+def test_a_kill_after_the_epoch_that_ends_training_trains_no_more(tmp_path):
+    parameters = {"n_epochs_no_change": 2, "tol": 0.01, "max_epochs": 60, "learning_rate": 0.02}
+    undisturbed = estimator(**parameters).fit(X)
+    assert undisturbed.n_epochs_ < 60
+    model = killed_and_resumed(tmp_path / "c", undisturbed.n_epochs_, lambda e: e.fit(X), **parameters)
+    assert_same(model, undisturbed)
+
+
+def test_blocks_of_rows_go_on_too(tmp_path):
+    blocks = [X[:100], X[100:150], X[150:]]
+    model = killed_and_resumed(tmp_path / "c", 5, lambda e: e.fit_batches(blocks))
+    assert_same(model, estimator().fit_batches(blocks))
+
+
+def test_weighted_and_noisy_rows_go_on_too(tmp_path):
+    weights = np.random.default_rng(2).uniform(size=len(X))
+    weights[:9] = 0
+    assert_same(
+        killed_and_resumed(tmp_path / "c", 5, lambda e: e.fit(X, sample_weight=weights)),
+        estimator().fit(X, sample_weight=weights),
+    )
+    noisy = X + np.random.default_rng(3).normal(size=X.shape)
+    kind = {"cls": aefast.DenoisingAutoencoder}
+    assert_same(
+        killed_and_resumed(tmp_path / "c", 5, lambda e: e.fit(X, X_noisy=noisy), **kind),
+        estimator(**kind).fit(X, X_noisy=noisy),
+    )
+
+
+def test_a_random_seed_is_remembered(tmp_path):
+    seeds = []
+    with pytest.raises(Killed):
+        estimator(random_state=None, callbacks=[Checkpoint(tmp_path / "c"), killer(3)]).fit(X)
+    again = estimator(random_state=None, callbacks=[Checkpoint(tmp_path / "c"), lambda i: seeds.append(i.epoch)]).fit(X)
+    assert seeds[0] == 4
+    assert again.n_epochs_ == 12
+
+
+def test_more_epochs_other_threads_and_more_to_say_are_the_same_training(tmp_path, capsys):
+    with pytest.raises(Killed):
+        estimator(callbacks=[Checkpoint(tmp_path / "c"), killer(3)], max_epochs=5).fit(X)
+    model = estimator(callbacks=Checkpoint(tmp_path / "c"), n_threads=2, verbose=1).fit(X)
+    assert capsys.readouterr().out.startswith("epoch 4/12")
+    assert_same(model, estimator().fit(X))
+
+
+def test_training_is_saved_every_so_many_epochs(tmp_path):
+    with pytest.raises(Killed):
+        estimator(callbacks=[Checkpoint(tmp_path / "c", every=4), killer(7)]).fit(X)
+    told = []
+    model = estimator(callbacks=[Checkpoint(tmp_path / "c", every=4), lambda i: told.append(i.epoch)]).fit(X)
+    assert told[0] == 5
+    assert_same(model, estimator().fit(X))
+
+
+def test_what_is_kept_at_the_end_gives_the_model_again_without_training(tmp_path):
+    first = estimator(callbacks=Checkpoint(tmp_path / "c", keep=True)).fit(X)
+    assert (tmp_path / "c").exists()
+    told = []
+    assert_same(estimator(callbacks=[Checkpoint(tmp_path / "c", keep=True), told.append]).fit(X), first)
+    assert told == []
+
+
+def other_rows():
+    changed = X.copy()
+    changed[7, 3] += 0.5
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("parameters", "rows", "said"),
+    [
+        ({"learning_rate": 0.01}, X, "learning_rate=0.001, now learning_rate=0.01"),
+        (
+            {"encoder_layer_sizes": (3,)},
+            X,
+            'encoder_layer_sizes={"tuple": [4, 2]}, now encoder_layer_sizes={"tuple": [3]}',
+        ),
+        ({"random_state": 1}, X, "random_state=0, now random_state=1"),
+        ({"cls": aefast.SparseAutoencoder}, X, "class=Autoencoder, now class=SparseAutoencoder"),
+        ({}, other_rows(), "other rows"),
+        ({}, X[::-1], "other rows"),
+        ({}, X[:-1], "other rows"),
+    ],
+)
+def test_another_training_is_not_gone_on_with(tmp_path, parameters, rows, said):
+    path = tmp_path / "c"
+    with pytest.raises(Killed):
+        estimator(callbacks=[Checkpoint(path), killer(3)]).fit(X)
+    with raises_exactly(
+        CheckpointError,
+        f"{path} is of a training with {said}; fit as then to go on, or delete the file to start anew",
+    ):
+        estimator(callbacks=Checkpoint(path), **parameters).fit(rows)
+    assert path.exists()
+
+
+def test_divergence_leaves_no_checkpoint_to_diverge_again(tmp_path):
+    wild = {"optimizer": "sgd", "learning_rate": 1e6, "activation": "relu"}
+    with pytest.raises(ConvergenceError):
+        estimator(callbacks=Checkpoint(tmp_path / "c"), **wild).fit(X * 100)
+    assert os.listdir(tmp_path) == []
+
+
+def test_rows_that_come_once_cannot_be_gone_on_with(tmp_path):
+    model = estimator(callbacks=Checkpoint(tmp_path / "c"))
+    for fit in (model.partial_fit, lambda rows: model.fit_batches(iter([rows]))):
+        with pytest.raises(ValueError, match="a Checkpoint is for fit, and for fit_batches with blocks"):
+            fit(X)
+
+
+@pytest.mark.parametrize("every", [0, -1, 1.5])
+def test_savings_must_be_whole_epochs_apart(every):
+    with pytest.raises(ValueError, match="every must be an integer of at least 1"):
+        Checkpoint("c", every)
+
+
+def saved(path):
+    with pytest.raises(Killed):
+        estimator(callbacks=[Checkpoint(path), killer(3)]).fit(X)
+    return unpack(path, "checkpoint", 1)
+
+
+def changed(document, tensors, key, value):
+    if key in document:
+        return {**document, key: value}, tensors
+    return document, {**tensors, key: value}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("seed", -1), ("seed", "0"), ("step", 1.5), ("n_passes", 1 << 70), ("identity", 3),
+        ("parameters.0", np.zeros((9, 9))), ("best.1", np.full(4, np.nan, np.float32)), ("slots.0", np.zeros(1)),
+        ("loss_curve", np.zeros(0)), ("monitored", np.zeros(7)), ("validation_curve", np.full(3, np.inf)),
+    ],
+)  # fmt: skip
+def test_a_checkpoint_that_does_not_fit_together_is_refused(tmp_path, key, value):
+    path = tmp_path / "c"
+    document, tensors, _ = saved(path)
+    write_whole(path, pack("checkpoint", 1, *changed(document, tensors, key, value)))
+    with pytest.raises((ModelFileError, CheckpointError), match=str(path)):
+        estimator(callbacks=Checkpoint(path)).fit(X)
+
+
+def test_a_damaged_checkpoint_and_a_model_in_its_place_are_refused(tmp_path):
+    path = tmp_path / "c"
+    saved(path)
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ModelFileError, match="is altered: its digest does not match"):
+        estimator(callbacks=Checkpoint(path)).fit(X)
+    estimator().fit(X).save(path)
+    with pytest.raises(ModelFileError, match="is not an aefast checkpoint"):
+        estimator(callbacks=Checkpoint(path)).fit(X)
+    saved(tmp_path / "d")
+    with pytest.raises(ModelFileError, match="is not an aefast model"):
+        aefast.load(tmp_path / "d")
+
+
+FOREVER = """
+import sys
+import numpy as np
+from aefast import Autoencoder
+from aefast.callbacks import Checkpoint
+
+X = np.random.default_rng(0).normal(size=(2000, 6))
+tell = lambda info: print(info.epoch, flush=True)
+model = Autoencoder((4, 2), max_epochs=int(sys.argv[2]), early_stopping=False, random_state=0)
+model.set_params(callbacks=[Checkpoint(sys.argv[1]), tell]).fit(X)
+np.save(sys.argv[1] + ".npy", model.coefs_[0])
+"""
+
+
+def test_a_process_that_is_killed_is_gone_on_with_by_the_next(tmp_path):
+    path = str(tmp_path / "c")
+    run = [sys.executable, "-c", FOREVER, path]
+    with subprocess.Popen([*run, "100000"], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            while int(process.stdout.readline()) < 5:
+                pass
+        finally:
+            process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)
+    n_epochs = len(unpack(path, "checkpoint", 1)[1]["loss_curve"])
+    told = subprocess.run([*run, str(n_epochs + 5)], capture_output=True, text=True, check=True, timeout=60).stdout
+    assert told.split() == [str(n_epochs + i) for i in range(1, 6)]
+    rows = np.random.default_rng(0).normal(size=(2000, 6))
+    model = Autoencoder((4, 2), max_epochs=n_epochs + 5, early_stopping=False, random_state=0).fit(rows)
+    np.testing.assert_array_equal(np.load(path + ".npy"), model.coefs_[0])
