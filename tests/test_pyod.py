@@ -1,0 +1,273 @@
+"""The detectors with PyOD's names and signs, alone and among PyOD's own."""
+
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binom
+from sklearn.base import clone, is_outlier_detector
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import RobustScaler
+
+import aefast
+from aefast import pyod
+from aefast.pyod import VAE, AutoEncoder
+from messages import raises_exactly
+
+DETECTORS = [getattr(pyod, name) for name in pyod.__all__]
+RNG = np.random.default_rng(0)
+N_ROWS, N_ODD = 400, 40
+
+
+def table(rng, n_rows=N_ROWS, n_odd=N_ODD):
+    """Rows near a plane, and the last few off it, with labels."""
+    rows = rng.normal(size=(n_rows, 2)) @ np.array([[1.0, 2, 0, -1, 1, 3], [0, 1, 1, 2, -1, -2]])
+    rows += 0.1 * rng.normal(size=rows.shape)
+    rows[-n_odd:] = 4 * rng.normal(size=(n_odd, 6))
+    return rows, np.repeat([0, 1], [n_rows - n_odd, n_odd])
+
+
+X, Y = table(RNG)
+X_NEW, Y_NEW = table(RNG)
+
+
+def small(kind=AutoEncoder, **parameters):
+    sizes = {"encoder_neuron_list": (8,), "decoder_neuron_list": (8,)} if kind is VAE else {}
+    sizes = sizes or {"hidden_neuron_list": (8, 2)}
+    return kind(**{**sizes, "epoch_num": 30, "lr": 0.01, "n_threads": 1, **parameters})
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return small().fit(X)
+
+
+@pytest.mark.parametrize("kind", DETECTORS)
+def test_every_detector_has_the_attributes_and_signs_of_pyod(kind):
+    detector = small(kind, contamination=0.1)
+    assert detector.fit(X) is detector
+    assert detector.decision_scores_.shape == detector.labels_.shape == (N_ROWS,)
+    np.testing.assert_array_equal(detector.decision_function(X), detector.decision_scores_)
+    assert detector.threshold_ == np.percentile(detector.decision_scores_, 90)
+    assert set(detector.labels_) == {0, 1}
+    assert detector.labels_.sum() == N_ODD
+    np.testing.assert_array_equal(detector.predict(X), detector.labels_)
+    np.testing.assert_array_equal(small(kind).fit_predict(X), detector.labels_)
+    assert roc_auc_score(Y_NEW, detector.decision_function(X_NEW)) > 0.9
+    assert len(detector.history_["loss"]) == 30
+    assert detector.n_features_in_ == 6
+    assert is_outlier_detector(detector)
+
+
+@pytest.mark.parametrize("kind", DETECTORS)
+def test_parameters_are_those_of_the_constructor_and_survive_cloning(kind):
+    detector = kind(contamination=0.2, epoch_num=3)
+    parameters = detector.get_params()
+    assert {"contamination", "preprocessing", "lr", "epoch_num", "batch_size", "optimizer_name"} <= set(parameters)
+    assert "parameters" not in parameters
+    again = clone(detector.set_params(lr=0.1))
+    assert again is not detector
+    assert again.get_params() == {**parameters, "lr": 0.1}
+
+
+def test_the_score_is_the_distance_of_the_scaled_row_and_its_reconstruction(fitted):
+    scaled = (X_NEW - X.mean(axis=0)) / X.std(axis=0)
+    rebuilt = (fitted.model.reconstruct(X_NEW) - X.mean(axis=0)) / X.std(axis=0)
+    expected = np.linalg.norm(scaled - rebuilt, axis=1)
+    np.testing.assert_allclose(fitted.decision_function(X_NEW), expected, rtol=1e-4)
+
+
+def test_parameters_reach_the_network():
+    detector = small(
+        hidden_neuron_list=[7, 3], hidden_activation_name="tanh", batch_norm=False, dropout_rate=0.1, epoch_num=2,
+        optimizer_name="sgd", optimizer_params={"momentum": 0.9, "weight_decay": 0.5}, lr=0.02, batch_size=50,
+        preprocessing=False,
+    ).fit(X)  # fmt: skip
+    assert [w.shape for w in detector.model.coefs_] == [(6, 7), (7, 3), (3, 7), (7, 6)]
+    wanted = {
+        "activation": "tanh", "code_activation": "tanh", "batch_norm": False, "dropout": 0.1, "max_epochs": 2,
+        "optimizer": aefast.SGD(0.9), "l2": 0.5, "learning_rate": 0.02, "batch_size": 50, "scaler": None,
+        "validation_fraction": 0.0, "early_stopping": False, "drop_last": True,
+    }  # fmt: skip
+    parameters = detector.model.get_params()
+    assert {name: parameters[name] for name in wanted} == wanted
+    adam = small(optimizer_params={"betas": (0.8, 0.9), "eps": 1e-6})._model()
+    assert (adam.optimizer, adam.l2) == (aefast.Adam(0.8, 0.9, 1e-6), 0.0)
+    assert small()._model().l2 == 1e-5
+
+
+def test_a_variational_detector_has_its_code_and_its_decoder():
+    detector = VAE(encoder_neuron_list=[9, 5], decoder_neuron_list=[4], latent_dim=3, beta=0.5, epoch_num=1).fit(X)
+    assert [w.shape for w in detector.model.coefs_] == [(6, 9), (9, 5), (5, 6), (3, 4), (4, 6)]
+    assert detector.model.beta == 0.5
+
+
+def test_linear_probabilities_are_places_between_the_training_scores(fitted):
+    low, high = fitted.decision_scores_.min(), fitted.decision_scores_.max()
+    probabilities = fitted.predict_proba(X_NEW)
+    expected = np.clip((fitted.decision_function(X_NEW) - low) / (high - low), 0, 1)
+    np.testing.assert_allclose(probabilities, np.column_stack([1 - expected, expected]), atol=1e-12)
+
+
+def test_unified_probabilities_rise_from_the_mean_on(fitted):
+    p = fitted.predict_proba(X_NEW, method="unify")[:, 1]
+    scores = fitted.decision_function(X_NEW)
+    assert (p[scores <= fitted.decision_scores_.mean()] == 0).all()
+    order = np.argsort(scores)
+    assert (np.diff(p[order]) >= 0).all()
+    assert 0 <= p.min() < p.max() <= 1
+
+
+def test_confidence_is_the_chance_that_a_binomial_says_the_same(fitted):
+    labels, confidence = fitted.predict(X_NEW, return_confidence=True)
+    scores = fitted.decision_function(X_NEW)
+    for row in (0, 100, N_ROWS - 1, int(np.argmin(np.abs(scores - fitted.threshold_)))):
+        chance = (1 + np.sum(fitted.decision_scores_ <= scores[row])) / (2 + N_ROWS)
+        as_outlier = binom.sf(N_ROWS - 40, N_ROWS, chance)
+        assert confidence[row] == pytest.approx(as_outlier if labels[row] else 1 - as_outlier, abs=1e-12)
+    np.testing.assert_array_equal(fitted.predict_confidence(X_NEW), confidence)
+    np.testing.assert_array_equal(fitted.predict_proba(X_NEW, return_confidence=True)[1], confidence)
+
+
+def test_uncertain_rows_are_rejected(fitted):
+    labels, confidence = fitted.predict(X_NEW, return_confidence=True)
+    rejected, stats = fitted.predict_with_rejection(X_NEW, T=3, return_stats=True)
+    uncertain = 2 * np.abs(confidence - 0.5) <= 1 - 2 * np.exp(-3)
+    assert 0 < uncertain.sum() < len(labels)
+    np.testing.assert_array_equal(rejected, np.where(uncertain, -2, labels))
+    expected, bound, cost = stats
+    assert 0 <= expected <= bound
+    # Where the binomial's distribution function is 1 - e^-T and e^-T.
+    assert binom.cdf(39, N_ROWS, small_share(0)) == pytest.approx(1 - np.exp(-3))
+    assert expected == pytest.approx(small_share(1) - small_share(0))
+    assert cost == pytest.approx(min(0.1, small_share(0)) + min(1 - small_share(1), 0.1) + expected * 0.1)
+
+
+def small_share(side):
+    from scipy.optimize import brentq
+
+    wanted = (1 - np.exp(-3), np.exp(-3))[side]
+    return brentq(lambda p: binom.cdf(39, N_ROWS, p) - wanted, 0, 1, xtol=1e-14)
+
+
+def test_training_can_be_judged_by_labels():
+    detector = small()
+    assert detector.fit_predict_score(X, Y) == roc_auc_score(Y, detector.decision_scores_)
+    highest = np.argsort(-detector.decision_scores_)[:N_ODD]
+    assert detector.fit_predict_score(X, Y, scoring="prc_n_score") == Y[highest].mean()
+    with pytest.raises(NotImplementedError, match="scoring must be"):
+        detector.fit_predict_score(X, Y, scoring="something")
+
+
+def test_scores_repeat_for_all_detectors():
+    first, second = (VAE(epoch_num=2, random_state=3).fit(X) for _ in range(2))
+    np.testing.assert_array_equal(first.decision_scores_, second.decision_scores_)
+    np.testing.assert_array_equal(first.decision_function(X), first.decision_scores_)
+
+
+def test_detectors_go_through_pickle_frames_and_pipelines(fitted):
+    again = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(again.predict(X_NEW), fitted.predict(X_NEW))
+    frame = pd.DataFrame(X, columns=list("abcdef"))
+    np.testing.assert_array_equal(small().fit(frame).predict(frame), fitted.labels_)
+    pipeline = make_pipeline(RobustScaler(), small())
+    assert pipeline.fit(X).predict(X_NEW).sum() > 0
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "decision_function", "predict_confidence"])
+def test_unfitted_use_is_refused(method):
+    with pytest.raises(NotFittedError):
+        getattr(AutoEncoder(), method)(X)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"contamination": 0.6}, "contamination must be a number in (0, 0.5], got 0.6"),
+        ({"contamination": "auto"}, "contamination must be a number in (0, 0.5], got 'auto'"),
+        ({"device": "cuda:0"}, "device must be None or 'cpu', where aefast computes, got 'cuda:0'"),
+        ({"optimizer_name": "lbfgs"}, "optimizer_name must be one of adam, sgd, got 'lbfgs'"),
+        ({"optimizer_params": {"amsgrad": True}}, "optimizer_params has 'amsgrad', which aefast's adam does not know"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(parameters, message):
+    with raises_exactly(ValueError, message):
+        small(**parameters).fit(X)
+
+
+def test_the_variational_detector_refuses_what_it_does_not_do():
+    with pytest.raises(ValueError, match="capacity must be 0"):
+        VAE(capacity=5.0).fit(X)
+    for clip in ((1,), (5, -5)):
+        with pytest.raises(ValueError, match="logvar_clip must be a lower and a larger upper bound"):
+            VAE(logvar_clip=clip)
+    with pytest.raises(ValueError, match="method must be 'linear' or 'unify', got 'something'"):
+        small().fit(X).predict_proba(X, method="something")
+
+
+def test_pyod_itself_is_not_imported():
+    code = "import sys, aefast.pyod; assert 'pyod' not in sys.modules and 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# Beside PyOD's own, where it is installed.
+
+
+def test_answers_are_those_of_pyod_for_the_same_scores(fitted):
+    base = pytest.importorskip("pyod.models.base", reason="needs pyod, which is optional", exc_type=ImportError)
+
+    class Same(base.BaseDetector):
+        def __init__(self, contamination=0.1):
+            super().__init__(contamination)
+
+        def fit(self, X, y=None):
+            self._set_n_classes(y)
+            self.decision_scores_ = fitted.decision_scores_
+            self._process_decision_scores()
+            return self
+
+        def decision_function(self, X):
+            return fitted.decision_function(X)
+
+    theirs = Same().fit(X)
+    assert fitted.threshold_ == theirs.threshold_
+    np.testing.assert_array_equal(fitted.labels_, theirs.labels_)
+    np.testing.assert_array_equal(fitted.predict(X_NEW), theirs.predict(X_NEW))
+    for method in ("linear", "unify"):
+        np.testing.assert_allclose(fitted.predict_proba(X_NEW, method), theirs.predict_proba(X_NEW, method), atol=1e-12)
+    np.testing.assert_allclose(fitted.predict_confidence(X_NEW), theirs.predict_confidence(X_NEW), atol=1e-10)
+    for T in (5, 32):
+        options = {"T": T, "return_stats": True, "c_r": 0.1}
+        ours, stats = fitted.predict_with_rejection(X_NEW, **options)
+        other, their_stats = theirs.predict_with_rejection(X_NEW, **options)
+        np.testing.assert_array_equal(ours, other)
+        np.testing.assert_allclose(stats, their_stats, rtol=1e-4)  # they search where we invert
+    for scoring in ("roc_auc_score", "prc_n_score"):
+        ours = small().fit_predict_score(X, Y, scoring=scoring)
+        with pytest.warns(FutureWarning):
+            assert ours == pytest.approx(theirs.fit_predict_score(X, Y, scoring=scoring))
+
+
+def test_ensembles_of_pyod_take_these_detectors():
+    reason = "needs pyod and combo, which are optional"
+    combination = pytest.importorskip("pyod.models.combination", reason=reason, exc_type=ImportError)
+    from pyod.models.feature_bagging import FeatureBagging
+    from pyod.models.knn import KNN
+    from pyod.models.lscp import LSCP
+    from pyod.utils.utility import standardizer
+
+    detectors = [small().fit(X), VAE(epoch_num=5).fit(X), KNN().fit(X)]
+    scores = standardizer(np.column_stack([d.decision_function(X_NEW) for d in detectors]))
+    for combine in (combination.average, combination.maximization):
+        assert roc_auc_score(Y_NEW, combine(scores)) > 0.9
+    for ensemble in (
+        FeatureBagging(small(epoch_num=5), n_estimators=3, random_state=0),
+        LSCP([small(epoch_num=5), small(epoch_num=5, random_state=1), KNN()], n_bins=3, random_state=0),
+    ):
+        ensemble.fit(X)
+        assert roc_auc_score(Y_NEW, ensemble.decision_function(X_NEW)) > 0.8
