@@ -103,20 +103,26 @@ def cgroup_quota(root: Path = Path("/")) -> tuple[float, str] | None:
     point counts. Both hierarchies are read: version 2 (``cpu.max``) and version 1 (``cpu.cfs_quota_us``).
     """
     limits: list[tuple[float, str]] = []
-    groups = _groups_of_this_process(root)
-    for mount_root, mount_point, controller in _cgroup_mounts(root):
-        group = groups.get(controller)
+    for folder, is_v2 in cgroup_folders(root, "cpu"):
+        cpus, name = _quota_of(root / folder.relative_to("/"), is_v2)
+        if cpus is not None:
+            limits.append((cpus, str(folder / name)))
+    return min(limits, default=None)
+
+
+def cgroup_folders(root: Path, controller: str) -> Iterator[tuple[PurePosixPath, bool]]:
+    """The folders of the groups of this process and of those around them that can limit ``controller``, and whether
+    they are of version 2."""
+    groups = _groups_of_this_process(root, controller)
+    for mount_root, mount_point, is_v2 in _cgroup_mounts(root, controller):
+        group = groups.get(is_v2)
         if group is None:
             continue
         # A container may see its group under the host's name, or as "/..", while the mount shows only its own part.
         visible = group.is_relative_to(mount_root) and ".." not in group.parts
         inside = group.relative_to(mount_root) if visible else PurePosixPath()
         for part in (inside, *inside.parents):
-            folder = mount_point / part
-            cpus, name = _quota_of(root / folder.relative_to("/"), controller)
-            if cpus is not None:
-                limits.append((cpus, str(folder / name)))
-    return min(limits, default=None)
+            yield mount_point / part, is_v2
 
 
 def _checked(n: int, name: str) -> int:
@@ -149,22 +155,22 @@ def _read(path: Path) -> str:
         return ""
 
 
-def _groups_of_this_process(root: Path) -> dict[str, PurePosixPath]:
-    """The groups of the hierarchies that can limit CPU time: key "" for version 2, "cpu" for version 1."""
+def _groups_of_this_process(root: Path, controller: str) -> dict[bool, PurePosixPath]:
+    """The groups of the hierarchies that can limit ``controller``: key True for version 2, False for version 1."""
     groups = {}
     for line in _read(root / "proc/self/cgroup").splitlines():
         controllers, _, path = line.partition(":")[2].partition(":")
         if not path:
             continue
         if controllers == "":
-            groups[""] = PurePosixPath(path)
-        elif "cpu" in controllers.split(","):
-            groups["cpu"] = PurePosixPath(path)
+            groups[True] = PurePosixPath(path)
+        elif controller in controllers.split(","):
+            groups[False] = PurePosixPath(path)
     return groups
 
 
-def _cgroup_mounts(root: Path) -> Iterator[tuple[PurePosixPath, PurePosixPath, str]]:
-    """Each cgroup mount that can limit CPU time: the group at its root, where it is mounted, the key of its groups."""
+def _cgroup_mounts(root: Path, controller: str) -> Iterator[tuple[PurePosixPath, PurePosixPath, bool]]:
+    """Each cgroup mount that can limit ``controller``: the group at its root, where it is mounted, if version 2."""
     for line in _read(root / "proc/self/mountinfo").splitlines():
         fields, _, after = line.partition(" - ")
         mount, file_system = fields.split(), after.split()
@@ -172,17 +178,17 @@ def _cgroup_mounts(root: Path) -> Iterator[tuple[PurePosixPath, PurePosixPath, s
             continue
         mount_root, mount_point = (PurePosixPath(_unescaped(field)) for field in mount[3:5])
         if file_system[0] == "cgroup2":
-            yield mount_root, mount_point, ""
-        elif file_system[0] == "cgroup" and "cpu" in file_system[2].split(","):
-            yield mount_root, mount_point, "cpu"
+            yield mount_root, mount_point, True
+        elif file_system[0] == "cgroup" and controller in file_system[2].split(","):
+            yield mount_root, mount_point, False
 
 
 def _unescaped(field: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)
 
 
-def _quota_of(folder: Path, controller: str) -> tuple[float | None, str]:
-    if controller == "":
+def _quota_of(folder: Path, is_v2: bool) -> tuple[float | None, str]:
+    if is_v2:
         name = "cpu.max"
         words = _read(folder / name).split()
     else:

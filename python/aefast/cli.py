@@ -31,6 +31,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+#: How `fit` says where the rows it learned from were.
+_HOW = {"in memory": "", "sampled": " (a random choice of {:,})", "streamed": " (read anew for every epoch)"}
+
 Data = Annotated[
     list[str], typer.Argument(metavar="DATA...", help="Parquet, CSV, Arrow IPC or .npy: files, folders or patterns.")
 ]
@@ -117,6 +120,17 @@ def fit(
         str, typer.Option(help="Missing values: error refuses them, mask leaves them out, mean puts the mean there.")
     ] = "error",
     seed: Annotated[int, typer.Option(min=0, help="Fixes everything random.")] = 0,
+    sample: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Learn from a random choice of N rows.")
+    ] = None,
+    stream: Annotated[
+        bool | None,
+        typer.Option(help="Read the files anew for every epoch. Default: where the rows do not fit into memory."),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Save training there after every epoch; after a kill, go on from there."),
+    ] = None,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
@@ -126,6 +140,10 @@ def fit(
 
     estimator = _new_estimator(kind, layers, epochs, contamination, missing, seed, threads)
     _usage(lambda: check_writable(output))
+    if checkpoint is not None:
+        _usage(lambda: check_writable(checkpoint))
+    if sample is not None and stream:
+        raise UsageError("--sample and --stream exclude each other: a sample is held in memory")
     source = _source(data)
     chosen, excluded = _names(columns), _names(exclude) or []
     if source.is_matrix and (chosen or excluded):
@@ -133,7 +151,17 @@ def fit(
     _usage(lambda: source.require([*(chosen or []), *excluded], "column"))
     names, left_out = training_columns(source, chosen, excluded)
     with _arrow_threads(threads), progress("reading", source.n_rows) as advance:
-        summary = fit_job(estimator, source, output, columns=names, progress=advance, verbose=int(sys.stderr.isatty()))
+        summary = fit_job(
+            estimator,
+            source,
+            output,
+            columns=names,
+            sample=sample,
+            stream=stream,
+            checkpoint=checkpoint,
+            progress=advance,
+            verbose=int(sys.stderr.isatty()),
+        )
     summary["excluded"] = left_out
     if as_json:
         print_json(summary)
@@ -146,7 +174,11 @@ def fit(
     facts(
         f"{summary['kind']} {'–'.join(map(str, summary['layers']))}",
         [
-            ("learned from", f"{summary['rows']:,} rows of {summary['n_features']} columns" + _these(names)),
+            (
+                "learned from",
+                f"{summary['rows']:,} rows{_HOW[summary['how']].format(summary['rows_there'])} of "
+                f"{summary['n_features']} columns" + _these(names),
+            ),
             *([("left out", ", ".join(f"{c} ({why})" for c, why in left_out.items()))] if left_out else []),
             ("epochs", f"{summary['epochs']} in {times}"),
             ("loss", loss),

@@ -20,10 +20,6 @@ from aefast.terminal import missing_extra
 __all__ = ["OneLine", "UsageError"]
 
 
-#: What becomes of a command that is stopped, where that is not nothing.
-_AFTER = {"score": "no output is half-written, and the same command with --resume goes on"}
-
-
 class UsageError(Exception):
     """The command as typed cannot be meant; what can be seen without looking into the data."""
 
@@ -76,7 +72,7 @@ def _complain(error: BaseException, args: Sequence[str], commands: Collection[st
     elif isinstance(error, UsageError):
         message, code = str(error), 2
     elif isinstance(error, Stopped):
-        message, code = f"{error}; {_AFTER.get(command, 'nothing was written')}", 1
+        message, code = f"{error}; {_after(command, args)}", 1
     elif isinstance(error, ModuleNotFoundError) and missing_extra(error):
         where, message, code = "aefast", str(missing_extra(error)), 1
     elif isinstance(error, MemoryError):
@@ -92,6 +88,15 @@ def _complain(error: BaseException, args: Sequence[str], commands: Collection[st
     sys.stderr.write(f"{where}: {' '.join(message.split())}\n")
     sys.stderr.flush()
     return code
+
+
+def _after(command: str, args: Sequence[str]) -> str:
+    """What a command that was stopped leaves."""
+    if command == "score":
+        return "no output is half-written, and the same command with --resume goes on"
+    if command == "fit" and any(arg.startswith("--checkpoint") for arg in args):
+        return "no model was written, and the same command goes on from its checkpoint"
+    return "nothing was written"
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 import aefast
 from aefast import _core, model_file
+from aefast.checkpoints import Checkpoint
 from aefast.exceptions import AefastError
 from aefast.formats import CsvTable, TableError
 from aefast.journal import Journal, batch_from, journal_path
@@ -25,6 +26,7 @@ from aefast.report import examine, judgement, render
 from aefast.scorer import RESULT_NAMES, BadValueError, Scorer
 from aefast.sinks import atomic_path, open_sink
 from aefast.tables import Source, feature_matrix, is_number, prefetch, read_matrix
+from aefast.training_rows import Blocks, fits_in_memory, read_sample
 
 __all__ = ["ScoreJob", "fit_job", "recalibrate_job", "report_job", "training_columns"]
 
@@ -90,32 +92,66 @@ def fit_job(
     output: str | Path,
     *,
     columns: Sequence[str] | None,
+    sample: int | None = None,
+    stream: bool | None = None,
+    checkpoint: str | Path | None = None,
     progress: Progress = _no_progress,
     verbose: int = 0,
 ) -> dict[str, Any]:
-    """Fit ``estimator`` on the named columns of every row and save it; what happened, as plain data."""
+    """Fit ``estimator`` on the named columns and save it; what happened, as plain data.
+
+    It learns a random choice of ``sample`` rows, or all of them: from memory, or with ``stream`` from the files in
+    every epoch. None lets the memory there is decide. With ``checkpoint`` a job that was killed goes on from there.
+    """
     reading, training = Clock(), Clock()
-    with reading:
-        X = read_matrix(source, columns, progress=progress)
-    if len(X) == 0:
-        raise TableError(f"{source.title} has no rows to learn from")
-    _check_finite(X, columns, source, may_miss=estimator.missing != "error")
+    callbacks = estimator.callbacks
     estimator.set_params(verbose=verbose)
-    with training:
-        estimator.fit(X)
-    estimator.set_params(verbose=0)
+    if checkpoint is not None:
+        estimator.set_params(callbacks=(Checkpoint(checkpoint, keep=True),))
+    may_miss = estimator.missing != "error"
+
+    def check(X: NDArray[Any], first_row: int) -> None:
+        _check_finite(X, columns, source, may_miss=may_miss, first_row=first_row)
+
+    if sample is None and (stream or (stream is None and not fits_in_memory(source, columns))):
+        how, blocks = "streamed", Blocks(source, columns, check)
+        with training:
+            estimator.fit_batches(blocks)
+        n_rows = n_learned = blocks.n_rows
+    else:
+        with reading:
+            if sample is None:
+                how, X = "in memory", read_matrix(source, columns, progress=progress)
+                n_rows = len(X)
+            else:
+                how, (X, n_rows) = (
+                    "sampled",
+                    read_sample(source, columns, sample, estimator.random_state, check, progress),
+                )
+        if len(X) == 0:
+            raise TableError(f"{source.title} has no rows to learn from")
+        if sample is None:
+            check(X, 0)
+        n_learned = len(X)
+        with training:
+            estimator.fit(X)
+    estimator.set_params(verbose=0, callbacks=callbacks)
     if columns is not None:
         # Set as scikit-learn sets it from a data frame: the rows were gathered into a nameless array.
         estimator.feature_names_in_ = np.asarray(columns, dtype=object)
     estimator.save(output)
+    if checkpoint is not None:
+        Path(checkpoint).unlink(missing_ok=True)
     validation = list(getattr(estimator, "validation_curve_", None) or [])
     n_epochs = int(estimator.n_epochs_)
     return {
         "model": str(output),
         "kind": type(estimator).__name__,
         "layers": layer_widths(estimator.network_),
-        "rows": len(X),
-        "n_features": X.shape[1],
+        "rows": n_learned,
+        "rows_there": n_rows,
+        "how": how,
+        "n_features": int(estimator.n_features_in_),
         "columns": None if columns is None else list(columns),
         "epochs": n_epochs,
         "loss": float(estimator.loss_curve_[-1]) if len(estimator.loss_curve_) else None,
@@ -124,7 +160,7 @@ def fit_job(
         "contamination": float(estimator.contamination),
         "reading_seconds": reading.seconds,
         "training_seconds": training.seconds,
-        "rows_per_second": len(X) * n_epochs / training.seconds,
+        "rows_per_second": n_learned * n_epochs / training.seconds,
     }
 
 
@@ -163,7 +199,9 @@ def recalibrate_job(
     }
 
 
-def _check_finite(X: NDArray[Any], columns: Sequence[str] | None, source: Source, *, may_miss: bool) -> None:
+def _check_finite(
+    X: NDArray[Any], columns: Sequence[str] | None, source: Source, *, may_miss: bool, first_row: int = 0
+) -> None:
     count, first = 0, -1
     for start in range(0, len(X), 65_536):
         block = X[start : start + 65_536]
@@ -175,8 +213,9 @@ def _check_finite(X: NDArray[Any], columns: Sequence[str] | None, source: Source
         row, column = divmod(first, X.shape[1])
         name = columns[column] if columns is not None else f"x{column}"
         values = "it is the only such value" if count == 1 else f"it is the first of {count} such values"
+        what = "infinite" if may_miss else "missing or infinite"
         raise TableError(
-            f"{source.place(row)} (the first is row 0), column {name!r}: {'' if may_miss else 'missing or '}infinite; "
+            f"{source.place(first_row + row)} (the first is row 0), column {name!r}: {what}; "
             f"{values}; fill or drop such rows, --exclude the column"
             + ("" if may_miss else ", or take them as missing with --missing mask or mean")
         )

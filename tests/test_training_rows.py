@@ -1,0 +1,225 @@
+"""Files are learned whole, sampled or block by block, as asked or as memory allows; and training of them resumes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import aefast
+from aefast._memory import available_memory
+from aefast.formats import TableError
+from aefast.jobs import fit_job
+from aefast.tables import Source
+from aefast.training_rows import Blocks, fits_in_memory, read_sample
+from small_tables import FEATURES, features_of, run_command, small_table, write_table
+
+OPTIONS = ["--exclude", "id,name,label", "--layers", "3", "--epochs", 3]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A working folder with the table t.parquet."""
+    monkeypatch.chdir(tmp_path)
+    write_table(small_table(), tmp_path / "t.parquet")
+    return tmp_path
+
+
+def fit(*options):
+    result = run_command("fit", "t.parquet", "-o", "m.safetensors", *OPTIONS, *options, "--json")
+    assert result.exit_code == 0, result.stderr
+    return json.loads(result.stdout), aefast.load("m.safetensors")
+
+
+def nothing(X, first_row):
+    pass
+
+
+def test_blocks_are_the_rows_and_can_be_gone_through_again(folder, monkeypatch):
+    monkeypatch.setattr("aefast.tables.BATCH_BYTES", 0)
+    blocks = Blocks(Source(["t.parquet"]), FEATURES, nothing)
+    for _ in range(2):
+        np.testing.assert_array_equal(np.concatenate(list(blocks)), features_of(small_table()))
+    assert blocks.n_rows == 300
+
+
+def test_a_sample_is_of_rows_in_their_order_and_the_same_for_a_seed(folder):
+    source, X = Source(["t.parquet"]), features_of(small_table())
+    rows, n_rows = read_sample(source, FEATURES, 40, 3, nothing)
+    assert (rows.shape, n_rows) == ((40, 4), 300)
+    places = [int(np.flatnonzero((row == X).all(axis=1))[0]) for row in rows]
+    assert places == sorted(set(places))
+    np.testing.assert_array_equal(rows, read_sample(source, FEATURES, 40, 3, nothing)[0])
+    assert not np.array_equal(rows, read_sample(source, FEATURES, 40, 4, nothing)[0])
+    np.testing.assert_array_equal(read_sample(source, FEATURES, 1000, 3, nothing)[0], X)
+
+
+def test_a_sample_is_what_the_model_learns_and_it_says_so(folder):
+    summary, model = fit("--sample", 100)
+    assert (summary["how"], summary["rows"], summary["rows_there"]) == ("sampled", 100, 300)
+    rows, _ = read_sample(Source(["t.parquet"]), FEATURES, 100, 0, nothing)
+    expected = aefast.Autoencoder((3,), max_epochs=3, random_state=0).fit(rows)
+    np.testing.assert_array_equal(model.coefs_[0], expected.coefs_[0])
+    printed = run_command("fit", "t.parquet", "-o", "m.safetensors", *OPTIONS, "--sample", 100).stdout
+    assert "100 rows (a random choice of 300) of 4 columns" in printed
+
+
+def test_streaming_learns_all_rows_block_by_block(folder):
+    summary, model = fit("--stream")
+    assert (summary["how"], summary["rows"]) == ("streamed", 300)
+    expected = aefast.Autoencoder((3,), max_epochs=3, random_state=0).fit_batches([features_of(small_table())])
+    np.testing.assert_array_equal(model.coefs_[0], expected.coefs_[0])
+    assert model.threshold_ == expected.threshold_
+    assert list(model.feature_names_in_) == FEATURES
+
+
+def test_what_does_not_fit_into_memory_is_streamed_unless_asked_otherwise(folder, monkeypatch):
+    assert fit()[0]["how"] == "in memory"
+    monkeypatch.setattr("aefast.training_rows.available_memory", lambda: 2 * 300 * 4 * 8 - 1)
+    assert not fits_in_memory(Source(["t.parquet"]), FEATURES)
+    assert fit()[0]["how"] == "streamed"
+    assert fit("--no-stream")[0]["how"] == "in memory"
+    assert fit("--sample", 50)[0]["how"] == "sampled"
+    monkeypatch.setattr("aefast.training_rows.available_memory", lambda: 2 * 300 * 4 * 8)
+    assert fit()[0]["how"] == "in memory"
+
+
+def test_streaming_holds_a_few_blocks_and_not_the_file(folder, monkeypatch):
+    write_table(pa.concat_tables([small_table()] * 400), folder / "long.parquet")
+    monkeypatch.setattr("aefast.tables.BATCH_BYTES", 0)
+    held, before = [], pa.total_allocated_bytes()
+    source = Source(["long.parquet"])
+
+    class Watched(Blocks):
+        def __iter__(self):
+            for X in super().__iter__():
+                held.append(pa.total_allocated_bytes() - before + X.nbytes)
+                yield X
+
+    monkeypatch.setattr("aefast.jobs.Blocks", Watched)
+    fit_job(aefast.Autoencoder((3,), max_epochs=2), source, "m.safetensors", columns=FEATURES, stream=True)
+    assert len(held) == 3 * 118
+    assert max(held) < 120_000 * 4 * 8 / 5
+
+
+@pytest.mark.parametrize("how", [["--stream"], ["--sample", "50"], []])
+def test_bad_values_are_placed_however_the_rows_are_read(folder, how):
+    table = small_table()
+    values = table["c"].to_pylist()
+    values[123] = float("inf")
+    write_table(table.set_column(4, "c", pa.array(values)), folder / "t.parquet")
+    result = run_command("fit", "t.parquet", "-o", "m.safetensors", *OPTIONS, *how)
+    assert result.exit_code == 1
+    assert "t.parquet, row 123 (the first is row 0), column 'c': missing or infinite" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("how", [{"stream": True}, {"sample": 5}, {}])
+def test_no_rows_are_nothing_to_learn_from(folder, how):
+    write_table(small_table(10).slice(0, 0), folder / "t.parquet")
+    with pytest.raises(TableError, match=r"t\.parquet has no rows to learn from"):
+        fit_job(aefast.Autoencoder(), Source(["t.parquet"]), "m.safetensors", columns=FEATURES, **how)
+
+
+def test_a_sample_is_not_streamed(folder):
+    result = run_command("fit", "t.parquet", "-o", "m.safetensors", *OPTIONS, "--sample", 5, "--stream")
+    assert result.exit_code == 2
+    assert "--sample and --stream exclude each other" in result.stderr
+
+
+# Memory of a fake machine.
+
+V2 = "31 24 0:27 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
+V1 = "33 31 0:30 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
+
+
+@pytest.mark.parametrize(
+    ("mounts", "group", "files", "expected"),
+    [
+        ("", "", {}, 1000 << 10),
+        (V2, "0::/box", {"box/memory.max": "max", "box/memory.current": "5"}, 1000 << 10),
+        (V2, "0::/box", {"box/memory.max": "5000", "box/memory.current": "2000"}, 3000),
+        (
+            V2,
+            "0::/box",
+            {"box/memory.max": "5000", "box/memory.current": "2000", "box/memory.stat": "anon 3\ninactive_file 500\n"},
+            3500,
+        ),
+        (V2, "0::/box", {"memory.max": "700", "memory.current": "9000"}, 0),
+        (
+            V1,
+            "4:memory:/box",
+            {
+                "memory/box/memory.limit_in_bytes": "6000",
+                "memory/box/memory.usage_in_bytes": "1000",
+                "memory/box/memory.stat": "inactive_file 9\ntotal_inactive_file 100\n",
+            },
+            5100,
+        ),
+    ],
+)
+def test_memory_is_what_machine_and_cgroup_leave(tmp_path, mounts, group, files, expected):
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 9000 kB\nMemAvailable:    1000 kB\n")
+    (tmp_path / "proc/self/cgroup").write_text(group + "\n")
+    (tmp_path / "proc/self/mountinfo").write_text(mounts)
+    for name, text in files.items():
+        path = tmp_path / "sys/fs/cgroup" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert available_memory(tmp_path) == expected
+
+
+def test_a_machine_that_does_not_tell_is_not_doubted(tmp_path, monkeypatch, folder):
+    assert available_memory(tmp_path / "nowhere") is None
+    monkeypatch.setattr("aefast.training_rows.available_memory", lambda: None)
+    assert fits_in_memory(Source(["t.parquet"]), FEATURES)
+
+
+@pytest.mark.parametrize(("number", "how"), [(signal.SIGKILL, []), (signal.SIGTERM, ["--stream"])])
+def test_a_command_that_was_killed_goes_on_from_its_checkpoint(folder, number, how):
+    options = ["--exclude", "id,name,label", "--layers", "3", "--checkpoint", "saved", *how]
+    command = ["fit", "t.parquet", "-o", "m.safetensors", *options, "--epochs"]
+    package = str(Path(aefast.__file__).resolve().parents[1])
+    # Without early stopping it would run for as long as it is let.
+    code = (
+        "import aefast.cli as c; new = c._new_estimator; "
+        "c._new_estimator = lambda *a: new(*a).set_params(early_stopping=False); "
+        "from aefast.__main__ import main; main()"
+    )
+    environment = {**os.environ, "PYTHONPATH": package}
+    saved = Path("saved")
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *command, "1000000"], stderr=subprocess.PIPE, env=environment
+    ) as p:
+        try:
+            while not saved.exists():
+                assert p.poll() is None, p.stderr.read()
+                time.sleep(0.02)
+            time.sleep(0.2)
+            p.send_signal(number)
+            stderr = p.communicate(timeout=60)[1].decode()
+        finally:
+            p.kill()
+    if number == signal.SIGTERM:
+        after = "no model was written, and the same command goes on from its checkpoint"
+        assert stderr == f"aefast fit: ended by SIGTERM; {after}\n"
+    assert sorted(p for p in os.listdir() if not p.endswith(".part")) == ["saved", "t.parquet"]
+    from aefast.data_file import unpack
+
+    n_epochs = len(unpack("saved", "checkpoint", 1)[1]["loss_curve"])
+    run = [sys.executable, "-c", code, *command, str(n_epochs + 2), "--json"]
+    summary = json.loads(subprocess.run(run, capture_output=True, check=True, env=environment).stdout)
+    assert summary["epochs"] == n_epochs + 2
+    assert not saved.exists()
+    model = aefast.Autoencoder((3,), max_epochs=n_epochs + 2, early_stopping=False, random_state=0)
+    X = features_of(small_table())
+    expected = model.fit_batches([X]) if how else model.fit(X)
+    np.testing.assert_array_equal(aefast.load("m.safetensors").coefs_[0], expected.coefs_[0])
+    assert aefast.load("m.safetensors").loss_curve_ == expected.loss_curve_
