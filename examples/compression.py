@@ -21,7 +21,9 @@ def main(arguments=None):
         (side, side, 1),
         channels=(32, 16),
         code_size=8,
+        # With the squared error a sigmoid that gives 0 everywhere, which suits most pixels, would stay there.
         output_activation="sigmoid",
+        loss="binary_crossentropy",
         learning_rate=CosineSchedule(5e-3, n_epochs=n_epochs),
         batch_size=64 if folder else 32,
         max_epochs=n_epochs,

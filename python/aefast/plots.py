@@ -311,7 +311,9 @@ def code_scatter(estimator: Any, X: ArrayLike, *, labels: ArrayLike | None = Non
     if len(kinds) > len(SERIES):
         import matplotlib
 
-        colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.95, len(kinds)))
+        # Ten colours can be told apart; more are a scale.
+        few, scale = matplotlib.colormaps["tab10"], matplotlib.colormaps["viridis"]
+        colours = few(range(len(kinds))) if len(kinds) <= few.N else scale(np.linspace(0, 0.95, len(kinds)))
     for kind, colour in zip(kinds, colours, strict=False):
         chosen = groups == kind
         ax.scatter(codes[chosen, 0], codes[chosen, 1], s=10, alpha=0.7, linewidths=0, color=colour, label=str(kind))
