@@ -362,7 +362,7 @@ def test_a_traceback_is_shown_only_on_request(folder):
 
 
 def test_an_error_within_aefast_is_one_line_too(folder, monkeypatch):
-    monkeypatch.setattr("aefast.jobs.ScoreJob.run", lambda *arguments: {}["key"])
+    monkeypatch.setattr("aefast.score_job.ScoreJob.run", lambda *arguments: {}["key"])
     assert "an error in aefast; --debug shows where" in refused(1, "score", "m.safetensors", "t.parquet", "-o", "o.csv")
 
 

@@ -16,8 +16,8 @@ import pyarrow.parquet
 import pytest
 
 import aefast
-from aefast.jobs import ScoreJob
 from aefast.journal import Journal, ResumeError
+from aefast.score_job import ScoreJob
 from aefast.scorer import Scorer
 from aefast.tables import Source
 from small_tables import run_command, small_model, small_table, write_table

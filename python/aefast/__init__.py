@@ -1,5 +1,7 @@
 """Autoencoders on CPUs, trained and scored in compiled code, as scikit-learn estimators."""
 
+from typing import TYPE_CHECKING, Any
+
 from aefast._config import config
 from aefast._core import __version__
 from aefast._threads import threads
@@ -26,6 +28,9 @@ from aefast.schedules import (
 )
 from aefast.sparse import SparseAutoencoder
 from aefast.variational import VariationalAutoencoder
+
+if TYPE_CHECKING:
+    from aefast.scorer import Scorer as Scorer
 
 __all__ = [
     "SGD",
@@ -59,3 +64,18 @@ __all__ = [
     "load",
     "threads",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`Scorer`, which needs pyarrow: imported when it is first asked for."""
+    if name != "Scorer":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        from aefast.scorer import Scorer
+    except ImportError as error:
+        raise ImportError('aefast.Scorer needs pyarrow; pip install "aefast[cli]"') from error
+    return Scorer
+
+
+def __dir__() -> list[str]:
+    return [*globals(), "Scorer"]

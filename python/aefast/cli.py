@@ -222,7 +222,7 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Give every row of a table its anomaly score."""
-    from aefast.jobs import ScoreJob
+    from aefast.score_job import ScoreJob
     from aefast.sinks import ENDINGS, check_folder, check_writable, outputs_in
     from aefast.tables import named_files
 

@@ -11,7 +11,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aefast._threads import resolve_threads
-from aefast.jobs import ScoreJob, fit_job, report_job
+from aefast.jobs import fit_job, report_job
+from aefast.score_job import ScoreJob
 from aefast.scorer import nameless
 from aefast.sinks import atomic_path
 from aefast.tables import Source

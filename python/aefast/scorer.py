@@ -83,7 +83,7 @@ class Scorer:
     >>> rng = np.random.default_rng(0)
     >>> table = pa.table({"id": range(500), "a": rng.normal(size=500), "b": rng.normal(size=500)})
     >>> model = aefast.Autoencoder(max_epochs=2, random_state=0).fit(table.select(["a", "b"]))
-    >>> scored = pa.Table.from_batches(Scorer(model, keep=["id"]).score(table.to_batches(max_chunksize=100)))
+    >>> scored = pa.Table.from_batches(aefast.Scorer(model, keep=["id"]).score(table.to_batches(max_chunksize=100)))
     >>> scored.column_names
     ['id', 'anomaly_score', 'p_value', 'is_anomaly']
     """

@@ -1,0 +1,279 @@
+"""Scoring files into files: side by side, whole or not at all, and going on after a kill."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+import aefast
+from aefast import _core, model_file
+from aefast.formats import TableError
+from aefast.jobs import Clock, Progress, located, make_scorer, no_progress, read_batches, read_labels
+from aefast.journal import Journal, batch_from, journal_path
+from aefast.report import judgement
+from aefast.sinks import open_sink
+from aefast.tables import Source
+
+__all__ = ["ScoreJob"]
+
+
+class Tally:
+    """What a scoring job has done."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.reading, self.scoring, self.writing = Clock(), Clock(), 0.0
+        self.n_rows = self.n_flagged = self.n_resumed = 0
+        self.labels: list[NDArray[np.bool_]] = []
+        self.scores: list[NDArray[np.float64]] = []
+        self.flags: list[NDArray[np.bool_]] = []
+
+    def add(self, n_rows: int, n_flagged: int, *, resumed: int = 0) -> None:
+        """Count rows."""
+        self.n_rows += n_rows
+        self.n_flagged += n_flagged
+        self.n_resumed += resumed
+        self.progress(n_rows)
+
+    def take(self, scored: pa.RecordBatch, *, hold: bool) -> None:
+        """Count a batch, and hold its scores where they will be judged."""
+        self.add(scored.num_rows, scored.column("is_anomaly").true_count)
+        if hold:
+            self.scores.append(scored.column("anomaly_score").to_numpy())
+            self.flags.append(scored.column("is_anomaly").to_numpy(zero_copy_only=False))
+
+
+class ScoreJob:
+    """Score the rows of ``source`` into files that appear whole or not at all.
+
+    Reading, scoring and writing go on side by side, a few batches of ``batch_rows`` rows apart. What can be said
+    about the columns is said when the job is made, before any row is read. What is done is recorded in journals
+    beside the outputs, which a run that is killed leaves behind for one with ``resume``.
+
+    Parameters
+    ----------
+    estimator : fitted estimator
+    source : Source
+    output : path, or list of paths
+        One file for all rows, or one for each file of ``source``, whose endings are the same and say the format.
+    folder : path, optional
+        Of the outputs where they are many: the journal of the whole job is kept there.
+    keep : list of str or None
+        Input columns to hand on; None: those the model does not read.
+    label : str, optional
+        A column that is 1 or true for known anomalies, to judge the scores by. Labels and scores are held.
+    top_features, batch_rows, precision
+        As in `Scorer` and `Source.batches`.
+    fdr : float, optional
+        Flag by Benjamini and Hochberg's procedure over all rows, which takes a pass of its own to count p-values.
+    resume : bool
+        Go on where a run of the same job was ended, if there was one: keep the outputs that are whole and the rows
+        that are recorded. The outputs are the same bytes as those of an undisturbed run.
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        source: Source,
+        output: str | Path | Sequence[Path],
+        *,
+        folder: Path | None = None,
+        keep: Sequence[str] | None = None,
+        label: str | None = None,
+        top_features: int = 0,
+        batch_rows: int | None = None,
+        precision: str = "float32",
+        fdr: float | None = None,
+        resume: bool = False,
+    ) -> None:
+        self.folder, self.resume = folder, resume
+        if isinstance(output, str | Path):
+            self._parts = [(source, Path(output))]
+        else:
+            self._parts = list(zip(source.split(), output, strict=True))
+        suffix = self._parts[0][1].suffix.lower()
+        if suffix == ".npy" and (keep or top_features):
+            raise TableError(f"{output}: .npy holds the scores alone; write .parquet to keep columns or reasons")
+        self.source, self.label, self.batch_rows, self.fdr = source, label, batch_rows, fdr
+        kept = [] if suffix == ".npy" else keep
+        self.scorer = make_scorer(
+            estimator, source, keep=kept, label=label, top_features=top_features, precision=precision,
+            flat=suffix == ".csv",
+        )  # fmt: skip
+        self._scores_only = suffix == ".npy"
+        self.n_rows_to_read = None if source.n_rows is None else source.n_rows * (2 if fdr is not None else 1)
+        options = {"keep": self.scorer.keep, "label": label, "top_features": top_features, "batch_rows": batch_rows}
+        self._identity = {
+            "model": _digest(estimator),
+            "options": {**options, "precision": precision, "fdr": fdr},
+            "version of aefast": f"{aefast.__version__} {_core.isa_level}",
+        }
+
+    def run(self, progress: Progress = no_progress) -> dict[str, Any]:
+        """Do it; what happened, as plain data."""
+        begin = time.perf_counter()
+        tally = Tally(progress)
+        if self.folder is None:
+            source, output = self._parts[0]
+            with self._journal(output, _stamps(source)) as journal:
+                frames = journal.replay()
+                self._settle(journal, frames, tally)
+                self._score_into(source, output, journal, frames, tally)
+        else:
+            self._score_files(self.folder, tally)
+        return self._summary(tally, time.perf_counter() - begin)
+
+    def _score_files(self, folder: Path, tally: Tally) -> None:
+        """One output for each file. The folder's journal names those that are whole, whatever stops the others."""
+        stamps = _stamps(self.source) if self.fdr is not None else None
+        with self._journal(folder / "aefast", stamps, keep=True) as journal:
+            frames = journal.replay()
+            self._settle(journal, frames, tally)
+            records = [json.loads(frame) for frame in frames]
+            # Judging by labels takes the scores of all rows.
+            whole = {} if self.label is not None else {r["output"]: r for r in records}
+            for source, output in self._parts:
+                stamp, done = _stamps(source), whole.get(str(output))
+                if done is not None and done["input"] == stamp and output.exists():
+                    tally.add(done["rows"], done["anomalies"], resumed=done["rows"])
+                    continue
+                before = tally.n_rows, tally.n_flagged
+                with self._journal(output, stamp) as own:
+                    self._score_into(source, output, own, own.replay(), tally)
+                rows, flagged = tally.n_rows - before[0], tally.n_flagged - before[1]
+                record = {"output": str(output), "input": stamp, "rows": rows, "anomalies": flagged}
+                journal.append(json.dumps(record).encode())
+
+    def _score_into(
+        self, source: Source, output: Path, journal: Journal, frames: Iterator[bytes], tally: Tally
+    ) -> None:
+        """All rows of ``source`` into one file: those recorded, then the others."""
+        schema = self.scorer.schema(self.source.schema)
+        written = pa.schema([schema.field("anomaly_score")]) if self._scores_only else schema
+        n_done = 0
+        with open_sink(output, written, journal) as sink:
+            for scored in map(batch_from, frames):
+                sink.write(scored, recorded=True)
+                n_done += scored.num_rows
+                tally.take(scored, hold=self.label is not None)
+            tally.n_resumed += n_done
+            if self.label is not None and n_done:
+                tally.labels += self._labels(source, n_done)
+            with closing(self._batches(source, tally.reading, n_done)) as batches:
+                for batch in batches:
+                    with tally.scoring, located(source):
+                        scored = self.scorer.score_batch(batch, first_row=n_done)
+                    sink.write(scored)
+                    n_done += scored.num_rows
+                    tally.take(scored, hold=self.label is not None)
+                    if self.label is not None:
+                        tally.labels.append(read_labels(batch, self.label))
+        tally.writing += sink.seconds
+
+    @contextmanager
+    def _journal(self, output: Path, stamps: Any, *, keep: bool = False) -> Iterator[Journal]:
+        """The journal of one output. It stays where going on may help: after a signal or a full disk, or to
+        ``keep`` it; not where the same rows would fail again."""
+        output.parent.mkdir(parents=True, exist_ok=True)
+        journal = Journal(journal_path(output), {**self._identity, "input": stamps}, resume=self.resume)
+        try:
+            yield journal
+        except BaseException as error:
+            if keep or isinstance(error, OSError) or not isinstance(error, Exception):
+                journal.close()
+            else:
+                journal.remove()
+            raise
+        journal.remove()
+
+    def _settle(self, journal: Journal, frames: Iterator[bytes], tally: Tally) -> None:
+        """Find the cutoff of p-values that all rows together decide, or the record of it."""
+        if self.fdr is None:
+            return
+        record = next(frames, None)
+        if record is None:
+            record = json.dumps(self._cutoff(tally)).encode()
+            journal.append(record)
+        self.scorer.p_value_cutoff = float(json.loads(record))
+
+    def _summary(self, tally: Tally, seconds: float) -> dict[str, Any]:
+        threshold = float(self.scorer.estimator.threshold_)
+        summary: dict[str, Any] = {
+            "output": str(self.folder or self._parts[0][1]),
+            "files": len(self._parts),
+            "rows": tally.n_rows,
+            "resumed_rows": tally.n_resumed,
+            "anomalies": tally.n_flagged,
+            "threshold": threshold,
+            "rule": f"score above {threshold:.6g}" if self.fdr is None else f"false-discovery rate {self.fdr:g}",
+            "seconds": seconds,
+            "rows_per_second": (tally.n_rows - tally.n_resumed) / seconds,
+            "reading_seconds": tally.reading.seconds,
+            "scoring_seconds": tally.scoring.seconds,
+            "writing_seconds": tally.writing,
+        }
+        if self.fdr is not None:
+            summary["fdr"] = self.fdr
+            summary["least_p_value"] = float(self.scorer.p_values(np.array([np.inf]))[0])
+        if self.label is not None and tally.n_rows:
+            scores = np.concatenate(tally.scores)
+            if self.fdr is not None:
+                # What is flagged by p-value is what is above some score, too.
+                threshold = float(scores[~np.concatenate(tally.flags)].max(initial=scores.min() - 1))
+            summary["quality"] = judgement(np.concatenate(tally.labels), scores, threshold)
+        return summary
+
+    def _batches(self, source: Source, clock: Clock, first_row: int = 0) -> Generator[pa.RecordBatch, None, None]:
+        return read_batches(self.scorer, source, self.label, self.batch_rows, clock, first_row)
+
+    def _labels(self, source: Source, n_rows: int) -> list[NDArray[np.bool_]]:
+        """Of the first rows."""
+        assert self.label is not None
+        labels: list[NDArray[np.bool_]] = []
+        for batch in source.batches([self.label], self.batch_rows, [self.label]):
+            labels.append(read_labels(batch, self.label)[:n_rows])
+            n_rows -= len(labels[-1])
+            if n_rows == 0:
+                break
+        return labels
+
+    def _cutoff(self, tally: Tally) -> float:
+        """The largest p-value that Benjamini and Hochberg's procedure (1995) reports, or -1 for none. Calibrated
+        p-values take few different values, so counts of each stand for all rows."""
+        assert self.fdr is not None
+        calibration = self.scorer.estimator.calibration_
+        levels = calibration.levels()
+        counts = np.zeros(len(levels), dtype=np.int64)
+        n_rows = 0
+        with closing(self._batches(self.source, tally.reading)) as batches:
+            for batch in batches:
+                with tally.scoring, located(self.source):
+                    errors = self.scorer.errors(self.scorer.matrix(batch), first_row=n_rows)
+                    counts += np.bincount(calibration.places(errors), minlength=len(levels))
+                n_rows += batch.num_rows
+                tally.progress(batch.num_rows)
+        n_at_most = np.cumsum(counts[::-1])[::-1]
+        holds = (n_at_most > 0) & (levels <= self.fdr * n_at_most / max(n_rows, 1))
+        return float(levels[holds].max(initial=-1.0))
+
+
+def _stamps(source: Source) -> dict[str, list[int]]:
+    """Size and time of each file: what is not the same when a file has changed."""
+    stats = {str(file.path.absolute()): file.path.stat() for file in source.files}
+    return {path: [stat.st_size, stat.st_mtime_ns] for path, stat in stats.items()}
+
+
+def _digest(estimator: Any) -> str:
+    """Of the model; the number of threads, which changes no score, is no part of it."""
+    model = copy.copy(estimator).set_params(n_threads=None)
+    return hashlib.sha256(model_file.to_bytes(model)).hexdigest()

@@ -1,0 +1,175 @@
+"""One fitted estimator in many processes and threads: after a fork, in pools of every kind, from threads at once."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import joblib
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import aefast
+from aefast import _core, _threads
+from small_tables import FEATURES, features_of, small_model, small_table
+
+# Newer Pythons warn of every fork of a process with threads, and that is the matter here.
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+
+ROWS = features_of(small_table(5000))
+
+
+def model_of(n_threads=2):
+    """Nameless, so that arrays need no names."""
+    model = aefast.Autoencoder((3,), max_epochs=2, random_state=0, n_threads=n_threads)
+    return model.fit(ROWS)
+
+
+def score(model):
+    return model.reconstruction_error(ROWS)
+
+
+def refit(model):
+    return model.fit(ROWS).coefs_[0]
+
+
+def stream(model):
+    scorer = aefast.Scorer(model)
+    table = small_table(5000).select(FEATURES)
+    return pa.Table.from_batches(scorer.score(table.to_batches(max_chunksize=700)))["anomaly_score"].to_numpy()
+
+
+def in_child(work, model):
+    """What ``work(model)`` gives in a fork of this process; a child that hangs is ended after a while."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(60)
+            os.write(writing, np.ascontiguousarray(work(model)).tobytes()[:60_000])
+            os._exit(0)
+        finally:
+            os._exit(1)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        result = pipe.read()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    return result
+
+
+@pytest.mark.parametrize("work", [score, refit, stream])
+def test_a_child_works_after_its_parent_has(work):
+    model = model_of()
+    expected = np.ascontiguousarray(work(model)).tobytes()[:60_000]
+    assert in_child(work, model) == expected
+    # And the parent goes on.
+    assert np.ascontiguousarray(work(model)).tobytes()[:60_000] == expected
+
+
+def test_a_child_works_while_another_thread_of_its_parent_does():
+    model, expected = model_of(), score(model_of()).tobytes()[:60_000]
+    stop = threading.Event()
+
+    def keep_scoring():
+        while not stop.is_set():
+            score(model)
+
+    thread = threading.Thread(target=keep_scoring)
+    thread.start()
+    try:
+        for _ in range(5):
+            assert in_child(score, model) == expected
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_pools_of_processes_score_as_one_process_does(method):
+    model = model_of()
+    expected = score(model)
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        for result in pool.map_async(model.reconstruction_error, [ROWS] * 4).get(timeout=120):
+            np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading", "multiprocessing"])
+def test_joblib_scores_as_one_process_does(backend):
+    model = model_of()
+    with joblib.Parallel(n_jobs=2, backend=backend) as parallel:
+        parts = parallel(joblib.delayed(model.score_samples)(part) for part in np.array_split(ROWS, 5))
+    np.testing.assert_array_equal(np.concatenate(parts), model.score_samples(ROWS))
+
+
+CALLS = {
+    "reconstruction_error": lambda m: m.reconstruction_error(ROWS),
+    "transform": lambda m: m.transform(ROWS),
+    "predict": lambda m: m.predict(ROWS),
+    "p_values": lambda m: m.p_values(ROWS),
+    "feature_errors": lambda m: m.feature_errors(ROWS),
+    "explain": lambda m: m.explain(ROWS[:50]).to_numpy(),
+    "stream": stream,
+}
+
+
+def test_threads_that_call_one_estimator_at_once_get_what_one_alone_gets():
+    model = model_of()
+    expected = {name: call(model) for name, call in CALLS.items()}
+    names = list(CALLS) * 6
+    # No thread begins before all are there.
+    with ThreadPoolExecutor(8, initializer=threading.Barrier(8, timeout=60).wait) as pool:
+        for name, result in zip(names, pool.map(lambda name: CALLS[name](model), names), strict=True):
+            np.testing.assert_array_equal(result, expected[name])
+
+
+def test_threads_that_train_at_once_get_what_one_alone_gets():
+    expected = model_of().coefs_[0]
+    with ThreadPoolExecutor(4) as pool:
+        for model in pool.map(model_of, [1, 2, 2, 1]):
+            np.testing.assert_array_equal(model.coefs_[0], expected)
+
+
+@pytest.mark.parametrize(("quota", "expected"), [((1.5, "cpu.max"), 1), ((2.9, "cpu.cfs_quota_us"), 2), (None, 4)])
+def test_the_engine_is_given_no_more_threads_than_the_quota_has_cpus(monkeypatch, quota, expected):
+    monkeypatch.setattr(_threads, "_machine_quota", lambda: quota)
+    monkeypatch.setattr(_threads, "_n_cpus_in_affinity", lambda: 4)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    given = []
+
+    class Predictor:
+        def __new__(cls, *arguments):
+            given.append(arguments[-1])
+            return predictor(*arguments)
+
+    class Trainer:
+        def __new__(cls, *arguments):
+            given.append(arguments[-1])
+            return trainer(*arguments)
+
+    predictor, trainer = _core.Predictor, _core.Trainer
+    monkeypatch.setattr(_core, "Predictor", Predictor)
+    monkeypatch.setattr(_core, "Trainer", Trainer)
+    score(model_of(n_threads=None))
+    assert set(given) == {expected}
+    assert len(given) > 1
+
+
+def test_the_scorer_comes_with_pyarrow_and_not_before(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.delitem(sys.modules, "aefast.scorer")
+    with pytest.raises(ImportError, match=r'aefast.Scorer needs pyarrow; pip install "aefast\[cli\]"'):
+        aefast.Scorer  # noqa: B018
+    with pytest.raises(AttributeError, match="has no attribute 'Scorrer'"):
+        aefast.Scorrer  # noqa: B018
+
+
+def test_a_scorer_takes_bytes_and_gives_an_iterator(tmp_path):
+    small_model().save(tmp_path / "m.safetensors")
+    scorer = aefast.Scorer((tmp_path / "m.safetensors").read_bytes())
+    scored = scorer.score(iter(small_table().select(FEATURES).to_batches()))
+    assert next(scored).num_rows == 300
+    assert next(scored, None) is None
