@@ -23,6 +23,11 @@ CORE_TESTS = [
     "test_scoring.py::test_rows_that_are_not_finite_get_nan_and_no_other_row_does",
     "test_threads_invariance.py::test_any_number_of_threads_trains_the_same_network",
     "test_input.py",
+    "test_precision.py::test_outputs_have_the_bits_of_the_oracle_for_every_width",
+    "test_precision.py::test_outputs_have_the_bits_of_the_oracle_for_every_activation",
+    "test_precision.py::test_largest_errors_are_those_of_the_oracle_to_the_bit",
+    "test_precision.py::test_numbers_too_small_for_bfloat16_instructions_are_zeros_at_every_level",
+    "test_precision.py::test_config_says_which_precisions_have_instructions",
 ]
 
 

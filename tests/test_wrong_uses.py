@@ -157,26 +157,12 @@ WRONG = {
         "coefs_[0] has shape (2, 2), but its layer needs (4, 3)",
     ),
 }
-NOT_YET = {
-    "bfloat16": (
-        lambda: MODEL.reconstruction_error(X, precision="bfloat16"),
-        "precision='bfloat16' is not supported yet",
-    ),
-    "int8": (lambda: MODEL.reconstruction_error(X, precision="int8"), "precision='int8' is not supported yet"),
-}
 
 
 @pytest.mark.parametrize("use", WRONG)
 def test_wrong_uses_are_answered_in_one_line(use):
     do, message = WRONG[use]
     with raises_exactly(ValueError, message):
-        do()
-
-
-@pytest.mark.parametrize("use", NOT_YET)
-def test_options_to_come_say_so(use):
-    do, message = NOT_YET[use]
-    with raises_exactly(NotImplementedError, message):
         do()
 
 

@@ -8,7 +8,7 @@ namespace aefast {
 template <class T>
 struct Scorer<T>::Workspace {
   /// `n_joint`: elements of a row that whitening looks at.
-  Workspace(const Network<T>& network, Index n_joint, Index width, bool has_missing)
+  Workspace(const Network<T>& network, const ReducedNetwork* reduced_, Index n_joint, Index width, bool has_missing)
       : input(network.n_features() * width),
         seen(has_missing ? network.n_features() * width : 0),
         target(network.width() * width),
@@ -16,13 +16,19 @@ struct Scorer<T>::Workspace {
         layer{Buffer<T>(network.width() * width), Buffer<T>(network.width() * width)},
         row(width),
         factor(width),
-        wanted{has_missing ? seen.data() : input.data(), has_missing} {}
+        wanted{has_missing ? seen.data() : input.data(), has_missing},
+        reduced(reduced_) {
+    if (reduced) operands = reduced->operands(width);
+  }
 
   /// The one of `layer` that is not in use.
   T* other(const T* used) { return used == layer[0].data() ? layer[1].data() : layer[0].data(); }
 
   /// Forward through layers [first, last); `in` is kept, unless it is one of `layer`. Returns where the result is.
   T* forward(const Network<T>& network, Index first, Index last, const Block& block, const T* params, const T* in) {
+    if constexpr (std::is_same_v<T, float>) {
+      if (reduced) return reduced->forward(first, last, block, in, {layer[0].data(), layer[1].data()}, operands);
+    }
     T* out = nullptr;
     for (Index i = first; i < last; ++i) {
       out = other(in);
@@ -34,6 +40,8 @@ struct Scorer<T>::Workspace {
 
   Buffer<T> input, seen, target, joint[2], layer[2], row, factor;
   Target<T> wanted;  // the rows as they were read, missing values and all
+  const ReducedNetwork* reduced;
+  ReducedNetwork::Operands operands;
 };
 
 /// W (row-major, outputs x inputs) and b of W x + b; no b is zeros.
@@ -84,7 +92,7 @@ void Scorer<T>::each_block(Index n_rows, F&& f) const {
   ThreadTeam team(static_cast<int>(n_threads));
   std::vector<std::unique_ptr<Workspace>> workspaces;
   for (int thread = 0; thread < team.size(); ++thread) {
-    workspaces.push_back(std::make_unique<Workspace>(network_, n_joint, width, scaling_.masks_missing()));
+    workspaces.push_back(std::make_unique<Workspace>(network_, reduced_, n_joint, width, scaling_.masks_missing()));
   }
   const Index blocks_of_task =
       static_cast<Index>(1 + std::min(15.0, kWorkOfTask / (row_work * static_cast<double>(width))));

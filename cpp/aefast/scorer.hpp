@@ -7,15 +7,18 @@
 #include "input.hpp"
 #include "network.hpp"
 #include "parallel.hpp"
+#include "reduced.hpp"
 
 namespace aefast {
 
 template <class T>
 class Scorer {
  public:
-  /// Borrows everything. `max_threads` is the most that a call may use.
-  Scorer(const Network<T>& network, const T* params, const Scaling& scaling, int max_threads)
-      : network_(network), params_(params), scaling_(scaling), max_threads_(max_threads) {}
+  /// Borrows everything. `max_threads` is the most that a call may use. `reduced`, for float alone, takes the place of
+  /// the network's layers.
+  Scorer(const Network<T>& network, const T* params, const Scaling& scaling, int max_threads,
+         const ReducedNetwork* reduced = nullptr)
+      : network_(network), params_(params), scaling_(scaling), max_threads_(max_threads), reduced_(reduced) {}
 
   /// Errors are then mean squares of W (v - m) for v = [r; h], residual and code, of p = d + q elements. All row-major:
   /// `centre` m (p), `whitening` W (p x p), and `code_shares` (q x d), what part each feature has in the square of each
@@ -55,6 +58,7 @@ class Scorer {
   const T* params_;
   const Scaling& scaling_;
   int max_threads_;
+  const ReducedNetwork* reduced_;
   /// A linear map after the network.
   struct Map {
     Map(Index n_in, Index n_out) : layer(n_in, n_out, Activation<T>{}, n_params), params(n_params) {}

@@ -1,4 +1,5 @@
-/// `Vec<T>`: one SIMD register of T. The one file that names Eigen's packets; everything else is arithmetic.
+/// `Vec<T>`: one SIMD register of T. The one file that names Eigen's packets (and words.hpp some
+/// instructions); everything else is arithmetic.
 #pragma once
 
 #include <limits>

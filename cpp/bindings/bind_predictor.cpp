@@ -5,6 +5,26 @@
 namespace aefast::python {
 namespace {
 
+/// Least and largest inputs (2, n_in) of each dense layer.
+using Ranges = std::optional<std::vector<Contiguous<float>>>;
+
+std::vector<InputRange> as_ranges(const std::vector<Contiguous<float>>& arrays) {
+  std::vector<InputRange> ranges;
+  for (const auto& array : arrays) {
+    if (array.ndim() != 2 || array.shape(0) != 2) throw py::value_error("a range must be (2, n_in)");
+    const float *low = array.data(), *high = low + array.shape(1);
+    ranges.push_back({{low, high}, {high, high + array.shape(1)}});
+  }
+  return ranges;
+}
+
+Precision find_precision(const std::string& name) {
+  if (name == "float32") return Precision::float32;
+  if (name == "bfloat16") return Precision::bfloat16;
+  if (name == "int8") return Precision::int8;
+  throw py::value_error("unknown precision '" + name + "'");
+}
+
 /// A network, its parameters and scaling, in one precision.
 template <class T>
 struct Model {
@@ -12,6 +32,7 @@ struct Model {
   Buffer<T> params;
   std::shared_ptr<const Scaling> scaling;
   int n_threads;
+  std::unique_ptr<const ReducedNetwork> reduced;
 
   Model(const py::dict& spec, const py::sequence& parameters, std::shared_ptr<const Scaling> scaling_, int n_threads_)
       : network(network_spec(spec)),
@@ -53,6 +74,30 @@ class Predictor {
                [&]<class T>(T) { model_ = std::make_unique<Model<T>>(network, parameters, scaling, n_threads); });
   }
 
+  void reduce(const std::string& name, const Ranges& ranges) {
+    const Precision precision = find_precision(name);
+    if (precision == Precision::float32) return;
+    auto& model = single();
+    if ((precision == Precision::int8) != ranges.has_value()) throw py::value_error("ranges go with int8 alone");
+    model.reduced = std::make_unique<const ReducedNetwork>(
+        model.network, model.params.data(), precision, as_ranges(ranges.value_or(std::vector<Contiguous<float>>{})));
+  }
+
+  std::vector<py::array> ranges(const py::array& X, Index n_beyond) {
+    const auto& model = single();
+    const Input input(X);
+    if (input.columns() != model.network.n_features()) throw py::value_error("X has the wrong width");
+    std::vector<py::array> arrays;
+    for (const InputRange& range :
+         input_ranges(model.network, model.params.data(), *model.scaling, input.view(), n_beyond)) {
+      py::array_t<float> array({py::ssize_t{2}, static_cast<py::ssize_t>(range.low.size())});
+      std::copy(range.low.begin(), range.low.end(), array.mutable_data());
+      std::copy(range.high.begin(), range.high.end(), array.mutable_data() + range.low.size());
+      arrays.push_back(std::move(array));
+    }
+    return arrays;
+  }
+
   /// Calls run(scorer, input, to) without the GIL on a new array: (n,) where `columns` is 0, else (n, columns).
   template <class Columns, class Run>
   py::array read(const py::array& X, const Whitening& whitening, Columns&& columns, Run&& run) {
@@ -67,7 +112,8 @@ class Predictor {
           T* to = result.mutable_data();
           {
             const py::gil_scoped_release release;
-            Scorer<T> scorer(model->network, model->params.data(), *model->scaling, model->n_threads);
+            Scorer<T> scorer(model->network, model->params.data(), *model->scaling, model->n_threads,
+                             model->reduced.get());
             if (whitening) {
               const auto& [centre, matrix, code_shares] = *whitening;
               scorer.set_whitening(centre.data(), matrix.data(), code_shares.data());
@@ -80,6 +126,12 @@ class Predictor {
   }
 
  private:
+  Model<float>& single() {
+    auto* model = std::get_if<std::unique_ptr<Model<float>>>(&model_);
+    if (!model) throw py::value_error("a reduced precision is of float32");
+    return **model;
+  }
+
   std::variant<std::unique_ptr<Model<float>>, std::unique_ptr<Model<double>>> model_;
 };
 
@@ -91,6 +143,8 @@ void bind_predictor(py::module_& module) {
   py::class_<Predictor>(module, "Predictor")
       .def(py::init<const py::dict&, const py::sequence&, const std::shared_ptr<Scaling>&, const std::string&, int>(),
            py::arg("network"), py::arg("parameters"), py::arg("scaling"), py::arg("dtype"), py::arg("n_threads"))
+      .def("reduce", &Predictor::reduce, py::arg("precision"), py::arg("ranges") = none)
+      .def("input_ranges", &Predictor::ranges, py::arg("X"), py::arg("n_beyond"))
       .def(
           "errors",
           [](Predictor& self, const py::array& X, const std::string& metric, const Whitening& whitening) {

@@ -1,4 +1,5 @@
 // The compiled engine for one instruction-set level: its table of contents.
+#include "aefast/reduced.hpp"
 #include "convert.hpp"
 
 #define AEFAST_STRING_(x) #x
@@ -29,6 +30,11 @@ PYBIND11_MODULE(AEFAST_MODULE, module) {
         false
 #endif
     );
+    const auto describe = [](aefast::Precision precision) {
+      return aefast::is_native(precision) ? "native" : "emulated";
+    };
+    info["bfloat16"] = describe(aefast::Precision::bfloat16);
+    info["int8"] = describe(aefast::Precision::int8);
     return info;
   });
 }

@@ -18,6 +18,8 @@ class Config(TypedDict):
     eigen: str
     eigen_packet: str
     fma: bool
+    bfloat16: str
+    int8: str
 
 
 def config() -> Config:
@@ -29,7 +31,9 @@ def config() -> Config:
         ``version``; ``isa_level``, the instruction-set level in use (the environment variable ``AEFAST_ISA`` forces
         another of ``isa_levels_available`` at import); ``threads``, how many an estimator with ``n_threads=None``
         uses now, and ``threads_reason``, why; ``compiler``, ``eigen``, ``eigen_packet`` (its widest vector) and
-        ``fma`` (whether it multiplies and adds in one instruction) of the engine in use.
+        ``fma`` (whether it multiplies and adds in one instruction) of the engine in use; ``bfloat16`` and ``int8``,
+        whether it has instructions for these precisions of scoring ("native") or computes the same numbers without
+        them, more slowly than in float32 ("emulated").
 
     Examples
     --------
@@ -50,4 +54,6 @@ def config() -> Config:
         eigen=build["eigen"],
         eigen_packet=build["eigen_packet"],
         fma=build["fma"],
+        bfloat16=build["bfloat16"],
+        int8=build["int8"],
     )

@@ -170,6 +170,14 @@ class Predictor:
     def __init__(
         self, network: NetworkSpec, parameters: Sequence[Array], scaling: Scaling, dtype: str, n_threads: int
     ) -> None: ...
+    def reduce(self, precision: str, ranges: Sequence[Array] | None = None) -> None:
+        """Compute dense layers in "bfloat16" or "int8" from now on; only for dtype "float32". "int8", and it alone,
+        takes the ``ranges`` of `input_ranges`."""
+
+    def input_ranges(self, X: Array, n_beyond: int) -> list[Array]:
+        """Least and largest inputs (2, n_in) of each dense layer over the rows, when of each input the ``n_beyond``
+        least and largest are left out. Only for dtype "float32"; float32."""
+
     def errors(self, X: Array, metric: str, whitening: Whitening | None = None) -> Array:
         """(n,) one error a row, in ``dtype``. A row with NaN or infinity gets NaN. The metric "mahalanobis", and it
         alone, takes ``whitening``: the centre m (p,), the matrix W (p, p) and the code's shares (q, d), p being
@@ -199,4 +207,5 @@ def activation(name: str, z: Array) -> tuple[Array, Array]:
     """The value and the derivative at ``z`` (1-d float32 or float64), as the layers compute them."""
 
 def build_info() -> dict[str, Any]:
-    """``isa``, ``compiler``, ``eigen``, ``eigen_packet`` (all str) and ``fma`` (bool) of this module."""
+    """``isa``, ``compiler``, ``eigen``, ``eigen_packet``, ``bfloat16`` and ``int8`` (all str) and ``fma`` (bool) of
+    this module."""

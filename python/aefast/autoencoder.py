@@ -126,6 +126,9 @@ class Autoencoder(BaseAutoencoder):
         `predict` says -1 where `score_samples` is below ``offset_``, that is, where the error exceeds ``threshold_``.
     score_metric_ : str
         The metric that the threshold belongs to.
+    input_ranges_ : list of ndarray of shape (2, n_in), or None
+        Of each dense layer the least and largest inputs over at most 2048 of the training rows, but for a thousandth
+        of them at either end, for ``precision="int8"``; None with ``dtype="float64"``.
     whitening_ : `aefast.whitening.Whitening`, or None
         For ``score_metric="mahalanobis"``: centre, matrix and shares of the distance of residual and code.
     calibration_ : aefast.thresholds.Calibration

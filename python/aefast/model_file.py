@@ -142,6 +142,8 @@ def _describe(estimator: BaseAutoencoder) -> tuple[dict[str, Any], dict[str, Arr
     if estimator.whitening_ is not None:
         tensors |= {f"whitening.{name}": array for name, array in estimator.whitening_._asdict().items()}
     tensors["calibration.errors"] = estimator.calibration_.errors
+    for index, ranges in enumerate(getattr(estimator, "input_ranges_", None) or ()):
+        tensors[f"ranges.{index}"] = ranges
     for index, (weights, biases) in enumerate(zip(estimator.coefs_, estimator.intercepts_, strict=True)):
         tensors[f"coefs.{index}"] = np.ascontiguousarray(weights, dtype=estimator.dtype)
         tensors[f"intercepts.{index}"] = np.ascontiguousarray(biases, dtype=estimator.dtype)
@@ -229,6 +231,11 @@ def _restored(model: dict[str, Any], tensors: dict[str, Array]) -> BaseAutoencod
     if "whitening.matrix" in tensors:
         parts = {name: _finite(tensors, f"whitening.{name}", shape) for name, shape in shapes.items()}
         estimator.whitening_ = Whitening(**parts)
+    n_inputs = [len(w) for w, (layer, _) in zip(coefs, weighted, strict=True) if layer["kind"] == "dense"]
+    estimator.input_ranges_ = None
+    if "ranges.0" in tensors:
+        ranges = [_finite(tensors, f"ranges.{index}", (2, n)) for index, n in enumerate(n_inputs)]
+        estimator.input_ranges_ = [pair.astype(np.float32) for pair in ranges]
     estimator.calibration_ = _calibration(tensors)
     estimator.loss_curve_ = _finite(tensors, "curves.loss", None).tolist()
     estimator.validation_curve_ = _finite(tensors, "curves.validation", None).tolist()

@@ -1,0 +1,56 @@
+"""The oracle of reduced precision: bfloat16 and bytes by the definitions, exact to the last bit.
+
+A product of two bfloat16 numbers is a float32 number, so that a sum of them in float32 rounds the same whether or not
+the processor has fused or special instructions; sums of bytes are integers.
+"""
+
+import numpy as np
+
+ROUNDING = np.float32(1.5 * 2**23)
+LEAST_DEPTH = 32  # of a layer that is computed in bytes
+
+
+def to_bfloat16(x):
+    """float32 rounded to the nearest bfloat16, the even one of two; denormals to zero."""
+    x = np.ascontiguousarray(x, dtype=np.float32)
+    word = x.view(np.uint32)
+    rounded = ((word + 0x7FFF + ((word >> 16) & 1)) & np.uint32(0xFFFF0000)).view(np.float32)
+    return np.where(np.abs(x) < np.finfo(np.float32).tiny, np.float32(0), rounded)
+
+
+def bfloat16_sums(x, weights, biases):
+    """x @ weights + biases: of two neighbouring features the second is added first."""
+    x, weights = to_bfloat16(x), to_bfloat16(weights)
+    total = np.repeat(biases[np.newaxis].astype(np.float32), len(x), axis=0)
+    for even in range(0, x.shape[1], 2):
+        for feature in (even + 1, even):
+            if feature < x.shape[1]:
+                total = total + x[:, feature, np.newaxis] * weights[feature]
+    return total
+
+
+def byte_sums(x, weights, biases, ranges):
+    """x @ weights + biases, with inputs in 255 steps of their ranges (2, n_in), weights in 127 of their output's
+    largest."""
+    low, high = np.minimum(ranges[0], 0).astype(np.float64), np.maximum(ranges[1], 0).astype(np.float64)
+    is_used = high > low
+    inverse = 255 / np.where(is_used, high - low, np.inf)
+    zero = np.rint(-low * inverse)
+    steps = np.clip(x * inverse.astype(np.float32), (-zero).astype(np.float32), (255 - zero).astype(np.float32))
+    inputs = np.rint(steps.astype(np.float64) + zero)
+    scaled = weights.astype(np.float64) * np.where(is_used, 1 / np.where(is_used, inverse, 1), 0)[:, np.newaxis]
+    unit = np.maximum(np.abs(scaled).max(axis=0) / 127, np.abs(biases.astype(np.float64)) * 2.0**-28)
+    unit = np.maximum(unit, 1e-30).astype(np.float32)
+    scaled = np.clip(np.rint(scaled / unit.astype(np.float64)), -127, 127)
+    total = (inputs - zero) @ scaled + np.rint(biases.astype(np.float64) / unit.astype(np.float64))
+    return total.astype(np.float32) * unit
+
+
+def outputs(layers, x, precision, ranges, activations):
+    """The last layer's outputs for scaled rows ``x``. ``layers``: (weights, biases); ``activations``: functions."""
+    for index, ((weights, biases), activation) in enumerate(zip(layers, activations, strict=True)):
+        if precision == "int8" and len(weights) >= LEAST_DEPTH:
+            x = activation(byte_sums(x, weights, biases, ranges[index]))
+        else:
+            x = activation(bfloat16_sums(x, weights, biases))
+    return x
