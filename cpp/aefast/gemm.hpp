@@ -19,12 +19,6 @@
 
 #include "simd.hpp"
 
-#if defined(__clang__)
-#define AEFAST_UNROLL _Pragma("unroll")
-#else
-#define AEFAST_UNROLL _Pragma("GCC unroll 16")
-#endif
-
 namespace aefast {
 
 /// Vectors in the widest panel, and the widest panel in elements.

@@ -56,15 +56,38 @@ void store_scaled(const FeatureMap<C>& map, Load&& load, T* to) {
   else narrow(map(load(0)), map(load(1))).store(to);
 }
 
-/// `n` features of one row, from `from` on, as a register of C.
-template <class C, class S>
-Vec<C> load_features(const S* from, Index stride, Index n) {
-  if constexpr (std::is_same_v<S, C>) {
-    if (stride == 1) return n == kLanes<C> ? Vec<C>::load_unaligned(from) : load_first(from, n);
+/// Columns at .. at + kPieces * kPiece of kLanes<T> rows, scaled, to features first + at .. of a block.
+template <int kPieces, class C, class T>
+void store_columns(const C* const* row, Index at, const Scaling& scaling, Index first, Index width, T* to) {
+  constexpr std::size_t kParts = kLanes<T> / kLanes<C>;
+  std::array<std::array<Vec<C>, kPieces * kPiece<C>>, kParts> columns;
+  AEFAST_UNROLL
+  for (std::size_t part = 0; part < kParts; ++part) columns[part] = load_columns<kPieces>(row + part * kLanes<C>, at);
+  AEFAST_UNROLL
+  for (std::size_t j = 0; j < columns[0].size(); ++j) {
+    const Index feature = first + at + static_cast<Index>(j);
+    if (kPieces == 1 && feature >= scaling.size()) break;
+    store_scaled<C>(
+        FeatureMap<C>(scaling, feature), [&](Index part) { return columns[static_cast<std::size_t>(part)][j]; },
+        to + feature * width);
   }
-  alignas(kAlignment) C lanes[kLanes<C>] = {};
-  for (Index j = 0; j < n; ++j) lanes[j] = static_cast<C>(from[j * stride]);
-  return Vec<C>::load(lanes);
+}
+
+/// `n` columns of kLanes<T> rows, which hold at least a piece; the last ones are taken again where pieces would reach
+/// past them.
+template <class C, class T>
+void store_rows(const C* const* row, Index n, const Scaling& scaling, Index first, Index width, T* to) {
+  constexpr int kPieces = kRegisters / 8 / (kLanes<T> / kLanes<C>);  // as many columns as half the registers hold
+  constexpr Index kWide = kPieces * kPiece<C>;
+  if (n >= kWide) {
+    for (Index at = 0; at < n; at += kWide) {
+      store_columns<kPieces>(row, std::min(at, n - kWide), scaling, first, width, to);
+    }
+  } else {
+    for (Index at = 0; at < n; at += kPiece<C>) {
+      store_columns<1>(row, std::max<Index>(0, std::min(at, n - kPiece<C>)), scaling, first, width, to);
+    }
+  }
 }
 
 void prefetch_row(const InputView& input, Index row) {
@@ -74,33 +97,35 @@ void prefetch_row(const InputView& input, Index row) {
   for (Index i = 0; i < bytes; i += kLine) __builtin_prefetch(from + i);
 }
 
-/// Rows whose features lie along memory: squares of them are transposed in registers.
+/// Rows whose features lie along memory: they are transposed in registers, sixteen bytes of each at a time.
 template <class S, class T>
 void read_rows(const InputView& input, const Scaling& scaling, const RowList& rows, const Block& block, T* to) {
   using C = Compute<S, T>;
-  constexpr Index kSide = kLanes<C>, kParts = kLanes<T> / kSide;
-  const Index stride = input.column_stride / static_cast<Index>(sizeof(S));
+  constexpr Index kStretch = 64 / sizeof(C);
+  const Index stride = input.column_stride / static_cast<Index>(sizeof(S)), d = input.columns;
   const auto row_at = [&](Index i) { return rows[block.first_row + std::min(i, block.n_rows - 1)]; };
   for (Index lane = 0; lane < block.width; lane += kLanes<T>) {
     const S* row[kLanes<T>];
     for (Index i = 0; i < kLanes<T>; ++i) {
       row[i] = reinterpret_cast<const S*>(input.data + row_at(lane + i) * input.row_stride);
       if (rows.indices) prefetch_row(input, row_at(lane + kLanes<T> + i));
+      else prefetch_row(input, std::min(row_at(lane + i) + block.width, input.rows - 1));
     }
-    for (Index feature = 0; feature < input.columns; feature += kSide) {
-      const Index n = std::min(kSide, input.columns - feature);
-      Vec<C> square[kParts][kSide];
-      for (Index part = 0; part < kParts; ++part) {
-        for (Index i = 0; i < kSide; ++i) {
-          square[part][i] = load_features<C>(row[part * kSide + i] + feature * stride, stride, n);
-        }
-        transpose(square[part]);
+    if constexpr (std::is_same_v<S, C>) {
+      if (stride == 1 && d >= kPiece<C>) {
+        store_rows(row, d, scaling, 0, block.width, to + lane);
+        continue;
       }
-      for (Index j = 0; j < n; ++j) {
-        store_scaled<C>(
-            FeatureMap<C>(scaling, feature + j), [&](Index part) { return square[part][j]; },
-            to + (feature + j) * block.width + lane);
+    }
+    alignas(kAlignment) C stretch[kLanes<T>][kStretch] = {};
+    const C* stretch_row[kLanes<T>];
+    for (Index i = 0; i < kLanes<T>; ++i) stretch_row[i] = stretch[i];
+    for (Index first = 0; first < d; first += kStretch) {
+      const Index n = std::min(kStretch, d - first);
+      for (Index i = 0; i < kLanes<T>; ++i) {
+        for (Index j = 0; j < n; ++j) stretch[i][j] = static_cast<C>(row[i][(first + j) * stride]);
       }
+      store_rows(stretch_row, n, scaling, first, block.width, to + lane);
     }
   }
 }

@@ -39,31 +39,19 @@ class Strips {
 
   /// A block to rows first_row.. of the strips; features past the last become zero.
   void from_block(const Block& block, Index first_row, const T* from) {
-    squares(block, first_row, [&](T* target, Index stride, Index feature, Index row, Index n_valid) {
-      const T* source = from + feature * block.width + row;
-      if (n_valid == kLanes<T>) return transpose_square(source, block.width, target, stride);
-      alignas(kAlignment) T square[kLanes<T> * kLanes<T>] = {};
-      for (Index i = 0; i < n_valid; ++i) Vec<T>::load(source + i * block.width).store(square + i * kLanes<T>);
-      transpose_square(square, kLanes<T>, target, stride);
-    });
-  }
-
- private:
-  /// Calls f(corner in the strip, strip width, feature, row, features that exist) on every square of lanes.
-  template <class F>
-  void squares(const Block& block, Index first_row, F&& f) const {
     for (Index strip = 0; strip < count(); ++strip) {
       const Index strip_width = width(strip);
       for (Index column = 0; column < strip_width; column += kLanes<T>) {
         const Index feature = strip * kPanel<T> + column;
-        const Index n_valid = std::min(kLanes<T>, n_features_ - feature);
         for (Index row = 0; row < block.width; row += kLanes<T>) {
-          f(const_cast<Strips*>(this)->at(strip, first_row + row) + column, strip_width, feature, row, n_valid);
+          transpose_square(from + feature * block.width + row, block.width, n_features_ - feature,
+                           at(strip, first_row + row) + column, strip_width);
         }
       }
     }
   }
 
+ private:
   Index n_features_ = 0;
   Index max_rows_ = 0;
   Buffer<T> data_;

@@ -3,8 +3,15 @@
 #pragma once
 
 #include <limits>
+#include <array>
 
 #include "types.hpp"
+
+#if defined(__clang__)
+#define AEFAST_UNROLL _Pragma("unroll")
+#else
+#define AEFAST_UNROLL _Pragma("GCC unroll 16")
+#endif
 
 namespace aefast {
 
@@ -111,22 +118,97 @@ void map(T* to, Index n, F&& f, const In*... from) {
   for (Index i = 0; i < n; i += kLanes<T>) f(Vec<T>::load(from + i)...).store(to + i);
 }
 
-/// Transposes a square, one row a register.
+/// Elements of a row in 16 bytes, the piece by which rows are read when columns are wanted.
 template <class T>
-void transpose(Vec<T> (&square)[static_cast<std::size_t>(kLanes<T>)]) {
-  packet::PacketBlock<typename Vec<T>::Packet, static_cast<int>(kLanes<T>)> block;
-  for (Index i = 0; i < kLanes<T>; ++i) block.packet[i] = square[i].p;
-  packet::ptranspose(block);
-  for (Index i = 0; i < kLanes<T>; ++i) square[i].p = block.packet[i];
+inline constexpr Index kPiece = 16 / static_cast<Index>(sizeof(T));
+
+namespace detail {
+
+/// The pieces at `at` of every kPiece-th row, side by side.
+template <class T>
+Vec<T> load_pieces(const T* const* row, Index at) {
+#if defined(__AVX512F__) || defined(__AVX2__)
+  const auto piece = [&](Index i) { return _mm_loadu_ps(reinterpret_cast<const float*>(row[i * kPiece<T>] + at)); };
+#if defined(__AVX512F__)
+  __m512 all = _mm512_insertf32x4(_mm512_castps128_ps512(piece(0)), piece(1), 1);
+  all = _mm512_insertf32x4(_mm512_insertf32x4(all, piece(2), 2), piece(3), 3);
+  if constexpr (sizeof(T) == 4) return all;
+  else return _mm512_castps_pd(all);
+#else
+  const __m256 all = _mm256_insertf128_ps(_mm256_castps128_ps256(piece(0)), piece(1), 1);
+  if constexpr (sizeof(T) == 4) return all;
+  else return _mm256_castps_pd(all);
+#endif
+#else
+  static_assert(kLanes<T> == kPiece<T>);
+  return Vec<T>::load_unaligned(row[0] + at);
+#endif
 }
 
-/// The same between two row-major arrays.
+/// Transposes each 16 bytes of the registers among themselves.
 template <class T>
-void transpose_square(const T* from, Index from_stride, T* to, Index to_stride) {
-  Vec<T> square[static_cast<std::size_t>(kLanes<T>)];
-  for (Index i = 0; i < kLanes<T>; ++i) square[i] = Vec<T>::load(from + i * from_stride);
-  transpose(square);
-  for (Index i = 0; i < kLanes<T>; ++i) square[i].store(to + i * to_stride);
+void transpose_pieces(Vec<T>* square) {
+#if defined(__AVX512F__)
+#define AEFAST_MM(operation) _mm512_##operation
+#elif defined(__AVX2__)
+#define AEFAST_MM(operation) _mm256_##operation
+#endif
+#ifdef AEFAST_MM
+  if constexpr (sizeof(T) == 4) {
+    const auto pairs = [](const Vec<T>& a, const Vec<T>& b, Vec<T>& low, Vec<T>& high) {
+      const auto x = AEFAST_MM(castps_pd)(a.p), y = AEFAST_MM(castps_pd)(b.p);
+      low = AEFAST_MM(castpd_ps)(AEFAST_MM(unpacklo_pd)(x, y));
+      high = AEFAST_MM(castpd_ps)(AEFAST_MM(unpackhi_pd)(x, y));
+    };
+    const auto low_01 = AEFAST_MM(unpacklo_ps)(square[0].p, square[1].p);
+    const auto high_01 = AEFAST_MM(unpackhi_ps)(square[0].p, square[1].p);
+    const auto low_23 = AEFAST_MM(unpacklo_ps)(square[2].p, square[3].p);
+    const auto high_23 = AEFAST_MM(unpackhi_ps)(square[2].p, square[3].p);
+    pairs(low_01, low_23, square[0], square[1]);
+    pairs(high_01, high_23, square[2], square[3]);
+  } else {
+    const auto low = AEFAST_MM(unpacklo_pd)(square[0].p, square[1].p);
+    square[1] = AEFAST_MM(unpackhi_pd)(square[0].p, square[1].p);
+    square[0] = low;
+  }
+#undef AEFAST_MM
+#else
+  packet::PacketBlock<typename Vec<T>::Packet, static_cast<int>(kPiece<T>)> block;
+  for (Index i = 0; i < kPiece<T>; ++i) block.packet[i] = square[i].p;
+  packet::ptranspose(block);
+  for (Index i = 0; i < kPiece<T>; ++i) square[i].p = block.packet[i];
+#endif
+}
+
+}  // namespace detail
+
+/// Columns at .. at + kPieces * kPiece of kLanes rows, one register a column.
+template <int kPieces, class T>
+std::array<Vec<T>, kPieces * kPiece<T>> load_columns(const T* const* row, Index at) {
+  std::array<Vec<T>, kPieces * kPiece<T>> columns;
+  AEFAST_UNROLL
+  for (Index i = 0; i < kPiece<T>; ++i) {
+    AEFAST_UNROLL
+    for (Index piece = 0; piece < kPieces; ++piece) {
+      columns[static_cast<std::size_t>(piece * kPiece<T> + i)] = detail::load_pieces(row + i, at + piece * kPiece<T>);
+    }
+  }
+  AEFAST_UNROLL
+  for (Index piece = 0; piece < kPieces; ++piece) detail::transpose_pieces(columns.data() + piece * kPiece<T>);
+  return columns;
+}
+
+/// Element (i, j) of `from` to (j, i) of `to`, for kLanes columns j and rows i; of these, the ones from `n_rows` on
+/// count as zero.
+template <class T>
+void transpose_square(const T* from, Index from_stride, Index n_rows, T* to, Index to_stride) {
+  alignas(kAlignment) static constexpr T kZeros[kLanes<T>] = {};
+  const T* row[kLanes<T>];
+  for (Index i = 0; i < kLanes<T>; ++i) row[i] = i < n_rows ? from + i * from_stride : kZeros;
+  for (Index at = 0; at < kLanes<T>; at += kPiece<T>) {
+    const auto columns = load_columns<1>(row, at);
+    for (Index j = 0; j < kPiece<T>; ++j) columns[static_cast<std::size_t>(j)].store(to + (at + j) * to_stride);
+  }
 }
 
 }  // namespace aefast

@@ -97,14 +97,7 @@ void PixelStrips<T>::fill(const Block& block, Index y, const T* from) {
         const Index panel = first / kWidth, width = std::min(kWidth, padded_ - panel * kWidth);
         T* to = const_cast<T*>(at(block.first_row + row, y * image_.width + x, panel)) + first % kWidth;
         const T* channels = pixel + first * block.width;
-        const Index n_valid = std::min(n, image_.channels - first);
-        if (n_valid == n) {
-          transpose_square(channels, block.width, to, width);
-          continue;
-        }
-        alignas(kAlignment) T square[n * n] = {};
-        for (Index i = 0; i < n_valid; ++i) Vec<T>::load(channels + i * block.width).store(square + i * n);
-        transpose_square(square, n, to, width);
+        transpose_square(channels, block.width, image_.channels - first, to, width);
       }
     }
   }
