@@ -31,70 +31,71 @@ decltype(auto) with_type(DType dtype, F&& f) {
 template <class S, class T>
 using Compute = std::conditional_t<sizeof(T) == 4 && (sizeof(S) <= 2 || std::is_same_v<S, float>), float, double>;
 
-/// The map of one feature, spread over registers.
+/// The map of all features, for registers of one feature each.
 template <class C>
-struct FeatureMap {
-  Vec<C> high, inverse, offset, limit;
+struct ScalingMap {
+  const C *high, *inverse, *offset;
+  Vec<C> limit;
 
-  FeatureMap(const Scaling& scaling, Index feature)
-      : high(scaling.terms<C>().high[feature]),
-        inverse(scaling.terms<C>().inverse[feature]),
-        offset(scaling.terms<C>().offset[feature]),
+  explicit ScalingMap(const Scaling& scaling)
+      : high(scaling.terms<C>().high.data()),
+        inverse(scaling.terms<C>().inverse.data()),
+        offset(scaling.terms<C>().offset.data()),
         limit(static_cast<C>(scaling.limit())) {}
 
   /// NaN and infinities become NaN.
-  Vec<C> operator()(const Vec<C>& x) const {
-    const Vec<C> z = fma(x - high, inverse, offset);
-    return fma(x, Vec<C>(C(0)), max(min(z, limit), -limit));  // x * 0 is 0 for every finite x
+  Vec<C> operator()(const Vec<C>& x, Index feature) const {
+    const Vec<C> z = fma(x - Vec<C>(high[feature]), Vec<C>(inverse[feature]), Vec<C>(offset[feature]));
+    return fma(x, Vec<C>(C(0)), clip(z, limit));  // x * 0 is 0 for every finite x
   }
 };
 
 /// As many rows of one feature as T has lanes; `load(part)` gives the lanes as registers of C.
 template <class C, class T, class Load>
-void store_scaled(const FeatureMap<C>& map, Load&& load, T* to) {
-  if constexpr (std::is_same_v<C, T>) map(load(0)).store(to);
-  else narrow(map(load(0)), map(load(1))).store(to);
+void store_scaled(const ScalingMap<C>& map, Index feature, Load&& load, T* to) {
+  if constexpr (std::is_same_v<C, T>) map(load(0), feature).store(to);
+  else narrow(map(load(0), feature), map(load(1), feature)).store(to);
 }
 
-/// Columns at .. at + kPieces * kPiece of kLanes<T> rows, scaled, to features first + at .. of a block.
+/// Columns at .. at + kPieces * kPiece of kLanes<T> rows, scaled, to features first + at .. of a block, of which there
+/// are `n_features`.
 template <int kPieces, class C, class T>
-void store_columns(const C* const* row, Index at, const Scaling& scaling, Index first, Index width, T* to) {
-  constexpr std::size_t kParts = kLanes<T> / kLanes<C>;
-  std::array<std::array<Vec<C>, kPieces * kPiece<C>>, kParts> columns;
+[[gnu::always_inline]] inline void store_columns(const C* const* row, Index at, ScalingMap<C> map, Index first,
+                                                 Index n_features, Index width, T* to) {
+  constexpr Index kParts = kLanes<T> / kLanes<C>, kColumns = kPieces * kPiece<C>;
+  Vec<C> columns[kParts][kColumns];
   AEFAST_UNROLL
-  for (std::size_t part = 0; part < kParts; ++part) columns[part] = load_columns<kPieces>(row + part * kLanes<C>, at);
+  for (Index part = 0; part < kParts; ++part) load_columns<kPieces>(row + part * kLanes<C>, at, columns[part]);
   AEFAST_UNROLL
-  for (std::size_t j = 0; j < columns[0].size(); ++j) {
-    const Index feature = first + at + static_cast<Index>(j);
-    if (kPieces == 1 && feature >= scaling.size()) break;
-    store_scaled<C>(
-        FeatureMap<C>(scaling, feature), [&](Index part) { return columns[static_cast<std::size_t>(part)][j]; },
-        to + feature * width);
+  for (Index j = 0; j < kColumns; ++j) {
+    const Index feature = first + at + j;
+    if (kPieces == 1 && feature >= n_features) break;
+    store_scaled<C>(map, feature, [&](Index part) { return columns[part][j]; }, to + feature * width);
   }
 }
 
 /// `n` columns of kLanes<T> rows, which hold at least a piece; the last ones are taken again where pieces would reach
 /// past them.
 template <class C, class T>
-void store_rows(const C* const* row, Index n, const Scaling& scaling, Index first, Index width, T* to) {
+void store_rows(const C* const* row, Index n, const ScalingMap<C>& map, Index first, Index n_features, Index width,
+                T* to) {
   constexpr int kPieces = kRegisters / 8 / (kLanes<T> / kLanes<C>);  // as many columns as half the registers hold
   constexpr Index kWide = kPieces * kPiece<C>;
   if (n >= kWide) {
     for (Index at = 0; at < n; at += kWide) {
-      store_columns<kPieces>(row, std::min(at, n - kWide), scaling, first, width, to);
+      store_columns<kPieces>(row, std::min(at, n - kWide), map, first, n_features, width, to);
     }
   } else {
     for (Index at = 0; at < n; at += kPiece<C>) {
-      store_columns<1>(row, std::max<Index>(0, std::min(at, n - kPiece<C>)), scaling, first, width, to);
+      store_columns<1>(row, std::max<Index>(0, std::min(at, n - kPiece<C>)), map, first, n_features, width, to);
     }
   }
 }
 
-void prefetch_row(const InputView& input, Index row) {
-  constexpr Index kLine = 64, kMostLines = 64;
-  const std::byte* from = input.data + row * input.row_stride;
-  const Index bytes = std::min(std::abs(input.column_stride) * input.columns, kLine * kMostLines);
-  for (Index i = 0; i < bytes; i += kLine) __builtin_prefetch(from + i);
+/// The first `bytes` from `from` on, as far as it pays.
+void prefetch(const std::byte* from, Index bytes) {
+  constexpr Index kLine = 64, kMost = 64 * kLine;
+  for (Index i = 0; i < std::min(bytes, kMost); i += kLine) __builtin_prefetch(from + i);
 }
 
 /// Rows whose features lie along memory: they are transposed in registers, sixteen bytes of each at a time.
@@ -102,18 +103,21 @@ template <class S, class T>
 void read_rows(const InputView& input, const Scaling& scaling, const RowList& rows, const Block& block, T* to) {
   using C = Compute<S, T>;
   constexpr Index kStretch = 64 / sizeof(C);
+  const ScalingMap<C> map(scaling);
   const Index stride = input.column_stride / static_cast<Index>(sizeof(S)), d = input.columns;
+  const Index row_bytes = std::abs(input.column_stride) * d, last_row = input.rows - 1;
   const auto row_at = [&](Index i) { return rows[block.first_row + std::min(i, block.n_rows - 1)]; };
   for (Index lane = 0; lane < block.width; lane += kLanes<T>) {
     const S* row[kLanes<T>];
     for (Index i = 0; i < kLanes<T>; ++i) {
       row[i] = reinterpret_cast<const S*>(input.data + row_at(lane + i) * input.row_stride);
-      if (rows.indices) prefetch_row(input, row_at(lane + kLanes<T> + i));
-      else prefetch_row(input, std::min(row_at(lane + i) + block.width, input.rows - 1));
+      const Index next =
+          rows.indices ? row_at(lane + kLanes<T> + i) : std::min(row_at(lane + i) + block.width, last_row);
+      prefetch(input.data + next * input.row_stride, row_bytes);
     }
     if constexpr (std::is_same_v<S, C>) {
       if (stride == 1 && d >= kPiece<C>) {
-        store_rows(row, d, scaling, 0, block.width, to + lane);
+        store_rows(row, d, map, 0, d, block.width, to + lane);
         continue;
       }
     }
@@ -125,7 +129,7 @@ void read_rows(const InputView& input, const Scaling& scaling, const RowList& ro
       for (Index i = 0; i < kLanes<T>; ++i) {
         for (Index j = 0; j < n; ++j) stretch[i][j] = static_cast<C>(row[i][(first + j) * stride]);
       }
-      store_rows(stretch_row, n, scaling, first, block.width, to + lane);
+      store_rows(stretch_row, n, map, first, d, block.width, to + lane);
     }
   }
 }
@@ -134,16 +138,17 @@ void read_rows(const InputView& input, const Scaling& scaling, const RowList& ro
 template <class S, class T>
 void read_columns(const InputView& input, const Scaling& scaling, Index first_row, const Block& block, T* to) {
   using C = Compute<S, T>;
+  const ScalingMap<C> map(scaling);
   alignas(kAlignment) C values[kPanel<T>];
   for (Index feature = 0; feature < input.columns; ++feature) {
     const std::byte* column = input.data + feature * input.column_stride + first_row * input.row_stride;
     const S* from = reinterpret_cast<const S*>(column);
     for (Index i = 0; i < block.n_rows; ++i) values[i] = static_cast<C>(from[i]);
     for (Index i = block.n_rows; i < block.width; ++i) values[i] = values[block.n_rows - 1];
-    const FeatureMap<C> map(scaling, feature);
     for (Index i = 0; i < block.width; i += kLanes<T>) {
       store_scaled<C>(
-          map, [&](Index part) { return Vec<C>::load(values + i + part * kLanes<C>); }, to + feature * block.width + i);
+          map, feature, [&](Index part) { return Vec<C>::load(values + i + part * kLanes<C>); },
+          to + feature * block.width + i);
     }
   }
 }

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <limits>
-#include <array>
 
 #include "types.hpp"
 
@@ -105,6 +104,18 @@ inline Vec<float> narrow(const Vec<double>& low, const Vec<double>& high) {
 #endif
 }
 
+/// The nearest to a of the values from -limit to limit; of a NaN, anything.
+template <class T>
+Vec<T> clip(const Vec<T>& a, const Vec<T>& limit) {
+#if defined(__AVX512DQ__)
+  constexpr int kLeastMagnitudeWithSignOfFirst = 2;
+  if constexpr (sizeof(T) == 4) return _mm512_range_ps(a.p, limit.p, kLeastMagnitudeWithSignOfFirst);
+  else return _mm512_range_pd(a.p, limit.p, kLeastMagnitudeWithSignOfFirst);
+#else
+  return max(min(a, limit), -limit);
+#endif
+}
+
 /// -1, 0 or 1.
 template <class T>
 Vec<T> sign(const Vec<T>& a) {
@@ -184,18 +195,16 @@ void transpose_pieces(Vec<T>* square) {
 
 /// Columns at .. at + kPieces * kPiece of kLanes rows, one register a column.
 template <int kPieces, class T>
-std::array<Vec<T>, kPieces * kPiece<T>> load_columns(const T* const* row, Index at) {
-  std::array<Vec<T>, kPieces * kPiece<T>> columns;
+[[gnu::always_inline]] inline void load_columns(const T* const* row, Index at, Vec<T>* columns) {
   AEFAST_UNROLL
   for (Index i = 0; i < kPiece<T>; ++i) {
     AEFAST_UNROLL
     for (Index piece = 0; piece < kPieces; ++piece) {
-      columns[static_cast<std::size_t>(piece * kPiece<T> + i)] = detail::load_pieces(row + i, at + piece * kPiece<T>);
+      columns[piece * kPiece<T> + i] = detail::load_pieces(row + i, at + piece * kPiece<T>);
     }
   }
   AEFAST_UNROLL
-  for (Index piece = 0; piece < kPieces; ++piece) detail::transpose_pieces(columns.data() + piece * kPiece<T>);
-  return columns;
+  for (Index piece = 0; piece < kPieces; ++piece) detail::transpose_pieces(columns + piece * kPiece<T>);
 }
 
 /// Element (i, j) of `from` to (j, i) of `to`, for kLanes columns j and rows i; of these, the ones from `n_rows` on
@@ -206,8 +215,10 @@ void transpose_square(const T* from, Index from_stride, Index n_rows, T* to, Ind
   const T* row[kLanes<T>];
   for (Index i = 0; i < kLanes<T>; ++i) row[i] = i < n_rows ? from + i * from_stride : kZeros;
   for (Index at = 0; at < kLanes<T>; at += kPiece<T>) {
-    const auto columns = load_columns<1>(row, at);
-    for (Index j = 0; j < kPiece<T>; ++j) columns[static_cast<std::size_t>(j)].store(to + (at + j) * to_stride);
+    Vec<T> columns[kPiece<T>];
+    load_columns<1>(row, at, columns);
+    AEFAST_UNROLL
+    for (Index j = 0; j < kPiece<T>; ++j) columns[j].store(to + (at + j) * to_stride);
   }
 }
 
