@@ -1,0 +1,153 @@
+"""Every bar that aefast is held to, measured in one go, with the shortfalls marked.
+
+    python benchmarks/bars.py [--json FILE] [--from FILE] [--rounds 5] [--shapes ...]
+
+Runs `score.py` and `train.py` for one thread and for all, in float32 and in reduced precision, and the import; FILE
+gets what they measured, and `--from` judges such a file without measuring again.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import limits
+import results
+import shapes
+
+HERE = Path(__file__).parent
+NARROWEST = 64  # every layer at least this wide: the arithmetic alone decides
+LONG_STEP = 100e-6  # seconds of work that two threads must share well
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", help="file that gets the measurements")
+    parser.add_argument("--from", dest="given", help="judge the measurements of this file")
+    parser.add_argument("--rounds", default="5", help="measurements of each, the best counts (%(default)s)")
+    parser.add_argument("--shapes", help="networks, comma-separated (all)")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(options.given or options.json or Path(folder) / "bars.json")
+        if not options.given:
+            path.unlink(missing_ok=True)
+            measure(path, options)
+        records = json.loads(path.read_text())
+    verdicts = judge(records)
+    print("\n## Bars\n")
+    print(results.markdown(["bar", "at least", "measured", "where", "met"], verdicts))
+    missed = sum(row[-1] != "yes" for row in verdicts)
+    print(f"\n{len(verdicts) - missed} of {len(verdicts)} met.")
+
+
+def measure(path, options):
+    """Append to ``path`` what the commands measure."""
+    shared = ["--json", str(path), "--rounds", options.rounds]
+    shared += ["--shapes", options.shapes] if options.shapes else []
+    for command in (["score.py"], ["score.py", "--reduced"], ["train.py"]):
+        subprocess.run([sys.executable, HERE / command[0], *command[1:], *shared], check=True)
+    results.append_json(path, {"what": "import", "seconds": import_seconds(), "threads": 1})
+
+
+def import_seconds(rounds=7):
+    """Of `import aefast` after scikit-learn."""
+    code = "import time, sklearn.base; t = time.perf_counter(); import aefast; print(time.perf_counter() - t)"
+    return min(
+        float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
+        for _ in range(rounds)
+    )
+
+
+def rate(rates, name="aefast"):
+    """Rows a second of one peer."""
+    return rates[name]["rows_per_second"]
+
+
+def ratios(record, ours="aefast", theirs=None):
+    """{network: our rate over that of the best peer, or of the one called ``theirs``}."""
+    found = {}
+    for shape, rates in record["shapes"].items():
+        others = [theirs] if theirs else [name for name in rates if not name.startswith("aefast")]
+        if ours in rates and all(name in rates for name in others):
+            found[shape] = rate(rates, ours) / max(rate(rates, name) for name in others)
+    return found
+
+
+def verdict(bar, least, value, where=""):
+    """A row of the table."""
+    return [bar, f"{least:g}", f"{value:.2f}", where, "yes" if value >= least else "**no**"]
+
+
+def worst_and_mean(bar, found, everywhere, mean):
+    """Two rows: the lowest ratio and the geometric mean."""
+    shape = min(found, key=found.get)
+    return [
+        verdict(f"{bar}, everywhere", everywhere, found[shape], shape),
+        verdict(f"{bar}, geometric mean", mean, results.geometric_mean(found.values())),
+    ]
+
+
+def judge(records):
+    """Rows of the table of bars, for whatever the records hold."""
+    rows, one_thread = [], {}
+    for record in records:
+        threads = record["threads"]
+        name = f"{threads} thread" + "s" * (threads > 1)
+        if record["what"] == "score":
+            rows += worst_and_mean(f"scoring / best peer, {name}", ratios(record), 1.0, 1.5)
+            rows += roofline(record, name)
+        elif record["what"] == "score reduced":
+            for precision in ("bfloat16", "int8"):
+                found = ratios(record, f"aefast {precision}", "openvino bfloat16")
+                if found:
+                    rows += worst_and_mean(f"scoring {precision} / OpenVINO bfloat16, {name}", found, 1.0, 1.5)
+        elif record["what"] == "train":
+            rows += worst_and_mean(f"training / best peer, {name}", ratios(record), 1.2, 3.0)
+            if threads == 1:
+                one_thread = record["shapes"]
+            elif one_thread:
+                rows += scaling(one_thread, record["shapes"], name)
+        elif record["what"] == "import":
+            seconds = record["seconds"]
+            rows.append(["import aefast, s beyond scikit-learn", "at most 0.3", f"{seconds:.2f}", ""])
+            rows[-1].append("yes" if seconds <= 0.3 else "**no**")
+    return rows
+
+
+def roofline(record, name):
+    """The least share of what the machine allows, of networks that are wide throughout and of the others."""
+    if not record["limits"]:
+        return []
+    shares = {True: {}, False: {}}
+    for shape, rates in record["shapes"].items():
+        widths = shapes.SHAPES[shape]
+        bound = limits.rows_per_second(record["limits"], shapes.flops_per_row(widths), shapes.bytes_per_row(widths))
+        shares[min(widths) >= NARROWEST][shape] = rate(rates) / bound
+    found = []
+    for is_wide, least in ((True, 0.85), (False, 0.5)):
+        if shares[is_wide]:
+            shape = min(shares[is_wide], key=shares[is_wide].get)
+            kind = "every layer at least 64 wide" if is_wide else "narrower"
+            found.append(verdict(f"share of the roofline, {kind}, {name}", least, shares[is_wide][shape], shape))
+    return found
+
+
+def scaling(one, all_threads, name):
+    """What more threads gain in training."""
+    gains = {case: rate(all_threads[case]) / rate(one[case]) for case in one if case in all_threads}
+    steps = {case: int(case.rsplit(", ", 1)[1]) / rate(one[case]) for case in gains}
+    found = []
+    for bar, least, cases in (
+        (f"training, {name} / 1, steps over 100 µs", 1.8, [case for case in gains if steps[case] > LONG_STEP]),
+        (f"training, {name} / 1, any step", 1.0, list(gains)),
+    ):
+        if cases:
+            worst = min(cases, key=gains.get)
+            found.append(verdict(bar, least, gains[worst], worst))
+    return found
+
+
+if __name__ == "__main__":
+    main()
