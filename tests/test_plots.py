@@ -9,6 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 import aefast
 from aefast import plots
+from aefast.thresholds import Calibration
 from small_tables import features_of, small_table
 
 
@@ -38,6 +39,7 @@ DRAWINGS = {
     "code_scatter": lambda model, X, ax: plots.code_scatter(model, X, ax=ax),
     "feature_error_bars": lambda model, X, ax: plots.feature_error_bars(model, X, ax=ax),
     "calibration": lambda model, X, ax: plots.calibration(model.p_values(X), ax=ax),
+    "score_drift": lambda model, X, ax: plots.score_drift(X[:, 0] ** 2, model.calibration_, ax=ax),
     "roc_curve": lambda model, X, ax: plots.roc_curve(X[:, 0] > 0, X[:, 1], ax=ax),
     "precision_recall_curve": lambda model, X, ax: plots.precision_recall_curve(X[:, 0] > 0, X[:, 1], ax=ax),
 }
@@ -84,6 +86,12 @@ def test_every_error_is_in_the_histogram_and_the_threshold_cuts_it(ax):
     assert texts(ax) == ["normal", "labelled anomalous", "threshold"]
 
 
+def test_every_threshold_of_a_histogram_has_its_line(ax):
+    plots.error_histogram(np.arange(50.0), threshold={"usual": 40.0, "none": np.inf, "strict": 45.0}, ax=ax)
+    assert [line.get_xdata()[0] for line in ax.get_lines()] == [40.0, 45.0]
+    assert texts(ax) == ["rows", "usual", "strict"]
+
+
 @pytest.mark.parametrize("errors", [[], [0.0], [3.0] * 5, [0.0, 0.0, 1e-30, 1e30]])
 def test_histograms_of_odd_errors_are_drawn(errors, ax):
     plots.error_histogram(errors, threshold=1.0, ax=ax)
@@ -98,6 +106,43 @@ def test_no_strange_row_is_lost_in_a_long_table(ax):
     over = next(line for line in ax.get_lines() if line.get_label() == "above the threshold")
     assert len(over.get_xdata()) == 1
     assert abs(over.get_xdata()[0] - 123_456) < 5_000
+
+
+@pytest.mark.parametrize("n_rows", [50, 5000])
+def test_scores_are_drawn_in_the_order_of_time(n_rows, ax):
+    rng = np.random.default_rng(0)
+    order = rng.permutation(n_rows)
+    times = np.datetime64("2026-01-01") + order * np.timedelta64(1, "h")
+    plots.scores_over_rows(order.astype(float), times=times, columns=100, ax=ax)
+    line = ax.get_lines()[0]
+    assert (np.diff(line.get_xdata()) > 0).all()
+    assert (np.diff(line.get_ydata()) > 0).all()
+    assert ax.get_xlabel() == "time"
+    ax.figure.canvas.draw()
+    labels = [label.get_text() for label in ax.get_xticklabels()]
+    assert "2026" in " ".join([*labels, ax.xaxis.get_major_formatter().get_offset()])
+
+
+def test_drift_shows_the_shares_of_both_sets_of_rows(ax):
+    rng = np.random.default_rng(0)
+    known = rng.exponential(size=5000)
+    plots.score_drift(rng.exponential(size=300), Calibration.of(known), bins=30, ax=ax)
+    before, now = ax.patches
+    edges = before.get_data().edges
+    for drawn, errors, allowed in ((before, known, 1 / 64), (now, None, 0)):
+        assert drawn.get_data().values.sum() == pytest.approx(1)
+        if errors is not None:
+            expected = np.histogram(errors, edges)[0] / len(errors)
+            # The sketch rounds up, by 1/128 of a rank.
+            assert np.abs(np.cumsum(drawn.get_data().values) - np.cumsum(expected)).max() < allowed
+
+
+def test_curves_mark_where_the_threshold_is(ax):
+    labels, scores = np.array([0, 0, 0, 0, 1, 1]), np.array([1.0, 2.0, 3.0, 8.0, 4.0, 9.0])
+    plots.roc_curve(labels, scores, threshold=3.5, ax=ax)
+    assert [float(v[0]) for v in ax.get_lines()[-1].get_data()] == [0.25, 1.0]
+    plots.precision_recall_curve(labels, scores, threshold=3.5, ax=ax)
+    assert [float(v[0]) for v in ax.get_lines()[-1].get_data()] == [1.0, pytest.approx(2 / 3)]
 
 
 @pytest.mark.parametrize("errors", [[], [1.0]])

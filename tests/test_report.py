@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from functools import lru_cache
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from matplotlib.image import imread
 from sklearn.metrics import roc_auc_score
 
-from aefast.report import examine, figure, number, render
+from aefast.report import drift, examine, figure, number, render
 from aefast.scorer import Scorer
+from aefast.thresholds import Calibration
 from small_tables import FEATURES, small_model, small_table
 
 
@@ -26,8 +29,11 @@ def findings_of(table: pa.Table, *, labelled: bool = False, **options):
     return examine(scorer, table.to_batches(max_chunksize=70), label=label if labelled else None, **options)
 
 
-def page_of(table: pa.Table, **options) -> str:
-    return render(findings_of(table, labelled=True), title="Pumps in May", **options)
+@lru_cache
+def page_of(n_rows: int = 300, **options) -> str:
+    return render(
+        findings_of(small_table(max(n_rows, 10)).slice(0, n_rows), labelled=True), title="Pumps in May", **options
+    )
 
 
 class Outline(HTMLParser):
@@ -83,7 +89,7 @@ def test_the_reasons_of_a_strange_row_are_those_of_explain():
 
 
 def test_the_page_is_well_formed_and_needs_nothing_else():
-    page = page_of(small_table())
+    page = page_of()
     outline = Outline(page)
     assert outline.open == []
     assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in outline.tags}
@@ -97,25 +103,27 @@ def test_the_page_says_what_was_found():
     table = small_table()
     findings = findings_of(table, labelled=True)
     page = render(findings, title="Pumps in May", subtitle="nightly")
-    for text in ("Pumps in May", "nightly", "Scores over rows", "Calibration", "The strangest rows and why",
-                 "Columns by how often they are the reason", "Against the labels", "Training"):  # fmt: skip
+    for text in (
+        "Pumps in May", "nightly", "Scores over rows", "Drift since calibration", "Calibration", "Training",
+        "Against the labels", "Columns by how often they are the reason", "The strangest rows and why",
+    ):  # fmt: skip
         assert text in page
     assert f"{findings.strangest[0].about['id']}" in page
     assert f"{roc_auc_score(findings.labels, findings.errors):.3f}" in page
 
 
 def test_light_dark_and_paper_each_have_their_colours():
-    page = page_of(small_table())
+    page = page_of()
     assert "prefers-color-scheme: dark" in page
     assert "@media print" in page
     drawings = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
-    assert len(drawings) == 6
+    assert len(drawings) == 7
     assert all("currentColor" in drawing and "#101112" not in drawing for drawing in drawings)
 
 
 def test_images_are_drawn_where_rows_are_images():
-    assert "as images" not in page_of(small_table())
-    assert "data:image/png;base64" in page_of(small_table(), image_shape=(2, 2))
+    assert "as images" not in page_of()
+    assert "data:image/png;base64" in page_of(image_shape=(2, 2))
 
 
 def test_names_are_text_whatever_they_hold():
@@ -129,7 +137,7 @@ def test_names_are_text_whatever_they_hold():
 
 @pytest.mark.parametrize("n_rows", [0, 1, 2])
 def test_hardly_any_rows_make_a_page_too(n_rows):
-    assert Outline(page_of(small_table(10).slice(0, n_rows))).open == []
+    assert Outline(page_of(n_rows)).open == []
 
 
 def test_a_table_without_strange_rows_says_so():
@@ -162,23 +170,98 @@ def test_values_are_written_for_people(value, text):
     assert number(value) == text
 
 
-def test_a_browser_shows_the_whole_page(tmp_path):
+def with_times(table: pa.Table, times) -> pa.Table:
+    return table.append_column("at", times)
+
+
+@pytest.mark.parametrize("kind", [pa.timestamp("s"), pa.timestamp("ns", "Europe/Berlin"), pa.date32()])
+def test_scores_are_shown_over_time_where_a_column_has_it(kind):
+    table = small_table(200)
+    days = np.datetime64("2026-03-01") + np.arange(200) * np.timedelta64(1, "D")
+    scorer = Scorer(small_model(), keep=["at"])
+    findings = examine(scorer, with_times(table, pa.array(days).cast(kind)).to_batches(max_chunksize=70))
+    np.testing.assert_array_equal(findings.times.astype("datetime64[D]"), days)
+    page = render(findings, title="days")
+    assert "Scores over time" in page
+    assert "Error of each row in the order of time" in page
+
+
+def test_rows_without_a_time_are_numbered():
+    times = pa.array([None if i == 7 else i for i in range(50)], pa.timestamp("s"))
+    findings = examine(Scorer(small_model(), keep=["at"]), with_times(small_table(50), times).to_batches())
+    assert findings.times is None
+    assert "Scores over rows" in render(findings, title="gap")
+
+
+def test_drift_is_told_where_there_is_some():
+    rng = np.random.default_rng(0)
+    calibration = Calibration.of(rng.exponential(size=30_000))
+    drawn = [drift(factor * rng.exponential(size=20_000), calibration) for factor in (1.0, 1.25, 0.7, 4.0)]
+    assert drawn[0].startswith("No drift: these rows score like the 30,000 that the model was calibrated on")
+    for text, size in zip(drawn[1:], ("slightly higher", "clearly lower", "much higher"), strict=True):
+        assert text.startswith(f"Drift: these rows score {size} than the 30,000")
+    assert "recalibrate" in drawn[1]
+    assert drift(np.empty(0), calibration) == "There are no rows to compare."
+
+
+def test_chance_alone_is_seldom_called_drift():
+    rng = np.random.default_rng(1)
+    texts = [drift(rng.normal(size=80), Calibration.of(rng.normal(size=120))) for _ in range(500)]
+    assert sum(text.startswith("Drift") for text in texts) <= 3
+
+
+def test_the_page_names_the_thresholds():
+    findings = findings_of(small_table(), labelled=True)
+    page = render(findings, title="lines")
+    best = findings.quality["best"]
+    assert f"The largest F1, {best['f1']:.3f}, is at {number(best['threshold'])}." in page
+    for name in ("threshold", "best F1"):
+        assert f">{name}</text>" in page
+    # p-values of 0.01 take 99 held-out rows, of which this model has 27.
+    assert "p = 0.01" not in page
+    model = small_model(validation_fraction=0.5)
+    assert "p = 0.01" in render(examine(Scorer(model), small_table(20).to_batches()), title="lines")
+
+
+# In a browser.
+
+
+@pytest.fixture(scope="module")
+def browse(tmp_path_factory):
+    """Runs headless Chromium on the page with further options; gives its standard output."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser")
     if browser is None:
         pytest.skip("needs chromium, which is not installed here")
-    (tmp_path / "page.html").write_text(page_of(small_table(), image_shape=(2, 2)), encoding="utf-8")
+    folder = tmp_path_factory.mktemp("browser")
+    (folder / "page.html").write_text(page_of(image_shape=(2, 2)), encoding="utf-8")
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-    flags += ["--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}"]
-    page = (tmp_path / "page.html").as_uri()
-    shown = subprocess.run(
-        [browser, *flags, "--dump-dom", page], capture_output=True, text=True, timeout=120, check=True
-    )
-    assert shown.stdout.count("<svg") == 7
-    assert "Pumps in May</h1>" in shown.stdout
-    subprocess.run(
-        [browser, *flags, f"--screenshot={tmp_path / 'page.png'}", "--window-size=1100,2600", page],
-        capture_output=True,
-        timeout=120,
-        check=True,
-    )
-    assert (tmp_path / "page.png").stat().st_size > 50_000
+    flags += ["--disable-component-update", "--disable-sync", f"--user-data-dir={folder / 'profile'}"]
+
+    def run(*options: str) -> str:
+        command = [browser, *flags, *options, (folder / "page.html").as_uri()]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+    return run
+
+
+def test_a_browser_shows_the_whole_page(browse):
+    shown = browse("--dump-dom")
+    assert shown.count("<svg") == 8
+    for text in ("Pumps in May</h1>", "The strangest rows as images", "Drift since calibration", "Made by aefast"):
+        assert text in shown
+
+
+def test_a_browser_shows_it_light_and_dark_and_on_paper(browse, tmp_path):
+    brightness = {}
+    for name, option in (("light", "false"), ("dark", "true")):
+        picture = tmp_path / f"{name}.png"
+        scheme = "--blink-settings=preferredColorScheme=" + ("0" if option == "true" else "1")
+        browse(f"--screenshot={picture}", "--window-size=1100,2600", "--hide-scrollbars", scheme)
+        pixels = imread(picture)[..., :3]
+        brightness[name] = pixels.mean()
+        # Text and curves stand out: much is page, a little is far from it.
+        assert 0.005 < np.mean(np.abs(pixels.mean(axis=2) - np.median(pixels)) > 0.4) < 0.3
+    assert brightness["light"] > 0.85
+    assert brightness["dark"] < 0.25
+    browse(f"--print-to-pdf={tmp_path / 'page.pdf'}", "--no-pdf-header-footer")
+    assert (tmp_path / "page.pdf").read_bytes().count(b"/Type /Page\n") in (2, 3, 4)

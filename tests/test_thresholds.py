@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+from scipy.stats import ks_2samp
 
 from aefast import Autoencoder
 from aefast.thresholds import Calibration, benjamini_hochberg, contamination_offset
@@ -93,6 +94,21 @@ def test_calibration_errors_that_hardly_differ_are_looked_up_too(calibration):
     errors = np.tile([-1.0, 0.0, -0.0, 3.0, 1e300], 2000)
     expected = [p_value(np.asarray(calibration), e) for e in errors[:5]]
     np.testing.assert_array_equal(Calibration.of(calibration).p_values(errors), np.tile(expected, 2000))
+
+
+def test_the_distance_is_that_of_kolmogorov_and_smirnov():
+    rng = np.random.default_rng(0)
+    for n, m, factor in ((1, 1, 1.0), (40, 300, 1.0), (700, 900, 1.4), (2000, 20_000, 0.5)):
+        known, errors = rng.exponential(size=m), factor * rng.exponential(size=n)
+        exact = ks_2samp(known, errors).statistic
+        # Found at the kept errors, and so too small by what lies between two of them in either sample.
+        assert exact - 1 / n - 1 / 128 <= Calibration.of(known).distance(errors) <= exact + 1e-12
+
+
+def test_weights_are_how_many_errors_each_kept_one_stands_for():
+    sketch = Calibration.of(ranks(3000))
+    assert sketch.weights().sum() == 3000
+    assert (sketch.weights()[-1024:] == 1).all()
 
 
 # Guarantees, by simulation: shares must not exceed their bounds by more than chance explains.

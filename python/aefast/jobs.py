@@ -313,6 +313,8 @@ def report_job(
 ) -> dict[str, Any]:
     """Write the page of `report.render` about every row of ``source``; what happened, as plain data."""
     scorer = make_scorer(estimator, source, keep=keep, label=label)
+    if keep is None:
+        scorer.keep = [name for name in scorer.keep if name != label]
     labels = None if label is None else (lambda batch: read_labels(batch, label))
     with closing(read_batches(scorer, source, label, batch_rows, Clock())) as batches, located(source):
         findings = examine(scorer, batches, label=labels, progress=progress)

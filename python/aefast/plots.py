@@ -3,7 +3,8 @@ returns them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from aefast._drawing import BLUE, GREY, ORANGE, SERIES, bin_edges, finish, mosai
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from aefast.thresholds import Calibration
 
 __all__ = [
     "calibration",
@@ -24,6 +27,7 @@ __all__ = [
     "precision_recall_curve",
     "reconstruction_grid",
     "roc_curve",
+    "score_drift",
     "scores_over_rows",
 ]
 
@@ -72,7 +76,7 @@ def loss_curves(estimator: Any, *, ax: Axes | None = None) -> Axes:
 def error_histogram(
     errors: ArrayLike,
     *,
-    threshold: float | None = None,
+    threshold: float | Mapping[str, float] | None = None,
     labels: ArrayLike | None = None,
     bins: int = 60,
     ax: Axes | None = None,
@@ -84,8 +88,8 @@ def error_histogram(
     Parameters
     ----------
     errors : array-like of shape (n,)
-    threshold : float, optional
-        Drawn as a line.
+    threshold : float or mapping of str to float, optional
+        Drawn as a line, or as one for each name.
     labels : array-like of shape (n,), optional
         Nonzero for anomalies, which are then drawn apart.
     bins : int
@@ -121,26 +125,36 @@ def error_histogram(
         if highest > 300:  # a few strange rows would not be seen beside thousands
             ax.set_yscale("log")
             ax.set_ylim(bottom=0.7)
-    if threshold is not None and np.isfinite(threshold):
-        ax.axvline(threshold, color=GREY, linestyle="--", linewidth=1.4, label="threshold")
+    lines = threshold if isinstance(threshold, Mapping) else {} if threshold is None else {"threshold": threshold}
+    for (name, place), style in zip(lines.items(), cycle(("--", ":", "-.")), strict=False):
+        if np.isfinite(place):
+            ax.axvline(place, color=GREY, linestyle=style, linewidth=1.4, label=name)
     ax.set_xlabel("reconstruction error")
     ax.set_ylabel("rows")
     finish(ax)
-    if threshold is not None or labels is not None:
-        ax.legend(frameon=False)
+    if lines or labels is not None:
+        # Above the bars, where it hides none.
+        ax.legend(frameon=False, ncols=3, columnspacing=1.2, loc="lower left", bbox_to_anchor=(-0.02, 0.98))
     return ax
 
 
 def scores_over_rows(
-    errors: ArrayLike, *, threshold: float | None = None, columns: int = 600, ax: Axes | None = None
+    errors: ArrayLike,
+    *,
+    threshold: float | None = None,
+    times: ArrayLike | None = None,
+    columns: int = 600,
+    ax: Axes | None = None,
 ) -> Axes:
-    """The error of every row in row order. Longer tables are drawn as the range and the median of equal slices,
-    so that no single strange row is lost.
+    """The error of every row in the order of rows or time. Longer tables are drawn as the range and the median of
+    equal slices, so that no single strange row is lost.
 
     Parameters
     ----------
     errors : array-like of shape (n,)
     threshold : float, optional
+    times : array-like of shape (n,), datetime64, optional
+        When each row was; without, rows are numbered.
     columns : int
         How many slices at most.
     ax : matplotlib.axes.Axes, optional
@@ -158,16 +172,23 @@ def scores_over_rows(
     """
     ax = new_axes(ax)
     errors = np.asarray(errors, dtype=float)
+    at = np.arange(len(errors), dtype=float)
+    if times is not None:
+        from matplotlib import dates
+
+        at = dates.date2num(np.asarray(times, dtype="datetime64[us]"))  # type: ignore[no-untyped-call]
+        order = np.argsort(at, kind="stable")
+        at, errors = at[order], errors[order]
     if len(errors) > 2 * columns:
         bounds = np.linspace(0, len(errors), columns + 1).astype(int)
         slices = [errors[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
-        middle = (bounds[:-1] + bounds[1:]) / 2
+        middle = at[(bounds[:-1] + bounds[1:]) // 2]
         low, high = np.array([s.min() for s in slices]), np.array([s.max() for s in slices])
         ax.vlines(middle, low, high, color=BLUE, linewidth=1, alpha=0.45, label="range of a slice")
         ax.plot(middle, [np.median(s) for s in slices], color=BLUE, linewidth=1.4, label="median")
         x, y = middle, high
     else:
-        x, y = np.arange(len(errors), dtype=float), errors
+        x, y = at, errors
         ax.plot(x, y, ".", color=BLUE, markersize=4, alpha=0.7, label="row")
     if threshold is not None and np.isfinite(threshold):
         over = y > threshold
@@ -175,8 +196,14 @@ def scores_over_rows(
         ax.axhline(threshold, color=GREY, linestyle="--", linewidth=1.4, label="threshold")
     if len(errors) and spans_decades(errors):
         ax.set_yscale("log")
-    ax.set_xlim(-0.01 * max(len(errors), 1), 1.01 * max(len(errors), 1))
-    ax.set_xlabel("row")
+    if times is None:
+        ax.set_xlabel("row")
+    else:
+        locator = dates.AutoDateLocator()  # type: ignore[no-untyped-call]
+        ax.xaxis.set_major_locator(locator)
+        ax.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+        ax.set_xlabel("time")
+    ax.margins(x=0.01)
     ax.set_ylabel("reconstruction error")
     finish(ax)
     ax.legend(frameon=False, ncols=4, loc="lower right", bbox_to_anchor=(1, 1))
@@ -399,7 +426,49 @@ def calibration(p_values: ArrayLike, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def roc_curve(labels: ArrayLike, scores: ArrayLike, *, ax: Axes | None = None) -> Axes:
+def score_drift(errors: ArrayLike, calibration: Calibration, *, bins: int = 50, ax: Axes | None = None) -> Axes:
+    """The spread of errors beside that of the rows the model was calibrated on, as shares of rows.
+
+    Parameters
+    ----------
+    errors : array-like of shape (n,)
+    calibration : aefast.thresholds.Calibration
+        An estimator's ``calibration_``.
+    bins : int
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from aefast import plots
+    >>> from aefast.thresholds import Calibration
+    >>> rng = np.random.default_rng(0)
+    >>> ax = plots.score_drift(rng.exponential(size=300), Calibration.of(rng.exponential(size=200)))
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['calibration', 'these rows']
+    """
+    ax = new_axes(ax)
+    errors, known = np.asarray(errors, dtype=float), calibration.errors.astype(float)
+    edges, logarithmic = bin_edges(np.concatenate([errors, known]), bins)
+    if logarithmic:
+        ax.set_xscale("log")
+    weights = calibration.weights() / calibration.n_rows
+    before, _ = np.histogram(np.maximum(known, edges[0]), edges, weights=weights)
+    now, _ = np.histogram(np.maximum(errors, edges[0]), edges)
+    ax.stairs(before, edges, color=GREY, fill=True, alpha=0.4, label="calibration")
+    ax.stairs(now / max(len(errors), 1), edges, color=BLUE, linewidth=1.8, label="these rows")
+    ax.set_xlabel("reconstruction error")
+    ax.set_ylabel("share of rows")
+    finish(ax)
+    ax.legend(frameon=False)
+    return ax
+
+
+def roc_curve(labels: ArrayLike, scores: ArrayLike, *, threshold: float | None = None, ax: Axes | None = None) -> Axes:
     """True against false positives over all thresholds.
 
     Parameters
@@ -408,6 +477,8 @@ def roc_curve(labels: ArrayLike, scores: ArrayLike, *, ax: Axes | None = None) -
         1 for anomalies, 0 for the others; both must occur.
     scores : array-like of shape (n,)
         Higher for what is more abnormal.
+    threshold : float, optional
+        Where on the curve the rows with scores above it are.
     ax : matplotlib.axes.Axes, optional
 
     Returns
@@ -428,6 +499,10 @@ def roc_curve(labels: ArrayLike, scores: ArrayLike, *, ax: Axes | None = None) -
     false, true, _ = curve(np.asarray(labels), np.asarray(scores))
     ax.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1.4)
     ax.plot(false, true, color=BLUE, linewidth=1.8, label=f"AUC {roc_auc_score(labels, scores):.4f}")
+    if threshold is not None:
+        found, anomalous = np.asarray(scores) > threshold, np.asarray(labels).astype(bool)
+        point = [float(np.mean(found[~anomalous]))], [float(np.mean(found[anomalous]))]
+        ax.plot(*point, "o", color=ORANGE, markersize=6, label="threshold")
     ax.set_xlabel("share of normal rows flagged")
     ax.set_ylabel("share of anomalies found")
     finish(ax)
@@ -435,7 +510,9 @@ def roc_curve(labels: ArrayLike, scores: ArrayLike, *, ax: Axes | None = None) -
     return ax
 
 
-def precision_recall_curve(labels: ArrayLike, scores: ArrayLike, *, ax: Axes | None = None) -> Axes:
+def precision_recall_curve(
+    labels: ArrayLike, scores: ArrayLike, *, threshold: float | None = None, ax: Axes | None = None
+) -> Axes:
     """Precision against recall over all thresholds.
 
     Parameters
@@ -444,6 +521,8 @@ def precision_recall_curve(labels: ArrayLike, scores: ArrayLike, *, ax: Axes | N
         1 for anomalies, 0 for the others; both must occur.
     scores : array-like of shape (n,)
         Higher for what is more abnormal.
+    threshold : float, optional
+        Where on the curve the rows with scores above it are.
     ax : matplotlib.axes.Axes, optional
 
     Returns
@@ -463,6 +542,10 @@ def precision_recall_curve(labels: ArrayLike, scores: ArrayLike, *, ax: Axes | N
     ax = new_axes(ax)
     precision, recall, _ = curve(np.asarray(labels), np.asarray(scores))
     ax.plot(recall, precision, color=BLUE, linewidth=1.8, label=f"AP {average_precision_score(labels, scores):.4f}")
+    if threshold is not None and (np.asarray(scores) > threshold).any():
+        found, anomalous = np.asarray(scores) > threshold, np.asarray(labels).astype(bool)
+        point = [float(np.mean(found[anomalous]))], [float(np.mean(anomalous[found]))]
+        ax.plot(*point, "o", color=ORANGE, markersize=6, label="threshold")
     ax.set_ylim(-0.03, 1.03)
     ax.set_xlabel("share of anomalies found")
     ax.set_ylabel("share of flags that are right")

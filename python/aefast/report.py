@@ -20,11 +20,14 @@ from aefast._drawing import BLUE, GREEN, GREY, ORANGE
 from aefast.evaluation import evaluate
 from aefast.networks import layer_widths
 from aefast.scorer import Scorer, nameless
+from aefast.thresholds import RESOLUTION
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Findings", "Strange", "examine", "figure", "judgement", "render"]
+    from aefast.thresholds import Calibration
+
+__all__ = ["Findings", "Strange", "drift", "examine", "figure", "judgement", "render"]
 
 INK = "#101112"  # stands for the page's text colour in a drawing
 _THEME = {
@@ -51,7 +54,8 @@ class Strange:
 
 @dataclass
 class Findings:
-    """What one pass over a table found. ``reasons`` counts, for each feature, the flagged rows it explains most."""
+    """What one pass over a table found. ``reasons`` counts, for each feature, the flagged rows it explains most;
+    ``times`` says when each row was, where a column does."""
 
     scorer: Scorer
     errors: NDArray[np.float64]
@@ -60,6 +64,7 @@ class Findings:
     strangest: list[Strange]
     reasons: NDArray[np.int64]
     seconds: float
+    times: NDArray[np.datetime64] | None = None
 
     @property
     def threshold(self) -> float:
@@ -109,8 +114,10 @@ def examine(
     labels: list[NDArray[np.bool_]] = []
     strangest: list[Strange] = []
     reasons = np.zeros(scorer.n_features, dtype=np.int64)
+    times: list[NDArray[np.datetime64]] = []
     n_read = 0
     for batch in batches:
+        times.append(_times(batch))
         X = scorer.matrix(batch)
         e = scorer.errors(X, first_row=n_read)
         known = label(batch) if label is not None else None
@@ -141,8 +148,19 @@ def examine(
         reasons,
         time.perf_counter() - begin,
     )
+    at = np.concatenate(times) if times else _times(pa.RecordBatch.from_pylist([]))
+    if len(at) == len(all_errors) > 0 and not np.isnat(at).any():
+        findings.times = at
     _give_reasons(findings)
     return findings
+
+
+def _times(batch: pa.RecordBatch) -> NDArray[np.datetime64]:
+    """The first column of points in time, or nothing."""
+    for column in batch.columns:
+        if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
+            return np.asarray(column.to_numpy(zero_copy_only=False), dtype="datetime64[us]")
+    return np.empty(0, dtype="datetime64[us]")
 
 
 def _give_reasons(findings: Findings, top: int = 3) -> None:
@@ -189,17 +207,27 @@ def render(
     order = [j for j in np.argsort(-findings.reasons, kind="stable") if findings.reasons[j]][:15]
     most = max((int(findings.reasons[j]) for j in order), default=1)
     labels, quality = findings.labels, findings.quality
+    threshold = findings.threshold
     pictures = {"rows": _rows_figure(findings), "histogram": _histogram_figure(findings)}
     if np.isfinite(findings.p_values).any():
+        pictures["drift"] = figure(
+            lambda ax: plots.score_drift(findings.errors, estimator.calibration_, ax=ax),
+            "How errors are spread beside those of calibration",
+            height=3.2,
+        )
         pictures["calibration"] = figure(
             lambda ax: plots.calibration(findings.p_values, ax=ax), "Share of rows by p-value", height=3.2
         )
     if len(getattr(estimator, "loss_curve_", ())):
         pictures["loss"] = figure(lambda ax: plots.loss_curves(estimator, ax=ax), "Loss by epoch", height=3.2)
     if quality is not None and labels is not None:
-        pictures["roc"] = figure(lambda ax: plots.roc_curve(labels, findings.errors, ax=ax), "ROC curve", height=3.2)
+        pictures["roc"] = figure(
+            lambda ax: plots.roc_curve(labels, findings.errors, threshold=threshold, ax=ax), "ROC curve", height=3.2
+        )
         pictures["precision"] = figure(
-            lambda ax: plots.precision_recall_curve(labels, findings.errors, ax=ax), "Precision by recall", height=3.2
+            lambda ax: plots.precision_recall_curve(labels, findings.errors, threshold=threshold, ax=ax),
+            "Precision by recall",
+            height=3.2,
         )
     if image_shape is not None and findings.strangest:
         shown = findings.strangest[:10]
@@ -226,22 +254,30 @@ def render(
         columns=[(names[j], int(findings.reasons[j]), findings.reasons[j] / most) for j in order],
         figures={k: _safe(v) for k, v in pictures.items()},
         quality=quality,
+        drift=drift(findings.errors, estimator.calibration_),
         version=_version(),
     )
 
 
 def _rows_figure(findings: Findings) -> str:
     return figure(
-        lambda ax: plots.scores_over_rows(findings.errors, threshold=findings.threshold, ax=ax),
-        "Error of each row in row order",
+        lambda ax: plots.scores_over_rows(findings.errors, threshold=findings.threshold, times=findings.times, ax=ax),
+        "Error of each row in the order of " + ("rows" if findings.times is None else "time"),
         width=9.6,
         height=3.0,
     )
 
 
 def _histogram_figure(findings: Findings) -> str:
+    lines = {"threshold": findings.threshold}
+    calibration = findings.scorer.estimator.calibration_
+    rare = np.flatnonzero(calibration.levels() <= 0.01)
+    if len(rare):
+        lines["p = 0.01"] = float(calibration.errors[rare[0] - 1])
+    if findings.quality is not None:
+        lines["best F1"] = findings.quality["best"]["threshold"]
     return figure(
-        lambda ax: plots.error_histogram(findings.errors, threshold=findings.threshold, labels=findings.labels, ax=ax),
+        lambda ax: plots.error_histogram(findings.errors, threshold=lines, labels=findings.labels, ax=ax),
         "How often each error occurs",
         height=3.2,
     )
@@ -294,6 +330,27 @@ def describe(estimator: Any) -> dict[str, Any]:
 def judgement(labels: NDArray[np.bool_], scores: NDArray[Any], threshold: float) -> dict[str, Any] | None:
     """`evaluate`, or None where all labels are of one kind: a night without anomalies is no error."""
     return dict(evaluate(labels, scores, threshold)) if labels.any() and not labels.all() else None
+
+
+def drift(errors: NDArray[np.float64], calibration: Calibration) -> str:
+    """In words, whether errors are spread as those of the rows that the model was calibrated on."""
+    if len(errors) == 0:
+        return "There are no rows to compare."
+    n, m = len(errors), calibration.n_rows
+    distance = calibration.distance(errors)
+    # The distance that one in a thousand pairs of samples from one distribution exceeds (Smirnov 1948), and what the
+    # sketch hides.
+    chance = 1.95 * float(np.sqrt((n + m) / (n * m))) + 1 / RESOLUTION
+    figures = f"Kolmogorov-Smirnov distance {distance:.3f}, where chance alone explains {min(chance, 1):.3f}"
+    if distance <= chance:
+        return f"No drift: these rows score like the {m:,} that the model was calibrated on ({figures})."
+    above = float(np.mean(calibration.p_values(errors) <= 0.5))
+    size = "slightly" if distance < 0.1 else "clearly" if distance < 0.3 else "much"
+    how = f"{size} higher" if above >= 0.5 else f"{size} lower"
+    return (
+        f"Drift: these rows score {how} than the {m:,} that the model was calibrated on; {_percent(above)} are above "
+        f"the median there ({figures}). If this is the new normal, recalibrate the model, or fit it anew."
+    )
 
 
 def number(value: Any) -> str:

@@ -99,6 +99,34 @@ class Calibration:
         """The count of all calibration errors, n."""
         return int(self.counts[0])
 
+    def weights(self) -> NDArray[np.int64]:
+        """How many calibration errors each kept one stands for: those above the one before, up to itself."""
+        return -np.diff(self.counts, append=0)
+
+    def distance(self, errors: ArrayLike) -> float:
+        """How far other errors are spread from these: the Kolmogorov-Smirnov distance, at the kept errors.
+
+        Parameters
+        ----------
+        errors : array-like of shape (n,)
+            At least one.
+
+        Returns
+        -------
+        float
+            In [0, 1]: the largest difference between the shares of both up to any kept error; what lies between two
+            of them can hide 1/128 at most.
+
+        Examples
+        --------
+        >>> from aefast.thresholds import Calibration
+        >>> Calibration.of([1.0, 2.0, 3.0, 4.0]).distance([3.5, 4.5])
+        0.75
+        """
+        places = self.places(errors)
+        share = np.cumsum(np.bincount(places, minlength=len(self.errors) + 1)[:-1]) / len(places)
+        return float(np.abs(share - np.cumsum(self.weights()) / self.n_rows).max())
+
     def levels(self) -> NDArray[np.float64]:
         """The p-values that there are, in descending order: from 1 to 1 / (n + 1)."""
         return np.asarray((1.0 + np.append(self.counts, 0)) / (1.0 + self.n_rows), dtype=np.float64)
