@@ -4,7 +4,8 @@ OpenVINO, in images a second.
     python benchmarks/convolutions.py [--threads 1] [--rounds 5] [--clock cpu]
 
 One more layer: two networks that differ in nothing but two layers more, the difference halved, so that reading rows
-and the layers at the ends do not count. PyTorch gets its better memory format, channels first or last.
+and the layers at the ends do not count. A dense layer takes its turns among them. PyTorch gets its better memory
+format, channels first or last.
 """
 
 import itertools
@@ -221,28 +222,34 @@ def products_of(side, channels):
     return ((3 * side - 2) * channels) ** 2
 
 
-def layer_rates(short, long, n_products, what):
-    """{engine: FLOP/s of one more layer}."""
-    seconds = timing.interleave(calls({"short": short, "long": long}, what), options.rounds)
-    flops = {"score": 2, "train": 6}[what] * n_products * N_BATCHES * options.batch
+def layer_rates(side, channels, what):
+    """FLOP/s of one more convolution by {engine}, and of one more dense layer in the same rounds."""
+    units = {"kind": "dense", "units": DENSE, "activation": "relu"}
+    networks = {"short": stack(side, channels, 1), "long": stack(side, channels, 3)}
+    dense = {"dense short": [units] * 2, "dense long": [units] * 4}
+    seconds = timing.interleave(calls(networks | dense, what), options.rounds)
+    flops = {"score": 2, "train": 6}[what] * N_BATCHES * options.batch
+
+    def rate(engine, kind, n_products):
+        more = seconds[engine, f"{kind}long"][0] - seconds[engine, f"{kind}short"][0]
+        return flops * n_products / (more / 2)
+
     engines = dict.fromkeys(engine for engine, _ in seconds)
-    return {e: flops / ((seconds[e, "long"][0] - seconds[e, "short"][0]) / 2) for e in engines}
+    return {engine: rate(engine, "", products_of(side, channels)) for engine in engines}, rate(
+        "aefast", "dense ", DENSE**2
+    )
 
 
 def layer_table(what):
     """GFLOP/s of one more layer, forward or forward and backward."""
-    units = {"kind": "dense", "units": DENSE, "activation": "relu"}
-    dense = layer_rates([units] * 2, [units] * 4, DENSE**2, what)["aefast"]
     rows, peers = [], []
     for side, channels in LAYERS:
-        rates = layer_rates(stack(side, channels, 1), stack(side, channels, 3), products_of(side, channels), what)
+        rates, dense = layer_rates(side, channels, what)
         ours, peers = rates["aefast"], [name for name in rates if name != "aefast"]
         cells = [f"{rates[name] / 1e9:.0f}" for name in peers]
-        rows.append([f"{side} x {side}, {channels} channels", f"{ours / 1e9:.0f}", f"{ours / dense:.2f}", *cells])
-    title = f"{NAMES[what]}, GFLOP/s"
-    return f"Dense {DENSE} to {DENSE}: {dense / 1e9:.0f} GFLOP/s.\n\n" + results.markdown(
-        [title, "aefast", "of dense", *peers], rows
-    )
+        name = f"{side} x {side}, {channels} channels"
+        rows.append([name, f"{ours / 1e9:.0f}", f"{dense / 1e9:.0f}", f"{ours / dense:.2f}", *cells])
+    return results.markdown([f"{NAMES[what]}, GFLOP/s", "aefast", f"dense {DENSE}", "of dense", *peers], rows)
 
 
 def network_table(what):
