@@ -1,13 +1,15 @@
 """Scoring: rows a second of every peer on every network, and the share of what this machine allows.
 
     python benchmarks/score.py [--threads 1,all] [--shapes 30-16-8-16-30,784-8-784] [--peers numpy,jax] [--json FILE]
+    python benchmarks/score.py --reduced [...]      aefast in bfloat16 and int8 beside OpenVINO in bfloat16
 
 Every peer is first checked to compute the errors that float64 NumPy computes. Each gets its own best batch size.
 """
 
 import command
 
-options = command.parse(__doc__)  # before any numerical library is imported
+REDUCED = {"action": "store_true", "help": "bfloat16 and int8"}
+options = command.parse(__doc__, reduced=REDUCED)  # before any numerical library is imported
 
 import numpy as np  # noqa: E402
 
@@ -17,7 +19,9 @@ import results  # noqa: E402
 import shapes  # noqa: E402
 import timing  # noqa: E402
 
-TOLERANCE = 2e-4  # of float32 sums of up to 2048 products, relative to an error of order one
+# Relative to an error of order one: of float32 sums of up to 2048 products; of 8 bits; of 8 bits and ranges.
+TOLERANCES = {"bfloat16": 0.02, "int8": 0.25}
+TOLERANCE = 2e-4
 
 
 def exact_errors(weights, X):
@@ -34,7 +38,7 @@ def verify(name, peer, weights, X):
     expected = exact_errors(weights, X)
     for batch in {min(batch, 1024) for batch in peer.scoring_batches}:
         difference = np.abs(peer.score(X, batch) - expected).max() / expected.max()
-        if not difference < TOLERANCE:
+        if not difference < TOLERANCES.get(name.rpartition(" ")[2], TOLERANCE):
             raise SystemExit(f"{name} computes other errors: off by {difference:.2g}")
 
 
@@ -60,6 +64,35 @@ def measure_shape(widths, found):
         }
         for name, (best, median) in seconds.items()
     }
+
+
+def main_reduced():
+    """The table of reduced precisions."""
+    found, missing = peers.load_reduced()
+    environment = results.environment(found)
+    threads = f"{options.threads} thread" + "s" * (options.threads > 1)
+    print(f"\n## Scoring in reduced precision, {threads}, {environment['isa']}, {environment['processor']}\n")
+    for name, reason in missing.items():
+        print(f"- {name} is left out: {reason}")
+    print("Rows a second (GFLOP/s), and the ratio to OpenVINO in bfloat16.\n")
+    ours, other = ["aefast bfloat16", "aefast int8"], "openvino bfloat16"
+    table, ratios, record = [], {name: [] for name in ours}, {}
+    for shape in command.chosen(options.shapes, shapes.SHAPES):
+        widths = shapes.SHAPES[shape]
+        record[shape] = measure_shape(widths, found)
+        rates = {name: measured["rows_per_second"] for name, measured in record[shape].items()}
+        flops = shapes.flops_per_row(widths)
+        cells = [f"{results.rate(rates[name])} ({rates[name] * flops / 1e9:.0f})" for name in found]
+        for name, found_ratios in ratios.items():
+            found_ratios.append(rates[name] / rates.get(other, float("nan")))
+            cells.append(f"{found_ratios[-1]:.2f}")
+        table.append([shape, *cells])
+    print(results.markdown(["network", *found, *(f"{name}: ratio" for name in ours)], table))
+    for name, found_ratios in ratios.items():
+        print(f"\n{name}: {results.summary(found_ratios)}")
+    if options.json:
+        what = {"what": "score reduced", "threads": options.threads, "missing": missing}
+        results.append_json(options.json, {**what, **environment, "shapes": record})
 
 
 def main():
@@ -97,4 +130,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    main_reduced() if options.reduced else main()

@@ -7,7 +7,8 @@ the processor has fused or special instructions; sums of bytes are integers.
 import numpy as np
 
 ROUNDING = np.float32(1.5 * 2**23)
-LEAST_DEPTH = 32  # of a layer that is computed in bytes
+# Inputs of a layer that is computed in bfloat16, or in bytes; with fewer it stays float32.
+LEAST_DEPTH, LEAST_BYTES = 16, 32
 
 
 def to_bfloat16(x):
@@ -46,11 +47,10 @@ def byte_sums(x, weights, biases, ranges):
     return total.astype(np.float32) * unit
 
 
-def outputs(layers, x, precision, ranges, activations):
-    """The last layer's outputs for scaled rows ``x``. ``layers``: (weights, biases); ``activations``: functions."""
-    for index, ((weights, biases), activation) in enumerate(zip(layers, activations, strict=True)):
-        if precision == "int8" and len(weights) >= LEAST_DEPTH:
-            x = activation(byte_sums(x, weights, biases, ranges[index]))
-        else:
-            x = activation(bfloat16_sums(x, weights, biases))
-    return x
+def sums(x, weights, biases, precision, ranges, float32_sums):
+    """A layer before its activation; ``float32_sums(x, weights, biases)`` computes one that is not reduced."""
+    if len(weights) < LEAST_DEPTH:
+        return float32_sums(x, weights, biases)
+    if precision == "int8" and len(weights) >= LEAST_BYTES:
+        return byte_sums(x, weights, biases, ranges)
+    return bfloat16_sums(x, weights, biases)

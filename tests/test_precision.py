@@ -53,13 +53,23 @@ def predictor(network, layers, precision, X, n_threads=1):
     return made, ranges
 
 
-def expected_outputs(network, layers, precision, X, ranges):
-    """The oracle's, with the engine's own activations, which other tests look at."""
-    functions = [
-        lambda z, name=layer["activation"]: _core.activation(name, np.ascontiguousarray(z.ravel()))[0].reshape(z.shape)
-        for layer in network["layers"]
-    ]
-    return reference_reduced.outputs(layers, X, precision, ranges, functions)
+def float32_sums(x, weights, biases):
+    """The engine's own, which other tests look at."""
+    n_in, units = weights.shape
+    layer = {"kind": "dense", "activation": "identity", "tied_to": -1, "batch_norm": False, "dropout": 0.0}
+    network = {"n_features": n_in, "layers": [{**layer, "units": n} for n in (units, n_in)], "n_encoder_layers": 1,
+               "groups": []}  # fmt: skip
+    parameters = [weights, biases, np.zeros((units, n_in), np.float32), np.zeros(n_in, np.float32)]
+    made = _core.Predictor(network, parameters, identity_scaling(n_in), "float32", 1)
+    return made.encode(np.ascontiguousarray(x))
+
+
+def expected_outputs(network, layers, precision, x, ranges):
+    """The oracle's, with the engine's own activations."""
+    for layer, (weights, biases), layer_ranges in zip(network["layers"], layers, ranges, strict=True):
+        z = reference_reduced.sums(x, weights, biases, precision, layer_ranges, float32_sums)
+        x = _core.activation(layer["activation"], np.ascontiguousarray(z.ravel()))[0].reshape(z.shape)
+    return x
 
 
 @pytest.mark.parametrize("precision", REDUCED)
@@ -91,13 +101,31 @@ def test_largest_errors_are_those_of_the_oracle_to_the_bit(precision):
 
 
 def test_numbers_too_small_for_bfloat16_instructions_are_zeros_at_every_level():
-    network, layers, X = case((6, 3))
+    network, layers, X = case((18, 3))
     layers[0][0][2] = 1e-39
     X[:, 2], X[:, 4] = 1e30, -1e-39
     made, _ = predictor(network, layers, "bfloat16", X)
     without = X.copy()
     without[:, [2, 4]] = 0
     np.testing.assert_array_equal(made.encode(X), made.encode(without))
+
+
+@pytest.mark.parametrize("precision", REDUCED)
+@pytest.mark.parametrize("widths", [(40, 50, 36), (33, 17), (18, 7)], ids=str)
+def test_squared_errors_are_those_of_the_outputs(widths, precision):
+    """They are added up before the outputs reach memory."""
+    network, layers, X = case(widths)
+    made, _ = predictor(network, layers, precision, X)
+    outputs = made.reconstruct(X, scaled=True).astype(np.float64)
+    bound = (widths[0] + 4) * float(np.finfo(np.float32).eps)
+    np.testing.assert_allclose(made.errors(X, "mse"), ((X - outputs) ** 2).mean(axis=1), rtol=bound)
+
+
+def test_layers_of_few_inputs_stay_float32():
+    network, layers, X = case((15, 9, 4))
+    errors = predictor(network, layers, "float32", X)[0].errors(X, "mse")
+    for precision in REDUCED:
+        np.testing.assert_array_equal(predictor(network, layers, precision, X)[0].errors(X, "mse"), errors)
 
 
 @pytest.mark.parametrize("precision", REDUCED)

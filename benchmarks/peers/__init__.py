@@ -26,7 +26,7 @@ MODULES = {
     "pyod": "pyod_autoencoder",
 }
 
-__all__ = ["ADAM", "MODULES", "Peer", "load"]
+__all__ = ["ADAM", "MODULES", "Peer", "load", "load_reduced"]
 
 
 def load(names=None):
@@ -37,4 +37,15 @@ def load(names=None):
             found[name] = import_module(f"peers.{MODULES[name]}").PEER
         except ImportError as error:
             missing[name] = str(error)
+    return found, missing
+
+
+def load_reduced():
+    """Those that score in reduced precision, like `load`: aefast in each, and OpenVINO in bfloat16."""
+    found, missing = load(["aefast", "openvino"])
+    engine = import_module("peers.aefast_engine")
+    found |= {"aefast bfloat16": engine.AefastBfloat16Peer, "aefast int8": engine.AefastInt8Peer}
+    if "openvino" in found:
+        found["openvino bfloat16"] = import_module("peers.openvino_cpu").OpenVinoBfloat16Peer
+        del found["openvino"]
     return found, missing

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+import shapes
 from aefast import _core
 from peers.base import ADAM, Peer
 
@@ -31,6 +32,7 @@ class AefastPeer(Peer):
     """``score`` takes all rows at once: the engine cuts its own blocks."""
 
     scoring_batches = (2**62,)
+    precision = "float32"
 
     def __init__(self, weights, n_threads):
         super().__init__(weights, n_threads)
@@ -38,6 +40,10 @@ class AefastPeer(Peer):
         parameters = [array for pair in self.layers for array in pair]
         self.scaling = _core.Scaling(np.zeros(self.n_features), np.ones(self.n_features), 1e6)
         self.predictor = _core.Predictor(network, parameters, self.scaling, "float32", n_threads)
+        if self.precision != "float32":
+            rows = shapes.random_rows(2048, self.n_features, seed=2)
+            is_int8 = self.precision == "int8"
+            self.predictor.reduce(self.precision, self.predictor.input_ranges(rows, 2) if is_int8 else None)
         self.trainer = _core.Trainer(network, parameters, {"loss": "mse"}, OPTIMIZER, "float32", 0, n_threads)
         self.epoch = 0
 
@@ -62,6 +68,18 @@ class AefastPeer(Peer):
         """From the trainer."""
         flat = self.trainer.parameters()
         return list(zip(flat[::2], flat[1::2], strict=True))
+
+
+class AefastBfloat16Peer(AefastPeer):
+    """The same, scoring in bfloat16."""
+
+    precision = "bfloat16"
+
+
+class AefastInt8Peer(AefastPeer):
+    """The same, scoring in int8."""
+
+    precision = "int8"
 
 
 PEER = AefastPeer

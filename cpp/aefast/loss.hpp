@@ -119,6 +119,8 @@ class OutputStage {
  public:
   OutputStage(Index n_features, const std::string& activation, std::vector<Group> groups);
 
+  bool is_identity() const { return !is_softmax_ && !activation_.forward; }
+
   /// Pre-activations to outputs, in place.
   void activate(const Block& block, T* z) const;
 

@@ -9,7 +9,8 @@ namespace aefast {
 namespace {
 
 constexpr Index kGroup = 4;                             // outputs of a tile, whose features fill whole words
-constexpr Index kLeastDepth = 32, kMostDepth = 50'000;  // of a product of bytes: where it pays, and cannot overflow
+constexpr Index kLeastDepth = 16;                       // of a product in reduced precision
+constexpr Index kLeastBytes = 32, kMostBytes = 50'000;  // of one of bytes: where it pays, and cannot overflow
 constexpr float kRounding = 12582912.0f;                // 1.5 * 2^23: what is added to it is rounded to an integer
 
 /// The byte of one feature, in a word.
@@ -43,12 +44,21 @@ bool is_native([[maybe_unused]] Precision precision) {
 #endif
 }
 
+/// Where the outputs of a layer go: into the next one's operand, an array, or, with `row_errors`, squared differences
+/// from an array added up for each row.
+struct ReducedNetwork::Destination {
+  const Packing* packing = nullptr;
+  std::uint32_t* packed = nullptr;
+  float* out = nullptr;
+  const float* wanted = nullptr;
+  float* row_errors = nullptr;
+};
+
 /// A dense layer: its weights, in groups of kGroup outputs, one after the other for each word of the depth.
 struct ReducedNetwork::Dense {
   Dense(const aefast::Dense<float>& layer, const float* params, Precision precision, const InputRange* range);
 
-  void forward(const Block& block, const std::uint32_t* in, const Packing* packing, std::uint32_t* packed,
-               float* out) const;
+  void forward(const Block& block, const std::uint32_t* in, const Destination& to) const;
 
   Index n_in, n_out, n_words;
   Packing packing;  // of its inputs
@@ -63,10 +73,9 @@ struct ReducedNetwork::Dense {
   void round_to_bfloat16(const std::vector<float>& w);
   void round_to_bytes(const std::vector<float>& w, const InputRange& range);
   template <class Kind, int kVectors>
-  void tile(Index group, const std::uint32_t* in, const Packing* packing, std::uint32_t* packed, float* out) const;
+  void tile(Index group, const std::uint32_t* in, const Destination& to) const;
   template <class Kind>
-  void groups(const Block& block, const std::uint32_t* in, const Packing* packing, std::uint32_t* packed,
-              float* out) const;
+  void groups(const Block& block, const std::uint32_t* in, const Destination& to) const;
 };
 
 ReducedNetwork::Dense::Dense(const aefast::Dense<float>& layer, const float* params, Precision precision,
@@ -75,7 +84,7 @@ ReducedNetwork::Dense::Dense(const aefast::Dense<float>& layer, const float* par
       n_out(layer.n_out()),
       activation(layer.activation().forward),
       is_relu(activation == find_activation<float>("relu").forward) {
-  const bool as_bytes = precision == Precision::int8 && n_in >= kLeastDepth && n_in <= kMostDepth;
+  const bool as_bytes = precision == Precision::int8 && n_in >= kLeastBytes && n_in <= kMostBytes;
   packing.precision = as_bytes ? Precision::int8 : Precision::bfloat16;
   n_words = round_up(n_in, kGroup) / kGroup * packing.words_of_group();
   const Index n_outputs = round_up(n_out, kGroup), n_inputs = round_up(n_in, kGroup);
@@ -144,11 +153,9 @@ void ReducedNetwork::Dense::round_to_bytes(const std::vector<float>& w, const In
   }
 }
 
-/// One group of outputs for all rows of a block of kVectors registers, from the operand `in`: packed for the next layer
-/// where there is `packing`, else as it is.
+/// One group of outputs for all rows of a block of kVectors registers, from the operand `in`.
 template <class Kind, int kVectors>
-void ReducedNetwork::Dense::tile(Index group, const std::uint32_t* in, const Packing* next, std::uint32_t* packed,
-                                 float* out) const {
+void ReducedNetwork::Dense::tile(Index group, const std::uint32_t* in, const Destination& to) const {
   static_assert(kGroup * kVectors + kVectors + 1 <= kRegisters, "the tile would spill");
   constexpr bool kBytesIn = std::is_same_v<Kind, Bytes>;
   constexpr Index kWidth = kVectors * kLanes<float>;
@@ -207,39 +214,51 @@ void ReducedNetwork::Dense::tile(Index group, const std::uint32_t* in, const Pac
       for (int j = 0; j < kVectors; ++j) y[j][i] = Float::load(values + i * kWidth + j * kLanes<float>);
     }
   }
-  if (next) {
+  if (to.packing) {
     AEFAST_UNROLL
-    for (int j = 0; j < kVectors; ++j) pack_group(*next, group, y[j], kWidth, packed + j * kLanes<float>);
+    for (int j = 0; j < kVectors; ++j) pack_group(*to.packing, group, y[j], kWidth, to.packed + j * kLanes<float>);
+    return;
+  }
+  if (to.row_errors) {
+    AEFAST_UNROLL
+    for (int j = 0; j < kVectors; ++j) {
+      Float total = Float::load(to.row_errors + j * kLanes<float>);
+      AEFAST_UNROLL
+      for (int i = 0; i < kGroup; ++i) {
+        if (first + i >= n_out) break;
+        const Float residual = Float::load(to.wanted + (first + i) * kWidth + j * kLanes<float>) - y[j][i];
+        total = fma(residual, residual, total);
+      }
+      total.store(to.row_errors + j * kLanes<float>);
+    }
     return;
   }
   AEFAST_UNROLL
   for (int i = 0; i < kGroup; ++i) {
     if (first + i >= n_out) return;
     AEFAST_UNROLL
-    for (int j = 0; j < kVectors; ++j) y[j][i].store(out + (first + i) * kWidth + j * kLanes<float>);
+    for (int j = 0; j < kVectors; ++j) y[j][i].store(to.out + (first + i) * kWidth + j * kLanes<float>);
   }
 }
 
 template <class Kind>
-void ReducedNetwork::Dense::groups(const Block& block, const std::uint32_t* in, const Packing* next,
-                                   std::uint32_t* packed, float* out) const {
+void ReducedNetwork::Dense::groups(const Block& block, const std::uint32_t* in, const Destination& to) const {
   for (Index group = 0; group * kGroup < n_out; ++group) {
     switch (block.width / kLanes<float>) {
-      case 1: tile<Kind, 1>(group, in, next, packed, out); break;
-      case 2: tile<Kind, 2>(group, in, next, packed, out); break;
+      case 1: tile<Kind, 1>(group, in, to); break;
+      case 2: tile<Kind, 2>(group, in, to); break;
       case 3:
-        if constexpr (kMaxVectors > 2) tile<Kind, 3>(group, in, next, packed, out);
+        if constexpr (kMaxVectors > 2) tile<Kind, 3>(group, in, to);
         break;
       default:
-        if constexpr (kMaxVectors > 2) tile<Kind, 4>(group, in, next, packed, out);
+        if constexpr (kMaxVectors > 2) tile<Kind, 4>(group, in, to);
     }
   }
 }
 
-void ReducedNetwork::Dense::forward(const Block& block, const std::uint32_t* in, const Packing* next,
-                                    std::uint32_t* packed, float* out) const {
-  if (packing.precision == Precision::int8) groups<Bytes>(block, in, next, packed, out);
-  else groups<Bfloat16>(block, in, next, packed, out);
+void ReducedNetwork::Dense::forward(const Block& block, const std::uint32_t* in, const Destination& to) const {
+  if (packing.precision == Precision::int8) groups<Bytes>(block, in, to);
+  else groups<Bfloat16>(block, in, to);
 }
 
 namespace {
@@ -328,6 +347,7 @@ ReducedNetwork::ReducedNetwork(const Network<float>& network, const float* param
       }
     }
     ++n_dense;
+    if (found->n_in() < kLeastDepth) continue;
     dense_.back() = std::make_shared<const Dense>(*found, params, precision, range);
     n_words_ = std::max(n_words_, dense_.back()->n_words);
   }
@@ -339,6 +359,17 @@ ReducedNetwork::Operands ReducedNetwork::operands(Index width) const {
 
 float* ReducedNetwork::forward(Index first, Index last, const Block& block, const float* in, float* const (&layer)[2],
                                Operands& operands) const {
+  return forward(first, last, block, in, layer, operands, nullptr);
+}
+
+void ReducedNetwork::squared_errors(const Block& block, const float* in, float* const (&layer)[2], Operands& operands,
+                                    float* row_errors) const {
+  std::fill_n(row_errors, block.width, 0.0f);
+  forward(0, static_cast<Index>(dense_.size()), block, in, layer, operands, row_errors);
+}
+
+float* ReducedNetwork::forward(Index first, Index last, const Block& block, const float* in, float* const (&layer)[2],
+                               Operands& operands, float* row_errors) const {
   [[maybe_unused]] const FlushDenormals flushing;
   const float* from = in;
   const std::uint32_t* packed = nullptr;  // takes the place of `from` between two dense layers
@@ -359,11 +390,12 @@ float* ReducedNetwork::forward(Index first, Index last, const Block& block, cons
     const Dense* next = i + 1 < last ? dense(i + 1) : nullptr;
     if (next) {
       std::uint32_t* to = packed == operands.of[0].data() ? operands.of[1].data() : operands.of[0].data();
-      reduced->forward(block, packed, &next->packing, to, nullptr);
+      reduced->forward(block, packed, {.packing = &next->packing, .packed = to});
       packed = to;
     } else {
       out = free();
-      reduced->forward(block, packed, nullptr, nullptr, out);
+      if (row_errors && i + 1 == last) reduced->forward(block, packed, {.wanted = in, .row_errors = row_errors});
+      else reduced->forward(block, packed, {.out = out});
       from = out;
       packed = nullptr;
     }

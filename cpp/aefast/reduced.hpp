@@ -11,8 +11,10 @@
 ///
 /// Bytes: an input x of a layer stands for round(x / s_i) + z_i, clipped to 0..255, with a step s_i and a zero z_i for
 /// each feature from the range it had in training; the steps are part of the weights, which are rounded to -127..127
-/// steps of their output (Jacob et al. 2018, section 2.1). Sums are exact integers. Layers of few inputs, where this
-/// gains no time and costs most accuracy, are computed in bfloat16.
+/// steps of their output (Jacob et al. 2018, section 2.1). Sums are exact integers.
+///
+/// Where layers have few inputs, fewer bits gain no time and cost most accuracy: such layers stay bfloat16 rather than
+/// bytes, or float32.
 ///
 /// Processors without the instructions compute the same bits more slowly.
 #pragma once
@@ -46,7 +48,7 @@ struct Packing {
   Index words_of_group() const { return precision == Precision::bfloat16 ? 2 : 1; }
 };
 
-/// The dense layers of a network, their weights packed.
+/// The dense layers of a network that are worth it, their weights packed.
 class ReducedNetwork {
  public:
   /// Borrows the network and its parameters. `ranges`, for Precision::int8, has one element for each dense layer.
@@ -64,13 +66,22 @@ class ReducedNetwork {
   float* forward(Index first, Index last, const Block& block, const float* in, float* const (&layer)[2],
                  Operands& operands) const;
 
+  /// Forward through all layers to each row's sum of squares of `in` - out, which are added while in registers. Only
+  /// where the last layer is reduced.
+  void squared_errors(const Block& block, const float* in, float* const (&layer)[2], Operands& operands,
+                      float* row_errors) const;
+  bool ends_reduced() const { return dense_.back() != nullptr; }
+
  private:
   struct Dense;
+  struct Destination;
+  float* forward(Index first, Index last, const Block& block, const float* in, float* const (&layer)[2],
+                 Operands& operands, float* row_errors) const;
   const Dense* dense(Index layer) const { return dense_[static_cast<std::size_t>(layer)].get(); }
 
   const Network<float>& network_;
   const float* params_;
-  std::vector<std::shared_ptr<const Dense>> dense_;  // by layer; null where it is no dense layer
+  std::vector<std::shared_ptr<const Dense>> dense_;  // by layer; null where it stays float32
   Index n_words_ = 0;                                // of the largest operand
 };
 

@@ -152,6 +152,21 @@ void Scorer<T>::row_shares(Loss metric, const Block& block, Workspace& work) con
   map(work.factor.data(), block.width, [&](const Vec<T>& f) { return one / (d / f + n_more); }, work.factor.data());
 }
 
+/// The rows' summed terms where a reduced network adds them up itself; says whether it did.
+template <class T>
+bool Scorer<T>::fused_errors(const InputView& input, Loss metric, const Block& block, Workspace& work) const {
+  if constexpr (std::is_same_v<T, float>) {
+    if (reduced_ && reduced_->ends_reduced() && metric == Loss::squared && network_.output().is_identity() &&
+        !work.wanted.has_missing) {
+      read(input, {}, block, work);
+      reduced_->squared_errors(block, work.input.data(), {work.layer[0].data(), work.layer[1].data()}, work.operands,
+                               work.row.data());
+      return true;
+    }
+  }
+  return false;
+}
+
 template <class T>
 void Scorer<T>::errors(const InputView& input, Index n_rows, Loss metric, T* to) const {
   const Index d = network_.n_features();
@@ -167,7 +182,7 @@ void Scorer<T>::errors(const InputView& input, Index n_rows, Loss metric, T* to)
         }
         total.store(work.row.data() + lane);
       }
-    } else {
+    } else if (!fused_errors(input, metric, block, work)) {
       T* output = pass(input, {}, block, work);
       network_.output().row_losses(metric, block, output, work.wanted, work.row.data());
     }
