@@ -41,7 +41,7 @@ WEIGHTS, HELD_OUT, FEW, RESERVOIR = range(4)
 #: Rows that are enough for a covariance or a threshold, where not all can be looked at.
 MAX_ROWS = 20_000
 #: Rows that are enough for the ranges of activations.
-RANGE_ROWS = 2048
+RANGE_ROWS = 4096
 #: And values that are enough for a covariance of many features.
 MAX_VALUES = 2**24
 
@@ -514,8 +514,8 @@ class FittingMixin(DecisionMixin):
         self.input_ranges_ = None
         if self.dtype == "float32":
             few = self._few(train, len(X))
-            few = few[:: 1 + len(few) // RANGE_ROWS]
-            self.input_ranges_ = predictor.input_ranges(X[few], len(few) // 1000)
+            few = few[:: 1 + (len(few) - 1) // RANGE_ROWS]
+            self.input_ranges_ = predictor.input_ranges(X[few], len(few) // 2000)
         self.whitening_ = None
         if self.score_metric == "mahalanobis":
             few = self._few(train, len(X))

@@ -127,8 +127,8 @@ class Autoencoder(BaseAutoencoder):
     score_metric_ : str
         The metric that the threshold belongs to.
     input_ranges_ : list of ndarray of shape (2, n_in), or None
-        Of each dense layer the least and largest inputs over at most 2048 of the training rows, but for a thousandth
-        of them at either end, for ``precision="int8"``; None with ``dtype="float64"``.
+        Of each dense layer the least and largest inputs over at most 4096 of the training rows, but for a
+        two-thousandth of them at either end, for ``precision="int8"``; None with ``dtype="float64"``.
     whitening_ : `aefast.whitening.Whitening`, or None
         For ``score_metric="mahalanobis"``: centre, matrix and shares of the distance of residual and code.
     calibration_ : aefast.thresholds.Calibration
