@@ -80,6 +80,7 @@ def ratios(score, train, path):
                 if name in rates:
                     axes.plot(rates["aefast"] / rates[name], y, "o", color=color, ms=6)
         axes.axvline(1, color="black", lw=0.8)
+        axes.set_ylim(-0.7, len(cases) - 0.3)
         axes.set(xscale="log", yticks=range(len(cases)), yticklabels=cases, title=f"{what}: aefast / peer")
         axes.tick_params(labelsize=8)
         axes.spines[["top", "right"]].set_visible(False)
