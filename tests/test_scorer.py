@@ -67,7 +67,7 @@ def test_reasons_are_those_that_explain_gives():
     found = [tuple(reason.values()) for row in result for reason in row]
     expected = list(explained[["feature", "value", "expected", "share"]].itertuples(index=False, name=None))
     assert [f[0] for f in found] == [e[0] for e in expected]
-    np.testing.assert_array_equal([f[1:] for f in found], [e[1:] for e in expected])
+    np.testing.assert_allclose([f[1:] for f in found], [e[1:] for e in expected], rtol=1e-5)
 
 
 def test_reasons_can_be_written_as_text():

@@ -355,6 +355,62 @@ def test_feature_shares_add_up_to_the_error(metric):
         assert ((shares != 0).sum(axis=1) == 1).all()
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("metric", "output_activation"),
+    [
+        (metric, output)
+        for metric in METRICS
+        for output in ("identity", "sigmoid", "softmax")
+        if output != "identity" or metric in RESIDUAL_METRICS  # a crossentropy is of probabilities
+    ],
+)
+def test_reasons_are_the_largest_shares_with_the_errors_and_reconstructions_of_separate_passes(
+    metric, output_activation, dtype
+):
+    network, parameters, values, whitening = random_model([9, 5, 2, 5, 9], output_activation=output_activation)
+    X = np.random.default_rng(3).normal(size=(150, 9))
+    predictor = engine.predictor(network, parameters, values, dtype)
+    judged_by = (X, metric, whitening if metric == "mahalanobis" else None)
+    for top in (1, 3, 9):
+        errors, features, shares, expected = predictor.reasons(*judged_by, top=top)
+        np.testing.assert_array_equal(errors, predictor.errors(*judged_by))
+        separate = predictor.feature_errors(*judged_by)
+        np.testing.assert_array_equal(features, np.argsort(-separate, axis=1, kind="stable")[:, :top])
+        at_features = np.take_along_axis(separate, features, axis=1)
+        np.testing.assert_allclose(shares, at_features / errors[:, None], rtol=1e-5)
+        reconstructions = predictor.reconstruct(X)
+        np.testing.assert_array_equal(expected, np.take_along_axis(reconstructions, features, axis=1))
+
+
+@pytest.mark.parametrize("n_rows", SIZES)
+def test_reasons_of_any_number_of_rows_and_threads(n_rows):
+    network, parameters, values, _ = random_model([17, 3, 17])
+    X = np.random.default_rng(3).normal(size=(n_rows, 17))
+    one, two = (engine.predictor(network, parameters, values, n_threads=n) for n in (1, 2))
+    for a, b in zip(one.reasons(X, "mae", top=16), two.reasons(X, "mae", top=16), strict=True):
+        np.testing.assert_array_equal(a, b)
+    wanted = np.argsort(-one.feature_errors(X, "mae"), axis=1, kind="stable")[:, :16]
+    np.testing.assert_array_equal(one.reasons(X, "mae", top=16)[1], wanted)
+
+
+def test_a_row_without_error_has_reasons_of_no_weight():
+    network = reference.network_spec([4, 4], "identity")
+    values = (np.zeros(4), np.ones(4), 1e6)
+    predictor = engine.predictor(network, [np.eye(4), np.zeros(4)], values, "float64")
+    errors, features, shares, _ = predictor.reasons(np.ones((3, 4)), "mse", top=2)
+    assert errors.tolist() == [0.0] * 3
+    assert features.tolist() == [[0, 1]] * 3
+    assert shares.tolist() == [[0.0, 0.0]] * 3
+
+
+@pytest.mark.parametrize("top", [0, 10, 17])
+def test_more_reasons_than_features_are_refused(top):
+    network, parameters, values, _ = random_model([9, 5, 9])
+    with pytest.raises(ValueError, match="top is out of range"):
+        engine.predictor(network, parameters, values).reasons(np.ones((3, 9)), "mse", top=top)
+
+
 def test_no_rows_give_empty_results():
     network, parameters, values, _ = random_model((4, 2, 4))
     predictor, nothing = engine.predictor(network, parameters, values), np.empty((0, 4))

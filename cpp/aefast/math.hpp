@@ -26,7 +26,7 @@ Vec<T> log1p(const Vec<T>& x) {
   using V = Vec<T>;
   const V one(T(1));
   const V u = one + x;
-  const V tiny = less(u, V(T(1) + std::numeric_limits<T>::epsilon() / 2));
+  const auto tiny = less(u, V(T(1) + std::numeric_limits<T>::epsilon() / 2));
   return select(tiny, x, log(u) + (x - (u - one)) / u);
 }
 

@@ -39,7 +39,8 @@ struct Scorer<T>::Workspace {
   }
 
   Buffer<T> input, seen, target, joint[2], layer[2], row, factor;
-  Target<T> wanted;  // the rows as they were read, missing values and all
+  Target<T> wanted;     // the rows as they were read, missing values and all
+  T* output = nullptr;  // what came out of the last layer
   const ReducedNetwork* reduced;
   ReducedNetwork::Operands operands;
 };
@@ -136,8 +137,8 @@ T* Scorer<T>::whitened(const InputView& input, const Block& block, Workspace& wo
   read(input, {}, block, work);
   const T* code = work.forward(network_, 0, network_.n_encoder(), block, params_, work.input.data());
   std::copy_n(code, network_.code_size() * block.width, residuals + network_.n_features() * block.width);
-  T* output = work.forward(network_, network_.n_encoder(), n_layers(), block, params_, code);
-  residual(block, output, work.wanted, residuals);
+  work.output = work.forward(network_, network_.n_encoder(), n_layers(), block, params_, code);
+  residual(block, work.output, work.wanted, residuals);
   whitening_->layer.forward(block, whitening_->params.data(), residuals, work.joint[1].data());
   return work.joint[1].data();
 }
@@ -167,21 +168,35 @@ bool Scorer<T>::fused_errors(const InputView& input, Loss metric, const Block& b
   return false;
 }
 
+/// Squared lengths of W (v - m).
+template <class T>
+void Scorer<T>::add_squares(const Block& block, const T* z, T* totals) const {
+  for (Index lane = 0; lane < block.width; lane += kLanes<T>) {
+    Vec<T> total(T(0));
+    for (Index at = lane; at < n_joint() * block.width; at += block.width) {
+      const Vec<T> element = Vec<T>::load(z + at);
+      total = fma(element, element, total);
+    }
+    total.store(totals + lane);
+  }
+}
+
+/// What each feature has of them: parts that are never negative (Garthwaite and Koch 2016). `z` is used up.
+template <class T>
+void Scorer<T>::share_squares(const Block& block, T* z, T* terms) const {
+  const Index n = network_.n_features() * block.width;
+  map(z, n_joint() * block.width, [](const Vec<T>& v) { return v * v; }, static_cast<const T*>(z));
+  code_shares_->layer.forward(block, code_shares_->params.data(), z + n, terms);
+  map(
+      terms, n, [](const Vec<T>& a, const Vec<T>& b) { return a + b; }, static_cast<const T*>(terms),
+      static_cast<const T*>(z));
+}
+
 template <class T>
 void Scorer<T>::errors(const InputView& input, Index n_rows, Loss metric, T* to) const {
-  const Index d = network_.n_features();
-  const Index n_terms = whitening_ ? n_joint() : d;
   each_block(n_rows, [&](const Block& block, Workspace& work) {
     if (whitening_) {
-      const T* z = whitened(input, block, work);
-      for (Index lane = 0; lane < block.width; lane += kLanes<T>) {
-        Vec<T> total(T(0));
-        for (Index at = lane; at < n_terms * block.width; at += block.width) {
-          const Vec<T> element = Vec<T>::load(z + at);
-          total = fma(element, element, total);
-        }
-        total.store(work.row.data() + lane);
-      }
+      add_squares(block, whitened(input, block, work), work.row.data());
     } else if (!fused_errors(input, metric, block, work)) {
       T* output = pass(input, {}, block, work);
       network_.output().row_losses(metric, block, output, work.wanted, work.row.data());
@@ -229,18 +244,11 @@ void Scorer<T>::losses(const InputView& input, const InputView* target, const Ro
 template <class T>
 void Scorer<T>::feature_errors(const InputView& input, Index n_rows, Loss metric, T* to) const {
   const Index d = network_.n_features();
-  const Index n_terms = whitening_ ? n_joint() : d;
   each_block(n_rows, [&](const Block& block, Workspace& work) {
     T* terms = work.target.data();
     const Index n = d * block.width;
-    if (whitening_) {  // squares of W (v - m): shares of the distance that are never negative (Garthwaite and Koch
-                       // 2016)
-      T* z = whitened(input, block, work);
-      map(z, n_terms * block.width, [](const Vec<T>& v) { return v * v; }, static_cast<const T*>(z));
-      code_shares_->layer.forward(block, code_shares_->params.data(), z + d * block.width, terms);
-      map(
-          terms, n, [](const Vec<T>& a, const Vec<T>& b) { return a + b; }, static_cast<const T*>(terms),
-          static_cast<const T*>(z));
+    if (whitening_) {
+      share_squares(block, whitened(input, block, work), terms);
     } else {
       T* output = pass(input, {}, block, work);
       network_.output().terms(metric, block, output, work.wanted, terms);
@@ -251,6 +259,69 @@ void Scorer<T>::feature_errors(const InputView& input, Index n_rows, Loss metric
     }
     write_rows(block, terms, d, false, to);
   });
+}
+
+template <class T>
+void Scorer<T>::reasons(const InputView& input, Index n_rows, Loss metric, const Reasons& to) const {
+  const Index d = network_.n_features();
+  each_block(n_rows, [&](const Block& block, Workspace& work) {
+    T* terms = work.target.data();
+    if (whitening_) {
+      T* z = whitened(input, block, work);
+      add_squares(block, z, work.row.data());
+      share_squares(block, z, terms);
+    } else {
+      work.output = pass(input, {}, block, work);
+      T* copy = work.other(work.output);  // for those that use it up
+      std::copy_n(work.output, d * block.width, copy);
+      network_.output().row_losses(metric, block, copy, work.wanted, work.row.data());
+      std::copy_n(work.output, d * block.width, copy);
+      network_.output().terms(metric, block, copy, work.wanted, terms);
+      network_.output().activate(block, work.output);
+    }
+    write_reasons(block, terms, work, to);
+    row_shares(metric, block, work);
+    for (Index i = 0; i < block.n_rows; ++i) to.errors[block.first_row + i] = work.row[i] * work.factor[i];
+  });
+}
+
+template <class T>
+void Scorer<T>::write_reasons(const Block& block, const T* terms, const Workspace& work, const Reasons& to) const {
+  constexpr T kMissing = -1, kNone = -2;
+  alignas(kAlignment) T largest[kMostReasons][kLanes<T>], which[kMostReasons][kLanes<T>];
+  for (Index lane = 0; lane < block.width; lane += kLanes<T>) {
+    for (Index rank = 0; rank < to.top; ++rank) {
+      Vec<T>(kNone).store(largest[rank]);
+      Vec<T>(T(0)).store(which[rank]);
+    }
+    for (Index j = 0; j < network_.n_features(); ++j) {  // each finds its place, and those below move down
+      const Index at = j * block.width + lane;
+      Vec<T> term = Vec<T>::load(terms + at), feature(static_cast<T>(j));
+      if (work.wanted.has_missing)
+        term = select(is_known(Vec<T>::load(work.wanted.values + at)), term, Vec<T>(kMissing));
+      Vec<T> next = term;
+      for (Index rank = 0; rank < to.top; ++rank) {
+        const Vec<T> here = Vec<T>::load(largest[rank]), feature_here = Vec<T>::load(which[rank]);
+        const Mask<T> moves = less(here, term);
+        select(moves, next, here).store(largest[rank]);
+        select(moves, feature, feature_here).store(which[rank]);
+        next = select(moves, here, next);
+        feature = select(moves, feature_here, feature);
+      }
+    }
+    for (Index i = 0; i < std::min(kLanes<T>, block.n_rows - lane); ++i) {
+      const Index row = block.first_row + lane + i;
+      const T total = work.row[lane + i];
+      for (Index rank = 0; rank < to.top; ++rank) {
+        const Index feature = static_cast<Index>(which[rank][i]), at = row * to.top + rank;
+        const T expected = work.output[feature * block.width + lane + i];
+        to.features[at] = static_cast<std::int32_t>(feature);
+        to.shares[at] = total > 0 ? std::max(T(0), largest[rank][i]) / total : T(0);
+        to.expected[at] =
+            static_cast<T>(static_cast<double>(expected) * scaling_.scale(feature) + scaling_.shift(feature));
+      }
+    }
+  }
 }
 
 template <class T>

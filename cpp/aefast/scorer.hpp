@@ -34,6 +34,16 @@ class Scorer {
               T beta, std::uint64_t seed, T* to) const;
   /// n_rows x d, contiguous: each feature's share of its row's error.
   void feature_errors(const InputView& input, Index n_rows, Loss metric, T* to) const;
+  /// The features with the largest shares of each row's error.
+  struct Reasons {
+    Index top;               // how many of a row, at most kMostReasons
+    T* errors;               // n_rows
+    std::int32_t* features;  // n_rows x top, largest share first, of equal ones the first; missing values come last
+    T* shares;               // n_rows x top, of the row's error: 0 to 1
+    T* expected;             // n_rows x top, the output there in the input's units
+  };
+  static constexpr Index kMostReasons = 16;
+  void reasons(const InputView& input, Index n_rows, Loss metric, const Reasons& to) const;
   /// n_rows x code size.
   void encode(const InputView& input, Index n_rows, T* to) const;
   /// n_rows x d, from codes, in the input's units.
@@ -50,6 +60,9 @@ class Scorer {
   bool fused_errors(const InputView& input, Loss metric, const Block& block, Workspace& work) const;
   T* whitened(const InputView& input, const Block& block, Workspace& work) const;
   void row_shares(Loss metric, const Block& block, Workspace& work) const;
+  void add_squares(const Block& block, const T* z, T* totals) const;
+  void share_squares(const Block& block, T* z, T* terms) const;
+  void write_reasons(const Block& block, const T* terms, const Workspace& work, const Reasons& to) const;
   void residual(const Block& block, T* output, const Target<T>& target, T* to) const;
   void write_rows(const Block& block, const T* from, Index n_features, bool in_input_units, T* to) const;
   Index n_layers() const { return static_cast<Index>(network_.layers().size()); }

@@ -58,12 +58,6 @@ template <class T> Vec<T> abs(const Vec<T>& a) { return packet::pabs(a.p); }
 template <class T> Vec<T> sqrt(const Vec<T>& a) { return packet::psqrt(a.p); }
 template <class T> Vec<T> exp(const Vec<T>& a) { return packet::pexp(a.p); }
 template <class T> Vec<T> log(const Vec<T>& a) { return packet::plog(a.p); }
-/// Masks: all bits of a lane set where the relation holds.
-template <class T> Vec<T> less(const Vec<T>& a, const Vec<T>& b) { return packet::pcmp_lt(a.p, b.p); }
-template <class T> Vec<T> select(const Vec<T>& mask, const Vec<T>& yes, const Vec<T>& no) { return packet::pselect(mask.p, yes.p, no.p); }
-template <class T> Vec<T> mask_and(const Vec<T>& mask, const Vec<T>& a) { return packet::pand(mask.p, a.p); }
-/// A mask of what is neither NaN nor infinite.
-template <class T> Vec<T> is_known(const Vec<T>& a) { return less(abs(a), Vec<T>(std::numeric_limits<T>::infinity())); }
 template <class T> T sum(const Vec<T>& a) { return packet::predux(a.p); }
 // clang-format on
 
@@ -102,6 +96,53 @@ inline Vec<float> narrow(const Vec<double>& low, const Vec<double>& high) {
   std::transform(wide, wide + kLanes<float>, lanes, [](double x) { return static_cast<float>(x); });
   return Vec<float>::load(lanes);
 #endif
+}
+
+/// What a comparison says of each lane.
+template <class T>
+struct Mask {
+#if defined(__AVX512F__)
+  std::conditional_t<sizeof(T) == 4, __mmask16, __mmask8> lanes;
+#else
+  typename Vec<T>::Packet lanes;  // all bits set where it holds
+#endif
+};
+
+template <class T>
+Mask<T> less(const Vec<T>& a, const Vec<T>& b) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4) return {_mm512_cmp_ps_mask(a.p, b.p, _CMP_LT_OQ)};
+  else return {_mm512_cmp_pd_mask(a.p, b.p, _CMP_LT_OQ)};
+#else
+  return {packet::pcmp_lt(a.p, b.p)};
+#endif
+}
+
+template <class T>
+Vec<T> select(const Mask<T>& mask, const Vec<T>& yes, const Vec<T>& no) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4) return _mm512_mask_blend_ps(mask.lanes, no.p, yes.p);
+  else return _mm512_mask_blend_pd(mask.lanes, no.p, yes.p);
+#else
+  return packet::pselect(mask.lanes, yes.p, no.p);
+#endif
+}
+
+/// a where the mask holds, else 0.
+template <class T>
+Vec<T> mask_and(const Mask<T>& mask, const Vec<T>& a) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4) return _mm512_maskz_mov_ps(mask.lanes, a.p);
+  else return _mm512_maskz_mov_pd(mask.lanes, a.p);
+#else
+  return packet::pand(mask.lanes, a.p);
+#endif
+}
+
+/// Of what is neither NaN nor infinite.
+template <class T>
+Mask<T> is_known(const Vec<T>& a) {
+  return less(abs(a), Vec<T>(std::numeric_limits<T>::infinity()));
 }
 
 /// The nearest to a of the values from -limit to limit; of a NaN, anything.

@@ -66,6 +66,8 @@ void check(const Whitening& whitening, const std::string& metric, const Network<
   check_shape(code_shares, "the code's shares", {q, d});
 }
 
+using Shape = std::pair<Index, Index>;
+
 class Predictor {
  public:
   Predictor(const py::dict& network, const py::sequence& parameters, const std::shared_ptr<Scaling>& scaling,
@@ -125,6 +127,31 @@ class Predictor {
         model_);
   }
 
+  py::tuple reasons(const py::array& X, const std::string& metric, const Whitening& whitening, Index top) {
+    const Loss loss = find_loss(metric);
+    return std::visit(
+        [&]<class T>(const std::unique_ptr<Model<T>>& model) -> py::tuple {
+          check(whitening, metric, model->network);
+          const Index d = model->network.n_features();
+          if (top < 1 || top > std::min(d, Scorer<T>::kMostReasons)) throw py::value_error("top is out of range");
+          const std::vector<py::ssize_t> shape{X.shape(0), top};
+          py::array_t<std::int32_t> features(shape);
+          py::array_t<T> shares(shape), expected(shape);
+          typename Scorer<T>::Reasons to{top, nullptr, features.mutable_data(), shares.mutable_data(),
+                                         expected.mutable_data()};
+          py::array errors = read(
+              X, whitening, [&](const auto& network) { return Shape{network.n_features(), 0}; },
+              [&]<class U>(const Scorer<U>& scorer, const InputView& input, U* errors_to) {
+                if constexpr (std::is_same_v<T, U>) {
+                  to.errors = errors_to;
+                  scorer.reasons(input, input.rows, loss, to);
+                }
+              });
+          return py::make_tuple(errors, features, shares, expected);
+        },
+        model_);
+  }
+
  private:
   Model<float>& single() {
     auto* model = std::get_if<std::unique_ptr<Model<float>>>(&model_);
@@ -135,7 +162,6 @@ class Predictor {
   std::variant<std::unique_ptr<Model<float>>, std::unique_ptr<Model<double>>> model_;
 };
 
-using Shape = std::pair<Index, Index>;
 }  // namespace
 
 void bind_predictor(py::module_& module) {
@@ -175,6 +201,8 @@ void bind_predictor(py::module_& module) {
                 });
           },
           py::arg("X"), py::arg("metric"), py::arg("whitening") = none)
+      .def("reasons", &Predictor::reasons, py::arg("X"), py::arg("metric"), py::arg("whitening") = none, py::kw_only(),
+           py::arg("top"))
       .def(
           "losses",
           [](Predictor& self, const py::array& X, const std::string& loss, double scale, double beta,

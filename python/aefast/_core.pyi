@@ -187,6 +187,12 @@ class Predictor:
         """(n, d) each feature's share; a row sums to its error. Of the code's squares in a Mahalanobis error feature j
         has the parts ``code_shares[:, j]``; each row of those sums to 1."""
 
+    def reasons(
+        self, X: Array, metric: str, whitening: Whitening | None = None, *, top: int
+    ) -> tuple[Array, NDArray[np.int32], Array, Array]:
+        """Errors (n,) as `errors` gives them and, in the same pass, of the ``top`` features with the largest shares of
+        them, at most 16: columns, shares in [0, 1] and expected values in input units, all (n, top)."""
+
     def losses(self, X: Array, loss: str, *, scale: float, beta: float, seed: int) -> Array:
         """(n,) each row's part of the objective: ``scale`` times its summed loss and, with a gaussian code, which is
         drawn from ``seed``, ``beta`` times its divergence."""

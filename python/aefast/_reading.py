@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -217,17 +218,33 @@ class ReadingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return self._fitting_in(predictor.reconstruct(rows))
 
     def _errors(self, X: Any, metric: str | None, precision: str = "float32") -> Array:
+        errors: Array = self._judged(
+            X, precision, lambda predictor, rows: (predictor.errors(rows, *self._metric(metric)),)
+        )[0]
+        return errors
+
+    def _errors_and_reasons(self, X: Any, top: int, precision: str = "float32") -> tuple[Array, Array, Array, Array]:
+        """In one pass errors (n,) and, of the ``top`` <= 16 features that weigh most in each, columns, shares and
+        expected values in input units (n, top)."""
+        found: tuple[Array, Array, Array, Array] = self._judged(
+            X, precision, lambda predictor, rows: predictor.reasons(rows, *self._metric(None), top=top)
+        )
+        return found
+
+    def _judged(self, X: Any, precision: str, judge: Callable[[_core.Predictor, Array], Any]) -> Any:
+        """What ``judge`` says of the rows, errors first, once these are known to be finite."""
         predictor = self._predictor(precision=precision)
         rows = self._read(X)
         if self.missing != "error":
             # Else infinity would pass for a missing value.
             self._require_finite(rows, "X")
-        errors = predictor.errors(rows, *self._metric(metric))
+        found = judge(predictor, rows)
+        errors = found[0]
         if not np.isfinite(errors).all():
             self._require_finite(rows, "X")
             row = int(np.argmin(np.isfinite(errors)))
             raise ValueError(f"the error of row {row} is {errors[row]}: the network's weights or outputs are too large")
-        return errors
+        return found
 
     def reconstruction_error(self, X: Any, *, metric: str | None = None, precision: str = "float32") -> Array:
         r"""How badly each row is reconstructed; higher is more abnormal.

@@ -27,6 +27,8 @@ __all__ = ["TOP_FEATURES", "BadValueError", "Scorer", "nameless"]
 TOP_FEATURES = pa.list_(
     pa.struct([("feature", pa.string()), ("value", pa.float64()), ("expected", pa.float64()), ("share", pa.float64())])
 )
+#: As many reasons as come with the errors in one pass; more cost passes of their own.
+MOST_REASONS = 16
 RESULT_NAMES = ("anomaly_score", "p_value", "is_anomaly", "top_features")
 
 
@@ -158,9 +160,9 @@ class Scorer:
         X = self.matrix(batch)
         if len(X) == 0:
             return pa.RecordBatch.from_pylist([], schema=self._schema)
-        errors = self.errors(X, first_row=first_row)
+        errors, reasons = self._judge(X, first_row, self.top_features)
         kept = [_as_type(batch.column(c), self._schema.field(c)) for c in self.keep]
-        return pa.record_batch(kept + self._results(X, errors), schema=self._schema)
+        return pa.record_batch(kept + self._results(errors, reasons), schema=self._schema)
 
     def matrix(self, batch: pa.RecordBatch) -> NDArray[Any]:
         """The batch's features as an (n, d) array in the model's order."""
@@ -168,9 +170,16 @@ class Scorer:
 
     def errors(self, X: NDArray[Any], *, first_row: int = 0) -> NDArray[np.float64]:
         """The reconstruction error of each row as float64; ``first_row`` numbers the rows in messages."""
+        return self._judge(X, first_row, 0)[0]
+
+    def _judge(self, X: NDArray[Any], first_row: int, top: int) -> tuple[NDArray[np.float64], pa.Array | None]:
+        """Errors and, where ``top`` is not 0, `reasons`: both in one pass."""
         try:
             with nameless():
-                errors = self.estimator.reconstruction_error(X, precision=self.precision)
+                if 0 < top <= MOST_REASONS:
+                    errors, *found = self.estimator._errors_and_reasons(X, min(top, X.shape[1]), self.precision)
+                else:
+                    errors, found = self.estimator.reconstruction_error(X, precision=self.precision), None
         except ValueError as error:
             bad = ~np.isfinite(X) if self.estimator.missing == "error" else np.isinf(X)
             if not bad.any():
@@ -179,7 +188,8 @@ class Scorer:
             raise BadValueError(
                 first_row + row, self.feature_names[column], int(bad.sum()), first_row, len(X)
             ) from error
-        return np.asarray(errors, dtype=np.float64)
+        reasons = None if not top else self.reasons(X, top) if found is None else self._as_reasons(X, *found)
+        return np.asarray(errors, dtype=np.float64), reasons
 
     @property
     def feature_names(self) -> list[str]:
@@ -212,12 +222,11 @@ class Scorer:
             fitted = "the model was fitted on" + ("" if self._named else " nameless columns, of which it needs")
             raise TableError(f"{subject} {width} columns of numbers to score, {fitted} {self.n_features}")
 
-    def _results(self, X: NDArray[Any], errors: NDArray[np.float64]) -> list[pa.Array]:
+    def _results(self, errors: NDArray[np.float64], reasons: pa.Array | None) -> list[pa.Array]:
         p_values = self.p_values(errors)
         flagged = errors > self.estimator.threshold_ if self.p_value_cutoff is None else p_values <= self.p_value_cutoff
         results = [pa.array(errors), pa.array(p_values), pa.array(flagged)]
-        if self.top_features:
-            reasons = self.reasons(X, self.top_features)
+        if reasons is not None:
             results.append(_as_text(reasons) if self.flat else reasons)
         return results
 
@@ -235,9 +244,16 @@ class Scorer:
         reasons."""
         k = min(top, X.shape[1])
         with nameless():
+            if k <= MOST_REASONS:
+                return self._as_reasons(X, *self.estimator._errors_and_reasons(X, k)[1:])
             columns, shares = top_shares(self.estimator.feature_errors(X), k, X)
             expected = np.take_along_axis(np.asarray(self.estimator.reconstruct(X)), columns, axis=1)
-            values = np.take_along_axis(X, columns, axis=1)
+        return self._as_reasons(X, columns, shares, expected)
+
+    def _as_reasons(
+        self, X: NDArray[Any], columns: NDArray[Any], shares: NDArray[Any], expected: NDArray[Any]
+    ) -> pa.Array:
+        values = np.take_along_axis(X, columns, axis=1)
         is_known = ~np.isnan(values)
         fields = [
             pa.array(self.feature_names).take(pa.array(columns[is_known])),

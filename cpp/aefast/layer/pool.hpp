@@ -41,7 +41,7 @@ class MaxPool2d final : public Layer<T> {
       const auto pass = [&](Index shift) {
         for (Index i = 0; i < n; i += kLanes<T>) {
           const Vec<T> delta = Vec<T>::load(delta_out + to + i);
-          const Vec<T> below = less(Vec<T>::load(in + from + shift + i), Vec<T>::load(out + to + i));
+          const Mask<T> below = less(Vec<T>::load(in + from + shift + i), Vec<T>::load(out + to + i));
           select(below, Vec<T>(T(0)), delta).store(delta_in + from + shift + i);
           mask_and(below, delta).store(delta_out + to + i);
         }
