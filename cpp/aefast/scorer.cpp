@@ -285,40 +285,73 @@ void Scorer<T>::reasons(const InputView& input, Index n_rows, Loss metric, const
   });
 }
 
+namespace {
+
+/// The largest of `n_features` terms of kLanes rows, `top` of them (or, where it is not 0, kTop, which then stay in
+/// registers), and which they are; of equal ones the first come first.
+template <int kTop, class T, class TermOf>
+void find_largest(Index top, Index n_features, TermOf&& term_of, T (*largest)[kLanes<T>], T (*which)[kLanes<T>]) {
+  constexpr T kNone = -2;
+  if (kTop > 0) top = kTop;
+  Vec<T> values[kTop > 0 ? kTop : Scorer<T>::kMostReasons], features[kTop > 0 ? kTop : Scorer<T>::kMostReasons];
+  for (Index rank = 0; rank < top; ++rank) {
+    values[rank] = Vec<T>(kNone);
+    features[rank] = Vec<T>(T(0));
+  }
+  for (Index j = 0; j < n_features; ++j) {  // each finds its place, and those below move down
+    const Vec<T> term = term_of(j);
+    Vec<T> value = term, feature(static_cast<T>(j));
+    AEFAST_UNROLL
+    for (Index rank = 0; rank < top; ++rank) {
+      const Vec<T> value_here = values[rank], feature_here = features[rank];
+      const Mask<T> moves = less(value_here, term);
+      values[rank] = select(moves, value, value_here);
+      features[rank] = select(moves, feature, feature_here);
+      value = select(moves, value_here, value);
+      feature = select(moves, feature_here, feature);
+    }
+  }
+  for (Index rank = 0; rank < top; ++rank) {
+    values[rank].store(largest[rank]);
+    features[rank].store(which[rank]);
+  }
+}
+
+}  // namespace
+
 template <class T>
 void Scorer<T>::write_reasons(const Block& block, const T* terms, const Workspace& work, const Reasons& to) const {
-  constexpr T kMissing = -1, kNone = -2;
-  alignas(kAlignment) T largest[kMostReasons][kLanes<T>], which[kMostReasons][kLanes<T>];
+  alignas(kAlignment) T shares[kMostReasons][kLanes<T>], which[kMostReasons][kLanes<T>];
+  const Vec<T> zero(T(0)), missing(T(-1));
+  const auto find = [&]<int kTop>(Index lane) {
+    const auto term_of = [&](Index j) {
+      const Vec<T> term = Vec<T>::load(terms + j * block.width + lane);
+      if (!work.wanted.has_missing) return term;
+      return select(is_known(Vec<T>::load(work.wanted.values + j * block.width + lane)), term, missing);
+    };
+    find_largest<kTop>(to.top, network_.n_features(), term_of, shares, which);
+  };
   for (Index lane = 0; lane < block.width; lane += kLanes<T>) {
+    switch (to.top) {
+      case 1: find.template operator()<1>(lane); break;
+      case 2: find.template operator()<2>(lane); break;
+      case 3: find.template operator()<3>(lane); break;
+      default: find.template operator()<0>(lane);
+    }
+    const Vec<T> total = Vec<T>::load(work.row.data() + lane);
     for (Index rank = 0; rank < to.top; ++rank) {
-      Vec<T>(kNone).store(largest[rank]);
-      Vec<T>(T(0)).store(which[rank]);
+      const Vec<T> share = max(Vec<T>::load(shares[rank]), zero) / total;
+      select(less(zero, total), share, zero).store(shares[rank]);
     }
-    for (Index j = 0; j < network_.n_features(); ++j) {  // each finds its place, and those below move down
-      const Index at = j * block.width + lane;
-      Vec<T> term = Vec<T>::load(terms + at), feature(static_cast<T>(j));
-      if (work.wanted.has_missing)
-        term = select(is_known(Vec<T>::load(work.wanted.values + at)), term, Vec<T>(kMissing));
-      Vec<T> next = term;
+    const Index n_rows = std::min(kLanes<T>, block.n_rows - lane);
+    for (Index i = 0; i < n_rows; ++i) {
+      const Index first = (block.first_row + lane + i) * to.top;
       for (Index rank = 0; rank < to.top; ++rank) {
-        const Vec<T> here = Vec<T>::load(largest[rank]), feature_here = Vec<T>::load(which[rank]);
-        const Mask<T> moves = less(here, term);
-        select(moves, next, here).store(largest[rank]);
-        select(moves, feature, feature_here).store(which[rank]);
-        next = select(moves, here, next);
-        feature = select(moves, feature_here, feature);
-      }
-    }
-    for (Index i = 0; i < std::min(kLanes<T>, block.n_rows - lane); ++i) {
-      const Index row = block.first_row + lane + i;
-      const T total = work.row[lane + i];
-      for (Index rank = 0; rank < to.top; ++rank) {
-        const Index feature = static_cast<Index>(which[rank][i]), at = row * to.top + rank;
-        const T expected = work.output[feature * block.width + lane + i];
-        to.features[at] = static_cast<std::int32_t>(feature);
-        to.shares[at] = total > 0 ? std::max(T(0), largest[rank][i]) / total : T(0);
-        to.expected[at] =
-            static_cast<T>(static_cast<double>(expected) * scaling_.scale(feature) + scaling_.shift(feature));
+        const Index feature = static_cast<Index>(which[rank][i]);
+        const auto expected = static_cast<double>(work.output[feature * block.width + lane + i]);
+        to.features[first + rank] = static_cast<std::int32_t>(feature);
+        to.shares[first + rank] = shares[rank][i];
+        to.expected[first + rank] = static_cast<T>(expected * scaling_.scale(feature) + scaling_.shift(feature));
       }
     }
   }

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import precision_recall_curve, roc_auc_score
 from sklearn.utils import Bunch
 
 
@@ -57,6 +56,9 @@ def evaluate(y: ArrayLike, scores: ArrayLike, threshold: float) -> Bunch:
     n_anomalies = int(np.count_nonzero(labels))
     if n_anomalies in (0, len(labels)):
         raise ValueError(f"y must have labels of both kinds, but all {len(labels)} are {n_anomalies and 1}")
+    # Here, because the metrics take longer to import than aefast does.
+    from sklearn.metrics import precision_recall_curve, roc_auc_score
+
     # Sorted rows keep the two metrics' own, slower sorts short.
     order = np.argsort(values)
     labels, values = labels[order], values[order]

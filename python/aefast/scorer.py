@@ -255,10 +255,13 @@ class Scorer:
     ) -> pa.Array:
         values = np.take_along_axis(X, columns, axis=1)
         is_known = ~np.isnan(values)
-        fields = [
-            pa.array(self.feature_names).take(pa.array(columns[is_known])),
-            *(pa.array(a[is_known].astype(np.float64)) for a in (values, expected, shares)),
-        ]
+        parts = (columns, values, expected, shares)
+        if is_known.all():
+            flat = [part.ravel() for part in parts]
+        else:
+            flat = [part[is_known] for part in parts]
+        names = pa.array(self.feature_names).take(pa.array(flat[0]))
+        fields = [names, *(pa.array(part.astype(np.float64, copy=False)) for part in flat[1:])]
         structs = pa.StructArray.from_arrays(fields, fields=list(TOP_FEATURES.value_type))
         offsets = np.append(0, is_known.sum(axis=1).cumsum()).astype(np.int32)
         return pa.ListArray.from_arrays(pa.array(offsets), structs)
