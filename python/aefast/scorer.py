@@ -256,10 +256,7 @@ class Scorer:
         values = np.take_along_axis(X, columns, axis=1)
         is_known = ~np.isnan(values)
         parts = (columns, values, expected, shares)
-        if is_known.all():
-            flat = [part.ravel() for part in parts]
-        else:
-            flat = [part[is_known] for part in parts]
+        flat = [part.ravel() for part in parts] if is_known.all() else [part[is_known] for part in parts]
         names = pa.array(self.feature_names).take(pa.array(flat[0]))
         fields = [names, *(pa.array(part.astype(np.float64, copy=False)) for part in flat[1:])]
         structs = pa.StructArray.from_arrays(fields, fields=list(TOP_FEATURES.value_type))
