@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from pyarrow import parquet
 from scipy.stats import spearmanr
 
 import aefast
@@ -12,6 +13,7 @@ from aefast.networks import ACTIVATIONS
 from aefast.scorer import Scorer
 from engine import identity_scaling
 from messages import raises_exactly
+from small_tables import run_command
 
 REDUCED = ("bfloat16", "int8")
 # Widths around those of registers, words and blocks, and the least that is computed in bytes.
@@ -207,6 +209,17 @@ def test_a_model_file_keeps_what_a_precision_needs(model, precision):
     errors = model.reconstruction_error(X, precision=precision)
     np.testing.assert_array_equal(again.reconstruction_error(X, precision=precision), errors)
     np.testing.assert_array_equal(Scorer(again, precision=precision).errors(X), errors.astype(np.float64))
+
+
+@pytest.mark.parametrize("precision", REDUCED)
+def test_the_command_scores_in_the_precision_asked_for(model, precision, tmp_path):
+    model.save(tmp_path / "m.safetensors")
+    np.save(tmp_path / "rows.npy", X)
+    arguments = [tmp_path / "m.safetensors", tmp_path / "rows.npy", "-o", tmp_path / "out.parquet"]
+    result = run_command("score", *arguments, "--precision", precision)
+    assert result.exit_code == 0, result.stderr
+    errors = parquet.read_table(tmp_path / "out.parquet")["anomaly_score"].to_numpy()
+    np.testing.assert_array_equal(errors, model.reconstruction_error(X, precision=precision).astype(np.float64))
 
 
 @pytest.mark.parametrize(
