@@ -43,7 +43,10 @@ Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPUs to u
 BatchRows = Annotated[
     int | None,
     typer.Option(
-        "--batch-rows", min=1, metavar="N", help="Rows held at a time; memory follows this. Default: 8 MB of them."
+        "--batch-rows",
+        min=1,
+        metavar="N",
+        help="Rows held at a time; memory follows this. Default: 32 MB of them, 65,536 at most.",
     ),
 ]
 

@@ -16,14 +16,13 @@ from aefast.tables import Source, feature_matrix, prefetch
 __all__ = ["Blocks", "fits_in_memory", "read_sample"]
 
 Array = NDArray[Any]
-BLOCK_BYTES = 1 << 25  # of a block of rows: large beside a minibatch, small beside what a process has
 
 #: What is done to each block: it raises for values that cannot be learned.
 Check = Callable[[Array, int], None]
 
 
 class Blocks:
-    """The rows of files as matrices of about 32 MB, read anew each time it is gone through."""
+    """The rows of files as matrices of at most 32 MB, read anew each time it is gone through."""
 
     def __init__(self, source: Source, columns: Sequence[str] | None, check: Check) -> None:
         self._source, self._columns, self._check = source, columns, check
@@ -31,7 +30,7 @@ class Blocks:
 
     def __iter__(self) -> Iterator[Array]:
         names = self._source.schema.names if self._columns is None else list(self._columns)
-        block_rows = max(1024, self._source.batch_rows(len(names)) * (BLOCK_BYTES >> 23))
+        block_rows = max(1024, self._source.batch_rows(len(names)))
         n_read = 0
         for batch in prefetch(self._source.batches(names, block_rows, names), depth=1):
             X = np.ascontiguousarray(feature_matrix(batch, self._columns))
