@@ -84,6 +84,13 @@ def test_training_goes_on_to_the_same_bits(tmp_path, parameters, epoch):
     assert_same(model, estimator(**parameters).fit(X))
 
 
+def test_best_weights_from_before_the_kill_are_kept(tmp_path):
+    parameters = {"learning_rate": 0.3, "max_epochs": 6}
+    undisturbed = estimator(**parameters).fit(X)
+    assert int(np.argmin(undisturbed.validation_curve_)) + 1 < 5
+    assert_same(killed_and_resumed(tmp_path / "c", 5, lambda e: e.fit(X), **parameters), undisturbed)
+
+
 def test_a_kill_after_the_epoch_that_ends_training_trains_no_more(tmp_path):
     parameters = {"n_epochs_no_change": 2, "tol": 0.01, "max_epochs": 60, "learning_rate": 0.02}
     undisturbed = estimator(**parameters).fit(X)

@@ -128,6 +128,21 @@ def test_a_journal_that_lost_its_end_is_used_up_to_there(tmp_path, table, ending
     assert (tmp_path / "out.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
 
 
+def test_what_is_recorded_after_a_loss_holds_too(tmp_path, table, ending_after):
+    job(table, tmp_path / "whole.parquet").run()
+    ending_after(4)
+    with pytest.raises(KeyboardInterrupt):
+        job(table, tmp_path / "out.parquet").run()
+    journal = tmp_path / "out.parquet.partial"
+    journal.write_bytes(journal.read_bytes()[:-7])
+    ending_after(3)
+    with pytest.raises(KeyboardInterrupt):
+        job(table, tmp_path / "out.parquet", resume=True).run()
+    ending_after(np.inf)
+    assert job(table, tmp_path / "out.parquet", resume=True).run()["resumed_rows"] > 160
+    assert (tmp_path / "out.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+
+
 def test_without_resume_a_job_starts_anew(tmp_path, table, ending_after):
     ending_after(5)
     with pytest.raises(KeyboardInterrupt):
@@ -319,6 +334,21 @@ def test_a_damaged_file_of_a_folder_is_named_and_the_others_stay(parts):
     Path("in/b.parquet").write_bytes(whole)
     assert score("in", "-o", "out", "--resume")["resumed_rows"] == 100
     assert {p.name for p in Path("out").iterdir()} == {"a.parquet", "b.parquet", "deeper"}
+
+
+def test_a_file_of_a_folder_that_has_changed_is_scored_again(parts, ending_after):
+    sources = [Path("in/a.parquet"), Path("in/b.parquet")]
+    ending_after(6)
+    with pytest.raises(KeyboardInterrupt):
+        ScoreJob(
+            aefast.load("m.safetensors"), Source(sources), [Path("out") / p.name for p in sources],
+            folder=Path("out"), batch_rows=30,
+        ).run()  # fmt: skip
+    ending_after(np.inf)
+    write_table(small_table(50, seed=9), Path("in/a.parquet"))
+    Path("out/b.parquet.partial").unlink()
+    assert score("in/a.parquet", "in/b.parquet", "-o", "out", "--resume")["resumed_rows"] == 0
+    assert pa.parquet.read_table("out/a.parquet").num_rows == 50
 
 
 @pytest.mark.parametrize(
