@@ -292,8 +292,9 @@ namespace {
 template <int kTop, class T, class TermOf>
 void find_largest(Index top, Index n_features, TermOf&& term_of, T (*largest)[kLanes<T>], T (*which)[kLanes<T>]) {
   constexpr T kNone = -2;
+  constexpr Index kMost = kTop > 0 ? kTop : Scorer<T>::kMostReasons;
   if (kTop > 0) top = kTop;
-  Vec<T> values[kTop > 0 ? kTop : Scorer<T>::kMostReasons], features[kTop > 0 ? kTop : Scorer<T>::kMostReasons];
+  Vec<T> values[kMost], features[kMost];
   for (Index rank = 0; rank < top; ++rank) {
     values[rank] = Vec<T>(kNone);
     features[rank] = Vec<T>(T(0));
@@ -302,7 +303,8 @@ void find_largest(Index top, Index n_features, TermOf&& term_of, T (*largest)[kL
     const Vec<T> term = term_of(j);
     Vec<T> value = term, feature(static_cast<T>(j));
     AEFAST_UNROLL
-    for (Index rank = 0; rank < top; ++rank) {
+    for (Index rank = 0; rank < kMost; ++rank) {
+      if (rank == top) break;
       const Vec<T> value_here = values[rank], feature_here = features[rank];
       const Mask<T> moves = less(value_here, term);
       values[rank] = select(moves, value, value_here);
