@@ -16,7 +16,7 @@
 /// Where layers have few inputs, fewer bits gain no time and cost most accuracy: such layers stay bfloat16 rather than
 /// bytes, or float32.
 ///
-/// Processors without the instructions compute the same bits more slowly.
+/// Processors without the instructions compute the same bits, mostly no faster than float32.
 #pragma once
 
 #include "input.hpp"

@@ -33,7 +33,7 @@ def config() -> Config:
         uses now, and ``threads_reason``, why; ``compiler``, ``eigen``, ``eigen_packet`` (its widest vector) and
         ``fma`` (whether it multiplies and adds in one instruction) of the engine in use; ``bfloat16`` and ``int8``,
         whether it has instructions for these precisions of scoring ("native") or computes the same numbers without
-        them, more slowly than in float32 ("emulated").
+        them, mostly no faster than float32 ("emulated").
 
     Examples
     --------

@@ -270,7 +270,7 @@ class ReadingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             (``input_ranges_``), in 255 steps, and weights to 127 steps of their output's largest (Jacob et al. 2018,
             section 2.1); layers of fewer than 32 inputs it computes in bfloat16. Layers of fewer than 16, which gain
             nothing, stay float32, and so do layers of images. Both rank rows nearly as float32 does, faster where
-            `aefast.config` says "native", and more slowly where it says "emulated". They take a little time to
+            `aefast.config` says "native"; where it says "emulated", mostly not. They take a little time to
             prepare, so give them many rows in a call.
 
         Returns
