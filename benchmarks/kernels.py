@@ -81,7 +81,7 @@ def metric_table():
     model, X, rows = predictor(network_of(widths), weights), shapes.random_rows(32768, 128), []
     for metric in METRICS:
         n_joint = 128 + 32
-        whitening = (np.zeros(n_joint), np.eye(n_joint), np.full((32, 128), 1 / 128))
+        whitening = (np.zeros(n_joint), np.eye(n_joint), np.zeros(128), np.ones(128))
         whitening = whitening if metric == "mahalanobis" else None
         errors = best(lambda m=metric, w=whitening: model.errors(X, m, w))
         shares = best(lambda m=metric, w=whitening: model.feature_errors(X, m, w))

@@ -391,9 +391,12 @@ def reconstruct(network, parameters, scaling, X, scaled=False):
 
 
 def feature_errors(network, parameters, scaling, X, metric, whitening=None):
-    """Each feature's share (n, d) of its row's error. With ``whitening`` m, W and G the error is the mean of the
-    squares of W (v - m) for v = [r; h], residual and code: feature j has the j-th of them, and G_kj of the code's
-    k-th. NaN marks what is not known: its residual is 0, and it is not counted."""
+    """Each feature's share (n, d) of its row's error.
+
+    With ``whitening`` m, W, u and s the error is the mean of the squares of W (v - m) for v = [r; h], residual and
+    code: feature j has the j-th of them, and of the code's the part that ((x_j - u_j) / s_j)^2 + 1e-6 has in the sum
+    of these. NaN marks what is not known: its residual is 0, and it is not counted.
+    """
     x = scale_rows(X, scaling)
     records = forward(network, parameters, np.nan_to_num(x))
     last, d = records[-1], network["n_features"]
@@ -402,10 +405,12 @@ def feature_errors(network, parameters, scaling, X, metric, whitening=None):
         return element_loss(metric, network, x, last.z, last.y)[0] / n_known
     residual = np.where(np.isnan(x), 0, last.y - x)
     if whitening is not None:
-        centre, matrix, code_shares = whitening
+        centre, matrix, usual, deviation = whitening
         code = records[network["n_encoder_layers"] - 1].y
         squares = ((np.hstack([-residual, code]) - centre) @ matrix.T) ** 2
-        return (squares[:, :d] + squares[:, d:] @ code_shares) / (n_known + code.shape[1])
+        away = ((np.nan_to_num(x) - usual) / deviation) ** 2 + 1e-6
+        of_code = squares[:, d:].sum(axis=1, keepdims=True) * away / away.sum(axis=1, keepdims=True)
+        return (squares[:, :d] + of_code) / (n_known + code.shape[1])
     if metric == "max":
         shares = np.zeros_like(residual)
         largest = np.abs(residual).argmax(axis=1)

@@ -77,13 +77,23 @@ def feature_error_bound(network, parameters, x, metric, unit, whitening=None):
     residual = np.abs(record.y - x)
     e_r = e_y + e_x + unit * residual
     if whitening is not None:
-        centre, matrix, code_shares = whitening
+        centre, matrix, usual, deviation = whitening
         code, n_joint = network["n_encoder_layers"] - 1, len(centre)
         size = np.hstack([residual, np.abs(records[code].y)]) + np.abs(centre)
         size, e_size = size @ np.abs(matrix).T, np.hstack([e_r, layer_bounds[code][1]]) @ np.abs(matrix).T
         e_size += (n_joint + 4) * unit * size
         bounds = 2 * size * e_size + e_size**2 + (2 * n_joint + 8) * unit * size**2
-        return (bounds[:, :n_features] + bounds[:, n_features:] @ code_shares) / n_joint
+        squares = (size**2)[:, n_features:].sum(axis=1, keepdims=True)
+        away = ((x - usual) / deviation) ** 2 + 1e-6
+        part = away / away.sum(axis=1, keepdims=True)
+        e_distance = (e_x + unit * (np.abs(x) + 2 * np.abs(usual))) / deviation + 4 * unit * np.abs(
+            x - usual
+        ) / deviation
+        e_away = 2 * np.abs(x - usual) / deviation * e_distance + e_distance**2 + 2 * unit * away
+        e_part = (e_away + part * e_away.sum(axis=1, keepdims=True)) / away.sum(axis=1, keepdims=True)
+        e_part += (n_features + 4) * unit * part
+        of_code = bounds[:, n_features:].sum(axis=1, keepdims=True)
+        return (bounds[:, :n_features] + of_code * part + (squares + of_code) * e_part) / n_joint
     summing = (n_features + 8) * unit
     if metric == "max":
         return e_r + unit * residual

@@ -64,12 +64,12 @@ def forged(content, change):
     [
         {},
         {"dtype": "float64", "tied_weights": True},
-        {"score_metric": "mahalanobis", "scaler": "robust"},
+        {"score_metric": "mse", "scaler": "robust"},
         {"optimizer": aefast.SGD(0.9, nesterov=True), "learning_rate": aefast.CosineSchedule(0.01, 5)},
         {"encoder_layer_sizes": [np.int64(3)], "dropout": (0.1,), "validation_fraction": np.float32(0.25)},
         {"scaler": None, "validation_fraction": 0, "max_epochs": 0, "encoder_layer_sizes": "auto"},
     ],
-    ids=["default", "tied", "mahalanobis", "objects", "sequences", "untrained"],
+    ids=["default", "tied", "robust", "objects", "sequences", "untrained"],
 )
 def test_what_is_loaded_is_what_was_saved(parameters, tmp_path):
     model = fitted(**parameters)
@@ -288,7 +288,7 @@ def set_path(*path_and_value):
         set_path("network", "layers", 0, "dropout", 1.0),
         set_path("offset", "high"),
         set_path("offset", True),
-        set_path("score_metric", "mahalanobis"),
+        set_path("score_metric", "auto"),
         set_path("score_metric", "binary_crossentropy"),
         set_path("score_metric", []),
         set_path("scaler", "quantile"),
@@ -315,7 +315,12 @@ def test_forged_descriptions_are_refused(content, change):
         load(forged(content, change))
 
 
-@pytest.mark.parametrize("part", ["centre", "matrix", "code_shares"])
+def test_a_metric_without_its_whitening_is_refused():
+    with pytest.raises(ModelFileError):
+        load(forged(to_bytes(fitted(score_metric="mse")), set_path("score_metric", "mahalanobis")))
+
+
+@pytest.mark.parametrize("part", ["centre", "matrix", "usual", "deviation"])
 def test_a_whitening_that_does_not_fit_is_refused(part):
     whole = to_bytes(fitted(score_metric="mahalanobis"))
     changes = [

@@ -67,7 +67,8 @@ def test_metrics_are_row_sums_of_feature_errors_written_out():
     network = reference.network_spec((4, 3, 4), "tanh", output_activation="identity")
     parameters = reference.random_parameters(network, rng)
     scaling = reference.random_scaling(4, rng)
-    X, centre, W, G = rng.normal(size=(6, 4)), rng.normal(size=7), rng.normal(size=(7, 7)), rng.dirichlet(np.ones(4), 3)
+    X, centre, W = rng.normal(size=(6, 4)), rng.normal(size=7), rng.normal(size=(7, 7))
+    usual, deviation = rng.normal(size=4), rng.uniform(1, 2, size=4)
     (w_1, b_1, w_2, b_2), (shift, scale, _) = parameters, scaling
     for row in X:
         s = (row - shift) / scale
@@ -82,7 +83,8 @@ def test_metrics_are_row_sums_of_feature_errors_written_out():
         for metric, value in expected.items():
             assert reference.errors(network, parameters, scaling, row[np.newaxis], metric) == pytest.approx(value)
         model, squares = (network, parameters, scaling), (W @ (np.append(r, h) - centre)) ** 2
-        whitened = reference.errors(*model, row[np.newaxis], "mahalanobis", (centre, W, G))
+        whitened = reference.errors(*model, row[np.newaxis], "mahalanobis", (centre, W, usual, deviation))
         assert whitened == pytest.approx(np.mean(squares))
-        shares = reference.feature_errors(*model, row[np.newaxis], "mahalanobis", (centre, W, G))
-        assert shares[0, 1] == pytest.approx((squares[1] + sum(squares[4 + k] * G[k, 1] for k in range(3))) / 7)
+        shares = reference.feature_errors(*model, row[np.newaxis], "mahalanobis", (centre, W, usual, deviation))
+        away = ((s - usual) / deviation) ** 2 + 1e-6
+        assert shares[0, 1] == pytest.approx((squares[1] + squares[4:].sum() * away[1] / away.sum()) / 7)

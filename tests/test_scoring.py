@@ -24,7 +24,8 @@ def random_model(widths, seed=0, activation="tanh", output_activation="identity"
     n_code = widths[network["n_encoder_layers"]]
     n_joint = widths[0] + n_code
     matrix = rng.normal(size=(n_joint, n_joint)) / np.sqrt(n_joint)
-    whitening = rng.normal(size=n_joint), matrix, rng.dirichlet(np.ones(widths[0]), size=n_code)
+    usual, deviation = rng.normal(size=widths[0]), rng.uniform(0.5, 2, size=widths[0])
+    whitening = rng.normal(size=n_joint), matrix, usual, deviation
     return network, reference.random_parameters(network, rng), values, whitening
 
 
@@ -429,8 +430,8 @@ def test_arrays_that_do_not_fit_are_refused():
             predictor.errors(X, "mse")
     with pytest.raises(ValueError, match="width"):
         predictor.decode(np.zeros((3, 4)))
-    whitening = np.zeros(6), np.zeros((6, 6)), np.zeros((2, 4))
-    for index, name in enumerate(["centre of whitening", "matrix of whitening", "code's shares"]):
+    whitening = np.zeros(6), np.zeros((6, 6)), np.zeros(4), np.ones(4)
+    for index, name in enumerate(["centre of whitening", "matrix of whitening", "usual row", "deviation of"]):
         wrong = tuple(np.zeros((3, 3)) if i == index else array for i, array in enumerate(whitening))
         with pytest.raises(ValueError, match=name):
             predictor.errors(np.zeros((3, 4)), "mahalanobis", wrong)

@@ -58,7 +58,7 @@ def test_concentration_ends_before_the_last_step(monkeypatch):
 
 def test_each_component_stays_closest_to_its_own_element():
     v = correlated()
-    centre, W, _ = joint_whitening(v[:, :3], v[:, 3:], v[:, :3])
+    centre, W, *_ = joint_whitening(v[:, :3], v[:, 3:], v[:, :3])
     correlations = np.corrcoef(v.T, ((v - centre) @ W.T).T)[:5, 5:]
     assert (np.abs(correlations).argmax(axis=1) == range(5)).all()
 
@@ -72,12 +72,21 @@ def test_the_order_of_the_features_does_not_matter():
     )
 
 
-def test_an_element_of_the_code_goes_to_the_features_it_follows():
-    rows = np.random.default_rng(0).normal(size=(5000, 3))
-    codes = np.column_stack([rows[:, 1], rows[:, 0] + rows[:, 2], np.ones(5000)])
-    shares = joint_whitening(rows, codes, rows).code_shares
-    np.testing.assert_allclose(shares, [[0, 1, 0], [0.5, 0, 0.5], [1 / 3] * 3], atol=0.03)
-    np.testing.assert_allclose(shares.sum(axis=1), 1)
+def test_usual_rows_are_those_that_count():
+    rows = np.random.default_rng(0).normal(size=(1000, 3)) * [1, 2, 0] + [0, 5, 7]
+    rows[:100] += 50
+    whitening = joint_whitening(rows, np.zeros((1000, 1)), rows)
+    np.testing.assert_allclose(whitening.usual, [0, 5, 7], atol=0.15)
+    # The closest 80 % of a normal distribution vary less than all, and what does not vary counts as it is.
+    np.testing.assert_allclose(whitening.deviation, [0.8, 1.6, 1], rtol=0.1)
+
+
+def test_reasons_of_a_distance_are_the_features_that_were_changed():
+    rng = np.random.default_rng(0)
+    model = Autoencoder(score_metric="mahalanobis", random_state=0).fit(rng.normal(loc=100, scale=5, size=(600, 6)))
+    rows, changed = rng.normal(loc=100, scale=5, size=(200, 6)), rng.integers(6, size=200)
+    rows[np.arange(200), changed] += 200
+    assert (model.feature_errors(rows).argmax(axis=1) == changed).mean() > 0.95
 
 
 @pytest.mark.parametrize(
@@ -94,12 +103,13 @@ def test_an_element_of_the_code_goes_to_the_features_it_follows():
 def test_degenerate_residuals_give_a_finite_map(residuals):
     d = residuals.shape[1]
     for codes in [np.zeros((len(residuals), 2)), residuals]:
-        centre, W, shares = joint_whitening(residuals, codes, residuals)
+        centre, W, usual, deviation = joint_whitening(residuals, codes, residuals)
         p = d + codes.shape[1]
-        assert (centre.shape, W.shape, shares.shape) == ((p,), (p, p), (p - d, d))
+        assert (centre.shape, W.shape, usual.shape, deviation.shape) == ((p,), (p, p), (d,), (d,))
         assert np.isfinite(centre).all()
         assert np.isfinite(W).all()
-        np.testing.assert_allclose(shares.sum(axis=1), 1)
+        assert np.isfinite(usual).all()
+        assert (deviation > 0).all()
 
 
 def test_rows_that_overflow_are_left_out():

@@ -45,27 +45,29 @@ struct Scorer<T>::Workspace {
   ReducedNetwork::Operands operands;
 };
 
-/// W (row-major, outputs x inputs) and b of W x + b; no b is zeros.
+/// W (row-major, outputs x inputs) and b of W x + b.
 template <class T>
 void Scorer<T>::Map::set(const double* weights, const double* bias) {
   const Parameter& to = layer.weights();
   for (Index o = 0; o < layer.n_out(); ++o) {
     for (Index i = 0; i < layer.n_in(); ++i)
       params[to.template at<T>(o, i)] = static_cast<T>(weights[o * layer.n_in() + i]);
-    params[layer.bias().template at<T>(0, o)] = bias ? static_cast<T>(bias[o]) : T(0);
+    params[layer.bias().template at<T>(0, o)] = static_cast<T>(bias[o]);
   }
 }
 
 template <class T>
-void Scorer<T>::set_whitening(const double* centre, const double* whitening, const double* code_shares) {
-  const Index p = n_joint(), d = network_.n_features(), q = network_.code_size();
-  std::vector<double> bias, by_feature;
+void Scorer<T>::set_whitening(const double* centre, const double* whitening, const double* usual,
+                              const double* deviation) {
+  const Index p = n_joint(), d = network_.n_features();
+  std::vector<double> bias;
   for (Index k = 0; k < p; ++k) bias.push_back(-std::inner_product(centre, centre + p, whitening + k * p, 0.0));
   whitening_.emplace(p, p).set(whitening, bias.data());
+  usual_.reset(2 * d);
   for (Index j = 0; j < d; ++j) {
-    for (Index k = 0; k < q; ++k) by_feature.push_back(code_shares[k * d + j]);
+    usual_[j] = static_cast<T>(usual[j]);
+    usual_[d + j] = static_cast<T>(1 / deviation[j]);
   }
-  code_shares_.emplace(q, d).set(by_feature.data(), nullptr);
 }
 
 /// Rows of a block: a panel's, but no more than there are, and fewer where a layer of theirs would take much memory.
@@ -181,15 +183,30 @@ void Scorer<T>::add_squares(const Block& block, const T* z, T* totals) const {
   }
 }
 
-/// What each feature has of them: parts that are never negative (Garthwaite and Koch 2016). `z` is used up.
+/// What each feature has of them: its own (Garthwaite and Koch 2016), and of the code's the part that its squared distance
+/// from the usual `row` has in the sum of these. Never negative.
 template <class T>
-void Scorer<T>::share_squares(const Block& block, T* z, T* terms) const {
-  const Index n = network_.n_features() * block.width;
-  map(z, n_joint() * block.width, [](const Vec<T>& v) { return v * v; }, static_cast<const T*>(z));
-  code_shares_->layer.forward(block, code_shares_->params.data(), z + n, terms);
-  map(
-      terms, n, [](const Vec<T>& a, const Vec<T>& b) { return a + b; }, static_cast<const T*>(terms),
-      static_cast<const T*>(z));
+void Scorer<T>::share_squares(const Block& block, const T* z, const T* row, T* to) const {
+  const Vec<T> least(static_cast<T>(1e-6));  // where a row is as usual in every feature, all have the same part
+  const Index n = network_.n_features() * block.width, n_joint = this->n_joint() * block.width;
+  for (Index lane = 0; lane < block.width; lane += kLanes<T>) {
+    Vec<T> code(T(0)), away(T(0));
+    for (Index at = n + lane; at < n_joint; at += block.width) {
+      const Vec<T> element = Vec<T>::load(z + at);
+      code = fma(element, element, code);
+    }
+    for (Index at = lane, j = 0; at < n; at += block.width, ++j) {
+      const Vec<T> distance = (Vec<T>::load(row + at) - Vec<T>(usual_[j])) * Vec<T>(usual_[j + network_.n_features()]);
+      const Vec<T> square = fma(distance, distance, least);
+      square.store(to + at);
+      away = away + square;
+    }
+    const Vec<T> factor = code / away;
+    for (Index at = lane; at < n; at += block.width) {
+      const Vec<T> element = Vec<T>::load(z + at);
+      fma(Vec<T>::load(to + at), factor, element * element).store(to + at);
+    }
+  }
 }
 
 template <class T>
@@ -248,7 +265,7 @@ void Scorer<T>::feature_errors(const InputView& input, Index n_rows, Loss metric
     T* terms = work.target.data();
     const Index n = d * block.width;
     if (whitening_) {
-      share_squares(block, whitened(input, block, work), terms);
+      share_squares(block, whitened(input, block, work), work.input.data(), terms);
     } else {
       T* output = pass(input, {}, block, work);
       network_.output().terms(metric, block, output, work.wanted, terms);
@@ -269,7 +286,7 @@ void Scorer<T>::reasons(const InputView& input, Index n_rows, Loss metric, const
     if (whitening_) {
       T* z = whitened(input, block, work);
       add_squares(block, z, work.row.data());
-      share_squares(block, z, terms);
+      share_squares(block, z, work.input.data(), terms);
     } else {
       work.output = pass(input, {}, block, work);
       T* copy = work.other(work.output);  // for those that use it up

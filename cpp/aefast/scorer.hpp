@@ -21,9 +21,8 @@ class Scorer {
       : network_(network), params_(params), scaling_(scaling), max_threads_(max_threads), reduced_(reduced) {}
 
   /// Errors are then mean squares of W (v - m) for v = [r; h], residual and code, of p = d + q elements. All row-major:
-  /// `centre` m (p), `whitening` W (p x p), and `code_shares` (q x d), what part each feature has in the square of each
-  /// of the code's elements, for `feature_errors`.
-  void set_whitening(const double* centre, const double* whitening, const double* code_shares);
+  /// `centre` m (p) and `whitening` W (p x p); for `feature_errors`, `usual` and `deviation` (d) of a scaled row.
+  void set_whitening(const double* centre, const double* whitening, const double* usual, const double* deviation);
 
   /// One error a row: the mean over features of the loss's terms, or their maximum.
   void errors(const InputView& input, Index n_rows, Loss metric, T* to) const;
@@ -61,7 +60,7 @@ class Scorer {
   T* whitened(const InputView& input, const Block& block, Workspace& work) const;
   void row_shares(Loss metric, const Block& block, Workspace& work) const;
   void add_squares(const Block& block, const T* z, T* totals) const;
-  void share_squares(const Block& block, T* z, T* terms) const;
+  void share_squares(const Block& block, const T* z, const T* row, T* to) const;
   void write_reasons(const Block& block, const T* terms, const Workspace& work, const Reasons& to) const;
   void residual(const Block& block, T* output, const Target<T>& target, T* to) const;
   void write_rows(const Block& block, const T* from, Index n_features, bool in_input_units, T* to) const;
@@ -82,7 +81,8 @@ class Scorer {
     Dense<T> layer;
     Buffer<T> params;
   };
-  std::optional<Map> whitening_, code_shares_;
+  std::optional<Map> whitening_;
+  Buffer<T> usual_;  // row, then the inverse of its deviation
 };
 
 }  // namespace aefast

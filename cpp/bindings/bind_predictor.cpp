@@ -45,7 +45,8 @@ struct Model {
 };
 
 /// What the metric "mahalanobis" needs, and it alone.
-using Whitening = std::optional<std::tuple<Contiguous<double>, Contiguous<double>, Contiguous<double>>>;
+using Whitening =
+    std::optional<std::tuple<Contiguous<double>, Contiguous<double>, Contiguous<double>, Contiguous<double>>>;
 
 void check_shape(const Contiguous<double>& array, const char* name, const std::vector<py::ssize_t>& shape) {
   if (!std::equal(array.shape(), array.shape() + array.ndim(), shape.begin(), shape.end())) {
@@ -59,11 +60,12 @@ void check(const Whitening& whitening, const std::string& metric, const Network<
     throw py::value_error("whitening goes with the metric 'mahalanobis', and it with whitening");
   }
   if (!whitening) return;
-  const auto& [centre, matrix, code_shares] = *whitening;
+  const auto& [centre, matrix, usual, deviation] = *whitening;
   const py::ssize_t d = network.n_features(), q = network.code_size();
   check_shape(centre, "the centre of whitening", {d + q});
   check_shape(matrix, "the matrix of whitening", {d + q, d + q});
-  check_shape(code_shares, "the code's shares", {q, d});
+  check_shape(usual, "the usual row of whitening", {d});
+  check_shape(deviation, "the deviation of whitening", {d});
 }
 
 using Shape = std::pair<Index, Index>;
@@ -117,8 +119,8 @@ class Predictor {
             Scorer<T> scorer(model->network, model->params.data(), *model->scaling, model->n_threads,
                              model->reduced.get());
             if (whitening) {
-              const auto& [centre, matrix, code_shares] = *whitening;
-              scorer.set_whitening(centre.data(), matrix.data(), code_shares.data());
+              const auto& [centre, matrix, usual, deviation] = *whitening;
+              scorer.set_whitening(centre.data(), matrix.data(), usual.data(), deviation.data());
             }
             run(scorer, input.view(), to);
           }

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-Whitening = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+Whitening = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
 __version__: str
 
@@ -180,12 +180,13 @@ class Predictor:
 
     def errors(self, X: Array, metric: str, whitening: Whitening | None = None) -> Array:
         """(n,) one error a row, in ``dtype``. A row with NaN or infinity gets NaN. The metric "mahalanobis", and it
-        alone, takes ``whitening``: the centre m (p,), the matrix W (p, p) and the code's shares (q, d), p being
-        d + q. The error is the mean square of W (v - m) for v = [r; h], residual (row minus output) and code."""
+        alone, takes ``whitening``: the centre m (p,), the matrix W (p, p), and the usual scaled row and its deviation
+        (d,), p being d + q. The error is the mean square of W (v - m) for v = [r; h], residual (row minus output) and
+        code."""
 
     def feature_errors(self, X: Array, metric: str, whitening: Whitening | None = None) -> Array:
-        """(n, d) each feature's share; a row sums to its error. Of the code's squares in a Mahalanobis error feature j
-        has the parts ``code_shares[:, j]``; each row of those sums to 1."""
+        """(n, d) each feature's share; a row sums to its error. Of the code's squares in a Mahalanobis error a feature
+        has the part that its squared distance from the usual row, in deviations, has in the sum of these."""
 
     def reasons(
         self, X: Array, metric: str, whitening: Whitening | None = None, *, top: int

@@ -224,13 +224,14 @@ def _restored(model: dict[str, Any], tensors: dict[str, Array]) -> BaseAutoencod
     if model["scaler"] is not None and model["scaler"] not in SCALERS:
         raise ValueError(f"scaler {model['scaler']!r} is unknown")
     estimator._scaler_kind = model["scaler"]
-    n_code = estimator._n_features_out
-    n_joint = n_features + n_code
-    shapes = {"centre": (n_joint,), "matrix": (n_joint, n_joint), "code_shares": (n_code, n_features)}
+    n_joint = n_features + estimator._n_features_out
+    shapes = {"centre": (n_joint,), "matrix": (n_joint, n_joint), "usual": (n_features,), "deviation": (n_features,)}
     estimator.whitening_ = None
     if "whitening.matrix" in tensors:
         parts = {name: _finite(tensors, f"whitening.{name}", shape) for name, shape in shapes.items()}
         estimator.whitening_ = Whitening(**parts)
+        if not (estimator.whitening_.deviation > 0).all():
+            raise ValueError("whitening.deviation must be above zero")
     n_inputs = [len(w) for w, (layer, _) in zip(coefs, weighted, strict=True) if layer["kind"] == "dense"]
     estimator.input_ranges_ = None
     if "ranges.0" in tensors:

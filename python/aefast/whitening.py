@@ -12,18 +12,21 @@ MAX_STEPS = 10
 # Least variance, as a share of the mean one: in float32, distances along directions that are never taken stay exact.
 FLOOR = 1e-6
 _LARGEST = 1e70
+# Deviation below which a feature is constant.
+_LEAST = 1e-9
 
 
 class Whitening(NamedTuple):
     """The squared length of ``matrix @ (v - centre)``, for a residual and a code in one vector v, is a distance.
 
-    ``centre`` (p,) and ``matrix`` (p, p) have p = d + q; ``code_shares`` (q, d) says what part each feature has in each
-    element of the code.
+    ``centre`` (p,) and ``matrix`` (p, p) have p = d + q; ``usual`` and ``deviation`` (d,) are mean and standard
+    deviation of the rows that count.
     """
 
     centre: NDArray[np.float64]
     matrix: NDArray[np.float64]
-    code_shares: NDArray[np.float64]
+    usual: NDArray[np.float64]
+    deviation: NDArray[np.float64]
 
 
 def joint_whitening(residuals: NDArray[Any], codes: NDArray[Any], rows: NDArray[Any]) -> Whitening:
@@ -40,7 +43,9 @@ def joint_whitening(residuals: NDArray[Any], codes: NDArray[Any], rows: NDArray[
 
     Of the matrices W with W'W = S^-1 it is W = P^(-1/2) V^(-1/2) with correlations P and variances V that is given: it
     keeps each component of W (v - m) closest to its own element of v (Kessy, Lewin and Strimmer 2018, section 3.2), so
-    that its square is that element's part of the distance (Garthwaite and Koch 2016).
+    that its square is that element's part of the distance (Garthwaite and Koch 2016). The squares of the code's
+    elements are shared out among the features by how far each is from its mean, in squares of its deviation: the code
+    of a row is far out because some of its values are.
 
     Parameters
     ----------
@@ -54,7 +59,7 @@ def joint_whitening(residuals: NDArray[Any], codes: NDArray[Any], rows: NDArray[
     Returns
     -------
     Whitening
-        m, W, and for each element of the code its squared correlations with the features, which sum to 1.
+        m, W, and the mean and standard deviation of each feature over the closest rows; 1 where it is constant.
 
     Examples
     --------
@@ -62,31 +67,35 @@ def joint_whitening(residuals: NDArray[Any], codes: NDArray[Any], rows: NDArray[
     >>> from aefast.whitening import joint_whitening
     >>> r = np.random.default_rng(0).normal(size=(1000, 2)) @ [[3.0, 1.0], [0.0, 0.5]]
     >>> h = np.random.default_rng(1).normal(size=(1000, 1))
-    >>> centre, W, code_shares = joint_whitening(r, h, r)
-    >>> W.shape, code_shares.shape
-    ((3, 3), (1, 2))
+    >>> whitening = joint_whitening(r, h, r)
+    >>> whitening.matrix.shape, whitening.usual.shape
+    ((3, 3), (2,))
     """
     joint = np.hstack([residuals, codes]).astype(np.float64)
     # Weights that have nearly diverged can give values whose squares are beyond every number.
     usable = (np.abs(joint) < _LARGEST).all(axis=1)
-    joint, codes, rows = (part[usable] if usable.any() else np.zeros_like(part[:1]) for part in (joint, codes, rows))
+    if not usable.all():
+        joint, codes, rows = (
+            part[usable] if usable.any() else np.zeros_like(part[:1]) for part in (joint, codes, rows)
+        )
     n_kept = max(1, int(np.ceil(KEPT * len(joint))))
     kept = np.arange(len(joint))
     for _ in range(MAX_STEPS):
         centre = joint[kept].mean(axis=0)
-        covariance = shrunk_covariance(joint[kept] - centre)
         away = joint - centre
-        distances = ((away @ np.linalg.inv(covariance)) * away).sum(axis=1)
+        covariance = shrunk_covariance(away[kept])
+        distances = np.einsum("ij,ij->i", away @ np.linalg.inv(covariance), away)
         closest = np.sort(np.argsort(distances, kind="stable")[:n_kept])
         if np.array_equal(closest, kept):
             break
         kept = closest
 
-    deviation = np.sqrt(np.diag(covariance))
-    eigenvalues, vectors = np.linalg.eigh(covariance / np.outer(deviation, deviation))
-    eigenvalues = np.maximum(eigenvalues, np.finfo(np.float64).eps * len(deviation))
-    matrix = (vectors / np.sqrt(eigenvalues)) @ vectors.T / deviation
-    return Whitening(centre, matrix, _squared_correlations(codes, rows))
+    spread = np.sqrt(np.diag(covariance))
+    eigenvalues, vectors = np.linalg.eigh(covariance / np.outer(spread, spread))
+    eigenvalues = np.maximum(eigenvalues, np.finfo(np.float64).eps * len(spread))
+    matrix = (vectors / np.sqrt(eigenvalues)) @ vectors.T / spread
+    usual, deviation = rows[kept].mean(axis=0), rows[kept].std(axis=0)
+    return Whitening(centre, matrix, usual, np.where(deviation > _LEAST, deviation, 1.0))
 
 
 def shrunk_covariance(centred: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -115,15 +124,3 @@ def shrunk_covariance(centred: NDArray[np.float64]) -> NDArray[np.float64]:
     shrunk: NDArray[np.float64] = (1 - share) * covariance
     shrunk[np.diag_indices(n_features)] += (share + FLOOR) * mean_variance
     return shrunk
-
-
-def _squared_correlations(codes: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.float64]:
-    """What part (q, d) of each code's variance goes with each feature; equal parts where none does."""
-    n_features = rows.shape[1]
-    centred = rows - rows.mean(axis=0)
-    spread = centred.std(axis=0)
-    covariances = (codes - codes.mean(axis=0, dtype=np.float64)).T @ (centred / np.where(spread > 0, spread, 1.0))
-    squares: NDArray[np.float64] = covariances**2
-    totals = squares.sum(axis=1, keepdims=True)
-    shares: NDArray[np.float64] = np.where(totals > 0, squares / np.where(totals > 0, totals, 1.0), 1.0 / n_features)
-    return shares
