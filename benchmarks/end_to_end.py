@@ -25,7 +25,10 @@ def estimator(**changed):
     """An autoencoder that does the work of the peers: no validation rows, no scaling, ReLU throughout."""
     settings = {
         "encoder_layer_sizes": WIDTHS[1:3],
+        "activation": "relu",
         "code_activation": "relu",
+        "learning_rate": 1e-3,
+        "score_metric": "mse",
         "scaler": None,
         "validation_fraction": 0.0,
         "early_stopping": False,

@@ -24,6 +24,12 @@ PLAIN = {"scaler": None, "validation_fraction": 0.0, "early_stopping": False, "r
 BERNOULLI = {**PLAIN, "output_activation": "sigmoid", "loss": "binary_crossentropy"}
 
 
+def made(kind, *sizes, **parameters):
+    """An estimator with the settings that the runs share, which are not the defaults for tables."""
+    settings = {"activation": "relu", "batch_size": 256, "learning_rate": 1e-3, "score_metric": "mse"}
+    return kind(*sizes, **settings | parameters)
+
+
 @dataclass
 class Figure:
     """One measured value; ``bar`` is None where it is only reported, ``higher`` says on which side of it is better."""
@@ -112,7 +118,7 @@ def linear(images):
     for code in (8, 32):
         floor = pca_floor(X, X, code)
         schedule = aefast.CosineSchedule(5e-3, n_epochs=20)
-        model = aefast.Autoencoder((code,), activation="identity", learning_rate=schedule, max_epochs=20, **PLAIN)
+        model = made(aefast.Autoencoder, (code,), activation="identity", learning_rate=schedule, max_epochs=20, **PLAIN)
         _, wall, cpu = timed(lambda model=model: model.fit(X))
         error = mean_error(model, X)
         yield Figure(f"linear, code {code}: train MSE (PCA {floor:.5f})", error, 1.02 * floor, wall=wall, cpu=cpu)
@@ -125,8 +131,13 @@ def deep(images):
     for code, bar in ((8, 0.03744), (16, 0.02686), (32, 0.01683)):
         schedule = aefast.CosineSchedule(2e-3, n_epochs=20)
         sizes = (256, 64, code)
-        model = aefast.Autoencoder(
-            sizes, learning_rate=schedule, max_epochs=20, batch_size=128, **BERNOULLI | {"loss": "mse"}
+        model = made(
+            aefast.Autoencoder,
+            sizes,
+            learning_rate=schedule,
+            max_epochs=20,
+            batch_size=128,
+            **BERNOULLI | {"loss": "mse"},
         )
         _, wall, cpu = timed(lambda model=model: model.fit(X))
         yield Figure(f"784-256-64-{code}: test MSE", mean_error(model, X_test), bar, wall=wall, cpu=cpu)
@@ -136,8 +147,13 @@ def hinton(images):
     """784-1000-500-250-30, the network of Hinton and Salakhutdinov (2006): squared error a pixel of about .0038."""
     X, _, X_test, _ = images("mnist")
     schedule = aefast.CosineSchedule(1e-3, n_epochs=10, warmup=1)
-    model = aefast.Autoencoder(
-        (1000, 500, 250, 30), learning_rate=schedule, max_epochs=10, batch_size=128, **BERNOULLI | {"loss": "mse"}
+    model = made(
+        aefast.Autoencoder,
+        (1000, 500, 250, 30),
+        learning_rate=schedule,
+        max_epochs=10,
+        batch_size=128,
+        **BERNOULLI | {"loss": "mse"},
     )
     _, wall, cpu = timed(lambda: model.fit(X))
     yield Figure("784-1000-500-250-30: test MSE (paper .0038)", mean_error(model, X_test), wall=wall, cpu=cpu)
@@ -147,8 +163,13 @@ def hinton(images):
 def small_code(code, X, n_starts):
     """Of several starts the one with the least training loss: units of a ReLU code may be dead from the start."""
     models = [
-        aefast.Autoencoder(
-            (code,), code_activation="relu", max_epochs=30, batch_size=256, **BERNOULLI | {"random_state": seed}
+        made(
+            aefast.Autoencoder,
+            (code,),
+            code_activation="relu",
+            max_epochs=30,
+            batch_size=256,
+            **BERNOULLI | {"random_state": seed},
         ).fit(X)
         for seed in range(n_starts)
     ]
@@ -185,7 +206,7 @@ def stranger(images):
     """One picture of a boot among 10,000 digits."""
     X, _, X_test, _ = images("mnist")
     boot = images("fashion_mnist")[2][:1]
-    model = aefast.Autoencoder((64,), code_activation="relu", max_epochs=20, **BERNOULLI)
+    model = made(aefast.Autoencoder, (64,), code_activation="relu", max_epochs=20, **BERNOULLI)
     _, wall, cpu = timed(lambda: model.fit(X))
     errors = model.reconstruction_error(np.vstack([X_test, boot]), metric="mse")
     rank = 1 + int(np.sum(errors[:-1] >= errors[-1]))
@@ -202,7 +223,7 @@ def denoising(images):
     """Clean digits from digits with noise of 0.55 standard deviations, clipped to [0, 1]."""
     X, _, X_test, _ = images("mnist")
     X_noisy, X_test_noisy = noisy(X, 0), noisy(X_test, 1)
-    model = aefast.DenoisingAutoencoder((32,), code_activation="relu", batch_size=150, max_epochs=30, **BERNOULLI)
+    model = made(aefast.DenoisingAutoencoder, (32,), code_activation="relu", batch_size=150, max_epochs=30, **BERNOULLI)
     _, wall, cpu = timed(lambda: model.fit(X, X_noisy=X_noisy))
     error = binary_crossentropy(X_test, model.reconstruct(X_test_noisy))
     yield beside_torch(
@@ -217,8 +238,13 @@ def convolutional(images):
     """The same noise, from layers 64-32-32-64-1 of 3 x 3. It takes about a quarter of an hour of a CPU."""
     X, _, X_test, _ = images("mnist")
     X_noisy, X_test_noisy = noisy(X, 0), noisy(X_test, 1)
-    model = aefast.ConvolutionalDenoisingAutoencoder(
-        (28, 28, 1), channels=(64, 32), batch_size=150, max_epochs=30, **BERNOULLI
+    model = made(
+        aefast.ConvolutionalDenoisingAutoencoder,
+        (28, 28, 1),
+        channels=(64, 32),
+        batch_size=150,
+        max_epochs=30,
+        **BERNOULLI,
     )
     _, wall, cpu = timed(lambda: model.fit(X, X_noisy=X_noisy))
     error = binary_crossentropy(X_test, model.reconstruct(X_test_noisy))
@@ -233,8 +259,12 @@ def variational(images):
 
     def train():
         return [
-            aefast.VariationalAutoencoder(
-                (400, 20), batch_size=128, max_epochs=10, **BERNOULLI | {"random_state": seed}
+            made(
+                aefast.VariationalAutoencoder,
+                (400, 20),
+                batch_size=128,
+                max_epochs=10,
+                **BERNOULLI | {"random_state": seed},
             ).fit(X)
             for seed in seeds
         ]
@@ -268,7 +298,7 @@ def sparse(images):
     what is best for 10,000 held-out training images (section 2 and algorithm 1).
     """
     X, y, X_test, y_test = images("mnist")
-    model = aefast.SparseAutoencoder((1000,), sparsity="topk", tied_weights=True, warm_start=True, **PLAIN)
+    model = made(aefast.SparseAutoencoder, (1000,), sparsity="topk", tied_weights=True, warm_start=True, **PLAIN)
 
     def train():
         for k, n_epochs in ((100, 3), (70, 3), (50, 3), (35, 3), (25, 20)):
@@ -310,8 +340,8 @@ def contractive(images):
     X, y, X_test, y_test = images("mnist")
     settings = {**BERNOULLI, "code_activation": "sigmoid", "max_epochs": 30, "tied_weights": True}
     models = {
-        "plain": aefast.Autoencoder((128,), **settings),
-        "contractive": aefast.ContractiveAutoencoder((128,), contraction=1e-3, **settings),
+        "plain": made(aefast.Autoencoder, (128,), **settings),
+        "contractive": made(aefast.ContractiveAutoencoder, (128,), contraction=1e-3, **settings),
     }
     norm = accuracy = None  # bars for the second are what the first reaches
     for name, model in models.items():

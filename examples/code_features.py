@@ -21,7 +21,13 @@ def main(arguments=None):
     X, y, X_test, y_test = (part[:10_000] for part in digits(folder))
 
     encoder = Autoencoder(
-        output_activation="sigmoid", learning_rate=3e-3, batch_size=64, max_epochs=40, scaler=None, random_state=0
+        activation="relu",
+        output_activation="sigmoid",
+        learning_rate=3e-3,
+        batch_size=64,
+        max_epochs=40,
+        scaler=None,
+        random_state=0,
     )
     pipeline = Pipeline([("features", encoder), ("classifier", KNeighborsClassifier(7))])
     searches = {

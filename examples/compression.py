@@ -21,6 +21,7 @@ def main(arguments=None):
         (side, side, 1),
         channels=(32, 16),
         code_size=8,
+        activation="relu",
         # With the squared error a sigmoid that gives 0 everywhere, which suits most pixels, would stay there.
         output_activation="sigmoid",
         loss="binary_crossentropy",

@@ -19,9 +19,11 @@ def main(arguments=None):
     model = DenoisingAutoencoder(
         (256, 64) if folder else (128, 32),
         noise=noisy,
+        activation="relu",
         output_activation="sigmoid",
         loss="binary_crossentropy",
         learning_rate=CosineSchedule(3e-3, n_epochs=n_epochs),
+        batch_size=256,
         max_epochs=n_epochs,
         early_stopping=False,
         scaler=None,

@@ -15,6 +15,7 @@ def main(arguments=None):
 
     model = VariationalAutoencoder(
         (400, 10) if folder else (128, 6),
+        activation="relu",
         output_activation="sigmoid",
         loss="binary_crossentropy",
         learning_rate=1e-3 if folder else 3e-3,

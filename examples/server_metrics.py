@@ -37,7 +37,7 @@ def main(arguments=None):
             labels[begin : begin + 60] = 1
     labels = labels.ravel()[WINDOW - 1 :].astype(bool)
 
-    model = Autoencoder(contamination=0.01, score_metric="mahalanobis", random_state=0).fit(windows(train))
+    model = Autoencoder(contamination=0.01, random_state=0).fit(windows(train))
     errors = model.reconstruction_error(windows(test))
 
     _, ax = plt.subplots(figsize=(10, 3.6), layout="constrained")

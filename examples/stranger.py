@@ -23,12 +23,15 @@ def main(arguments=None):
 
     model = Autoencoder(
         (64,) if folder else (16,),
+        activation="relu",
         code_activation="relu",
         output_activation="sigmoid",
         loss="binary_crossentropy",
         learning_rate=1e-3 if folder else 5e-3,
+        batch_size=256,
         max_epochs=20 if folder else 100,
         contamination=0.001,
+        score_metric="mse",
         scaler=None,
         random_state=0,
     ).fit(X)

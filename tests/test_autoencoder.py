@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 import reference
 from aefast import SGD, Autoencoder, threads
-from aefast.scaling import LIMIT
+from aefast.scaling import clip_limit
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(300, 7)) @ RNG.normal(size=(7, 7)) + 5
@@ -18,15 +18,16 @@ UNIT = np.clip(RNG.beta(0.5, 0.5, size=(300, 7)), 0, 1)
 
 
 def fitted(data=X, **parameters):
-    parameters = {"encoder_layer_sizes": (6, 3), "dtype": "float64", "max_epochs": 5, "random_state": 0, **parameters}
-    return Autoencoder(**parameters).fit(data)
+    settings = {"encoder_layer_sizes": (6, 3), "dtype": "float64", "max_epochs": 5, "random_state": 0}
+    settings |= {"scaler": "standard", "score_metric": "mse"}
+    return Autoencoder(**settings | parameters).fit(data)
 
 
 def oracle(model):
     """The network, parameters and scaling of a model, for `reference`."""
     network = {**model.network_, "layers": [{**layer, "tied_to": -1} for layer in model.network_["layers"]]}
     parameters = [array for pair in zip(model.coefs_, model.intercepts_, strict=True) for array in pair]
-    return network, parameters, (model.scaler_shift_, model.scaler_scale_, LIMIT)
+    return network, parameters, (model.scaler_shift_, model.scaler_scale_, clip_limit(model.scaler))
 
 
 def same_weights(first, second):
@@ -119,7 +120,7 @@ def test_a_linear_network_finds_the_principal_components():
 # Answers.
 
 
-@pytest.mark.parametrize("scaler", ["standard", "minmax", "robust", None])
+@pytest.mark.parametrize("scaler", ["standard", "minmax", "robust", "deciles", None])
 def test_codes_and_reconstructions_are_the_oracles(scaler):
     model = fitted(scaler=scaler)
     network, parameters, scaling = oracle(model)
@@ -181,6 +182,35 @@ def test_outliers_are_ranked_first():
     model = Autoencoder((16, 2), random_state=0, learning_rate=0.01).fit(normal)
     errors = model.reconstruction_error(np.vstack([normal, odd]))
     assert roc_auc_score(np.repeat([0, 1], [1000, 50]), errors) > 0.95
+
+
+def test_anomalies_that_it_was_trained_on_are_ranked_first():
+    rng = np.random.default_rng(2)
+    data = rng.normal(size=(1000, 2)) @ rng.normal(size=(2, 8)) + 0.1 * rng.normal(size=(1000, 8))
+    # Equal to each other but for noise, and within the range of each column.
+    data[:80] = data.std(axis=0) * [1, -1, 1, -1, 1, -1, 1, -1] + 0.1 * rng.normal(size=(80, 8))
+    errors = Autoencoder(random_state=0).fit(data).reconstruction_error(data)
+    assert roc_auc_score(np.arange(1000) < 80, errors) > 0.95
+
+
+@pytest.mark.parametrize(("n_columns", "metric"), [(20, "mahalanobis"), (700, "mse")])
+def test_automatic_scores_are_distances_in_narrow_tables_and_mean_squares_in_wide_ones(n_columns, metric):
+    data = RNG.normal(size=(50, n_columns))
+    model = Autoencoder((4,), max_epochs=1, random_state=0).fit(data)
+    assert model.score_metric_ == metric
+    np.testing.assert_array_equal(model.reconstruction_error(data), model.reconstruction_error(data, metric=metric))
+    asked = Autoencoder((4,), max_epochs=1, random_state=0, score_metric=metric).fit(data)
+    np.testing.assert_array_equal(model.reconstruction_error(data), asked.reconstruction_error(data))
+
+
+def test_behind_deciles_values_are_clipped_at_ten_deviations():
+    model = fitted(scaler="deciles")
+    far, limit = X[:3].copy(), X[:3].copy()
+    far[:, 2] = 1e9
+    limit[:, 2] = model.scaler_shift_[2] + 10 * model.scaler_scale_[2]
+    np.testing.assert_allclose(model.reconstruction_error(far), model.reconstruction_error(limit), rtol=1e-9)
+    expected = reference.errors(*oracle(model), far, "mse")
+    np.testing.assert_allclose(model.reconstruction_error(far, metric="mse"), expected, rtol=1e-9)
 
 
 def test_p_values_compare_with_the_held_out_rows():
@@ -317,7 +347,7 @@ def test_warm_start_draws_new_orders_in_its_later_epochs():
 
 
 def test_partial_fit_takes_an_epoch_a_call_and_remembers_the_optimiser():
-    model = Autoencoder((6, 3), dtype="float64", random_state=0)
+    model = Autoencoder((6, 3), dtype="float64", scaler="standard", random_state=0)
     for _ in range(3):
         model.partial_fit(X)
     assert model.n_epochs_ == len(model.loss_curve_) == 3
@@ -325,7 +355,7 @@ def test_partial_fit_takes_an_epoch_a_call_and_remembers_the_optimiser():
 
 
 def test_partial_fit_keeps_the_scaler_of_the_first_call():
-    model = Autoencoder((6, 3)).partial_fit(X)
+    model = Autoencoder((6, 3), scaler="standard").partial_fit(X)
     shift = model.scaler_shift_
     model.partial_fit(X + 100)
     np.testing.assert_array_equal(model.scaler_shift_, shift)
@@ -343,9 +373,8 @@ def test_partial_fit_goes_on_after_fit():
 
 def test_blocks_that_can_be_read_again_are_trained_for_epochs():
     blocks = np.array_split(np.random.default_rng(0).permutation(X), 4)
-    model = Autoencoder((6, 3), random_state=0, max_epochs=30, learning_rate=0.01, validation_fraction=0.2).fit_batches(
-        blocks
-    )
+    options = {"scaler": "standard", "max_epochs": 30, "learning_rate": 0.01, "validation_fraction": 0.2}
+    model = Autoencoder((6, 3), random_state=0, **options).fit_batches(blocks)
     assert 1 < model.n_epochs_ <= 30
     assert len(model.validation_curve_) == model.n_epochs_
     assert model.loss_curve_[-1] < model.loss_curve_[0]
@@ -362,7 +391,7 @@ def test_an_iterator_of_blocks_is_gone_through_once():
             read.append(index)
             yield block
 
-    model = Autoencoder((6, 3), random_state=0).fit_batches(blocks())
+    model = Autoencoder((6, 3), scaler="standard", random_state=0).fit_batches(blocks())
     assert read == [0, 1, 2]
     assert model.n_epochs_ == 1
     np.testing.assert_allclose(model.scaler_shift_, X[:100].mean(axis=0))
@@ -460,7 +489,7 @@ def test_a_weight_of_two_is_a_row_twice_in_a_full_batch():
         "long integers",
     ],
 )
-@pytest.mark.parametrize("scaler", ["standard", "minmax", "robust"])
+@pytest.mark.parametrize("scaler", ["standard", "minmax", "robust", "deciles"])
 @pytest.mark.parametrize("metric", ["mse", "max", "mahalanobis"])
 def test_every_table_trains_and_scores_finitely(data, scaler, metric):
     model = Autoencoder(max_epochs=5, random_state=0, scaler=scaler, score_metric=metric, drop_last=True).fit(data)

@@ -283,7 +283,9 @@ def test_blocks_may_lack_values_that_others_have():
     X = related_rows(900)
     X[:300, 1] = X[400:, 6] = np.nan
     for batches in (X.reshape(3, 300, 8), X[::-1].reshape(3, 300, 8)):
-        model = aefast.Autoencoder(missing="mask", max_epochs=3, random_state=0, validation_fraction=0)
+        model = aefast.Autoencoder(
+            missing="mask", scaler="standard", max_epochs=3, random_state=0, validation_fraction=0
+        )
         model.fit_batches(list(batches))
         np.testing.assert_allclose(model.scaler_shift_, np.nanmean(X, axis=0))
         np.testing.assert_allclose(model.scaler_scale_, np.nanstd(X, axis=0))

@@ -1,5 +1,7 @@
 """The scalers, against scikit-learn's, and the columns that scalers trip over."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +12,12 @@ from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 from aefast.scaling import LIMIT, column_statistics, fit_scaler, merged, scaled_range
 from messages import raises_exactly
 
-SKLEARN = {"standard": StandardScaler, "minmax": MinMaxScaler, "robust": RobustScaler}
+SKLEARN = {
+    "standard": StandardScaler,
+    "minmax": MinMaxScaler,
+    "robust": RobustScaler,
+    "deciles": partial(RobustScaler, quantile_range=(10, 90), unit_variance=True),
+}
 tables = npst.arrays(
     np.float64, st.tuples(st.integers(1, 30), st.integers(1, 4)), elements=st.integers(-1000, 1000).map(lambda v: v / 8)
 )
@@ -37,7 +44,7 @@ def test_none_changes_nothing():
     assert scale.tolist() == [1, 1]
 
 
-@given(tables, st.sampled_from(["standard", "minmax", "robust"]))
+@given(tables, st.sampled_from(sorted(SKLEARN)))
 def test_scale_is_finite_and_positive_whatever_the_rows(X, kind):
     shift, scale = fitted(kind, X)
     assert np.isfinite(shift).all()
@@ -56,10 +63,20 @@ def test_only_the_given_rows_count():
             np.testing.assert_array_equal(got, wanted)
 
 
-def test_quartiles_that_coincide_fall_back_to_the_standard_deviation():
+@pytest.mark.parametrize(("kind", "n_others"), [("robust", 24), ("deciles", 9)])
+def test_quantiles_that_coincide_fall_back_to_the_standard_deviation(kind, n_others):
     X = np.zeros((100, 1))
-    X[:10] = 1000.0
-    assert fitted("robust", X)[1] == pytest.approx(X.std())
+    X[:n_others] = 1000.0
+    assert fitted(kind, X)[1] == pytest.approx(X.std())
+
+
+def test_a_few_wild_values_do_not_move_the_deciles_far():
+    X = np.random.default_rng(0).normal(size=(1000, 1))
+    shift, scale = fitted("deciles", X)
+    X[:20] = 1e9
+    np.testing.assert_allclose(fitted("deciles", X)[0], shift, atol=0.1)
+    np.testing.assert_allclose(fitted("deciles", X)[1], scale, rtol=0.1)
+    assert fitted("standard", X)[1] > 1e8
 
 
 def test_rounding_noise_counts_as_constant():

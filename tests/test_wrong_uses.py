@@ -12,7 +12,7 @@ BAD = X.copy()
 BAD[[7, 9, 9], [2, 0, 1]] = [np.inf, np.nan, np.nan]
 # Two rows over and over, so that any choice of them has the same range.
 OUTSIDE = np.tile([[0.5, 0.5, -1, 0.5], [0.25, 0.5, 3, 0.5]], (30, 1))
-MODEL = Autoencoder((3, 2), max_epochs=1, random_state=0).fit(X)
+MODEL = Autoencoder((3, 2), score_metric="mse", max_epochs=1, random_state=0).fit(X)
 ACTIVATIONS = "'identity', 'sigmoid', 'tanh', 'relu', 'leaky_relu', 'elu', 'selu', 'gelu', 'silu', 'softplus'"
 METRICS = "mse, mae, max, huber, binary_crossentropy, categorical_crossentropy, mahalanobis"
 REMEDY = "use scaler='minmax', or scaler=None for values that are in [0, 1] already"
@@ -119,7 +119,7 @@ WRONG = {
         ),
     ),
     "crossentropy of standardised data": (
-        lambda: Autoencoder(**CROSSENTROPY, validation_fraction=0).fit(OUTSIDE),
+        lambda: Autoencoder(**CROSSENTROPY, scaler="standard", validation_fraction=0).fit(OUTSIDE),
         (
             "loss='binary_crossentropy' needs values in [0, 1] after scaling, but with "
             f"scaler='standard' column 'x0' lies in [-1, 1]: {REMEDY}"

@@ -23,7 +23,7 @@ from aefast.checkpoints import Checkpoint, identity_of
 from aefast.exceptions import ConvergenceError
 from aefast.networks import batch_norms, initial_parameters, join_parameters, split_parameters
 from aefast.optimizers import Optimizer, optimizer_spec
-from aefast.scaling import LIMIT, Statistics, column_statistics, fit_scaler, merged, scaled_range
+from aefast.scaling import Statistics, clip_limit, column_statistics, fit_scaler, merged, scaled_range
 from aefast.schedules import Schedule, as_schedule
 from aefast.whitening import joint_whitening
 
@@ -42,8 +42,11 @@ WEIGHTS, HELD_OUT, FEW, RESERVOIR = range(4)
 MAX_ROWS = 20_000
 #: Rows that are enough for the ranges of activations.
 RANGE_ROWS = 4096
-#: And values that are enough for a covariance of many features.
-MAX_VALUES = 2**24
+#: And those whose residuals and codes `aefast.whitening` looks at, in double precision and more than once.
+MAX_JOINT_ROWS = 8192
+#: Features and code that ``score_metric="auto"`` takes Mahalanobis distances of; those of more cost more than a network
+#: of "auto" sizes.
+MAX_JOINT = 640
 
 
 @dataclass
@@ -470,7 +473,9 @@ class FittingMixin(DecisionMixin):
                 trainer.set_parameters(training.parameters)
                 self.best_loss_ = (few if hurry else monitored).evaluate(trainer, scaling, self._beta())
                 self.best_loss_ += few.penalty(trainer, scaling) if has_penalty else 0.0
-            self.score_metric_ = self.score_metric
+            n_joint = start.network["n_features"] + self._n_features_out
+            automatic = "mahalanobis" if n_joint <= MAX_JOINT else "mse"
+            self.score_metric_ = automatic if self.score_metric == "auto" else self.score_metric
             calibrate(hurry)
         if checkpoint is not None:
             checkpoint.end()
@@ -494,13 +499,13 @@ class FittingMixin(DecisionMixin):
             poll=poll,
         )
 
-    def _few(self, rows: Rows | None, n_rows: int) -> Rows:
-        """A random choice of at most ``MAX_ROWS`` of the row numbers (None: all of ``n_rows``), ascending."""
+    def _few(self, rows: Rows | None, n_rows: int, n_most: int = MAX_ROWS) -> Rows:
+        """A random choice of at most ``n_most`` of the row numbers (None: all of ``n_rows``), ascending."""
         n = n_rows if rows is None else len(rows)
         chosen = np.arange(n)
-        if n > MAX_ROWS:
+        if n > n_most:
             # Not Generator.choice, which would shuffle all of them.
-            chosen = np.unique(self._rng(FEW).integers(n, size=MAX_ROWS))
+            chosen = np.unique(self._rng(FEW).integers(n, size=n_most))
         return chosen if rows is None else rows[chosen]
 
     def _calibrate(
@@ -517,10 +522,10 @@ class FittingMixin(DecisionMixin):
             few = few[:: 1 + (len(few) - 1) // RANGE_ROWS]
             self.input_ranges_ = predictor.input_ranges(X[few], len(few) // 2000)
         self.whitening_ = None
-        if self.score_metric == "mahalanobis":
-            few = self._few(train, len(X))
-            rows = X[few[:: 1 + len(few) * X.shape[1] // MAX_VALUES]]
-            scaled = np.clip((rows.astype(np.float64) - self.scaler_shift_) / self.scaler_scale_, -LIMIT, LIMIT)
+        if self.score_metric_ == "mahalanobis":
+            rows = X[self._few(train, len(X), MAX_JOINT_ROWS)]
+            limit = clip_limit(self._scaler_kind)
+            scaled = np.clip((rows.astype(np.float64) - self.scaler_shift_) / self.scaler_scale_, -limit, limit)
             is_missing = np.isnan(scaled)
             scaled = np.where(is_missing, self._fill(), scaled)
             residuals = scaled - predictor.reconstruct(rows, scaled=True)

@@ -15,7 +15,7 @@ from aefast._inputs import nonfinite_message, read_codes, read_rows
 from aefast._targets import check_probabilities
 from aefast._threads import resolve_threads
 from aefast.networks import reading
-from aefast.scaling import LIMIT, column_statistics
+from aefast.scaling import clip_limit, column_statistics
 from aefast.whitening import Whitening
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class ReadingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     scaler_scale_: NDArray[np.float64]
     column_means_: NDArray[np.float64]
     score_metric_: str
+    _scaler_kind: str | None
     whitening_: Whitening | None
     input_ranges_: list[Array] | None
 
@@ -79,13 +80,16 @@ class ReadingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def _scaling(self) -> _core.Scaling:
         """The map into the space that the network sees."""
         fill = self._fill() if self.missing == "mean" else None
-        return _core.Scaling(self.scaler_shift_, self.scaler_scale_, LIMIT, fill, self.missing == "mask")
+        return _core.Scaling(
+            self.scaler_shift_, self.scaler_scale_, clip_limit(self._scaler_kind), fill, self.missing == "mask"
+        )
 
     def _fill(self) -> NDArray[np.float64]:
         """What the network is given for missing values (d,), in the scaled space."""
         if self.missing != "mean":
             return np.zeros(self.n_features_in_)
-        return np.clip((self.column_means_ - self.scaler_shift_) / self.scaler_scale_, -LIMIT, LIMIT)
+        limit = clip_limit(self._scaler_kind)
+        return np.clip((self.column_means_ - self.scaler_shift_) / self.scaler_scale_, -limit, limit)
 
     def _encoder(self) -> _core.Predictor:
         """What gives the codes of `transform`."""
@@ -309,8 +313,9 @@ class ReadingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         -------
         ndarray of shape (n, d), of the estimator's ``dtype``
             A row sums to its `reconstruction_error`. For ``max`` the whole error stands at the largest residual, for
-            ``mahalanobis`` a feature's part is the square of its whitened residual over d + q, and of those of the code
-            the parts that go with it (see `aefast.whitening`).
+            ``mahalanobis`` it is the square of a feature's whitened residual, and of the code's squares the part that
+            the feature's squared distance from usual rows has in the sum of these, over d + q (see
+            `aefast.whitening`).
 
         Raises
         ------

@@ -21,9 +21,9 @@ class Autoencoder(BaseAutoencoder):
         code of the root of d, for d features.
     decoder_layer_sizes : int or sequence of int, optional
         Hidden widths after the code, without the output; default the encoder's, mirrored.
-    activation : str, default "relu"
+    activation : str, default "silu"
         Of the hidden layers: "identity", "sigmoid", "tanh", "relu", "leaky_relu" (slope 0.01 below 0), "elu", "selu",
-        "gelu" (exact), "silu" or "softplus".
+        "gelu" (exact), "silu" or "softplus". Smooth ones rank anomalies better than "relu", which is quicker.
     code_activation : as ``activation``, default "identity"
         Of the code layer. A linear code lets deviations of either sign pass.
     output_activation : as ``activation``, or "softmax", default "identity"
@@ -42,7 +42,7 @@ class Autoencoder(BaseAutoencoder):
         that sum to 1.
     optimizer : {"sgd", "rmsprop", "adam", "adamw"} or `Optimizer`, default "adam"
         A name stands for the object with its defaults.
-    learning_rate : float above 0, or schedule, default 1e-3
+    learning_rate : float above 0, or schedule, default 2e-3
         Rate, or an object that gives the rate of each epoch (see `aefast.schedules`).
     l1, l2 : float, default 0
         Penalties on weights, not on biases.
@@ -53,8 +53,8 @@ class Autoencoder(BaseAutoencoder):
     weight_init : str, default "glorot_uniform"
         Distribution of the initial weights: "glorot", "he" or "lecun" (see `aefast.networks.initial_parameters`),
         each with "_uniform" or "_normal". Biases begin at 0.
-    batch_size : int, default 256
-        Rows a step; fewer where there are fewer.
+    batch_size : int, default 128
+        Rows a step; fewer where there are fewer. Small ones train tables of a few thousand rows in fewer epochs.
     max_epochs : int, default 100
         Passes over the training rows at most; 0 sets up weights, scaler and threshold without training.
     shuffle : bool, default True
@@ -71,18 +71,25 @@ class Autoencoder(BaseAutoencoder):
         Epochs without improvement before stopping.
     tol : float, default 1e-4
         Share of the loss that counts as an improvement; small ones add up.
-    scaler : {"standard", "minmax", "robust"} or None, default "standard"
+    scaler : {"standard", "minmax", "robust", "deciles"} or None, default "deciles"
         Maps each column into the space the network sees: zero mean and unit variance; [0, 1]; median and distance
-        of the quartiles; nothing. Fitted on the training rows. Scaled values are clipped at +-1e6.
+        of the quartiles; median and distance of the first and ninth decile, which for a normal distribution is unit
+        variance; nothing. Fitted on the training rows. Scaled values are clipped at +-1e6, behind "deciles" at +-10:
+        a few wild training values then neither squeeze the others together nor take over the loss, which ranks
+        anomalies better than "standard" on tables that hold some.
     missing : {"error", "mask", "mean"}, default "error"
         What NaN is (in tables: null). "error": refused, with count and place. "mask": not known; the network is given
         0 for it in the scaled space, and losses and errors are over the features that a row has. "mean": read as the
         mean of the column's training values. Infinity is refused, and so is a column without any value.
     contamination : float in (0, 0.5], default 0.1
         Share of the training rows, held-out ones included, that `predict` calls outliers.
-    score_metric : str, default "mse"
+    score_metric : str, default "auto"
         How a row's residuals become its error: "mse", "mae", "max", "huber", "binary_crossentropy",
-        "categorical_crossentropy" or "mahalanobis"; see `reconstruction_error`.
+        "categorical_crossentropy" or "mahalanobis"; see `reconstruction_error`. "auto" is "mahalanobis" where features
+        and code are at most 640 together, else "mse". A mean of squares takes features for unrelated and equally well
+        known, and does not see rows far out along directions that the network has learnt; the distance does, and ranks
+        anomalies best of all on tables (see `aefast.whitening`). With more features it would cost more than the
+        network.
     warm_start : bool, default False
         Let `fit` start from ``coefs_`` and ``intercepts_`` as they are, also where they have been replaced; the scaler
         they were trained behind stays. Curves go on; the optimiser starts anew.

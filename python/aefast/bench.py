@@ -127,7 +127,9 @@ def _measure_shape(widths: Sequence[int], seconds: float, threads: int, limit: f
 
     model = aefast.Autoencoder(
         tuple(widths[1 : n_encoder + 1]),
+        activation="relu",
         code_activation="relu",
+        learning_rate=1e-3,
         batch_size=BATCH_SIZE,
         max_epochs=1000,
         validation_fraction=0.0,

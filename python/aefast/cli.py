@@ -398,7 +398,7 @@ def info(model: Model, as_json: Json = False) -> None:
             ("features", f"{summary['n_features']}{_these(summary['features'])}"),
             ("network", f"{estimator.activation}, loss {estimator.loss}, {summary['n_parameters']:,} parameters"),
             ("trained", f"{summary['epochs']} epochs, optimizer {estimator.optimizer}, scaler {estimator.scaler}"),
-            ("threshold", f"{summary['threshold']:.6g} ({estimator.score_metric})"),
+            ("threshold", f"{summary['threshold']:.6g} ({estimator.score_metric_})"),
             ("not default", ", ".join(changed) or "nothing"),
         ],
     )

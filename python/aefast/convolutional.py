@@ -52,6 +52,8 @@ class ConvolutionalAutoencoder(BaseAutoencoder):
         smaller by ``kernel_size`` - 1; the decoder is made to end in the image's size.
     code_size : int, optional
         Width of a dense code between encoder and decoder. Default none: the code is the encoder's last image.
+    scaler : as in `Autoencoder`, default "standard"
+        Deciles of pixels that are mostly dark would say little of them.
     **parameters
         All others of `Autoencoder`. ``activation`` is that of all convolutions but the last; ``code_activation`` that
         of a dense code. ``dropout`` is one rate, or one for each layer with weights but the last. The network is given
@@ -104,9 +106,10 @@ class ConvolutionalAutoencoder(BaseAutoencoder):
         upsampling: str = "nearest",
         padding: str = "same",
         code_size: int | None = None,
+        scaler: str | None = "standard",
         **parameters: Any,
     ) -> None:
-        super().__init__(**parameters)
+        super().__init__(scaler=scaler, **parameters)
         self.image_shape = image_shape
         self.channels = channels
         self.kernel_size = kernel_size

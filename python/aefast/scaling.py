@@ -11,10 +11,15 @@ from aefast import _core
 Array = NDArray[Any]
 Statistics = dict[str, Array]
 
-SCALERS = ("standard", "minmax", "robust")
+SCALERS = ("standard", "minmax", "robust", "deciles")
 
 #: Values are clipped here in the scaled space, so that nothing a row may hold overflows float32 further on.
 LIMIT = 1e6
+#: And here behind the scaler "deciles", which says nothing of what lies beyond them: a few wild values would take over
+#: the loss.
+DECILES_LIMIT = 10.0
+# From the first decile of a normal distribution to the ninth, in standard deviations.
+_NORMAL_DECILES = 2.5631031310892007
 #: Values that a scaler can be fitted to: no difference from another double overflows.
 LARGEST = 1e290
 
@@ -26,11 +31,13 @@ def fit_scaler(
 
     ``standard``: mean and standard deviation. ``minmax``: least value and range, so that the rows lie in [0, 1].
     ``robust``: median and distance between the quartiles; the standard deviation where the quartiles coincide.
-    None: 0 and 1. A constant column has scale 1. Missing values are not looked at.
+    ``deciles``: likewise with the first and the ninth decile, the distance being divided by 2.563, which makes it the
+    standard deviation of a normal distribution. None: 0 and 1. A constant column has scale 1.
+    Missing values are not looked at.
 
     Parameters
     ----------
-    kind : {"standard", "minmax", "robust"} or None
+    kind : {"standard", "minmax", "robust", "deciles"} or None
         Which.
     X : array of shape (n, d)
         The data; only ``rows`` of it are looked at.
@@ -65,12 +72,13 @@ def fit_scaler(
         shift, scale = low.copy(), high - low
     else:
         shift, scale = statistics["mean"].copy(), statistics["std"].copy()
-        if kind == "robust":
+        if kind in ("robust", "deciles"):
+            outer, normal = (25, 1.0) if kind == "robust" else (10, _NORMAL_DECILES)
             for column in range(len(low)):
                 values = X[:, column] if rows is None else X[rows, column]
                 values = values[np.isfinite(values)] if statistics["n_finite"][column] < len(values) else values
-                lower, shift[column], upper = np.percentile(values.astype(np.float64), (25, 50, 75))
-                scale[column] = upper - lower if upper > lower else scale[column]
+                lower, shift[column], upper = np.percentile(values.astype(np.float64), (outer, 50, 100 - outer))
+                scale[column] = (upper - lower) / normal if upper > lower else scale[column]
 
     # Equal values leave a spread of rounding errors, and the reciprocal of a denormal overflows (in the precision that
     # the engine reads such rows in).
@@ -78,6 +86,11 @@ def fit_scaler(
     constant = (low == high) | (scale <= 10 * np.finfo(np.float64).eps * magnitude) | (scale < smallest)
     scale[constant] = 1.0
     return shift, scale
+
+
+def clip_limit(kind: str | None) -> float:
+    """Largest absolute value in the space of a scaler."""
+    return DECILES_LIMIT if kind == "deciles" else LIMIT
 
 
 def merged(first: Statistics, second: Statistics) -> Statistics:
