@@ -183,8 +183,8 @@ void Scorer<T>::add_squares(const Block& block, const T* z, T* totals) const {
   }
 }
 
-/// What each feature has of them: its own (Garthwaite and Koch 2016), and of the code's the part that its squared distance
-/// from the usual `row` has in the sum of these. Never negative.
+/// What each feature has of them: its own (Garthwaite and Koch 2016), and of the code's the part that its squared
+/// distance from the usual `row` has in the sum of these. Never negative.
 template <class T>
 void Scorer<T>::share_squares(const Block& block, const T* z, const T* row, T* to) const {
   const Vec<T> least(static_cast<T>(1e-6));  // where a row is as usual in every feature, all have the same part
