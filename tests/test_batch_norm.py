@@ -14,7 +14,7 @@ from variants import dense, forward, network_of, random_parameters
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(700, 3)) @ RNG.normal(size=(3, 8)) + 0.1 * RNG.normal(size=(700, 8))
-FAST = {"max_epochs": 10, "learning_rate": 0.01, "random_state": 0}
+FAST = {"max_epochs": 10, "learning_rate": 0.01, "score_metric": "mse", "random_state": 0}
 EPSILON, MOMENTUM = 1e-5, 0.1
 
 
@@ -101,7 +101,7 @@ def test_scoring_is_dense_and_gives_what_training_ended_with(dtype):
     assert [w.shape for w in model.coefs_] == [(8, 16), (16, 4), (4, 16), (16, 8)]
     assert [None if norm is None else norm.shape for norm in model.norms_] == [(4, 16), (4, 4), (4, 16), None]
     # The same weights in an estimator that knows nothing of batch normalisation.
-    plain = Autoencoder((16, 4), dtype=dtype, max_epochs=0, random_state=0).fit(X)
+    plain = Autoencoder((16, 4), dtype=dtype, score_metric="mse", max_epochs=0, random_state=0).fit(X)
     plain.coefs_, plain.intercepts_ = model.coefs_, model.intercepts_
     plain.scaler_shift_, plain.scaler_scale_ = model.scaler_shift_, model.scaler_scale_
     np.testing.assert_array_equal(model.score_samples(X), plain.score_samples(X))
@@ -145,7 +145,7 @@ def test_a_loaded_model_goes_on_as_the_saved_one_would():
 
 
 def test_partial_fit_goes_on_with_optimiser_and_statistics():
-    model = Autoencoder((16, 4), batch_norm=True, random_state=0)
+    model = Autoencoder((16, 4), batch_norm=True, score_metric="mse", random_state=0)
     for _ in range(60):
         model.partial_fit(X)
     assert model.loss_curve_[-1] < 0.3 * model.loss_curve_[0]

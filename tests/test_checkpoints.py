@@ -163,7 +163,7 @@ def other_rows():
 @pytest.mark.parametrize(
     ("parameters", "rows", "said"),
     [
-        ({"learning_rate": 0.01}, X, "learning_rate=0.001, now learning_rate=0.01"),
+        ({"learning_rate": 0.01}, X, "learning_rate=0.002, now learning_rate=0.01"),
         (
             {"encoder_layer_sizes": (3,)},
             X,

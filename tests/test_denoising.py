@@ -102,7 +102,7 @@ def test_recorded_noise_takes_the_place_of_drawn_noise():
 
 def test_held_out_rows_are_given_back_as_they_are_or_from_their_recorded_noise():
     settings = {"max_epochs": 0, "random_state": 0, "validation_fraction": 0, "dtype": "float64", "scaler": None}
-    model = DenoisingAutoencoder((4,), **settings).fit(X)
+    model = DenoisingAutoencoder((4,), score_metric="mse", **settings).fit(X)
     assert model.best_loss_ == pytest.approx(-model.score(X), rel=1e-12)
     X_noisy = X + 1
     model.fit(X, X_noisy=X_noisy)
@@ -110,7 +110,8 @@ def test_held_out_rows_are_given_back_as_they_are_or_from_their_recorded_noise()
 
 
 def test_threshold_and_scaler_come_from_the_clean_rows():
-    model = DenoisingAutoencoder((4,), max_epochs=2, validation_fraction=0, random_state=0).fit(X, X_noisy=100 * X)
+    settings = {"scaler": "standard", "max_epochs": 2, "validation_fraction": 0, "random_state": 0}
+    model = DenoisingAutoencoder((4,), **settings).fit(X, X_noisy=100 * X)
     np.testing.assert_allclose(model.scaler_scale_, X.std(axis=0))
     assert (model.predict(X) == -1).mean() == pytest.approx(0.1)
 
@@ -242,11 +243,11 @@ WRONG = {
     ),
     "a callable that changes the shape": (
         lambda: DenoisingAutoencoder(noise=lambda batch: batch[:, 1:]).fit(X),
-        "noise must return finite numbers of the batch's shape (256, 6), got shape (256, 5)",
+        "noise must return finite numbers of the batch's shape (128, 6), got shape (128, 5)",
     ),
     "a callable that gives no numbers": (
         lambda: DenoisingAutoencoder(noise=not_finite).fit(X),
-        "noise must return finite numbers of the batch's shape (256, 6), got NaN or infinity",
+        "noise must return finite numbers of the batch's shape (128, 6), got NaN or infinity",
     ),
 }
 

@@ -162,7 +162,7 @@ def test_early_stopping_weighs_the_penalty_too():
 )
 def test_the_code_activation_follows_the_means_unless_it_is_given(sparsity, activation):
     model = SparseAutoencoder((16, 5), sparsity=sparsity, k=2, max_epochs=0, random_state=0).fit(X)
-    assert [layer.get("activation") for layer in model.network_["layers"][:2]] == ["relu", activation]
+    assert [layer.get("activation") for layer in model.network_["layers"][:2]] == ["silu", activation]
     if sparsity != "kl":
         model.set_params(code_activation="tanh").fit(X)
         assert model.network_["layers"][1]["activation"] == "tanh"

@@ -15,7 +15,8 @@ FAST = {"max_epochs": 30, "learning_rate": 0.01, "random_state": 0}
 
 @pytest.fixture(scope="module")
 def model():
-    return VariationalAutoencoder((16, 2), **FAST, dtype="float64").fit(X)
+    settings = {"activation": "relu", "scaler": "standard", "score_metric": "mse"}
+    return VariationalAutoencoder((16, 2), **FAST, **settings, dtype="float64").fit(X)
 
 
 def test_the_last_encoder_layer_has_means_and_log_variances(model):
