@@ -319,9 +319,7 @@ void find_largest(Index top, Index n_features, TermOf&& term_of, T (*largest)[kL
   for (Index j = 0; j < n_features; ++j) {  // each finds its place, and those below move down
     const Vec<T> term = term_of(j);
     Vec<T> value = term, feature(static_cast<T>(j));
-    AEFAST_UNROLL
-    for (Index rank = 0; rank < kMost; ++rank) {
-      if (rank == top) break;
+    for (Index rank = 0; rank < (kTop > 0 ? kTop : top); ++rank) {
       const Vec<T> value_here = values[rank], feature_here = features[rank];
       const Mask<T> moves = less(value_here, term);
       values[rank] = select(moves, value, value_here);
