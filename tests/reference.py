@@ -133,6 +133,12 @@ def element_loss(loss, network, target, z, y):
     """Loss of each element (n, d) and its derivative with respect to the last pre-activation ``z``, where ``y`` is
     the output. Crossentropies of their own output activation are taken from z, so that no logarithm meets a zero.
     A target of NaN is not known: it has no loss and passes nothing back."""
+    if network.get("columns"):
+        parts = [
+            tuple(weight * part for part in element_loss(of, stage, *(a[:, b:e] for a in (target, z, y))))
+            for (b, e, weight), stage, of in column_stages(network, loss)
+        ]
+        return tuple(np.hstack(each) for each in zip(*parts, strict=True))
     known, target = ~np.isnan(target), np.nan_to_num(target)
     output_activation, groups = network["layers"][-1]["activation"], column_groups(network)
     if (loss, output_activation) == ("binary_crossentropy", "sigmoid"):
@@ -146,6 +152,20 @@ def element_loss(loss, network, target, z, y):
     if output_activation == "softmax":
         return value, softmax_pullback(y, dy, groups)
     return value, dy * ACTIVATIONS[output_activation][1](z)
+
+
+def column_stages(network, loss="mse"):
+    """Of each column of a table its place and weight, an output stage of its own, and the loss it takes."""
+    for b, e, weight in network["columns"]:
+        is_category = (b, e) in network["groups"]
+        activation = "softmax" if is_category else network["layers"][-1]["activation"]
+        stage = {"n_features": e - b, "layers": [{"activation": activation}], "groups": []}
+        yield (b, e, weight), stage, "categorical_crossentropy" if is_category else loss
+
+
+def n_terms(network):
+    """What a row's losses are averaged over: features, or columns of a table."""
+    return len(network.get("columns", [])) or network["n_features"]
 
 
 # Layers: forward keeps what backward needs in a Record.
@@ -164,7 +184,10 @@ class Record:
 def dense_forward(layer, network, weights, bias, x, mask=None):
     """y = f(x W + b), then the elements where ``mask`` is 0 dropped and the rest enlarged by 1 / (1 - rate)."""
     z = x @ weights + bias
-    if layer["activation"] == "softmax":
+    if network.get("columns") and layer is network["layers"][-1]:
+        stages = column_stages(network)
+        y = np.hstack([dense_forward(s["layers"][0], s, np.eye(e - b), 0, z[:, b:e]).y for (b, e, _), s, _ in stages])
+    elif layer["activation"] == "softmax":
         y = softmax(z, column_groups(network))
     else:
         y = ACTIVATIONS[layer["activation"]][0](z)
@@ -255,8 +278,11 @@ def row_shares(n_rows, sample_weight):
     return (np.ones(n_rows) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)) / n_rows
 
 
-def row_factors(target):
-    """What makes a row's sum over known features one over all (n, 1): features / known ones, 0 where none is."""
+def row_factors(target, network=None):
+    """What makes a row's sum over known features one over all (n, 1): features / known ones, 0 where none is. Where
+    features stand for columns of a table, those are counted."""
+    if network is not None and network.get("columns"):
+        target = target[:, [begin for begin, _, _ in network["columns"]]]
     n_known = (~np.isnan(target)).sum(axis=1, keepdims=True)
     return np.where(n_known > 0, target.shape[1] / np.maximum(n_known, 1), 0.0)
 
@@ -270,7 +296,7 @@ def objective_and_gradient(network, parameters, objective, x, sample_weight=None
     """
     target = x if target is None else target
     shares = row_shares(len(x), sample_weight)[:, np.newaxis]
-    factors = row_factors(target) / network["n_features"]
+    factors = row_factors(target, network) / n_terms(network)
     records = forward(network, parameters, np.nan_to_num(x), masks)
     value, dz = element_loss(objective["loss"], network, target, records[-1].z, records[-1].y)
     data_loss = float((shares * factors * value).sum())
@@ -400,7 +426,10 @@ def feature_errors(network, parameters, scaling, X, metric, whitening=None):
     x = scale_rows(X, scaling)
     records = forward(network, parameters, np.nan_to_num(x))
     last, d = records[-1], network["n_features"]
-    n_known = d / row_factors(x).clip(1e-300)
+    n_all = n_terms(network) if whitening is None else d
+    n_known = n_all / row_factors(x, network).clip(1e-300)
+    if network.get("columns") and metric != "mahalanobis":
+        return element_loss("mae" if metric == "max" else metric, network, x, last.z, last.y)[0] / n_known
     if metric in ("binary_crossentropy", "categorical_crossentropy"):
         return element_loss(metric, network, x, last.z, last.y)[0] / n_known
     residual = np.where(np.isnan(x), 0, last.y - x)

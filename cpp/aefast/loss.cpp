@@ -1,5 +1,7 @@
 #include "loss.hpp"
 
+#include <algorithm>
+
 namespace aefast {
 namespace {
 
@@ -25,17 +27,36 @@ decltype(auto) with_logs(bool has_missing, F&& f) {
 }  // namespace
 
 template <class T>
-OutputStage<T>::OutputStage(Index n_features, const std::string& activation, std::vector<Group> groups)
+OutputStage<T>::OutputStage(Index n_features, const std::string& activation, std::vector<Group> groups,
+                            std::vector<Column> columns)
     : n_features_(n_features),
       is_sigmoid_(activation == "sigmoid"),
       is_softmax_(activation == "softmax"),
       activation_(find_activation<T>(activation)),
-      groups_(std::move(groups)) {
+      groups_(std::move(groups)),
+      columns_(std::move(columns)) {
+  for (std::size_t first = 0, last; first < columns_.size(); first = last) {
+    const auto is_plain = [&](const Column& c) { return c.end - c.begin == 1 && c.weight == columns_[first].weight; };
+    const auto is_category = [&](const Column& c) {
+      return std::find(groups_.begin(), groups_.end(), Group(c.begin, c.end)) != groups_.end();
+    };
+    for (last = first + 1; last < columns_.size(); ++last) {  // single features of the same weight go together
+      const bool together = is_plain(columns_[first]) && is_plain(columns_[last]);
+      if (!together || is_category(columns_[first]) || is_category(columns_[last])) break;
+    }
+    const Column& column = columns_[first];
+    const Index n = columns_[last - 1].end - column.begin;
+    const bool is_softmax = is_category(column);
+    parts_.push_back({column.begin, static_cast<T>(column.weight), is_softmax, !is_plain(column),
+                      OutputStage(n, is_softmax ? "softmax" : activation, {}, {})});
+  }
   if (groups_.empty()) groups_.emplace_back(0, n_features);
 }
 
 template <class T>
 void OutputStage<T>::activate(const Block& block, T* z) const {
+  for (const Part& part : parts_) part.stage.activate(block, z + part.begin * block.width);
+  if (!parts_.empty()) return;
   if (is_softmax_) softmax(block, z);
   else if (activation_.forward) activation_.forward(z, n_features_ * block.width);
 }
@@ -63,6 +84,14 @@ void OutputStage<T>::with_pair(Loss loss, bool has_missing, F&& f) const {
 
 template <class T>
 void OutputStage<T>::terms(Loss loss, const Block& block, T* z, const Target<T>& target, T* terms) const {
+  for (const Part& part : parts_) {
+    const Index at = part.begin * block.width;
+    const Loss own = part.loss(loss == Loss::maximum ? Loss::absolute : loss);
+    part.stage.terms(own, block, z + at, target.from(part.begin, block.width), terms + at);
+    const auto weigh = [&](const Vec<T>& v) { return v * Vec<T>(part.weight); };
+    map(terms + at, part.stage.n_features_ * block.width, weigh, terms + at);
+  }
+  if (!parts_.empty()) return loss == Loss::maximum ? keep_largest(block, terms) : void();
   const Index n = n_features_ * block.width;
   const auto fill = [&]<class L>(L) {
     map(terms, n, [](const Vec<T>& y, const Vec<T>& t) { return L::value(y, t); }, z, target.values);
@@ -73,17 +102,46 @@ void OutputStage<T>::terms(Loss loss, const Block& block, T* z, const Target<T>&
   }
   if (!from_logits(loss)) activate(block, z);
   with_pair(loss, target.has_missing, fill);
-  if (loss == Loss::maximum) {  // the row's largest keeps its term, the others get none
-    for (Index lane = 0; lane < block.width; ++lane) {
-      Index best = lane;
-      for (Index at = lane; at < n; at += block.width) best = terms[at] > terms[best] ? at : best;
-      for (Index at = lane; at < n; at += block.width) terms[at] = at == best ? terms[at] : T(0);
+  if (loss == Loss::maximum) keep_largest(block, terms);
+}
+
+/// The row's largest feature, or column, keeps its terms, the others get none.
+template <class T>
+void OutputStage<T>::keep_largest(const Block& block, T* terms) const {
+  const auto column = [&](Index i) {
+    return columns_.empty() ? Column{i, i + 1, 1.0} : columns_[static_cast<std::size_t>(i)];
+  };
+  for (Index lane = 0; lane < block.width; ++lane) {
+    Index best = 0;
+    T largest = -1;
+    for (Index i = 0; i < n_terms(); ++i) {
+      T total = 0;
+      for (Index f = column(i).begin; f < column(i).end; ++f) total += terms[f * block.width + lane];
+      if (total > largest) best = i, largest = total;
+    }
+    for (Index f = 0; f < n_features_; ++f) {
+      if (f < column(best).begin || f >= column(best).end) terms[f * block.width + lane] = T(0);
     }
   }
 }
 
 template <class T>
 void OutputStage<T>::row_losses(Loss loss, const Block& block, T* z, const Target<T>& target, T* row_loss) const {
+  if (!parts_.empty()) std::fill_n(row_loss, block.width, T(0));
+  for (const Part& part : parts_) {
+    alignas(kAlignment) T losses[kPanel<T>];
+    const Target<T> own = target.from(part.begin, block.width);
+    part.stage.row_losses(part.loss(loss), block, z + part.begin * block.width, own, losses);
+    const Vec<T> weight(part.weight), zero(T(0));
+    map(
+        row_loss, block.width,
+        [&](const Vec<T>& total, const Vec<T>& of_part) {
+          const Vec<T> weighted = of_part * weight;
+          return loss == Loss::maximum ? fma(weighted, zero, max(total, weighted)) : total + weighted;
+        },
+        row_loss, losses);
+  }
+  if (!parts_.empty()) return;
   const auto y = [&](Index at) { return Vec<T>::load(z + at); };
   const auto t = [&](Index at) { return Vec<T>::load(target.values + at); };
   if (is_softmax_ && from_logits(loss)) {
@@ -113,15 +171,37 @@ void OutputStage<T>::row_losses(Loss loss, const Block& block, T* z, const Targe
 template <class T>
 void OutputStage<T>::row_factors(const Block& block, const Target<T>& target, T* factor) const {
   if (!target.has_missing) return std::fill_n(factor, block.width, T(1)), void();
-  const Vec<T> one(T(1)), all(static_cast<T>(n_features_));
-  sum_features<T>(n_features_, block.width, factor,
-                  [&](Index at) { return mask_and(is_known(Vec<T>::load(target.values + at)), one); });
+  const Vec<T> one(T(1)), all(static_cast<T>(n_terms()));
+  const auto count = [&](Index at) { return mask_and(is_known(Vec<T>::load(target.values + at)), one); };
+  if (columns_.empty()) {
+    sum_features<T>(n_features_, block.width, factor, count);
+  } else {  // a column is known or not, and so is its first feature
+    std::fill_n(factor, block.width, T(0));
+    for (const Column& column : columns_) {
+      for (Index lane = 0; lane < block.width; lane += kLanes<T>) {
+        (Vec<T>::load(factor + lane) + count(column.begin * block.width + lane)).store(factor + lane);
+      }
+    }
+  }
   map(factor, block.width, [&](const Vec<T>& n) { return mask_and(less(Vec<T>(T(0)), n), all / max(n, one)); }, factor);
 }
 
 template <class T>
 void OutputStage<T>::differentiate(Loss loss, const Block& block, T* z, const Target<T>& target, const T* row_scale,
                                    T threshold, T* row_loss, T* delta) const {
+  if (!parts_.empty()) std::fill_n(row_loss, block.width, T(0));
+  for (const Part& part : parts_) {
+    alignas(kAlignment) T losses[kPanel<T>], scale[kPanel<T>];
+    const Index at = part.begin * block.width;
+    const Vec<T> weight(part.weight);
+    map(scale, block.width, [&](const Vec<T>& s) { return s * weight; }, row_scale);
+    part.stage.differentiate(part.loss(loss), block, z + at, target.from(part.begin, block.width), scale, threshold,
+                             losses, delta + at);
+    map(
+        row_loss, block.width, [&](const Vec<T>& total, const Vec<T>& l) { return fma(l, weight, total); }, row_loss,
+        losses);
+  }
+  if (!parts_.empty()) return;
   if (is_softmax_) return differentiate_softmax(loss, block, z, target, row_scale, row_loss, delta);
   const Index width = block.width, n = n_features_ * width;
   const bool is_pair = from_logits(loss), keeps_slopes = !is_pair && activation_.keeps_slopes();

@@ -107,17 +107,32 @@ template <class T>
 struct Target {
   const T* values;
   bool has_missing;
+
+  /// The same from a feature on.
+  Target from(Index feature, Index width) const { return {values + feature * width, has_missing}; }
 };
 
 /// Half-open range of features that softmax normalises together.
 using Group = std::pair<Index, Index>;
 
+/// Features [begin, end) that stand for one column of a table; `weight` is that of their summed loss.
+struct Column {
+  Index begin, end;
+  double weight;
+};
+
 /// The output activation, and the losses of its outputs. Works on blocks of `n_features` x block width. Where loss and
 /// activation make a pair (sigmoid with binary, softmax with categorical crossentropy) it computes from the logits.
+///
+/// Where features stand for columns of several kinds, those of `groups` are categories whatever the activation and the
+/// loss: softmax and categorical crossentropy. Sums over features are then weighted, and means are over columns.
 template <class T>
 class OutputStage {
  public:
-  OutputStage(Index n_features, const std::string& activation, std::vector<Group> groups);
+  OutputStage(Index n_features, const std::string& activation, std::vector<Group> groups, std::vector<Column> columns);
+
+  /// What a row's terms are averaged over: features, or columns.
+  Index n_terms() const { return columns_.empty() ? n_features_ : static_cast<Index>(columns_.size()); }
 
   bool is_identity() const { return !is_softmax_ && !activation_.forward; }
 
@@ -130,8 +145,8 @@ class OutputStage {
   /// Adds each row's terms up in `row_loss` (width); for `Loss::maximum` the largest. `z` is used up.
   void row_losses(Loss loss, const Block& block, T* z, const Target<T>& target, T* row_loss) const;
 
-  /// What makes each row's sum over known features one over all of them (width): features / known ones, 1 where none is
-  /// missing, 0 where all are.
+  /// What makes each row's sum over known features one over all of them (width): features / known ones (or columns), 1
+  /// where none is missing, 0 where all are.
   void row_factors(const Block& block, const Target<T>& target, T* factor) const;
 
   /// The same, and `delta` = the gradient of the summed terms by z, times `row_scale` (width). Features whose output is
@@ -140,7 +155,10 @@ class OutputStage {
                      T* row_loss, T* delta) const;
 
  private:
+  struct Part;
+
   bool from_logits(Loss loss) const;
+  void keep_largest(const Block& block, T* terms) const;
   template <class F>
   void with_pair(Loss loss, bool has_missing, F&& f) const;
   void differentiate_softmax(Loss loss, const Block& block, T* z, const Target<T>& target, const T* row_scale,
@@ -152,6 +170,23 @@ class OutputStage {
   bool is_sigmoid_, is_softmax_;
   Activation<T> activation_;
   std::vector<Group> groups_;
+  std::vector<Column> columns_;
+  std::vector<Part> parts_;  // of columns of several kinds; else none
+};
+
+/// Columns side by side whose features are taken alike: a stage of its own.
+template <class T>
+struct OutputStage<T>::Part {
+  Index begin;
+  T weight;
+  bool is_category;
+  bool is_one;  // column, of any number of features
+  OutputStage stage;
+
+  Loss loss(Loss wanted) const {
+    if (is_category) return Loss::categorical_crossentropy;
+    return is_one && wanted == Loss::maximum ? Loss::absolute : wanted;
+  }
 };
 
 }  // namespace aefast

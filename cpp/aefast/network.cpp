@@ -14,7 +14,7 @@ template <class T>
 Network<T>::Network(const NetworkSpec& spec)
     : n_features_(spec.n_features),
       width_(spec.n_features),
-      output_(spec.n_features, spec.layers.back().activation, spec.groups) {
+      output_(spec.n_features, spec.layers.back().activation, spec.groups, spec.columns) {
   for (std::size_t i = 0; i < spec.layers.size(); ++i) {
     add(spec.layers[i], i, i + 1 == spec.layers.size());
     if (static_cast<Index>(i) + 1 == spec.n_encoder_layers) n_encoder_ = static_cast<Index>(layers_.size());

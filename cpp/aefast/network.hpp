@@ -35,6 +35,7 @@ struct NetworkSpec {
   std::vector<LayerSpec> layers;
   Index n_encoder_layers = 0;
   std::vector<Group> groups;
+  std::vector<Column> columns;  // where features stand for columns of several kinds
 };
 
 /// The last layer's activation belongs to the output stage, which knows the loss.

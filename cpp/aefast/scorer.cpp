@@ -149,7 +149,7 @@ T* Scorer<T>::whitened(const InputView& input, const Block& block, Workspace& wo
 template <class T>
 void Scorer<T>::row_shares(Loss metric, const Block& block, Workspace& work) const {
   if (metric == Loss::maximum) return std::fill_n(work.factor.data(), block.width, T(1)), void();
-  const Vec<T> one(T(1)), d(static_cast<T>(network_.n_features()));
+  const Vec<T> one(T(1)), d(static_cast<T>(whitening_ ? network_.n_features() : network_.output().n_terms()));
   const Vec<T> n_more(whitening_ ? static_cast<T>(network_.code_size()) : T(0));
   network_.output().row_factors(block, work.wanted, work.factor.data());
   map(work.factor.data(), block.width, [&](const Vec<T>& f) { return one / (d / f + n_more); }, work.factor.data());
@@ -229,7 +229,7 @@ void Scorer<T>::losses(const InputView& input, const InputView* target, const Ro
   const Index drawn = network_.gaussian_code();
   const Philox philox(seed, Draw::code, 0, 1);
   const bool is_mean = scale == 0;
-  if (is_mean) scale = static_cast<T>(1 / static_cast<double>(network_.n_features()));
+  if (is_mean) scale = static_cast<T>(1 / static_cast<double>(network_.output().n_terms()));
   each_block(n_rows, [&](const Block& block, Workspace& work) {
     Buffer<T> divergence(kPanel<T>);
     T* output = nullptr;

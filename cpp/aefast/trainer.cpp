@@ -18,7 +18,8 @@ Trainer<T>::Trainer(const NetworkSpec& network, const ObjectiveSpec& objective, 
                     std::uint64_t seed, int max_threads)
     : network_(network),
       objective_(objective),
-      loss_scale_(static_cast<T>(objective.scale > 0 ? objective.scale : 1 / static_cast<double>(network.n_features))),
+      loss_scale_(
+          static_cast<T>(objective.scale > 0 ? objective.scale : 1 / static_cast<double>(network_.output().n_terms()))),
       corruption_(objective.corruption),
       weight_penalty_{static_cast<T>(objective.l1), static_cast<T>(objective.l2)},
       activity_penalty_{static_cast<T>(objective.activity_l1), static_cast<T>(objective.activity_l2)},

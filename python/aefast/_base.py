@@ -71,6 +71,7 @@ class BaseAutoencoder(FittingMixin, BaseEstimator):
         "tol": [Interval(Real, 0, None, closed="left")],
         "scaler": [None, one_of(SCALERS)],
         "missing": [one_of(MISSING)],
+        "column_kinds": [None, dict],
         "contamination": [Interval(Real, 0, 0.5, closed="right")],
         "score_metric": [one_of(("auto", *METRICS))],
         "warm_start": ["boolean"],
@@ -139,6 +140,7 @@ class BaseAutoencoder(FittingMixin, BaseEstimator):
         tol: float = 1e-4,
         scaler: str | None = "deciles",
         missing: str = "error",
+        column_kinds: dict[str, str] | None = None,
         contamination: float = 0.1,
         score_metric: str = "auto",
         warm_start: bool = False,
@@ -175,6 +177,7 @@ class BaseAutoencoder(FittingMixin, BaseEstimator):
         self.tol = tol
         self.scaler = scaler
         self.missing = missing
+        self.column_kinds = column_kinds
         self.contamination = contamination
         self.score_metric = score_metric
         self.warm_start = warm_start

@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import NotRequired
 
 Array = NDArray[Any]
 Whitening = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
@@ -49,6 +50,10 @@ class NetworkSpec(TypedDict):
     layers: list[LayerSpec]
     n_encoder_layers: int  # layers[:n_encoder_layers] end in the code
     groups: list[tuple[int, int]]  # half-open column ranges normalised together by softmax; [] is one range
+    # (begin, end, weight) of the features that stand for each column of a table, where those are of several kinds: the
+    # features of a column in `groups` then get softmax and categorical crossentropy, the others the last activation
+    # and the loss; a column's summed terms are weighted, and means are over columns
+    columns: NotRequired[list[tuple[int, int, float]]]
 
 class ObjectiveSpec(TypedDict, total=False):
     loss: str  # mse mae huber binary_crossentropy categorical_crossentropy

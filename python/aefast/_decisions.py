@@ -10,7 +10,9 @@ from sklearn.base import OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from aefast import model_file
+from aefast._inputs import table_of
 from aefast._reading import ReadingMixin
+from aefast.columns import decode, shown, starts
 from aefast.explanations import as_frame, explanation_table
 from aefast.thresholds import Calibration, benjamini_hochberg, contamination_offset
 
@@ -301,14 +303,21 @@ class DecisionMixin(ReadingMixin, OutlierMixin):
         predictor = self._predictor()
         rows = self._read(X)
         self._require_finite(rows, "X")
-        metric, names = self._metric(None), self._names()
+        metric, names, table = self._metric(None), self._names(), table_of(X)
         # Blocks bound the memory: three arrays as wide as the input, of which a few columns stay.
         n_rows_a_block = max(1, (1 << 20) // rows.shape[1])
         tables = []
         for begin in range(0, len(rows), n_rows_a_block):
             block = rows[begin : begin + n_rows_a_block]
-            errors, expected = predictor.feature_errors(block, *metric), predictor.reconstruct(block)
-            tables.append(explanation_table(errors, block, expected, names, int(top), begin))
+            errors = self._by_column(predictor.feature_errors(block, *metric))
+            expected, values, is_missing = predictor.reconstruct(block), block, np.isnan(block)
+            if self.columns_ is not None:
+                part = (
+                    table[begin : begin + n_rows_a_block] if hasattr(table, "iloc") else table.slice(begin, len(block))
+                )
+                expected, values = decode(expected, self.columns_), shown(part, block, self.columns_)
+                is_missing = is_missing[:, starts(self.columns_)]
+            tables.append(explanation_table(errors, values, expected, names, int(top), begin, is_missing))
         return as_frame(np.concatenate(tables))
 
     def save(self, path: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -20,6 +21,7 @@ from aefast._targets import check_range, check_sums
 from aefast._threads import resolve_threads
 from aefast._training import Settings, Training, poll
 from aefast.checkpoints import Checkpoint, identity_of
+from aefast.columns import describe, is_level, level_biases, with_columns
 from aefast.exceptions import ConvergenceError
 from aefast.networks import batch_norms, initial_parameters, join_parameters, split_parameters
 from aefast.optimizers import Optimizer, optimizer_spec
@@ -102,6 +104,10 @@ class FittingMixin(DecisionMixin):
         """Weight of a drawn code's divergence in an epoch; without one, in the objective that training leads to."""
         return 1.0
 
+    def _level_weight(self) -> float:
+        """Weight of a categorical column's loss beside a numeric one's."""
+        return 1.0
+
     def _corrupt(self) -> Callable[[Array], Array] | None:
         """A noise of the user's for the batches of training."""
         return None
@@ -116,7 +122,8 @@ class FittingMixin(DecisionMixin):
         ----------
         X : array-like of shape (n, d)
             Finite numbers: an array of any numeric dtype and layout (read in place, not copied), a data frame or an
-            Arrow table. NaN, or null in a table, where ``missing`` lets values be missing.
+            Arrow table. NaN, or null in a table, where ``missing`` lets values be missing. Columns of tables may also
+            hold text, booleans, categories and times (see `aefast.columns`).
         y : ignored
             For scikit-learn's conventions.
         sample_weight : array-like of shape (n,), optional
@@ -150,6 +157,8 @@ class FittingMixin(DecisionMixin):
         """Train to give back ``X``, from ``X_noisy`` where there is one."""
         self._check_parameters()
         rows = self._read(X, reset=True)
+        if self.verbose and self.columns_ is not None:
+            sys.stderr.write(describe(self.columns_) + "\n")
         noisy = None if X_noisy is None else self._read_noisy(X_noisy, rows)
         weights = read_sample_weight(sample_weight, rows)
         start = self._start(rows.shape[1], go_on=self.warm_start)
@@ -326,6 +335,13 @@ class FittingMixin(DecisionMixin):
     def _start(self, n_features: int, *, go_on: bool) -> Start:
         """New parameters, or with ``go_on`` those that ``coefs_`` and ``intercepts_`` hold, where there are any."""
         network = self._network(n_features)
+        if self.columns_ is not None:
+            if network["layers"][-1].get("activation") == "softmax" or self.loss == "categorical_crossentropy":
+                raise ValueError(
+                    "output_activation='softmax' and loss='categorical_crossentropy' are for columns that are shares "
+                    "of a whole: leave them out, for categorical columns get both by themselves"
+                )
+            network = with_columns(network, self.columns_, self._level_weight())
         go_on = go_on and hasattr(self, "coefs_")
         if not (go_on and hasattr(self, "_seed")):
             self._seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int64).max, dtype=np.int64))
@@ -337,7 +353,10 @@ class FittingMixin(DecisionMixin):
         if go_on:
             norms = getattr(self, "norms_", None)
             return Start(network, join_parameters(network, self.coefs_, self.intercepts_, self.dtype, norms), go_on)
-        return Start(network, initial_parameters(network, self.weight_init, self._rng(WEIGHTS), self.dtype), go_on)
+        parameters = initial_parameters(network, self.weight_init, self._rng(WEIGHTS), self.dtype)
+        if self.columns_ is not None:
+            parameters[-1] = level_biases(self.columns_, parameters[-1])
+        return Start(network, parameters, go_on)
 
     def _split(self, n_rows: int, *key: int) -> tuple[Rows | None, Rows | None]:
         """Row numbers to train on (None: all) and to hold out (None: none), both ascending."""
@@ -373,8 +392,11 @@ class FittingMixin(DecisionMixin):
         if start.go_on and getattr(self, "_scaler_kind", "") == self.scaler:
             shift, scale = self.scaler_shift_, self.scaler_scale_
         else:
-            shift, scale = fit_scaler(self.scaler, data.X, data.rows, statistics, self._names())
+            shift, scale = fit_scaler(self.scaler, data.X, data.rows, statistics, self._element_names())
             self.column_means_ = statistics["mean"]
+            if self.columns_ is not None:
+                of_levels = is_level(self.columns_)
+                shift[of_levels], scale[of_levels] = 0, 1
         # A scaler does not know the rows held out, which may lie a little beyond the others.
         beyond = [held_out] if held_out is not None and self.scaler is None else []
         self._check_targets(targets, [statistics, *beyond], shift, scale, start)
@@ -385,7 +407,7 @@ class FittingMixin(DecisionMixin):
     ) -> None:
         """Refuse rows, and columns with these statistics, that the loss cannot be taken of."""
         for known in statistics:
-            check_range(self.loss, self.scaler, *scaled_range(known, shift, scale), self._names())
+            check_range(self.loss, self.scaler, *scaled_range(known, shift, scale), self._element_names())
         check_sums(self.loss, self.scaler, targets, shift, scale, start.network["groups"])
 
     def _train(

@@ -11,13 +11,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
 
+from aefast.columns import Column, encode, learn_columns
+
 Array = NDArray[Any]
 
 
 def read_rows(estimator: Any, X: Any, *, reset: bool) -> Array:
     """``X`` as an array (n, d) of a dtype that the engine reads.
 
-    With ``reset`` the width and the column names are recorded on the estimator, else compared with the recorded ones.
+    With ``reset`` the width, the column names and, where they are not all numbers, the columns' kinds are recorded on
+    the estimator, else compared with the recorded ones. Columns of several kinds are encoded (see `aefast.columns`).
 
     Raises
     ------
@@ -26,8 +29,12 @@ def read_rows(estimator: Any, X: Any, *, reset: bool) -> Array:
         holds something else than numbers.
     """
     checks: dict[str, Any] = {"dtype": "numeric", "ensure_all_finite": False, "estimator": estimator}
-    table = _arrow_table(X)
-    if table is not None:
+    table = table_of(X)
+    if reset:
+        estimator.columns_ = _learned_columns(estimator, table)
+    if estimator.columns_ is not None:
+        return _encoded_rows(estimator, X, table, reset=reset)
+    if table is not None and table is not X:
         validate_data(estimator, table, reset=reset, skip_check_array=True)
         return _readable(check_array(_table_values(table), input_name="X", **checks))
     try:
@@ -37,6 +44,33 @@ def read_rows(estimator: Any, X: Any, *, reset: bool) -> Array:
         if culprit is None:
             raise
         raise ValueError(_not_numbers(*culprit)) from error
+
+
+def table_of(X: Any) -> Any:
+    """``X`` where it is a data frame, else as an Arrow table where it can be one, else None."""
+    return X if hasattr(X, "iloc") and getattr(X, "ndim", 0) == 2 else _arrow_table(X)
+
+
+def _learned_columns(estimator: Any, table: Any) -> tuple[Column, ...] | None:
+    if table is not None:
+        return learn_columns(table, estimator.column_kinds)
+    if estimator.column_kinds:
+        raise ValueError("column_kinds needs columns with names: give a data frame or an Arrow table")
+    return None
+
+
+def _encoded_rows(estimator: Any, X: Any, table: Any, *, reset: bool) -> Array:
+    if table is None:
+        raise ValueError(
+            f"this {type(estimator).__name__} was fitted to columns of several kinds: give a data frame or an Arrow "
+            f"table, got {type(X).__name__}"
+        )
+    validate_data(estimator, table, reset=reset, skip_check_array=True)
+    if len(table) == 0:
+        raise ValueError(
+            f"Found array with 0 sample(s) while a minimum of 1 is required by {type(estimator).__name__}."
+        )
+    return encode(table, estimator.columns_, masks_missing=estimator.missing == "mask")
 
 
 def read_codes(Z: ArrayLike, n_codes: int, estimator: Any) -> Array:

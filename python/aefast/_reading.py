@@ -14,6 +14,7 @@ from aefast import _core
 from aefast._inputs import nonfinite_message, read_codes, read_rows
 from aefast._targets import check_probabilities
 from aefast._threads import resolve_threads
+from aefast.columns import Column, decode, starts
 from aefast.networks import reading
 from aefast.scaling import clip_limit, column_statistics
 from aefast.whitening import Whitening
@@ -46,6 +47,7 @@ class ReadingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     _scaler_kind: str | None
     whitening_: Whitening | None
     input_ranges_: list[Array] | None
+    columns_: tuple[Column, ...] | None = None
 
     def _predictor(self, code: str = "mean", precision: str = "float32") -> _core.Predictor:
         check_is_fitted(self, ["coefs_", "network_"])
@@ -87,7 +89,7 @@ class ReadingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def _fill(self) -> NDArray[np.float64]:
         """What the network is given for missing values (d,), in the scaled space."""
         if self.missing != "mean":
-            return np.zeros(self.n_features_in_)
+            return np.zeros(len(self.scaler_shift_))
         limit = clip_limit(self._scaler_kind)
         return np.clip((self.column_means_ - self.scaler_shift_) / self.scaler_scale_, -limit, limit)
 
@@ -104,6 +106,20 @@ class ReadingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         names = getattr(self, "feature_names_in_", None)
         return [f"x{j}" for j in range(self.n_features_in_)] if names is None else [str(name) for name in names]
 
+    def _element_names(self) -> list[str]:
+        """Of each element that the network sees, the name of its column."""
+        if self.columns_ is None:
+            return self._names()
+        return [column.name for column in self.columns_ for _ in range(column.width)]
+
+    def _by_column(self, errors: Array) -> Array:
+        """The errors (n, C) of columns from those of what the network sees."""
+        return errors if self.columns_ is None else np.add.reduceat(errors, starts(self.columns_), axis=1)
+
+    def _as_values(self, rows: Array) -> Array:
+        """Rows (n, C) in the columns' units from those of what the network sees."""
+        return self._fitting_in(rows) if self.columns_ is None else decode(self._fitting_in(rows), self.columns_)
+
     def _require_finite(self, X: Array, what: str) -> None:
         """Refuse NaN and infinity; of rows that may have missing values, infinity."""
         if X.dtype.kind != "f":
@@ -111,7 +127,9 @@ class ReadingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         is_codes = what == "Z"
         may_miss = self.missing != "error" and not is_codes
         if may_miss or column_statistics(X, None, resolve_threads(self.n_threads))["n_nonfinite"].any():
-            message = nonfinite_message(X, None if is_codes else self._names(), what, may_miss=may_miss)
+            names = None if is_codes else self._names()
+            columns = X if self.columns_ is None or is_codes else X[:, starts(self.columns_)]
+            message = nonfinite_message(columns, names, what, may_miss=may_miss)
             if message:
                 raise ValueError(message)
 
@@ -119,7 +137,7 @@ class ReadingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """The rows, unless their units are too large for their dtype."""
         overflowing = column_statistics(rows, None, resolve_threads(self.n_threads))["n_nonfinite"] > 0
         if overflowing.any():
-            column = self._names()[int(overflowing.argmax())]
+            column = self._element_names()[int(overflowing.argmax())]
             raise ValueError(
                 f"the reconstruction of column {column!r} does not fit into {rows.dtype}: {_REMEDY[rows.dtype.name]}"
             )
@@ -194,7 +212,7 @@ class ReadingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         predictor = self._predictor()
         codes = read_codes(Z, self._n_features_out, self)
         self._require_finite(codes, "Z")
-        return self._fitting_in(predictor.decode(codes))
+        return self._as_values(predictor.decode(codes))
 
     def reconstruct(self, X: Any) -> Array:
         """Rows through the whole network: ``inverse_transform(transform(X))`` in one pass.
@@ -207,7 +225,8 @@ class ReadingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Returns
         -------
         ndarray of shape (n, d), of the estimator's ``dtype``
-            Reconstructions in the units of the training data.
+            Reconstructions in the units of the training data. Where columns are of several kinds, an array of objects:
+            numbers, the most probable levels, and times as a weekday and a time of day.
 
         Raises
         ------
@@ -219,7 +238,7 @@ class ReadingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         predictor = self._predictor()
         rows = self._read(X)
         self._require_finite(rows, "X")
-        return self._fitting_in(predictor.reconstruct(rows))
+        return self._as_values(predictor.reconstruct(rows))
 
     def _errors(self, X: Any, metric: str | None, precision: str = "float32") -> Array:
         errors: Array = self._judged(
@@ -327,7 +346,7 @@ class ReadingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         predictor = self._predictor()
         rows = self._read(X)
         self._require_finite(rows, "X")
-        return predictor.feature_errors(rows, *self._metric(None))
+        return self._by_column(predictor.feature_errors(rows, *self._metric(None)))
 
     @property
     def _n_features_out(self) -> int:

@@ -81,6 +81,12 @@ class Autoencoder(BaseAutoencoder):
         What NaN is (in tables: null). "error": refused, with count and place. "mask": not known; the network is given
         0 for it in the scaled space, and losses and errors are over the features that a row has. "mean": read as the
         mean of the column's training values. Infinity is refused, and so is a column without any value.
+    column_kinds : dict of str to str, optional
+        Kinds of columns of a data frame or Arrow table: "numeric", "categorical" or "timestamp". Default what their
+        types say: numbers are numeric; text, booleans and categories categorical; dates and times timestamps. Numeric
+        columns take ``loss`` and ``output_activation``; a categorical one is given back as probabilities of its levels
+        (at most 64, the others are one unknown level) by softmax and categorical crossentropy; a timestamp is its place
+        in the day and in the week. Losses and errors are means over columns. See `aefast.columns`.
     contamination : float in (0, 0.5], default 0.1
         Share of the training rows, held-out ones included, that `predict` calls outliers.
     score_metric : str, default "auto"
@@ -120,6 +126,9 @@ class Autoencoder(BaseAutoencoder):
         Means of the columns' training values.
     n_features_in_ : int
         d.
+    columns_ : tuple of `aefast.columns.Column`, or None
+        The columns' kinds and levels, where they are not all numbers. A column is then as many elements of what the
+        network sees (and of the arrays above) as it is wide.
     feature_names_in_ : ndarray of shape (d,)
         Column names, where the training data had any.
     n_epochs_ : int

@@ -123,6 +123,9 @@ class ConvolutionalAutoencoder(BaseAutoencoder):
         n_dimensions = np.ndim(X) if isinstance(X, list | tuple) else getattr(X, "ndim", 2)
         if n_dimensions not in (3, 4):
             rows = super()._read(X, reset=reset)
+            if self.columns_ is not None:
+                odd = next(column for column in self.columns_ if column.kind != "numeric")
+                raise ValueError(f"{type(self).__name__} takes numbers, but column {odd.name!r} is {odd.kind}")
             # An image of one line cannot be pooled, nor is it.
             expected = expected or (1, rows.shape[1], 1)
         else:

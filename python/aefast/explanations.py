@@ -11,12 +11,12 @@ Array = NDArray[Any]
 
 
 def top_shares(
-    feature_errors: Array, top: int, values: Array | None = None
+    feature_errors: Array, top: int, is_missing: Array | None = None
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Columns and shares (n, top) of the largest errors of each row, largest first; ties go to the first column.
 
-    A share is a feature's error over the row's; all shares of a row without error are 0. Features that are missing in
-    ``values`` (NaN) come after all others.
+    A share is a feature's error over the row's; all shares of a row without error are 0. Features that are missing
+    come after all others.
 
     Examples
     --------
@@ -27,7 +27,7 @@ def top_shares(
     ([[1, 0]], [[0.75, 0.25]])
     """
     errors = np.asarray(feature_errors, dtype=np.float64)
-    ranked = errors if values is None else np.where(np.isnan(values), -1.0, errors)
+    ranked = errors if is_missing is None else np.where(is_missing, -1.0, errors)
     columns = _largest(ranked, min(top, errors.shape[1]))
     totals = errors.sum(axis=1, keepdims=True)
     shares = np.take_along_axis(errors, columns, axis=1) / np.where(totals > 0, totals, 1.0)
@@ -47,7 +47,13 @@ def _largest(errors: NDArray[np.float64], top: int) -> NDArray[np.intp]:
 
 
 def explanation_table(
-    feature_errors: Array, values: Array, expected: Array, names: Sequence[str], top: int, first_row: int = 0
+    feature_errors: Array,
+    values: Array,
+    expected: Array,
+    names: Sequence[str],
+    top: int,
+    first_row: int = 0,
+    is_missing: Array | None = None,
 ) -> Array:
     """The ``top`` features of each row as a structured array of row, feature, value, expected and share.
 
@@ -63,20 +69,25 @@ def explanation_table(
         Features a row; at most d are given.
     first_row : int
         Number of the first row.
+    is_missing : ndarray of shape (n, d), bool, optional
+        Which values are.
     """
-    columns, shares = top_shares(feature_errors, top, values)
+    columns, shares = top_shares(feature_errors, top, is_missing)
     n_rows, n_top = columns.shape
     width = max(1, *(len(name) for name in names))
+    kind = "O" if values.dtype == object else "f8"
     table = np.empty(
         n_rows * n_top,
-        dtype=[("row", "i8"), ("feature", f"U{width}"), ("value", "f8"), ("expected", "f8"), ("share", "f8")],
+        dtype=[("row", "i8"), ("feature", f"U{width}"), ("value", kind), ("expected", kind), ("share", "f8")],
     )
     table["row"] = np.repeat(np.arange(first_row, first_row + n_rows), n_top)
     table["feature"] = np.asarray(names, dtype=f"U{width}")[columns].ravel()
     table["value"] = np.take_along_axis(values, columns, axis=1).ravel()
     table["expected"] = np.take_along_axis(expected, columns, axis=1).ravel()
     table["share"] = shares.ravel()
-    known: Array = table[~np.isnan(table["value"])]
+    if is_missing is None:
+        return table
+    known: Array = table[~np.take_along_axis(is_missing, columns, axis=1).ravel()]
     return known
 
 

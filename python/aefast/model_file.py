@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aefast import _core
+from aefast.columns import KINDS, MAX_LEVELS, Column, with_columns
 from aefast.data_file import MISFITS, pack, unpack, write_whole
 from aefast.exceptions import ModelFileError
-from aefast.network_checks import checked_network, number
+from aefast.network_checks import checked_network, integer, number
 from aefast.networks import join_parameters, weight_shapes
 from aefast.optimizers import OPTIMIZERS
 from aefast.scaling import SCALERS
@@ -123,7 +124,9 @@ def _describe(estimator: BaseAutoencoder) -> tuple[dict[str, Any], dict[str, Arr
         "class": kind,
         "library_version": _core.__version__,
         "parameters": {name: _parameter(name, value) for name, value in estimator.get_params(deep=False).items()},
-        "network": estimator.network_,
+        # What follows from the columns is not said twice.
+        "network": {**{key: part for key, part in estimator.network_.items() if key != "columns"}, "groups": []},
+        "columns": None if estimator.columns_ is None else [asdict(column) for column in estimator.columns_],
         "feature_names": None if names is None else [str(name) for name in names],
         "scaler": estimator._scaler_kind,
         "score_metric": estimator.score_metric_,
@@ -170,6 +173,8 @@ def plain_value(value: Any) -> Any:
         return value
     if isinstance(value, np.ndarray):
         value = tuple(value.tolist())
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {"mapping": [[key, _encoded(item)] for key, item in value.items()]}
     if isinstance(value, tuple | list):
         items = [plain_value(item) for item in value]
         return {"tuple": items} if isinstance(value, tuple) else items
@@ -197,8 +202,15 @@ def _restored(model: dict[str, Any], tensors: dict[str, Array]) -> BaseAutoencod
 
     network = checked_network(model["network"])
     n_features, weighted = network["n_features"], weight_shapes(network)
+    estimator.columns_ = _columns(model["columns"], n_features)
+    n_columns = n_features
+    if estimator.columns_ is not None:
+        network, n_columns = (
+            with_columns(network, estimator.columns_, estimator._level_weight()),
+            len(estimator.columns_),
+        )
     estimator.network_ = network
-    estimator.n_features_in_ = n_features
+    estimator.n_features_in_ = n_columns
     estimator._take_shape(network)
     coefs = [tensors.pop(f"coefs.{index}") for index in range(len(weighted))]
     intercepts = [tensors.pop(f"intercepts.{index}") for index in range(len(weighted))]
@@ -213,8 +225,8 @@ def _restored(model: dict[str, Any], tensors: dict[str, Array]) -> BaseAutoencod
 
     names = model["feature_names"]
     if names is not None:
-        if not isinstance(names, list) or len(names) != n_features or not all(isinstance(name, str) for name in names):
-            raise ValueError(f"feature_names must be {n_features} names")
+        if not isinstance(names, list) or len(names) != n_columns or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"feature_names must be {n_columns} names")
         estimator.feature_names_in_ = np.asarray(names, dtype=object)
     estimator.scaler_shift_ = _finite(tensors, "scaler.shift", (n_features,))
     estimator.scaler_scale_ = _finite(tensors, "scaler.scale", (n_features,))
@@ -251,6 +263,25 @@ def _restored(model: dict[str, Any], tensors: dict[str, Array]) -> BaseAutoencod
     return estimator
 
 
+def _columns(described: Any, n_features: int) -> tuple[Column, ...] | None:
+    if described is None:
+        return None
+    columns = []
+    for each in described:
+        name, kind, levels, counts = each["name"], each["kind"], each["levels"], each["counts"]
+        is_sound = isinstance(name, str) and kind in KINDS and len(levels) <= MAX_LEVELS
+        is_sound = is_sound and all(level is None or isinstance(level, str) for level in levels)
+        if not is_sound or len(set(levels)) != len(levels) or (levels and kind != "categorical"):
+            raise ValueError(f"column {name!r} is not of a kind, or its levels are not")
+        if len(counts) != (len(levels) + 1 if kind == "categorical" else 0):
+            raise ValueError(f"column {name!r} has not a count for each level")
+        counts = tuple(integer(count, 0, 1 << 62) for count in counts)
+        columns.append(Column(name, kind, tuple(levels), counts))
+    if sum(column.width for column in columns) != n_features:
+        raise ValueError(f"the columns do not make {n_features} features")
+    return tuple(columns)
+
+
 def _calibration(tensors: dict[str, Array]) -> Calibration:
     dtype = tensors["calibration.errors"].dtype
     errors = _finite(tensors, "calibration.errors", None)
@@ -268,6 +299,8 @@ def _decoded(value: Any) -> Any:
     if isinstance(value, dict):
         if value.keys() == {"tuple"}:
             return tuple(_decoded(value["tuple"]))
+        if value.keys() == {"mapping"}:
+            return {key: _decoded(item) for key, item in value["mapping"]}
         if value.keys() == {"object", "fields"} and value["object"] in OBJECTS:
             return OBJECTS[value["object"]](**value["fields"])
         raise ValueError(f"a parameter's value has unknown parts {sorted(value)}")

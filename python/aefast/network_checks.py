@@ -34,7 +34,7 @@ def checked_network(network: dict[str, Any]) -> NetworkSpec:
         is_last = index == len(network["layers"]) - 1
         n_in = layers[-1]["units"] if layers else n_features
         layers.append(_checked_layer(layer, layers, n_in, n_features, is_last))
-    if len(layers) < 2 or network["groups"] != []:
+    if len(layers) < 2 or network["groups"] != [] or "columns" in network:
         raise ValueError("a network has at least two layers, and no groups")
     if layers[-1]["units"] != n_features:
         raise ValueError("the last layer must have as many outputs as there are features")

@@ -246,7 +246,7 @@ class Scorer:
         with nameless():
             if k <= MOST_REASONS:
                 return self._as_reasons(X, *self.estimator._errors_and_reasons(X, k)[1:])
-            columns, shares = top_shares(self.estimator.feature_errors(X), k, X)
+            columns, shares = top_shares(self.estimator.feature_errors(X), k, np.isnan(X))
             expected = np.take_along_axis(np.asarray(self.estimator.reconstruct(X)), columns, axis=1)
         return self._as_reasons(X, columns, shares, expected)
 

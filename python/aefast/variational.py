@@ -233,6 +233,10 @@ class VariationalAutoencoder(BaseAutoencoder):
         objective["scale"] = self._scale()
         return objective
 
+    def _level_weight(self) -> float:
+        # The bound has every column's likelihood in full.
+        return 1 / self._scale()
+
     def _scale(self) -> float:
         """What makes a row's summed loss minus its log-likelihood."""
         return 0.5 if self.loss == "mse" else 1.0

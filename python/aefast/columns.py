@@ -1,0 +1,369 @@
+"""Tables with columns of several kinds as numbers for a network, and back.
+
+A ``numeric`` column stays one number. A ``categorical`` one (text, booleans, categories) becomes one element for each
+of its levels, 1 for a row's own and 0 for the others; the first layer's product with them adds a learned vector of the
+level, an embedding (Guo and Berkhahn 2016), and the network gives back a probability for each. A ``timestamp`` becomes
+two points on circles, its place in the day and in the week, so that Sunday night lies beside Monday morning; how long
+ago it was is left out, because every row to come would be later than all training rows (``numeric`` gives just that,
+in seconds since 1970).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from math import inf
+from numbers import Real
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from aefast._core import NetworkSpec
+
+Array = NDArray[Any]
+
+KINDS = ("numeric", "categorical", "timestamp")
+#: Levels of a column that are told apart, the most frequent ones; all others are unknown ones.
+MAX_LEVELS = 64
+#: What a level is called that training rows did not have, or too seldom.
+UNKNOWN = "(unknown)"
+MISSING = "(missing)"
+
+_DAY, _WEEK = 86_400.0, 604_800.0
+_MONDAY = 3 * _DAY  # from a Monday to the first of January 1970
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    ``levels`` are a categorical one's, most frequent first, None being the level of missing values. ``counts`` says how
+    many training rows had each, and last how many had none of them.
+    """
+
+    name: str
+    kind: str
+    levels: tuple[str | None, ...] = ()
+    counts: tuple[int, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """How many elements it becomes: of a categorical one a level each and one for unknown levels."""
+        return {"numeric": 1, "timestamp": 4}.get(self.kind, len(self.levels) + 1)
+
+
+def starts(columns: Sequence[Column]) -> list[int]:
+    """Where the elements of each column begin."""
+    return [0, *accumulate(column.width for column in columns)][:-1]
+
+
+def learn_columns(table: Any, kinds: Mapping[str, str] | None) -> tuple[Column, ...] | None:
+    """The columns of a pandas data frame or an Arrow table; None where all of them are numbers as they stand.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame or pyarrow.Table
+        The training rows.
+    kinds : mapping of str to str, or None
+        Kinds of columns that are not to be inferred.
+
+    Raises
+    ------
+    ValueError
+        If a column is of no kind that can be learned, or ``kinds`` names something that is not there.
+    """
+    names, given = _names(table), dict(kinds or {})
+    for name, kind in given.items():
+        if name not in names:
+            raise ValueError(f"column_kinds names {name!r}, which is not a column: they are {', '.join(names)}")
+        if kind not in KINDS:
+            raise ValueError(f"column_kinds: {name!r} must be one of {', '.join(KINDS)}, got {kind!r}")
+    inferred = [given.get(name) or infer_kind(values) for name, values in zip(names, _parts(table), strict=True)]
+    for name, found, values in zip(names, inferred, _parts(table), strict=True):
+        if found is None:
+            raise ValueError(
+                f"column {name!r} can neither be learned as numbers nor as levels nor as times (its type is "
+                f"{_type(values)}): convert it or leave it out (--exclude {name})"
+            )
+    if not given and set(inferred) <= {"numeric"}:
+        return None
+    columns = []
+    for name, found, values in zip(names, inferred, _parts(table), strict=True):
+        levels, counts = _frequent_levels(values) if found == "categorical" else ((), ())
+        columns.append(Column(name, str(found), levels, counts))
+    return tuple(columns)
+
+
+def encode(table: Any, columns: Sequence[Column], *, masks_missing: bool) -> Array:
+    """The rows as numbers (n, D); missing values are NaN, of categorical columns only with ``masks_missing``.
+
+    Raises
+    ------
+    ValueError
+        If the values of a column are not of its kind; the message names it.
+    """
+    parts = [_encoded(values, column, masks_missing) for values, column in zip(_parts(table), columns, strict=True)]
+    numbers = [part for column, part in zip(columns, parts, strict=True) if column.kind != "categorical"]
+    rows = np.zeros((len(table), sum(column.width for column in columns)), np.result_type(np.float32, *numbers))
+    for begin, column, part in zip(starts(columns), columns, parts, strict=True):
+        if column.kind != "categorical":
+            rows[:, begin : begin + column.width] = part.reshape(len(rows), -1)
+            continue
+        is_known = part >= 0
+        rows[np.flatnonzero(is_known), begin + part[is_known]] = 1
+        rows[~is_known, begin : begin + column.width] = np.nan
+    return rows
+
+
+def decode(rows: Array, columns: Sequence[Column]) -> Array:
+    """Rows of numbers (n, D) as values of the columns (n, C), an array of objects.
+
+    Numbers are floats, categories the most probable level, times a weekday and a time of day.
+    """
+    values = np.empty((len(rows), len(columns)), dtype=object)
+    for index, (begin, column) in enumerate(zip(starts(columns), columns, strict=True)):
+        part = rows[:, begin : begin + column.width]
+        if column.kind == "numeric":
+            values[:, index] = part[:, 0].astype(np.float64)
+        elif column.kind == "categorical":
+            names = [MISSING if level is None else level for level in column.levels] + [UNKNOWN]
+            values[:, index] = np.asarray(names, dtype=object)[part.argmax(axis=1)]
+        else:
+            values[:, index] = _times(part)
+    return values
+
+
+def shown(table: Any, rows: Array, columns: Sequence[Column]) -> Array:
+    """The cells of a table, whose `encode` is ``rows``, as reasons show them (n, C): numbers as floats, else text."""
+    values = np.empty((len(rows), len(columns)), dtype=object)
+    for index, (begin, column, part) in enumerate(zip(starts(columns), columns, _parts(table), strict=True)):
+        if column.kind == "numeric":
+            values[:, index] = rows[:, begin].astype(np.float64)
+            continue
+        as_text = level_name if column.kind == "categorical" else str
+        is_missing = part.isna().to_numpy() if hasattr(part, "iloc") else part.is_null().to_numpy()
+        cells = part.tolist() if hasattr(part, "iloc") else part.to_pylist()
+        values[:, index] = [MISSING if no else as_text(cell) for cell, no in zip(cells, is_missing, strict=True)]
+    return values
+
+
+def with_columns(network: NetworkSpec, columns: Sequence[Column], level_weight: float = 1.0) -> NetworkSpec:
+    """The network with softmax over the levels of each categorical column, and every column counted once.
+
+    ``level_weight`` is that of a categorical column beside a numeric one.
+    """
+    ends = [begin + column.width for begin, column in zip(starts(columns), columns, strict=True)]
+    places = list(zip(starts(columns), ends, strict=True))
+    weights = [level_weight if column.kind == "categorical" else 1.0 / column.width for column in columns]
+    return {
+        **network,
+        "groups": [place for place, column in zip(places, columns, strict=True) if column.kind == "categorical"],
+        "columns": [(*place, weight) for place, weight in zip(places, weights, strict=True)],
+    }
+
+
+def is_level(columns: Sequence[Column]) -> NDArray[np.bool_]:
+    """Which elements (D,) are levels."""
+    return np.repeat([column.kind == "categorical" for column in columns], [column.width for column in columns])
+
+
+def level_biases(columns: Sequence[Column], biases: Array) -> Array:
+    """Initial biases (D,) of the last layer: with them, levels are as probable as they are frequent.
+
+    Half a row more is counted for each, so that one that no row had begins at a probability that is small and not 0.
+    """
+    biases = biases.copy()
+    for begin, column in zip(starts(columns), columns, strict=True):
+        if column.kind == "categorical":
+            counts = np.asarray(column.counts) + 0.5
+            biases[begin : begin + column.width] = np.log(counts / counts.sum())
+    return biases
+
+
+def describe(columns: Sequence[Column]) -> str:
+    """The kinds in a line each, with the columns that are of them."""
+    lines = []
+    for kind in KINDS:
+        names = [
+            f"{c.name} ({len(c.levels)} levels)" if kind == "categorical" else c.name for c in columns if c.kind == kind
+        ]
+        lines += [f"{kind}: {', '.join(names)}"] if names else []
+    return "\n".join(lines)
+
+
+def level_name(value: Any) -> str:
+    """The text that stands for a level, the same whatever type of table it comes from."""
+    if isinstance(value, bool | np.bool_):
+        return str(bool(value))
+    if isinstance(value, Real) and not isinstance(value, str):
+        number = float(value)
+        return str(int(number)) if number.is_integer() and abs(number) < inf else repr(number)
+    return str(value)
+
+
+# What pandas and Arrow each know of a column.
+
+
+def infer_kind(values: Any) -> str | None:
+    """The kind of a pandas or an Arrow column by its type, None for one that cannot be learned."""
+    if not hasattr(values, "iloc"):
+        return _arrow_kind(values.type)
+    kind = values.dtype.kind
+    if kind in "iuf":
+        return "numeric"
+    if kind == "M":
+        return "timestamp"
+    if str(values.dtype) == "category" or kind == "b":
+        return "categorical"
+    if kind not in "OTUS":
+        return None
+    import pandas as pd
+
+    found = pd.api.types.infer_dtype(values, skipna=True)
+    if found in ("integer", "floating", "mixed-integer-float", "decimal", "empty"):
+        return "numeric"
+    if found in ("string", "boolean"):
+        return "categorical"
+    return "timestamp" if found in ("datetime", "datetime64", "date") else None
+
+
+def _arrow_kind(kind: Any) -> str | None:
+    from pyarrow import types
+
+    if types.is_dictionary(kind):
+        return _arrow_kind(kind.value_type) and "categorical"
+    if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind) or types.is_null(kind):
+        return "numeric"
+    if types.is_boolean(kind) or types.is_string(kind) or types.is_large_string(kind):
+        return "categorical"
+    return "timestamp" if types.is_timestamp(kind) or types.is_date(kind) else None
+
+
+def _names(table: Any) -> list[str]:
+    return [str(name) for name in (table.columns if hasattr(table, "iloc") else table.column_names)]
+
+
+def _parts(table: Any) -> list[Any]:
+    if hasattr(table, "iloc"):
+        return [table.iloc[:, index] for index in range(table.shape[1])]
+    return list(table.columns)
+
+
+def _type(values: Any) -> Any:
+    return values.dtype if hasattr(values, "iloc") else values.type
+
+
+def _encoded(values: Any, column: Column, masks_missing: bool) -> Array:
+    """Numbers (n,), points on circles (n, 4), or of a categorical column the number of each row's level, -1 where it is
+    masked."""
+    try:
+        if column.kind == "numeric":
+            return _numbers(values)
+        if column.kind == "timestamp":
+            return _circles(_seconds(values))
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError(
+            f"column {column.name!r} does not hold {'numbers' if column.kind == 'numeric' else 'times'} "
+            f"(its type is {_type(values)}): {str(error).splitlines()[0]}"
+        ) from error
+    codes, names = _levels(values)
+    places = {level: place for place, level in enumerate(column.levels)}
+    unknown = len(column.levels)
+    of_codes = [places.get(name, unknown) for name in names]
+    missing = -1 if masks_missing else places.get(None, unknown)
+    return np.asarray([*of_codes, missing], dtype=np.int64)[codes]
+
+
+def _frequent_levels(values: Any) -> tuple[tuple[str | None, ...], tuple[int, ...]]:
+    """The levels to tell apart, and how many rows have each; a level of one row is as good as unknown."""
+    codes, names = _levels(values)
+    by_name: dict[str | None, int] = {}
+    for name, count in zip([*names, None], np.bincount(codes, minlength=len(names) + 1), strict=True):
+        by_name[name] = by_name.get(name, 0) + int(count)
+    ordered = sorted(by_name.items(), key=lambda item: (-item[1], item[0] is None, item[0] or ""))
+    kept = [(name, count) for name, count in ordered if count > 1][:MAX_LEVELS]
+    counts = [count for _, count in kept]
+    return tuple(name for name, _ in kept), (*counts, len(codes) - sum(counts))
+
+
+def _levels(values: Any) -> tuple[NDArray[np.int64], list[str]]:
+    """For each row the number of its level (that of a missing value is the number of levels), and the levels' names."""
+    if hasattr(values, "iloc"):
+        codes, uniques = values.factorize()
+        names = [level_name(level) for level in uniques]
+    else:
+        import pyarrow as pa
+
+        encoded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
+        encoded = encoded.unify_dictionaries().combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
+        if isinstance(encoded, pa.ChunkedArray):  # older versions of Arrow leave one chunk, or none
+            encoded = encoded.chunk(0) if encoded.num_chunks else pa.array([], encoded.type)
+        names = [level_name(level) for level in encoded.dictionary.to_pylist()]
+        codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    codes = codes.astype(np.int64)
+    return np.where(codes < 0, len(names), codes), names
+
+
+def _numbers(values: Any) -> Array:
+    if hasattr(values, "iloc"):
+        if values.dtype.kind == "M":
+            return _seconds(values)
+        if values.dtype == np.float32:
+            return np.asarray(values)
+        numbers: Array = (
+            values.astype("object").astype("float64").to_numpy()
+            if _is_object(values)
+            else values.to_numpy(dtype=np.float64, na_value=np.nan)
+        )
+        return numbers
+    import pyarrow as pa
+
+    if pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
+        return _seconds(values)
+    keeps = pa.types.is_float32(values.type) or pa.types.is_float16(values.type)
+    if pa.types.is_boolean(values.type):
+        values = values.cast(pa.uint8())
+    converted: Array = (values if keeps else values.cast(pa.float64(), safe=False)).to_numpy()
+    return converted
+
+
+def _is_object(values: Any) -> bool:
+    return bool(values.dtype.kind in "OTUS")
+
+
+def _seconds(values: Any) -> NDArray[np.float64]:
+    """Seconds since 1970 by the clock on the wall; missing ones are NaN."""
+    if hasattr(values, "iloc"):
+        import pandas as pd
+
+        times = values if values.dtype.kind == "M" else pd.to_datetime(values)
+        times = times.dt.tz_localize(None)
+        stamps = times.to_numpy().astype("datetime64[us]").astype(np.int64)
+        return np.where(times.isna(), np.nan, stamps / 1e6)
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_timestamp(values.type) and values.type.tz is not None:
+        values = pc.local_timestamp(values)
+    stamps = values.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
+    seconds: NDArray[np.float64] = stamps.cast(pa.float64(), safe=False).to_numpy() / 1e6
+    return seconds
+
+
+def _circles(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
+    day, week = (2 * np.pi * seconds / _DAY) % (2 * np.pi), (2 * np.pi * (seconds + _MONDAY) / _WEEK) % (2 * np.pi)
+    return np.column_stack([np.sin(day), np.cos(day), np.sin(week), np.cos(week)])
+
+
+def _times(points: Array) -> list[str]:
+    """Points on the circles of the day and the week (n, 4) as a weekday and a time."""
+    of_day = np.arctan2(points[:, 0], points[:, 1]) / (2 * np.pi) % 1
+    of_week = np.arctan2(points[:, 2], points[:, 3]) / (2 * np.pi) % 1
+    minutes = np.round(of_day * 1440).astype(int) % 1440
+    # The weekday in which this time is closest to that place in the week.
+    days = np.round(of_week * 7 - minutes / 1440).astype(int) % 7
+    return [f"{_DAYS[d]} {m // 60:02d}:{m % 60:02d}" for d, m in zip(days, minutes, strict=True)]

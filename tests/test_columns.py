@@ -1,0 +1,327 @@
+"""Tables with text, booleans, categories and times: what their columns become, and what models say of them."""
+
+import pickle
+from datetime import datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from sklearn.base import clone
+
+import aefast
+from aefast.columns import MAX_LEVELS, Column, decode, encode, infer_kind, learn_columns, starts
+from aefast.exceptions import ModelFileError
+from messages import raises_exactly
+
+OF_KINDS = ["proto", "port", "size", "flag", "count", "when"]
+
+
+def traffic(n_rows=2000, seed=0):
+    """Ports and sizes go with the protocol, and all is in working hours."""
+    rng = np.random.default_rng(seed)
+    proto = rng.choice(["tcp", "udp", "icmp"], p=[0.6, 0.3, 0.1], size=n_rows)
+    port = np.select([proto == "tcp", proto == "udp"], [rng.choice(["80", "443", "22"], size=n_rows), "53"], "0")
+    size = np.select([proto == "tcp", proto == "udp"], [5.0, 1.0], 0.0) + 0.1 * rng.normal(size=n_rows)
+    minutes = rng.integers(8 * 60, 18 * 60, size=n_rows) + 24 * 60 * rng.integers(0, 5, size=n_rows)
+    return pd.DataFrame(
+        {
+            "proto": proto,
+            "port": pd.Categorical(port),
+            "size": size,
+            "flag": rng.random(n_rows) < 0.3,
+            "count": rng.integers(0, 9, size=n_rows),
+            "when": pd.Timestamp("2024-03-04") + pd.to_timedelta(minutes, unit="min"),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def table():
+    return traffic()
+
+
+@pytest.fixture(scope="module")
+def model(table):
+    return aefast.Autoencoder((32, 6), max_epochs=40, random_state=0).fit(table)
+
+
+def plain(frame):
+    """The frame with its categories as text, so that cells can be set."""
+    return frame.astype({"port": object, "proto": object})
+
+
+# Kinds and codes.
+
+
+def test_kinds_follow_from_types(table):
+    columns = learn_columns(table, None)
+    assert [c.name for c in columns] == OF_KINDS
+    assert [c.kind for c in columns] == ["categorical"] * 2 + ["numeric", "categorical", "numeric", "timestamp"]
+    assert columns == learn_columns(pa.Table.from_pandas(table, preserve_index=False), None)
+    assert columns[3].levels == ("False", "True")
+    assert learn_columns(table[["size", "count"]], None) is None
+    pieces = {"a": [1.5, None], "b": ["x", None], "c": [datetime(2024, 1, 1), None], "d": [True, False]}
+    kinds = ["numeric", "categorical", "timestamp", "categorical"]
+    assert [infer_kind(pd.Series(values, dtype=object)) for values in pieces.values()] == kinds
+    assert [infer_kind(pa.array(values)) for values in pieces.values()] == kinds
+    assert [infer_kind(pa.array(["a"]).cast(kind)) for kind in ("large_string", pa.dictionary("int8", "string"))] == [
+        "categorical"
+    ] * 2
+
+
+def test_kinds_can_be_given(table):
+    given = {"count": "categorical", "when": "numeric", "flag": "numeric", "port": "numeric"}
+    for data in (table, pa.Table.from_pandas(table, preserve_index=False)):
+        model = aefast.Autoencoder(max_epochs=1, column_kinds=given, random_state=0).fit(data)
+        kinds = {column.name: column.kind for column in model.columns_}
+        assert kinds == {"proto": "categorical", "size": "numeric"} | given
+        seconds = (table["when"] - pd.Timestamp("1970-01-01")) / pd.Timedelta(seconds=1)
+        rows = encode(data, model.columns_, masks_missing=False)
+        places = dict(zip(OF_KINDS, starts(model.columns_), strict=True))
+        np.testing.assert_array_equal(rows[:, places["when"]], seconds)
+        np.testing.assert_array_equal(rows[:, places["flag"]], table["flag"])
+        np.testing.assert_array_equal(rows[:, places["port"]], table["port"].astype(int))
+        assert model.columns_[4].levels[0] == str(table["count"].mode()[0])
+    for bad, message in {
+        "nothing": "column_kinds names 'nothing', which is not a column: they are " + ", ".join(OF_KINDS),
+        "size": "column_kinds: 'size' must be one of numeric, categorical, timestamp, got 'number'",
+    }.items():
+        with raises_exactly(ValueError, message):
+            aefast.Autoencoder(column_kinds={bad: "number"}).fit(table)
+    with pytest.raises(ValueError, match="column 'proto' does not hold numbers"):
+        aefast.Autoencoder(column_kinds={"proto": "numeric"}).fit(table)
+    with raises_exactly(ValueError, "column_kinds needs columns with names: give a data frame or an Arrow table"):
+        aefast.Autoencoder(column_kinds={"a": "numeric"}).fit(np.zeros((9, 2)))
+
+
+@pytest.mark.parametrize("cell", [[1, 2], {"a": 1}, b"bytes"])
+def test_columns_of_no_kind_are_refused_by_name_and_not_dropped(cell):
+    frame = pd.DataFrame({"a": np.arange(9.0), "odd": [cell] * 9})
+    for data in (frame, pa.Table.from_pandas(frame)):
+        message = r"column 'odd' can neither be learned .* convert it or leave it out \(--exclude odd\)"
+        with pytest.raises(ValueError, match=message):
+            aefast.Autoencoder().fit(data)
+
+
+def test_codes_are_levels_and_circles_and_come_back(table):
+    columns = learn_columns(table, None)
+    rows = encode(table, columns, masks_missing=False)
+    assert rows.shape == (len(table), 4 + 6 + 1 + 3 + 1 + 4)
+    values = decode(rows, columns)
+    for index, name in enumerate(OF_KINDS[:5]):
+        expected = table[name].astype(str) if columns[index].kind == "categorical" else table[name]
+        assert values[:, index].tolist() == expected.tolist()
+    assert values[:, 5].tolist() == table["when"].dt.round("min").dt.strftime("%a %H:%M").tolist()
+
+
+def test_midnight_lies_beside_midnight_and_sunday_beside_monday():
+    column = (Column("t", "timestamp"),)
+    times = pd.to_datetime(["2024-03-10 23:59:59", "2024-03-11 00:00:00", "2024-03-14 12:00:00", "1901-05-05 01:00:00"])
+    rows = encode(pd.DataFrame({"t": times}), column, masks_missing=False)
+    assert np.abs(rows[0] - rows[1]).max() < 1e-3
+    assert np.abs(rows[0] - rows[2]).max() > 1
+    np.testing.assert_allclose((rows**2).sum(axis=1), 2)
+    assert decode(rows, column)[1:, 0].tolist() == ["Mon 00:00", "Thu 12:00", "Sun 01:00"]
+
+
+def test_times_are_those_of_the_clock_on_the_wall():
+    column, naive = (Column("t", "timestamp"),), pd.date_range("2024-03-04", periods=50, freq="37min")
+    wanted = encode(pd.DataFrame({"t": naive}), column, masks_missing=False)
+    local = pd.DataFrame({"t": naive.tz_localize("America/New_York")})
+    days = pd.DataFrame({"t": [datetime(2024, 3, 4).date() + timedelta(days=i) for i in range(9)]})
+    for data in (local, pa.Table.from_pandas(local), pd.DataFrame({"t": naive.astype("datetime64[s]")})):
+        np.testing.assert_allclose(encode(data, column, masks_missing=False), wanted, atol=1e-9)
+    by_day = [encode(data, column, masks_missing=False) for data in (days, pa.Table.from_pandas(days))]
+    np.testing.assert_allclose(*by_day)
+    assert decode(by_day[0], column)[0, 0] == "Mon 00:00"
+
+
+def test_levels_are_the_most_frequent_ones_and_the_others_are_unknown():
+    names = [f"l{i:03d}" for i in range(100) for _ in range(200 - i)] + [f"once {i}" for i in range(50)]
+    columns = learn_columns(pd.DataFrame({"a": names}), None)
+    assert columns[0].levels == tuple(f"l{i:03d}" for i in range(MAX_LEVELS))
+    assert columns[0].counts == (*range(200, 200 - MAX_LEVELS, -1), len(names) - sum(columns[0].counts[:-1]))
+    rows = encode(pd.DataFrame({"a": ["l000", "l063", "l064", "new", None]}), columns, masks_missing=False)
+    assert rows.argmax(axis=1).tolist() == [0, 63, 64, 64, 64]
+    ids = pd.DataFrame({"id": [f"row {i}" for i in range(500)], "x": np.arange(500.0)})
+    assert learn_columns(ids, None)[0] == Column("id", "categorical", (), (500,))
+
+
+def test_levels_are_the_same_whatever_type_they_come_in():
+    column = (Column("a", "categorical", ("80", "443", "0.5", "True"), (3, 2, 2, 2, 0)),)
+    wanted = [0, 1, 2, 4]
+    for values in (["80", "443", "0.5", "9"], [80.0, 443.0, 0.5, 9.0], pd.Categorical([80, 443, 0.5, 9])):
+        data = pd.DataFrame({"a": values})
+        for each in (data, pa.Table.from_pandas(data)):
+            assert encode(each, column, masks_missing=False).argmax(axis=1).tolist() == wanted
+    chunked = pa.chunked_array([pa.array(["80", "x"]).dictionary_encode(), pa.array(["443", "80"]).dictionary_encode()])
+    assert encode(pa.table({"a": chunked}), column, masks_missing=False).argmax(axis=1).tolist() == [0, 4, 1, 0]
+
+
+# Models.
+
+
+def test_errors_are_means_over_columns(model, table):
+    errors, shares = model.reconstruction_error(table), model.feature_errors(table)
+    assert shares.shape == (len(table), 6)
+    np.testing.assert_allclose(shares.sum(axis=1), errors, rtol=1e-4, atol=1e-6)
+    rows = encode(table, model.columns_, masks_missing=False)
+    outputs = model._predictor().reconstruct(rows, scaled=True)
+    scaled = (rows - model.scaler_shift_) / model.scaler_scale_
+    np.testing.assert_allclose(shares[:, 0], -np.log((rows * outputs)[:, :4].sum(axis=1)) / 6, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(shares[:, 2], (scaled - outputs)[:, 10] ** 2 / 6, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(shares[:, 5], ((scaled - outputs)[:, 15:] ** 2).mean(axis=1) / 6, rtol=1e-3, atol=1e-6)
+    assert outputs[:, :4].sum(axis=1) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("metric", ["mse", "mae", "huber", "max", "mahalanobis"])
+def test_what_does_not_fit_scores_high_and_its_column_is_the_reason(table, metric):
+    model = aefast.Autoencoder((64, 8), score_metric=metric, random_state=0).fit(traffic(4000))
+    odd = plain(traffic(8, seed=1))
+    odd.loc[0, "proto"] = "gre"
+    odd.loc[1, "port"] = "31337"
+    odd.loc[2, "port"] = "53" if odd.loc[2, "proto"] == "tcp" else "443"
+    odd.loc[3, "when"] = pd.Timestamp("2024-03-10 03:00")
+    odd.loc[4, "size"] = 30.0
+    errors = model.reconstruction_error(odd)
+    assert (errors[:5] > np.quantile(model.reconstruction_error(table), 0.99)).all()
+    reasons = model.explain(odd, top=1)
+    assert reasons["feature"][:2].tolist() == ["proto", "port"]
+    assert reasons["feature"][2] in ("proto", "port")
+    assert reasons["value"][:2].tolist() == ["gre", "31337"]
+    assert reasons["expected"][1] in ("22", "53", "80", "443", "0")
+
+
+@pytest.mark.parametrize("max_epochs", [0, 1, 100])
+def test_a_level_that_training_rows_did_not_have_is_improbable_however_long_it_was_trained(table, max_epochs):
+    model = aefast.Autoencoder(max_epochs=max_epochs, random_state=0).fit(table)
+    new = plain(table.head(50)).assign(proto="new")
+    # Of 2000 rows none had it, so it is less probable than one in a few hundred.
+    assert model.feature_errors(new)[:, 0].min() > np.log(200) / 6
+    assert model.feature_errors(table)[:, 0].mean() < 1.5 / 6
+
+
+def test_tables_of_any_make_give_the_same_scores(model, table):
+    wanted = model.score_samples(table)
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    for data in (arrow, arrow.slice(0, 2000), table.convert_dtypes(), plain(table), table.astype({"proto": "string"})):
+        np.testing.assert_array_equal(model.score_samples(data), wanted)
+    np.testing.assert_array_equal(model.score_samples(arrow.slice(100, 50)), wanted[100:150])
+    assert model.explain(arrow[:3]).equals(model.explain(table[:3]))
+
+
+def test_other_tables_are_refused_by_what_is_wrong(model, table):
+    with pytest.raises(ValueError, match="The feature names should match"):
+        model.predict(table.rename(columns={"port": "gate"}))
+    with pytest.raises(ValueError, match="Feature names must be in the same order|feature names should match"):
+        model.predict(table[OF_KINDS[::-1]])
+    with pytest.raises(ValueError, match=r"columns of several kinds: give a data frame or an Arrow table, got ndarray"):
+        model.predict(table.to_numpy())
+    with pytest.raises(ValueError, match="column 'size' does not hold numbers"):
+        model.predict(table.assign(size="big"))
+    with pytest.raises(ValueError, match="column 'when' does not hold times"):
+        model.predict(table.assign(when="some day"))
+    with pytest.raises(ValueError, match="minimum of 1 is required"):
+        model.predict(table[:0])
+    with pytest.raises(ValueError, match="output_activation='softmax' and loss='categorical_crossentropy' are for"):
+        aefast.Autoencoder(output_activation="softmax").fit(table)
+
+
+def test_missing_cells(table):
+    holes = plain(table).astype({"count": float})
+    holes.loc[::5, "proto"] = holes.loc[1::5, "size"] = holes.loc[2::5, "when"] = None
+    with pytest.raises(ValueError, match=r"800 values are not finite, the first \(nan\) in row 1, column 'size'"):
+        aefast.Autoencoder().fit(holes)
+    for data in (holes, pa.Table.from_pandas(holes, preserve_index=False)):
+        masked = aefast.Autoencoder(max_epochs=5, missing="mask", random_state=0).fit(data)
+        is_missing = holes.isna().to_numpy()
+        shares = masked.feature_errors(data)
+        assert (shares[is_missing] == 0).all()
+        assert (shares[~is_missing] > 0).all()
+        reasons = masked.explain(data, top=6)
+        assert len(reasons) == (~is_missing).sum()
+        filled = aefast.Autoencoder(max_epochs=5, missing="mean", random_state=0).fit(data)
+        assert None in filled.columns_[0].levels
+        assert np.isfinite(filled.reconstruction_error(data)).all()
+        shown = filled.explain(data[:1], top=6).set_index("feature")["value"]
+        assert shown["proto"] == "(missing)"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        aefast.DenoisingAutoencoder,
+        aefast.SparseAutoencoder,
+        aefast.ContractiveAutoencoder,
+        aefast.VariationalAutoencoder,
+    ],
+)
+def test_every_estimator_of_rows_learns_them(make, table):
+    model = make(max_epochs=3, random_state=0).fit(table)
+    assert np.isfinite(model.reconstruction_error(table)).all()
+    assert model.reconstruct(table[:3]).shape == (3, 6)
+    assert model.transform(table[:3]).shape[0] == 3
+    assert model.partial_fit(table).fit_batches([table[:1000], table[1000:]]).predict(table).shape == (2000,)
+
+
+def test_a_variational_bound_has_every_likelihood_in_full(table):
+    frame = table[["proto", "size"]]
+    model = aefast.VariationalAutoencoder((8, 2), max_epochs=0, random_state=0).fit(frame)
+    model.coefs_[-1][:] = 0  # the outputs are then their biases, whatever is drawn
+    same_input = pd.concat([frame[:1]] * 2, ignore_index=True)
+    bound = model.elbo(same_input)[0]
+    mean, log_variance = model.encode_distribution(frame[:1])
+    kl = 0.5 * (mean**2 + np.exp(log_variance) - 1 - log_variance).sum()
+    share = (frame["proto"] == frame["proto"][0]).mean()
+    z = (frame["size"][0] - model.scaler_shift_[-1]) / model.scaler_scale_[-1]
+    assert bound == pytest.approx(np.log(share) - (z - model.intercepts_[-1][-1]) ** 2 / 2 - kl, rel=2e-3)
+
+
+def test_images_have_no_such_columns(table):
+    with pytest.raises(ValueError, match="ConvolutionalAutoencoder takes numbers, but column 'proto' is categorical"):
+        aefast.ConvolutionalAutoencoder().fit(table)
+
+
+def test_a_model_keeps_its_columns(model, table, tmp_path):
+    model.save(tmp_path / "m.safetensors")
+    for again in (aefast.load(tmp_path / "m.safetensors"), pickle.loads(pickle.dumps(model))):
+        assert again.columns_ == model.columns_
+        np.testing.assert_array_equal(again.score_samples(table), model.score_samples(table))
+        assert again.explain(table[:5]).equals(model.explain(table[:5]))
+    given = clone(model).set_params(column_kinds={"count": "categorical"}, max_epochs=1).fit(table)
+    given.save(tmp_path / "m.safetensors")
+    assert aefast.load(tmp_path / "m.safetensors").column_kinds == {"count": "categorical"}
+    # A fit to numbers alone forgets them.
+    assert clone(model).fit(table).fit(table[["size", "count"]]).columns_ is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kind": "text"},
+        {"levels": ["a", "a", "b"]},
+        {"levels": [1, 2, 3]},
+        {"levels": ["a"] * 1000},
+        {"counts": [1, 2, 3]},
+        {"counts": [1, 2, 3, -1]},
+        {"name": 3},
+        {"kind": "numeric"},
+    ],
+)
+def test_columns_of_a_damaged_model_file_are_refused(model, change, monkeypatch):
+    from aefast import model_file
+
+    described, tensors = model_file._describe(model)
+    described["columns"][0] |= change
+    monkeypatch.setattr(model_file, "_describe", lambda estimator: (described, tensors))
+    with pytest.raises(ModelFileError, match="not a valid model"):
+        aefast.load(model_file.to_bytes(model))
+
+
+def test_kinds_are_told_while_training(table, capsys):
+    aefast.Autoencoder(max_epochs=1, verbose=1).fit(table)
+    told = capsys.readouterr().err
+    assert "numeric: size, count\n" in told
+    assert "categorical: proto (3 levels), port (5 levels), flag (2 levels)\n" in told
+    assert "timestamp: when\n" in told

@@ -1,0 +1,104 @@
+"""The engine's output stage where features stand for columns of several kinds: equal to the oracle, row by row."""
+
+import numpy as np
+import pytest
+
+import engine
+import reference
+from aefast import _core
+from test_gradients import assert_gradient_is_the_slope
+
+# Of a table: two numbers, three levels, a number, a time, one level, two times side by side, five levels.
+COLUMNS = [
+    (0, 1, 1.0),
+    (1, 2, 1.0),
+    (2, 5, 1.0),
+    (5, 6, 1.0),
+    (6, 10, 0.25),
+    (10, 11, 1.0),
+    (11, 13, 0.5),
+    (13, 15, 0.5),
+]
+COLUMNS += [(15, 20, 2.0)]
+GROUPS = [(2, 5), (10, 11), (15, 20)]
+LOSSES = {"mse": "identity", "mae": "tanh", "huber": "gelu", "binary_crossentropy": "sigmoid"}
+
+
+def mixed_case(loss, n_rows=6, seed=0, missing=False):
+    """(network, parameters, objective, rows)."""
+    rng = np.random.default_rng(seed)
+    network = reference.network_spec((20, 7, 3, 7, 20), "tanh", output_activation=LOSSES[loss], groups=GROUPS)
+    network["columns"] = COLUMNS
+    x = rng.uniform(size=(n_rows, 20))
+    for begin, end in GROUPS:
+        x[:, begin:end] = np.eye(end - begin)[rng.integers(end - begin, size=n_rows)]
+    if missing:
+        for begin, end, _ in COLUMNS:
+            x[rng.random(n_rows) < 0.2, begin:end] = np.nan
+        x[1] = np.nan
+    return network, reference.random_parameters(network, rng), {"loss": loss, "l2": 0.01}, x
+
+
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_gradients_are_slopes_and_equal_the_oracle(loss, missing, monkeypatch):
+    network, parameters, objective, x = mixed_case(loss, missing=missing)
+    scaling = _core.Scaling(*reference.no_scaling(20), masks_missing=missing)
+    monkeypatch.setattr(engine, "identity_scaling", lambda n: scaling)
+    weights = np.random.default_rng(1).uniform(0.5, 2, size=len(x))
+    assert_gradient_is_the_slope(network, parameters, objective, x, {"sample_weight": weights})
+    trainer = engine.trainer(network, parameters, objective)
+    value, gradient = trainer.gradient(x, scaling, weights)
+    data_loss, expected, wanted = reference.objective_and_gradient(network, parameters, objective, x, weights)
+    assert value == pytest.approx(expected, rel=1e-12)
+    assert trainer.evaluate(x, scaling, sample_weight=weights) == pytest.approx(data_loss, rel=1e-12)
+    for got, want in zip(gradient, wanted, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("metric", ["mse", "mae", "huber", "binary_crossentropy", "max", "mahalanobis"])
+def test_errors_equal_the_oracle_and_do_not_depend_on_other_rows(metric, missing, dtype):
+    loss = metric if metric in LOSSES else "mse"
+    network, parameters, _, x = mixed_case(loss, n_rows=150, missing=missing)
+    x = x.astype(dtype)
+    rng, p = np.random.default_rng(2), 23
+    whitening = (rng.normal(size=p), rng.normal(size=(p, p)) / 5, rng.dirichlet(np.ones(20), size=3))
+    whitening = whitening if metric == "mahalanobis" else None
+    scaling = _core.Scaling(*reference.no_scaling(20), masks_missing=missing)
+    predictor = _core.Predictor(network, parameters, scaling, dtype, 2)
+    shares, errors = predictor.feature_errors(x, metric, whitening), predictor.errors(x, metric, whitening)
+    expected = reference.feature_errors(network, parameters, reference.no_scaling(20), x, metric, whitening)
+    tolerance = {"rtol": 1e-10, "atol": 1e-12} if dtype == "float64" else {"rtol": 2e-4, "atol": 1e-5}
+    if metric == "max":
+        by_column = np.stack([expected[:, b:e].sum(axis=1) for b, e, _ in COLUMNS], axis=1)
+        n_known = (~np.isnan(x[:, [b for b, _, _ in COLUMNS]])).sum(axis=1) if missing else len(COLUMNS)
+        np.testing.assert_allclose(errors, by_column.max(axis=1) * n_known, **tolerance)
+        got = np.stack([shares[:, b:e].sum(axis=1) for b, e, _ in COLUMNS], axis=1)
+        assert ((got > 0).sum(axis=1) <= 1).all()
+    else:
+        np.testing.assert_allclose(shares, expected, **tolerance)
+    np.testing.assert_allclose(shares.sum(axis=1), errors, **tolerance)
+    np.testing.assert_array_equal(predictor.errors(x[70:93], metric, whitening), errors[70:93])
+    outputs = predictor.reconstruct(x)
+    for begin, end in GROUPS:
+        np.testing.assert_allclose(outputs[:, begin:end].sum(axis=1), 1, rtol=1e-5)
+
+
+def test_training_does_not_depend_on_the_number_of_threads():
+    network, parameters, objective, x = mixed_case("mse", n_rows=700)
+    after = []
+    for n_threads in (1, 3):
+        trainer = engine.trainer(network, parameters, objective, dtype="float32", n_threads=n_threads)
+        trainer.train_epoch(x, engine.identity_scaling(20), epoch=0, learning_rate=0.1, batch_size=300)
+        after.append(trainer.parameters())
+    for one, three in zip(*after, strict=True):
+        np.testing.assert_array_equal(one, three)
+
+
+@pytest.mark.parametrize("columns", [[(0, 3, 1.0)], [(0, 3, 1.0), (2, 20, 1.0)], [(0, 20, 0.0)], [(0, 21, 1.0)]])
+def test_columns_that_do_not_cover_the_features_are_refused(columns):
+    network, parameters, objective, _ = mixed_case("mse")
+    with pytest.raises(ValueError, match="columns must"):
+        engine.trainer({**network, "columns": columns}, parameters, objective)
