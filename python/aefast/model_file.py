@@ -174,7 +174,7 @@ def plain_value(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         value = tuple(value.tolist())
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {"mapping": [[key, _encoded(item)] for key, item in value.items()]}
+        return {"mapping": [[key, plain_value(item)] for key, item in value.items()]}
     if isinstance(value, tuple | list):
         items = [plain_value(item) for item in value]
         return {"tuple": items} if isinstance(value, tuple) else items
