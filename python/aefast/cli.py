@@ -122,6 +122,14 @@ def fit(
     missing: Annotated[
         str, typer.Option(help="Missing values: error refuses them, mask leaves them out, mean puts the mean there.")
     ] = "error",
+    kind_of: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--kind-of",
+            metavar="port=categorical",
+            help="Kinds of columns: numeric, categorical or timestamp. Default: what their types say.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Fixes everything random.")] = 0,
     sample: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Learn from a random choice of N rows.")
@@ -151,7 +159,12 @@ def fit(
     chosen, excluded = _names(columns), _names(exclude) or []
     if source.is_matrix and (chosen or excluded):
         raise UsageError("--columns and --exclude need named columns, which .npy files do not have")
-    _usage(lambda: source.require([*(chosen or []), *excluded], "column"))
+    kinds = _kinds_of(kind_of)
+    if source.is_matrix and kinds:
+        raise UsageError("--kind-of needs named columns, which .npy files do not have")
+    _usage(lambda: source.require([*(chosen or []), *excluded, *kinds], "column"))
+    if kinds:
+        estimator.set_params(column_kinds=kinds)
     names, left_out = training_columns(source, chosen, excluded)
     with _arrow_threads(threads), progress("reading", source.n_rows) as advance:
         summary = fit_job(
@@ -182,6 +195,7 @@ def fit(
                 f"{summary['rows']:,} rows{_HOW[summary['how']].format(summary['rows_there'])} of "
                 f"{summary['n_features']} columns" + _these(names),
             ),
+            *_by_kind(estimator.columns_),
             *([("left out", ", ".join(f"{c} ({why})" for c, why in left_out.items()))] if left_out else []),
             ("epochs", f"{summary['epochs']} in {times}"),
             ("loss", loss),
@@ -382,6 +396,7 @@ def info(model: Model, as_json: Json = False) -> None:
         "n_parameters": int(sum(np.size(a) for a in (*estimator.coefs_, *estimator.intercepts_))),
         "n_features": int(estimator.n_features_in_),
         "features": None if names is None else [str(n) for n in names],
+        "kinds": None if estimator.columns_ is None else {c.name: c.kind for c in estimator.columns_},
         "threshold": float(estimator.threshold_),
         "epochs": int(estimator.n_epochs_),
         "parameters": {k: v if isinstance(v, plain) else repr(v) for k, v in parameters.items()},
@@ -396,6 +411,7 @@ def info(model: Model, as_json: Json = False) -> None:
         [
             ("file", f"{model}, {summary['bytes']:,} bytes"),
             ("features", f"{summary['n_features']}{_these(summary['features'])}"),
+            *_by_kind(estimator.columns_),
             ("network", f"{estimator.activation}, loss {estimator.loss}, {summary['n_parameters']:,} parameters"),
             ("trained", f"{summary['epochs']} epochs, optimizer {estimator.optimizer}, scaler {estimator.scaler}"),
             ("threshold", f"{summary['threshold']:.6g} ({estimator.score_metric_})"),
@@ -448,6 +464,14 @@ def _judged(quality: dict[str, Any] | None, label: str) -> list[tuple[str, str]]
     return rows
 
 
+def _by_kind(columns: Any) -> list[tuple[str, str]]:
+    """The columns of each kind, where there are several."""
+    from aefast.columns import describe
+
+    lines = [] if columns is None else describe(columns).splitlines()
+    return [(kind, names) for kind, _, names in (line.partition(": ") for line in lines)]
+
+
 def _these(names: Sequence[str] | None) -> str:
     return f": {listed(names)}" if names else ""
 
@@ -457,6 +481,17 @@ def _names(options: Sequence[str] | None) -> list[str] | None:
     if options is None:
         return None
     return list(dict.fromkeys(n.strip() for option in options for n in option.split(",") if n.strip()))
+
+
+def _kinds_of(options: Sequence[str] | None) -> dict[str, str]:
+    """What ``--kind-of`` says of columns."""
+    from aefast.columns import KINDS
+
+    kinds = dict(option.rpartition("=")[::2] for option in _names(options) or [])
+    for name, kind in kinds.items():
+        if not name or kind not in KINDS:
+            raise UsageError(f"--kind-of must be COLUMN=KIND with a kind of {', '.join(KINDS)}, got '{name}={kind}'")
+    return kinds
 
 
 def _usage(call: Callable[[], Any]) -> Any:

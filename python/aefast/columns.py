@@ -211,7 +211,7 @@ def level_name(value: Any) -> str:
 def infer_kind(values: Any) -> str | None:
     """The kind of a pandas or an Arrow column by its type, None for one that cannot be learned."""
     if not hasattr(values, "iloc"):
-        return _arrow_kind(values.type)
+        return kind_of_type(values.type)
     kind = values.dtype.kind
     if kind in "iuf":
         return "numeric"
@@ -231,11 +231,12 @@ def infer_kind(values: Any) -> str | None:
     return "timestamp" if found in ("datetime", "datetime64", "date") else None
 
 
-def _arrow_kind(kind: Any) -> str | None:
+def kind_of_type(kind: Any) -> str | None:
+    """The kind of an Arrow column by its type alone."""
     from pyarrow import types
 
     if types.is_dictionary(kind):
-        return _arrow_kind(kind.value_type) and "categorical"
+        return kind_of_type(kind.value_type) and "categorical"
     if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind) or types.is_null(kind):
         return "numeric"
     if types.is_boolean(kind) or types.is_string(kind) or types.is_large_string(kind):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aefast.checkpoints import Checkpoint
+from aefast.columns import kind_of_type
 from aefast.exceptions import AefastError
 from aefast.formats import CsvTable, TableError
 from aefast.networks import layer_widths
@@ -20,7 +21,7 @@ from aefast.report import examine, render
 from aefast.scorer import RESULT_NAMES, BadValueError, Scorer
 from aefast.sinks import atomic_path
 from aefast.tables import Source, feature_matrix, is_number, prefetch, read_matrix
-from aefast.training_rows import Blocks, fits_in_memory, read_sample
+from aefast.training_rows import Blocks, TableBlocks, fits_in_memory, read_sample, read_table
 
 __all__ = ["fit_job", "recalibrate_job", "report_job", "training_columns"]
 
@@ -60,24 +61,32 @@ def training_columns(
 ) -> tuple[list[str] | None, dict[str, str]]:
     """The columns to learn, and those left out with the reason.
 
-    Nothing is left out in silence: a column that holds no numbers is refused until it is excluded by name. The
-    nameless columns of an array are all learned; the first value is then None.
+    Nothing is left out in silence: a column of no kind that can be learned is refused until it is excluded by name.
+    The nameless columns of an array are all learned; the first value is then None.
     """
     if source.is_matrix:
         return None, {}
     names = [n for n in (source.schema.names if columns is None else columns) if n not in exclude]
-    others = [n for n in names if not source.holds_numbers(n)]
+    others = [n for n in names if kind_of_type(source.schema.field(n).type) is None]
     if others:
         kinds = ", ".join(f"{n!r} is {source.schema.field(n).type}" for n in others[:8])
         raise TableError(
-            f"{source.files[0].path}: only columns of numbers can be learned, but {kinds}; leave out what is not to be "
-            f"learned with --exclude {','.join(others)}"
+            f"{source.files[0].path}: columns of numbers, text, categories, booleans and times can be learned, but "
+            f"{kinds}; leave out what is not to be learned with --exclude {','.join(others)}"
         )
     if not names:
         raise TableError(f"{source.files[0].path}: no columns are left to learn")
     source.require(names, "column")
     left_out = {n: "--exclude" if n in exclude else "not in --columns" for n in source.schema.names if n not in names}
     return names, left_out
+
+
+def numeric_columns(source: Source, columns: Sequence[str], kinds: Mapping[str, str]) -> list[str]:
+    """Those of the columns that are numbers, by ``kinds`` or else by their type."""
+    inferred = {
+        n: "numeric" if n in source.files[0].guessed else kind_of_type(source.schema.field(n).type) for n in columns
+    }
+    return [n for n, kind in (inferred | dict(kinds)).items() if kind == "numeric"]
 
 
 def fit_job(
@@ -94,6 +103,8 @@ def fit_job(
 ) -> dict[str, Any]:
     """Fit ``estimator`` on the named columns and save it; what happened, as plain data.
 
+    Where they are not all numbers, by their types or by ``column_kinds``, tables are what it is given.
+
     It learns a random choice of ``sample`` rows, or all of them: from memory, or with ``stream`` from the files in
     every epoch. None lets the memory there is decide. With ``checkpoint`` a job that was killed goes on from there.
     """
@@ -103,11 +114,29 @@ def fit_job(
     if checkpoint is not None:
         estimator.set_params(callbacks=(Checkpoint(checkpoint, keep=True),))
     may_miss = estimator.missing != "error"
+    given = estimator.column_kinds or {}
+    numeric = None if columns is None else numeric_columns(source, columns, given)
+    is_mixed = columns is not None and (given or len(numeric or ()) < len(columns))
 
     def check(X: NDArray[Any], first_row: int) -> None:
-        _check_finite(X, columns, source, may_miss=may_miss, first_row=first_row)
+        _check_finite(X, numeric if is_mixed else columns, source, may_miss=may_miss, first_row=first_row)
 
-    if sample is None and (stream or (stream is None and not fits_in_memory(source, columns))):
+    if is_mixed:
+        tables = TableBlocks(source, columns or (), numeric or (), check)
+        if sample is None and (stream or (stream is None and not fits_in_memory(source, columns))):
+            how = "streamed"
+            with training:
+                estimator.fit_batches(tables)
+            n_learned = tables.n_rows
+        else:
+            how = "in memory" if sample is None else "sampled"
+            with reading:
+                table = read_table(tables, sample, estimator.random_state, progress)
+            n_learned = len(table)
+            with training:
+                estimator.fit(table)
+        n_rows = tables.n_rows
+    elif sample is None and (stream or (stream is None and not fits_in_memory(source, columns))):
         how, blocks = "streamed", Blocks(source, columns, check)
         with training:
             estimator.fit_batches(blocks)
@@ -147,6 +176,7 @@ def fit_job(
         "how": how,
         "n_features": int(estimator.n_features_in_),
         "columns": None if columns is None else list(columns),
+        "kinds": None if estimator.columns_ is None else {c.name: c.kind for c in estimator.columns_},
         "epochs": n_epochs,
         "loss": float(estimator.loss_curve_[-1]) if len(estimator.loss_curve_) else None,
         "validation_loss": float(min(validation)) if validation else None,
@@ -249,6 +279,8 @@ def make_scorer(
     for file in source.files:
         for name in features:
             kind = file.schema.field(name).type
+            if estimator.columns_ is not None:
+                continue
             # A text file may hold a single cell that is no number, of which the reader will tell the row.
             if not is_number(kind) and not isinstance(file, CsvTable):
                 raise TableError(f"{file.path}: column {name!r} is {kind}; the model was fitted on numbers there")
@@ -261,7 +293,9 @@ def read_batches(
     """What the scorer needs of the rows, read ahead by a thread."""
     features = [] if source.is_matrix else scorer.feature_names
     wanted = source.schema.names if source.is_matrix else [*features, *scorer.keep, *([label] if label else [])]
-    batches = source.batches(list(dict.fromkeys(wanted)), batch_rows, features, first_row=first_row)
+    kinds = {c.name: c.kind for c in scorer.estimator.columns_ or ()}
+    numbers = [n for n in features if kinds.get(n, "numeric") == "numeric"]
+    batches = source.batches(list(dict.fromkeys(wanted)), batch_rows, numbers, first_row=first_row)
     return prefetch(clock.timed(batches))
 
 

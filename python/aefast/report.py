@@ -45,7 +45,7 @@ class Strange:
 
     row: int
     error: float
-    features: NDArray[Any]
+    features: Any  # a matrix of the scorer's with the one row
     about: dict[str, Any]
     label: bool | None = None
     p_value: float = float("nan")
@@ -123,13 +123,19 @@ def examine(
         known = label(batch) if label is not None else None
         flagged = np.flatnonzero(e > scorer.estimator.threshold_)
         if len(flagged):
-            reasons += np.bincount(scorer.main_features(X[flagged]), minlength=scorer.n_features)
+            reasons += np.bincount(scorer.main_features(scorer.take(X, flagged)), minlength=scorer.n_features)
         least = strangest[-1].error if len(strangest) == n_strangest else -np.inf
         over = np.flatnonzero(e > least)
         for i in over[np.argsort(-e[over], kind="stable")[:n_strangest]]:
             about = {c: batch.column(c)[int(i)].as_py() for c in scorer.keep}
             strangest.append(
-                Strange(n_read + int(i), float(e[i]), X[i].copy(), about, None if known is None else bool(known[i]))
+                Strange(
+                    n_read + int(i),
+                    float(e[i]),
+                    scorer.take(X, np.array([i])),
+                    about,
+                    None if known is None else bool(known[i]),
+                )
             )
         strangest = sorted(strangest, key=lambda s: (-s.error, s.row))[:n_strangest]
         errors.append(e)
@@ -167,7 +173,7 @@ def _give_reasons(findings: Findings, top: int = 3) -> None:
     if not findings.strangest:
         return
     scorer = findings.scorer
-    X = np.stack([s.features for s in findings.strangest])
+    X = scorer.join([s.features for s in findings.strangest])
     for strange, p, reasons in zip(
         findings.strangest,
         scorer.p_values(np.array([s.error for s in findings.strangest])),
@@ -233,7 +239,7 @@ def render(
         shown = findings.strangest[:10]
         pictures["images"] = figure(
             lambda ax: plots.reconstruction_grid(
-                estimator, np.stack([s.features for s in shown]), image_shape=image_shape, ax=ax
+                estimator, np.concatenate([s.features for s in shown]), image_shape=image_shape, ax=ax
             ),
             "The strangest rows, their reconstructions and the differences",
             width=9.6,

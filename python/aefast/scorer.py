@@ -17,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 import aefast
+from aefast.columns import starts
 from aefast.exceptions import AefastError
 from aefast.explanations import top_shares
 from aefast.formats import TableError
@@ -26,6 +27,10 @@ __all__ = ["TOP_FEATURES", "BadValueError", "Scorer", "nameless"]
 
 TOP_FEATURES = pa.list_(
     pa.struct([("feature", pa.string()), ("value", pa.float64()), ("expected", pa.float64()), ("share", pa.float64())])
+)
+#: The same where columns are of several kinds.
+TOP_FEATURES_AS_TEXT = pa.list_(
+    pa.struct([("feature", pa.string()), ("value", pa.string()), ("expected", pa.string()), ("share", pa.float64())])
 )
 #: As many reasons as come with the errors in one pass; more cost passes of their own.
 MOST_REASONS = 16
@@ -134,7 +139,7 @@ class Scorer:
         kept = [pa.field(c, _plain(schema.field(c).type)) for c in self.keep]
         results = [("anomaly_score", pa.float64()), ("p_value", pa.float64()), ("is_anomaly", pa.bool_())]
         if self.top_features:
-            results.append(("top_features", pa.string() if self.flat else TOP_FEATURES))
+            results.append(("top_features", pa.string() if self.flat else self._reasons_type))
         return pa.schema(kept + [pa.field(*r) for r in results])
 
     def score(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -164,11 +169,25 @@ class Scorer:
         kept = [_as_type(batch.column(c), self._schema.field(c)) for c in self.keep]
         return pa.record_batch(kept + self._results(errors, reasons), schema=self._schema)
 
-    def matrix(self, batch: pa.RecordBatch) -> NDArray[Any]:
-        """The batch's features as an (n, d) array in the model's order."""
-        return feature_matrix(batch, self._features(batch.schema))
+    def matrix(self, batch: pa.RecordBatch) -> Any:
+        """The batch's features in the model's order: an (n, d) array, of columns of several kinds an Arrow table."""
+        features = self._features(batch.schema)
+        return pa.Table.from_batches([batch.select(features)]) if self.is_mixed else feature_matrix(batch, features)
 
-    def errors(self, X: NDArray[Any], *, first_row: int = 0) -> NDArray[np.float64]:
+    @property
+    def is_mixed(self) -> bool:
+        """Whether the columns are of several kinds."""
+        return self.estimator.columns_ is not None
+
+    def take(self, X: Any, rows: NDArray[Any]) -> Any:
+        """Some rows of a `matrix`."""
+        return X.take(pa.array(rows)) if self.is_mixed else X[rows]
+
+    def join(self, parts: Sequence[Any]) -> Any:
+        """The rows of several, one after the other."""
+        return pa.concat_tables(parts, promote_options="permissive") if self.is_mixed else np.concatenate(parts)
+
+    def errors(self, X: Any, *, first_row: int = 0) -> NDArray[np.float64]:
         """The reconstruction error of each row as float64; ``first_row`` numbers the rows in messages."""
         return self._judge(X, first_row, 0)[0]
 
@@ -181,6 +200,12 @@ class Scorer:
                 else:
                     errors, found = self.estimator.reconstruction_error(X, precision=self.precision), None
         except ValueError as error:
+            if self.is_mixed:
+                try:
+                    X = self.estimator._read(X)[:, starts(self.estimator.columns_)]
+                except ValueError as unreadable:
+                    place = f"rows {first_row} to {first_row + len(X) - 1}"
+                    raise TableError(f"{place} (the first is row 0): {unreadable}") from error
             bad = ~np.isfinite(X) if self.estimator.missing == "error" else np.isinf(X)
             if not bad.any():
                 raise
@@ -212,7 +237,7 @@ class Scorer:
                 raise TableError(f"the table lacks columns the model was fitted on: {', '.join(map(repr, lacking))}")
             for name in self._columns:
                 kind = schema.field(name).type
-                if not is_number(kind):
+                if not is_number(kind) and not self.is_mixed:
                     raise TableError(f"column {name!r} is {kind}; the model was fitted on numbers there")
             self._checked = schema
         return self._columns
@@ -234,14 +259,35 @@ class Scorer:
         """Conformal p-values of rows with these errors."""
         return np.asarray(self.estimator.p_values_of(errors))
 
-    def main_features(self, X: NDArray[Any]) -> NDArray[np.intp]:
+    def main_features(self, X: Any) -> NDArray[np.intp]:
         """For each row the position of the feature with the largest part of its error."""
         with nameless():
             return np.asarray(np.argmax(self.estimator.feature_errors(X), axis=1))
 
-    def reasons(self, X: NDArray[Any], top: int) -> pa.Array:
+    @property
+    def _reasons_type(self) -> pa.DataType:
+        return TOP_FEATURES_AS_TEXT if self.is_mixed else TOP_FEATURES
+
+    def _reasons_of_columns(self, X: pa.Table, top: int) -> pa.Array:
+        found = self.estimator.explain(X, top)
+        columns = {name: np.asarray(found[name]) for name in ("row", "feature", "value", "expected", "share")}
+        texts = {
+            name: [v if isinstance(v, str) else f"{v:.6g}" for v in columns[name]] for name in ("value", "expected")
+        }
+        fields = [
+            pa.array(columns["feature"].astype(object), pa.string()),
+            *(pa.array(texts[name], pa.string()) for name in ("value", "expected")),
+            pa.array(columns["share"]),
+        ]
+        structs = pa.StructArray.from_arrays(fields, fields=list(self._reasons_type.value_type))
+        offsets = np.searchsorted(columns["row"], np.arange(len(X) + 1)).astype(np.int32)
+        return pa.ListArray.from_arrays(pa.array(offsets), structs)
+
+    def reasons(self, X: Any, top: int) -> pa.Array:
         """For each row its ``top`` features by share of the error, as lists of `TOP_FEATURES`; missing values are no
-        reasons."""
+        reasons. Of columns of several kinds, value and expected value are text."""
+        if self.is_mixed:
+            return self._reasons_of_columns(X, top)
         k = min(top, X.shape[1])
         with nameless():
             if k <= MOST_REASONS:
@@ -266,7 +312,9 @@ class Scorer:
 
 def _as_text(reasons: pa.Array) -> pa.Array:
     fields = [reasons.flatten().field(name).to_pylist() for name in ("feature", "value", "expected", "share")]
-    text = [f"{f}={v:.6g} (expected {e:.6g}, {s:.0%})" for f, v, e, s in zip(*fields, strict=True)]
+    as_text = [[v if isinstance(v, str) else f"{v:.6g}" for v in values] for values in fields[1:3]]
+    parts = zip(fields[0], *as_text, fields[3], strict=True)
+    text = [f"{f}={v} (expected {e}, {s:.0%})" for f, v, e, s in parts]
     ends = reasons.offsets.to_pylist()
     return pa.array(["; ".join(text[begin:end]) for begin, end in pairwise(ends)], pa.string())
 

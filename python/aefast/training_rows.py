@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from aefast._memory import available_memory
@@ -13,7 +14,7 @@ from aefast._reservoir import Reservoir
 from aefast.formats import TableError
 from aefast.tables import Source, feature_matrix, prefetch
 
-__all__ = ["Blocks", "fits_in_memory", "read_sample"]
+__all__ = ["Blocks", "TableBlocks", "fits_in_memory", "read_sample", "read_table"]
 
 Array = NDArray[Any]
 
@@ -40,6 +41,51 @@ class Blocks:
         if n_read == 0:
             raise TableError(f"{self._source.title} has no rows to learn from")
         self.n_rows = n_read
+
+
+class TableBlocks:
+    """The same as Arrow tables, for columns of several kinds; ``numeric`` names those that are numbers."""
+
+    def __init__(self, source: Source, columns: Sequence[str], numeric: Sequence[str], check: Check) -> None:
+        self._source, self._columns, self._numeric, self._check = source, list(columns), list(numeric), check
+        self.n_rows = 0
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        block_rows = max(1024, self._source.batch_rows(len(self._columns)) * (BLOCK_BYTES >> 23))
+        n_read = 0
+        for batch in prefetch(self._source.batches(self._columns, block_rows, self._numeric), depth=1):
+            if self._numeric:
+                self._check(feature_matrix(batch, self._numeric), n_read)
+            n_read += batch.num_rows
+            yield pa.Table.from_batches([batch])
+        if n_read == 0:
+            raise TableError(f"{self._source.title} has no rows to learn from")
+        self.n_rows = n_read
+
+
+def read_table(
+    blocks: TableBlocks, sample: int | None, seed: int, progress: Callable[[int], None] = lambda rows: None
+) -> pa.Table:
+    """All rows of the blocks as one table, or a uniform random choice of at most ``sample`` of them, in their order.
+
+    The choice takes two passes: one counts the rows.
+    """
+    chosen: NDArray[np.int64] | None = None
+    if sample is not None:
+        n_rows = sum(len(block) for block in blocks)
+        chosen = np.sort(np.random.default_rng(seed).choice(n_rows, min(sample, n_rows), replace=False))
+    parts, n_read = [], 0
+    for block in blocks:
+        if chosen is None:
+            parts.append(block)
+        else:
+            first, last = np.searchsorted(chosen, [n_read, n_read + len(block)])
+            parts.append(block.take(pa.array(chosen[first:last] - n_read)))
+        n_read += len(block)
+        progress(len(block))
+    # Files may say the same things in other types, dictionaries and text for instance.
+    kinds = [pa.field(f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type) for f in parts[0].schema]
+    return pa.concat_tables([part.cast(pa.schema(kinds)) for part in parts])
 
 
 def read_sample(
