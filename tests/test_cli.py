@@ -308,7 +308,7 @@ WRONG = [
     (2, "--layers must be at least 1 each", "fit t.parquet -o new.safetensors --layers 64,0"),
     (2, "--contamination must be above 0", "fit t.parquet -o new.safetensors --contamination 0.7"),
     (2, "lacks column 'e'", "fit t.parquet -o new.safetensors --columns a,e"),
-    (2, "--columns and --exclude need named columns", "fit t.npy -o new.safetensors --exclude x1"),
+    (2, "--columns, --exclude and --kind-of need named columns", "fit t.npy -o new.safetensors --exclude x1"),
     (2, "page.pdf must end in one of .html", "report m.safetensors t.parquet -o page.pdf"),
     (2, "--image must be HEIGHTxWIDTH", "report m.safetensors t.parquet --image large"),
     (2, "--image 3x3 has 9 pixels, the model has 4", "report m.safetensors t.parquet --image 3x3"),

@@ -21,7 +21,7 @@ from aefast._targets import check_range, check_sums
 from aefast._threads import resolve_threads
 from aefast._training import Settings, Training, poll
 from aefast.checkpoints import Checkpoint, identity_of
-from aefast.columns import describe, is_level, level_biases, with_columns
+from aefast.columns import by_kind, is_level, level_biases, with_columns
 from aefast.exceptions import ConvergenceError
 from aefast.networks import batch_norms, initial_parameters, join_parameters, split_parameters
 from aefast.optimizers import Optimizer, optimizer_spec
@@ -158,7 +158,7 @@ class FittingMixin(DecisionMixin):
         self._check_parameters()
         rows = self._read(X, reset=True)
         if self.verbose and self.columns_ is not None:
-            sys.stderr.write(describe(self.columns_) + "\n")
+            sys.stderr.writelines(f"{kind}: {names}\n" for kind, names in by_kind(self.columns_))
         noisy = None if X_noisy is None else self._read_noisy(X_noisy, rows)
         weights = read_sample_weight(sample_weight, rows)
         start = self._start(rows.shape[1], go_on=self.warm_start)

@@ -146,6 +146,7 @@ def fit(
     as_json: Json = False,
 ) -> None:
     """Train an autoencoder on the rows of a table and write it to a file."""
+    from aefast.columns import by_kind
     from aefast.jobs import fit_job, training_columns
     from aefast.sinks import check_writable
 
@@ -156,12 +157,9 @@ def fit(
     if sample is not None and stream:
         raise UsageError("--sample and --stream exclude each other: a sample is held in memory")
     source = _source(data)
-    chosen, excluded = _names(columns), _names(exclude) or []
-    if source.is_matrix and (chosen or excluded):
-        raise UsageError("--columns and --exclude need named columns, which .npy files do not have")
-    kinds = _kinds_of(kind_of)
-    if source.is_matrix and kinds:
-        raise UsageError("--kind-of needs named columns, which .npy files do not have")
+    chosen, excluded, kinds = _names(columns), _names(exclude) or [], _kinds_of(kind_of)
+    if source.is_matrix and (chosen or excluded or kinds):
+        raise UsageError("--columns, --exclude and --kind-of need named columns, which .npy files do not have")
     _usage(lambda: source.require([*(chosen or []), *excluded, *kinds], "column"))
     if kinds:
         estimator.set_params(column_kinds=kinds)
@@ -195,7 +193,7 @@ def fit(
                 f"{summary['rows']:,} rows{_HOW[summary['how']].format(summary['rows_there'])} of "
                 f"{summary['n_features']} columns" + _these(names),
             ),
-            *_by_kind(estimator.columns_),
+            *by_kind(estimator.columns_ or ()),
             *([("left out", ", ".join(f"{c} ({why})" for c, why in left_out.items()))] if left_out else []),
             ("epochs", f"{summary['epochs']} in {times}"),
             ("loss", loss),
@@ -382,6 +380,7 @@ def report(
 @app.command()
 def info(model: Model, as_json: Json = False) -> None:
     """Say what a model is."""
+    from aefast.columns import by_kind
     from aefast.networks import layer_widths
 
     estimator = _load(model, None)
@@ -411,7 +410,7 @@ def info(model: Model, as_json: Json = False) -> None:
         [
             ("file", f"{model}, {summary['bytes']:,} bytes"),
             ("features", f"{summary['n_features']}{_these(summary['features'])}"),
-            *_by_kind(estimator.columns_),
+            *by_kind(estimator.columns_ or ()),
             ("network", f"{estimator.activation}, loss {estimator.loss}, {summary['n_parameters']:,} parameters"),
             ("trained", f"{summary['epochs']} epochs, optimizer {estimator.optimizer}, scaler {estimator.scaler}"),
             ("threshold", f"{summary['threshold']:.6g} ({estimator.score_metric_})"),
@@ -462,14 +461,6 @@ def _judged(quality: dict[str, Any] | None, label: str) -> list[tuple[str, str]]
         shares = f"precision {at['precision']:.4f}, recall {at['recall']:.4f}, F1 {at['f1']:.4f}"
         rows.append((name, f"{counts}: {shares}{rule}"))
     return rows
-
-
-def _by_kind(columns: Any) -> list[tuple[str, str]]:
-    """The columns of each kind, where there are several."""
-    from aefast.columns import describe
-
-    lines = [] if columns is None else describe(columns).splitlines()
-    return [(kind, names) for kind, _, names in (line.partition(": ") for line in lines)]
 
 
 def _these(names: Sequence[str] | None) -> str:

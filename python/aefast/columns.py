@@ -184,15 +184,14 @@ def level_biases(columns: Sequence[Column], biases: Array) -> Array:
     return biases
 
 
-def describe(columns: Sequence[Column]) -> str:
-    """The kinds in a line each, with the columns that are of them."""
-    lines = []
+def by_kind(columns: Sequence[Column]) -> list[tuple[str, str]]:
+    """Of each kind that there is, the columns that are of it."""
+    found = []
     for kind in KINDS:
-        names = [
-            f"{c.name} ({len(c.levels)} levels)" if kind == "categorical" else c.name for c in columns if c.kind == kind
-        ]
-        lines += [f"{kind}: {', '.join(names)}"] if names else []
-    return "\n".join(lines)
+        levels = [f" ({len(column.levels)} levels)" if kind == "categorical" else "" for column in columns]
+        names = [column.name + text for column, text in zip(columns, levels, strict=True) if column.kind == kind]
+        found += [(kind, ", ".join(names))] if names else []
+    return found
 
 
 def level_name(value: Any) -> str:
