@@ -314,7 +314,6 @@ WRONG = [
     (2, "--image 3x3 has 9 pixels, the model has 4", "report m.safetensors t.parquet --image 3x3"),
     (2, "notes.txt is a file; name a folder", "demo -o notes.txt"),
     (1, "notes.safetensors", "info notes.safetensors"),
-    (1, "only columns of numbers can be learned, but 'name' is string", "fit t.parquet -o new.safetensors"),
     (1, "no columns are left to learn", "fit t.parquet -o new.safetensors --columns a --exclude a"),
     (1, "lacks columns the model was fitted on: 'b', 'c', 'd'", "score m.safetensors few.csv -o out.csv"),
     (1, "few.csv has no rows to learn from", "fit few.csv -o new.safetensors"),
