@@ -278,6 +278,16 @@ def test_a_variational_bound_has_every_likelihood_in_full(table):
     assert bound == pytest.approx(np.log(share) - (z - model.intercepts_[-1][-1]) ** 2 / 2 - kl, rel=2e-3)
 
 
+@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
+def test_reduced_precision_judges_levels_too(model, table, precision):
+    exact, reduced = model.reconstruction_error(table), model.reconstruction_error(table, precision=precision)
+    assert np.corrcoef(exact, reduced)[0, 1] > 0.99
+    new = plain(table.head(5)).assign(proto="new")
+    np.testing.assert_allclose(
+        model.reconstruction_error(new, precision=precision), model.reconstruction_error(new), rtol=0.1
+    )
+
+
 def test_images_have_no_such_columns(table):
     with pytest.raises(ValueError, match="ConvolutionalAutoencoder takes numbers, but column 'proto' is categorical"):
         aefast.ConvolutionalAutoencoder().fit(table)

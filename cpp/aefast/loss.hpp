@@ -134,7 +134,7 @@ class OutputStage {
   /// What a row's terms are averaged over: features, or columns.
   Index n_terms() const { return columns_.empty() ? n_features_ : static_cast<Index>(columns_.size()); }
 
-  bool is_identity() const { return !is_softmax_ && !activation_.forward; }
+  bool is_identity() const { return parts_.empty() && !is_softmax_ && !activation_.forward; }
 
   /// Pre-activations to outputs, in place.
   void activate(const Block& block, T* z) const;
