@@ -161,8 +161,7 @@ def fit(
     if source.is_matrix and (chosen or excluded or kinds):
         raise UsageError("--columns, --exclude and --kind-of need named columns, which .npy files do not have")
     _usage(lambda: source.require([*(chosen or []), *excluded, *kinds], "column"))
-    if kinds:
-        estimator.set_params(column_kinds=kinds)
+    estimator.set_params(column_kinds=kinds or None)
     names, left_out = training_columns(source, chosen, excluded)
     with _arrow_threads(threads), progress("reading", source.n_rows) as advance:
         summary = fit_job(

@@ -195,7 +195,7 @@ class Scorer:
         """Errors and, where ``top`` is not 0, `reasons`: both in one pass."""
         try:
             with nameless():
-                if 0 < top <= MOST_REASONS:
+                if 0 < top <= MOST_REASONS and not self.is_mixed:
                     errors, *found = self.estimator._errors_and_reasons(X, min(top, X.shape[1]), self.precision)
                 else:
                     errors, found = self.estimator.reconstruction_error(X, precision=self.precision), None

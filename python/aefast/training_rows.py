@@ -51,7 +51,7 @@ class TableBlocks:
         self.n_rows = 0
 
     def __iter__(self) -> Iterator[pa.Table]:
-        block_rows = max(1024, self._source.batch_rows(len(self._columns)) * (BLOCK_BYTES >> 23))
+        block_rows = max(1024, self._source.batch_rows(len(self._columns)))
         n_read = 0
         for batch in prefetch(self._source.batches(self._columns, block_rows, self._numeric), depth=1):
             if self._numeric:
