@@ -496,7 +496,8 @@ class FittingMixin(DecisionMixin):
                 self.best_loss_ = (few if hurry else monitored).evaluate(trainer, scaling, self._beta())
                 self.best_loss_ += few.penalty(trainer, scaling) if has_penalty else 0.0
             n_joint = start.network["n_features"] + self._n_features_out
-            automatic = "mahalanobis" if n_joint <= MAX_JOINT else "mse"
+            # Levels have probabilities, of which a distance knows nothing.
+            automatic = "mahalanobis" if n_joint <= MAX_JOINT and self.columns_ is None else "mse"
             self.score_metric_ = automatic if self.score_metric == "auto" else self.score_metric
             calibrate(hurry)
         if checkpoint is not None:
