@@ -92,10 +92,10 @@ class Autoencoder(BaseAutoencoder):
     score_metric : str, default "auto"
         How a row's residuals become its error: "mse", "mae", "max", "huber", "binary_crossentropy",
         "categorical_crossentropy" or "mahalanobis"; see `reconstruction_error`. "auto" is "mahalanobis" where features
-        and code are at most 640 together and all columns are numbers, else "mse". A mean of squares takes features for unrelated and equally well
-        known, and does not see rows far out along directions that the network has learnt; the distance does, and ranks
-        anomalies best of all on tables (see `aefast.whitening`). With more features it would cost more than the
-        network.
+        and code are at most 640 together and all columns are numbers, else "mse". A mean of squares takes features for
+        unrelated and equally well known, and does not see rows far out along directions that the network has learnt;
+        the distance does, and ranks anomalies best of all on tables (see `aefast.whitening`). With more features it
+        would cost more than the network.
     warm_start : bool, default False
         Let `fit` start from ``coefs_`` and ``intercepts_`` as they are, also where they have been replaced; the scaler
         they were trained behind stays. Curves go on; the optimiser starts anew.
