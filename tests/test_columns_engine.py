@@ -64,7 +64,8 @@ def test_errors_equal_the_oracle_and_do_not_depend_on_other_rows(metric, missing
     network, parameters, _, x = mixed_case(loss, n_rows=150, missing=missing)
     x = x.astype(dtype)
     rng, p = np.random.default_rng(2), 23
-    whitening = (rng.normal(size=p), rng.normal(size=(p, p)) / 5, rng.dirichlet(np.ones(20), size=3))
+    usual, deviation = rng.normal(size=20), rng.uniform(0.5, 2, size=20)
+    whitening = (rng.normal(size=p), rng.normal(size=(p, p)) / 5, usual, deviation)
     whitening = whitening if metric == "mahalanobis" else None
     scaling = _core.Scaling(*reference.no_scaling(20), masks_missing=missing)
     predictor = _core.Predictor(network, parameters, scaling, dtype, 2)
