@@ -85,7 +85,7 @@ def test_training_goes_on_to_the_same_bits(tmp_path, parameters, epoch):
 
 
 def test_best_weights_from_before_the_kill_are_kept(tmp_path):
-    parameters = {"learning_rate": 0.3, "max_epochs": 6}
+    parameters = {"learning_rate": 0.3, "max_epochs": 6, "activation": "relu", "scaler": "standard"}
     undisturbed = estimator(**parameters).fit(X)
     assert int(np.argmin(undisturbed.validation_curve_)) + 1 < 5
     assert_same(killed_and_resumed(tmp_path / "c", 5, lambda e: e.fit(X), **parameters), undisturbed)
