@@ -9,10 +9,48 @@
 #include "layer/upsample.hpp"
 
 namespace aefast {
+namespace {
+
+/// More parameters, multiply-adds or features than any machine has room for, and far below what Index can count.
+constexpr Index kMost = Index{1} << 44;
+
+/// Throws where the product of counts, all at least 1, goes beyond kMost.
+void check_size(const char* what, std::initializer_list<Index> factors) {
+  Index size = 1;
+  for (const Index factor : factors) {
+    if (size > kMost / factor) throw std::invalid_argument(std::string(what) + " is too large");
+    size *= factor;
+  }
+}
+
+}  // namespace
+
+const NetworkSpec& checked(const NetworkSpec& spec) {
+  const auto n_layers = static_cast<Index>(spec.layers.size());
+  if (spec.n_features < 1 || n_layers < 1 || spec.n_encoder_layers < 1 || spec.n_encoder_layers > n_layers) {
+    throw std::invalid_argument("a network needs features, layers and an encoder among them");
+  }
+  check_size("the number of features", {spec.n_features});
+  Index covered = 0;
+  for (const auto& [begin, end, weight] : spec.columns) {
+    if (begin != covered || end <= begin || !(weight > 0))
+      throw std::invalid_argument("columns must follow on each other");
+    covered = end;
+  }
+  if (covered != 0 && covered != spec.n_features) throw std::invalid_argument("columns must hold all features");
+  for (const auto& [begin, end] : spec.groups) {
+    if (begin < 0 || end <= begin || end > spec.n_features)
+      throw std::invalid_argument("a group lies outside the features");
+  }
+  for (const LayerSpec& layer : spec.layers) {
+    if (layer.tied_to >= n_layers) throw std::invalid_argument("a layer ties to one that is not there");
+  }
+  return spec;
+}
 
 template <class T>
 Network<T>::Network(const NetworkSpec& spec)
-    : n_features_(spec.n_features),
+    : n_features_(checked(spec).n_features),
       width_(spec.n_features),
       output_(spec.n_features, spec.layers.back().activation, spec.groups, spec.columns) {
   for (std::size_t i = 0; i < spec.layers.size(); ++i) {
@@ -27,6 +65,19 @@ void Network<T>::add(std::unique_ptr<Layer<T>> layer) {
   work_ += layer->work();
   width_ = std::max(width_, layer->n_out());
   layers_.push_back(std::move(layer));
+  if (work_ > kMost || n_parameters_ > kMost) throw std::invalid_argument("the network is too large");
+}
+
+/// The layer that lends a dense one its weights, or none.
+template <class T>
+Dense<T>* Network<T>::owner(const LayerSpec& spec) const {
+  if (spec.tied_to < 0) return nullptr;
+  Dense<T>* found = dense_.at(static_cast<std::size_t>(spec.tied_to));
+  if (!found || found->is_tied()) throw std::invalid_argument("a layer ties to one without weights of its own");
+  if (found->n_in() != spec.units || found->n_out() != n_last()) {
+    throw std::invalid_argument("tied layers must mirror each other");
+  }
+  return found;
 }
 
 /// The layers that one specification stands for.
@@ -37,12 +88,9 @@ void Network<T>::add(const LayerSpec& spec, std::size_t index, bool is_last) {
   dense_.push_back(nullptr);
   if (spec.kind == "dense") {
     if (spec.units < 1) throw std::invalid_argument("a dense layer needs units");
-    Dense<T>* tied_to = spec.tied_to < 0 ? nullptr : dense_.at(static_cast<std::size_t>(spec.tied_to));
-    if (tied_to && (tied_to->n_in() != spec.units || tied_to->n_out() != n_last())) {
-      throw std::invalid_argument("tied layers must mirror each other");
-    }
+    check_size("a dense layer", {n_last(), spec.units});
     const auto fused = spec.batch_norm ? find_activation<T>("identity") : activation;
-    auto dense = std::make_unique<Dense<T>>(n_last(), spec.units, fused, n_parameters_, tied_to);
+    auto dense = std::make_unique<Dense<T>>(n_last(), spec.units, fused, n_parameters_, owner(spec));
     dense_.back() = dense.get();
     add(std::move(dense));
   } else if (spec.kind == "top_k") {
@@ -76,15 +124,20 @@ void Network<T>::add_image_layer(const LayerSpec& spec, const Activation<T>& act
   };
   const Image& image = spec.image;
   need(std::min({image.height, image.width, image.channels}), "an image with sides and channels");
+  check_size("an image", {image.height, image.width, image.channels});
   if (image.size() != n_last()) {
     throw std::invalid_argument("an image of " + image.text() + " does not fit " + std::to_string(n_last()) +
                                 " features");
   }
   if (spec.batch_norm || spec.tied_to >= 0) throw std::invalid_argument(spec.kind + " takes no batch_norm and no ties");
-  if (!is_convolution) need(spec.factor, "a factor");
+  if (!is_convolution) {
+    need(spec.factor, "a factor");
+    check_size("an image", {image.size(), spec.factor, spec.factor, std::max<Index>(1, spec.channels)});
+  }
   if (is_convolution || is_transposed) {
     need(spec.channels, "channels");
     need(spec.kernel_size, "a kernel_size");
+    check_size("a convolution", {image.size(), spec.channels, spec.kernel_size, spec.kernel_size});
     const Kernel kernel = is_convolution
                               ? convolution_kernel(image, spec.channels, spec.kernel_size, spec.padding)
                               : transposed_kernel(image, spec.channels, spec.kernel_size, spec.factor, spec.padding);

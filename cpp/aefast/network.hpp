@@ -38,6 +38,10 @@ struct NetworkSpec {
   std::vector<Column> columns;  // where features stand for columns of several kinds
 };
 
+/// Throws std::invalid_argument for what is out of range or leads to sizes beyond counting, before anything is
+/// allocated. That the layers fit together is seen as they are made.
+const NetworkSpec& checked(const NetworkSpec& spec);
+
 /// The last layer's activation belongs to the output stage, which knows the loss.
 template <class T>
 class Network {
@@ -63,6 +67,7 @@ class Network {
   std::vector<std::unique_ptr<Layer<T>>> layers_;
   void add(std::unique_ptr<Layer<T>> layer);
   void add(const LayerSpec& spec, std::size_t index, bool is_last);
+  Dense<T>* owner(const LayerSpec& spec) const;
   void add_image_layer(const LayerSpec& spec, const Activation<T>& activation);
   Index n_last() const { return layers_.empty() ? n_features_ : layers_.back()->n_out(); }
 

@@ -26,6 +26,8 @@ struct Scorer<T>::Workspace {
 
   /// Forward through layers [first, last); `in` is kept, unless it is one of `layer`. Returns where the result is.
   T* forward(const Network<T>& network, Index first, Index last, const Block& block, const T* params, const T* in) {
+    // No layers stand only before the first, or after the last, both of which have n_features.
+    if (first == last) return std::copy_n(in, network.n_features() * block.width, other(in)), other(in);
     if constexpr (std::is_same_v<T, float>) {
       if (reduced) return reduced->forward(first, last, block, in, {layer[0].data(), layer[1].data()}, operands);
     }

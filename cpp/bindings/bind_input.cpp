@@ -86,23 +86,6 @@ NetworkSpec network_spec(const py::dict& spec) {
   for (const auto& [begin, end, weight] : get<std::vector<std::tuple<Index, Index, double>>>(spec, "columns", {})) {
     network.columns.push_back({begin, end, weight});
   }
-  const auto n_layers = static_cast<Index>(network.layers.size());
-  if (network.n_features < 1 || n_layers < 1 || network.n_encoder_layers < 1 || network.n_encoder_layers > n_layers) {
-    throw py::value_error("a network needs features, layers and an encoder among them");
-  }
-  Index covered = 0;
-  for (const auto& [begin, end, weight] : network.columns) {
-    if (begin != covered || end <= begin || !(weight > 0)) throw py::value_error("columns must follow on each other");
-    covered = end;
-  }
-  if (covered != 0 && covered != network.n_features) throw py::value_error("columns must hold all features");
-  for (const auto& [begin, end] : network.groups) {
-    if (begin < 0 || end <= begin || end > network.n_features)
-      throw py::value_error("a group lies outside the features");
-  }
-  for (const LayerSpec& layer : network.layers) {
-    if (layer.tied_to >= n_layers) throw py::value_error("a layer ties to one that is not there");
-  }
   return network;
 }
 

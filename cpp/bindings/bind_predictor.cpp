@@ -35,11 +35,11 @@ struct Model {
   std::unique_ptr<const ReducedNetwork> reduced;
 
   Model(const py::dict& spec, const py::sequence& parameters, std::shared_ptr<const Scaling> scaling_, int n_threads_)
-      : network(network_spec(spec)),
-        params(network.n_parameters()),
-        scaling(std::move(scaling_)),
-        n_threads(n_threads_) {
-    import_parameters(network.parameters(), parameters, params.data());
+      : network(network_spec(spec)), scaling(std::move(scaling_)), n_threads(n_threads_) {
+    const auto all = network.parameters();
+    const ParameterArrays arrays = parameter_arrays(all, parameters);
+    params.reset(network.n_parameters());  // no more than there are arrays for
+    import_parameters(all, arrays, params.data());
     if (scaling->size() != network.n_features()) throw py::value_error("scaling has the wrong width");
   }
 };

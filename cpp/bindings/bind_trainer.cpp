@@ -26,8 +26,10 @@ class AnyTrainer {
   }
 
   void set_parameters(const py::sequence& parameters) {
-    visit(
-        [&](auto& trainer) { import_parameters(trainer.network().parameters(), parameters, trainer.params().data()); });
+    visit([&](auto& trainer) {
+      const auto all = trainer.network().parameters();
+      import_parameters(all, parameter_arrays(all, parameters), trainer.params().data());
+    });
   }
 
  private:
@@ -162,7 +164,7 @@ void set_optimizer_state(AnyTrainer& trainer, Index step, const py::list& slots)
       if (buffer->size() == 0) continue;
       py::list slot;
       for (std::size_t i = 0; i < parameters.size() && first + i < slots.size(); ++i) slot.append(slots[first + i]);
-      import_parameters(parameters, slot, buffer->data());
+      import_parameters(parameters, parameter_arrays(parameters, slot), buffer->data());
       first += parameters.size();
     }
     if (first != slots.size()) throw py::value_error("the state belongs to another kind of optimizer");

@@ -50,23 +50,32 @@ decltype(auto) with_dtype(const std::string& name, F&& f) {
   throw py::value_error("dtype must be 'float32' or 'float64', not '" + name + "'");
 }
 
-/// Fills the flat vector from arrays as the user sees them: weights (n_in, n_out), vectors (n,).
-template <class T>
-void import_parameters(const std::vector<Parameter>& parameters, const py::sequence& arrays, T* flat) {
+using ParameterArrays = std::vector<py::array_t<double, py::array::c_style | py::array::forcecast>>;
+
+/// The arrays as the user sees them, once they are known to fit: weights (n_in, n_out), vectors (n,).
+inline ParameterArrays parameter_arrays(const std::vector<Parameter>& parameters, const py::sequence& arrays) {
   if (arrays.size() != parameters.size()) {
     throw py::value_error("expected " + std::to_string(parameters.size()) + " parameter arrays, got " +
                           std::to_string(arrays.size()));
   }
+  ParameterArrays found;
   for (std::size_t i = 0; i < parameters.size(); ++i) {
-    const auto array = py::array_t < double, py::array::c_style | py::array::forcecast > ::ensure(arrays[i]);
+    const auto array = ParameterArrays::value_type::ensure(arrays[i]);
     const Parameter& parameter = parameters[i];
     const bool is_vector = !parameter.penalised;
     const bool fits = array && (is_vector ? array.ndim() == 1 && array.shape(0) == parameter.n_inputs
                                           : array.ndim() == 2 && array.shape(0) == parameter.n_inputs &&
                                                 array.shape(1) == parameter.n_outputs);
     if (!fits) throw py::value_error("parameter array " + std::to_string(i) + " has the wrong shape");
-    import_parameter<T>(parameter, array.data(), flat);
+    found.push_back(array);
   }
+  return found;
+}
+
+/// Fills the flat vector.
+template <class T>
+void import_parameters(const std::vector<Parameter>& parameters, const ParameterArrays& arrays, T* flat) {
+  for (std::size_t i = 0; i < parameters.size(); ++i) import_parameter<T>(parameters[i], arrays[i].data(), flat);
 }
 
 template <class T>

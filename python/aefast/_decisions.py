@@ -310,6 +310,9 @@ class DecisionMixin(ReadingMixin, OutlierMixin):
         for begin in range(0, len(rows), n_rows_a_block):
             block = rows[begin : begin + n_rows_a_block]
             errors = self._by_column(predictor.feature_errors(block, *metric))
+            if not np.isfinite(errors).all():
+                row = begin + int(np.isfinite(errors).all(axis=1).argmin())
+                raise ValueError(f"the error of row {row} is not finite: the network's weights are too large")
             expected, values, is_missing = predictor.reconstruct(block), block, np.isnan(block)
             if self.columns_ is not None:
                 part = (

@@ -178,7 +178,7 @@ class IpcTable(TableFile):
         options = pa.ipc.IpcReadOptions(included_fields=fields)
         try:
             with pa.memory_map(str(self.path)) as memory, self._open(memory, options) as reader:
-                chosen = (batch.select(list(columns)) for batch in _all_batches(reader))
+                chosen = (_sound(batch.select(list(columns))) for batch in _all_batches(reader))
                 yield from rebatch(skip_rows(chosen, first_row), batch_rows)
         except (pa.ArrowException, OSError) as error:
             raise self.unreadable(error) from error
@@ -283,6 +283,12 @@ def skip_rows(batches: Iterable[pa.RecordBatch], n_rows: int) -> Iterator[pa.Rec
 
 def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
     return batches[0] if len(batches) == 1 else pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
+
+
+def _sound(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch, whose text and lists do not point beyond it; Arrow takes an IPC file's word for it."""
+    batch.validate(full=True)
+    return batch
 
 
 def _all_batches(reader: Any) -> Iterator[pa.RecordBatch]:

@@ -42,6 +42,8 @@ CLASSES = (
     "ConvolutionalDenoisingAutoencoder",
     "ConvolutionalVariationalAutoencoder",
 )
+#: The most threads that a file may ask for.
+MOST_THREADS = 1024
 #: Objects that may stand among the parameters.
 OBJECTS: dict[str, type[Any]] = {kind.__name__: kind for kind in (*OPTIMIZERS.values(), *SCHEDULES)}
 
@@ -199,6 +201,8 @@ def _restored(model: dict[str, Any], tensors: dict[str, Array]) -> BaseAutoencod
         raise ValueError(f"parameter {min(unknown)!r} is unknown; aefast {model['library_version']} wrote the file")
     estimator.set_params(**parameters)
     estimator._check_parameters()
+    if (estimator.n_threads or 1) > MOST_THREADS:
+        raise ValueError(f"n_threads={estimator.n_threads} is more than {MOST_THREADS}")
 
     network = checked_network(model["network"])
     n_features, weighted = network["n_features"], weight_shapes(network)

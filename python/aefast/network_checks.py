@@ -19,6 +19,9 @@ from aefast.networks import ACTIVATIONS, OUTPUT_ACTIVATIONS, WEIGHTED, dense_lay
 if TYPE_CHECKING:
     from aefast._core import LayerSpec, NetworkSpec
 
+#: Pixels times channels of an image inside a network that a file may ask for: 512 x 512 x 64.
+MOST_IMAGE_VALUES = 1 << 24
+
 
 def checked_network(network: dict[str, Any]) -> NetworkSpec:
     """The network built anew from values that have been looked at one by one.
@@ -114,6 +117,8 @@ def _checked_image_layer(layer: dict[str, Any], before: list[LayerSpec], n_in: i
     height, width, _ = output_image(checked)
     if min(height, width) < 1 or height * width > n_features:
         raise ValueError(f"an image of {height} x {width} pixels cannot be")
+    # A small file can ask for many channels of many pixels.
+    integer(checked["units"], 1, max(n_features, MOST_IMAGE_VALUES))
     return checked
 
 

@@ -33,7 +33,7 @@ class BatchNorm final : public Layer<T> {
   static constexpr double kEpsilon = 1e-5;
   static constexpr double kMomentum = 0.1;  // of the newest batch in the running averages
 
-  BatchNorm(Index n, Index& offset) : Layer<T>(n, n), inverse_(n), mean_(n) {
+  BatchNorm(Index n, Index& offset) : Layer<T>(n, n) {
     for (Parameter& parameter : parameters_) {
       parameter = {offset, 1, n, false};
       offset += parameter.template size<T>();
@@ -41,6 +41,11 @@ class BatchNorm final : public Layer<T> {
   }
 
   std::vector<Parameter> parameters() const override { return {parameters_, parameters_ + 4}; }
+
+  void prepare(Index, const T*, const T*) override {
+    inverse_.reset(this->n_out());
+    mean_.reset(this->n_out());
+  }
 
   void forward(const Block& block, const T* params, const T* in, T* out) const override {
     for (Index j = 0; j < this->n_out(); ++j) {
@@ -131,7 +136,9 @@ class BatchNorm final : public Layer<T> {
 template <class T>
 class KlSparsity final : public Layer<T> {
  public:
-  KlSparsity(Index n, double target, double weight) : Layer<T>(n, n), target_(target), weight_(weight), mean_(n) {}
+  KlSparsity(Index n, double target, double weight) : Layer<T>(n, n), target_(target), weight_(weight) {}
+
+  void prepare(Index, const T*, const T*) override { mean_.reset(this->n_out()); }
 
   void forward(const Block& block, const T*, const T* in, T* out) const override {
     std::copy_n(in, this->n_out() * block.width, out);

@@ -1,0 +1,254 @@
+"""Files that nobody meant well with: seeds, ways to change them, and what must hold whatever is in them.
+
+`tests/test_hostile.py` draws a few hundred of them from fixed seeds; `tests/fuzz/` lets a fuzzer look for more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import struct
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import aefast
+from small_tables import run_command, small_model, small_table, write_table
+
+ENDINGS = (".parquet", ".csv", ".feather", ".arrows", ".npy")
+# What looks reasonable somewhere, and is out of bounds elsewhere.
+NUMBERS = (
+    0,
+    1,
+    -1,
+    2,
+    3,
+    7,
+    16,
+    255,
+    1 << 15,
+    (1 << 31) - 1,
+    1 << 31,
+    1 << 32,
+    (1 << 62) + 1,
+    1 << 63,
+    1 << 64,
+    10**30,
+)
+VALUES = (
+    *NUMBERS,
+    0.5,
+    -0.5,
+    1e-300,
+    1e300,
+    True,
+    False,
+    None,
+    "",
+    "softmax",
+    "top_k",
+    "conv2d",
+    "nan",
+    [],
+    {},
+    [0],
+    {"tuple": [1]},
+)
+DOUBLES = (0.0, -0.0, 1e-310, 1e-38, -1.0, 1e30, 1e300, -1e300, np.inf, -np.inf, np.nan)
+
+
+# Models.
+
+
+def model_seeds() -> list[bytes]:
+    """A model file of every class, and of every kind of layer."""
+    rows = np.random.default_rng(0).uniform(size=(40, 16))
+    common: dict[str, Any] = {"max_epochs": 1, "random_state": 0, "n_threads": 1}
+    image: dict[str, Any] = {"image_shape": (4, 4, 1), "channels": (3, 2), "code_size": 3, **common}
+    models = [
+        aefast.Autoencoder((5, 2), score_metric="mahalanobis", **common),
+        aefast.Autoencoder((5, 2), dtype="float64", tied_weights=True, output_activation="sigmoid", **common),
+        aefast.Autoencoder((5, 2), batch_norm=True, dropout=0.1, missing="mask", **common),
+        aefast.DenoisingAutoencoder((5, 2), missing="mean", learning_rate=aefast.CosineSchedule(0.01, 5), **common),
+        aefast.SparseAutoencoder((5, 4), sparsity="topk", k=2, optimizer=aefast.SGD(0.9), **common),
+        aefast.SparseAutoencoder((5, 4), sparsity="kl", **common),
+        aefast.ContractiveAutoencoder((5,), **common),
+        aefast.VariationalAutoencoder((5, 2), **common),
+        aefast.ConvolutionalAutoencoder(**image),
+        aefast.ConvolutionalDenoisingAutoencoder(upsampling="transposed", padding="same", **image),
+        aefast.ConvolutionalVariationalAutoencoder(**image),
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return [aefast.model_file.to_bytes(model.fit(rows)) for model in models]
+
+
+def split(content: bytes) -> tuple[dict[str, Any], bytes]:
+    """The header as a dict, and the bytes of the tensors."""
+    (length,) = struct.unpack("<Q", content[:8])
+    return json.loads(content[8 : 8 + length]), content[8 + length :]
+
+
+def joined(header: dict[str, Any], data: bytes) -> bytes:
+    """A file of the parts with a digest that is right, as a forger would make it."""
+    header = {**header, "__metadata__": {**header["__metadata__"], "digest": "0" * 64}}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    whole = struct.pack("<Q", len(text)) + text + data
+    return whole.replace(b"0" * 64, hashlib.sha256(whole).hexdigest().encode(), 1)
+
+
+def forged_model(content: bytes, rng: random.Random) -> bytes:
+    """The file with up to three changes of its description or its tensors, signed anew."""
+    header, data = split(content)
+    for _ in range(rng.randint(1, 3)):
+        kind = rng.random()
+        if kind < 0.6:
+            model = json.loads(header["__metadata__"]["model"])
+            _change_json(model, rng)
+            header["__metadata__"]["model"] = json.dumps(model)
+        elif kind < 0.75:
+            _change_json({key: value for key, value in header.items() if key != "__metadata__"}, rng)
+        elif kind < 0.85:
+            header, data = _resized_tensor(header, data, rng)
+        elif data:
+            data = _changed_number(data, rng)
+    return joined(header, data)
+
+
+def _change_json(tree: Any, rng: random.Random) -> None:
+    """Change one value at a random place of ``tree``."""
+    place = tree
+    while True:
+        keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+        if not keys:
+            return
+        key = rng.choice(keys)
+        if not (isinstance(place[key], dict | list) and place[key]) or rng.random() < 0.05:
+            break
+        place = place[key]
+    kind = rng.random()
+    if kind < 0.1 and isinstance(place, dict):
+        del place[key]
+    elif kind < 0.2 and isinstance(place, list):
+        place.insert(rng.randrange(len(place) + 1), place[key])
+    elif kind < 0.3:
+        place[key] = place[rng.choice(keys)]
+    elif kind < 0.5 and type(place[key]) is int:
+        place[key] += rng.choice((-2, -1, 1, 2))
+    else:
+        place[key] = rng.choice(VALUES)
+
+
+def _resized_tensor(header: dict[str, Any], data: bytes, rng: random.Random) -> tuple[dict[str, Any], bytes]:
+    """One tensor longer or shorter, in places that fit together."""
+    tensors = {key: entry for key, entry in header.items() if key != "__metadata__"}
+    try:
+        chosen = rng.choice(list(tensors))
+        parts: list[bytes] = []
+        begin = 0
+        for key, entry in tensors.items():
+            shape = list(entry["shape"])
+            part = data[entry["data_offsets"][0] : entry["data_offsets"][1]]
+            if key == chosen:
+                shape[rng.randrange(len(shape))] += rng.choice((-1, 1))
+                size = int(np.prod(shape)) * {"F32": 4, "F64": 8}[entry["dtype"]]
+                part = (part + bytes(size))[:size]
+            header[key] = {**entry, "shape": shape, "data_offsets": [begin, begin + len(part)]}
+            parts.append(part)
+            begin += len(part)
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError):  # of what an earlier change has left
+        return header, data
+    return header, b"".join(parts)
+
+
+def _changed_number(data: bytes, rng: random.Random) -> bytes:
+    value = rng.choice(DOUBLES)
+    with np.errstate(over="ignore"):
+        number = np.array([value], dtype=rng.choice(("<f4", "<f8"))).tobytes()
+    at = rng.randrange(0, max(1, len(data) - len(number) + 1), 4)
+    return data[:at] + number + data[at + len(number) :]
+
+
+def check_model(content: bytes) -> bool:
+    """Whether ``content`` is a model, which then must work; what is none must be refused as such."""
+    try:
+        model = aefast.load(content)
+    except aefast.ModelFileError:
+        return False
+    assert aefast.load(aefast.model_file.to_bytes(model)).n_features_in_ == model.n_features_in_
+    repr(model)
+    X = np.linspace(-2, 2, 3 * model.n_features_in_).reshape(3, -1)
+    model.__dict__.pop("feature_names_in_", None)
+    code = X[:, : model._n_features_out] if model._n_features_out <= X.shape[1] else None
+    for call in (
+        lambda: model.predict(X),
+        lambda: model.p_values(X),
+        lambda: model.explain(X),
+        lambda: model.transform(X),
+        lambda: model.inverse_transform(code) if code is not None else None,
+        lambda: model.reconstruct(X),
+        lambda: model.feature_errors(X),
+        lambda: model._errors_and_reasons(X, min(3, X.shape[1])),
+        lambda: model.reconstruction_error(X, precision="bfloat16"),
+        lambda: model.reconstruction_error(X, precision="int8"),
+    ):
+        try:
+            call()
+        except ValueError as error:  # numbers that no network can compute with, or a precision that is not for it
+            known = ("too large", "does not fit", "do not fit", "precision=", "not finite")
+            if not any(words in str(error) for words in known):
+                raise
+    return True
+
+
+# Tables.
+
+
+def table_seeds(folder: Path) -> list[bytes]:
+    """A small table in every format; the first byte says which of `ENDINGS` it is."""
+    table = small_table(90)
+    seeds = []
+    for number, ending in enumerate(ENDINGS):
+        path = write_table(table, folder / f"seed{ending}")
+        seeds.append(bytes([number]) + path.read_bytes())
+    return seeds
+
+
+def changed_table(content: bytes, rng: random.Random) -> bytes:
+    """The table with a few bytes changed, doubled or cut out."""
+    changed = bytearray(content)
+    for _ in range(rng.randint(1, 4)):
+        at = rng.randrange(1, len(changed))
+        kind = rng.random()
+        if kind < 0.4:
+            changed[at] = rng.randrange(256)
+        elif kind < 0.6:
+            changed[at] ^= 1 << rng.randrange(8)
+        elif kind < 0.75:
+            number = rng.choice(NUMBERS) % (1 << 64)
+            changed[at : at + 8] = struct.pack("<Q", number)[: rng.choice((1, 2, 4, 8))]
+        elif kind < 0.85:
+            changed[at:at] = changed[at : at + rng.randrange(1, 40)]
+        else:
+            del changed[at : at + rng.choice((1, 3, 40))]
+        if len(changed) < 3:
+            break
+    return bytes(changed)
+
+
+def check_table(content: bytes, folder: Path) -> int:
+    """The exit code of ``aefast score`` on a table, which must be one of the three that are, with one line if not 0."""
+    model, data = folder / "model", folder / f"rows{ENDINGS[content[0] % len(ENDINGS)] if content else '.csv'}"
+    if not model.exists():
+        small_model().save(model)
+    data.write_bytes(content[1:])
+    result = run_command("score", model, data, "-o", folder / "scores.parquet", "--top-features", 1, "--threads", 1)
+    assert result.exit_code in (0, 1, 2), result
+    if result.exit_code:
+        lines = [line for line in result.stderr.splitlines() if line.startswith("aefast score: ")]
+        assert len(lines) == 1, result.stderr
+        assert "an error in aefast" not in result.stderr, result.stderr
+    return int(result.exit_code)
