@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 import aefast
 from small_tables import run_command, small_model, small_table, write_table
@@ -83,7 +84,26 @@ def model_seeds() -> list[bytes]:
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return [aefast.model_file.to_bytes(model.fit(rows)) for model in models]
+        models = [model.fit(rows) for model in models]
+        models.append(aefast.Autoencoder((5, 2), **common).fit(mixed_rows(40)))
+    return [aefast.model_file.to_bytes(model) for model in models]
+
+
+def mixed_rows(n_rows: int) -> pd.DataFrame:
+    """Columns of every kind."""
+    times = pd.date_range("2024-01-01", periods=n_rows, freq="h")
+    return pd.DataFrame({"a": np.arange(n_rows) % 7.0, "b": ["x", "y"] * (n_rows // 2), "c": times})
+
+
+def rows_for(model: Any) -> Any:
+    """Three rows of the model's columns."""
+    n = model.n_features_in_
+    if model.columns_ is None:
+        model.__dict__.pop("feature_names_in_", None)
+        return np.linspace(-2, 2, 3 * n).reshape(3, n)
+    values = {"numeric": [0.0, 1.5, -3.0], "categorical": ["x", "y", "other"], "timestamp": mixed_rows(4)["c"][:3]}
+    table = pd.DataFrame({j: values[column.kind] for j, column in enumerate(model.columns_)})
+    return table.set_axis([column.name for column in model.columns_], axis=1)
 
 
 def split(content: bytes) -> tuple[dict[str, Any], bytes]:
@@ -180,15 +200,14 @@ def check_model(content: bytes) -> bool:
         return False
     assert aefast.load(aefast.model_file.to_bytes(model)).n_features_in_ == model.n_features_in_
     repr(model)
-    X = np.linspace(-2, 2, 3 * model.n_features_in_).reshape(3, -1)
-    model.__dict__.pop("feature_names_in_", None)
-    code = X[:, : model._n_features_out] if model._n_features_out <= X.shape[1] else None
+    X = rows_for(model)
+    codes = np.linspace(-1, 1, 3 * model._n_features_out).reshape(3, -1)
     for call in (
         lambda: model.predict(X),
         lambda: model.p_values(X),
         lambda: model.explain(X),
         lambda: model.transform(X),
-        lambda: model.inverse_transform(code) if code is not None else None,
+        lambda: model.inverse_transform(codes),
         lambda: model.reconstruct(X),
         lambda: model.feature_errors(X),
         lambda: model._errors_and_reasons(X, min(3, X.shape[1])),

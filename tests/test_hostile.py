@@ -22,12 +22,12 @@ def models():
     return hostile.model_seeds()
 
 
-@pytest.mark.parametrize("which", range(11))
+@pytest.mark.parametrize("which", range(12))
 def test_a_forged_model_works_or_is_refused(models, which):
     assert hostile.check_model(models[which])
-    accepted = sum(hostile.check_model(hostile.forged_model(models[which], random.Random(seed))) for seed in range(30))
+    accepted = sum(hostile.check_model(hostile.forged_model(models[which], random.Random(seed))) for seed in range(25))
     # Both happen, so that what comes after the first check is reached too.
-    assert 0 < accepted < 30
+    assert 0 < accepted < 25
 
 
 def test_a_model_file_takes_memory_in_proportion_to_its_size(models):
