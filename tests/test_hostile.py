@@ -83,3 +83,10 @@ def test_text_of_an_arrow_file_that_points_beyond_it_is_refused(tmp_path):
     assert result.exit_code == 1
     assert "cannot be read" in result.stderr
     assert not (tmp_path / "scores.parquet").exists()
+
+
+def test_a_header_that_python_cannot_split_into_tokens_is_refused(tmp_path):
+    """NumPy gives some headers to Python's tokenizer, whose errors are of a kind of their own."""
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (3, 4L), "
+    content = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header
+    assert hostile.check_table(bytes([4]) + content, tmp_path) == 1

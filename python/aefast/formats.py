@@ -191,7 +191,7 @@ class NpyTable(TableFile):
         super().__init__(path)
         try:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, OSError, EOFError) as error:
+        except Exception as error:  # NumPy reads the header as Python, and passes on what the tokenizer raises
             raise self.unreadable(error) from error
         if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
             raise TableError(f"{path} holds {array.dtype} values; numbers of at most 64 bits are needed")

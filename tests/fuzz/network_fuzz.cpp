@@ -117,8 +117,8 @@ void score(const NetworkSpec& spec, Bytes& bytes) {
     scorer.decode(Z, kRows, to.data());
     scorer.reconstruct(X, kRows, true, to.data());
     const Index p = d + network.code_size();
-    const Buffer<double> centre(p), matrix(p * p), code_shares(network.code_size() * d);
-    scorer.set_whitening(centre.data(), matrix.data(), code_shares.data());
+    const Buffer<double> centre(p), matrix(p * p), usual(d), deviation(d);
+    scorer.set_whitening(centre.data(), matrix.data(), usual.data(), deviation.data());
     scorer.errors(X, kRows, Loss::squared, to.data());
     scorer.feature_errors(X, kRows, Loss::squared, to.data());
   };
