@@ -234,7 +234,8 @@ class Detector(BaseEstimator):
         n = len(self.decision_scores_)
         n_up_to = np.searchsorted(np.sort(self.decision_scores_), scores, side="right")
         as_outlier = 1 - bdtr(n - int(n * self.contamination), n, (1 + n_up_to) / (2 + n))
-        return np.where(self._labels(scores) == 1, as_outlier, 1 - as_outlier)
+        confidence: NDArray[np.float64] = np.where(self._labels(scores) == 1, as_outlier, 1 - as_outlier)
+        return confidence
 
     def predict_with_rejection(
         self,
