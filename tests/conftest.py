@@ -9,6 +9,8 @@ import pytest
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+collect_ignore = ["fuzz"]  # run by .ci/fuzz, with libraries of its own
+
 # A shell ignores Ctrl-C for what it starts in the background, and children inherit that; the tests of Ctrl-C cannot.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
