@@ -238,12 +238,10 @@ def convolutional(images):
     """The same noise, from layers 64-32-32-64-1 of 3 x 3. It takes about a quarter of an hour of a CPU."""
     X, _, X_test, _ = images("mnist")
     X_noisy, X_test_noisy = noisy(X, 0), noisy(X_test, 1)
-    schedule = aefast.CosineSchedule(3e-3, n_epochs=30, warmup=1)  # at a constant .001 it ends at .0997
     model = made(
         aefast.ConvolutionalDenoisingAutoencoder,
         (28, 28, 1),
         channels=(64, 32),
-        learning_rate=schedule,
         batch_size=150,
         max_epochs=30,
         **BERNOULLI,
