@@ -56,10 +56,22 @@ def roofline(record, path):
         ours = rates["aefast"]["rows_per_second"] * flops / 1e9
         axes.plot(flops / n_bytes, ours, "o", color=OURS, zorder=3)
         axes.plot(flops / n_bytes, max(others) * flops / 1e9, "_", color="#475569", ms=10, mew=2)
-        axes.annotate(shape, (flops / n_bytes, ours), xytext=(6, -12), textcoords="offset points", fontsize=7)
+        below = max(others) * flops / 1e9
+        axes.annotate(
+            shape,
+            (flops / n_bytes, below),
+            xytext=(0, -6),
+            textcoords="offset points",
+            fontsize=7,
+            rotation=-50,
+            va="top",
+        )
     axes.plot([], [], "o", color=OURS, label="aefast")
     axes.plot([], [], "_", color="#475569", ms=10, mew=2, label="best peer")
     axes.set(xscale="log", yscale="log", xlabel="operations a byte", ylabel="GFLOP/s, scoring in float32")
+    axes.set_yticks([10, 20, 50, 100, 200], ["10", "20", "50", "100", "200"])
+    axes.set_yticks([], minor=True)
+    axes.set_ylim(bottom=8)
     axes.legend(frameon=False, loc="lower right")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=130)
