@@ -16,6 +16,7 @@ struct Scorer<T>::Workspace {
         layer{Buffer<T>(network.width() * width), Buffer<T>(network.width() * width)},
         row(width),
         factor(width),
+        divergence(width),
         wanted{has_missing ? seen.data() : input.data(), has_missing},
         reduced(reduced_) {
     if (reduced) operands = reduced->operands(width);
@@ -41,8 +42,9 @@ struct Scorer<T>::Workspace {
   }
 
   Buffer<T> input, seen, target, joint[2], layer[2], row, factor;
-  Target<T> wanted;     // the rows as they were read, missing values and all
-  T* output = nullptr;  // what came out of the last layer
+  Buffer<T> divergence;  // of a code that is drawn, else zeros
+  Target<T> wanted;      // the rows as they were read, missing values and all
+  T* output = nullptr;   // what came out of the last layer
   const ReducedNetwork* reduced;
   ReducedNetwork::Operands operands;
 };
@@ -233,7 +235,6 @@ void Scorer<T>::losses(const InputView& input, const InputView* target, const Ro
   const bool is_mean = scale == 0;
   if (is_mean) scale = static_cast<T>(1 / static_cast<double>(network_.output().n_terms()));
   each_block(n_rows, [&](const Block& block, Workspace& work) {
-    Buffer<T> divergence(kPanel<T>);
     T* output = nullptr;
     if (drawn < 0) {
       output = pass(input, rows, block, work);
@@ -241,7 +242,7 @@ void Scorer<T>::losses(const InputView& input, const InputView* target, const Ro
       const auto& code = dynamic_cast<const GaussianCode<T>&>(*network_.layers()[static_cast<std::size_t>(drawn)]);
       read(input, rows, block, work);
       T* moments = work.forward(network_, 0, drawn, block, params_, work.input.data());
-      code.divergence(block, moments, divergence.data());
+      code.divergence(block, moments, work.divergence.data());
       T* draw = work.other(moments);
       code.sample(philox, 0, block, moments, work.target.data(), draw);
       output = work.forward(network_, drawn + 1, n_layers(), block, params_, draw);
@@ -255,7 +256,7 @@ void Scorer<T>::losses(const InputView& input, const InputView* target, const Ro
     if (is_mean) network_.output().row_factors(block, wanted, work.factor.data());
     else std::fill_n(work.factor.data(), block.width, T(1));
     for (Index i = 0; i < block.n_rows; ++i) {
-      to[block.first_row + i] = work.row[i] * (scale * work.factor[i]) + beta * divergence[i];
+      to[block.first_row + i] = work.row[i] * (scale * work.factor[i]) + beta * work.divergence[i];
     }
   });
 }
@@ -321,7 +322,7 @@ void find_largest(Index top, Index n_features, TermOf&& term_of, T (*largest)[kL
   for (Index j = 0; j < n_features; ++j) {  // each finds its place, and those below move down
     const Vec<T> term = term_of(j);
     Vec<T> value = term, feature(static_cast<T>(j));
-    for (Index rank = 0; rank < (kTop > 0 ? kTop : top); ++rank) {
+    for (Index rank = 0; rank < top; ++rank) {
       const Vec<T> value_here = values[rank], feature_here = features[rank];
       const Mask<T> moves = less(value_here, term);
       values[rank] = select(moves, value, value_here);

@@ -25,7 +25,7 @@ from aefast.columns import by_kind, is_level, level_biases, with_columns
 from aefast.exceptions import ConvergenceError
 from aefast.networks import batch_norms, initial_parameters, join_parameters, split_parameters
 from aefast.optimizers import Optimizer, optimizer_spec
-from aefast.scaling import Statistics, clip_limit, column_statistics, fit_scaler, merged, scaled_range
+from aefast.scaling import Statistics, column_statistics, fit_scaler, merged, scaled_range
 from aefast.schedules import Schedule, as_schedule
 from aefast.whitening import joint_whitening
 
@@ -547,8 +547,7 @@ class FittingMixin(DecisionMixin):
         self.whitening_ = None
         if self.score_metric_ == "mahalanobis":
             rows = X[self._few(train, len(X), MAX_JOINT_ROWS)]
-            limit = clip_limit(self._scaler_kind)
-            scaled = np.clip((rows.astype(np.float64) - self.scaler_shift_) / self.scaler_scale_, -limit, limit)
+            scaled = self._scaled(rows.astype(np.float64))
             is_missing = np.isnan(scaled)
             scaled = np.where(is_missing, self._fill(), scaled)
             residuals = scaled - predictor.reconstruct(rows, scaled=True)

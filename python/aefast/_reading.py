@@ -90,8 +90,12 @@ class ReadingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """What the network is given for missing values (d,), in the scaled space."""
         if self.missing != "mean":
             return np.zeros(len(self.scaler_shift_))
+        return self._scaled(self.column_means_)
+
+    def _scaled(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Values of the features (..., d) in the scaled space, as the engine has them but in double precision."""
         limit = clip_limit(self._scaler_kind)
-        return np.clip((self.column_means_ - self.scaler_shift_) / self.scaler_scale_, -limit, limit)
+        return np.clip((values - self.scaler_shift_) / self.scaler_scale_, -limit, limit)
 
     def _encoder(self) -> _core.Predictor:
         """What gives the codes of `transform`."""
