@@ -96,7 +96,10 @@ void store_rows(const C* const* row, Index n, const ScalingMap<C>& map, Index fi
 void prefetch(const std::byte* from, Index bytes) {
   constexpr Index kLine = 64, kMost = 64 * kLine;
   for (Index i = 0; i < std::min(bytes, kMost); i += kLine) __builtin_prefetch(from + i);
+  __builtin_prefetch(from + std::min(bytes, kMost) - 1);  // in a line of its own unless the row begins with one
 }
+
+constexpr Index kFetched = 8192;  // bytes of rows on their way
 
 /// Rows whose features lie along memory: they are transposed in registers, sixteen bytes of each at a time.
 template <class S, class T>
@@ -107,12 +110,14 @@ void read_rows(const InputView& input, const Scaling& scaling, const RowList& ro
   const Index stride = input.column_stride / static_cast<Index>(sizeof(S)), d = input.columns;
   const Index row_bytes = std::abs(input.column_stride) * d, last_row = input.rows - 1;
   const auto row_at = [&](Index i) { return rows[block.first_row + std::min(i, block.n_rows - 1)]; };
+  const Index n_known = std::max(rows.n_known, block.first_row + block.n_rows);
+  const Index ahead = std::clamp(kFetched / std::max<Index>(1, row_bytes), kLanes<T>, kPanel<T>);
   for (Index lane = 0; lane < block.width; lane += kLanes<T>) {
     const S* row[kLanes<T>];
     for (Index i = 0; i < kLanes<T>; ++i) {
       row[i] = reinterpret_cast<const S*>(input.data + row_at(lane + i) * input.row_stride);
-      const Index next =
-          rows.indices ? row_at(lane + kLanes<T> + i) : std::min(row_at(lane + i) + block.width, last_row);
+      const Index next = rows.indices ? rows[std::min(block.first_row + lane + ahead + i, n_known - 1)]
+                                      : std::min(row_at(lane + i) + block.width, last_row);
       prefetch(input.data + next * input.row_stride, row_bytes);
     }
     if constexpr (std::is_same_v<S, C>) {

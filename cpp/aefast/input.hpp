@@ -23,6 +23,7 @@ struct InputView {
 struct RowList {
   Index first = 0;
   const Index* indices = nullptr;
+  Index n_known = 0;  // of the list; those past a block are soon read too, and may be fetched
 
   Index operator[](Index i) const { return indices ? indices[i] : first + i; }
 };

@@ -3,12 +3,12 @@
 #include <cmath>
 #include <numeric>
 
-#include "random.hpp"
 #include "scorer.hpp"
 
 namespace aefast {
 namespace {
 
+constexpr Index kListed = 1024;        // rows whose order is drawn together, so that they can be fetched ahead of need
 constexpr double kWorkOfThread = 4e5;  // multiply-adds of a step that outweigh two barriers
 
 }  // namespace
@@ -81,7 +81,6 @@ void Trainer<T>::prepare(Index max_rows, const EpochSpec& epoch) {
   row_factor_.reset(padded);
   row_loss_.reset(padded);
   row_penalty_.reset(padded);
-  order_.resize(static_cast<std::size_t>(max_rows));
 }
 
 template <class T>
@@ -95,6 +94,8 @@ double Trainer<T>::train_epoch(const EpochSpec& epoch, const std::function<void(
     if (!clips) optimizer_.update(params_.data(), gradient_.data(), offset, count, is_weight);
   };
 
+  const Index listed = round_up(kListed, batch_size);
+  order_.resize(static_cast<std::size_t>(listed));
   double total = 0;
   Index n_seen = 0;
   for (Index first = 0; first < epoch.n_rows; first += batch_size) {
@@ -102,13 +103,10 @@ double Trainer<T>::train_epoch(const EpochSpec& epoch, const std::function<void(
     if (epoch.drop_last && n < batch_size) break;
     RowList rows{first, nullptr};
     if (epoch.shuffle || epoch.rows) {
-      if (epoch.shuffle) shuffled.fill(first, n, order_.data());
-      else std::iota(order_.begin(), order_.begin() + n, first);
-      if (epoch.rows) {
-        for (Index i = 0; i < n; ++i)
-          order_[static_cast<std::size_t>(i)] = epoch.rows[order_[static_cast<std::size_t>(i)]];
-      }
-      rows = {0, order_.data()};
+      const Index at = first % listed;
+      const Index n_known = std::min(listed - at, epoch.n_rows - first);
+      if (at == 0) list_rows(epoch, shuffled, first, n_known);
+      rows = {0, order_.data() + at, n_known};
     }
     optimizer_.begin_step(epoch.learning_rate);
     total += run_batch(epoch, rows, first, n, finished);
@@ -117,6 +115,15 @@ double Trainer<T>::train_epoch(const EpochSpec& epoch, const std::function<void(
     if (poll) poll();
   }
   return total / static_cast<double>(n_seen);
+}
+
+/// Leaves in `order_` the rows at `n` positions of the epoch.
+template <class T>
+void Trainer<T>::list_rows(const EpochSpec& epoch, const Permutation& shuffled, Index first, Index n) {
+  if (epoch.shuffle) shuffled.fill(first, n, order_.data());
+  else std::iota(order_.begin(), order_.begin() + n, first);
+  if (!epoch.rows) return;
+  for (Index i = 0; i < n; ++i) order_[static_cast<std::size_t>(i)] = epoch.rows[order_[static_cast<std::size_t>(i)]];
 }
 
 template <class T>
@@ -198,11 +205,16 @@ double Trainer<T>::run_batch(const EpochSpec& epoch, const RowList& rows, Index 
   const Index share = round_up((n_rows + team_->size() - 1) / team_->size(), kLanes<T>);
   const Index width = contraction_ ? kPanel<T> : std::min(kPanel<T>, share);
   set_blocks(n_rows, width);
-  for (Index i = 0; i < round_up(n_rows, kLanes<T>); ++i) {
-    const double weight = i >= n_rows ? 0 : epoch.sample_weight ? epoch.sample_weight[rows[i]] : 1;
-    row_weight_[i] = static_cast<T>(weight / static_cast<double>(n_rows));
-    row_scale_[i] = row_weight_[i] * loss_scale_;
+  const Index padded = round_up(n_rows, kLanes<T>);
+  std::fill_n(row_weight_.data(), padded, T(0));
+  if (epoch.sample_weight) {
+    for (Index i = 0; i < n_rows; ++i) {
+      row_weight_[i] = static_cast<T>(epoch.sample_weight[rows[i]] / static_cast<double>(n_rows));
+    }
+  } else {
+    std::fill_n(row_weight_.data(), n_rows, static_cast<T>(1 / static_cast<double>(n_rows)));
   }
+  map(row_scale_.data(), padded, [this](const Vec<T>& w) { return w * Vec<T>(loss_scale_); }, row_weight_.data());
   if (epoch.corrupt) corrupt_rows(epoch, rows, n_rows);
 
   const Step<T> step{seed_, epoch.epoch, first, row_weight_.data(), static_cast<T>(epoch.beta)};
@@ -241,9 +253,7 @@ double Trainer<T>::run_batch(const EpochSpec& epoch, const RowList& rows, Index 
     layer(task.layer).gradient(task.index, blocks_, gradient_.data(), finished);
   });
 
-  double total = 0;
-  for (Index i = 0; i < n_rows; ++i) total += static_cast<double>(row_loss_[i]);
-  return total;
+  return Eigen::Map<const Eigen::Array<T, Eigen::Dynamic, 1>>(row_loss_.data(), n_rows).template cast<double>().sum();
 }
 
 /// A block's rows into values(0), as the network sees them.

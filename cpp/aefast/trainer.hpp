@@ -13,6 +13,7 @@
 #include "optimizer.hpp"
 #include "parallel.hpp"
 #include "penalty.hpp"
+#include "random.hpp"
 
 namespace aefast {
 
@@ -79,6 +80,7 @@ class Trainer {
   };
 
   void prepare(Index max_rows, const EpochSpec& epoch);
+  void list_rows(const EpochSpec& epoch, const Permutation& shuffled, Index first, Index n);
   /// Sums the data loss of a batch and leaves its gradient, handing finished stretches to `finished`.
   double run_batch(const EpochSpec& epoch, const RowList& rows, Index first, Index n_rows, const Finished& finished);
   void read_input(const EpochSpec& epoch, const RowList& rows, const Block& block);
