@@ -195,9 +195,17 @@ def _changed_number(data: bytes, rng: random.Random) -> bytes:
 def check_model(content: bytes) -> bool:
     """Whether ``content`` is a model, which then must work; what is none must be refused as such."""
     try:
+        scoring = aefast.model_file.load_to_score(content)
+    except aefast.ModelFileError:
+        scoring = None
+    try:
         model = aefast.load(content)
     except aefast.ModelFileError:
+        if scoring is not None:  # what it would be trained with is out of range
+            _scores(scoring)
         return False
+    assert scoring is not None
+    np.testing.assert_array_equal(_scores(scoring), _scores(model))
     assert aefast.load(aefast.model_file.to_bytes(model)).n_features_in_ == model.n_features_in_
     repr(model)
     X = rows_for(model)
@@ -221,6 +229,14 @@ def check_model(content: bytes) -> bool:
             if not any(words in str(error) for words in known):
                 raise
     return True
+
+
+def _scores(model: Any) -> Any:
+    """Three errors, or why there are none."""
+    try:
+        return model.reconstruction_error(rows_for(model))
+    except ValueError as error:
+        return str(error)
 
 
 # Tables.

@@ -1,36 +1,59 @@
-"""Autoencoders on CPUs, trained and scored in compiled code, as scikit-learn estimators."""
+"""Autoencoders on CPUs, trained and scored in compiled code, as scikit-learn estimators.
 
+Names are imported when they are first asked for: the command that scores a file needs no scikit-learn, which takes
+longer to import than a million rows to score.
+"""
+
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from aefast._config import config
 from aefast._core import __version__
 from aefast._threads import threads
-from aefast.autoencoder import Autoencoder
-from aefast.callbacks import Checkpoint, CheckpointError, EpochInfo, StopTraining
-from aefast.contractive import ContractiveAutoencoder
-from aefast.convolutional import (
-    ConvolutionalAutoencoder,
-    ConvolutionalDenoisingAutoencoder,
-    ConvolutionalVariationalAutoencoder,
-)
-from aefast.denoising import DenoisingAutoencoder
-from aefast.evaluation import evaluate
 from aefast.exceptions import AefastError, ConvergenceError, ModelFileError
-from aefast.model_file import load
-from aefast.optimizers import SGD, Adam, AdamW, RMSprop
-from aefast.schedules import (
-    ConstantSchedule,
-    CosineSchedule,
-    ExponentialSchedule,
-    LinearSchedule,
-    ReduceOnPlateau,
-    StepSchedule,
-)
-from aefast.sparse import SparseAutoencoder
-from aefast.variational import VariationalAutoencoder
 
 if TYPE_CHECKING:
+    from aefast.autoencoder import Autoencoder
+    from aefast.callbacks import Checkpoint, CheckpointError, EpochInfo, StopTraining
+    from aefast.contractive import ContractiveAutoencoder
+    from aefast.convolutional import (
+        ConvolutionalAutoencoder,
+        ConvolutionalDenoisingAutoencoder,
+        ConvolutionalVariationalAutoencoder,
+    )
+    from aefast.denoising import DenoisingAutoencoder
+    from aefast.evaluation import evaluate
+    from aefast.model_file import load
+    from aefast.optimizers import SGD, Adam, AdamW, RMSprop
+    from aefast.schedules import (
+        ConstantSchedule,
+        CosineSchedule,
+        ExponentialSchedule,
+        LinearSchedule,
+        ReduceOnPlateau,
+        StepSchedule,
+    )
     from aefast.scorer import Scorer as Scorer
+    from aefast.sparse import SparseAutoencoder
+    from aefast.variational import VariationalAutoencoder
+
+#: Where the other names are.
+_HOMES = {
+    "autoencoder": "Autoencoder",
+    "callbacks": "Checkpoint CheckpointError EpochInfo StopTraining",
+    "contractive": "ContractiveAutoencoder",
+    "convolutional": ("ConvolutionalAutoencoder ConvolutionalDenoisingAutoencoder ConvolutionalVariationalAutoencoder"),
+    "denoising": "DenoisingAutoencoder",
+    "evaluation": "evaluate",
+    "model_file": "load",
+    "optimizers": "SGD Adam AdamW RMSprop",
+    "schedules": ("ConstantSchedule CosineSchedule ExponentialSchedule LinearSchedule ReduceOnPlateau StepSchedule"),
+    "scorer": "Scorer",
+    "sparse": "SparseAutoencoder",
+    "variational": "VariationalAutoencoder",
+}
+_MODULE_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
     "SGD",
@@ -67,15 +90,18 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """`Scorer`, which needs pyarrow: imported when it is first asked for."""
-    if name != "Scorer":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        from aefast.scorer import Scorer
-    except ImportError as error:
-        raise ImportError('aefast.Scorer needs pyarrow; pip install "aefast[cli]"') from error
-    return Scorer
+    """A name of `_HOMES`, or a module of this package."""
+    if name in _MODULE_OF:
+        try:
+            return getattr(import_module(f"aefast.{_MODULE_OF[name]}"), name)
+        except ImportError as error:
+            if name != "Scorer":
+                raise
+            raise ImportError('aefast.Scorer needs pyarrow; pip install "aefast[cli]"') from error
+    if not name.startswith("_") and find_spec(f"aefast.{name}") is not None:
+        return import_module(f"aefast.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return [*globals(), "Scorer"]
+    return sorted({*globals(), *_MODULE_OF})

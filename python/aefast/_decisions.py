@@ -10,10 +10,8 @@ from sklearn.base import OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from aefast import model_file
-from aefast._inputs import table_of
 from aefast._reading import ReadingMixin
-from aefast.columns import decode, shown, starts
-from aefast.explanations import as_frame, explanation_table
+from aefast.explanations import as_frame
 from aefast.thresholds import Calibration, benjamini_hochberg, contamination_offset
 
 if TYPE_CHECKING:
@@ -24,9 +22,6 @@ class DecisionMixin(ReadingMixin, OutlierMixin):
     """Methods that judge rows by their errors, with scikit-learn's signs."""
 
     contamination: float
-    offset_: float
-    threshold_: float
-    calibration_: Calibration
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
         """Minus `reconstruction_error`: lower is more abnormal, as scikit-learn counts.
@@ -300,28 +295,7 @@ class DecisionMixin(ReadingMixin, OutlierMixin):
         """
         if isinstance(top, bool) or not isinstance(top, int | np.integer) or top < 1:
             raise ValueError(f"top must be an integer of at least 1, got {top!r}")
-        predictor = self._predictor()
-        rows = self._read(X)
-        self._require_finite(rows, "X")
-        metric, names, table = self._metric(None), self._names(), table_of(X)
-        # Blocks bound the memory: three arrays as wide as the input, of which a few columns stay.
-        n_rows_a_block = max(1, (1 << 20) // rows.shape[1])
-        tables = []
-        for begin in range(0, len(rows), n_rows_a_block):
-            block = rows[begin : begin + n_rows_a_block]
-            errors = self._by_column(predictor.feature_errors(block, *metric))
-            if not np.isfinite(errors).all():
-                row = begin + int(np.isfinite(errors).all(axis=1).argmin())
-                raise ValueError(f"the error of row {row} is not finite: the network's weights are too large")
-            expected, values, is_missing = predictor.reconstruct(block), block, np.isnan(block)
-            if self.columns_ is not None:
-                part = (
-                    table[begin : begin + n_rows_a_block] if hasattr(table, "iloc") else table.slice(begin, len(block))
-                )
-                expected, values = decode(expected, self.columns_), shown(part, block, self.columns_)
-                is_missing = is_missing[:, starts(self.columns_)]
-            tables.append(explanation_table(errors, values, expected, names, int(top), begin, is_missing))
-        return as_frame(np.concatenate(tables))
+        return as_frame(self._explanation(X, int(top)))
 
     def save(self, path: Any) -> None:
         """Write the model to one data-only file (see `aefast.model_file`), which `aefast.load` reads.

@@ -23,7 +23,7 @@ from aefast._training import Settings, Training, poll
 from aefast.checkpoints import Checkpoint, identity_of
 from aefast.columns import by_kind, is_level, level_biases, with_columns
 from aefast.exceptions import ConvergenceError
-from aefast.networks import batch_norms, initial_parameters, join_parameters, split_parameters
+from aefast.networks import batch_norms, initial_parameters, join_parameters, level_weight, split_parameters
 from aefast.optimizers import Optimizer, optimizer_spec
 from aefast.scaling import Statistics, column_statistics, fit_scaler, merged, scaled_range
 from aefast.schedules import Schedule, as_schedule
@@ -102,10 +102,6 @@ class FittingMixin(DecisionMixin):
 
     def _beta(self, epoch: int | None = None) -> float:
         """Weight of a drawn code's divergence in an epoch; without one, in the objective that training leads to."""
-        return 1.0
-
-    def _level_weight(self) -> float:
-        """Weight of a categorical column's loss beside a numeric one's."""
         return 1.0
 
     def _corrupt(self) -> Callable[[Array], Array] | None:
@@ -341,7 +337,7 @@ class FittingMixin(DecisionMixin):
                     "output_activation='softmax' and loss='categorical_crossentropy' are for columns that are shares "
                     "of a whole: leave them out, for categorical columns get both by themselves"
                 )
-            network = with_columns(network, self.columns_, self._level_weight())
+            network = with_columns(network, self.columns_, level_weight(network, self.loss))
         go_on = go_on and hasattr(self, "coefs_")
         if not (go_on and hasattr(self, "_seed")):
             self._seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int64).max, dtype=np.int64))

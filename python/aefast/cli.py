@@ -255,7 +255,7 @@ def score(
     if outputs[0].suffix.lower() == ".npy" and (kept or top_features):
         raise UsageError(f"{output}: .npy holds the scores alone; write .parquet to keep columns or reasons")
     _check_columns(source, kept, label)
-    estimator = _load(model, threads)
+    estimator = _load(model, threads, to_score=True)
     job = ScoreJob(
         estimator,
         source,
@@ -510,16 +510,16 @@ def _check_columns(source: Source, keep: Sequence[str] | None, label: str | None
     _usage(lambda: source.require(wanted, "column"))
 
 
-def _load(path: Path, threads: int | None) -> Any:
-    import aefast
+def _load(path: Path, threads: int | None, *, to_score: bool = False) -> Any:
+    from aefast.model_file import load, load_to_score
 
     if not path.exists():
         raise UsageError(f"there is no model file {path}; aefast fit makes one")
     if path.is_dir():
         raise UsageError(f"{path} is a folder, not a model file")
-    estimator = aefast.load(path)
+    estimator = load_to_score(path) if to_score else load(path)
     if threads is not None:
-        estimator.set_params(n_threads=threads)
+        estimator.n_threads = threads
     return estimator
 
 

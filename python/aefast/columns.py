@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aefast._arrow import arrow_values
+
 if TYPE_CHECKING:
     from aefast._core import NetworkSpec
 
@@ -145,7 +147,7 @@ def shown(table: Any, rows: Array, columns: Sequence[Column]) -> Array:
             values[:, index] = rows[:, begin].astype(np.float64)
             continue
         as_text = level_name if column.kind == "categorical" else str
-        is_missing = part.isna().to_numpy() if hasattr(part, "iloc") else part.is_null().to_numpy()
+        is_missing = part.isna().to_numpy() if hasattr(part, "iloc") else arrow_values(part.is_null())
         cells = part.tolist() if hasattr(part, "iloc") else part.to_pylist()
         values[:, index] = [MISSING if no else as_text(cell) for cell, no in zip(cells, is_missing, strict=True)]
     return values
@@ -303,7 +305,7 @@ def _levels(values: Any) -> tuple[NDArray[np.int64], list[str]]:
         if isinstance(encoded, pa.ChunkedArray):  # older versions of Arrow leave one chunk, or none
             encoded = encoded.chunk(0) if encoded.num_chunks else pa.array([], encoded.type)
         names = [level_name(level) for level in encoded.dictionary.to_pylist()]
-        codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        codes = np.nan_to_num(arrow_values(encoded.indices), nan=-1)
     codes = codes.astype(np.int64)
     return np.where(codes < 0, len(names), codes), names
 
@@ -327,8 +329,7 @@ def _numbers(values: Any) -> Array:
     keeps = pa.types.is_float32(values.type) or pa.types.is_float16(values.type)
     if pa.types.is_boolean(values.type):
         values = values.cast(pa.uint8())
-    converted: Array = (values if keeps else values.cast(pa.float64(), safe=False)).to_numpy()
-    return converted
+    return arrow_values(values if keeps else values.cast(pa.float64(), safe=False))
 
 
 def _is_object(values: Any) -> bool:
@@ -350,7 +351,7 @@ def _seconds(values: Any) -> NDArray[np.float64]:
     if pa.types.is_timestamp(values.type) and values.type.tz is not None:
         values = pc.local_timestamp(values)
     stamps = values.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
-    seconds: NDArray[np.float64] = stamps.cast(pa.float64(), safe=False).to_numpy() / 1e6
+    seconds: NDArray[np.float64] = arrow_values(stamps.cast(pa.float64(), safe=False)) / 1e6
     return seconds
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from aefast._arrow import arrow_array
 from aefast.exceptions import AefastError
 
 __all__ = [
@@ -221,7 +222,7 @@ class NpyTable(TableFile):
                     raise TableError(f"{self.path} ends within row {start + len(values) // max(self.width, 1)}")
                 if self._dtype.kind == "b":
                     values = values.view(np.uint8)
-                flat = pa.array(values.astype(values.dtype.newbyteorder("="), copy=False))
+                flat = arrow_array(values.astype(values.dtype.newbyteorder("="), copy=False))
                 yield pa.record_batch([pa.FixedSizeListArray.from_arrays(flat, self.width)], schema=self.schema)
 
 

@@ -17,7 +17,6 @@ from aefast.columns import kind_of_type
 from aefast.exceptions import AefastError
 from aefast.formats import CsvTable, TableError
 from aefast.networks import layer_widths
-from aefast.report import examine, render
 from aefast.scorer import RESULT_NAMES, BadValueError, Scorer
 from aefast.sinks import atomic_path
 from aefast.tables import Source, feature_matrix, is_number, prefetch, read_matrix
@@ -346,6 +345,8 @@ def report_job(
     progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """Write the page of `report.render` about every row of ``source``; what happened, as plain data."""
+    from aefast.report import examine, render
+
     scorer = make_scorer(estimator, source, keep=keep, label=label)
     if keep is None:
         scorer.keep = [name for name in scorer.keep if name != label]

@@ -1,12 +1,14 @@
 """One file a model: safetensors with JSON metadata, data only, written whole and read with suspicion.
 
 The document (see `aefast.data_file`) is the model: class, parameters, network, names. What a reader makes of it comes
-from closed lists; nothing in a file is ever run.
+from closed lists; nothing in a file is ever run. Made of it is an estimator, or for scoring alone a `ScoringModel`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Collection
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +19,9 @@ from aefast import _core
 from aefast.columns import KINDS, MAX_LEVELS, Column, with_columns
 from aefast.data_file import MISFITS, pack, unpack, write_whole
 from aefast.exceptions import ModelFileError
+from aefast.fitted import MISSING, FittedNetwork
 from aefast.network_checks import checked_network, integer, number
-from aefast.networks import join_parameters, weight_shapes
+from aefast.networks import join_parameters, level_weight, weight_shapes
 from aefast.optimizers import OPTIMIZERS
 from aefast.scaling import SCALERS
 from aefast.schedules import SCHEDULES
@@ -42,6 +45,17 @@ CLASSES = (
     "ConvolutionalDenoisingAutoencoder",
     "ConvolutionalVariationalAutoencoder",
 )
+#: Parameters that a file may have.
+PARAMETERS = frozenset({
+    "activation", "activity_l1", "activity_l2", "alpha", "batch_norm", "batch_size", "beta", "callbacks",
+    "channels", "clip_norm", "code_activation", "code_size", "column_kinds", "contamination", "contraction",
+    "decoder_layer_sizes", "drop_last", "dropout", "dtype", "early_stopping", "encoder_layer_sizes",
+    "error_threshold", "image_shape", "k", "kernel_size", "l1", "l2", "learning_rate", "loss", "max_epochs",
+    "missing", "n_epochs_no_change", "n_threads", "noise", "noise_level", "optimizer", "output_activation",
+    "padding", "pool", "random_state", "scaler", "score_metric", "shuffle", "sparsity", "sparsity_target",
+    "sparsity_weight", "tied_weights", "tol", "upsampling", "validation_fraction", "verbose", "warm_start",
+    "weight_init",
+})  # fmt: skip
 #: The most threads that a file may ask for.
 MOST_THREADS = 1024
 #: Objects that may stand among the parameters.
@@ -108,6 +122,40 @@ def load(source: str | os.PathLike[str] | bytes | bytearray | memoryview) -> Bas
         raise ModelFileError(f"{name} is not a valid model: {type(error).__name__}: {error}") from error
 
 
+def load_to_score(source: str | os.PathLike[str] | bytes | bytearray | memoryview) -> ScoringModel:
+    """The model in a file, for scoring alone; errors as of `load`.
+
+    What the estimator would be trained with is not looked at.
+    """
+    model, tensors, name = unpack(source, "model", FORMAT_VERSION)
+    try:
+        scoring = ScoringModel(_known_class(model), _known_parameters(model, PARAMETERS))
+        _restore_fit(scoring, scoring.loss, model, tensors)
+    except MISFITS as error:
+        raise ModelFileError(f"{name} is not a valid model: {type(error).__name__}: {error}") from error
+    return scoring
+
+
+class ScoringModel(FittedNetwork):
+    """A model from a file as far as scores go, which takes no scikit-learn. Its scores are those of the estimator."""
+
+    def __init__(self, kind: str, parameters: dict[str, Any]) -> None:
+        self.kind, self.loss = kind, parameters.get("loss", "mse")
+        self.dtype, self.missing = parameters.get("dtype", "float32"), parameters.get("missing", "error")
+        self.n_threads = parameters.get("n_threads")
+        if self.dtype not in ("float32", "float64") or self.missing not in MISSING:
+            raise ValueError(f"dtype={self.dtype!r} or missing={self.missing!r} is unknown")
+        if self.n_threads is not None:
+            self.n_threads = integer(self.n_threads, 1, MOST_THREADS)
+
+
+def digest(model: FittedNetwork) -> str:
+    """Of all that scores and decisions follow from."""
+    document, tensors = _describe_fit(model)
+    document = {**document, "dtype": model.dtype, "missing": model.missing}
+    return hashlib.sha256(pack("model", FORMAT_VERSION, document, tensors)).hexdigest()
+
+
 def to_bytes(estimator: BaseAutoencoder) -> bytes:
     """What the file of a fitted estimator has in it."""
     model, tensors = _describe(estimator)
@@ -121,11 +169,18 @@ def _describe(estimator: BaseAutoencoder) -> tuple[dict[str, Any], dict[str, Arr
     kind = type(estimator).__name__
     if kind not in CLASSES:
         raise ValueError(f"cannot save a {kind}: only {', '.join(CLASSES)} have a file format")
-    names = getattr(estimator, "feature_names_in_", None)
     model = {
         "class": kind,
         "library_version": _core.__version__,
         "parameters": {name: _parameter(name, value) for name, value in estimator.get_params(deep=False).items()},
+    }
+    fit, tensors = _describe_fit(estimator)
+    return model | fit, tensors
+
+
+def _describe_fit(estimator: FittedNetwork) -> tuple[dict[str, Any], dict[str, Array]]:
+    names = getattr(estimator, "feature_names_in_", None)
+    fit = {
         # What follows from the columns is not said twice.
         "network": {**{key: part for key, part in estimator.network_.items() if key != "columns"}, "groups": []},
         "columns": None if estimator.columns_ is None else [asdict(column) for column in estimator.columns_],
@@ -154,7 +209,7 @@ def _describe(estimator: BaseAutoencoder) -> tuple[dict[str, Any], dict[str, Arr
         tensors[f"intercepts.{index}"] = np.ascontiguousarray(biases, dtype=estimator.dtype)
         if estimator.norms_[index] is not None:
             tensors[f"norms.{index}"] = np.ascontiguousarray(estimator.norms_[index], dtype=estimator.dtype)
-    return model, tensors
+    return fit, tensors
 
 
 def _parameter(name: str, value: Any) -> Any:
@@ -192,30 +247,43 @@ def _restored(model: dict[str, Any], tensors: dict[str, Array]) -> BaseAutoencod
     """The estimator; raises ValueError, TypeError or KeyError for whatever does not fit together."""
     import aefast
 
-    if model["class"] not in CLASSES:
-        raise ValueError(f"class {model['class']!r} is not one of {', '.join(CLASSES)}")
-    estimator: BaseAutoencoder = getattr(aefast, model["class"])()
-    parameters = {key: _decoded(value) for key, value in model["parameters"].items()}
-    unknown = set(parameters) - set(estimator.get_params(deep=False))
-    if unknown:
-        raise ValueError(f"parameter {min(unknown)!r} is unknown; aefast {model['library_version']} wrote the file")
-    estimator.set_params(**parameters)
+    estimator: BaseAutoencoder = getattr(aefast, _known_class(model))()
+    estimator.set_params(**_known_parameters(model, set(estimator.get_params(deep=False))))
     estimator._check_parameters()
     if (estimator.n_threads or 1) > MOST_THREADS:
         raise ValueError(f"n_threads={estimator.n_threads} is more than {MOST_THREADS}")
+    _restore_fit(estimator, estimator.loss, model, tensors)
+    estimator._n_passes = estimator.n_epochs_
+    estimator._take_shape(estimator.network_)
+    return estimator
 
+
+def _known_class(model: dict[str, Any]) -> str:
+    if model["class"] not in CLASSES:
+        raise ValueError(f"class {model['class']!r} is not one of {', '.join(CLASSES)}")
+    return str(model["class"])
+
+
+def _known_parameters(model: dict[str, Any], known: Collection[str]) -> dict[str, Any]:
+    parameters = {key: _decoded(value) for key, value in model["parameters"].items()}
+    unknown = set(parameters) - set(known)
+    if unknown:
+        raise ValueError(f"parameter {min(unknown)!r} is unknown; aefast {model['library_version']} wrote the file")
+    return parameters
+
+
+def _restore_fit(estimator: FittedNetwork, loss: str, model: dict[str, Any], tensors: dict[str, Array]) -> None:
     network = checked_network(model["network"])
     n_features, weighted = network["n_features"], weight_shapes(network)
     estimator.columns_ = _columns(model["columns"], n_features)
     n_columns = n_features
     if estimator.columns_ is not None:
         network, n_columns = (
-            with_columns(network, estimator.columns_, estimator._level_weight()),
+            with_columns(network, estimator.columns_, level_weight(network, loss)),
             len(estimator.columns_),
         )
     estimator.network_ = network
     estimator.n_features_in_ = n_columns
-    estimator._take_shape(network)
     coefs = [tensors.pop(f"coefs.{index}") for index in range(len(weighted))]
     intercepts = [tensors.pop(f"intercepts.{index}") for index in range(len(weighted))]
     norms = [
@@ -256,7 +324,7 @@ def _restored(model: dict[str, Any], tensors: dict[str, Array]) -> BaseAutoencod
     estimator.calibration_ = _calibration(tensors)
     estimator.loss_curve_ = _finite(tensors, "curves.loss", None).tolist()
     estimator.validation_curve_ = _finite(tensors, "curves.validation", None).tolist()
-    estimator.n_epochs_ = estimator._n_passes = len(estimator.loss_curve_)
+    estimator.n_epochs_ = len(estimator.loss_curve_)
     estimator.best_loss_ = number(model["best_loss"])
     estimator.offset_ = number(model["offset"])
     estimator.threshold_ = -estimator.offset_
@@ -264,7 +332,6 @@ def _restored(model: dict[str, Any], tensors: dict[str, Array]) -> BaseAutoencod
     estimator._metric(None)
     if tensors:
         raise ValueError(f"tensor {min(tensors)!r} is unknown")
-    return estimator
 
 
 def _columns(described: Any, n_features: int) -> tuple[Column, ...] | None:

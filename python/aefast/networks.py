@@ -228,6 +228,18 @@ def reading(
     return {**network, "layers": layers, "n_encoder_layers": n_encoder_layers}, parameters
 
 
+def likelihood_scale(loss: str) -> float:
+    """What makes a row's summed loss minus its log-likelihood."""
+    return 0.5 if loss == "mse" else 1.0
+
+
+def level_weight(network: NetworkSpec, loss: str) -> float:
+    """Weight of a categorical column's loss beside a numeric one's: where a code is drawn, the bound has every
+    column's likelihood in full."""
+    is_drawn = any(layer["kind"] == "gaussian_code" for layer in network["layers"])
+    return 1 / likelihood_scale(loss) if is_drawn else 1.0
+
+
 def initial_parameters(network: NetworkSpec, weight_init: str, rng: np.random.Generator, dtype: str) -> list[Array]:
     """Weights drawn for the activation's sake, biases of zero.
 

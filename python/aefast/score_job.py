@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import hashlib
 import json
 import time
 from collections.abc import Generator, Iterator, Sequence
@@ -15,12 +13,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-import aefast
-from aefast import _core, model_file
+from aefast import _core
+from aefast._arrow import arrow_values
 from aefast.formats import TableError
 from aefast.jobs import Clock, Progress, located, make_scorer, no_progress, read_batches, read_labels
 from aefast.journal import Journal, batch_from, journal_path
-from aefast.report import judgement
+from aefast.model_file import digest
 from aefast.sinks import open_sink
 from aefast.tables import Source
 
@@ -49,8 +47,8 @@ class Tally:
         """Count a batch, and hold its scores where they will be judged."""
         self.add(scored.num_rows, scored.column("is_anomaly").true_count)
         if hold:
-            self.scores.append(scored.column("anomaly_score").to_numpy())
-            self.flags.append(scored.column("is_anomaly").to_numpy(zero_copy_only=False))
+            self.scores.append(arrow_values(scored.column("anomaly_score")))
+            self.flags.append(arrow_values(scored.column("is_anomaly")))
 
 
 class ScoreJob:
@@ -114,9 +112,9 @@ class ScoreJob:
         self.n_rows_to_read = None if source.n_rows is None else source.n_rows * (2 if fdr is not None else 1)
         options = {"keep": self.scorer.keep, "label": label, "top_features": top_features, "batch_rows": batch_rows}
         self._identity = {
-            "model": _digest(estimator),
+            "model": digest(estimator),
             "options": {**options, "precision": precision, "fdr": fdr},
-            "version of aefast": f"{aefast.__version__} {_core.isa_level}",
+            "version of aefast": f"{_core.__version__} {_core.isa_level}",
         }
 
     def run(self, progress: Progress = no_progress) -> dict[str, Any]:
@@ -226,6 +224,8 @@ class ScoreJob:
             summary["fdr"] = self.fdr
             summary["least_p_value"] = float(self.scorer.p_values(np.array([np.inf]))[0])
         if self.label is not None and tally.n_rows:
+            from aefast.report import judgement
+
             scores = np.concatenate(tally.scores)
             if self.fdr is not None:
                 # What is flagged by p-value is what is above some score, too.
@@ -271,9 +271,3 @@ def _stamps(source: Source) -> dict[str, list[int]]:
     """Size and time of each file: what is not the same when a file has changed."""
     stats = {str(file.path.absolute()): file.path.stat() for file in source.files}
     return {path: [stat.st_size, stat.st_mtime_ns] for path, stat in stats.items()}
-
-
-def _digest(estimator: Any) -> str:
-    """Of the model; the number of threads, which changes no score, is no part of it."""
-    model = copy.copy(estimator).set_params(n_threads=None)
-    return hashlib.sha256(model_file.to_bytes(model)).hexdigest()

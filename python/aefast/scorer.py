@@ -16,7 +16,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-import aefast
+from aefast import model_file
+from aefast._arrow import arrow_array, arrow_text
 from aefast.columns import starts
 from aefast.exceptions import AefastError
 from aefast.explanations import top_shares
@@ -181,7 +182,7 @@ class Scorer:
 
     def take(self, X: Any, rows: NDArray[Any]) -> Any:
         """Some rows of a `matrix`."""
-        return X.take(pa.array(rows)) if self.is_mixed else X[rows]
+        return X.take(arrow_array(rows)) if self.is_mixed else X[rows]
 
     def join(self, parts: Sequence[Any]) -> Any:
         """The rows of several, one after the other."""
@@ -250,14 +251,14 @@ class Scorer:
     def _results(self, errors: NDArray[np.float64], reasons: pa.Array | None) -> list[pa.Array]:
         p_values = self.p_values(errors)
         flagged = errors > self.estimator.threshold_ if self.p_value_cutoff is None else p_values <= self.p_value_cutoff
-        results = [pa.array(errors), pa.array(p_values), pa.array(flagged)]
+        results = [arrow_array(errors), arrow_array(p_values), arrow_array(flagged)]
         if reasons is not None:
             results.append(_as_text(reasons) if self.flat else reasons)
         return results
 
     def p_values(self, errors: NDArray[np.float64]) -> NDArray[np.float64]:
         """Conformal p-values of rows with these errors."""
-        return np.asarray(self.estimator.p_values_of(errors))
+        return np.asarray(self.estimator.calibration_.p_values(errors))
 
     def main_features(self, X: Any) -> NDArray[np.intp]:
         """For each row the position of the feature with the largest part of its error."""
@@ -269,19 +270,16 @@ class Scorer:
         return TOP_FEATURES_AS_TEXT if self.is_mixed else TOP_FEATURES
 
     def _reasons_of_columns(self, X: pa.Table, top: int) -> pa.Array:
-        found = self.estimator.explain(X, top)
-        columns = {name: np.asarray(found[name]) for name in ("row", "feature", "value", "expected", "share")}
-        texts = {
-            name: [v if isinstance(v, str) else f"{v:.6g}" for v in columns[name]] for name in ("value", "expected")
-        }
+        found = self.estimator._explanation(X, top)
+        texts = {name: [v if isinstance(v, str) else f"{v:.6g}" for v in found[name]] for name in ("value", "expected")}
         fields = [
-            pa.array(columns["feature"].astype(object), pa.string()),
-            *(pa.array(texts[name], pa.string()) for name in ("value", "expected")),
-            pa.array(columns["share"]),
+            arrow_text(found["feature"]),
+            *(arrow_text(texts[name]) for name in ("value", "expected")),
+            arrow_array(found["share"]),
         ]
         structs = pa.StructArray.from_arrays(fields, fields=list(self._reasons_type.value_type))
-        offsets = np.searchsorted(columns["row"], np.arange(len(X) + 1)).astype(np.int32)
-        return pa.ListArray.from_arrays(pa.array(offsets), structs)
+        offsets = np.searchsorted(found["row"], np.arange(len(X) + 1)).astype(np.int32)
+        return pa.ListArray.from_arrays(arrow_array(offsets), structs)
 
     def reasons(self, X: Any, top: int) -> pa.Array:
         """For each row its ``top`` features by share of the error, as lists of `TOP_FEATURES`; missing values are no
@@ -303,11 +301,11 @@ class Scorer:
         is_known = ~np.isnan(values)
         parts = (columns, values, expected, shares)
         flat = [part.ravel() for part in parts] if is_known.all() else [part[is_known] for part in parts]
-        names = pa.array(self.feature_names).take(pa.array(flat[0]))
-        fields = [names, *(pa.array(part.astype(np.float64, copy=False)) for part in flat[1:])]
+        names = arrow_text(self.feature_names).take(arrow_array(flat[0]))
+        fields = [names, *(arrow_array(part.astype(np.float64, copy=False)) for part in flat[1:])]
         structs = pa.StructArray.from_arrays(fields, fields=list(TOP_FEATURES.value_type))
         offsets = np.append(0, is_known.sum(axis=1).cumsum()).astype(np.int32)
-        return pa.ListArray.from_arrays(pa.array(offsets), structs)
+        return pa.ListArray.from_arrays(arrow_array(offsets), structs)
 
 
 def _as_text(reasons: pa.Array) -> pa.Array:
@@ -316,12 +314,12 @@ def _as_text(reasons: pa.Array) -> pa.Array:
     parts = zip(fields[0], *as_text, fields[3], strict=True)
     text = [f"{f}={v} (expected {e}, {s:.0%})" for f, v, e, s in parts]
     ends = reasons.offsets.to_pylist()
-    return pa.array(["; ".join(text[begin:end]) for begin, end in pairwise(ends)], pa.string())
+    return arrow_text(["; ".join(text[begin:end]) for begin, end in pairwise(ends)])
 
 
 def _estimator(model: Any) -> Any:
     if isinstance(model, (bytes, bytearray, memoryview, str, Path)):
-        return aefast.load(model)
+        return model_file.load_to_score(model)
     return model
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from aefast._arrow import arrow_values, dtype_of
 from aefast.formats import TableError
 from aefast.journal import Journal, batch_from, batch_to_bytes
 
@@ -138,7 +139,7 @@ class _NpyWriter(_Writer):
     left for it: NumPy pads the shape so that it may grow in place."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self._dtype = np.dtype(schema.field(0).type.to_pandas_dtype())
+        self._dtype = dtype_of(schema.field(0).type)
         self._file = path.open("wb")
         self._n_rows = 0
         self._write_header()
@@ -149,7 +150,7 @@ class _NpyWriter(_Writer):
 
     def write(self, batch: pa.RecordBatch) -> None:
         self._n_rows += batch.num_rows
-        self._file.write(batch.column(0).to_numpy(zero_copy_only=False).tobytes())
+        self._file.write(arrow_values(batch.column(0)).tobytes())
 
     def close(self) -> None:
         self._file.seek(0)

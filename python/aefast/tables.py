@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from aefast._arrow import arrow_values, dtype_of
 from aefast.formats import FORMATS, NpyTable, TableError, open_table, table_class
 
 __all__ = [
@@ -162,8 +163,7 @@ def _numpy_dtype(kind: pa.DataType) -> np.dtype[Any]:
         return np.dtype(np.uint8)
     if pa.types.is_decimal(kind) or pa.types.is_null(kind):
         return np.dtype(np.float64)
-    dtype: np.dtype[Any] = np.dtype(kind.to_pandas_dtype())
-    return dtype
+    return dtype_of(kind)
 
 
 def feature_matrix(batch: pa.RecordBatch, columns: Sequence[str] | None = None) -> NDArray[Any]:
@@ -204,8 +204,7 @@ def _numbers(array: pa.Array) -> NDArray[Any]:
         array = array.cast(pa.uint8())
     elif pa.types.is_decimal(kind) or pa.types.is_null(kind):
         array = array.cast(pa.float64())
-    values: NDArray[Any] = array.to_numpy(zero_copy_only=False)
-    return values
+    return arrow_values(array)
 
 
 def read_matrix(

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from aefast._arrow import arrow_array
 from aefast._memory import available_memory
 from aefast._reservoir import Reservoir
 from aefast.formats import TableError
@@ -80,7 +81,7 @@ def read_table(
             parts.append(block)
         else:
             first, last = np.searchsorted(chosen, [n_read, n_read + len(block)])
-            parts.append(block.take(pa.array(chosen[first:last] - n_read)))
+            parts.append(block.take(arrow_array(chosen[first:last] - n_read)))
         n_read += len(block)
         progress(len(block))
     # Files may say the same things in other types, dictionaries and text for instance.

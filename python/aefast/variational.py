@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from aefast._base import BaseAutoencoder
+from aefast.networks import likelihood_scale
 from aefast.schedules import Schedule
 from aefast.sparse import SparseAutoencoder
 
@@ -233,13 +234,8 @@ class VariationalAutoencoder(BaseAutoencoder):
         objective["scale"] = self._scale()
         return objective
 
-    def _level_weight(self) -> float:
-        # The bound has every column's likelihood in full.
-        return 1 / self._scale()
-
     def _scale(self) -> float:
-        """What makes a row's summed loss minus its log-likelihood."""
-        return 0.5 if self.loss == "mse" else 1.0
+        return likelihood_scale(self.loss)
 
     def _beta(self, epoch: int | None = None) -> float:
         if not isinstance(self.beta, Schedule):

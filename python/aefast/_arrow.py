@@ -1,0 +1,65 @@
+"""Numbers and text between NumPy and Arrow where they lie.
+
+`pyarrow.array` and `to_numpy` do the same, but import pandas where it is installed, which takes longer than to score
+a million rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def arrow_values(array: Any) -> NDArray[Any]:
+    """The numbers or booleans of an Arrow array, chunked or not: a view where there is one to be had; nulls are NaN."""
+    import pyarrow as pa
+
+    if isinstance(array, pa.ChunkedArray):
+        parts = [arrow_values(chunk) for chunk in array.chunks]
+        if len(parts) == 1:
+            return parts[0]
+        return np.concatenate(parts) if parts else np.empty(0, dtype_of(array.type))
+    if pa.types.is_boolean(array.type):
+        return arrow_values(array.cast(pa.uint8())).astype(np.bool_ if array.null_count == 0 else np.float64)
+    dtype, buffer = dtype_of(array.type), array.buffers()[1]
+    if buffer is None:
+        return np.full(len(array), np.nan) if len(array) else np.empty(0, dtype)
+    values = np.frombuffer(buffer, dtype, len(array), array.offset * dtype.itemsize)
+    if array.null_count == 0:
+        return values
+    return np.where(arrow_values(array.is_valid()), values, np.asarray(np.nan, dtype if dtype.kind == "f" else "f8"))
+
+
+def dtype_of(kind: pa.DataType) -> np.dtype[Any]:
+    """That of an Arrow type of numbers."""
+    dtype: np.dtype[Any] = np.dtype(kind.to_pandas_dtype())
+    return dtype
+
+
+def arrow_array(values: NDArray[Any]) -> pa.Array:
+    """An Arrow array of numbers, a view of contiguous ones, or of booleans."""
+    import pyarrow as pa
+
+    if values.dtype.kind == "b":
+        bits = pa.py_buffer(np.packbits(values, bitorder="little"))
+        return pa.Array.from_buffers(pa.bool_(), len(values), [None, bits])
+    kind = pa.from_numpy_dtype(values.dtype)
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def arrow_text(values: Sequence[str]) -> pa.Array:
+    """An Arrow array of text."""
+    import pyarrow as pa
+
+    encoded = [value.encode() for value in values]
+    offsets = np.cumsum([0, *map(len, encoded)])
+    if offsets[-1] > np.iinfo(np.int32).max:
+        return pa.array(values, pa.string())
+    buffers = [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(b"".join(encoded))]
+    return pa.Array.from_buffers(pa.string(), len(encoded), buffers)
