@@ -56,7 +56,7 @@ def run(options: argparse.Namespace, work: Path) -> None:
         make_table(table, options.rows, np.dtype(options.dtype), options.compression)
     first = next(pq.ParquetFile(table).iter_batches(N_TRAINING, columns=FEATURES))
     estimator = aefast.Autoencoder(
-        (80, 6), code_activation="relu", score_metric="mse", max_epochs=5, random_state=0
+        (80, 6), activation="relu", code_activation="relu", score_metric="mse", max_epochs=5, random_state=0
     ).fit(pa.Table.from_batches([first]))
     estimator.save(model)
     network.write_bytes(onnx_model(estimator))
@@ -171,6 +171,7 @@ def compare(estimator: aefast.Autoencoder, table: Path, scores: Path, onnx: Path
         peer = theirs["anomaly_score"].slice(start, rows.num_rows).to_numpy()
         off = max(off, float(np.abs(peer / errors - 1).max()))
         start += rows.num_rows
+    assert off < 1e-3, f"the networks differ: errors are off by {off:.1e}"
     assert start == ours.num_rows == theirs.num_rows
     print(f"\nAll {start:,} scores, flags and p-values equal those in memory; ONNX Runtime's are off by {off:.1e}.")
 
