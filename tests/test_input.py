@@ -154,3 +154,34 @@ def test_column_statistics_of_huge_numbers_are_not_nan():
     found = _core.column_statistics(X, None, 1)
     assert not np.isnan(found["mean"]).any()
     assert not np.isnan(found["std"]).any()
+
+
+@pytest.mark.parametrize("input_dtype", ["f2", "f4", "f8", "i1", "u2", "i4", "i8", "u8"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_rows", [1, 63, 64, 65, 1000])
+def test_columns_that_lie_apart_are_read_as_the_rows_they_make(n_rows, dtype, input_dtype):
+    rng = np.random.default_rng(n_rows)
+    X = rng.integers(0, 100, (n_rows, 5)).astype(input_dtype)
+    network = reference.network_spec((5, 7, 2, 7, 5), "tanh")
+    values = rng.uniform(30, 60, 5), rng.uniform(10, 40, 5), 1e6
+    predictor = engine.predictor(network, reference.random_parameters(network, rng), values, dtype, n_threads=2)
+    columns = [column.copy() for column in X.T]
+    np.testing.assert_array_equal(predictor.errors(columns, "mse"), predictor.errors(X, "mse"))
+    np.testing.assert_array_equal(predictor.errors(columns, "max"), predictor.errors(np.asfortranarray(X), "max"))
+
+
+def test_columns_that_do_not_fit_together_are_refused():
+    network = reference.network_spec((2, 3, 2), "relu")
+    parameters = reference.random_parameters(network, np.random.default_rng(0))
+    predictor = engine.predictor(network, parameters, (np.zeros(2), np.ones(2), 1e6))
+    a, unaligned = np.zeros(4), np.frombuffer(bytes(33), np.float64, 4, 1)
+    for other in (np.zeros(5), np.zeros(4, np.float32), np.zeros((4, 1)), np.zeros(8)[::2], unaligned, a.astype(">f8")):
+        with pytest.raises(ValueError, match="contiguous vectors of one type and length"):
+            predictor.errors([a, other], "mse")
+    for columns in ([a], [a, a, a]):
+        with pytest.raises(ValueError, match="X has the wrong width"):
+            predictor.errors(columns, "mse")
+    with pytest.raises(ValueError, match="at least one column"):
+        predictor.errors([], "mse")
+    with pytest.raises(ValueError, match="contiguous vectors of one type"):
+        predictor.errors([np.zeros(4, complex)] * 2, "mse")

@@ -33,6 +33,29 @@ def test_columns_of_any_number_type_score_as_in_memory(kind):
     np.testing.assert_array_equal(scored(Scorer(small_model()), whole)["anomaly_score"], expected.astype(np.float64))
 
 
+@pytest.mark.parametrize("kind", [pa.float32(), pa.float64(), pa.int32()])
+def test_plain_columns_are_scored_where_they_lie(kind, monkeypatch):
+    table = pa.table({c: np.rint(column.to_numpy()) for c, column in zip(FEATURES, features_only(), strict=True)})
+    table = table.cast(pa.schema([(c, kind) for c in FEATURES]))
+    expected = small_model().reconstruction_error(table)
+    monkeypatch.setattr("aefast.scorer.feature_matrix", None)
+    for each in (table, pa.concat_tables([table.slice(7), table[:7]])):
+        found = scored(Scorer(small_model()), each)["anomaly_score"].to_numpy()
+        np.testing.assert_array_equal(np.sort(found), np.sort(expected.astype(np.float64)))
+
+
+def features_only() -> list[pa.ChunkedArray]:
+    return small_table().select(FEATURES).columns
+
+
+@pytest.mark.parametrize("other", [pa.float32(), pa.int16(), pa.bool_(), pa.decimal128(22, 3)])
+def test_columns_of_several_types_of_numbers_score_as_in_memory(other):
+    table = small_table().select(FEATURES)
+    whole = table.set_column(1, "b", pa.array(np.rint(np.abs(table["b"].to_numpy()))).cast(pa.int8()).cast(other))
+    expected = small_model().reconstruction_error(whole)
+    np.testing.assert_array_equal(scored(Scorer(small_model()), whole)["anomaly_score"], expected.astype(np.float64))
+
+
 def test_decisions_and_p_values_are_those_of_the_estimator():
     table = small_table(seed=1)
     X = table.select(FEATURES)

@@ -139,15 +139,19 @@ void read_rows(const InputView& input, const Scaling& scaling, const RowList& ro
   }
 }
 
-/// Rows that lie next to each other, feature by feature.
+/// Rows that lie next to each other, feature by feature; the next ones are fetched, being too many streams of memory
+/// for the processor to follow.
 template <class S, class T>
 void read_columns(const InputView& input, const Scaling& scaling, Index first_row, const Block& block, T* to) {
   using C = Compute<S, T>;
+  constexpr Index kSize = sizeof(S);
   const ScalingMap<C> map(scaling);
+  const Index n_next = std::min(block.n_rows, input.rows - first_row - block.n_rows);
   alignas(kAlignment) C values[kPanel<T>];
   for (Index feature = 0; feature < input.columns; ++feature) {
-    const std::byte* column = input.data + feature * input.column_stride + first_row * input.row_stride;
+    const std::byte* column = input.column(feature) + first_row * kSize;
     const S* from = reinterpret_cast<const S*>(column);
+    prefetch(column + block.n_rows * kSize, n_next * kSize);
     for (Index i = 0; i < block.n_rows; ++i) values[i] = static_cast<C>(from[i]);
     for (Index i = block.n_rows; i < block.width; ++i) values[i] = values[block.n_rows - 1];
     for (Index i = 0; i < block.width; i += kLanes<T>) {
@@ -188,8 +192,8 @@ Scaling Scaling::none(Index n_features) {
 template <class T>
 void read_block(const InputView& input, const Scaling& scaling, const RowList& rows, const Block& block, T* to) {
   with_type(input.dtype, [&]<class S>(const S*) {
-    const bool by_columns = !rows.indices && input.row_stride == static_cast<Index>(sizeof(S)) && input.columns > 1;
-    if (by_columns) read_columns<S>(input, scaling, rows[block.first_row], block, to);
+    const bool is_stretch = !rows.indices && input.row_stride == static_cast<Index>(sizeof(S)) && input.columns > 1;
+    if (is_stretch || input.starts) read_columns<S>(input, scaling, rows[block.first_row], block, to);
     else read_rows<S>(input, scaling, rows, block, to);
   });
   if (!scaling.fills_missing()) return;

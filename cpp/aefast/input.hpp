@@ -17,6 +17,9 @@ struct InputView {
   Index columns;
   Index row_stride;
   Index column_stride;
+  const std::byte* const* starts = nullptr;  // of the columns, where each lies on its own; then `data` is not
+
+  const std::byte* column(Index j) const { return starts ? starts[j] : data + j * column_stride; }
 };
 
 /// Which rows of an array a batch consists of: a stretch, or a list.

@@ -56,6 +56,20 @@ Input::Input(const py::array& array) : array_(array), view_() {
            array_.strides(1)};
 }
 
+Input::Input(const std::vector<py::array>& columns) : columns_(columns), view_() {
+  if (columns.empty()) throw py::value_error("expected at least one column");
+  const py::array& first = columns.front();
+  const auto dtype = find_dtype(first.dtype());
+  constexpr int kWanted = int{py::array::c_style} | int{py::detail::npy_api::NPY_ARRAY_ALIGNED_};
+  for (const py::array& column : columns) {
+    const bool fits = dtype && column.ndim() == 1 && (column.flags() & kWanted) == kWanted &&
+                      column.dtype().equal(first.dtype()) && column.shape(0) == first.shape(0);
+    if (!fits) throw py::value_error("columns must be contiguous vectors of one type and length");
+    starts_.push_back(static_cast<const std::byte*>(column.data()));
+  }
+  view_ = {nullptr, *dtype, first.shape(0), static_cast<Index>(columns.size()), first.itemsize(), 0, starts_.data()};
+}
+
 NetworkSpec network_spec(const py::dict& spec) {
   NetworkSpec network;
   network.n_features = spec["n_features"].cast<Index>();

@@ -103,11 +103,11 @@ class Predictor {
   }
 
   /// Calls run(scorer, input, to) without the GIL on a new array: (n,) where `columns` is 0, else (n, columns).
-  template <class Columns, class Run>
-  py::array read(const py::array& X, const Whitening& whitening, Columns&& columns, Run&& run) {
+  template <class X, class Columns, class Run>
+  py::array read(const X& rows, const Whitening& whitening, Columns&& columns, Run&& run) {
     return std::visit(
         [&]<class T>(const std::unique_ptr<Model<T>>& model) -> py::array {
-          const Input input(X);
+          const Input input(rows);
           const auto [n_in, n_out] = columns(model->network);
           if (input.columns() != n_in) throw py::value_error("X has the wrong width");
           std::vector<py::ssize_t> shape{input.rows()};
@@ -127,6 +127,19 @@ class Predictor {
           return result;
         },
         model_);
+  }
+
+  /// One error a row of an array, or of columns.
+  template <class X>
+  py::array errors(const X& rows, const std::string& metric, const Whitening& whitening) {
+    const Loss loss = find_loss(metric);
+    return read(
+        rows, whitening,
+        [&](const auto& network) {
+          check(whitening, metric, network);
+          return Shape{network.n_features(), 0};
+        },
+        [&](const auto& scorer, const InputView& input, auto* to) { scorer.errors(input, input.rows, loss, to); });
   }
 
   py::tuple reasons(const py::array& X, const std::string& metric, const Whitening& whitening, Index top) {
@@ -173,21 +186,9 @@ void bind_predictor(py::module_& module) {
            py::arg("network"), py::arg("parameters"), py::arg("scaling"), py::arg("dtype"), py::arg("n_threads"))
       .def("reduce", &Predictor::reduce, py::arg("precision"), py::arg("ranges") = none)
       .def("input_ranges", &Predictor::ranges, py::arg("X"), py::arg("n_beyond"))
-      .def(
-          "errors",
-          [](Predictor& self, const py::array& X, const std::string& metric, const Whitening& whitening) {
-            const Loss loss = find_loss(metric);
-            return self.read(
-                X, whitening,
-                [&](const auto& network) {
-                  check(whitening, metric, network);
-                  return Shape{network.n_features(), 0};
-                },
-                [&](const auto& scorer, const InputView& input, auto* to) {
-                  scorer.errors(input, input.rows, loss, to);
-                });
-          },
-          py::arg("X"), py::arg("metric"), py::arg("whitening") = none)
+      .def("errors", &Predictor::errors<py::array>, py::arg("X"), py::arg("metric"), py::arg("whitening") = none)
+      .def("errors", &Predictor::errors<std::vector<py::array>>, py::arg("X"), py::arg("metric"),
+           py::arg("whitening") = none)
       .def(
           "feature_errors",
           [](Predictor& self, const py::array& X, const std::string& metric, const Whitening& whitening) {

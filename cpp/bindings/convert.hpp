@@ -24,10 +24,12 @@ namespace py = pybind11;
 template <class T>
 using Contiguous = py::array_t<T, py::array::c_style>;
 
-/// An array and the view of it; arrays of a type or alignment that the engine does not read are copied as float64.
+/// An array, or a list of columns, and the view of it; arrays of a type or alignment that the engine does not read are
+/// copied as float64, columns must be contiguous and of one type.
 class Input {
  public:
   explicit Input(const py::array& array);
+  explicit Input(const std::vector<py::array>& columns);
 
   const InputView& view() const { return view_; }
   Index rows() const { return view_.rows; }
@@ -35,6 +37,8 @@ class Input {
 
  private:
   py::array array_;
+  std::vector<py::array> columns_;
+  std::vector<const std::byte*> starts_;
   InputView view_;
 };
 

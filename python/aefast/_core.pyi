@@ -183,11 +183,11 @@ class Predictor:
         """Least and largest inputs (2, n_in) of each dense layer over the rows, when of each input the ``n_beyond``
         least and largest are left out. Only for dtype "float32"; float32."""
 
-    def errors(self, X: Array, metric: str, whitening: Whitening | None = None) -> Array:
-        """(n,) one error a row, in ``dtype``. A row with NaN or infinity gets NaN. The metric "mahalanobis", and it
-        alone, takes ``whitening``: the centre m (p,), the matrix W (p, p), and the usual scaled row and its deviation
-        (d,), p being d + q. The error is the mean square of W (v - m) for v = [r; h], residual (row minus output) and
-        code."""
+    def errors(self, X: Array | Sequence[Array], metric: str, whitening: Whitening | None = None) -> Array:
+        """(n,) one error a row, in ``dtype``; ``X`` may also be d contiguous columns (n,) of one dtype. A row
+        with NaN or infinity gets NaN. The metric "mahalanobis", and it alone, takes ``whitening``: the centre m
+        (p,), the matrix W (p, p), and the usual scaled row and its deviation (d,), p being d + q. The error is
+        the mean square of W (v - m) for v = [r; h], residual (row minus output) and code."""
 
     def feature_errors(self, X: Array, metric: str, whitening: Whitening | None = None) -> Array:
         """(n, d) each feature's share; a row sums to its error. Of the code's squares in a Mahalanobis error a feature

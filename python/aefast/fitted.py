@@ -6,7 +6,7 @@ that importing an estimator takes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -206,6 +206,14 @@ class FittedNetwork:
             X, precision, lambda predictor, rows: (predictor.errors(rows, *self._metric(metric)),)
         )[0]
         return errors
+
+    def _errors_of_columns(self, columns: Sequence[Array], precision: str = "float32") -> Array | None:
+        """The errors of rows whose columns (n,) are contiguous and of one dtype, which are read where they lie; None
+        where `_errors` has to tell what is wrong with them, or where values may be missing."""
+        if self.missing != "error" or self.columns_ is not None:
+            return None
+        errors = self._predictor(precision=precision).errors(columns, *self._metric(None))
+        return errors if np.isfinite(errors).all() else None
 
     def _errors_and_reasons(self, X: Any, top: int, precision: str = "float32") -> tuple[Array, Array, Array, Array]:
         """In one pass errors (n,) and, of the ``top`` <= 16 features that weigh most in each, columns, shares and

@@ -202,7 +202,7 @@ def recalibrate_job(
     n_read = 0
     with closing(read_batches(scorer, source, None, batch_rows, Clock())) as batches, located(source):
         for batch in batches:
-            parts.append(scorer.errors(scorer.matrix(batch), first_row=n_read).astype(estimator.dtype))
+            parts.append(scorer.batch_errors(batch, first_row=n_read).astype(estimator.dtype))
             n_read += batch.num_rows
             progress(batch.num_rows)
     if n_read == 0:

@@ -258,7 +258,7 @@ class ScoreJob:
         with closing(self._batches(self.source, tally.reading)) as batches:
             for batch in batches:
                 with tally.scoring, located(self.source):
-                    errors = self.scorer.errors(self.scorer.matrix(batch), first_row=n_rows)
+                    errors = self.scorer.batch_errors(batch, first_row=n_rows)
                     counts += np.bincount(calibration.places(errors), minlength=len(levels))
                 n_rows += batch.num_rows
                 tally.progress(batch.num_rows)

@@ -22,7 +22,7 @@ from aefast.columns import starts
 from aefast.exceptions import AefastError
 from aefast.explanations import top_shares
 from aefast.formats import TableError
-from aefast.tables import feature_matrix, is_number
+from aefast.tables import feature_columns, feature_matrix, is_number
 
 __all__ = ["TOP_FEATURES", "BadValueError", "Scorer", "nameless"]
 
@@ -163,10 +163,13 @@ class Scorer:
         """One step of `score`. All batches get the types of the first."""
         if self._schema is None:
             self._schema = self.schema(batch.schema)
-        X = self.matrix(batch)
-        if len(X) == 0:
+        if batch.num_rows == 0:
+            self._features(batch.schema)
             return pa.RecordBatch.from_pylist([], schema=self._schema)
-        errors, reasons = self._judge(X, first_row, self.top_features)
+        if self.top_features:
+            errors, reasons = self._judge(self.matrix(batch), first_row, self.top_features)
+        else:
+            errors, reasons = self.batch_errors(batch, first_row=first_row), None
         kept = [_as_type(batch.column(c), self._schema.field(c)) for c in self.keep]
         return pa.record_batch(kept + self._results(errors, reasons), schema=self._schema)
 
@@ -187,6 +190,15 @@ class Scorer:
     def join(self, parts: Sequence[Any]) -> Any:
         """The rows of several, one after the other."""
         return pa.concat_tables(parts, promote_options="permissive") if self.is_mixed else np.concatenate(parts)
+
+    def batch_errors(self, batch: pa.RecordBatch, *, first_row: int = 0) -> NDArray[np.float64]:
+        """`errors` of a batch, whose columns are read where they lie if they can be."""
+        features = self._features(batch.schema)
+        columns = None if self.is_mixed or features is None else feature_columns(batch, features)
+        errors = None if columns is None else self.estimator._errors_of_columns(columns, self.precision)
+        if errors is None:
+            return self.errors(self.matrix(batch), first_row=first_row)
+        return np.asarray(errors, dtype=np.float64)
 
     def errors(self, X: Any, *, first_row: int = 0) -> NDArray[np.float64]:
         """The reconstruction error of each row as float64; ``first_row`` numbers the rows in messages."""

@@ -23,6 +23,7 @@ from aefast.formats import FORMATS, NpyTable, TableError, open_table, table_clas
 
 __all__ = [
     "Source",
+    "feature_columns",
     "feature_matrix",
     "find_files",
     "is_number",
@@ -195,6 +196,18 @@ def feature_matrix(batch: pa.RecordBatch, columns: Sequence[str] | None = None) 
     for j, array in enumerate(arrays):
         X[:, j] = _numbers(array)
     return X
+
+
+def feature_columns(batch: pa.RecordBatch, columns: Sequence[str]) -> list[NDArray[Any]] | None:
+    """The named columns where they lie; None where they are of several types or not plain numbers, or values are
+    missing."""
+    arrays = [batch.column(c) for c in columns]
+    kind = arrays[0].type
+    is_plain = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    if not is_plain or any(a.null_count or not a.type.equals(kind) for a in arrays):
+        return None
+    values = [arrow_values(a) for a in arrays]
+    return values if all(v.flags.aligned for v in values) else None
 
 
 def _numbers(array: pa.Array) -> NDArray[Any]:
