@@ -41,7 +41,8 @@ def main() -> None:
     features = [name for name in file.schema_arrow.names if name != "id"]
     batches = file.iter_batches(BATCH_ROWS, columns=["id", *features])
     schema = pa.schema([("id", pa.int64()), ("anomaly_score", pa.float64()), ("is_anomaly", pa.bool_())])
-    with pq.ParquetWriter(options.output, schema, use_dictionary=False) as writer:
+    compression = {"id": "snappy", "anomaly_score": "none", "is_anomaly": "snappy"}
+    with pq.ParquetWriter(options.output, schema, use_dictionary=False, compression=compression) as writer:
         write, finish = (behind(writer.write_batch)) if options.ahead else (writer.write_batch, lambda: None)
         for batch in ahead(batches) if options.ahead else batches:
             X = np.empty((batch.num_rows, len(features)), dtype=np.float32)

@@ -30,6 +30,23 @@ def test_what_is_written_is_read_back(tmp_path, ending):
     assert sorted(os.listdir(tmp_path)) == [path.name]
 
 
+def test_a_parquet_file_is_compressed_where_that_saves_space(tmp_path):
+    rng = np.random.default_rng(0)
+    flat = pa.table({
+        "id": np.arange(10_000), "anomaly_score": rng.normal(size=10_000), "p_value": rng.integers(1, 99, 10_000) / 99
+    })  # fmt: skip
+    nested = flat.append_column("point", pa.array([{"x": 1.0}] * 10_000))
+    codecs = {}
+    for name, table in (("flat", flat), ("nested", nested)):
+        with open_sink(tmp_path / f"{name}.parquet", table.schema) as sink:
+            sink.write(table.to_batches()[0])
+        group = pa.parquet.ParquetFile(tmp_path / f"{name}.parquet").metadata.row_group(0)
+        codecs[name] = [group.column(i).compression for i in range(group.num_columns)]
+        assert group.column(2).total_compressed_size < 10_000
+        assert pa.parquet.read_table(tmp_path / f"{name}.parquet").equals(table)
+    assert codecs == {"flat": ["SNAPPY", "UNCOMPRESSED", "SNAPPY"], "nested": ["SNAPPY"] * 4}
+
+
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_no_rows_make_a_whole_file_too(tmp_path, ending):
     path = tmp_path / f"out{ending}"

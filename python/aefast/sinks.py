@@ -101,9 +101,13 @@ class _ParquetWriter(_Writer):
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         import pyarrow.parquet as pq
 
-        # Scores and ids hardly ever repeat, so that a dictionary of them would cost time and save no space.
-        repeating = [f.name for f in schema if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)]
-        self._writer = pq.ParquetWriter(path, schema, use_dictionary=repeating)
+        # Scores and ids hardly ever repeat, so that a dictionary of them would cost time and save no space; p-values
+        # are from a few thousand levels. Compression makes scores little smaller; it is set by leaf, of which
+        # nested columns have several.
+        texts = [f.name for f in schema if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)]
+        by_name = {name: "none" if name == "anomaly_score" else "snappy" for name in schema.names}
+        compression = "snappy" if any(pa.types.is_nested(f.type) for f in schema) else by_name
+        self._writer = pq.ParquetWriter(path, schema, use_dictionary=[*texts, "p_value"], compression=compression)
         self._held: list[pa.RecordBatch] = []
 
     def write(self, batch: pa.RecordBatch) -> None:
