@@ -118,9 +118,10 @@ template <class T, int kVectors, class Finish>
 void multiply_rows(Index rows, std::span<Segment<T>> segments, const T* bias, bool accumulate, T* c, Finish& finish) {
   constexpr Index kMaxRows = tile_rows(kVectors);
   constexpr Index kWidth = kVectors * kLanes<T>;
-  Index groups = (rows + kMaxRows - 1) / kMaxRows;
-  for (Index row = 0; row < rows; --groups) {
-    const Index count = (rows - row) / groups;  // groups of nearly equal size: no thin, slow last one
+  const Index groups = (rows + kMaxRows - 1) / kMaxRows;
+  const Index least = rows / groups, n_least = (least + 1) * groups - rows;  // nearly equal: no thin, slow last one
+  for (Index row = 0, group = 0; row < rows; ++group) {
+    const Index count = group < n_least ? least : least + 1;
     const T* row_bias = bias ? bias + row : nullptr;
     find_tile<T, kVectors>(static_cast<int>(count))(segments, row_bias, accumulate, c + row * kWidth);
     finish(c + row * kWidth, count * kWidth);

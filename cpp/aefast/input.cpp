@@ -99,7 +99,24 @@ void prefetch(const std::byte* from, Index bytes) {
   __builtin_prefetch(from + std::min(bytes, kMost) - 1);  // in a line of its own unless the row begins with one
 }
 
-constexpr Index kFetched = 8192;  // bytes of rows on their way
+/// Has the rows after those of `block`, which begins with the input's row `first_row`, brought while it is worked on.
+void fetch_next(const InputView& input, Index first_row, const Block& block, Index row_bytes) {
+  const Index next = first_row + block.n_rows, n_rows = std::min(block.width, input.rows - next);
+  if (block.ahead && input.row_stride == row_bytes)
+    block.ahead->begin(input.data + next * row_bytes, n_rows * row_bytes);
+}
+
+/// The same of rows in any order, a register's at a time: those a little after the one that begins at `lane`.
+template <class T>
+void fetch_later(const InputView& input, const RowList& rows, const Block& block, Index lane, Index row_bytes) {
+  constexpr Index kFetched = 8192;  // bytes of rows on their way
+  const Index n_known = std::max(rows.n_known, block.first_row + block.n_rows);
+  const Index first =
+      block.first_row + lane + std::clamp(kFetched / std::max<Index>(1, row_bytes), kLanes<T>, kPanel<T>);
+  for (Index i = first; i < first + kLanes<T>; ++i) {
+    prefetch(input.data + rows[std::min(i, n_known - 1)] * input.row_stride, row_bytes);
+  }
+}
 
 /// Rows whose features lie along memory: they are transposed in registers, sixteen bytes of each at a time.
 template <class S, class T>
@@ -108,17 +125,20 @@ void read_rows(const InputView& input, const Scaling& scaling, const RowList& ro
   constexpr Index kStretch = 64 / sizeof(C);
   const ScalingMap<C> map(scaling);
   const Index stride = input.column_stride / static_cast<Index>(sizeof(S)), d = input.columns;
-  const Index row_bytes = std::abs(input.column_stride) * d, last_row = input.rows - 1;
+  const Index row_bytes = std::abs(input.column_stride) * d;
   const auto row_at = [&](Index i) { return rows[block.first_row + std::min(i, block.n_rows - 1)]; };
-  const Index n_known = std::max(rows.n_known, block.first_row + block.n_rows);
-  const Index ahead = std::clamp(kFetched / std::max<Index>(1, row_bytes), kLanes<T>, kPanel<T>);
+  if (!rows.indices) fetch_next(input, rows[block.first_row], block, row_bytes);
   for (Index lane = 0; lane < block.width; lane += kLanes<T>) {
     const S* row[kLanes<T>];
-    for (Index i = 0; i < kLanes<T>; ++i) {
-      row[i] = reinterpret_cast<const S*>(input.data + row_at(lane + i) * input.row_stride);
-      const Index next = rows.indices ? rows[std::min(block.first_row + lane + ahead + i, n_known - 1)]
-                                      : std::min(row_at(lane + i) + block.width, last_row);
-      prefetch(input.data + next * input.row_stride, row_bytes);
+    const auto set = [&](Index i, Index at) {
+      row[i] = reinterpret_cast<const S*>(input.data + at * input.row_stride);
+    };
+    if (rows.indices || lane + kLanes<T> > block.n_rows) {
+      for (Index i = 0; i < kLanes<T>; ++i) set(i, row_at(lane + i));
+      if (rows.indices) fetch_later<T>(input, rows, block, lane, row_bytes);
+    } else {
+      const Index first = rows[block.first_row + lane];
+      for (Index i = 0; i < kLanes<T>; ++i) set(i, first + i);
     }
     if constexpr (std::is_same_v<S, C>) {
       if (stride == 1 && d >= kPiece<C>) {

@@ -142,28 +142,35 @@ void OutputStage<T>::row_losses(Loss loss, const Block& block, T* z, const Targe
         row_loss, losses);
   }
   if (!parts_.empty()) return;
-  const auto y = [&](Index at) { return Vec<T>::load(z + at); };
-  const auto t = [&](Index at) { return Vec<T>::load(target.values + at); };
   if (is_softmax_ && from_logits(loss)) {
+    const auto t = [&](Index at) { return Vec<T>::load(target.values + at); };
     log_softmax(block, z);
     return with_logs(target.has_missing, [&]<class L>(L) {
-      sum_features<T>(n_features_, block.width, row_loss, [&](Index at) { return L::value(y(at), t(at)); });
+      const auto term = [&](Index at) { return L::value(Vec<T>::load(z + at), t(at)); };
+      sum_features<T>(n_features_, block.width, row_loss, term);
     });
   }
-  if (!from_logits(loss)) activate(block, z);
+  if (is_softmax_) softmax(block, z);
+  std::fill_n(row_loss, block.width, T(0));
+  add_losses(loss, block.width, z, n_features_ * block.width, target, row_loss);
+}
+
+template <class T>
+void OutputStage<T>::add_losses(Loss loss, Index width, T* z, Index n, const Target<T>& target, T* row_loss) const {
+  if (!from_logits(loss) && activation_.forward) activation_.forward(z, n);
   with_pair(loss, target.has_missing, [&]<class L>(L) {
-    if constexpr (std::is_base_of_v<LargestError, L>) {
-      for (Index lane = 0; lane < block.width; lane += kLanes<T>) {
-        Vec<T> largest(T(0)), poison(T(0));  // a maximum may pass over NaN, a sum does not
-        for (Index at = lane; at < n_features_ * block.width; at += block.width) {
-          const Vec<T> value = L::value(y(at), t(at));
-          largest = max(largest, value);
-          poison = fma(value, Vec<T>(T(0)), poison);
+    for (Index lane = 0; lane < width; lane += kLanes<T>) {
+      Vec<T> total = Vec<T>::load(row_loss + lane), poison(T(0));
+      for (Index at = lane; at < n; at += width) {
+        const Vec<T> value = L::value(Vec<T>::load(z + at), Vec<T>::load(target.values + at));
+        if constexpr (std::is_base_of_v<LargestError, L>) {
+          total = max(total, value);
+          poison = fma(value, Vec<T>(T(0)), poison);  // a maximum may pass over NaN, a sum does not
+        } else {
+          total = total + value;
         }
-        (largest + poison).store(row_loss + lane);
       }
-    } else {
-      sum_features<T>(n_features_, block.width, row_loss, [&](Index at) { return L::value(y(at), t(at)); });
+      (total + poison).store(row_loss + lane);
     }
   });
 }

@@ -145,6 +145,12 @@ class OutputStage {
   /// Adds each row's terms up in `row_loss` (width); for `Loss::maximum` the largest. `z` is used up.
   void row_losses(Loss loss, const Block& block, T* z, const Target<T>& target, T* row_loss) const;
 
+  /// Whether that may be had from a few features after the other, by `add_losses`: each feature's term is its own.
+  bool is_separable() const { return parts_.empty() && !is_softmax_; }
+
+  /// Adds the terms of some features, n elements of z, to `row_loss`. `target` begins at the first of them.
+  void add_losses(Loss loss, Index width, T* z, Index n, const Target<T>& target, T* row_loss) const;
+
   /// What makes each row's sum over known features one over all of them (width): features / known ones (or columns), 1
   /// where none is missing, 0 where all are.
   void row_factors(const Block& block, const Target<T>& target, T* factor) const;

@@ -11,12 +11,37 @@
 
 namespace aefast {
 
+/// Brings what is needed next from memory while products are computed: a few lines after each of their tiles, as many
+/// at once would hold up the loads. The tiles of one stretch tell how to spread the next.
+class Ahead {
+ public:
+  void begin(const std::byte* from, Index bytes) {
+    at_ = from;
+    end_ = from + bytes;
+    step_ = n_steps_ > 0 ? round_up(bytes / n_steps_ + 1, kLine) : 0;
+    n_steps_ = 0;
+  }
+  void step() {
+    ++n_steps_;
+    for (const std::byte* last = std::min(end_, at_ + step_); at_ < last; at_ += kLine) {
+      __builtin_prefetch(at_, 0, kSecondLevel);
+    }
+  }
+
+ private:
+  static constexpr Index kLine = 64;
+  static constexpr int kSecondLevel = 2;
+  const std::byte *at_ = nullptr, *end_ = nullptr;
+  Index step_ = 0, n_steps_ = 0;
+};
+
 /// Rows of a batch that go through the network together.
 struct Block {
   Index index;      // which block of the batch
   Index first_row;  // of the batch
   Index n_rows;
-  Index width;  // n_rows rounded up to whole registers
+  Index width;             // n_rows rounded up to whole registers
+  Ahead* ahead = nullptr;  // of the rows after them, where these are read soon
 
   bool operator==(const Block&) const = default;
 };

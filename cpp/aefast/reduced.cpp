@@ -253,6 +253,7 @@ void ReducedNetwork::Dense::groups(const Block& block, const std::uint32_t* in, 
       default:
         if constexpr (kMaxVectors > 2) tile<Kind, 4>(group, in, to);
     }
+    if (block.ahead) block.ahead->step();
   }
 }
 

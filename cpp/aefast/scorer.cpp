@@ -45,6 +45,7 @@ struct Scorer<T>::Workspace {
   Buffer<T> divergence;  // of a code that is drawn, else zeros
   Target<T> wanted;      // the rows as they were read, missing values and all
   T* output = nullptr;   // what came out of the last layer
+  Ahead ahead;
   const ReducedNetwork* reduced;
   ReducedNetwork::Operands operands;
 };
@@ -106,7 +107,10 @@ void Scorer<T>::each_block(Index n_rows, F&& f) const {
   team.run((n_blocks + blocks_of_task - 1) / blocks_of_task, [&](Index task, int thread) {
     const Index last = std::min(n_blocks, (task + 1) * blocks_of_task);
     for (Index i = task * blocks_of_task; i < last; ++i) {
-      f(block_of<T>(i, n_rows, width), *workspaces[static_cast<std::size_t>(thread)]);
+      Workspace& work = *workspaces[static_cast<std::size_t>(thread)];
+      Block block = block_of<T>(i, n_rows, width);
+      block.ahead = &work.ahead;
+      f(block, work);
     }
   });
 }
@@ -159,19 +163,27 @@ void Scorer<T>::row_shares(Loss metric, const Block& block, Workspace& work) con
   map(work.factor.data(), block.width, [&](const Vec<T>& f) { return one / (d / f + n_more); }, work.factor.data());
 }
 
-/// The rows' summed terms where a reduced network adds them up itself; says whether it did.
+/// The rows' summed terms, added up as the last layer's outputs come, where that can be; says whether it could.
 template <class T>
 bool Scorer<T>::fused_errors(const InputView& input, Loss metric, const Block& block, Workspace& work) const {
+  const OutputStage<T>& stage = network_.output();
+  const bool ends_reduced = reduced_ && reduced_->ends_reduced();
   if constexpr (std::is_same_v<T, float>) {
-    if (reduced_ && reduced_->ends_reduced() && metric == Loss::squared && network_.output().is_identity() &&
-        !work.wanted.has_missing) {
+    if (ends_reduced && metric == Loss::squared && stage.is_identity() && !work.wanted.has_missing) {
       read(input, {}, block, work);
       reduced_->squared_errors(block, work.input.data(), {work.layer[0].data(), work.layer[1].data()}, work.operands,
                                work.row.data());
       return true;
     }
   }
-  return false;
+  if (ends_reduced || !stage.is_separable()) return false;
+  read(input, {}, block, work);
+  const T* in = work.forward(network_, 0, n_layers() - 1, block, params_, work.input.data());
+  std::fill_n(work.row.data(), block.width, T(0));
+  network_.layers().back()->forward_to(block, params_, in, work.other(in), [&](T* z, Index at, Index n) {
+    stage.add_losses(metric, block.width, z, n, {work.wanted.values + at, work.wanted.has_missing}, work.row.data());
+  });
+  return true;
 }
 
 /// Squared lengths of W (v - m).

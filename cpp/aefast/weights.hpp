@@ -53,18 +53,22 @@ template <class T, class Finish = Nothing>
 void multiply_weights(bool transposed, const Parameter& weights, const T* params, Index width, const T* in,
                       const T* bias, T* out, Finish finish = {}) {
   const Index n_rows = weights.n_rows(), n_columns = weights.n_columns();
+  const T* strip = params + weights.offset;
   if (transposed != weights.flipped) {
     for (Index first = 0; first < n_columns; first += kPanel<T>) {
-      Segment<T> all{params + weights.strip<T>(first), in, n_rows, 1, weights.strip_width<T>(first)};
+      const Index strip_width = weights.strip_width<T>(first);
+      Segment<T> all{strip, in, n_rows, 1, strip_width};
       multiply<T>(std::min(kPanel<T>, n_columns - first), width, {&all, 1}, bias ? bias + first : nullptr,
                   out + first * width, finish);
+      strip += n_rows * strip_width;
     }
     return;
   }
   SegmentList<T> depth((n_columns + kPanel<T> - 1) / kPanel<T>);
   for (Index first = 0; first < n_columns; first += kPanel<T>) {
-    depth.add({params + weights.strip<T>(first), in + first * width, std::min(kPanel<T>, n_columns - first),
-               weights.strip_width<T>(first), 1});
+    const Index strip_width = weights.strip_width<T>(first);
+    depth.add({strip, in + first * width, std::min(kPanel<T>, n_columns - first), strip_width, 1});
+    strip += n_rows * strip_width;
   }
   multiply<T>(n_rows, width, depth.all(), bias, out, finish);
 }

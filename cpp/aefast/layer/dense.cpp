@@ -39,15 +39,28 @@ std::vector<Parameter> Dense<T>::parameters() const {
 }
 
 template <class T>
+template <class Finish>
 void Dense<T>::product(bool transposed, const Block& block, const T* params, const T* in, const T* bias, T* out,
-                       Activate activate) const {
-  if (!activate) return multiply_weights(transposed, weights_, params, block.width, in, bias, out);
-  multiply_weights(transposed, weights_, params, block.width, in, bias, out, activate);
+                       Finish finish) const {
+  multiply_weights(transposed, weights_, params, block.width, in, bias, out, [&](T* z, Index n) {
+    finish(z, n);
+    if (block.ahead) block.ahead->step();
+  });
 }
 
 template <class T>
 void Dense<T>::forward(const Block& block, const T* params, const T* in, T* out) const {
-  product(tied_to_ != nullptr, block, params, in, params + bias_.offset, out, activation_.forward);
+  product(is_tied(), block, params, in, params + bias_.offset, out, [this](T* z, Index n) {
+    if (activation_.forward) activation_.forward(z, n);
+  });
+}
+
+template <class T>
+void Dense<T>::forward_to(const Block& block, const T* params, const T* in, T* out, const Take<T>& take) const {
+  product(is_tied(), block, params, in, params + bias_.offset, out, [&](T* z, Index n) {
+    if (activation_.forward) activation_.forward(z, n);
+    take(z, z - out, n);
+  });
 }
 
 template <class T>
@@ -62,7 +75,7 @@ template <class T>
 void Dense<T>::forward_train(const Block& block, const T* params, const T* in, T* out, const Step<T>&) {
   if (inputs_are_columns()) strips_.from_block(block, block.first_row, in);
   if (!activation_.keeps_slopes()) return forward(block, params, in, out);
-  product(tied_to_ != nullptr, block, params, in, params + bias_.offset, out, nullptr);
+  product(is_tied(), block, params, in, params + bias_.offset, out, Nothing{});
   const Index n = this->n_out();
   activation_.forward_keep(out, slopes_.data() + n * block.first_row, n * block.width);
 }
@@ -80,7 +93,7 @@ void Dense<T>::backward(const Block& block, const T* params, const T*, const T* 
     map(delta_out, n * block.width, [](const Vec<T>& d, const Vec<T>& e) { return d + e; }, delta_out, extra);
   }
   if (!inputs_are_columns()) strips_.from_block(block, block.first_row, delta_out);
-  if (delta_in) product(tied_to_ == nullptr, block, params, delta_out, nullptr, delta_in, nullptr);
+  if (delta_in) product(!is_tied(), block, params, delta_out, nullptr, delta_in, Nothing{});
 }
 
 /// The biases, and the weights by strips of columns and stretches of rows.

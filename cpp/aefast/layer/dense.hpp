@@ -15,6 +15,7 @@ class Dense final : public Layer<T> {
   std::vector<Parameter> parameters() const override;
   Index work() const override { return this->n_in() * this->n_out(); }
   void forward(const Block& block, const T* params, const T* in, T* out) const override;
+  void forward_to(const Block& block, const T* params, const T* in, T* out, const Take<T>& take) const override;
   void prepare(Index max_rows, const T* in, const T* delta_out) override;
   void forward_train(const Block& block, const T* params, const T* in, T* out, const Step<T>& step) override;
   void backward(const Block& block, const T* params, const T* in, const T* out, T* delta_out, T* delta_in,
@@ -30,9 +31,9 @@ class Dense final : public Layer<T> {
   void add_to_backward(const T* extra) { extra_ = extra; }
 
  private:
-  using Activate = void (*)(T*, Index);
+  template <class Finish>
   void product(bool transposed, const Block& block, const T* params, const T* in, const T* bias, T* out,
-               Activate activate) const;
+               Finish finish) const;
   void bias_gradient(std::span<const Block> blocks, T* gradient) const;
   void add_rows(std::span<const Block> blocks, Index first_row, Index strip, SegmentList<T>& segments) const;
   /// Whether the inputs, rather than the deltas, go along the columns of the stored weights.

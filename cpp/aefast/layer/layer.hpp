@@ -23,6 +23,10 @@ struct Step {
 /// Called with a finished stretch of the flat gradient, while it is in cache.
 using Finished = std::function<void(Index offset, Index count, bool penalised)>;
 
+/// Called with outputs that are ready: `n` elements of a block, from element `at` of it on.
+template <class T>
+using Take = std::function<void(T* z, Index at, Index n)>;
+
 template <class T>
 class Layer {
  public:
@@ -37,6 +41,11 @@ class Layer {
 
   /// out (n_out x width) of a block, from in (n_in x width), as in scoring.
   virtual void forward(const Block& block, const T* params, const T* in, T* out) const = 0;
+  /// The same for who needs each output once: `take` is called for some of them after the other.
+  virtual void forward_to(const Block& block, const T* params, const T* in, T* out, const Take<T>& take) const {
+    forward(block, params, in, out);
+    take(out, 0, n_out_ * block.width);
+  }
 
   /// Sizes what training remembers between forward and gradient, for batches of up to `max_rows`. `in` and `delta_out`
   /// are where the blocks of a batch will lie, one after the other.
