@@ -217,7 +217,7 @@ double Trainer<T>::run_batch(const EpochSpec& epoch, const RowList& rows, Index 
   map(row_scale_.data(), padded, [this](const Vec<T>& w) { return w * Vec<T>(loss_scale_); }, row_weight_.data());
   if (epoch.corrupt) corrupt_rows(epoch, rows, n_rows);
 
-  const Step<T> step{seed_, epoch.epoch, first, row_weight_.data(), static_cast<T>(epoch.beta)};
+  const Step<T> step{seed_, epoch.epoch, first, row_weight_.data(), static_cast<T>(epoch.beta), n_rows};
   if (contraction_) contraction_->begin_batch(params_.data());
   const auto each_block = [&](auto&& f) {
     team_->run(static_cast<Index>(blocks_.size()),

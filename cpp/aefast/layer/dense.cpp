@@ -1,19 +1,26 @@
 #include "dense.hpp"
 
+#include "../lane_sums.hpp"
+
 namespace aefast {
 namespace {
 
+Index n_rows(std::span<const Block> blocks) { return blocks.back().first_row + blocks.back().n_rows; }
+
 constexpr Index kTaskRows = 64;  // rows of stored weights whose gradient one task computes: a strip of them fits L1
 
-/// Whether W is better stored input by input. The gradient is a product with the columns in lanes, which pads them to
-/// whole registers, after a transposition of what is in the columns: both are weighed, in cycles a row of the batch.
+/// Cycles a row of the batch of a gradient with the columns in lanes, which pads them to whole registers, after a
+/// transposition of what is in the columns.
+template <class T>
+Index gradient_cost(Index rows, Index columns) {
+  const Index registers = (columns + kLanes<T> - 1) / kLanes<T>;
+  return registers * (rows + kLanes<T>) / 2;
+}
+
+/// Whether W is better stored input by input.
 template <class T>
 bool better_flipped(Index n_in, Index n_out) {
-  const auto cost = [](Index rows, Index columns) {
-    const Index registers = (columns + kLanes<T> - 1) / kLanes<T>;
-    return registers * (rows + kLanes<T>) / 2;
-  };
-  return cost(n_in, n_out) < cost(n_out, n_in);
+  return gradient_cost<T>(n_in, n_out) < gradient_cost<T>(n_out, n_in);
 }
 
 }  // namespace
@@ -71,9 +78,18 @@ void Dense<T>::prepare(Index max_rows, const T* in, const T* delta_out) {
   if (activation_.keeps_slopes()) slopes_.reset(this->n_out() * round_up(max_rows, kLanes<T>));
 }
 
+/// Whether the gradient of a batch is summed in lanes (lane_sums.hpp), as the measured cycles of both say.
 template <class T>
-void Dense<T>::forward_train(const Block& block, const T* params, const T* in, T* out, const Step<T>&) {
-  if (inputs_are_columns()) strips_.from_block(block, block.first_row, in);
+bool Dense<T>::sums_lanes(Index n_rows) const {
+  const Index rows = weights_.n_rows(), columns = weights_.n_columns(),
+              padded = round_up(rows, 4) * round_up(columns, 4);
+  const Index registers = (n_rows + kLanes<T> - 1) / kLanes<T>;
+  return padded * (7 * registers + 30) / 10 < n_rows * gradient_cost<T>(rows, columns);
+}
+
+template <class T>
+void Dense<T>::forward_train(const Block& block, const T* params, const T* in, T* out, const Step<T>& step) {
+  if (inputs_are_columns() && !sums_lanes(step.n_rows)) strips_.from_block(block, block.first_row, in);
   if (!activation_.keeps_slopes()) return forward(block, params, in, out);
   product(is_tied(), block, params, in, params + bias_.offset, out, Nothing{});
   const Index n = this->n_out();
@@ -82,7 +98,7 @@ void Dense<T>::forward_train(const Block& block, const T* params, const T* in, T
 
 template <class T>
 void Dense<T>::backward(const Block& block, const T* params, const T*, const T* out, T* delta_out, T* delta_in,
-                        const Step<T>&) {
+                        const Step<T>& step) {
   const Index n = this->n_out();
   if (activation_.backward) {
     const T* kept = activation_.keeps_slopes() ? slopes_.data() + n * block.first_row : out;
@@ -92,7 +108,7 @@ void Dense<T>::backward(const Block& block, const T* params, const T*, const T* 
     const T* extra = extra_ + n * block.first_row;
     map(delta_out, n * block.width, [](const Vec<T>& d, const Vec<T>& e) { return d + e; }, delta_out, extra);
   }
-  if (!inputs_are_columns()) strips_.from_block(block, block.first_row, delta_out);
+  if (!inputs_are_columns() && !sums_lanes(step.n_rows)) strips_.from_block(block, block.first_row, delta_out);
   if (delta_in) product(!is_tied(), block, params, delta_out, nullptr, delta_in, Nothing{});
 }
 
@@ -116,18 +132,26 @@ void Dense<T>::gradient(Index task, std::span<const Block> blocks, T* gradient, 
   add_rows(blocks, first, strip, rows);
   if (tied_by_) tied_by_->add_rows(blocks, first, strip, rows);
   const Index offset = weights_.template strip<T>(strip * kPanel<T>) + first * width;
-  multiply<T>(count, width, rows.all(), nullptr, gradient + offset);
+  if (sums_lanes(n_rows(blocks))) {
+    const Index columns = std::min(kPanel<T>, weights_.n_columns() - strip * kPanel<T>);
+    multiply_lanes<T>(count, columns, rows.all(), gradient + offset, width);
+  } else {
+    multiply<T>(count, width, rows.all(), nullptr, gradient + offset);
+  }
   finished(offset, count * width, true);
 }
 
 /// What this layer's rows, block after block, add to the gradient of the stored weights from row `first_row` on.
 template <class T>
 void Dense<T>::add_rows(std::span<const Block> blocks, Index first_row, Index strip, SegmentList<T>& segments) const {
-  const T* left = inputs_are_columns() ? delta_ : in_;
-  const Index n = inputs_are_columns() ? this->n_out() : this->n_in();
+  const T *left = in_, *right = delta_;
+  Index n_left = this->n_in(), n_right = this->n_out();
+  if (inputs_are_columns()) std::swap(left, right), std::swap(n_left, n_right);
+  const bool is_block = sums_lanes(n_rows(blocks));
   for (const Block& block : blocks) {
-    segments.add({left + n * block.first_row + first_row * block.width, strips_.at(strip, block.first_row),
-                  block.n_rows, block.width, 1});
+    const T* columns = is_block ? right + n_right * block.first_row + strip * kPanel<T> * block.width
+                                : strips_.at(strip, block.first_row);
+    segments.add({left + n_left * block.first_row + first_row * block.width, columns, block.n_rows, block.width, 1});
   }
 }
 

@@ -36,6 +36,7 @@ class Dense final : public Layer<T> {
                Finish finish) const;
   void bias_gradient(std::span<const Block> blocks, T* gradient) const;
   void add_rows(std::span<const Block> blocks, Index first_row, Index strip, SegmentList<T>& segments) const;
+  bool sums_lanes(Index n_rows) const;
   /// Whether the inputs, rather than the deltas, go along the columns of the stored weights.
   bool inputs_are_columns() const { return is_tied() == weights_.flipped; }
 

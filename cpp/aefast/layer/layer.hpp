@@ -18,6 +18,7 @@ struct Step {
   Index first_position = 0;       // of the batch's first row in the epoch
   const T* row_weight = nullptr;  // by row of the batch: its weight over the number of rows
   T beta = 0;                     // weight of a variational code's divergence
+  Index n_rows = 0;               // of the batch
 };
 
 /// Called with a finished stretch of the flat gradient, while it is in cache.

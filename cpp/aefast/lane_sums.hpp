@@ -1,0 +1,102 @@
+/// The gradient's product for thin layers, C = sum over segments of A B^T, with the depth in the lanes.
+///
+/// `multiply` (gemm.hpp) has columns of C in the lanes: of those that a layer of eight units has, half the lanes are
+/// empty, and what is in the columns has to be transposed. Here rows of both A and B lie along memory as blocks have
+/// them; each element of C is summed in lanes of its own, which are added up at the end.
+#pragma once
+
+#include "gemm.hpp"
+
+namespace aefast {
+namespace detail {
+
+/// Elements of C that are summed together: as many as there are lanes, so that their sums fill one register.
+template <class T>
+inline constexpr Index kSumColumns = std::max<Index>(1, kLanes<T> / 4);
+template <class T>
+inline constexpr Index kSumRows = kLanes<T> / kSumColumns<T>;
+
+/// The sums across lanes of kLanes registers, side by side.
+template <class T>
+[[gnu::always_inline]] inline Vec<T> sums_across(Vec<T>* each) {
+  alignas(kAlignment) T partial[kLanes<T>][kLanes<T>];
+  const T* row[kLanes<T>];
+  AEFAST_UNROLL
+  for (Index i = 0; i < kLanes<T>; i += kPiece<T>) {
+    transpose_pieces(each + i);
+    Vec<T> total = each[i];
+    AEFAST_UNROLL
+    for (Index j = 1; j < kPiece<T>; ++j) total = total + each[i + j];
+    total.store(partial[i]);
+    row[i] = partial[i];
+  }
+  Vec<T> total = load_pieces(row, 0);
+  AEFAST_UNROLL
+  for (Index at = kPiece<T>; at < kLanes<T>; at += kPiece<T>) total = total + load_pieces(row, at);
+  return total;
+}
+
+/// kSumRows x kSumColumns elements of C to `sums`, from the given rows of A and B.
+template <class T>
+[[gnu::always_inline]] inline void sum_tile(std::span<const Segment<T>> segments, const Index* a_rows,
+                                            const Index* b_rows, T* sums) {
+  constexpr Index kRows = kSumRows<T>, kColumns = kSumColumns<T>;
+  Vec<T> sum[kRows * kColumns];
+  AEFAST_UNROLL
+  for (Vec<T>& each : sum) each = Vec<T>(T(0));
+  for (const Segment<T>& segment : segments) {
+    const T *a[kRows], *b[kColumns];
+    AEFAST_UNROLL
+    for (Index i = 0; i < kRows; ++i) a[i] = segment.a + a_rows[i] * segment.a_row;
+    AEFAST_UNROLL
+    for (Index j = 0; j < kColumns; ++j) b[j] = segment.b + b_rows[j] * segment.a_row;
+    const auto add = [&](auto&& load) {
+      Vec<T> right[kColumns];
+      AEFAST_UNROLL
+      for (Index j = 0; j < kColumns; ++j) right[j] = load(b[j]);
+      AEFAST_UNROLL
+      for (Index i = 0; i < kRows; ++i) {
+        const Vec<T> left = load(a[i]);
+        AEFAST_UNROLL
+        for (Index j = 0; j < kColumns; ++j) sum[i * kColumns + j] = fma(left, right[j], sum[i * kColumns + j]);
+      }
+    };
+    const Index whole = segment.depth / kLanes<T> * kLanes<T>;
+    for (Index k = 0; k < whole; k += kLanes<T>) {
+      add([&](const T* from) { return Vec<T>::load(from + k); });
+      AEFAST_UNROLL
+      for (Index i = 0; i < kRows; ++i) __builtin_prefetch(a[i] + kRows * segment.a_row + k);  // the next tile's
+    }
+    const Index rest = segment.depth - whole;
+    if (rest > 0) add([&](const T* from) { return load_first(from + whole, rest); });
+  }
+  sums_across(sum).store(sums);
+}
+
+}  // namespace detail
+
+/// C (rows x columns, `c_row` from row to row) = sum over segments of A B^T. The depth of A and B lies along memory,
+/// aligned, with rows `a_row` apart in both.
+template <class T>
+void multiply_lanes(Index rows, Index columns, std::span<const Segment<T>> segments, T* c, Index c_row) {
+  constexpr Index kRows = detail::kSumRows<T>, kColumns = detail::kSumColumns<T>;
+  for (Index row = 0; row < rows; row += kRows) {
+    const Index n_rows = std::min(kRows, rows - row);
+    for (Index column = 0; column < columns; column += kColumns) {
+      const Index n_columns = std::min(kColumns, columns - column);
+      Index a_rows[kRows], b_rows[kColumns];
+      AEFAST_UNROLL
+      for (Index i = 0; i < kRows; ++i) a_rows[i] = row + std::min(i, n_rows - 1);
+      AEFAST_UNROLL
+      for (Index j = 0; j < kColumns; ++j) b_rows[j] = column + std::min(j, n_columns - 1);
+      alignas(kAlignment) T sums[kLanes<T>];
+      detail::sum_tile(segments, a_rows, b_rows, sums);
+      for (Index i = 0; i < n_rows; ++i) {
+        T* to = c + (row + i) * c_row + column;
+        for (Index j = 0; j < n_columns; ++j) to[j] = sums[i * kColumns + j];
+      }
+    }
+  }
+}
+
+}  // namespace aefast
