@@ -34,6 +34,7 @@ struct Segment {
   Index depth;
   Index a_row;
   Index a_depth;
+  bool is_far = false;  // A is in no near cache: what the next rows of C need of it is fetched ahead
 };
 
 /// A list of segments that needs no allocation while it is short.
@@ -58,6 +59,9 @@ class SegmentList {
 
 namespace detail {
 
+template <class T>
+inline constexpr Index kLine = 64 / static_cast<Index>(sizeof(T));
+
 /// Rows of the register tile for a panel of `vectors`: enough accumulators to hide the latency of a multiply-add, and
 /// few enough to stay in registers.
 constexpr int tile_rows(int vectors) {
@@ -81,6 +85,12 @@ void tile(std::span<const Segment<T>> segments, const T* bias, bool accumulate, 
   for (const Segment<T>& segment : segments) {
     const T* a = segment.a;
     const T* b = segment.b;
+    if (segment.is_far) {
+      for (Index k = 0; k < segment.depth; k += kLine<T>) {
+        AEFAST_UNROLL
+        for (int i = 0; i < kRows; ++i) __builtin_prefetch(a + (kRows + i) * segment.a_row + k);
+      }
+    }
     for (Index k = 0; k < segment.depth; ++k) {
       Vec<T> right[kVectors];
       AEFAST_UNROLL

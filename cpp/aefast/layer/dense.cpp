@@ -7,6 +7,7 @@ namespace {
 
 Index n_rows(std::span<const Block> blocks) { return blocks.back().first_row + blocks.back().n_rows; }
 
+constexpr Index kNearBytes = 1 << 20;  // of a batch's values, which stay in a cache of a core's own
 constexpr Index kTaskRows = 64;  // rows of stored weights whose gradient one task computes: a strip of them fits L1
 
 /// Cycles a row of the batch of a gradient with the columns in lanes, which pads them to whole registers, after a
@@ -148,10 +149,12 @@ void Dense<T>::add_rows(std::span<const Block> blocks, Index first_row, Index st
   Index n_left = this->n_in(), n_right = this->n_out();
   if (inputs_are_columns()) std::swap(left, right), std::swap(n_left, n_right);
   const bool is_block = sums_lanes(n_rows(blocks));
+  const bool is_far = n_left * n_rows(blocks) * static_cast<Index>(sizeof(T)) >= kNearBytes;
   for (const Block& block : blocks) {
     const T* columns = is_block ? right + n_right * block.first_row + strip * kPanel<T> * block.width
                                 : strips_.at(strip, block.first_row);
-    segments.add({left + n_left * block.first_row + first_row * block.width, columns, block.n_rows, block.width, 1});
+    segments.add(
+        {left + n_left * block.first_row + first_row * block.width, columns, block.n_rows, block.width, 1, is_far});
   }
 }
 
