@@ -57,13 +57,33 @@ template <class T>
 void OutputStage<T>::activate(const Block& block, T* z) const {
   for (const Part& part : parts_) part.stage.activate(block, z + part.begin * block.width);
   if (!parts_.empty()) return;
-  if (is_softmax_) softmax(block, z);
-  else if (activation_.forward) activation_.forward(z, n_features_ * block.width);
+  if (is_softmax_) {
+    log_softmax(block, z);
+    exponentiate(block, z);
+  } else if (activation_.forward) {
+    activation_.forward(z, n_features_ * block.width);
+  }
 }
 
 template <class T>
 bool OutputStage<T>::from_logits(Loss loss) const {
   return (is_sigmoid_ && loss == Loss::binary_crossentropy) || (is_softmax_ && loss == Loss::categorical_crossentropy);
+}
+
+template <class T>
+void OutputStage<T>::prepare(Loss loss, const Block& block, T* z) const {
+  for (const Part& part : parts_) part.stage.prepare(part.loss(loss), block, z + part.begin * block.width);
+  if (!parts_.empty()) return;
+  if (!from_logits(loss)) activate(block, z);
+  else if (is_softmax_) log_softmax(block, z);
+}
+
+template <class T>
+void OutputStage<T>::finish(Loss loss, const Block& block, T* z) const {
+  for (const Part& part : parts_) part.stage.finish(part.loss(loss), block, z + part.begin * block.width);
+  if (!parts_.empty() || !from_logits(loss)) return;
+  if (is_softmax_) exponentiate(block, z);
+  else activate(block, z);
 }
 
 /// Calls f with the loss as a type.
@@ -83,7 +103,7 @@ void OutputStage<T>::with_pair(Loss loss, bool has_missing, F&& f) const {
 }
 
 template <class T>
-void OutputStage<T>::terms(Loss loss, const Block& block, T* z, const Target<T>& target, T* terms) const {
+void OutputStage<T>::terms(Loss loss, const Block& block, const T* z, const Target<T>& target, T* terms) const {
   for (const Part& part : parts_) {
     const Index at = part.begin * block.width;
     const Loss own = part.loss(loss == Loss::maximum ? Loss::absolute : loss);
@@ -96,11 +116,7 @@ void OutputStage<T>::terms(Loss loss, const Block& block, T* z, const Target<T>&
   const auto fill = [&]<class L>(L) {
     map(terms, n, [](const Vec<T>& y, const Vec<T>& t) { return L::value(y, t); }, z, target.values);
   };
-  if (is_softmax_ && from_logits(loss)) {
-    log_softmax(block, z);
-    return with_logs(target.has_missing, fill);
-  }
-  if (!from_logits(loss)) activate(block, z);
+  if (is_softmax_ && from_logits(loss)) return with_logs(target.has_missing, fill);
   with_pair(loss, target.has_missing, fill);
   if (loss == Loss::maximum) keep_largest(block, terms);
 }
@@ -126,7 +142,7 @@ void OutputStage<T>::keep_largest(const Block& block, T* terms) const {
 }
 
 template <class T>
-void OutputStage<T>::row_losses(Loss loss, const Block& block, T* z, const Target<T>& target, T* row_loss) const {
+void OutputStage<T>::row_losses(Loss loss, const Block& block, const T* z, const Target<T>& target, T* row_loss) const {
   if (!parts_.empty()) std::fill_n(row_loss, block.width, T(0));
   for (const Part& part : parts_) {
     alignas(kAlignment) T losses[kPanel<T>];
@@ -143,21 +159,24 @@ void OutputStage<T>::row_losses(Loss loss, const Block& block, T* z, const Targe
   }
   if (!parts_.empty()) return;
   if (is_softmax_ && from_logits(loss)) {
-    const auto t = [&](Index at) { return Vec<T>::load(target.values + at); };
-    log_softmax(block, z);
     return with_logs(target.has_missing, [&]<class L>(L) {
-      const auto term = [&](Index at) { return L::value(Vec<T>::load(z + at), t(at)); };
-      sum_features<T>(n_features_, block.width, row_loss, term);
+      sum_features<T>(n_features_, block.width, row_loss,
+                      [&](Index at) { return L::value(Vec<T>::load(z + at), Vec<T>::load(target.values + at)); });
     });
   }
-  if (is_softmax_) softmax(block, z);
   std::fill_n(row_loss, block.width, T(0));
-  add_losses(loss, block.width, z, n_features_ * block.width, target, row_loss);
+  add_prepared(loss, block.width, z, n_features_ * block.width, target, row_loss);
 }
 
 template <class T>
 void OutputStage<T>::add_losses(Loss loss, Index width, T* z, Index n, const Target<T>& target, T* row_loss) const {
   if (!from_logits(loss) && activation_.forward) activation_.forward(z, n);
+  add_prepared(loss, width, z, n, target, row_loss);
+}
+
+template <class T>
+void OutputStage<T>::add_prepared(Loss loss, Index width, const T* z, Index n, const Target<T>& target,
+                                  T* row_loss) const {
   with_pair(loss, target.has_missing, [&]<class L>(L) {
     for (Index lane = 0; lane < width; lane += kLanes<T>) {
       Vec<T> total = Vec<T>::load(row_loss + lane), poison(T(0));
@@ -289,8 +308,7 @@ void OutputStage<T>::log_softmax(const Block& block, T* z) const {
 }
 
 template <class T>
-void OutputStage<T>::softmax(const Block& block, T* z) const {
-  log_softmax(block, z);
+void OutputStage<T>::exponentiate(const Block& block, T* z) const {
   for (const auto& [begin, end] : groups_) {
     T* first = z + begin * block.width;
     map(first, (end - begin) * block.width, [](const Vec<T>& v) { return exp(v); }, first);

@@ -139,16 +139,21 @@ class OutputStage {
   /// Pre-activations to outputs, in place.
   void activate(const Block& block, T* z) const;
 
-  /// Leaves every feature's term of the loss in `terms` (n_features x width). `z` is used up.
-  void terms(Loss loss, const Block& block, T* z, const Target<T>& target, T* terms) const;
+  /// Pre-activations to what `loss` is computed from, in place: the outputs or, of a pair, the logits or their
+  /// logarithms; and these to the outputs.
+  void prepare(Loss loss, const Block& block, T* z) const;
+  void finish(Loss loss, const Block& block, T* z) const;
 
-  /// Adds each row's terms up in `row_loss` (width); for `Loss::maximum` the largest. `z` is used up.
-  void row_losses(Loss loss, const Block& block, T* z, const Target<T>& target, T* row_loss) const;
+  /// Leaves every feature's term of the loss in `terms` (n_features x width), from what `prepare` made.
+  void terms(Loss loss, const Block& block, const T* z, const Target<T>& target, T* terms) const;
+
+  /// Adds each row's terms up in `row_loss` (width); for `Loss::maximum` the largest. From what `prepare` made.
+  void row_losses(Loss loss, const Block& block, const T* z, const Target<T>& target, T* row_loss) const;
 
   /// Whether that may be had from a few features after the other, by `add_losses`: each feature's term is its own.
   bool is_separable() const { return parts_.empty() && !is_softmax_; }
 
-  /// Adds the terms of some features, n elements of z, to `row_loss`. `target` begins at the first of them.
+  /// Adds the terms of some features, n pre-activations that are used up, to `row_loss`. `target` begins at the first.
   void add_losses(Loss loss, Index width, T* z, Index n, const Target<T>& target, T* row_loss) const;
 
   /// What makes each row's sum over known features one over all of them (width): features / known ones (or columns), 1
@@ -164,13 +169,14 @@ class OutputStage {
   struct Part;
 
   bool from_logits(Loss loss) const;
+  void add_prepared(Loss loss, Index width, const T* z, Index n, const Target<T>& target, T* row_loss) const;
   void keep_largest(const Block& block, T* terms) const;
   template <class F>
   void with_pair(Loss loss, bool has_missing, F&& f) const;
   void differentiate_softmax(Loss loss, const Block& block, T* z, const Target<T>& target, const T* row_scale,
                              T* row_loss, T* delta) const;
-  void softmax(const Block& block, T* z) const;
   void log_softmax(const Block& block, T* z) const;
+  void exponentiate(const Block& block, T* z) const;
 
   Index n_features_;
   bool is_sigmoid_, is_softmax_;

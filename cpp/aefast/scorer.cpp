@@ -140,6 +140,14 @@ T* Scorer<T>::pass(const InputView& input, const RowList& rows, const Block& blo
   return work.forward(network_, 0, n_layers(), block, params_, work.input.data());
 }
 
+/// And on to what `metric` is computed from.
+template <class T>
+T* Scorer<T>::prepared_pass(const InputView& input, Loss metric, const Block& block, Workspace& work) const {
+  T* output = pass(input, {}, block, work);
+  network_.output().prepare(metric, block, output);
+  return output;
+}
+
 /// W (v - m) of a block's rows.
 template <class T>
 T* Scorer<T>::whitened(const InputView& input, const Block& block, Workspace& work) const {
@@ -231,7 +239,7 @@ void Scorer<T>::errors(const InputView& input, Index n_rows, Loss metric, T* to)
     if (whitening_) {
       add_squares(block, whitened(input, block, work), work.row.data());
     } else if (!fused_errors(input, metric, block, work)) {
-      T* output = pass(input, {}, block, work);
+      const T* output = prepared_pass(input, metric, block, work);
       network_.output().row_losses(metric, block, output, work.wanted, work.row.data());
     }
     row_shares(metric, block, work);
@@ -264,6 +272,7 @@ void Scorer<T>::losses(const InputView& input, const InputView* target, const Ro
       read_block(*target, scaling_, rows, block, work.target.data());
       wanted.values = work.target.data();
     }
+    network_.output().prepare(loss, block, output);
     network_.output().row_losses(loss, block, output, wanted, work.row.data());
     if (is_mean) network_.output().row_factors(block, wanted, work.factor.data());
     else std::fill_n(work.factor.data(), block.width, T(1));
@@ -282,7 +291,7 @@ void Scorer<T>::feature_errors(const InputView& input, Index n_rows, Loss metric
     if (whitening_) {
       share_squares(block, whitened(input, block, work), work.input.data(), terms);
     } else {
-      T* output = pass(input, {}, block, work);
+      const T* output = prepared_pass(input, metric, block, work);
       network_.output().terms(metric, block, output, work.wanted, terms);
     }
     row_shares(metric, block, work);
@@ -295,7 +304,6 @@ void Scorer<T>::feature_errors(const InputView& input, Index n_rows, Loss metric
 
 template <class T>
 void Scorer<T>::reasons(const InputView& input, Index n_rows, Loss metric, const Reasons& to) const {
-  const Index d = network_.n_features();
   each_block(n_rows, [&](const Block& block, Workspace& work) {
     T* terms = work.target.data();
     if (whitening_) {
@@ -303,13 +311,10 @@ void Scorer<T>::reasons(const InputView& input, Index n_rows, Loss metric, const
       add_squares(block, z, work.row.data());
       share_squares(block, z, work.input.data(), terms);
     } else {
-      work.output = pass(input, {}, block, work);
-      T* copy = work.other(work.output);  // for those that use it up
-      std::copy_n(work.output, d * block.width, copy);
-      network_.output().row_losses(metric, block, copy, work.wanted, work.row.data());
-      std::copy_n(work.output, d * block.width, copy);
-      network_.output().terms(metric, block, copy, work.wanted, terms);
-      network_.output().activate(block, work.output);
+      work.output = prepared_pass(input, metric, block, work);
+      network_.output().row_losses(metric, block, work.output, work.wanted, work.row.data());
+      network_.output().terms(metric, block, work.output, work.wanted, terms);
+      network_.output().finish(metric, block, work.output);
     }
     write_reasons(block, terms, work, to);
     row_shares(metric, block, work);
