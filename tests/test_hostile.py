@@ -12,9 +12,11 @@ import pytest
 
 import aefast
 import hostile
+import hostile_tables
 from aefast import ModelFileError
+from aefast.columns import cells
 from aefast.network_checks import checked_network
-from small_tables import run_command, small_model
+from small_tables import run_command, small_model, small_table, write_table
 
 
 @pytest.fixture(scope="module")
@@ -60,12 +62,53 @@ def test_a_model_that_asks_for_a_machine_of_its_own_is_refused(models):
         checked_network(network)
 
 
-@pytest.mark.parametrize("which", range(len(hostile.ENDINGS)), ids=hostile.ENDINGS)
+@pytest.mark.parametrize("which", range(len(hostile_tables.ENDINGS)), ids=hostile_tables.ENDINGS)
 def test_the_command_ends_a_changed_table_in_one_line(which, tmp_path):
-    seed = hostile.table_seeds(tmp_path)[which]
-    assert hostile.check_table(seed, tmp_path) == 0
-    codes = [hostile.check_table(hostile.changed_table(seed, random.Random(n)), tmp_path) for n in range(15)]
-    assert 1 in codes
+    seed = hostile_tables.table_seeds(tmp_path)[which]
+    assert hostile_tables.check_table(seed, tmp_path) == 0
+    contents = [hostile_tables.changed_table(seed, random.Random(n)) for n in range(14)]
+    contents = [hostile_tables.for_command(content, n % 7) for n, content in enumerate(contents)]
+    assert {1, 2} & {hostile_tables.check_table(content, tmp_path) for content in contents}
+
+
+@pytest.mark.parametrize("command", range(len(hostile_tables.COMMANDS)))
+def test_every_command_ends_a_table_of_strange_columns_in_one_line(command, tmp_path):
+    for seed in range(3 if hostile_tables.COMMANDS[command][0] == "report" else 8):
+        content = hostile_tables.strange_file(random.Random(100 * command + seed), tmp_path)
+        hostile_tables.check_table(hostile_tables.for_command(content, command), tmp_path)
+
+
+def test_times_that_python_has_none_for_are_shown_as_text(tmp_path):
+    beyond = np.array([0, 1 << 61] * 45)
+    table = hostile_tables.mixed_table()
+    for name, times in {
+        "when": pa.array(beyond).view(pa.timestamp("s")),
+        "day": pa.array(np.array([0, 1 << 30] * 45, np.int32)).view(pa.date32()),
+        "flag": pa.array(beyond).view(pa.timestamp("us", "Nowhere/At_all")).dictionary_encode(),
+    }.items():
+        table = table.set_column(table.column_names.index(name), name, times)
+    assert cells(table["when"].chunk(0))[1] == "<value out of range: 2305843009213693952>"
+    for command in ("score", "report"):
+        which = [words[:2] for words in hostile_tables.COMMANDS].index((command, "MIXED"))
+        content = hostile_tables.of_table(table, ".feather", which, tmp_path)
+        assert hostile_tables.check_table(content, tmp_path) == 0
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_a_column_that_an_output_cannot_hold_is_named(ending, tmp_path):
+    values = [{"a": 1}] * 90 if ending == ".csv" else None
+    column = pa.array(values) if values else pa.RunEndEncodedArray.from_arrays([90], pa.array([1.0]))
+    write_table(small_table(90).append_column("parts", column), tmp_path / "rows.feather")
+    small_model().save(tmp_path / "model")
+    result = run_command("score", tmp_path / "model", tmp_path / "rows.feather", "-o", tmp_path / f"out{ending}")
+    assert result.exit_code == 1
+    assert f"out{ending} cannot hold column 'parts' (" in result.stderr
+    assert (
+        run_command(
+            "score", tmp_path / "model", tmp_path / "rows.feather", "-o", tmp_path / f"out{ending}", "--keep", "id"
+        ).exit_code
+        == 0
+    )
 
 
 def test_text_of_an_arrow_file_that_points_beyond_it_is_refused(tmp_path):
@@ -85,8 +128,17 @@ def test_text_of_an_arrow_file_that_points_beyond_it_is_refused(tmp_path):
     assert not (tmp_path / "scores.parquet").exists()
 
 
+def test_an_array_for_a_model_of_named_columns_is_refused_by_name(tmp_path):
+    hostile_tables.mixed_model().save(tmp_path / "model")
+    for width in (7, 13):
+        np.save(tmp_path / "rows.npy", np.zeros((9, width)))
+        result = run_command("score", tmp_path / "model", tmp_path / "rows.npy", "-o", tmp_path / "out.npy")
+        assert result.exit_code == 1
+        assert "rows.npy has no named columns, and the model's are of several kinds" in result.stderr
+
+
 def test_a_header_that_python_cannot_split_into_tokens_is_refused(tmp_path):
     """NumPy gives some headers to Python's tokenizer, whose errors are of a kind of their own."""
     header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (3, 4L), "
     content = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header
-    assert hostile.check_table(bytes([4]) + content, tmp_path) == 1
+    assert hostile_tables.check_table(bytes([4]) + content, tmp_path) == 1

@@ -34,6 +34,7 @@ MAX_LEVELS = 64
 UNKNOWN = "(unknown)"
 MISSING = "(missing)"
 
+_HELD = {"numeric": "numbers", "categorical": "categories", "timestamp": "times"}
 _DAY, _WEEK = 86_400.0, 604_800.0
 _MONDAY = 3 * _DAY  # from a Monday to the first of January 1970
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -148,8 +149,8 @@ def shown(table: Any, rows: Array, columns: Sequence[Column]) -> Array:
             continue
         as_text = level_name if column.kind == "categorical" else str
         is_missing = part.isna().to_numpy() if hasattr(part, "iloc") else arrow_values(part.is_null())
-        cells = part.tolist() if hasattr(part, "iloc") else part.to_pylist()
-        values[:, index] = [MISSING if no else as_text(cell) for cell, no in zip(cells, is_missing, strict=True)]
+        found = part.tolist() if hasattr(part, "iloc") else cells(part)
+        values[:, index] = [MISSING if no else as_text(cell) for cell, no in zip(found, is_missing, strict=True)]
     return values
 
 
@@ -194,6 +195,29 @@ def by_kind(columns: Sequence[Column]) -> list[tuple[str, str]]:
         names = [column.name + text for column, text in zip(columns, levels, strict=True) if column.kind == kind]
         found += [(kind, ", ".join(names))] if names else []
     return found
+
+
+def cells(values: Any) -> list[Any]:
+    """Arrow values as Python's; times that Python has none for, or of zones it does not know, as Arrow's text."""
+    try:
+        return list(values.to_pylist())
+    except (ValueError, OverflowError):
+        return [_cell(values.slice(index, 1)) for index in range(len(values))]
+
+
+def _cell(value: Any) -> Any:
+    """What is in an array of length 1."""
+    import pyarrow as pa
+
+    try:
+        return value[0].as_py()
+    except (ValueError, OverflowError):
+        kind = value.type
+        value = value.cast(pa.timestamp(kind.unit)) if pa.types.is_timestamp(kind) else value
+    try:
+        return value.cast(pa.string())[0].as_py()
+    except pa.ArrowException:
+        return f"({kind})"
 
 
 def level_name(value: Any) -> str:
@@ -267,12 +291,12 @@ def _encoded(values: Any, column: Column, masks_missing: bool) -> Array:
             return _numbers(values)
         if column.kind == "timestamp":
             return _circles(_seconds(values))
-    except (ValueError, TypeError, OverflowError) as error:
+        codes, names = _levels(values)
+    except (ValueError, TypeError, OverflowError, NotImplementedError) as error:
         raise ValueError(
-            f"column {column.name!r} does not hold {'numbers' if column.kind == 'numeric' else 'times'} "
-            f"(its type is {_type(values)}): {str(error).splitlines()[0]}"
+            f"column {column.name!r} does not hold {_HELD[column.kind]} (its type is {_type(values)}): "
+            f"{' '.join(str(error).split())}"
         ) from error
-    codes, names = _levels(values)
     places = {level: place for place, level in enumerate(column.levels)}
     unknown = len(column.levels)
     of_codes = [places.get(name, unknown) for name in names]
@@ -304,7 +328,7 @@ def _levels(values: Any) -> tuple[NDArray[np.int64], list[str]]:
         encoded = encoded.unify_dictionaries().combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
         if isinstance(encoded, pa.ChunkedArray):  # older versions of Arrow leave one chunk, or none
             encoded = encoded.chunk(0) if encoded.num_chunks else pa.array([], encoded.type)
-        names = [level_name(level) for level in encoded.dictionary.to_pylist()]
+        names = [level_name(level) for level in cells(encoded.dictionary)]
         codes = np.nan_to_num(arrow_values(encoded.indices), nan=-1)
     codes = codes.astype(np.int64)
     return np.where(codes < 0, len(names), codes), names

@@ -257,8 +257,13 @@ def make_scorer(
     if source.is_matrix:
         if keep or label:
             raise TableError(f"{source.files[0].path} has no named columns to keep or to take labels from")
+        if estimator.columns_ is not None:
+            raise TableError(f"{source.files[0].path} has no named columns, and the model's are of several kinds")
         scorer = Scorer(estimator, **options)
-        scorer.columns(source.schema)
+        try:
+            scorer.columns(source.schema)
+        except TableError as error:
+            raise TableError(f"{source.files[0].path}: {error}") from error
         return scorer
     present = source.schema.names
     source.require([*(keep or []), *([label] if label else [])], "column")
@@ -278,11 +283,12 @@ def make_scorer(
     for file in source.files:
         for name in features:
             kind = file.schema.field(name).type
-            if estimator.columns_ is not None:
-                continue
+            is_mixed = estimator.columns_ is not None
+            fits = kind_of_type(kind) is not None if is_mixed else is_number(kind)
             # A text file may hold a single cell that is no number, of which the reader will tell the row.
-            if not is_number(kind) and not isinstance(file, CsvTable):
-                raise TableError(f"{file.path}: column {name!r} is {kind}; the model was fitted on numbers there")
+            if not fits and not isinstance(file, CsvTable):
+                wanted = "numbers, categories or times" if is_mixed else "numbers"
+                raise TableError(f"{file.path}: column {name!r} is {kind}; the model was fitted on {wanted} there")
     return Scorer(estimator, columns=features, keep=keep, **options)
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from aefast import plots
 from aefast._drawing import BLUE, GREEN, GREY, ORANGE
+from aefast.columns import cells
 from aefast.evaluation import evaluate
 from aefast.networks import layer_widths
 from aefast.scorer import Scorer, nameless
@@ -127,7 +128,7 @@ def examine(
         least = strangest[-1].error if len(strangest) == n_strangest else -np.inf
         over = np.flatnonzero(e > least)
         for i in over[np.argsort(-e[over], kind="stable")[:n_strangest]]:
-            about = {c: batch.column(c)[int(i)].as_py() for c in scorer.keep}
+            about = {c: cells(batch.column(c).slice(int(i), 1))[0] for c in scorer.keep}
             strangest.append(
                 Strange(
                     n_read + int(i),

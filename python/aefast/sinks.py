@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import re
 import secrets
 import threading
 import time
@@ -130,6 +131,8 @@ class _CsvWriter(_Writer):
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         import pyarrow.csv as csv
 
+        # Found out now, and not after the first batch.
+        csv.write_csv(schema.empty_table(), pa.BufferOutputStream())
         self._writer = csv.CSVWriter(path, schema)
 
 
@@ -257,7 +260,13 @@ def open_sink(path: str | Path, schema: pa.Schema, journal: Journal | None = Non
         for left in Path(os.path.realpath(path)).parent.glob(f".{escape(path.name)}.*.part"):
             left.unlink()
     with atomic_path(path) as part:
-        writer = make(part, schema)
+        try:
+            writer = make(part, schema)
+        except pa.ArrowException as error:
+            named = ", ".join(
+                f"{f.name!r} ({f.type})" for f in schema if re.search(rf"[ :]{re.escape(str(f.type))}$", str(error))
+            )
+            raise TableError(f"{path} cannot hold column {named}; leave it out with --keep ({error})") from error
         sink = Sink(writer, path, schema.names, journal)
         try:
             yield sink
