@@ -142,6 +142,7 @@ def _arrays(n: int, rng: random.Random) -> dict[str, Callable[[], pa.Array]]:
         "uint64": lambda: within(pa.uint64(), 0, (1 << 64) - 1),
         "bool": lambda: pa.array(some((True, False, None)), pa.bool_()),
         "text": lambda: pa.array(some(TEXTS), rng.choice((pa.string(), pa.large_string(), pa.string_view()))),
+        "broken text": lambda: pa.array([b"x", b"\xff\xfe", b"y"] * n, pa.binary())[:n].view(pa.string()),
         "binary": lambda: pa.array([None if v is None else v.encode() for v in some(TEXTS)], pa.binary()),
         "null": lambda: pa.nulls(n),
         "stamp": lambda: stamps(pa.timestamp(rng.choice(("s", "ms", "us", "ns")))),

@@ -47,13 +47,20 @@ def test_a_model_file_takes_memory_in_proportion_to_its_size(models):
         assert most < 1_000_000 + 50 * len(content)
 
 
-def test_a_model_that_asks_for_a_machine_of_its_own_is_refused(models):
+def test_a_model_that_contradicts_itself_or_asks_for_a_machine_of_its_own_is_refused(models):
     header, data = hostile.split(models[8])
     model = json.loads(header["__metadata__"]["model"])
     network = deepcopy(model["network"])
     model["parameters"]["n_threads"] = 10**6
     header["__metadata__"]["model"] = json.dumps(model)
     with pytest.raises(ModelFileError, match="n_threads=1000000 is more than 1024"):
+        aefast.load(hostile.joined(header, data))
+
+    header, data = hostile.split(models[-1])
+    model = json.loads(header["__metadata__"]["model"])
+    model["feature_names"][0] = "other"
+    header["__metadata__"]["model"] = json.dumps(model)
+    with pytest.raises(ModelFileError, match="feature_names must be the names of the columns"):
         aefast.load(hostile.joined(header, data))
 
     first = network["layers"][0]
@@ -126,6 +133,27 @@ def test_text_of_an_arrow_file_that_points_beyond_it_is_refused(tmp_path):
     assert result.exit_code == 1
     assert "cannot be read" in result.stderr
     assert not (tmp_path / "scores.parquet").exists()
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".feather", ".csv"])
+def test_text_that_is_not_utf_8_is_refused_by_file(ending, tmp_path):
+    """Parquet files may say of any bytes that they are text."""
+    table = small_table(90)
+    name = pa.array([b"a", b"\xff\xfe", b"b"] * 30)
+    path = tmp_path / f"rows{ending}"
+    small_model().save(tmp_path / "model")
+    for in_name in (False, True):
+        if ending == ".csv":
+            path.write_bytes(b"a,b,c,d,\xff\n1,2,3,4,x\n")
+        elif not in_name:
+            write_table(table.set_column(1, "name", name.view(pa.string())), path)
+        else:
+            content = write_table(table.rename_columns(["id", "eman", *table.column_names[2:]]), path).read_bytes()
+            path.write_bytes(content.replace(b"eman", b"\xff\xff\xff\xff"))
+        result = run_command("score", tmp_path / "model", path, "-o", tmp_path / "out.parquet")
+        assert result.exit_code == 1
+        assert f"rows{ending} cannot be read" in result.stderr
+        assert "UTF" in result.stderr
 
 
 def test_an_array_for_a_model_of_named_columns_is_refused_by_name(tmp_path):

@@ -198,7 +198,7 @@ def by_kind(columns: Sequence[Column]) -> list[tuple[str, str]]:
 
 
 def cells(values: Any) -> list[Any]:
-    """Arrow values as Python's; times that Python has none for, or of zones it does not know, as Arrow's text."""
+    """Arrow values as Python's; what it has none for, such as times of unknown zones or bad text, as Arrow's text."""
     try:
         return list(values.to_pylist())
     except (ValueError, OverflowError):
@@ -213,10 +213,13 @@ def _cell(value: Any) -> Any:
         return value[0].as_py()
     except (ValueError, OverflowError):
         kind = value.type
-        value = value.cast(pa.timestamp(kind.unit)) if pa.types.is_timestamp(kind) else value
     try:
+        if pa.types.is_timestamp(kind):
+            value = value.cast(pa.timestamp(kind.unit))
+        elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            return value.cast(pa.binary())[0].as_py().decode(errors="replace")
         return value.cast(pa.string())[0].as_py()
-    except pa.ArrowException:
+    except (pa.ArrowException, ValueError):
         return f"({kind})"
 
 

@@ -73,7 +73,7 @@ class ParquetTable(TableFile):
         with self._module.ParquetFile(self.path, buffer_size=1 << 16, pre_buffer=False) as file:
             groups, before = self._groups_from(file, first_row)
             try:
-                pieces = file.iter_batches(batch_rows, groups, columns=list(columns))
+                pieces = map(_sound, file.iter_batches(batch_rows, groups, columns=list(columns)))
                 yield from rebatch(skip_rows(pieces, before), batch_rows)
             except (pa.ArrowException, OSError) as error:
                 raise self._diagnosis(columns, error) from error
@@ -254,7 +254,12 @@ def open_table(path: str | Path) -> TableFile:
     reader = table_class(path)
     if reader is None:
         raise TableError(f"{path}: a table's ending is needed; these can be read: {FORMATS}")
-    return reader(path)
+    try:
+        table = reader(path)
+        table.schema.names  # noqa: B018
+    except UnicodeDecodeError as error:
+        raise TableError(f"{path} cannot be read: the name of a column is not UTF-8 ({error})") from error
+    return table
 
 
 def rebatch(batches: Iterable[pa.RecordBatch], batch_rows: int) -> Iterator[pa.RecordBatch]:
@@ -287,7 +292,7 @@ def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
 
 
 def _sound(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch, whose text and lists do not point beyond it; Arrow takes an IPC file's word for it."""
+    """The batch, whose text is UTF-8 and does not point beyond it; Arrow takes a file's word for it."""
     batch.validate(full=True)
     return batch
 

@@ -299,6 +299,8 @@ def _restore_fit(estimator: FittedNetwork, loss: str, model: dict[str, Any], ten
     if names is not None:
         if not isinstance(names, list) or len(names) != n_columns or not all(isinstance(name, str) for name in names):
             raise ValueError(f"feature_names must be {n_columns} names")
+        if estimator.columns_ is not None and names != [column.name for column in estimator.columns_]:
+            raise ValueError("feature_names must be the names of the columns")
         estimator.feature_names_in_ = np.asarray(names, dtype=object)
     estimator.scaler_shift_ = _finite(tensors, "scaler.shift", (n_features,))
     estimator.scaler_scale_ = _finite(tensors, "scaler.scale", (n_features,))

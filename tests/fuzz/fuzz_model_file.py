@@ -27,7 +27,7 @@ def mutate(content: bytes, max_size: int, seed: int) -> bytes:
 
 
 if __name__ == "__main__":
-    corpus = Path(sys.argv[1])
+    corpus = Path(next(word for word in sys.argv[1:] if not word.startswith("-")))
     for number, seed in enumerate(hostile.model_seeds() if corpus.is_dir() else ()):
         (corpus / f"model{number}").write_bytes(seed)
     atheris.Setup(sys.argv, lambda content: hostile.check_model(content) and None, custom_mutator=mutate)

@@ -26,7 +26,7 @@ def mutated(content: bytes, max_size: int, seed: int, folder: Path) -> bytes:
 
 
 if __name__ == "__main__":
-    corpus = Path(sys.argv[1])
+    corpus = Path(next(word for word in sys.argv[1:] if not word.startswith("-")))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for number, seed in enumerate(hostile.table_seeds(folder) if corpus.is_dir() else ()):
