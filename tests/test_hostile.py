@@ -74,7 +74,7 @@ def test_the_command_ends_a_changed_table_in_one_line(which, tmp_path):
     seed = hostile_tables.table_seeds(tmp_path)[which]
     assert hostile_tables.check_table(seed, tmp_path) == 0
     contents = [hostile_tables.changed_table(seed, random.Random(n)) for n in range(14)]
-    contents = [hostile_tables.for_command(content, n % 7) for n, content in enumerate(contents)]
+    contents = [hostile_tables.for_command(content, n % hostile_tables.N_QUICK) for n, content in enumerate(contents)]
     assert {1, 2} & {hostile_tables.check_table(content, tmp_path) for content in contents}
 
 

@@ -21,7 +21,7 @@ def mutated(content: bytes, max_size: int, seed: int, folder: Path) -> bytes:
     if kind < 0.5:
         return hostile.strange_file(rng, folder)
     if len(content) > 3 and kind < 0.8:
-        return hostile.changed_table(hostile.for_command(content, rng.randrange(len(hostile.COMMANDS))), rng)
+        return hostile.changed_table(hostile.for_command(content, rng.randrange(hostile.N_QUICK)), rng)
     return bytes(atheris.Mutate(content, max_size))
 
 
