@@ -52,8 +52,9 @@ def measure(path, options):
 
 
 def import_seconds(rounds=7):
-    """Of `import aefast` after scikit-learn."""
-    code = "import time, sklearn.base; t = time.perf_counter(); import aefast; print(time.perf_counter() - t)"
+    """Of `import aefast` and an estimator after scikit-learn."""
+    timed = "t = time.perf_counter(); import aefast; aefast.Autoencoder; print(time.perf_counter() - t)"
+    code = f"import time, sklearn.base; {timed}"
     return min(
         float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
         for _ in range(rounds)
