@@ -61,6 +61,7 @@ class Optimizer {
  private:
   enum class Kind { sgd, rmsprop, adam };
   using V = Vec<T>;
+  static constexpr Index kAhead = 4096 / static_cast<Index>(sizeof(T));  // state this far on is fetched meanwhile
 
   template <class F>
   static void each(Index count, F&& f) {
@@ -108,6 +109,7 @@ class Optimizer {
     const bool decays = is_weight && spec_.kind == "adamw";
     const V keep(decays ? static_cast<T>(1 - static_cast<double>(learning_rate_) * spec_.weight_decay) : T(1));
     each(count, [&](Index i) {
+      for (const T* next : {w, m, v}) __builtin_prefetch(next + i + kAhead, 1);
       const V grad = V::load(g + i);
       const V mean = beta_1 * V::load(m + i) + rest_1 * grad;
       const V square = beta_2 * V::load(v + i) + rest_2 * grad * grad;
