@@ -115,25 +115,25 @@ def joined(header: dict[str, Any], data: bytes) -> bytes:
     return whole.replace(b"0" * 64, hashlib.sha256(whole).hexdigest().encode(), 1)
 
 
-def forged_model(content: bytes, rng: random.Random) -> bytes:
+def forged(content: bytes, rng: random.Random, kind: str = "model") -> bytes:
     """The file with up to three changes of its description or its tensors, signed anew."""
     header, data = split(content)
     for _ in range(rng.randint(1, 3)):
-        kind = rng.random()
-        if kind < 0.6:
-            model = json.loads(header["__metadata__"]["model"])
-            _change_json(model, rng)
-            header["__metadata__"]["model"] = json.dumps(model)
-        elif kind < 0.75:
-            _change_json({key: value for key, value in header.items() if key != "__metadata__"}, rng)
-        elif kind < 0.85:
+        which = rng.random()
+        if which < 0.6:
+            document = json.loads(header["__metadata__"][kind])
+            change_json(document, rng)
+            header["__metadata__"][kind] = json.dumps(document)
+        elif which < 0.75:
+            change_json({key: value for key, value in header.items() if key != "__metadata__"}, rng)
+        elif which < 0.85:
             header, data = _resized_tensor(header, data, rng)
         elif data:
             data = _changed_number(data, rng)
     return joined(header, data)
 
 
-def _change_json(tree: Any, rng: random.Random) -> None:
+def change_json(tree: Any, rng: random.Random) -> None:
     """Change one value at a random place of ``tree``."""
     place = tree
     while True:

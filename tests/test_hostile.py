@@ -12,6 +12,7 @@ import pytest
 
 import aefast
 import hostile
+import hostile_progress
 import hostile_tables
 from aefast import ModelFileError
 from aefast.columns import cells
@@ -27,14 +28,14 @@ def models():
 @pytest.mark.parametrize("which", range(12))
 def test_a_forged_model_works_or_is_refused(models, which):
     assert hostile.check_model(models[which])
-    accepted = sum(hostile.check_model(hostile.forged_model(models[which], random.Random(seed))) for seed in range(25))
+    accepted = sum(hostile.check_model(hostile.forged(models[which], random.Random(seed))) for seed in range(25))
     # Both happen, so that what comes after the first check is reached too.
     assert 0 < accepted < 25
 
 
 def test_a_model_file_takes_memory_in_proportion_to_its_size(models):
     """Forged counts, however large, are held against the file before anything is made for them."""
-    contents = [hostile.forged_model(content, random.Random(seed)) for content in models for seed in range(8)]
+    contents = [hostile.forged(content, random.Random(seed)) for content in models for seed in range(8)]
     for content in contents:
         tracemalloc.start()
         try:
@@ -170,3 +171,11 @@ def test_a_header_that_python_cannot_split_into_tokens_is_refused(tmp_path):
     header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (3, 4L), "
     content = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header
     assert hostile_tables.check_table(bytes([4]) + content, tmp_path) == 1
+
+
+@pytest.mark.parametrize("which", range(len(hostile_progress.KINDS)), ids=[k.decode() for k in hostile_progress.KINDS])
+def test_progress_that_was_tampered_with_is_gone_on_from_or_refused_by_name(which, tmp_path):
+    seed = hostile_progress.seeds(tmp_path)[which]
+    assert hostile_progress.check(seed, tmp_path)
+    contents = [hostile_progress.changed(seed, random.Random(n)) for n in range(40)]
+    assert {hostile_progress.check(content, tmp_path) for content in contents} == {False, True}

@@ -155,7 +155,10 @@ class Checkpoint:
             counts = [document[key] for key in ("seed", "n_passes", "step")]
             if any(type(count) is not int or not 0 <= count < 1 << 63 for count in counts):
                 raise ValueError("seed, n_passes and step must be counts")
-            dict(document["identity"])
+            if document["n_passes"] >= 1 << 62 or document["step"] >= 1 << 62:
+                raise ValueError("so many steps were never made")
+            if not isinstance(document["identity"], dict):
+                raise ValueError("identity must name what was trained")
         except MISFITS as error:
             raise ModelFileError(f"{name} is not a valid checkpoint: {type(error).__name__}: {error}") from error
         return document, tensors

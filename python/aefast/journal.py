@@ -12,16 +12,18 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import pyarrow as pa
 
+from aefast.data_file import MISFITS
 from aefast.exceptions import AefastError
 
 __all__ = ["Journal", "ResumeError", "batch_from", "batch_to_bytes", "journal_path"]
 
+T = TypeVar("T")
 _HEAD = struct.Struct("<QI")
 
 
@@ -77,8 +79,18 @@ class Journal:
             self._file.truncate(0)
             self.append(json.dumps(identity).encode())
         else:
-            self._compare(json.loads(first), json.loads(json.dumps(identity)))
+            self._compare(self.read(_identity, first), json.loads(json.dumps(identity)))
             self.found = True
+
+    def read(self, make: Callable[[bytes], T], frame: bytes) -> T:
+        """What ``make`` makes of a frame; ResumeError where its checksum is right and what it says is not."""
+        try:
+            return make(frame)
+        except (pa.ArrowException, OSError, StopIteration, *MISFITS) as error:
+            what = f"{type(error).__name__}: {error}"
+            raise ResumeError(
+                f"cannot resume: {self.path} holds what no run wrote ({what}); leave out --resume to start anew"
+            ) from error
 
     def _compare(self, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
         for what in ours:
@@ -137,11 +149,17 @@ def batch_to_bytes(batch: pa.RecordBatch) -> pa.Buffer:
     return stream.getvalue()
 
 
-def batch_from(content: Any) -> pa.RecordBatch:
-    """The batch in a frame, without a copy."""
+def batch_from(content: Any, schema: pa.Schema | None = None) -> pa.RecordBatch:
+    """The batch in a frame, without a copy; ValueError where it is not of ``schema``."""
     batch = pa.ipc.open_stream(content).read_next_batch()
     batch.validate(full=True)
+    if schema is not None and not batch.schema.equals(schema):
+        raise ValueError("the columns are others")
     return batch
+
+
+def _identity(frame: bytes) -> dict[str, Any]:
+    return dict(json.loads(frame).items())
 
 
 def _difference(what: str, theirs: Any, ours: Any) -> str:

@@ -17,7 +17,7 @@ from aefast import _core
 from aefast._arrow import arrow_values
 from aefast.formats import TableError
 from aefast.jobs import Clock, Progress, located, make_scorer, no_progress, read_batches, read_labels
-from aefast.journal import Journal, batch_from, journal_path
+from aefast.journal import Journal, ResumeError, batch_from, journal_path
 from aefast.model_file import digest
 from aefast.sinks import open_sink
 from aefast.tables import Source
@@ -137,7 +137,7 @@ class ScoreJob:
         with self._journal(folder / "aefast", stamps, keep=True) as journal:
             frames = journal.replay()
             self._settle(journal, frames, tally)
-            records = [json.loads(frame) for frame in frames]
+            records = [journal.read(_record, frame) for frame in frames]
             # Judging by labels takes the scores of all rows.
             whole = {} if self.label is not None else {r["output"]: r for r in records}
             for source, output in self._parts:
@@ -160,7 +160,8 @@ class ScoreJob:
         written = pa.schema([schema.field("anomaly_score")]) if self._scores_only else schema
         n_done = 0
         with open_sink(output, written, journal) as sink:
-            for scored in map(batch_from, frames):
+            for frame in frames:
+                scored = journal.read(lambda frame: batch_from(frame, schema), frame)
                 sink.write(scored, recorded=True)
                 n_done += scored.num_rows
                 tally.take(scored, hold=self.label is not None)
@@ -187,7 +188,7 @@ class ScoreJob:
         try:
             yield journal
         except BaseException as error:
-            if keep or isinstance(error, OSError) or not isinstance(error, Exception):
+            if keep or isinstance(error, OSError | ResumeError) or not isinstance(error, Exception):
                 journal.close()
             else:
                 journal.remove()
@@ -202,7 +203,7 @@ class ScoreJob:
         if record is None:
             record = json.dumps(self._cutoff(tally)).encode()
             journal.append(record)
-        self.scorer.p_value_cutoff = float(json.loads(record))
+        self.scorer.p_value_cutoff = journal.read(lambda frame: float(json.loads(frame)), record)
 
     def _summary(self, tally: Tally, seconds: float) -> dict[str, Any]:
         threshold = float(self.scorer.estimator.threshold_)
@@ -265,6 +266,17 @@ class ScoreJob:
         n_at_most = np.cumsum(counts[::-1])[::-1]
         holds = (n_at_most > 0) & (levels <= self.fdr * n_at_most / max(n_rows, 1))
         return float(levels[holds].max(initial=-1.0))
+
+
+def _record(frame: bytes) -> dict[str, Any]:
+    """Of an output that is whole."""
+    record = json.loads(frame)
+    return {
+        "output": str(record["output"]),
+        "input": record["input"],
+        "rows": int(record["rows"]),
+        "anomalies": int(record["anomalies"]),
+    }
 
 
 def _stamps(source: Source) -> dict[str, list[int]]:

@@ -1,0 +1,35 @@
+"""A fuzz target (atheris) for saved progress: training and scoring go on from it, or refuse it by name.
+
+python tests/fuzz/fuzz_progress.py CORPUS [libFuzzer options]
+"""
+
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+import atheris
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+with atheris.instrument_imports(include=["aefast"]):
+    import hostile_progress as hostile
+
+
+def mutated(content: bytes, max_size: int, seed: int) -> bytes:
+    rng = random.Random(seed)
+    try:
+        if rng.random() < 0.9:
+            return hostile.changed(content, rng)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, hostile.struct.error):
+        pass  # no longer a file that can be taken apart
+    return bytes(atheris.Mutate(content, max_size))
+
+
+if __name__ == "__main__":
+    corpus = Path(next(word for word in sys.argv[1:] if not word.startswith("-")))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for number, seed in enumerate(hostile.seeds(folder) if corpus.is_dir() else ()):
+            (corpus / f"progress{number}").write_bytes(seed)
+        atheris.Setup(sys.argv, lambda content: hostile.check(content, folder) and None, custom_mutator=mutated)
+        atheris.Fuzz()

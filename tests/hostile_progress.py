@@ -1,0 +1,176 @@
+"""Saved progress that nobody meant well with: training checkpoints and journals of scoring, as they are gone on from.
+
+`tests/test_hostile.py` draws some of them from fixed seeds; `tests/fuzz/` lets a fuzzer look for more.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import struct
+import zlib
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+import aefast
+from aefast.callbacks import Checkpoint, CheckpointError
+from aefast.journal import ResumeError, batch_from, batch_to_bytes
+from aefast.score_job import ScoreJob
+from aefast.tables import Source
+from hostile import VALUES, change_json, forged
+from small_tables import small_model, small_table, write_table
+
+X = np.random.default_rng(0).normal(size=(60, 4))
+KINDS = (b"checkpoint", b"journal one", b"journal fdr", b"journal many")
+_HEAD = struct.Struct("<QI")
+
+
+class Cut(BaseException):
+    """Ends a run as a kill would."""
+
+
+def _estimator(path: Path, *callbacks: Any) -> aefast.Autoencoder:
+    saving = [Checkpoint(path), *callbacks]
+    return aefast.Autoencoder((3, 2), max_epochs=4, random_state=0, n_threads=1, callbacks=saving)
+
+
+def _job(kind: bytes, folder: Path, *, resume: bool) -> ScoreJob:
+    model, path = small_model(), folder / "rows.feather"
+    if not path.exists():
+        write_table(small_table(90), path)
+    options: dict[str, Any] = {"batch_rows": 20, "resume": resume, "fdr": 0.2 if kind == KINDS[2] else None}
+    if kind == KINDS[3]:
+        return ScoreJob(model, Source([path]), [folder / "out" / "rows.feather"], folder=folder / "out", **options)
+    return ScoreJob(model, Source([path]), folder / "out.feather", **options)
+
+
+def _journals(kind: bytes, folder: Path) -> list[Path]:
+    return [folder / "out" / "aefast.partial"] if kind == KINDS[3] else [folder / "out.feather.partial"]
+
+
+@lru_cache
+def seeds(folder: Path) -> tuple[bytes, ...]:
+    """Of each of `KINDS`, whose name comes first, what a run leaves that was ended. Journals lack their first frame,
+    which says where the files are."""
+
+    def cut(info: Any) -> None:
+        if info.epoch == 2:
+            raise Cut
+
+    path = folder / "checkpoint"
+    with suppress(Cut):
+        _estimator(path, cut).fit(X)
+    found = [KINDS[0] + b"\n" + path.read_bytes()]
+    for kind in KINDS[1:]:
+        n_rows = 0
+
+        def progress(rows: int) -> None:
+            nonlocal n_rows
+            n_rows += rows
+            if n_rows > (150 if kind == KINDS[2] else 50):  # noqa: B023
+                raise Cut
+
+        with suppress(Cut):
+            _job(kind, folder, resume=False).run(progress if kind != KINDS[3] else lambda rows: None)
+        if kind == KINDS[3]:
+            record = {"output": str(folder / "out" / "rows.feather"), "input": {}, "rows": 90, "anomalies": 3}
+            found.append(kind + b"\n" + framed([json.dumps(record).encode()]))
+        else:
+            found.append(kind + b"\n" + framed(frames(_journals(kind, folder)[0].read_bytes())[1:]))
+    return tuple(found)
+
+
+def frames(content: bytes) -> list[bytes]:
+    """What the frames hold."""
+    found = []
+    while len(content) >= _HEAD.size:
+        length, _ = _HEAD.unpack(content[: _HEAD.size])
+        found.append(content[_HEAD.size : _HEAD.size + length])
+        content = content[_HEAD.size + length :]
+    return found
+
+
+def framed(parts: list[bytes]) -> bytes:
+    """Frames whose checksums are right."""
+    return b"".join(_HEAD.pack(len(part), zlib.crc32(part)) + part for part in parts)
+
+
+def changed(content: bytes, rng: random.Random) -> bytes:
+    """The same with changes that checksums and digests do not show."""
+    kind, _, rest = content.partition(b"\n")
+    if kind == KINDS[0]:
+        return kind + b"\n" + forged(rest, rng, "checkpoint")
+    parts = frames(rest)
+    for _ in range(rng.randint(1, 2)):
+        if not parts:
+            break
+        with suppress(ValueError, OSError, StopIteration, pa.ArrowException):  # of what an earlier change has left
+            _change_frame(parts, rng.randrange(len(parts)), rng)
+    return kind + b"\n" + framed(parts)
+
+
+def _change_frame(parts: list[bytes], at: int, rng: random.Random) -> None:
+    which = rng.random()
+    is_text = parts[at][:1] in b"{[0123456789-"
+    if which < 0.2:
+        parts.insert(rng.randrange(len(parts) + 1), parts[at])
+    elif which < 0.3:
+        del parts[at]
+    elif which < 0.5:
+        parts[at] = json.dumps(rng.choice(VALUES)).encode()
+    elif which < 0.75 and is_text:
+        tree = [json.loads(parts[at])]
+        change_json(tree, rng)
+        parts[at] = json.dumps(tree[0] if tree else None).encode()
+    elif which < 0.75:
+        batch = batch_from(parts[at])
+        columns = {name: batch.column(name) for name in batch.schema.names}
+        columns[rng.choice(list(columns))] = pa.array([rng.choice(("x", 1, None))] * batch.num_rows)
+        parts[at] = batch_to_bytes(pa.record_batch(columns)).to_pybytes()
+    else:
+        body = bytearray(parts[at] or b"x")
+        body[rng.randrange(len(body))] ^= 1 << rng.randrange(8)
+        parts[at] = bytes(body[: rng.choice((len(body), len(body) // 2))])
+
+
+def check(content: bytes, folder: Path) -> bool:
+    """Whether work goes on from it, and comes to an end; else it is refused by the name of the file."""
+    kind, _, rest = content.partition(b"\n")
+    if kind == KINDS[0]:
+        path = folder / "checkpoint"
+        path.write_bytes(rest)
+        try:
+            _estimator(path).fit(X)
+        except (aefast.ModelFileError, CheckpointError) as error:
+            return _refused(path, error)
+        except aefast.ConvergenceError:
+            return False
+        return True
+    if kind not in KINDS:
+        return False
+    fresh = _job(kind, folder, resume=True)
+    path = _journals(kind, folder)[0]
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(framed([json.dumps(_identity(fresh, kind)).encode()]) + rest)
+    try:
+        fresh.run()
+    except ResumeError as error:
+        return _refused(path, error)
+    return True
+
+
+def _refused(path: Path, error: Exception) -> bool:
+    assert str(path) in str(error)
+    return False
+
+
+def _identity(job: ScoreJob, kind: bytes) -> dict[str, Any]:
+    """As a journal of the job begins."""
+    from aefast.score_job import _stamps
+
+    return {**job._identity, "input": None if kind == KINDS[3] else _stamps(job.source)}
