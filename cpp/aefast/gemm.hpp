@@ -29,12 +29,16 @@ inline constexpr Index kPanel = kMaxVectors * kLanes<T>;
 /// A stretch of the depth: `depth` steps from `a` and `b` on, the elements of A `a_row` and `a_depth` apart.
 template <class T>
 struct Segment {
+  Segment() {}  // a list has room for many, which need no values before they are added
+  Segment(const T* a_, const T* b_, Index depth_, Index a_row_, Index a_depth_, bool is_far_ = false)
+      : a(a_), b(b_), depth(depth_), a_row(a_row_), a_depth(a_depth_), is_far(is_far_) {}
+
   const T* a;
   const T* b;
   Index depth;
   Index a_row;
   Index a_depth;
-  bool is_far = false;  // A is in no near cache: what the next rows of C need of it is fetched ahead
+  bool is_far;  // A is in no near cache: what the next rows of C need of it is fetched ahead
 };
 
 /// A list of segments that needs no allocation while it is short.
