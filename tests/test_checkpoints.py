@@ -1,5 +1,6 @@
 """Training that was killed goes on to the same bits, and never from a checkpoint of something else."""
 
+import copy
 import os
 import signal
 import subprocess
@@ -30,7 +31,8 @@ def killer(epoch):
 
 
 def estimator(cls=Autoencoder, **parameters):
-    return cls(**{"encoder_layer_sizes": (4, 2), "max_epochs": 12, "random_state": 0, "batch_size": 64, **parameters})
+    shape = {"encoder_layer_sizes": (4, 2)} if "image_shape" not in parameters else {}
+    return cls(**{**shape, "max_epochs": 12, "random_state": 0, "batch_size": 64, **parameters})
 
 
 def state_of(model):
@@ -58,6 +60,7 @@ def killed_and_resumed(path, epoch, fit, **parameters):
     return model
 
 
+IMAGES = {"image_shape": (2, 3, 1), "channels": (3, 2), "kernel_size": 2, "pool": 1, "code_size": 2}
 CASES = {
     "plain": {},
     "sgd": {"optimizer": aefast.SGD(momentum=0.9, nesterov=True), "learning_rate": 0.01},
@@ -74,7 +77,10 @@ CASES = {
     "sparse": {"cls": aefast.SparseAutoencoder, "encoder_layer_sizes": (8,)},
     "contractive": {"cls": aefast.ContractiveAutoencoder},
     "variational": {"cls": aefast.VariationalAutoencoder, "beta": aefast.LinearSchedule(0.0, 1.0, n_epochs=5)},
-}
+    "convolutional": {"cls": aefast.ConvolutionalAutoencoder, **IMAGES},
+    "convolutional denoising": {"cls": aefast.ConvolutionalDenoisingAutoencoder, "noise": "masking", **IMAGES},
+    "convolutional variational": {"cls": aefast.ConvolutionalVariationalAutoencoder, **IMAGES},
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("parameters", CASES.values(), ids=CASES)
@@ -91,6 +97,21 @@ def test_best_weights_from_before_the_kill_are_kept(tmp_path):
     assert_same(killed_and_resumed(tmp_path / "c", 5, lambda e: e.fit(X), **parameters), undisturbed)
 
 
+@pytest.mark.parametrize("epoch", [29, 31, 33])
+def test_epochs_before_an_objective_has_settled_count_for_nothing_after_a_kill_either(tmp_path, epoch):
+    """The divergence is weighed ever more for 30 epochs, in which losses are lower than they will be."""
+    parameters = {
+        "cls": aefast.VariationalAutoencoder, "beta": aefast.LinearSchedule(0.0, 5.0, n_epochs=30),
+        "encoder_layer_sizes": (32, 4), "max_epochs": 60, "n_epochs_no_change": 3, "learning_rate": 0.01,
+        "batch_size": 16,
+    }  # fmt: skip
+    undisturbed = estimator(**parameters).fit(X)
+    curve = undisturbed.validation_curve_
+    assert min(curve[:30]) < min(curve[30:])
+    assert len(curve) > 33
+    assert_same(killed_and_resumed(tmp_path / "c", epoch, lambda e: e.fit(X), **parameters), undisturbed)
+
+
 def test_a_kill_after_the_epoch_that_ends_training_trains_no_more(tmp_path):
     parameters = {"n_epochs_no_change": 2, "tol": 0.01, "max_epochs": 60, "learning_rate": 0.02}
     undisturbed = estimator(**parameters).fit(X)
@@ -103,6 +124,17 @@ def test_blocks_of_rows_go_on_too(tmp_path):
     blocks = [X[:100], X[100:150], X[150:]]
     model = killed_and_resumed(tmp_path / "c", 5, lambda e: e.fit_batches(blocks))
     assert_same(model, estimator().fit_batches(blocks))
+
+
+@pytest.mark.parametrize("parameters", [{}, {"validation_fraction": 0}, {"scaler": "robust"}], ids=str)
+def test_blocks_of_more_rows_than_are_kept_go_on_too(tmp_path, parameters, monkeypatch):
+    """What is kept is chosen by the seed alone."""
+    monkeypatch.setattr("aefast._fitting.MAX_ROWS", 15)
+    blocks = [X[:100], X[100:150], X[150:]]
+    undisturbed = estimator(**parameters).fit_batches(blocks)
+    assert undisturbed.calibration_.n_rows == 15
+    assert_same(killed_and_resumed(tmp_path / "c", 5, lambda e: e.fit_batches(blocks), **parameters), undisturbed)
+    np.testing.assert_array_equal(undisturbed.scaler_scale_, estimator(**parameters).fit_batches(blocks).scaler_scale_)
 
 
 def test_weighted_and_noisy_rows_go_on_too(tmp_path):
@@ -188,6 +220,64 @@ def test_another_training_is_not_gone_on_with(tmp_path, parameters, rows, said):
     assert path.exists()
 
 
+def refused_with(path, said, fit, **parameters):
+    with pytest.raises(CheckpointError, match=f"is of a training with {said}"):
+        fit(estimator(callbacks=Checkpoint(path), **parameters))
+
+
+@pytest.mark.parametrize("row", range(0, 300, 7))
+def test_no_row_may_differ_held_out_or_not(tmp_path, row):
+    path, changed = tmp_path / "c", X.copy()
+    changed[row, 2] += 1e-3
+    with pytest.raises(Killed):
+        estimator(callbacks=[Checkpoint(path), killer(3)]).fit(X)
+    refused_with(path, "other rows", lambda e: e.fit(changed))
+
+
+def test_the_same_rows_in_another_order_are_other_rows(tmp_path):
+    """Of 0 and 2, as many each, so that no sum is rounded and none shows the order."""
+    rows = np.random.default_rng(5).permuted(np.repeat([[0.0], [2.0]], 150, axis=0).repeat(6, axis=1), axis=0)
+    path = tmp_path / "c"
+    with pytest.raises(Killed):
+        estimator(callbacks=[Checkpoint(path), killer(3)], validation_fraction=0).fit(rows)
+    refused_with(path, "other rows", lambda e: e.fit(rows[::-1]), validation_fraction=0)
+
+
+@pytest.mark.parametrize("row", [0, 1, 150, 298])
+def test_no_weight_noisy_row_or_block_may_differ(tmp_path, row):
+    weights = np.ones(len(X))
+    cases = {
+        "weights": (aefast.Autoencoder, lambda e, change: e.fit(X, sample_weight=weights + change[:, 0])),
+        "noisy": (aefast.DenoisingAutoencoder, lambda e, change: e.fit(X, X_noisy=X + 1 + change)),
+        "blocks": (aefast.Autoencoder, lambda e, change: e.fit_batches(np.split(X + change, [100]))),
+    }
+    change = np.zeros_like(X)
+    change[row, 0] = 1e-3
+    for name, (cls, fit) in cases.items():
+        path = tmp_path / name
+        with pytest.raises(Killed):
+            fit(estimator(cls=cls, callbacks=[Checkpoint(path), killer(3)]), 0 * change)
+        refused_with(path, "other rows", lambda e, fit=fit: fit(e, change), cls=cls)
+
+
+def test_other_weights_to_start_from_and_another_engine_are_not_gone_on_with(tmp_path, monkeypatch):
+    path = tmp_path / "c"
+    first = estimator(max_epochs=2).fit(X)
+    started = [clone_of(first, callbacks=[Checkpoint(path), killer(3)]) for _ in range(3)]
+    with pytest.raises(Killed):
+        started[0].fit(X)
+    started[1].coefs_[0][0, 0] += 0.5
+    with pytest.raises(CheckpointError, match="is of a training with other first weights or layers"):
+        started[1].fit(X)
+    monkeypatch.setattr("aefast._core.isa_level", "v9")
+    with pytest.raises(CheckpointError, match=f"engine aefast {aefast.__version__} .*, now aefast .* v9"):
+        started[2].fit(X)
+
+
+def clone_of(model, **parameters):
+    return copy.deepcopy(model).set_params(warm_start=True, max_epochs=9, **parameters)
+
+
 def test_divergence_leaves_no_checkpoint_to_diverge_again(tmp_path):
     wild = {"optimizer": "sgd", "learning_rate": 1e6, "activation": "relu"}
     with pytest.raises(ConvergenceError):
@@ -223,7 +313,8 @@ def changed(document, tensors, key, value):
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("seed", -1), ("seed", "0"), ("step", 1.5), ("n_passes", 1 << 70), ("identity", 3),
+        ("seed", -1), ("seed", "0"), ("step", 1.5), ("n_passes", 1 << 70), ("identity", 3), ("identity", []),
+        ("identity", {}),
         ("parameters.0", np.zeros((9, 9))), ("best.1", np.full(4, np.nan, np.float32)), ("slots.0", np.zeros(1)),
         ("loss_curve", np.zeros(0)), ("monitored", np.zeros(7)), ("validation_curve", np.full(3, np.inf)),
     ],

@@ -8,6 +8,8 @@ import pyarrow.parquet
 import pytest
 
 import aefast
+from aefast.tables import Source
+from aefast.training_rows import TableBlocks, read_table
 from small_tables import run_command, write_table
 from test_columns import OF_KINDS, plain, traffic
 
@@ -131,3 +133,29 @@ def test_wrong_uses_are_answered_in_one_line(folder, table):
     write_table(table.set_column(3, "size", pa.array(["big"] * 1500)), folder / "text.parquet")
     assert "column 'size' does not hold numbers" in refused("score", "m.safetensors", "text.parquet", "-o", "s.parquet")
     assert not (folder / "s.parquet").exists()
+
+
+def test_several_kinds_are_sampled_by_the_seed_and_streamed_where_they_do_not_fit(folder, table, monkeypatch):
+    def learned(*options):
+        summary = json.loads(done(*FIT, "t.parquet", "-o", "m.safetensors", "--json", *options))
+        return summary["how"], summary["rows"], aefast.load("m.safetensors")
+
+    (how, n_rows, model), (_, _, again) = (learned("--sample", 200) for _ in range(2))
+    assert (how, n_rows) == ("sampled", 200)
+    np.testing.assert_array_equal(model.coefs_[0], again.coefs_[0])
+    assert not np.array_equal(model.coefs_[0], learned("--sample", 200, "--seed", 1)[2].coefs_[0])
+    monkeypatch.setattr("aefast.training_rows.available_memory", lambda: 1500 * len(OF_KINDS) * 8 * 2)
+    assert learned()[:2] == ("in memory", 1500)
+    monkeypatch.setattr("aefast.training_rows.available_memory", lambda: 1500 * len(OF_KINDS) * 8 * 2 - 1)
+    assert learned()[:2] == ("streamed", 1500)
+    assert learned("--no-stream")[:2] == ("in memory", 1500)
+
+
+@pytest.mark.parametrize("sample", [None, 40])
+def test_a_sample_of_a_table_is_rows_of_it_in_their_order(folder, table, sample):
+    blocks = TableBlocks(Source(["t.parquet"]), ["id", *OF_KINDS], ["id"], lambda X, first_row: None)
+    chosen = read_table(blocks, sample, 3)
+    numbers = chosen["id"].to_numpy()
+    assert len(numbers) == (sample or 1500)
+    assert (np.diff(numbers) > 0).all()
+    assert chosen.to_pylist() == table.take(pa.array(numbers)).select(chosen.column_names).to_pylist()

@@ -270,11 +270,28 @@ def test_config_says_which_precisions_have_instructions():
     assert (aefast.config()["bfloat16"], aefast.config()["int8"]) == (word, word)
 
 
+@pytest.mark.parametrize("metric", ["mse", "mae", "mahalanobis"])
+@pytest.mark.parametrize("missing", ["mask", "mean"])
 @pytest.mark.parametrize(("precision", "least"), [("bfloat16", 0.999), ("int8", 0.99)])
-def test_rows_with_missing_values_are_scored(precision, least):
+def test_rows_with_missing_values_are_ranked_as_in_float32(precision, least, missing, metric):
     holes = X.copy()
     holes[np.random.default_rng(4).random(X.shape) < 0.1] = np.nan
-    model = aefast.Autoencoder((48, 6), max_epochs=5, missing="mask", random_state=0).fit(holes)
+    settings = {"max_epochs": 5, "score_metric": metric, "random_state": 0}
+    model = aefast.Autoencoder((48, 6), missing=missing, **settings).fit(holes)
     assert all(np.isfinite(ranges).all() and (ranges[0] < ranges[1]).all() for ranges in model.input_ranges_[::3])
-    exact = model.reconstruction_error(holes)
-    assert spearmanr(model.reconstruction_error(holes, precision=precision), exact).statistic >= least
+    exact, errors = (model.reconstruction_error(holes, precision=p) for p in ("float32", precision))
+    assert not np.array_equal(errors, exact)
+    assert spearmanr(errors, exact).statistic >= least
+    # Errors are near one by one, too: no row is judged by what it lacks.
+    np.testing.assert_allclose(errors, exact, rtol=0.02 if precision == "bfloat16" else 0.1)
+    if missing == "mean":
+        filled = np.where(np.isnan(holes), model.column_means_, holes)
+        np.testing.assert_allclose(model.reconstruction_error(filled, precision=precision), errors, rtol=0.02)
+
+
+def test_a_row_of_which_nothing_is_known_has_no_error_in_any_precision():
+    holes = X.copy()
+    holes[7] = np.nan
+    model = aefast.Autoencoder((48, 6), missing="mask", score_metric="mse", max_epochs=2, random_state=0).fit(holes)
+    for precision in ("float32", *REDUCED):
+        assert model.reconstruction_error(holes, precision=precision)[7] == 0

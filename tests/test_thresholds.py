@@ -168,6 +168,25 @@ def test_normal_rows_are_called_abnormal_at_the_rate_allowed(parameters):
         assert np.mean(shares) < level + 3 * np.std(shares) / np.sqrt(n_runs)
 
 
+@pytest.mark.parametrize("fraction", [0.1, 0.3])
+@pytest.mark.parametrize("in_blocks", [False, True])
+def test_p_values_compare_with_the_rows_that_training_has_not_seen_and_all_of_them(in_blocks, fraction):
+    seen = set()
+
+    class Watched(Autoencoder):
+        def _pass(self, trainer, data, epoch, learning_rate):
+            rows = data.X if data.rows is None else data.X[data.rows]
+            seen.update(map(bytes, np.ascontiguousarray(rows)))
+            return super()._pass(trainer, data, epoch, learning_rate)
+
+    rows = normal_rows(np.random.default_rng(9), 300)
+    model = Watched((8, 2), validation_fraction=fraction, max_epochs=3, random_state=0)
+    model = model.fit_batches(rows.reshape(3, 100, 5)) if in_blocks else model.fit(rows)
+    unseen = np.array([bytes(row) not in seen for row in np.ascontiguousarray(rows)])
+    assert unseen.sum() == 300 * fraction
+    np.testing.assert_array_equal(model.calibration_.errors, np.unique(model.reconstruction_error(rows[unseen])))
+
+
 def test_detection_keeps_the_rate_of_false_discoveries():
     rng, n_runs, fdr = np.random.default_rng(5), 120, 0.2
     shares, found = [], []

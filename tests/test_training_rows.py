@@ -1,5 +1,6 @@
 """Files are learned whole, sampled or block by block, as asked or as memory allows; and training of them resumes."""
 
+import gzip
 import json
 import os
 import signal
@@ -88,6 +89,27 @@ def test_what_does_not_fit_into_memory_is_streamed_unless_asked_otherwise(folder
     assert fit("--sample", 50)[0]["how"] == "sampled"
     monkeypatch.setattr("aefast.training_rows.available_memory", lambda: 2 * 300 * 4 * 8)
     assert fit()[0]["how"] == "in memory"
+
+
+def test_the_memory_that_rows_take_is_reckoned_from_their_number_or_the_size_of_their_text(folder, monkeypatch):
+    """Rows as float64 in half of what is free; text as long as it is, ten times that where it is compressed."""
+    X = features_of(small_table())
+    np.save("t.npy", X)
+    text = write_table(small_table(), folder / "t.csv").read_bytes()
+    (folder / "t.csv.gz").write_bytes(gzip.compress(text))
+    n_packed = (folder / "t.csv.gz").stat().st_size
+    for names, columns, n_bytes in (
+        (["t.parquet"], FEATURES, 300 * 4 * 8),
+        (["t.parquet"], FEATURES[:3], 300 * 3 * 8),
+        (["t.parquet", "t.parquet"], FEATURES, 2 * 300 * 4 * 8),
+        (["t.npy"], None, 300 * 4 * 8),
+        (["t.csv"], FEATURES, len(text)),
+        (["t.csv", "t.parquet"], FEATURES, len(text) + (folder / "t.parquet").stat().st_size),
+        (["t.csv.gz"], FEATURES, 10 * n_packed),
+    ):
+        for free, fits in ((2 * n_bytes, True), (2 * n_bytes - 1, False)):
+            monkeypatch.setattr("aefast.training_rows.available_memory", lambda free=free: free)
+            assert fits_in_memory(Source(names), columns) is fits, names
 
 
 def test_streaming_holds_a_few_blocks_and_not_the_file(folder, monkeypatch):

@@ -173,7 +173,7 @@ def identity_of(estimator: Any, start: list[Array], network: Any, statistics: di
     data = [*statistics.values()]
     for X in rows:
         if X is not None:
-            data += [np.asarray(X.shape), X[np.linspace(0, len(X) - 1, min(len(X), 64)).astype(int)]]
+            data += [np.asarray(X.shape), X[np.linspace(0, len(X) - 1, min(len(X), 64)).astype(int)], _sums(X)]
     return {
         "class": type(estimator).__name__,
         **{f"parameter {name}": value for name, value in settings.items()},
@@ -181,6 +181,13 @@ def identity_of(estimator: Any, start: list[Array], network: Any, statistics: di
         "rows": _digest(data),
         "engine": f"aefast {_core.__version__} {_core.isa_level}",
     }
+
+
+def _sums(X: Array) -> Array:
+    """Of the columns of all rows, which few changes of any of them leave as they are."""
+    blocks = [X[begin : begin + 65_536] for begin in range(0, len(X), 65_536)]
+    sums: Array = np.sum([np.nansum(block, axis=0, dtype=np.float64) for block in blocks], axis=0)
+    return sums
 
 
 def _described(value: Any) -> str:
