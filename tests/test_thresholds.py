@@ -168,6 +168,17 @@ def test_normal_rows_are_called_abnormal_at_the_rate_allowed(parameters):
         assert np.mean(shares) < level + 3 * np.std(shares) / np.sqrt(n_runs)
 
 
+def test_early_stopping_by_few_rows_does_not_spoil_the_p_values_of_the_defaults():
+    rng, n_runs = np.random.default_rng(10), 300
+    p = []
+    for run in range(n_runs):
+        rows = normal_rows(rng, 300 + 200)
+        p.append(Autoencoder(random_state=run, n_threads=1).fit(rows[:300]).p_values(rows[300:]))
+    for level in (0.05, 0.1, 0.25, 0.5):
+        shares = np.mean(np.array(p) <= level, axis=1)
+        assert np.mean(shares) < level + 3 * np.std(shares) / np.sqrt(n_runs)
+
+
 @pytest.mark.parametrize("fraction", [0.1, 0.3])
 @pytest.mark.parametrize("in_blocks", [False, True])
 def test_p_values_compare_with_the_rows_that_training_has_not_seen_and_all_of_them(in_blocks, fraction):

@@ -130,10 +130,10 @@ class DecisionMixin(ReadingMixin, OutlierMixin):
         P(p <= a) <= a.
 
         With ``early_stopping`` the held-out rows have also chosen the epoch, and their errors may be a little smaller
-        for it. Simulations show no trace of that with the default rate and batches; with 40 held-out rows and a network
-        that overfits 120 others in 100 epochs, 10.7 % of normal rows get p <= 0.1. Free of it are
-        ``early_stopping=False`` and `recalibrate` on rows of their own. Without held-out rows
-        (``validation_fraction=0``) the training rows stand in, and the p-values are too small.
+        for it. Simulations show no trace of that with the defaults and 300 rows; where the best of 300 epochs of a
+        network that overfits is kept, 12.0 % of normal rows get p <= 0.1. Free of it are ``early_stopping=False`` and
+        `recalibrate` on rows of their own. Without held-out rows (``validation_fraction=0``) the training rows stand
+        in, and the p-values are too small.
 
         Parameters
         ----------
