@@ -124,3 +124,14 @@ def test_small_batches_make_row_groups_of_a_decent_size(tmp_path):
     metadata = pa.parquet.read_metadata(tmp_path / "out.parquet")
     assert metadata.num_rows == 100_000
     assert metadata.num_row_groups == 2
+
+
+def test_values_that_a_format_cannot_write_are_an_error_that_names_the_file(tmp_path):
+    path = tmp_path / "out.csv"
+    batch = pa.RecordBatch.from_pydict({"when": pa.array([0], pa.timestamp("s", "Nowhere/At_all"))})
+    with (
+        pytest.raises(TableError, match=r"out\.csv cannot be written: .*Nowhere/At_all"),
+        open_sink(path, batch.schema) as sink,
+    ):
+        sink.write(batch)
+    assert list(tmp_path.iterdir()) == []

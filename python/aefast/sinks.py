@@ -235,9 +235,11 @@ class Sink:
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Errors of the system that do not say which file they are about say it is ``path``."""
+    """Errors that do not say which file they are about say it is ``path``."""
     try:
         yield
+    except pa.ArrowException as error:
+        raise TableError(f"{path} cannot be written: {error}") from error
     except OSError as error:
         if error.filename is not None or error.errno is None:
             raise
