@@ -6,14 +6,14 @@ Commands read options, call the rooms that do the work and print what came out.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
 
+from aefast._arrow import arrow_for
 from aefast.command_group import OneLine, UsageError
 from aefast.terminal import facts, listed, print_json, progress, rows_and_columns, say, status
 
@@ -46,7 +46,7 @@ BatchRows = Annotated[
         "--batch-rows",
         min=1,
         metavar="N",
-        help="Rows held at a time; memory follows this. Default: 32 MB of them, 65,536 at most.",
+        help="Rows held at a time; memory follows this. Default: 64 MB of them, 131,072 at most.",
     ),
 ]
 
@@ -163,7 +163,7 @@ def fit(
     _usage(lambda: source.require([*(chosen or []), *excluded, *kinds], "column"))
     estimator.set_params(column_kinds=kinds or None)
     names, left_out = training_columns(source, chosen, excluded)
-    with _arrow_threads(threads), progress("reading", source.n_rows) as advance:
+    with arrow_for(threads), progress("reading", source.n_rows) as advance:
         summary = fit_job(
             estimator,
             source,
@@ -269,7 +269,7 @@ def score(
         fdr=fdr,
         resume=resume,
     )
-    with _arrow_threads(threads), progress("scoring", job.n_rows_to_read) as advance:
+    with arrow_for(threads), progress("scoring", job.n_rows_to_read) as advance:
         summary = job.run(advance)
     if as_json:
         print_json(summary)
@@ -313,7 +313,7 @@ def recalibrate(
     estimator = _load(model, threads)
     if contamination is not None:
         estimator.set_params(contamination=contamination)
-    with _arrow_threads(threads), progress("scoring", source.n_rows) as advance:
+    with arrow_for(threads), progress("scoring", source.n_rows) as advance:
         summary = recalibrate_job(estimator, source, output, batch_rows=batch_rows, progress=advance)
     if as_json:
         print_json(summary)
@@ -358,7 +358,7 @@ def report(
     _check_columns(source, _names(keep), label)
     estimator = _load(model, threads)
     shape = _image_shape(image, int(estimator.n_features_in_)) if image else None
-    with _arrow_threads(threads), progress("scoring", source.n_rows) as advance:
+    with arrow_for(threads), progress("scoring", source.n_rows) as advance:
         summary = report_job(
             estimator,
             source,
@@ -583,18 +583,3 @@ def _image_shape(text: str, n_features: int) -> tuple[int, ...]:
     if int(np.prod(shape)) != n_features:
         raise UsageError(f"--image {text} has {int(np.prod(shape))} pixels, the model has {n_features} features")
     return shape
-
-
-@contextmanager
-def _arrow_threads(threads: int | None) -> Iterator[None]:
-    if threads is None:
-        yield
-        return
-    import pyarrow as pa
-
-    before = pa.cpu_count()
-    pa.set_cpu_count(threads)
-    try:
-        yield
-    finally:
-        pa.set_cpu_count(before)

@@ -34,7 +34,8 @@ __all__ = [
 
 T = TypeVar("T")
 
-BATCH_BYTES = 1 << 25  # of a batch whose size nobody chose: each costs the decoder something for every column
+# Of a batch whose size nobody chose: each costs the decoder something for every column.
+BATCH_BYTES, BATCH_ROWS = 1 << 26, 1 << 17
 ROW_BLOCK = 2_048  # rows transposed at once by read_matrix: their columns fit the second-level cache
 
 
@@ -137,10 +138,10 @@ class Source:
                     yield batch
 
     def batch_rows(self, n_columns: int) -> int:
-        """Rows of a batch whose size nobody chose: as many as make 32 MB, 65,536 at most."""
+        """Rows of a batch whose size nobody chose: as many as make 64 MB, 131,072 at most."""
         first = self.files[0]
         width = first.width if isinstance(first, NpyTable) else n_columns
-        return int(np.clip(BATCH_BYTES // (8 * max(width, 1)), 256, 65_536))
+        return int(np.clip(BATCH_BYTES // (8 * max(width, 1)), 256, BATCH_ROWS))
 
     def holds_numbers(self, column: str) -> bool:
         """Whether a column of the first file holds numbers, or may."""

@@ -24,7 +24,7 @@ Check = Callable[[Array, int], None]
 
 
 class Blocks:
-    """The rows of files as matrices of at most 32 MB, read anew each time it is gone through."""
+    """The rows of files as matrices of at most 64 MB, read anew each time it is gone through."""
 
     def __init__(self, source: Source, columns: Sequence[str] | None, check: Check) -> None:
         self._source, self._columns, self._check = source, columns, check
