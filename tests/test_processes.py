@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -173,3 +174,26 @@ def test_a_scorer_takes_bytes_and_gives_an_iterator(tmp_path):
     scored = scorer.score(iter(small_table().select(FEATURES).to_batches()))
     assert next(scored).num_rows == 300
     assert next(scored, None) is None
+
+
+def test_the_command_that_scores_starts_no_threads_of_blas():
+    """They would take turns with those that work."""
+    script = """
+import sys
+sys.argv = ["aefast", sys.argv[1], "--help"]
+from aefast.__main__ import main
+try:
+    main()
+except SystemExit:
+    pass
+from threadpoolctl import threadpool_info
+print("threads:", *{pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"})
+"""
+    counts = {}
+    for command in ("score", "fit"):
+        environ = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+        done = subprocess.run([sys.executable, "-c", script, command], env=environ, capture_output=True, text=True)
+        counts[command] = done.stdout.splitlines()[-1]
+    assert counts["score"] == "threads: 1"
+    if len(os.sched_getaffinity(0)) > 1:
+        assert counts["fit"] != counts["score"], "BLAS has one thread anyway: this test says nothing"

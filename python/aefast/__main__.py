@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import sys
 
 from aefast.terminal import missing_extra
@@ -9,6 +11,7 @@ from aefast.terminal import missing_extra
 
 def main() -> None:
     """Run the command line, or say in one line which extra it needs."""
+    _start_lightly()
     try:
         from aefast.cli import app
     except ModuleNotFoundError as error:
@@ -18,6 +21,14 @@ def main() -> None:
         sys.stderr.write(f"aefast: {message}\n")
         sys.exit(1)
     app()
+
+
+def _start_lightly() -> None:
+    """Before NumPy is there. Importing makes a hundred thousand objects, none of which is garbage; and scoring calls no
+    BLAS, whose threads would keep the processors from it while they wait for work."""
+    gc.set_threshold(100_000, 20, 20)
+    if sys.argv[1:2] == ["score"]:
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 if __name__ == "__main__":
