@@ -12,6 +12,7 @@ import pytest
 import aefast
 from aefast import Autoencoder, ConvergenceError, ModelFileError
 from aefast.callbacks import Checkpoint, CheckpointError
+from aefast.checkpoints import digest_of
 from aefast.data_file import pack, unpack, write_whole
 from messages import raises_exactly
 
@@ -234,13 +235,33 @@ def test_no_row_may_differ_held_out_or_not(tmp_path, row):
     refused_with(path, "other rows", lambda e: e.fit(changed))
 
 
-def test_the_same_rows_in_another_order_are_other_rows(tmp_path):
-    """Of 0 and 2, as many each, so that no sum is rounded and none shows the order."""
-    rows = np.random.default_rng(5).permuted(np.repeat([[0.0], [2.0]], 150, axis=0).repeat(6, axis=1), axis=0)
-    path = tmp_path / "c"
+@pytest.mark.parametrize("fit", ["fit", "fit_batches"])
+@pytest.mark.parametrize("order", [np.arange(300)[::-1], np.r_[0, 2, 1, 3:300], np.r_[0:200, 201, 200, 202:300]])
+def test_the_same_rows_in_another_order_are_other_rows(tmp_path, fit, order):
+    """Columns of 0 to 299 in some order, so that no sum is rounded and none shows the order."""
+    rows = np.random.default_rng(5).permuted(np.tile(np.arange(300.0)[:, None], 6), axis=0)
+    path, blocks = tmp_path / "c", (lambda rows: rows) if fit == "fit" else lambda rows: np.split(rows, [150])
     with pytest.raises(Killed):
-        estimator(callbacks=[Checkpoint(path), killer(3)], validation_fraction=0).fit(rows)
-    refused_with(path, "other rows", lambda e: e.fit(rows[::-1]), validation_fraction=0)
+        getattr(estimator(callbacks=[Checkpoint(path), killer(3)], validation_fraction=0), fit)(blocks(rows))
+    refused_with(path, "other rows", lambda e: getattr(e, fit)(blocks(rows[order])), validation_fraction=0)
+
+
+@pytest.mark.parametrize("other", [[X[:150], X[150:]], [X[:100], X[100:200].astype(np.float32), X[200:]], [X]])
+def test_the_same_rows_in_other_blocks_are_other_rows(tmp_path, other):
+    rows = X.astype(np.float32).astype(np.float64)
+    blocks, other = np.split(rows, [100, 200]), [block.astype(np.float32).astype(block.dtype) for block in other]
+    with pytest.raises(Killed):
+        estimator(callbacks=[Checkpoint(tmp_path / "c"), killer(3)]).fit_batches(blocks)
+    refused_with(tmp_path / "c", "other rows", lambda e: e.fit_batches(other))
+
+
+def test_long_rows_are_compared_to_the_last(tmp_path):
+    """More than are looked at at once."""
+    rows = np.zeros((40, 1 << 16), np.float32)
+    other = rows.copy()
+    other[-1, -1] = 1
+    assert len({digest_of([rows]), digest_of([other]), digest_of([rows], "a"), digest_of([rows, None, rows])}) == 4
+    assert digest_of([np.asfortranarray(rows)]) == digest_of([rows])
 
 
 @pytest.mark.parametrize("row", [0, 1, 150, 298])
@@ -272,6 +293,19 @@ def test_other_weights_to_start_from_and_another_engine_are_not_gone_on_with(tmp
     monkeypatch.setattr("aefast._core.isa_level", "v9")
     with pytest.raises(CheckpointError, match=f"engine aefast {aefast.__version__} .*, now aefast .* v9"):
         started[2].fit(X)
+
+
+def test_another_seed_or_scaler_to_go_on_with_is_another_training(tmp_path):
+    """The weights and the settings are the same, and so are the rows held out, of which there are none."""
+    first = estimator(max_epochs=2, validation_fraction=0, random_state=np.random.RandomState(0)).fit(X)
+    for name, change in {"_seed": first._seed + 1, "scaler_shift_": first.scaler_shift_ + 1}.items():
+        with pytest.raises(Killed):
+            clone_of(first, callbacks=[Checkpoint(tmp_path / name), killer(3)]).fit(X)
+        other = clone_of(first, callbacks=[Checkpoint(tmp_path / name)])
+        setattr(other, name, change)
+        said = {"_seed": f"seed {first._seed}, now {first._seed + 1}"}.get(name, "a scaler of other rows")
+        with pytest.raises(CheckpointError, match=f"is of a training with {said};"):
+            other.fit(X)
 
 
 def clone_of(model, **parameters):

@@ -20,7 +20,7 @@ from aefast._reservoir import Reservoir
 from aefast._targets import check_range, check_sums
 from aefast._threads import resolve_threads
 from aefast._training import Settings, Training, poll
-from aefast.checkpoints import Checkpoint, identity_of
+from aefast.checkpoints import Checkpoint, digest_of, identity_of
 from aefast.columns import by_kind, is_level, level_biases, with_columns
 from aefast.exceptions import ConvergenceError
 from aefast.networks import batch_norms, initial_parameters, join_parameters, level_weight, split_parameters
@@ -175,7 +175,7 @@ class FittingMixin(DecisionMixin):
             monitored=data if held_out is None else replace(data, rows=held_out),
             validate=held_out is not None,
             calibrate=lambda hurry: self._calibrate(rows, used, train, held_out, hurry=hurry),
-            identity=lambda: identity_of(self, start.parameters, start.network, statistics, rows, noisy, weights),
+            identity=lambda: identity_of(self, start.parameters, start.network, digest_of([rows, noisy, weights])),
         )
         return self
 
@@ -278,8 +278,12 @@ class FittingMixin(DecisionMixin):
 
         held_out = Reservoir(self._rng(RESERVOIR, 0), MAX_ROWS)
         trained_on = Reservoir(self._rng(RESERVOIR, 1), MAX_ROWS)
+        digest = ""
 
         def look_at(index: int, block: Array) -> Statistics:
+            nonlocal digest
+            if self._checkpoint() is not None:
+                digest = digest_of([block], digest)
             train, out = self._split(len(block), index)
             trained_on.add(block if train is None else block[train])
             if out is not None:
@@ -315,7 +319,7 @@ class FittingMixin(DecisionMixin):
             validate=not once and held_out.n_rows > 0,
             calibrate=lambda hurry: self._calibrate(kept(), None, None, None, hurry=hurry),
             max_epochs=min(1, self.max_epochs) if once else None,
-            identity=None if once else lambda: identity_of(self, start.parameters, start.network, statistics, first),
+            identity=None if once else lambda: identity_of(self, start.parameters, start.network, digest),
         )
         return self
 

@@ -21,7 +21,7 @@ from aefast.model_file import plain_value
 if TYPE_CHECKING:
     from aefast.callbacks import EpochInfo
 
-__all__ = ["Checkpoint", "CheckpointError", "TrainingState", "identity_of"]
+__all__ = ["Checkpoint", "CheckpointError", "TrainingState", "digest_of", "identity_of"]
 
 Array = NDArray[Any]
 FORMAT_VERSION = 1
@@ -164,30 +164,21 @@ class Checkpoint:
         return document, tensors
 
 
-def identity_of(estimator: Any, start: list[Array], network: Any, statistics: dict[str, Array], *rows: Any) -> Any:
-    """What must be the same for training to go on, in words and digests: settings, first weights, rows, engine."""
+def identity_of(estimator: Any, start: list[Array], network: Any, rows: str) -> dict[str, str]:
+    """What must be the same for training to go on: settings, seed, first weights, ``rows`` (a digest), engine."""
     apart = {"max_epochs", "n_threads", "verbose", "callbacks"}
     settings = {
         name: _described(value) for name, value in estimator.get_params(deep=False).items() if name not in apart
     }
-    data = [*statistics.values()]
-    for X in rows:
-        if X is not None:
-            data += [np.asarray(X.shape), X[np.linspace(0, len(X) - 1, min(len(X), 64)).astype(int)], _sums(X)]
     return {
         "class": type(estimator).__name__,
         **{f"parameter {name}": value for name, value in settings.items()},
-        "network": _digest([np.frombuffer(json.dumps(network).encode(), np.uint8), *start]),
-        "rows": _digest(data),
+        "seed": str(estimator._seed),
+        "network": digest_of([np.frombuffer(json.dumps(network).encode(), np.uint8), *start]),
+        "rows": rows,
+        "scaler": digest_of([estimator.scaler_shift_, estimator.scaler_scale_]),
         "engine": f"aefast {_core.__version__} {_core.isa_level}",
     }
-
-
-def _sums(X: Array) -> Array:
-    """Of the columns of all rows, which few changes of any of them leave as they are."""
-    blocks = [X[begin : begin + 65_536] for begin in range(0, len(X), 65_536)]
-    sums: Array = np.sum([np.nansum(block, axis=0, dtype=np.float64) for block in blocks], axis=0)
-    return sums
 
 
 def _described(value: Any) -> str:
@@ -198,19 +189,25 @@ def _described(value: Any) -> str:
         return f"{type(value).__module__}.{getattr(value, '__qualname__', type(value).__qualname__)}"
 
 
-def _digest(arrays: Iterable[Array]) -> str:
-    digest = hashlib.sha256()
+def digest_of(arrays: Iterable[Array | None], before: str = "") -> str:
+    """SHA-256 of every value, dtype and shape, after what was digested ``before``."""
+    digest = hashlib.sha256(before.encode())
     for array in arrays:
-        digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
+        if array is not None:
+            digest.update(f"{array.dtype.str}{array.shape}".encode())
+            # No more than 16 MB are brought into order at once.
+            step = max(1, (1 << 24) // max(1, array[:1].nbytes))
+            for begin in range(0, len(array), step):
+                digest.update(np.ascontiguousarray(array[begin : begin + step]).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 
 def _other(what: str, then: Any, now: str) -> str:
-    if what in ("network", "rows"):
-        return "other first weights or layers" if what == "network" else "other rows"
+    of_digests = {"network": "other first weights or layers", "rows": "other rows", "scaler": "a scaler of other rows"}
+    if what in of_digests:
+        return of_digests[what]
     name = what.removeprefix("parameter ")
-    return f"{name} {then}, now {now}" if name == "engine" else f"{name}={then}, now {name}={now}"
+    return f"{name} {then}, now {now}" if name in ("seed", "engine") else f"{name}={then}, now {name}={now}"
 
 
 def _state(
