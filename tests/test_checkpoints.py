@@ -312,10 +312,14 @@ def clone_of(model, **parameters):
     return copy.deepcopy(model).set_params(warm_start=True, max_epochs=9, **parameters)
 
 
-def test_divergence_leaves_no_checkpoint_to_diverge_again(tmp_path):
-    wild = {"optimizer": "sgd", "learning_rate": 1e6, "activation": "relu"}
+@pytest.mark.parametrize("keep", [False, True])
+def test_divergence_leaves_no_checkpoint_to_diverge_again(tmp_path, keep):
+    """Saved after the first epoch, which goes well."""
+    rate, saved = aefast.LinearSchedule(1e-3, 1e6, n_epochs=2), []
+    callbacks = [Checkpoint(tmp_path / "c", keep=keep), lambda info: saved.append((tmp_path / "c").exists())]
     with pytest.raises(ConvergenceError):
-        estimator(callbacks=Checkpoint(tmp_path / "c"), **wild).fit(X * 100)
+        estimator(callbacks=callbacks, optimizer="sgd", learning_rate=rate, activation="relu").fit(X)
+    assert saved[0]
     assert os.listdir(tmp_path) == []
 
 
@@ -347,7 +351,8 @@ def changed(document, tensors, key, value):
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("seed", -1), ("seed", "0"), ("step", 1.5), ("n_passes", 1 << 70), ("identity", 3), ("identity", []),
+        ("seed", -1), ("seed", "0"), ("step", 1.5), ("n_passes", 1 << 70), ("n_passes", 1 << 62), ("n_passes", -1),
+        ("seed", 1 << 63), ("seed", True), ("step", 1 << 62), ("identity", 3), ("identity", []),
         ("identity", {}),
         ("parameters.0", np.zeros((9, 9))), ("best.1", np.full(4, np.nan, np.float32)), ("slots.0", np.zeros(1)),
         ("loss_curve", np.zeros(0)), ("monitored", np.zeros(7)), ("validation_curve", np.full(3, np.inf)),

@@ -15,7 +15,7 @@ from sklearn.utils import check_random_state
 from aefast import _core
 from aefast._data import Data, Rows
 from aefast._decisions import DecisionMixin
-from aefast._inputs import read_sample_weight
+from aefast._inputs import UnknownLevels, learn_from_all, read_sample_weight
 from aefast._reservoir import Reservoir
 from aefast._targets import check_range, check_sums
 from aefast._threads import resolve_threads
@@ -153,8 +153,7 @@ class FittingMixin(DecisionMixin):
         """Train to give back ``X``, from ``X_noisy`` where there is one."""
         self._check_parameters()
         rows = self._read(X, reset=True)
-        if self.verbose and self.columns_ is not None:
-            sys.stderr.writelines(f"{kind}: {names}\n" for kind, names in by_kind(self.columns_))
+        self._tell_columns()
         noisy = None if X_noisy is None else self._read_noisy(X_noisy, rows)
         weights = read_sample_weight(sample_weight, rows)
         start = self._start(rows.shape[1], go_on=self.warm_start)
@@ -179,10 +178,15 @@ class FittingMixin(DecisionMixin):
         )
         return self
 
+    def _tell_columns(self, of: str = "") -> None:
+        if self.verbose and self.columns_ is not None:
+            sys.stderr.writelines(f"{kind}: {names}\n" for kind, names in by_kind(self.columns_, of))
+
     def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """One epoch over the given rows, from where the last call left off.
 
-        The first call fits the scaler on its rows, and it stays; no rows are held out. The threshold and the rows for
+        The first call fits the scaler on its rows and learns the levels of categorical columns from them, and both
+        stay (a warning counts later rows that have other levels); no rows are held out. The threshold and the rows for
         `p_values` are those of the last call, so let it be a representative one (or call `fit` with
         ``warm_start=True, max_epochs=0`` at the end).
 
@@ -216,7 +220,12 @@ class FittingMixin(DecisionMixin):
         3
         """
         self._check_parameters()
-        rows = self._read(X, reset=not hasattr(self, "n_features_in_"))
+        is_first = not hasattr(self, "n_features_in_")
+        rows = self._read(X, reset=is_first)
+        if not is_first:
+            later = UnknownLevels(self.columns_)
+            later.add(rows)
+            later.warn("the rows fitted first", "let these have all levels")
         weights = read_sample_weight(sample_weight, rows)
         start = self._start(rows.shape[1], go_on=True)
         used = None if weights is None else np.flatnonzero(weights)
@@ -237,8 +246,9 @@ class FittingMixin(DecisionMixin):
         """Train on blocks of rows that need not fit into memory together.
 
         A list or another iterable that can be gone through again is read once for the scaler and the held-out rows,
-        then once an epoch, and must give the same blocks each time. An iterator, which cannot, is gone through once:
-        one epoch, with the scaler fitted on its first block.
+        then once an epoch, and must give the same blocks each time. Where columns of tables are not all numbers it is
+        read once more, before, for kinds and levels. An iterator, which cannot, is gone through once: one epoch, with
+        the scaler, kinds and levels of its first block; a warning counts later rows that have other levels.
 
         ``validation_fraction`` of each block is held out. Of these rows a random choice of at most 20,000 is kept in
         memory: it is what early stopping, the threshold and `p_values` look at (where none are held out, a choice of
@@ -271,9 +281,15 @@ class FittingMixin(DecisionMixin):
         once = isinstance(batches, Iterator)
         blocks = iter(batches)
         try:
-            first = self._read(next(blocks), reset=True)
+            block = next(blocks)
         except StopIteration:
             raise ValueError("fit_batches needs at least one block of rows, got none") from None
+        first = self._read(block, reset=True)
+        if not once and learn_from_all(self, block, batches):
+            blocks = iter(batches)
+            first = self._read(next(blocks))
+        self._tell_columns(" of the first block" if once else "")
+        later = UnknownLevels(self.columns_)
         start = self._start(first.shape[1], go_on=self.warm_start)
 
         held_out = Reservoir(self._rng(RESERVOIR, 0), MAX_ROWS)
@@ -302,7 +318,10 @@ class FittingMixin(DecisionMixin):
                 chain([first], map(self._read, blocks)) if once else map(self._read, batches)
             ):
                 if index > 0:
-                    news = [look_at(index, block)] if once else []
+                    news = []
+                    if once:
+                        news = [look_at(index, block)]
+                        later.add(block)
                     self._check_targets(Data(block, None), news, self.scaler_shift_, self.scaler_scale_, start)
                 data = Data(block, self._split(len(block), index)[0])
                 total += data.n_rows * self._pass(trainer, data, number, rate)
@@ -321,6 +340,8 @@ class FittingMixin(DecisionMixin):
             max_epochs=min(1, self.max_epochs) if once else None,
             identity=None if once else lambda: identity_of(self, start.parameters, start.network, digest),
         )
+        if once:
+            later.warn("the first block", "blocks that can be gone through again (a list) are all asked for theirs")
         return self
 
     def _callbacks(self) -> tuple[Callback, ...]:

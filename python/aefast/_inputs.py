@@ -3,6 +3,9 @@
 Arrays of numbers pass through untouched, whatever their dtype and layout.
 """
 
+import warnings
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
 
 from aefast._arrays import not_numbers, readable, table_of, table_values, unreadable_column
-from aefast.columns import Column, encode, learn_columns
+from aefast.columns import Column, ColumnLearner, encode, learn_columns, unknown_levels
 
 Array = NDArray[Any]
 
@@ -43,6 +46,51 @@ def read_rows(estimator: Any, X: Any, *, reset: bool) -> Array:
         if culprit is None:
             raise
         raise ValueError(not_numbers(*culprit)) from error
+
+
+def learn_from_all(estimator: Any, first: Any, blocks: Iterable[Any]) -> bool:
+    """Take kinds and levels of columns from all of the ``blocks`` and not from the ``first`` alone, which `read_rows`
+    has read; whether they may have changed.
+
+    Blocks with a method ``only`` are asked for the columns that this is about, the others for all.
+    """
+    table = table_of(first)
+    learner = None if table is None else ColumnLearner(table, estimator.column_kinds)
+    if learner is None or not learner.unsettled:
+        return False
+    if hasattr(blocks, "only"):
+        blocks = blocks.only(learner.unsettled)
+    for index, block in enumerate(blocks):
+        table = table_of(block)
+        if index > 0 and table is not None:
+            learner.add(table)
+    estimator.columns_ = learner.columns()
+    return True
+
+
+class UnknownLevels:
+    """Rows that are learned from with levels that were not there when ``columns`` were."""
+
+    def __init__(self, columns: tuple[Column, ...] | None) -> None:
+        self._columns = columns
+        self._counts: Counter[str] = Counter()
+        self._n_rows = 0
+
+    def add(self, rows: Array) -> None:
+        """Count those of some encoded rows."""
+        if self._columns is not None:
+            self._counts.update(unknown_levels(rows, self._columns))
+            self._n_rows += len(rows)
+
+    def warn(self, where: str, remedy: str) -> None:
+        """Say how many there were, if any."""
+        found = [f"{name!r} ({count})" for name, count in self._counts.items() if count]
+        if found:
+            warnings.warn(
+                f"levels come from {where}: of {self._n_rows} later rows, some have levels that were not told apart "
+                f"there, and count as unknown, in {', '.join(found)}; {remedy}",
+                stacklevel=3,
+            )
 
 
 def _learned_columns(estimator: Any, table: Any) -> tuple[Column, ...] | None:

@@ -30,6 +30,8 @@ Array = NDArray[Any]
 KINDS = ("numeric", "categorical", "timestamp")
 #: Levels of a column that are told apart, the most frequent ones; all others are unknown ones.
 MAX_LEVELS = 64
+#: Levels of a column that are counted before the rarest are forgotten.
+MAX_COUNTED = 1 << 18
 #: What a level is called that training rows did not have, or too seldom.
 UNKNOWN = "(unknown)"
 MISSING = "(missing)"
@@ -79,26 +81,99 @@ def learn_columns(table: Any, kinds: Mapping[str, str] | None) -> tuple[Column, 
     ValueError
         If a column is of no kind that can be learned, or ``kinds`` names something that is not there.
     """
-    names, given = _names(table), dict(kinds or {})
-    for name, kind in given.items():
-        if name not in names:
-            raise ValueError(f"column_kinds names {name!r}, which is not a column: they are {', '.join(names)}")
-        if kind not in KINDS:
-            raise ValueError(f"column_kinds: {name!r} must be one of {', '.join(KINDS)}, got {kind!r}")
-    inferred = [given.get(name) or infer_kind(values) for name, values in zip(names, _parts(table), strict=True)]
-    for name, found, values in zip(names, inferred, _parts(table), strict=True):
-        if found is None:
-            raise ValueError(
-                f"column {name!r} can neither be learned as numbers nor as levels nor as times (its type is "
-                f"{_type(values)}): convert it or leave it out (--exclude {name})"
-            )
-    if not given and set(inferred) <= {"numeric"}:
-        return None
-    columns = []
-    for name, found, values in zip(names, inferred, _parts(table), strict=True):
-        levels, counts = _frequent_levels(values) if found == "categorical" else ((), ())
-        columns.append(Column(name, str(found), levels, counts))
-    return tuple(columns)
+    return ColumnLearner(table, kinds).columns()
+
+
+class ColumnLearner:
+    """The same from a table that comes in blocks, of which only the counts of levels are kept.
+
+    A column's kind is that of the first block in which it has a value.
+    """
+
+    def __init__(self, table: Any, kinds: Mapping[str, str] | None) -> None:
+        names, given = _names(table), dict(kinds or {})
+        for name, kind in given.items():
+            if name not in names:
+                raise ValueError(f"column_kinds names {name!r}, which is not a column: they are {', '.join(names)}")
+            if kind not in KINDS:
+                raise ValueError(f"column_kinds: {name!r} must be one of {', '.join(KINDS)}, got {kind!r}")
+        self._given = given
+        self._kinds: dict[str, str] = {}
+        self._counts: dict[str, LevelCounts] = {name: LevelCounts() for name in names}
+        self._take(table)
+
+    @property
+    def unsettled(self) -> list[str]:
+        """The columns of which other blocks may say something new."""
+        return [n for n, counts in self._counts.items() if self._kinds[n] == "categorical" or not counts.has_values]
+
+    def add(self, table: Any) -> None:
+        """Take in another block, which may have the unsettled columns alone."""
+        self._take(table)
+
+    def columns(self) -> tuple[Column, ...] | None:
+        """What was learned; None where all columns are numbers as they stand."""
+        if not self._given and set(self._kinds.values()) <= {"numeric"}:
+            return None
+        found = []
+        for name, kind in self._kinds.items():
+            levels, counts = self._counts[name].most_frequent() if kind == "categorical" else ((), ())
+            found.append(Column(name, kind, levels, counts))
+        return tuple(found)
+
+    def _take(self, table: Any) -> None:
+        parts = {
+            name: values for name, values in zip(_names(table), _parts(table), strict=True) if name in self._counts
+        }
+        for name, values in parts.items():
+            if not self._counts[name].has_values:
+                kind = self._given.get(name) or infer_kind(values)
+                if kind is None:
+                    raise ValueError(
+                        f"column {name!r} can neither be learned as numbers nor as levels nor as times (its type is "
+                        f"{_type(values)}): convert it or leave it out (--exclude {name})"
+                    )
+                if name not in self._kinds or _has_values(values):
+                    self._kinds[name] = kind
+        for name, values in parts.items():
+            self._counts[name].add(values, of_levels=self._kinds[name] == "categorical")
+
+
+class LevelCounts:
+    """How many rows of a column have each level, in memory that does not grow with the rows.
+
+    Of more than ``MAX_COUNTED`` levels the rarest are forgotten, and all counts fall by that of the most frequent of
+    those (Agarwal et al. 2012, section 3), which is at most 2 / ``MAX_COUNTED`` of the rows.
+    """
+
+    def __init__(self) -> None:
+        self.has_values = False
+        self._by_name: dict[str | None, int] = {}
+        self._n_rows = 0
+
+    def add(self, values: Any, *, of_levels: bool) -> None:
+        """Count the rows of a block, or only ask whether there are values."""
+        self._n_rows += len(values)
+        if not _has_values(values):
+            self._by_name[None] = self._by_name.get(None, 0) + len(values)
+            return
+        self.has_values = True
+        if not of_levels:
+            return
+        codes, names = _levels(values)
+        for name, count in zip([*names, None], np.bincount(codes, minlength=len(names) + 1), strict=True):
+            if count:
+                self._by_name[name] = self._by_name.get(name, 0) + int(count)
+        if len(self._by_name) > MAX_COUNTED:
+            least = sorted(self._by_name.values())[-MAX_COUNTED // 2]
+            self._by_name = {name: count - least for name, count in self._by_name.items() if count > least}
+
+    def most_frequent(self) -> tuple[tuple[str | None, ...], tuple[int, ...]]:
+        """The levels to tell apart, and how many rows have each; a level of one row is as good as unknown."""
+        ordered = sorted(self._by_name.items(), key=lambda item: (-item[1], item[0] is None, item[0] or ""))
+        kept = [(name, count) for name, count in ordered if count > 1][:MAX_LEVELS]
+        counts = [count for _, count in kept]
+        return tuple(name for name, _ in kept), (*counts, self._n_rows - sum(counts))
 
 
 def encode(table: Any, columns: Sequence[Column], *, masks_missing: bool) -> Array:
@@ -187,11 +262,21 @@ def level_biases(columns: Sequence[Column], biases: Array) -> Array:
     return biases
 
 
-def by_kind(columns: Sequence[Column]) -> list[tuple[str, str]]:
-    """Of each kind that there is, the columns that are of it."""
+def unknown_levels(rows: Array, columns: Sequence[Column]) -> dict[str, int]:
+    """Of each categorical column, how many rows of an `encode` have a level that is none of those told apart."""
+    last = {
+        c.name: begin + c.width - 1
+        for begin, c in zip(starts(columns), columns, strict=True)
+        if c.kind == "categorical"
+    }
+    return {name: int(np.count_nonzero(rows[:, element] == 1)) for name, element in last.items()}
+
+
+def by_kind(columns: Sequence[Column], of: str = "") -> list[tuple[str, str]]:
+    """Of each kind that there is, the columns that are of it; ``of`` says where levels come from."""
     found = []
     for kind in KINDS:
-        levels = [f" ({len(column.levels)} levels)" if kind == "categorical" else "" for column in columns]
+        levels = [f" ({len(column.levels)} levels{of})" if kind == "categorical" else "" for column in columns]
         names = [column.name + text for column, text in zip(columns, levels, strict=True) if column.kind == kind]
         found += [(kind, ", ".join(names))] if names else []
     return found
@@ -286,6 +371,16 @@ def _type(values: Any) -> Any:
     return values.dtype if hasattr(values, "iloc") else values.type
 
 
+def _has_values(values: Any) -> bool:
+    return bool(values.notna().any() if hasattr(values, "iloc") else values.null_count < len(values))
+
+
+def _nulls(n: int) -> Any:
+    import pyarrow as pa
+
+    return pa.chunked_array([pa.nulls(n)])
+
+
 def _encoded(values: Any, column: Column, masks_missing: bool) -> Array:
     """Numbers (n,), points on circles (n, 4), or of a categorical column the number of each row's level, -1 where it is
     masked."""
@@ -296,6 +391,8 @@ def _encoded(values: Any, column: Column, masks_missing: bool) -> Array:
             return _circles(_seconds(values))
         codes, names = _levels(values)
     except (ValueError, TypeError, OverflowError, NotImplementedError) as error:
+        if not _has_values(values):  # of whatever type
+            return _encoded(_nulls(len(values)), column, masks_missing)
         raise ValueError(
             f"column {column.name!r} does not hold {_HELD[column.kind]} (its type is {_type(values)}): "
             f"{' '.join(str(error).split())}"
@@ -305,18 +402,6 @@ def _encoded(values: Any, column: Column, masks_missing: bool) -> Array:
     of_codes = [places.get(name, unknown) for name in names]
     missing = -1 if masks_missing else places.get(None, unknown)
     return np.asarray([*of_codes, missing], dtype=np.int64)[codes]
-
-
-def _frequent_levels(values: Any) -> tuple[tuple[str | None, ...], tuple[int, ...]]:
-    """The levels to tell apart, and how many rows have each; a level of one row is as good as unknown."""
-    codes, names = _levels(values)
-    by_name: dict[str | None, int] = {}
-    for name, count in zip([*names, None], np.bincount(codes, minlength=len(names) + 1), strict=True):
-        by_name[name] = by_name.get(name, 0) + int(count)
-    ordered = sorted(by_name.items(), key=lambda item: (-item[1], item[0] is None, item[0] or ""))
-    kept = [(name, count) for name, count in ordered if count > 1][:MAX_LEVELS]
-    counts = [count for _, count in kept]
-    return tuple(name for name, _ in kept), (*counts, len(codes) - sum(counts))
 
 
 def _levels(values: Any) -> tuple[NDArray[np.int64], list[str]]:

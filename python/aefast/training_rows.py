@@ -51,6 +51,12 @@ class TableBlocks:
         self._source, self._columns, self._numeric, self._check = source, list(columns), list(numeric), check
         self.n_rows = 0
 
+    def only(self, columns: Sequence[str]) -> TableBlocks:
+        """The same rows with some of the columns, whose values are not checked."""
+        numeric = [name for name in self._numeric if name in columns]
+        source = Source([file.path for file in self._source.files])  # which can be read beside the other
+        return TableBlocks(source, columns, numeric, lambda X, first_row: None)
+
     def __iter__(self) -> Iterator[pa.Table]:
         block_rows = max(1024, self._source.batch_rows(len(self._columns)))
         n_read = 0
