@@ -183,8 +183,8 @@ def compare(estimator: aefast.Autoencoder, table: Path, scores: Path, onnx: Path
 
 def kill_at_half(command: list[object], seconds: float, work: Path) -> None:
     output, journal = work / "resumed.parquet", work / "resumed.parquet.partial"
-    # Three columns of eight bytes and a bit, as the journal holds them.
-    half = pq.read_metadata(work / "scores.parquet").num_rows * 25 / 2
+    # Errors of four bytes, as the journal holds them.
+    half = pq.read_metadata(work / "scores.parquet").num_rows * 4 / 2
     output.unlink(missing_ok=True)
     with subprocess.Popen([str(c) for c in command], stdout=subprocess.DEVNULL) as process:
         while not (journal.exists() and journal.stat().st_size > half):

@@ -97,7 +97,11 @@ def frames(content: bytes) -> list[bytes]:
 
 def framed(parts: list[bytes]) -> bytes:
     """Frames whose checksums are right."""
-    return b"".join(_HEAD.pack(len(part), zlib.crc32(part)) + part for part in parts)
+    content, checksum = b"", 0
+    for part in parts:
+        checksum = zlib.crc32(part, checksum)
+        content += _HEAD.pack(len(part), checksum) + part
+    return content
 
 
 def changed(content: bytes, rng: random.Random) -> bytes:
@@ -156,7 +160,7 @@ def check(content: bytes, folder: Path) -> bool:
     fresh = _job(kind, folder, resume=True)
     path = _journals(kind, folder)[0]
     path.parent.mkdir(exist_ok=True)
-    path.write_bytes(framed([json.dumps(_identity(fresh, kind)).encode()]) + rest)
+    path.write_bytes(framed([json.dumps(_identity(fresh, kind)).encode(), *frames(rest)]))
     try:
         fresh.run()
     except ResumeError as error:

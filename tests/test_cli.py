@@ -391,11 +391,11 @@ def start():
 
 SLOWLY = """
 import time, aefast.scorer
-at_once = aefast.scorer.Scorer.score_batch
+at_once = aefast.scorer.Scorer.judge
 def slowly(self, batch, *, first_row=0):
     time.sleep(0.2)
     return at_once(self, batch, first_row=first_row)
-aefast.scorer.Scorer.score_batch = slowly
+aefast.scorer.Scorer.judge = slowly
 """
 
 
@@ -485,14 +485,14 @@ def test_memory_does_not_follow_the_file(folder, monkeypatch):
     before = pa.total_allocated_bytes()
     from aefast.scorer import Scorer
 
-    at_once = Scorer.score_batch
+    at_once = Scorer.judge
 
     def watched(self, batch, *, first_row=0):
         nonlocal peak
         peak = max(peak, pa.total_allocated_bytes() - before)
         return at_once(self, batch, first_row=first_row)
 
-    monkeypatch.setattr(Scorer, "score_batch", watched)
+    monkeypatch.setattr(Scorer, "judge", watched)
     done("score", "m.safetensors", "long.parquet", "-o", "out.parquet", "--keep", "id", "--batch-rows", 1000)
     assert read_table("out.parquet").num_rows == 300_000
     assert peak < 6_000_000 < pa.parquet.read_table("long.parquet").nbytes

@@ -31,18 +31,18 @@ def table(tmp_path):
 @pytest.fixture
 def ending_after(monkeypatch):
     """A function that lets so many batches be scored before ``error`` strikes; it gives the list of those scored."""
-    at_once = Scorer.score_batch
+    at_once = Scorer.judge
 
     def arm(n_batches: float, error: BaseException | None = None) -> list[int]:
         scored: list[int] = []
 
-        def score_batch(self, batch, *, first_row=0):
+        def judge(self, batch, *, first_row=0):
             if len(scored) == n_batches:
                 raise error or KeyboardInterrupt
             scored.append(first_row)
             return at_once(self, batch, first_row=first_row)
 
-        monkeypatch.setattr(Scorer, "score_batch", score_batch)
+        monkeypatch.setattr(Scorer, "judge", judge)
         return scored
 
     return arm
@@ -108,7 +108,7 @@ def test_a_second_interruption_is_survived_too(tmp_path, table, ending_after):
     assert (tmp_path / "out.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
 
 
-@pytest.mark.parametrize("harm", ["cut", "flip", "zeros"])
+@pytest.mark.parametrize("harm", ["cut", "flip", "zeros", "lost", "twice"])
 def test_a_journal_that_lost_its_end_is_used_up_to_there(tmp_path, table, ending_after, harm):
     job(table, tmp_path / "whole.parquet").run()
     ending_after(5)
@@ -120,8 +120,14 @@ def test_a_journal_that_lost_its_end_is_used_up_to_there(tmp_path, table, ending
         del content[-7:]
     elif harm == "flip":
         content[-200] ^= 1
-    else:
-        content[-900:] = bytes(900)
+    elif harm == "zeros":
+        content[-300:] = bytes(300)
+    else:  # a frame between others
+        starts = [0]
+        while starts[-1] < len(content):
+            starts.append(starts[-1] + 12 + int.from_bytes(content[starts[-1] : starts[-1] + 8], "little"))
+        begin, end = starts[2], starts[3]
+        content[begin:end] = b"" if harm == "lost" else content[begin:end] * 2
     journal.write_bytes(content)
     ending_after(np.inf)
     assert job(table, tmp_path / "out.parquet", resume=True).run()["resumed_rows"] > 0
@@ -374,11 +380,11 @@ def test_a_folder_is_not_written_over_its_own_input(parts):
 
 SLOWLY = """
 import time, aefast.scorer
-at_once = aefast.scorer.Scorer.score_batch
+at_once = aefast.scorer.Scorer.judge
 def slowly(self, batch, *, first_row=0):
     time.sleep(0.1)
     return at_once(self, batch, first_row=first_row)
-aefast.scorer.Scorer.score_batch = slowly
+aefast.scorer.Scorer.judge = slowly
 from aefast.__main__ import main
 main()
 """

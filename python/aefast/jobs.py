@@ -293,14 +293,26 @@ def make_scorer(
 
 
 def read_batches(
-    scorer: Scorer, source: Source, label: str | None, batch_rows: int | None, clock: Clock, first_row: int = 0
+    scorer: Scorer,
+    source: Source,
+    label: str | None,
+    batch_rows: int | None,
+    clock: Clock,
+    first_row: int = 0,
+    *,
+    unscored: bool = False,
 ) -> Generator[pa.RecordBatch, None, None]:
-    """What the scorer needs of the rows, read ahead by a thread."""
+    """What the scorer needs of the rows, read ahead by a thread; of rows that stay ``unscored`` in the same batches
+    what is handed on, and the label."""
     features = [] if source.is_matrix else scorer.feature_names
-    wanted = source.schema.names if source.is_matrix else [*features, *scorer.keep, *([label] if label else [])]
+    kept = [*scorer.keep, *([label] if label else [])]
+    wanted = list(dict.fromkeys(source.schema.names if source.is_matrix else [*features, *kept]))
     kinds = {c.name: c.kind for c in scorer.estimator.columns_ or ()}
     numbers = [n for n in features if kinds.get(n, "numeric") == "numeric"]
-    batches = source.batches(list(dict.fromkeys(wanted)), batch_rows, numbers, first_row=first_row)
+    batch_rows = batch_rows or source.batch_rows(len(wanted))
+    batches = source.batches(
+        list(dict.fromkeys(kept)) if unscored else wanted, batch_rows, numbers, first_row=first_row
+    )
     return prefetch(clock.timed(batches))
 
 

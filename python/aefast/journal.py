@@ -1,8 +1,8 @@
 """What a job has done so far, in a file beside its output, so that the same command can go on after a kill.
 
-A journal is a row of frames: length, checksum, bytes. A frame that was cut short or damaged ends it, so that whatever
-killed the writer, the frames before hold. The first one says what the job is: the same journal is not continued with
-another model, other options or other input.
+A journal is a row of frames: length, checksum of this frame's bytes and of those before it, bytes.
+A frame that was cut short, damaged or moved ends it, so that whatever killed the writer, the frames before hold. The
+first one says what the job is: the same journal is not continued with another model, other options or other input.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ class Journal:
         self.path = path
         self._file: IO[bytes] = path.open("ab+")
         self.found = False
+        self._checksum = 0
         try:
             self._begin(identity, resume)
         except BaseException:
@@ -87,10 +88,13 @@ class Journal:
         try:
             return make(frame)
         except (pa.ArrowException, OSError, StopIteration, *MISFITS) as error:
-            what = f"{type(error).__name__}: {error}"
-            raise ResumeError(
-                f"cannot resume: {self.path} holds what no run wrote ({what}); leave out --resume to start anew"
-            ) from error
+            raise self.unfit(f"{type(error).__name__}: {error}") from error
+
+    def unfit(self, what: str) -> ResumeError:
+        """The error for frames that are whole but not what the job writes."""
+        return ResumeError(
+            f"cannot resume: {self.path} holds what no run wrote ({what}); leave out --resume to start anew"
+        )
 
     def _compare(self, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
         for what in ours:
@@ -115,7 +119,8 @@ class Journal:
                 length, checksum = _HEAD.unpack(head)
                 if length <= size - start - _HEAD.size:
                     content = self._file.read(length)
-                    if zlib.crc32(content) == checksum:
+                    if zlib.crc32(content, self._checksum) == checksum:
+                        self._checksum = checksum
                         yield content
                         continue
             self._file.seek(start)
@@ -125,7 +130,8 @@ class Journal:
         """Add a frame: bytes, or what gives them as a buffer."""
         view = memoryview(content)
         try:
-            self._file.write(_HEAD.pack(view.nbytes, zlib.crc32(view)))
+            self._checksum = zlib.crc32(view, self._checksum)
+            self._file.write(_HEAD.pack(view.nbytes, self._checksum))
             self._file.write(view)
             self._file.flush()
         except OSError as error:

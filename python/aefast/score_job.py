@@ -160,24 +160,39 @@ class ScoreJob:
         written = pa.schema([schema.field("anomaly_score")]) if self._scores_only else schema
         n_done = 0
         with open_sink(output, written, journal) as sink:
-            for frame in frames:
-                scored = journal.read(lambda frame: batch_from(frame, schema), frame)
-                sink.write(scored, recorded=True)
+
+            def hand_on(judged: pa.RecordBatch, batch: pa.RecordBatch, record: pa.RecordBatch | None) -> None:
+                nonlocal n_done
+                with tally.scoring:
+                    scored = self.scorer.results(judged, batch)
+                sink.write(scored, record)
                 n_done += scored.num_rows
                 tally.take(scored, hold=self.label is not None)
+                if self.label is not None:
+                    tally.labels.append(read_labels(batch, self.label))
+
+            for judged, batch in self._recorded(source, journal, frames, tally.reading):
+                hand_on(judged, batch, None)
             tally.n_resumed += n_done
-            if self.label is not None and n_done:
-                tally.labels += self._labels(source, n_done)
             with closing(self._batches(source, tally.reading, n_done)) as batches:
                 for batch in batches:
                     with tally.scoring, located(source):
-                        scored = self.scorer.score_batch(batch, first_row=n_done)
-                    sink.write(scored)
-                    n_done += scored.num_rows
-                    tally.take(scored, hold=self.label is not None)
-                    if self.label is not None:
-                        tally.labels.append(read_labels(batch, self.label))
+                        judged = self.scorer.judge(batch, first_row=n_done)
+                    hand_on(judged, batch, judged)
         tally.writing += sink.seconds
+
+    def _recorded(
+        self, source: Source, journal: Journal, frames: Iterator[bytes], clock: Clock
+    ) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
+        """What a run before this one has judged, with the columns of those rows that are handed on, read anew."""
+        schema = self.scorer.judged_schema
+        with closing(self._batches(source, clock, unscored=True)) as batches:
+            for frame in frames:
+                judged = journal.read(lambda frame: batch_from(frame, schema), frame)
+                batch = next(batches, None) if self.scorer.keep or self.label else judged
+                if batch is None or batch.num_rows != judged.num_rows:
+                    raise journal.unfit("more or other rows than there are")
+                yield judged, batch
 
     @contextmanager
     def _journal(self, output: Path, stamps: Any, *, keep: bool = False) -> Iterator[Journal]:
@@ -234,19 +249,10 @@ class ScoreJob:
             summary["quality"] = judgement(np.concatenate(tally.labels), scores, threshold)
         return summary
 
-    def _batches(self, source: Source, clock: Clock, first_row: int = 0) -> Generator[pa.RecordBatch, None, None]:
-        return read_batches(self.scorer, source, self.label, self.batch_rows, clock, first_row)
-
-    def _labels(self, source: Source, n_rows: int) -> list[NDArray[np.bool_]]:
-        """Of the first rows."""
-        assert self.label is not None
-        labels: list[NDArray[np.bool_]] = []
-        for batch in source.batches([self.label], self.batch_rows, [self.label]):
-            labels.append(read_labels(batch, self.label)[:n_rows])
-            n_rows -= len(labels[-1])
-            if n_rows == 0:
-                break
-        return labels
+    def _batches(
+        self, source: Source, clock: Clock, first_row: int = 0, *, unscored: bool = False
+    ) -> Generator[pa.RecordBatch, None, None]:
+        return read_batches(self.scorer, source, self.label, self.batch_rows, clock, first_row, unscored=unscored)
 
     def _cutoff(self, tally: Tally) -> float:
         """The largest p-value that Benjamini and Hochberg's procedure (1995) reports, or -1 for none. Calibrated

@@ -17,7 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aefast import model_file
-from aefast._arrow import arrow_array, arrow_text
+from aefast._arrow import arrow_array, arrow_text, arrow_values
 from aefast.columns import starts
 from aefast.exceptions import AefastError
 from aefast.explanations import top_shares
@@ -139,9 +139,7 @@ class Scorer:
         """Of the batches `score` gives for batches of ``schema``."""
         kept = [pa.field(c, _plain(schema.field(c).type)) for c in self.keep]
         results = [("anomaly_score", pa.float64()), ("p_value", pa.float64()), ("is_anomaly", pa.bool_())]
-        if self.top_features:
-            results.append(("top_features", pa.string() if self.flat else self._reasons_type))
-        return pa.schema(kept + [pa.field(*r) for r in results])
+        return pa.schema(kept + [pa.field(*r) for r in results + self._reasons_fields])
 
     def score(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """One scored batch for each batch, with the kept columns, ``anomaly_score`` (higher is more abnormal),
@@ -161,17 +159,41 @@ class Scorer:
 
     def score_batch(self, batch: pa.RecordBatch, *, first_row: int = 0) -> pa.RecordBatch:
         """One step of `score`. All batches get the types of the first."""
-        if self._schema is None:
-            self._schema = self.schema(batch.schema)
+        return self.results(self.judge(batch, first_row=first_row), batch)
+
+    def judge(self, batch: pa.RecordBatch, *, first_row: int = 0) -> pa.RecordBatch:
+        """What the network says of a batch, from which `results` follow: errors in the model's dtype, and reasons."""
         if batch.num_rows == 0:
             self._features(batch.schema)
-            return pa.RecordBatch.from_pylist([], schema=self._schema)
+            return pa.RecordBatch.from_pylist([], schema=self.judged_schema)
         if self.top_features:
             errors, reasons = self._judge(self.matrix(batch), first_row, self.top_features)
+            assert reasons is not None
+            more = [_as_text(reasons) if self.flat else reasons]
         else:
-            errors, reasons = self.batch_errors(batch, first_row=first_row), None
+            errors, more = self.batch_errors(batch, first_row=first_row), []
+        return pa.record_batch([arrow_array(errors), *more], schema=self.judged_schema)
+
+    @property
+    def judged_schema(self) -> pa.Schema:
+        """Of the batches that `judge` gives."""
+        return pa.schema([("error", pa.from_numpy_dtype(self.estimator.dtype)), *self._reasons_fields])
+
+    @property
+    def _reasons_fields(self) -> list[tuple[str, pa.DataType]]:
+        return [("top_features", pa.string() if self.flat else self._reasons_type)] if self.top_features else []
+
+    def results(self, judged: pa.RecordBatch, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """What `score_batch` gives of a batch, or of its kept columns, that has been judged."""
+        if self._schema is None:
+            self._schema = self.schema(batch.schema)
         kept = [_as_type(batch.column(c), self._schema.field(c)) for c in self.keep]
-        return pa.record_batch(kept + self._results(errors, reasons), schema=self._schema)
+        found = arrow_values(judged.column(0))
+        # In the model's dtype they are compared with the calibration's as they are, which takes half the time.
+        p_values, errors = self.p_values(found), found.astype(np.float64)
+        flagged = errors > self.estimator.threshold_ if self.p_value_cutoff is None else p_values <= self.p_value_cutoff
+        decided = [arrow_array(values) for values in (errors, p_values, flagged)]
+        return pa.record_batch([*kept, *decided, *judged.columns[1:]], schema=self._schema)
 
     def matrix(self, batch: pa.RecordBatch) -> Any:
         """The batch's features in the model's order: an (n, d) array, of columns of several kinds an Arrow table."""
@@ -257,15 +279,6 @@ class Scorer:
         if width != self.n_features:
             fitted = "the model was fitted on" + ("" if self._named else " nameless columns, of which it needs")
             raise TableError(f"{subject} {width} columns of numbers to score, {fitted} {self.n_features}")
-
-    def _results(self, errors: NDArray[Any], reasons: pa.Array | None) -> list[pa.Array]:
-        # In the model's dtype they are compared with the calibration's as they are, which takes half the time.
-        p_values, errors = self.p_values(errors), errors.astype(np.float64)
-        flagged = errors > self.estimator.threshold_ if self.p_value_cutoff is None else p_values <= self.p_value_cutoff
-        results = [arrow_array(errors), arrow_array(p_values), arrow_array(flagged)]
-        if reasons is not None:
-            results.append(_as_text(reasons) if self.flat else reasons)
-        return results
 
     def p_values(self, errors: NDArray[Any]) -> NDArray[np.float64]:
         """Conformal p-values of rows with these errors."""

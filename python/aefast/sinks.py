@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from aefast._arrow import arrow_values, dtype_of
 from aefast.formats import TableError
-from aefast.journal import Journal, batch_from, batch_to_bytes
+from aefast.journal import Journal, batch_to_bytes
 
 GROUP_ROWS, GROUP_BYTES = 1 << 16, 1 << 24
 
@@ -185,14 +185,13 @@ ENDINGS = tuple(_WRITERS)
 class Sink:
     """Writes batches on a thread of its own, at most two behind. ``seconds`` is the time the writing took.
 
-    With a ``journal`` each batch is first recorded there and then written as it was recorded, so that a file written
-    from the records of a run that was killed is the same byte for byte.
+    With a ``journal`` what a batch was made of may be recorded there first.
     """
 
     def __init__(self, writer: _Writer, path: Path, columns: list[str], journal: Journal | None = None) -> None:
         self.seconds = 0.0
         self._writer, self._path, self._columns, self._journal = writer, path, columns, journal
-        self._slots: queue.Queue[tuple[pa.RecordBatch, bool] | None] = queue.Queue(2)
+        self._slots: queue.Queue[tuple[pa.RecordBatch, pa.RecordBatch | None] | None] = queue.Queue(2)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="aefast-writer", daemon=True)
         self._thread.start()
@@ -207,19 +206,17 @@ class Sink:
                 except BaseException as error:  # raised in the caller's thread by its next call
                     self._error = error
 
-    def _take(self, batch: pa.RecordBatch, recorded: bool) -> None:
-        if self._journal is not None and not recorded:
-            content = batch_to_bytes(batch)
-            self._journal.append(content)
-            batch = batch_from(content)
+    def _take(self, batch: pa.RecordBatch, record: pa.RecordBatch | None) -> None:
+        if self._journal is not None and record is not None:
+            self._journal.append(batch_to_bytes(record))
         with _naming(self._path):
             self._writer.write(batch if batch.schema.names == self._columns else batch.select(self._columns))
 
-    def write(self, batch: pa.RecordBatch, *, recorded: bool = False) -> None:
-        """Hand over a batch; ``recorded`` says that the journal has it already."""
+    def write(self, batch: pa.RecordBatch, record: pa.RecordBatch | None = None) -> None:
+        """Hand over a batch, and a record of it for the journal."""
         if self._error is not None:
             raise self._error
-        self._slots.put((batch, recorded))
+        self._slots.put((batch, record))
 
     def finish(self) -> None:
         """Wait until everything is written."""
@@ -251,7 +248,7 @@ def open_sink(path: str | Path, schema: pa.Schema, journal: Journal | None = Non
     """A `Sink` for the ending of ``path``; the file appears when the block ends without an error.
 
     CSV holds no nested values, so ``schema`` must be flat for it; ``.npy`` takes one column of numbers. Batches may
-    have more columns, which only the ``journal`` keeps.
+    have more columns, which are left out.
     """
     path = Path(path)
     make = _WRITERS.get(path.suffix.lower())
