@@ -13,13 +13,16 @@ void pause() {
 #endif
 }
 
-/// Waits until `value` is no longer `old`: spinning for some tens of microseconds, then asleep.
+/// Waits until `value` is no longer `old`: spinning for some tens of microseconds, then letting others run, and asleep
+/// only after milliseconds. Threads that sleep and wake one another within a step end up on the same processor, where
+/// no scheduler sees that there is work for two.
 template <class V>
 void wait_while(const std::atomic<V>& value, V old) {
-  constexpr int kSpins = 2000;
-  for (int i = 0; i < kSpins; ++i) {
+  constexpr int kSpins = 2000, kYields = 4000;
+  for (int i = 0; i < kSpins + kYields; ++i) {
     if (value.load(std::memory_order_acquire) != old) return;
-    pause();
+    if (i < kSpins) pause();
+    else std::this_thread::yield();
   }
   value.wait(old, std::memory_order_acquire);
 }
