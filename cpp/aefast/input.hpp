@@ -29,6 +29,7 @@ struct RowList {
   Index n_known = 0;  // of the list; those past a block are soon read too, and may be fetched
 
   Index operator[](Index i) const { return indices ? indices[i] : first + i; }
+  RowList from(Index i) const { return {first + i, indices ? indices + i : nullptr, n_known - i}; }
 };
 
 /// z = clip((x - shift) / scale, -limit, limit), computed in double for inputs that float cannot hold.

@@ -76,9 +76,10 @@ template <class T>
 }  // namespace detail
 
 /// C (rows x columns, `c_row` from row to row) = sum over segments of A B^T. The depth of A and B lies along memory,
-/// aligned, with rows `a_row` apart in both.
+/// aligned, with rows `a_row` apart in both. With `accumulate` the products are added to C as it is.
 template <class T>
-void multiply_lanes(Index rows, Index columns, std::span<const Segment<T>> segments, T* c, Index c_row) {
+void multiply_lanes(Index rows, Index columns, std::span<const Segment<T>> segments, T* c, Index c_row,
+                    bool accumulate = false) {
   constexpr Index kRows = detail::kSumRows<T>, kColumns = detail::kSumColumns<T>;
   for (Index row = 0; row < rows; row += kRows) {
     const Index n_rows = std::min(kRows, rows - row);
@@ -93,7 +94,7 @@ void multiply_lanes(Index rows, Index columns, std::span<const Segment<T>> segme
       detail::sum_tile(segments, a_rows, b_rows, sums);
       for (Index i = 0; i < n_rows; ++i) {
         T* to = c + (row + i) * c_row + column;
-        for (Index j = 0; j < n_columns; ++j) to[j] = sums[i * kColumns + j];
+        for (Index j = 0; j < n_columns; ++j) to[j] = (accumulate ? to[j] : T(0)) + sums[i * kColumns + j];
       }
     }
   }

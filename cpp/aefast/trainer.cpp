@@ -9,6 +9,10 @@ namespace aefast {
 namespace {
 
 constexpr Index kListed = 1024;        // rows whose order is drawn together, so that they can be fetched ahead of need
+constexpr Index kFewBytes = 8 << 20;   // of values and their gradients, for which a batch is not sliced
+constexpr Index kNearBytes = 1 << 20;  // of those of a slice
+constexpr Index kRowsOfThread = 128;   // of a slice
+constexpr Index kChunk = 256;
 constexpr double kWorkOfThread = 4e5;  // multiply-adds of a step that outweigh two barriers
 
 }  // namespace
@@ -86,7 +90,7 @@ void Trainer<T>::prepare(Index max_rows, const EpochSpec& epoch) {
 template <class T>
 double Trainer<T>::train_epoch(const EpochSpec& epoch, const std::function<void()>& poll) {
   const Index batch_size = std::min(epoch.batch_size, epoch.n_rows);
-  prepare(batch_size, epoch);
+  prepare(std::min(batch_size, 2 * slicing(batch_size, epoch).rows - 1), epoch);
   const Permutation shuffled(epoch.n_rows, seed_, epoch.epoch);
   const bool clips = objective_.clip_norm > 0;
   const Finished finished = [&](Index offset, Index count, bool is_weight) {
@@ -144,9 +148,11 @@ double Trainer<T>::evaluate(const EpochSpec& epoch) const {
 template <class T>
 double Trainer<T>::differentiate(const EpochSpec& epoch) {
   prepare(epoch.n_rows, epoch);
-  double objective = run_batch(epoch, {0, epoch.rows}, 0, epoch.n_rows, [&](Index offset, Index count, bool is_weight) {
-    add_penalties(offset, count, is_weight);
-  });
+  const Slice all{0, epoch.n_rows, epoch.n_rows};
+  run_slice(epoch, {0, epoch.rows}, 0, epoch.n_rows, all,
+            [&](Index offset, Index count, bool is_weight) { add_penalties(offset, count, is_weight); });
+  double objective = 0;
+  add_losses(epoch.n_rows, all, objective);
   objective /= static_cast<double>(epoch.n_rows);
   for (const Parameter& parameter : network_.parameters()) {
     if (parameter.penalised) {
@@ -198,26 +204,57 @@ void Trainer<T>::set_blocks(Index n_rows, Index width) {
   std::fill_n(row_penalty_.data(), round_up(n_rows, kLanes<T>), T(0));
 }
 
+/// Sums the data loss of a batch and leaves its gradient, handing finished stretches to `finished`.
 template <class T>
 double Trainer<T>::run_batch(const EpochSpec& epoch, const RowList& rows, Index first, Index n_rows,
                              const Finished& finished) {
-  // Narrower blocks where there are few rows for each thread; contraction sums over blocks, whose width is then fixed.
+  const Slicing by = slicing(n_rows, epoch);
+  const Finished unfinished = [](Index, Index, bool) {};
+  double total = 0;
+  for (Index at = 0, n = 0; at < n_rows; at += n) {
+    n = n_rows - at < 2 * by.rows ? n_rows - at : by.rows;
+    const Slice slice{at, n_rows, by.chunk};
+    run_slice(epoch, rows.from(at), first + at, n, slice, at + n < n_rows ? unfinished : finished);
+    add_losses(n, slice, total);
+  }
+  return total;
+}
+
+/// Slices are for batches that no cache near a core holds. They have as many rows as it holds, or as weigh twice as
+/// much as the gradients that each slice reads and writes, and some for each thread. Chunks do not depend on the
+/// threads.
+template <class T>
+typename Trainer<T>::Slicing Trainer<T>::slicing(Index n_rows, const EpochSpec& epoch) const {
+  const bool takes_slices = std::ranges::all_of(network_.layers(), [](auto& each) { return each->takes_slices(); });
+  const Index values_of_row = 2 * std::accumulate(sizes_.begin(), sizes_.end(), Index{0});
+  const bool is_near = n_rows * values_of_row * static_cast<Index>(sizeof(T)) <= kFewBytes;
+  if (!takes_slices || contraction_ || epoch.corrupt || is_near) return {n_rows, n_rows};
+  const Index least = std::max(kNearBytes / static_cast<Index>(sizeof(T)), 4 * network_.n_parameters());
+  return {round_up(std::max(least / values_of_row, kRowsOfThread * max_threads_), kChunk), kChunk};
+}
+
+template <class T>
+void Trainer<T>::run_slice(const EpochSpec& epoch, const RowList& rows, Index first, Index n_rows, const Slice& slice,
+                           const Finished& finished) {
+  // Narrower blocks where there are few rows for each thread; contraction sums over blocks, whose width is then fixed,
+  // and chunks consist of whole blocks.
   const Index share = round_up((n_rows + team_->size() - 1) / team_->size(), kLanes<T>);
-  const Index width = contraction_ ? kPanel<T> : std::min(kPanel<T>, share);
+  Index width = contraction_ ? kPanel<T> : std::min(kPanel<T>, share);
+  while (n_rows > slice.chunk && slice.chunk % width != 0) width += kLanes<T>;
   set_blocks(n_rows, width);
   const Index padded = round_up(n_rows, kLanes<T>);
   std::fill_n(row_weight_.data(), padded, T(0));
   if (epoch.sample_weight) {
     for (Index i = 0; i < n_rows; ++i) {
-      row_weight_[i] = static_cast<T>(epoch.sample_weight[rows[i]] / static_cast<double>(n_rows));
+      row_weight_[i] = static_cast<T>(epoch.sample_weight[rows[i]] / static_cast<double>(slice.n_batch));
     }
   } else {
-    std::fill_n(row_weight_.data(), n_rows, static_cast<T>(1 / static_cast<double>(n_rows)));
+    std::fill_n(row_weight_.data(), n_rows, static_cast<T>(1 / static_cast<double>(slice.n_batch)));
   }
   map(row_scale_.data(), padded, [this](const Vec<T>& w) { return w * Vec<T>(loss_scale_); }, row_weight_.data());
   if (epoch.corrupt) corrupt_rows(epoch, rows, n_rows);
 
-  const Step<T> step{seed_, epoch.epoch, first, row_weight_.data(), static_cast<T>(epoch.beta), n_rows};
+  const Step<T> step{seed_, epoch.epoch, first, row_weight_.data(), static_cast<T>(epoch.beta), slice.chunk};
   if (contraction_) contraction_->begin_batch(params_.data());
   const auto each_block = [&](auto&& f) {
     team_->run(static_cast<Index>(blocks_.size()),
@@ -250,10 +287,17 @@ double Trainer<T>::run_batch(const EpochSpec& epoch, const RowList& rows, Index 
   if (contraction_) contraction_gradient_ = contraction_->gradient(blocks_);
   team_->run(static_cast<Index>(tasks_.size()), [&](Index i, int) {
     const Task& task = tasks_[static_cast<std::size_t>(i)];
-    layer(task.layer).gradient(task.index, blocks_, gradient_.data(), finished);
+    layer(task.layer).gradient(task.index, blocks_, slice, gradient_.data(), finished);
   });
+}
 
-  return Eigen::Map<const Eigen::Array<T, Eigen::Dynamic, 1>>(row_loss_.data(), n_rows).template cast<double>().sum();
+/// Of the rows of a slice, a chunk at a time.
+template <class T>
+void Trainer<T>::add_losses(Index n_rows, const Slice& slice, double& total) const {
+  for (Index at = 0; at < n_rows; at += slice.chunk) {
+    using Losses = Eigen::Map<const Eigen::Array<T, Eigen::Dynamic, 1>>;
+    total += Losses(row_loss_.data() + at, std::min(slice.chunk, n_rows - at)).template cast<double>().sum();
+  }
 }
 
 /// A block's rows into values(0), as the network sees them.

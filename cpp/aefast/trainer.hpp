@@ -1,5 +1,5 @@
 /// Training, one epoch a call: rows in shuffled order are read into blocks, go forward and backward, and the gradients
-/// move the parameters. Two barriers a step; the result does not depend on the number of threads.
+/// move the parameters. Two barriers a slice of the batch; the result does not depend on the number of threads.
 #pragma once
 
 #include <functional>
@@ -78,11 +78,19 @@ class Trainer {
     Index layer;
     Index index;
   };
+  /// Rows of the slices of a batch, but for the last, which has up to twice as many, and of their chunks.
+  struct Slicing {
+    Index rows;
+    Index chunk;
+  };
 
+  Slicing slicing(Index n_rows, const EpochSpec& epoch) const;
   void prepare(Index max_rows, const EpochSpec& epoch);
   void list_rows(const EpochSpec& epoch, const Permutation& shuffled, Index first, Index n);
-  /// Sums the data loss of a batch and leaves its gradient, handing finished stretches to `finished`.
   double run_batch(const EpochSpec& epoch, const RowList& rows, Index first, Index n_rows, const Finished& finished);
+  void run_slice(const EpochSpec& epoch, const RowList& rows, Index first, Index n_rows, const Slice& slice,
+                 const Finished& finished);
+  void add_losses(Index n_rows, const Slice& slice, double& total) const;
   void read_input(const EpochSpec& epoch, const RowList& rows, const Block& block);
   void read(const EpochSpec& epoch, const RowList& rows, const Block& block, const Step<T>& step);
   void forward(Index first, Index last, const Block& block, const Step<T>& step);
@@ -122,7 +130,7 @@ class Trainer {
   std::uint64_t seed_;
   int max_threads_;
 
-  // The workspace of a step, sized by prepare. Boundary i lies before layer i; the last holds the outputs.
+  // The workspace of a slice, sized by prepare. Boundary i lies before layer i; the last holds the outputs.
   Index max_rows_ = 0;
   std::unique_ptr<ThreadTeam> team_;
   std::vector<Index> sizes_;

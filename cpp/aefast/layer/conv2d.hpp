@@ -41,7 +41,8 @@ class Conv2d final : public Layer<T> {
   void backward(const Block& block, const T* params, const T* in, const T* out, T* delta_out, T* delta_in,
                 const Step<T>& step) override;
   Index n_gradient_tasks() const override { return kernel_gradient_.n_tasks() + 1; }
-  void gradient(Index task, std::span<const Block> blocks, T* gradient, const Finished& finished) const override;
+  void gradient(Index task, std::span<const Block> blocks, const Slice& slice, T* gradient,
+                const Finished& finished) const override;
 
  private:
   const Image& out_image() const { return transposed_ ? kernel_.large : kernel_.small; }

@@ -5,9 +5,7 @@
 namespace aefast {
 namespace {
 
-Index n_rows(std::span<const Block> blocks) { return blocks.back().first_row + blocks.back().n_rows; }
-
-constexpr Index kNearBytes = 1 << 20;  // of a batch's values, which stay in a cache of a core's own
+constexpr Index kNearBytes = 1 << 20;  // of a slice's values, which stay in a cache of a core's own
 constexpr Index kTaskRows = 64;  // rows of stored weights whose gradient one task computes: a strip of them fits L1
 
 /// Cycles a row of the batch of a gradient with the columns in lanes, which pads them to whole registers, after a
@@ -79,7 +77,7 @@ void Dense<T>::prepare(Index max_rows, const T* in, const T* delta_out) {
   if (activation_.keeps_slopes()) slopes_.reset(this->n_out() * round_up(max_rows, kLanes<T>));
 }
 
-/// Whether the gradient of a batch is summed in lanes (lane_sums.hpp), as the measured cycles of both say.
+/// Whether the gradient of a chunk is summed in lanes (lane_sums.hpp), as the measured cycles of both say.
 template <class T>
 bool Dense<T>::sums_lanes(Index n_rows) const {
   const Index rows = weights_.n_rows(), columns = weights_.n_columns(),
@@ -90,7 +88,7 @@ bool Dense<T>::sums_lanes(Index n_rows) const {
 
 template <class T>
 void Dense<T>::forward_train(const Block& block, const T* params, const T* in, T* out, const Step<T>& step) {
-  if (inputs_are_columns() && !sums_lanes(step.n_rows)) strips_.from_block(block, block.first_row, in);
+  if (inputs_are_columns() && !sums_lanes(step.chunk)) strips_.from_block(block, block.first_row, in);
   if (!activation_.keeps_slopes()) return forward(block, params, in, out);
   product(is_tied(), block, params, in, params + bias_.offset, out, Nothing{});
   const Index n = this->n_out();
@@ -109,7 +107,7 @@ void Dense<T>::backward(const Block& block, const T* params, const T*, const T* 
     const T* extra = extra_ + n * block.first_row;
     map(delta_out, n * block.width, [](const Vec<T>& d, const Vec<T>& e) { return d + e; }, delta_out, extra);
   }
-  if (!inputs_are_columns() && !sums_lanes(step.n_rows)) strips_.from_block(block, block.first_row, delta_out);
+  if (!inputs_are_columns() && !sums_lanes(step.chunk)) strips_.from_block(block, block.first_row, delta_out);
   if (delta_in) product(!is_tied(), block, params, delta_out, nullptr, delta_in, Nothing{});
 }
 
@@ -121,37 +119,44 @@ Index Dense<T>::n_gradient_tasks() const {
 }
 
 template <class T>
-void Dense<T>::gradient(Index task, std::span<const Block> blocks, T* gradient, const Finished& finished) const {
+void Dense<T>::gradient(Index task, std::span<const Block> blocks, const Slice& slice, T* gradient,
+                        const Finished& finished) const {
   if (task == 0) {
-    bias_gradient(blocks, gradient);
+    slice.each_chunk(blocks, [&](auto chunk, bool accumulate) { bias_gradient(chunk, accumulate, gradient); });
     return finished(bias_.offset, bias_.template size<T>(), false);
   }
   const Index strip = (task - 1) % strips_.count(), width = strips_.width(strip);
   const Index first = (task - 1) / strips_.count() * kTaskRows;
   const Index count = std::min(weights_.n_rows() - first, kTaskRows);
-  SegmentList<T> rows((tied_by_ ? 2 : 1) * static_cast<Index>(blocks.size()));
-  add_rows(blocks, first, strip, rows);
-  if (tied_by_) tied_by_->add_rows(blocks, first, strip, rows);
   const Index offset = weights_.template strip<T>(strip * kPanel<T>) + first * width;
-  if (sums_lanes(n_rows(blocks))) {
-    const Index columns = std::min(kPanel<T>, weights_.n_columns() - strip * kPanel<T>);
-    multiply_lanes<T>(count, columns, rows.all(), gradient + offset, width);
-  } else {
-    multiply<T>(count, width, rows.all(), nullptr, gradient + offset);
-  }
+  const bool is_lanes = sums_lanes(slice.chunk);
+  SegmentList<T> rows((tied_by_ ? 2 : 1) * static_cast<Index>(blocks.size()));
+  slice.each_chunk(blocks, [&](std::span<const Block> chunk, bool accumulate) {
+    rows.clear();
+    for (const Dense* each : {this, static_cast<const Dense*>(tied_by_)}) {
+      if (each) each->add_rows(chunk, first, strip, is_lanes, rows);
+    }
+    if (is_lanes) {
+      const Index columns = std::min(kPanel<T>, weights_.n_columns() - strip * kPanel<T>);
+      multiply_lanes<T>(count, columns, rows.all(), gradient + offset, width, accumulate);
+    } else {
+      multiply<T>(count, width, rows.all(), nullptr, gradient + offset, {}, accumulate);
+    }
+  });
   finished(offset, count * width, true);
 }
 
 /// What this layer's rows, block after block, add to the gradient of the stored weights from row `first_row` on.
 template <class T>
-void Dense<T>::add_rows(std::span<const Block> blocks, Index first_row, Index strip, SegmentList<T>& segments) const {
+void Dense<T>::add_rows(std::span<const Block> blocks, Index first_row, Index strip, bool is_lanes,
+                        SegmentList<T>& segments) const {
   const T *left = in_, *right = delta_;
   Index n_left = this->n_in(), n_right = this->n_out();
   if (inputs_are_columns()) std::swap(left, right), std::swap(n_left, n_right);
-  const bool is_block = sums_lanes(n_rows(blocks));
-  const bool is_far = n_left * n_rows(blocks) * static_cast<Index>(sizeof(T)) >= kNearBytes;
+  const Index n_rows = blocks.back().first_row + blocks.back().n_rows;
+  const bool is_far = n_left * n_rows * static_cast<Index>(sizeof(T)) >= kNearBytes;
   for (const Block& block : blocks) {
-    const T* columns = is_block ? right + n_right * block.first_row + strip * kPanel<T> * block.width
+    const T* columns = is_lanes ? right + n_right * block.first_row + strip * kPanel<T> * block.width
                                 : strips_.at(strip, block.first_row);
     segments.add(
         {left + n_left * block.first_row + first_row * block.width, columns, block.n_rows, block.width, 1, is_far});
@@ -160,7 +165,7 @@ void Dense<T>::add_rows(std::span<const Block> blocks, Index first_row, Index st
 
 /// Rows are summed lane by lane, then across, then those that fill no register: the same order for any blocks.
 template <class T>
-void Dense<T>::bias_gradient(std::span<const Block> blocks, T* gradient) const {
+void Dense<T>::bias_gradient(std::span<const Block> blocks, bool accumulate, T* gradient) const {
   for (Index output = 0; output < this->n_out(); ++output) {
     Vec<T> lanes(T(0));
     T rest(0);
@@ -170,7 +175,8 @@ void Dense<T>::bias_gradient(std::span<const Block> blocks, T* gradient) const {
       for (Index row = 0; row < whole; row += kLanes<T>) lanes = lanes + Vec<T>::load(delta + row);
       for (Index row = whole; row < block.n_rows; ++row) rest += delta[row];
     }
-    gradient[bias_.offset + output] = sum(lanes) + rest;
+    T& to = gradient[bias_.offset + output];
+    to = (accumulate ? to : T(0)) + (sum(lanes) + rest);
   }
 }
 

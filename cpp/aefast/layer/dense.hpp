@@ -21,7 +21,9 @@ class Dense final : public Layer<T> {
   void backward(const Block& block, const T* params, const T* in, const T* out, T* delta_out, T* delta_in,
                 const Step<T>& step) override;
   Index n_gradient_tasks() const override;
-  void gradient(Index task, std::span<const Block> blocks, T* gradient, const Finished& finished) const override;
+  void gradient(Index task, std::span<const Block> blocks, const Slice& slice, T* gradient,
+                const Finished& finished) const override;
+  bool takes_slices() const override { return true; }
 
   const Activation<T>& activation() const { return activation_; }
   const Parameter& weights() const { return weights_; }
@@ -34,8 +36,9 @@ class Dense final : public Layer<T> {
   template <class Finish>
   void product(bool transposed, const Block& block, const T* params, const T* in, const T* bias, T* out,
                Finish finish) const;
-  void bias_gradient(std::span<const Block> blocks, T* gradient) const;
-  void add_rows(std::span<const Block> blocks, Index first_row, Index strip, SegmentList<T>& segments) const;
+  void bias_gradient(std::span<const Block> blocks, bool accumulate, T* gradient) const;
+  void add_rows(std::span<const Block> blocks, Index first_row, Index strip, bool is_lanes,
+                SegmentList<T>& segments) const;
   bool sums_lanes(Index n_rows) const;
   /// Whether the inputs, rather than the deltas, go along the columns of the stored weights.
   bool inputs_are_columns() const { return is_tied() == weights_.flipped; }

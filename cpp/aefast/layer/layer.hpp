@@ -15,10 +15,27 @@ template <class T>
 struct Step {
   std::uint64_t seed = 0;
   std::uint64_t epoch = 0;
-  Index first_position = 0;       // of the batch's first row in the epoch
-  const T* row_weight = nullptr;  // by row of the batch: its weight over the number of rows
+  Index first_position = 0;       // of the slice's first row in the epoch
+  const T* row_weight = nullptr;  // by row of the slice: its weight over the number of rows in the batch
   T beta = 0;                     // weight of a variational code's divergence
-  Index n_rows = 0;               // of the batch
+  Index chunk = 0;                // rows that gradients sum at a time
+};
+
+/// Rows of a batch that go forward and backward, and into the gradients, before the next ones are read: what a large
+/// batch computes then stays in the caches. Its rows are summed a chunk at a time, so that slices do not show.
+struct Slice {
+  Index first_row;  // of the batch, a multiple of the chunk
+  Index n_batch;    // rows of the batch
+  Index chunk;
+
+  /// Calls f(blocks of a chunk, whether something comes before them) in order.
+  template <class F>
+  void each_chunk(std::span<const Block> blocks, F&& f) const {
+    for (std::size_t first = 0, end = 0; first < blocks.size(); first = end) {
+      while (end < blocks.size() && blocks[end].first_row - blocks[first].first_row < chunk) ++end;
+      f(blocks.subspan(first, end - first), first_row > 0 || first > 0);
+    }
+  }
 };
 
 /// Called with a finished stretch of the flat gradient, while it is in cache.
@@ -48,8 +65,8 @@ class Layer {
     take(out, 0, n_out_ * block.width);
   }
 
-  /// Sizes what training remembers between forward and gradient, for batches of up to `max_rows`. `in` and `delta_out`
-  /// are where the blocks of a batch will lie, one after the other.
+  /// Sizes what training remembers between forward and gradient, for slices of up to `max_rows`. `in` and `delta_out`
+  /// are where the blocks of a slice will lie, one after the other.
   virtual void prepare(Index /*max_rows*/, const T* /*in*/, const T* /*delta_out*/) {}
   /// Training's forward: may drop or draw, and remembers what backward needs.
   virtual void forward_train(const Block& block, const T* params, const T* in, T* out, const Step<T>& step) = 0;
@@ -71,10 +88,11 @@ class Layer {
   virtual double batch_penalty() const { return 0; }
 
   /// Each task writes its part of `gradient` (flat, laid out as the parameters), summed over the rows of all blocks in
-  /// order, and tells `finished`.
+  /// order, and tells `finished`. Slices after a batch's first are added to it, by layers that can.
   virtual Index n_gradient_tasks() const { return 0; }
-  virtual void gradient(Index /*task*/, std::span<const Block> /*blocks*/, T* /*gradient*/,
+  virtual void gradient(Index /*task*/, std::span<const Block> /*blocks*/, const Slice& /*slice*/, T* /*gradient*/,
                         const Finished& /*finished*/) const {}
+  virtual bool takes_slices() const { return n_gradient_tasks() == 0 && n_batch_tasks() == 0; }
 
  private:
   Index n_in_, n_out_;
