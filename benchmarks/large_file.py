@@ -78,6 +78,7 @@ def run(options: argparse.Namespace, work: Path) -> None:
         "aefast score": [*score, work / "scores.parquet"],
         "pyarrow + ONNX Runtime": onnx,
         "… reading and writing by threads": [*onnx, "--ahead"],
+        "… with the libraries' defaults": [*onnx, "--plain"],
         "decoding alone": [sys.executable, "-c", DECODE, table],
     }
     runs: dict[str, list[tuple[float, float, float]]] = {name: [] for name in jobs}
