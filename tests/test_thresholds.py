@@ -1,5 +1,7 @@
 """Thresholds, conformal p-values and false-discovery control, against their definitions and guarantees."""
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -261,3 +263,16 @@ def test_reports_are_the_least_p_values_up_to_the_last_below_the_line(p_values, 
 def test_rates_outside_zero_and_one_are_refused(fdr):
     with pytest.raises(ValueError, match=r"fdr must be in \(0, 1\), got"):
         benjamini_hochberg([0.5], fdr)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_many_errors_get_the_p_values_of_each_and_leave_the_calibration_as_it_was(kind):
+    rng = np.random.default_rng(0)
+    calibration = Calibration.of(rng.normal(size=20_000).astype(np.float32))
+    before = pickle.dumps(calibration)
+    errors = np.concatenate([rng.normal(size=40_000), calibration.errors, [-1e30, -0.0, 0.0, 1e30]]).astype(kind)
+    single = np.concatenate([calibration.p_values(part) for part in np.array_split(errors, 20)])
+    for _ in range(2):
+        np.testing.assert_array_equal(calibration.p_values(errors), single)
+        np.testing.assert_array_equal(calibration.places(errors), np.searchsorted(calibration.errors, errors))
+    assert pickle.dumps(calibration) == before
