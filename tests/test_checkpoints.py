@@ -257,11 +257,18 @@ def test_the_same_rows_in_other_blocks_are_other_rows(tmp_path, other):
 
 def test_long_rows_are_compared_to_the_last(tmp_path):
     """More than are looked at at once."""
-    rows = np.zeros((40, 1 << 16), np.float32)
-    other = rows.copy()
-    other[-1, -1] = 1
-    arrays = [[rows], [other], [rows, None, rows], [rows.reshape(80, -1)], [rows.view(np.int32)]]
-    assert len({*map(digest_of, arrays), digest_of([rows], "a")}) == 6
+    rows = np.zeros((80, 1 << 16), np.float32)
+    others = [rows.copy() for _ in range(3)]
+    for row, other in zip((0, 63, 79), others, strict=True):
+        other[row, -1] = 1
+    arrays = [
+        [rows],
+        *([other] for other in others),
+        [rows, None, rows],
+        [rows.reshape(160, -1)],
+        [rows.view(np.int32)],
+    ]
+    assert len({*map(digest_of, arrays), digest_of([rows], "a")}) == 8
     assert digest_of([np.asfortranarray(rows)]) == digest_of([rows])
 
 

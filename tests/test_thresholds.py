@@ -127,6 +127,16 @@ def test_p_values_are_valid_on_average_over_calibration_sets():
         assert abs(np.mean(p <= level) - expected) <= 4 * np.sqrt(expected * (1 - expected) / n_sets)
 
 
+@pytest.mark.parametrize("m", [19, 3000])
+def test_p_values_of_tied_errors_are_valid_too(m):
+    # Of a few values, of which the largest are rare; with 3000 of them the sketch has more ties than it keeps errors.
+    rng, n_sets = np.random.default_rng(11), 2000
+    errors = rng.poisson(1.0, size=(n_sets, m + 1)).astype(np.float64)
+    p = np.array([Calibration.of(row[:m]).p_values(row[m:])[0] for row in errors])
+    for level in (0.02, 0.1, 0.3, 0.65, 0.7):
+        assert np.mean(p <= level) <= level + 3 * np.sqrt(level * (1 - level) / n_sets)
+
+
 def test_p_values_from_a_sketch_are_valid_too():
     # Where the sketch has dropped errors: levels between those kept, down from 1.
     rng = np.random.default_rng(3)
