@@ -321,6 +321,46 @@ def test_another_seed_or_scaler_to_go_on_with_is_another_training(tmp_path):
             other.fit(X)
 
 
+def noise_of_ones(name, module=__name__):
+    def noise(batch):
+        return batch + 1
+
+    noise.__qualname__, noise.__module__ = name, module
+    return noise
+
+
+class Noise:
+    def __call__(self, batch):
+        return batch + 1
+
+
+def test_a_noise_of_ones_own_is_known_by_its_name(tmp_path):
+    """And not by its place in memory, which is another in each process."""
+    kind, path = {"cls": aefast.DenoisingAutoencoder}, tmp_path / "c"
+    with pytest.raises(Killed):
+        estimator(noise=noise_of_ones("a"), callbacks=[Checkpoint(path, keep=True), killer(3)], **kind).fit(X)
+    for other in (noise_of_ones("b"), noise_of_ones("a", "elsewhere"), Noise(), "gaussian"):
+        refused_with(path, f"noise={__name__}.a, now noise=", lambda e: e.fit(X), noise=other, **kind)
+    again = estimator(noise=noise_of_ones("a"), callbacks=Checkpoint(path), **kind).fit(X)
+    assert again.n_epochs_ == 12
+    with pytest.raises(Killed):
+        estimator(noise=Noise(), callbacks=[Checkpoint(path), killer(3)], **kind).fit(X)
+    assert estimator(noise=Noise(), callbacks=Checkpoint(path), **kind).fit(X).n_epochs_ == 12
+
+
+def test_other_layers_of_the_same_sizes_are_another_training(tmp_path):
+    class Other(Autoencoder):
+        def _network(self, n_features):
+            network = super()._network(n_features)
+            network["layers"][0]["activation"] = "tanh"
+            return network
+
+    Other.__name__ = "Autoencoder"
+    with pytest.raises(Killed):
+        estimator(callbacks=[Checkpoint(tmp_path / "c"), killer(3)]).fit(X)
+    refused_with(tmp_path / "c", "other first weights or layers", lambda e: e.fit(X), cls=Other)
+
+
 def clone_of(model, **parameters):
     return copy.deepcopy(model).set_params(warm_start=True, max_epochs=9, **parameters)
 
@@ -376,6 +416,16 @@ def test_a_checkpoint_that_does_not_fit_together_is_refused(tmp_path, key, value
     document, tensors, _ = saved(path)
     write_whole(path, pack("checkpoint", 1, *changed(document, tensors, key, value)))
     with pytest.raises((ModelFileError, CheckpointError), match=str(path)):
+        estimator(callbacks=Checkpoint(path)).fit(X)
+
+
+@pytest.mark.parametrize("name", ["parameters", "best", "slots"])
+def test_arrays_of_another_precision_are_refused(tmp_path, name):
+    path = tmp_path / "c"
+    document, tensors, _ = saved(path)
+    wide = tensors[f"{name}.0"].astype(np.float64)
+    write_whole(path, pack("checkpoint", 1, *changed(document, tensors, f"{name}.0", wide)))
+    with pytest.raises(ModelFileError, match=f"{name} have wrong shapes"):
         estimator(callbacks=Checkpoint(path)).fit(X)
 
 

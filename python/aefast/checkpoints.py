@@ -186,7 +186,8 @@ def _described(value: Any) -> str:
         return json.dumps(plain_value(value))
     except (TypeError, ValueError):
         # Its address, which repr may give, is another in each process.
-        return f"{type(value).__module__}.{getattr(value, '__qualname__', type(value).__qualname__)}"
+        named = value if hasattr(value, "__qualname__") else type(value)
+        return f"{named.__module__}.{named.__qualname__}"
 
 
 def digest_of(arrays: Iterable[Array | None], before: str = "") -> str:
