@@ -408,6 +408,7 @@ def changed(document, tensors, key, value):
         ("seed", 1 << 63), ("seed", True), ("step", 1 << 62), ("identity", 3), ("identity", []),
         ("identity", {}),
         ("parameters.0", np.zeros((9, 9))), ("best.1", np.full(4, np.nan, np.float32)), ("slots.0", np.zeros(1)),
+        ("loss_curve", np.zeros((3, 1))), ("monitored", np.zeros((3, 1))),
         ("loss_curve", np.zeros(0)), ("monitored", np.zeros(7)), ("validation_curve", np.full(3, np.inf)),
     ],
 )  # fmt: skip

@@ -213,3 +213,27 @@ def test_only_columns_with_levels_are_read_before_the_others(tmp_path, monkeypat
     assert read.count(OF_KINDS) == len(read) - 1
     assert sum(model.columns_[0].counts) == blocks.n_rows == 3000
     assert source.place(2999) == f"{paths[1]}, row 1499"
+
+
+@pytest.mark.parametrize("endings", [(".parquet", ".parquet"), (".csv", ".csv"), (".parquet", ".feather")])
+@pytest.mark.parametrize("how", ["--stream", "--no-stream"])
+def test_a_kind_is_that_of_the_first_file_with_values(tmp_path, how, endings):
+    names = pa.array(["a", "b"] * 20)
+    tables = [pa.table({"name": cells, "x": np.arange(40.0)}) for cells in (pa.nulls(40), names, pa.nulls(40))]
+    paths = [write_table(t, tmp_path / f"{i}{endings[i > 0]}") for i, t in enumerate(tables)]
+    done = run_command("fit", *paths, "-o", tmp_path / "m", "--epochs", 1, how, "--json")
+    assert done.exit_code == 0, done.stderr
+    column = aefast.load(tmp_path / "m").columns_[0]
+    missing = "" if ".csv" in endings else None
+    assert column == Column("name", "categorical", (missing, "a", "b"), (80, 20, 20, 0))
+
+
+def test_text_where_other_files_have_numbers_is_refused_by_file_and_column(tmp_path):
+    tables = [pa.table({"name": cells, "x": np.arange(40.0)}) for cells in (np.arange(40), ["a", "b"] * 20)]
+    paths = [write_table(t, tmp_path / f"{i}.parquet") for i, t in enumerate(tables)]
+    said = run_command("fit", *paths, "-o", tmp_path / "m").stderr
+    assert "1.parquet: column 'name' is string, but its kind is numeric" in " ".join(said.split())
+    assert "--kind-of name=categorical" in " ".join(said.split())
+    done = run_command("fit", *paths, "-o", tmp_path / "m", "--epochs", 1, "--kind-of", "name=categorical", "--stream")
+    assert done.exit_code == 0, done.stderr
+    assert aefast.load(tmp_path / "m").columns_[0].levels == ("a", "b")

@@ -122,7 +122,7 @@ def test_p_values_are_valid_on_average_over_calibration_sets():
     n_sets, m = 4000, 19
     errors = rng.exponential(size=(n_sets, m + 1))
     p = np.array([Calibration.of(row[:m]).p_values(row[m:])[0] for row in errors])
-    for level in (0.03, 0.053, 0.11, 0.53):
+    for level in (0.03, 0.051, 0.101, 0.501):
         expected = np.floor(level * (m + 1)) / (m + 1)
         assert abs(np.mean(p <= level) - expected) <= 4 * np.sqrt(expected * (1 - expected) / n_sets)
 

@@ -66,9 +66,9 @@ def training_columns(
     if source.is_matrix:
         return None, {}
     names = [n for n in (source.schema.names if columns is None else columns) if n not in exclude]
-    others = [n for n in names if kind_of_type(source.schema.field(n).type) is None]
+    others = [n for n in names if kind_of_type(source.type_of(n)) is None]
     if others:
-        kinds = ", ".join(f"{n!r} is {source.schema.field(n).type}" for n in others[:8])
+        kinds = ", ".join(f"{n!r} is {source.type_of(n)}" for n in others[:8])
         raise TableError(
             f"{source.files[0].path}: columns of numbers, text, categories, booleans and times can be learned, but "
             f"{kinds}; leave out what is not to be learned with --exclude {','.join(others)}"
@@ -83,9 +83,19 @@ def training_columns(
 def numeric_columns(source: Source, columns: Sequence[str], kinds: Mapping[str, str]) -> list[str]:
     """Those of the columns that are numbers, by ``kinds`` or else by their type."""
     inferred = {
-        n: "numeric" if n in source.files[0].guessed else kind_of_type(source.schema.field(n).type) for n in columns
+        n: "numeric" if all(n in f.guessed for f in source.files) else kind_of_type(source.type_of(n)) for n in columns
     }
-    return [n for n, kind in (inferred | dict(kinds)).items() if kind == "numeric"]
+    found = [n for n, kind in (inferred | dict(kinds)).items() if kind == "numeric"]
+    for file in source.files:
+        for name in found:
+            kind = file.schema.field(name).type if name in file.schema.names else pa.null()
+            # A text file is asked for numbers, and tells the row that holds none.
+            if kind_of_type(kind) == "categorical" and not pa.types.is_boolean(kind) and not isinstance(file, CsvTable):
+                raise TableError(
+                    f"{file.path}: column {name!r} is {kind}, but its kind is numeric; give another with "
+                    f"--kind-of {name}=categorical"
+                )
+    return found
 
 
 def fit_job(

@@ -147,6 +147,14 @@ class Source:
         """Whether a column of the first file holds numbers, or may."""
         return is_number(self.schema.field(column).type) or column in self.files[0].guessed
 
+    def type_of(self, column: str) -> pa.DataType:
+        """That of the first file that has a value of the column to tell it by, as far as files say."""
+        types = [
+            f.schema.field(column).type for f in self.files if column in f.schema.names and column not in f.guessed
+        ]
+        told = [kind for kind in types if not pa.types.is_null(kind)]
+        return told[0] if told else self.schema.field(column).type
+
     def place(self, row: int) -> str:
         """``"file, row i"`` of a row counted over all files read by the last call of `batches`."""
         k = max((i for i, start in enumerate(self._starts) if start <= row), default=0)

@@ -90,9 +90,17 @@ def read_table(
             parts.append(block.take(arrow_array(chosen[first:last] - n_read)))
         n_read += len(block)
         progress(len(block))
-    # Files may say the same things in other types, dictionaries and text for instance.
-    kinds = [pa.field(f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type) for f in parts[0].schema]
+    # Files may say the same things in other types, dictionaries and text for instance, or have no value to say.
+    kinds = [
+        pa.field(field.name, _told_type([part.schema.field(field.name).type for part in parts]))
+        for field in parts[0].schema
+    ]
     return pa.concat_tables([part.cast(pa.schema(kinds)) for part in parts])
+
+
+def _told_type(types: Sequence[pa.DataType]) -> pa.DataType:
+    kind = next((kind for kind in types if not pa.types.is_null(kind)), types[0])
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def read_sample(
