@@ -408,7 +408,7 @@ def changed(document, tensors, key, value):
         ("seed", 1 << 63), ("seed", True), ("step", 1 << 62), ("identity", 3), ("identity", []),
         ("identity", {}),
         ("parameters.0", np.zeros((9, 9))), ("best.1", np.full(4, np.nan, np.float32)), ("slots.0", np.zeros(1)),
-        ("loss_curve", np.zeros((3, 1))), ("monitored", np.zeros((3, 1))),
+        ("loss_curve", np.zeros((3, 1))), ("monitored", np.zeros((3, 1))), ("validation_curve", np.zeros(2)),
         ("loss_curve", np.zeros(0)), ("monitored", np.zeros(7)), ("validation_curve", np.full(3, np.inf)),
     ],
 )  # fmt: skip
@@ -417,6 +417,15 @@ def test_a_checkpoint_that_does_not_fit_together_is_refused(tmp_path, key, value
     document, tensors, _ = saved(path)
     write_whole(path, pack("checkpoint", 1, *changed(document, tensors, key, value)))
     with pytest.raises((ModelFileError, CheckpointError), match=str(path)):
+        estimator(callbacks=Checkpoint(path)).fit(X)
+
+
+def test_a_checkpoint_of_no_epoch_is_refused(tmp_path):
+    path = tmp_path / "c"
+    document, tensors, _ = saved(path)
+    none = {name: np.zeros(0) for name in ("loss_curve", "monitored", "validation_curve")}
+    write_whole(path, pack("checkpoint", 1, document, {**tensors, **none}))
+    with pytest.raises(ModelFileError, match="the curves have different lengths"):
         estimator(callbacks=Checkpoint(path)).fit(X)
 
 
