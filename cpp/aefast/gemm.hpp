@@ -38,7 +38,7 @@ struct Segment {
   Index depth;
   Index a_row;
   Index a_depth;
-  bool is_far;  // A is in no near cache: what the next rows of C need of it is fetched ahead
+  bool is_far;  // A is in no near cache: what is needed of it next is fetched ahead
 };
 
 /// A list of segments that needs no allocation while it is short.
@@ -78,7 +78,7 @@ constexpr int tile_rows(int vectors) {
 template <class T, int kRows, int kVectors>
 void tile(std::span<const Segment<T>> segments, const T* bias, bool accumulate, T* c) {
   static_assert(kRows * kVectors + kVectors + 1 <= kRegisters, "the tile would spill");
-  constexpr Index kWidth = kVectors * kLanes<T>;
+  constexpr Index kWidth = kVectors * kLanes<T>, kStepsAhead = 32;
   Vec<T> sum[kRows][kVectors];
   AEFAST_UNROLL
   for (int i = 0; i < kRows; ++i) {
@@ -89,25 +89,33 @@ void tile(std::span<const Segment<T>> segments, const T* bias, bool accumulate, 
   for (const Segment<T>& segment : segments) {
     const T* a = segment.a;
     const T* b = segment.b;
-    if (segment.is_far) {
+    const auto go = [&](auto fetches) __attribute__((always_inline)) {
+      for (Index k = 0; k < segment.depth; ++k) {
+        if constexpr (fetches) __builtin_prefetch(a + kStepsAhead * segment.a_depth);
+        Vec<T> right[kVectors];
+        AEFAST_UNROLL
+        for (int j = 0; j < kVectors; ++j) right[j] = Vec<T>::load(b + j * kLanes<T>);
+        AEFAST_UNROLL
+        for (int i = 0; i < kRows; ++i) {
+          const Vec<T> left = a[i * segment.a_row];
+          AEFAST_UNROLL
+          for (int j = 0; j < kVectors; ++j) sum[i][j] = fma(left, right[j], sum[i][j]);
+        }
+        a += segment.a_depth;
+        b += kWidth;
+      }
+    };
+    if (segment.is_far && segment.a_row == 1) {  // the next rows of C need the same lines
+      go(std::true_type{});
+      continue;
+    }
+    if (segment.is_far) {  // for the next rows of C
       for (Index k = 0; k < segment.depth; k += kLine<T>) {
         AEFAST_UNROLL
         for (int i = 0; i < kRows; ++i) __builtin_prefetch(a + (kRows + i) * segment.a_row + k);
       }
     }
-    for (Index k = 0; k < segment.depth; ++k) {
-      Vec<T> right[kVectors];
-      AEFAST_UNROLL
-      for (int j = 0; j < kVectors; ++j) right[j] = Vec<T>::load(b + j * kLanes<T>);
-      AEFAST_UNROLL
-      for (int i = 0; i < kRows; ++i) {
-        const Vec<T> left = a[i * segment.a_row];
-        AEFAST_UNROLL
-        for (int j = 0; j < kVectors; ++j) sum[i][j] = fma(left, right[j], sum[i][j]);
-      }
-      a += segment.a_depth;
-      b += kWidth;
-    }
+    go(std::false_type{});
   }
   AEFAST_UNROLL
   for (int i = 0; i < kRows; ++i) {

@@ -8,10 +8,9 @@
 namespace aefast {
 namespace {
 
-constexpr Index kListed = 1024;        // rows whose order is drawn together, so that they can be fetched ahead of need
-constexpr Index kFewBytes = 8 << 20;   // of values and their gradients, for which a batch is not sliced
-constexpr Index kNearBytes = 1 << 20;  // of those of a slice
-constexpr Index kRowsOfThread = 128;   // of a slice
+constexpr Index kListed = 1024;       // rows whose order is drawn together, so that they can be fetched ahead of need
+constexpr Index kFewBytes = 8 << 20;  // of values and their gradients, for which a batch is not sliced
+constexpr Index kRowsOfThread = 128;  // of a slice
 constexpr Index kChunk = 256;
 constexpr double kWorkOfThread = 4e5;  // multiply-adds of a step that outweigh two barriers
 

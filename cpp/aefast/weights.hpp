@@ -47,6 +47,9 @@ struct Parameter {
   }
 };
 
+/// What stays in a cache of a core's own.
+inline constexpr Index kNearBytes = 1 << 20;
+
 /// out (n_outputs x width) = W in + bias, or, transposed, out (n_inputs x width) = W^T in + bias. The strips cut either
 /// the depth or the rows of the product. `finish` as in `multiply`.
 template <class T, class Finish = Nothing>
@@ -54,10 +57,11 @@ void multiply_weights(bool transposed, const Parameter& weights, const T* params
                       const T* bias, T* out, Finish finish = {}) {
   const Index n_rows = weights.n_rows(), n_columns = weights.n_columns();
   const T* strip = params + weights.offset;
+  const bool is_far = n_rows * n_columns * static_cast<Index>(sizeof(T)) >= kNearBytes;
   if (transposed != weights.flipped) {
     for (Index first = 0; first < n_columns; first += kPanel<T>) {
       const Index strip_width = weights.strip_width<T>(first);
-      Segment<T> all{strip, in, n_rows, 1, strip_width};
+      Segment<T> all{strip, in, n_rows, 1, strip_width, is_far};
       multiply<T>(std::min(kPanel<T>, n_columns - first), width, {&all, 1}, bias ? bias + first : nullptr,
                   out + first * width, finish);
       strip += n_rows * strip_width;
@@ -67,7 +71,7 @@ void multiply_weights(bool transposed, const Parameter& weights, const T* params
   SegmentList<T> depth((n_columns + kPanel<T> - 1) / kPanel<T>);
   for (Index first = 0; first < n_columns; first += kPanel<T>) {
     const Index strip_width = weights.strip_width<T>(first);
-    depth.add({strip, in + first * width, std::min(kPanel<T>, n_columns - first), strip_width, 1});
+    depth.add({strip, in + first * width, std::min(kPanel<T>, n_columns - first), strip_width, 1, is_far});
     strip += n_rows * strip_width;
   }
   multiply<T>(n_rows, width, depth.all(), bias, out, finish);

@@ -5,7 +5,6 @@
 namespace aefast {
 namespace {
 
-constexpr Index kNearBytes = 1 << 20;  // of a slice's values, which stay in a cache of a core's own
 constexpr Index kTaskRows = 64;  // rows of stored weights whose gradient one task computes: a strip of them fits L1
 
 /// Cycles a row of the batch of a gradient with the columns in lanes, which pads them to whole registers, after a
