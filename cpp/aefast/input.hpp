@@ -82,6 +82,13 @@ void clear_missing(Index n, const T* marks, T* values) {
   map(values, n, [](const Vec<T>& m, const Vec<T>& v) { return mask_and(is_known(m), v); }, marks, values);
 }
 
+/// What makes terms of missing values the least of all: -1 in `terms` where `marks` has NaN.
+template <class T>
+void mark_missing(Index n, const T* marks, T* terms) {
+  const Vec<T> least(T(-1));
+  map(terms, n, [&](const Vec<T>& m, const Vec<T>& v) { return select(is_known(m), v, least); }, marks, terms);
+}
+
 /// What a scaler needs of each column, over the finite values in `rows` of `input` (all `n_rows` of them).
 struct ColumnStatistics {
   Buffer<double> mean, deviation, minimum, maximum;

@@ -18,6 +18,13 @@ void sum_features(Index n_features, Index width, T* row_loss, F&& f) {
 /// A residual's absolute value, its terms combined by the largest rather than the sum.
 struct LargestError : AbsoluteError {};
 
+/// total + value, rounded alike whatever else becomes of the value of y and t.
+template <class L, class V>
+V added(const V& total, const V& y, const V& t, const V& value) {
+  if constexpr (requires { L::add(y, t, total); }) return L::add(y, t, total);
+  else return total + value;
+}
+
 /// Calls f with the crossentropy of logarithms as a type.
 template <class F>
 decltype(auto) with_logs(bool has_missing, F&& f) {
@@ -175,18 +182,40 @@ void OutputStage<T>::add_losses(Loss loss, Index width, T* z, Index n, const Tar
 }
 
 template <class T>
+void OutputStage<T>::rank_losses(Loss loss, Index width, T* z, Index n, const Target<T>& target, Index first,
+                                 T* row_loss, Ranking<T>& ranking) const {
+  if (!from_logits(loss) && activation_.forward) activation_.forward(z, n);
+  ranking.with_size([&]<int kTop>(std::integral_constant<int, kTop>) {
+    with_pair(loss, target.has_missing, [&]<class L>(L) {
+      for (Index lane = 0; lane < width; lane += kLanes<T>) {
+        typename Ranking<T>::template Lanes<kTop> best(ranking, lane, first);
+        Vec<T> total = Vec<T>::load(row_loss + lane);
+        for (Index at = lane; at < n; at += width) {
+          const Vec<T> y = Vec<T>::load(z + at), t = Vec<T>::load(target.values + at), value = L::value(y, t);
+          total = added<L>(total, y, t, value);
+          if constexpr (kSkipsMissing<L>) best.add(select(is_known(t), value, Vec<T>(T(-1))));
+          else best.add(value);
+        }
+        best.store(ranking, lane);
+        total.store(row_loss + lane);
+      }
+    });
+  });
+}
+
+template <class T>
 void OutputStage<T>::add_prepared(Loss loss, Index width, const T* z, Index n, const Target<T>& target,
                                   T* row_loss) const {
   with_pair(loss, target.has_missing, [&]<class L>(L) {
     for (Index lane = 0; lane < width; lane += kLanes<T>) {
       Vec<T> total = Vec<T>::load(row_loss + lane), poison(T(0));
       for (Index at = lane; at < n; at += width) {
-        const Vec<T> value = L::value(Vec<T>::load(z + at), Vec<T>::load(target.values + at));
+        const Vec<T> y = Vec<T>::load(z + at), t = Vec<T>::load(target.values + at), value = L::value(y, t);
         if constexpr (std::is_base_of_v<LargestError, L>) {
           total = max(total, value);
           poison = fma(value, Vec<T>(T(0)), poison);  // a maximum may pass over NaN, a sum does not
         } else {
-          total = total + value;
+          total = added<L>(total, y, t, value);
         }
       }
       (total + poison).store(row_loss + lane);

@@ -9,13 +9,16 @@
 
 #include "activation.hpp"
 #include "panel.hpp"
+#include "ranking.hpp"
 
 namespace aefast {
 
-// y is the output, t the target, both `Vec<T>`; `slope` is d value / d y.
+// y is the output, t the target, both `Vec<T>`; `slope` is d value / d y. `add`, where a value is a product, is
+// total + value rounded once, whatever else becomes of the value.
 // clang-format off
 struct SquaredError {
   template <class V> static V value(const V& y, const V& t) { const V r = y - t; return r * r; }
+  template <class V> static V add(const V& y, const V& t, const V& total) { const V r = y - t; return fma(r, r, total); }
   template <class V> static V slope(const V& y, const V& t) { const V r = y - t; return r + r; }
 };
 
@@ -30,6 +33,11 @@ struct Huber {
     using T = decltype(sum(y));
     const V a = abs(y - t), inside = min(a, V(1));
     return inside * (a - V(T(0.5)) * inside);
+  }
+  template <class V> static V add(const V& y, const V& t, const V& total) {
+    using T = decltype(sum(y));
+    const V a = abs(y - t), inside = min(a, V(1));
+    return fma(inside, a - V(T(0.5)) * inside, total);
   }
   template <class V> static V slope(const V& y, const V& t) { return max(min(y - t, V(1)), V(-1)); }
 };
@@ -58,7 +66,7 @@ struct BinaryCrossentropy {
 struct BinaryCrossentropyOfLogits {
   template <class V> static V value(const V& z, const V& t) {
     const V q = probability(t);
-    return softplus(z) - z * q + abs(t - q);
+    return fma(-z, q, softplus(z)) + abs(t - q);
   }
   template <class V> static V slope(const V& z, const V& t) { return sigmoid(z) - probability(t); }
 };
@@ -97,9 +105,15 @@ inline Loss find_loss(const std::string& name) {
 template <class L>
 struct OfKnown : L {
   template <class V> static V value(const V& y, const V& t) { return mask_and(is_known(t), L::value(y, t)); }
+  template <class V> static V add(const V& y, const V& t, const V& total) = delete;
   template <class V> static V slope(const V& y, const V& t) { return mask_and(is_known(t), L::slope(y, t)); }
 };
 // clang-format on
+
+template <class L>
+inline constexpr bool kSkipsMissing = false;
+template <class L>
+inline constexpr bool kSkipsMissing<OfKnown<L>> = true;
 
 /// What the outputs of a block are compared with (n_features x block width). Where values may be missing, NaN marks
 /// them: they have no part in any term, sum or gradient.
@@ -153,8 +167,13 @@ class OutputStage {
   /// Whether that may be had from a few features after the other, by `add_losses`: each feature's term is its own.
   bool is_separable() const { return parts_.empty() && !is_softmax_; }
 
-  /// Adds the terms of some features, n pre-activations that are used up, to `row_loss`. `target` begins at the first.
+  /// Adds the terms of some features, n pre-activations that `prepare` is applied to, to `row_loss`. `target` begins at
+  /// the first.
   void add_losses(Loss loss, Index width, T* z, Index n, const Target<T>& target, T* row_loss) const;
+  /// The same but for `Loss::maximum`, and ranks the terms, which are those of features from `first` on; missing ones
+  /// count as -1.
+  void rank_losses(Loss loss, Index width, T* z, Index n, const Target<T>& target, Index first, T* row_loss,
+                   Ranking<T>& ranking) const;
 
   /// What makes each row's sum over known features one over all of them (width): features / known ones (or columns), 1
   /// where none is missing, 0 where all are.

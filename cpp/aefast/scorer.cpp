@@ -17,6 +17,7 @@ struct Scorer<T>::Workspace {
         row(width),
         factor(width),
         divergence(width),
+        ranking(width),
         wanted{has_missing ? seen.data() : input.data(), has_missing},
         reduced(reduced_) {
     if (reduced) operands = reduced->operands(width);
@@ -43,8 +44,9 @@ struct Scorer<T>::Workspace {
 
   Buffer<T> input, seen, target, joint[2], layer[2], row, factor;
   Buffer<T> divergence;  // of a code that is drawn, else zeros
-  Target<T> wanted;      // the rows as they were read, missing values and all
-  T* output = nullptr;   // what came out of the last layer
+  Ranking<T> ranking;
+  Target<T> wanted;     // the rows as they were read, missing values and all
+  T* output = nullptr;  // what came out of the last layer
   Ahead ahead;
   const ReducedNetwork* reduced;
   ReducedNetwork::Operands operands;
@@ -302,21 +304,50 @@ void Scorer<T>::feature_errors(const InputView& input, Index n_rows, Loss metric
   });
 }
 
+/// The rows' summed terms, the largest of them and the outputs, in work.
+template <class T>
+void Scorer<T>::ranked_errors(const InputView& input, Loss metric, const Block& block, Workspace& work) const {
+  const OutputStage<T>& stage = network_.output();
+  const Index n = network_.n_features() * block.width;
+  T* terms = work.target.data();
+  if (!whitening_ && stage.is_separable() && metric != Loss::maximum) {
+    std::fill_n(work.row.data(), block.width, T(0));
+    const auto take = [&](T* z, Index at, Index count) {
+      const Target<T> target{work.wanted.values + at, work.wanted.has_missing};
+      stage.rank_losses(metric, block.width, z, count, target, at / block.width, work.row.data(), work.ranking);
+    };
+    if (reduced_ && reduced_->ends_reduced()) {
+      work.output = pass(input, {}, block, work);
+      take(work.output, 0, n);
+    } else {
+      read(input, {}, block, work);
+      const T* in = work.forward(network_, 0, n_layers() - 1, block, params_, work.input.data());
+      work.output = work.other(in);
+      network_.layers().back()->forward_to(block, params_, in, work.output, take);
+    }
+    return stage.finish(metric, block, work.output);
+  }
+  if (whitening_) {
+    const T* z = whitened(input, block, work);
+    add_squares(block, z, work.row.data());
+    share_squares(block, z, work.input.data(), terms);
+  } else {
+    work.output = prepared_pass(input, metric, block, work);
+    stage.row_losses(metric, block, work.output, work.wanted, work.row.data());
+    stage.terms(metric, block, work.output, work.wanted, terms);
+    stage.finish(metric, block, work.output);
+  }
+  if (work.wanted.has_missing) mark_missing(n, work.wanted.values, terms);
+  work.ranking.add(terms, 0, network_.n_features());
+}
+
 template <class T>
 void Scorer<T>::reasons(const InputView& input, Index n_rows, Loss metric, const Reasons& to) const {
   each_block(n_rows, [&](const Block& block, Workspace& work) {
-    T* terms = work.target.data();
-    if (whitening_) {
-      T* z = whitened(input, block, work);
-      add_squares(block, z, work.row.data());
-      share_squares(block, z, work.input.data(), terms);
-    } else {
-      work.output = prepared_pass(input, metric, block, work);
-      network_.output().row_losses(metric, block, work.output, work.wanted, work.row.data());
-      network_.output().terms(metric, block, work.output, work.wanted, terms);
-      network_.output().finish(metric, block, work.output);
-    }
-    write_reasons(block, terms, work, to);
+    work.ranking.begin(to.top, block.width);
+    ranked_errors(input, metric, block, work);
+    if (to.top == 3) write_reasons<3>(block, work, to);
+    else write_reasons<0>(block, work, to);
     row_shares(metric, block, work);
     for (Index i = 0; i < block.n_rows; ++i) to.errors[block.first_row + i] = work.row[i] * work.factor[i];
   });
@@ -324,71 +355,47 @@ void Scorer<T>::reasons(const InputView& input, Index n_rows, Loss metric, const
 
 namespace {
 
-/// The largest of `n_features` terms of kLanes rows, `top` of them (or, where it is not 0, kTop, which then stay in
-/// registers), and which they are; of equal ones the first come first.
-template <int kTop, class T, class TermOf>
-void find_largest(Index top, Index n_features, TermOf&& term_of, T (*largest)[kLanes<T>], T (*which)[kLanes<T>]) {
-  constexpr T kNone = -2;
-  constexpr Index kMost = kTop > 0 ? kTop : Scorer<T>::kMostReasons;
-  if (kTop > 0) top = kTop;
-  Vec<T> values[kMost], features[kMost];
-  for (Index rank = 0; rank < top; ++rank) {
-    values[rank] = Vec<T>(kNone);
-    features[rank] = Vec<T>(T(0));
-  }
-  for (Index j = 0; j < n_features; ++j) {  // each finds its place, and those below move down
-    const Vec<T> term = term_of(j);
-    Vec<T> value = term, feature(static_cast<T>(j));
-    for (Index rank = 0; rank < top; ++rank) {
-      const Vec<T> value_here = values[rank], feature_here = features[rank];
-      const Mask<T> moves = less(value_here, term);
-      values[rank] = select(moves, value, value_here);
-      features[rank] = select(moves, feature, feature_here);
-      value = select(moves, value_here, value);
-      feature = select(moves, feature_here, feature);
-    }
-  }
-  for (Index rank = 0; rank < top; ++rank) {
-    values[rank].store(largest[rank]);
-    features[rank].store(which[rank]);
+/// Arrays side by side in rows of `top`, or kTop if that is not 0, elements.
+template <int kTop, class E, Index kRows>
+[[gnu::noinline]] void interleave(const E (*__restrict from)[kRows], Index top, Index n_rows, E* __restrict to) {
+  const auto row = [&](Index i) {
+    for (Index j = 0; j < (kTop > 0 ? kTop : top); ++j) to[i * (kTop > 0 ? kTop : top) + j] = from[j][i];
+  };
+  if (n_rows == kRows) {
+    for (Index i = 0; i < kRows; ++i) row(i);
+  } else {
+    for (Index i = 0; i < n_rows; ++i) row(i);
   }
 }
 
 }  // namespace
 
+/// `kTop` is the number of reasons where the compiler is to know it, else 0.
 template <class T>
-void Scorer<T>::write_reasons(const Block& block, const T* terms, const Workspace& work, const Reasons& to) const {
-  alignas(kAlignment) T shares[kMostReasons][kLanes<T>], which[kMostReasons][kLanes<T>];
-  const Vec<T> zero(T(0)), missing(T(-1));
-  const auto find = [&]<int kTop>(Index lane) {
-    const auto term_of = [&](Index j) {
-      const Vec<T> term = Vec<T>::load(terms + j * block.width + lane);
-      if (!work.wanted.has_missing) return term;
-      return select(is_known(Vec<T>::load(work.wanted.values + j * block.width + lane)), term, missing);
-    };
-    find_largest<kTop>(to.top, network_.n_features(), term_of, shares, which);
-  };
-  for (Index lane = 0; lane < block.width; lane += kLanes<T>) {
-    switch (to.top) {
-      case 1: find.template operator()<1>(lane); break;
-      case 2: find.template operator()<2>(lane); break;
-      case 3: find.template operator()<3>(lane); break;
-      default: find.template operator()<0>(lane);
-    }
+template <int kTop>
+void Scorer<T>::write_reasons(const Block& block, const Workspace& work, const Reasons& to) const {
+  constexpr Index kMost = kTop > 0 ? kTop : kMostReasons, kRows = kLanes<T>;
+  const Index top = kTop > 0 ? kTop : to.top;
+  alignas(kAlignment) T shares[kMost][kRows];
+  std::int32_t features[kMost][kRows];
+  const Vec<T> zero(T(0));
+  for (Index lane = 0; lane < block.width; lane += kRows) {
     const Vec<T> total = Vec<T>::load(work.row.data() + lane);
-    for (Index rank = 0; rank < to.top; ++rank) {
-      const Vec<T> share = max(Vec<T>::load(shares[rank]), zero) / total;
+    for (Index rank = 0; rank < top; ++rank) {
+      const Vec<T> share = max(Vec<T>::load(work.ranking.values(rank) + lane), zero) / total;
       select(less(zero, total), share, zero).store(shares[rank]);
+      const T* numbers = work.ranking.numbers(rank) + lane;
+      for (Index i = 0; i < kRows; ++i) features[rank][i] = static_cast<std::int32_t>(numbers[i]);
     }
-    const Index n_rows = std::min(kLanes<T>, block.n_rows - lane);
+    const Index first = (block.first_row + lane) * top, n_rows = std::min(kRows, block.n_rows - lane);
+    interleave<kTop>(features, top, n_rows, to.features + first);
+    interleave<kTop>(shares, top, n_rows, to.shares + first);
     for (Index i = 0; i < n_rows; ++i) {
-      const Index first = (block.first_row + lane + i) * to.top;
-      for (Index rank = 0; rank < to.top; ++rank) {
-        const Index feature = static_cast<Index>(which[rank][i]);
+      for (Index rank = 0; rank < top; ++rank) {
+        const Index feature = features[rank][i];
         const auto expected = static_cast<double>(work.output[feature * block.width + lane + i]);
-        to.features[first + rank] = static_cast<std::int32_t>(feature);
-        to.shares[first + rank] = shares[rank][i];
-        to.expected[first + rank] = static_cast<T>(expected * scaling_.scale(feature) + scaling_.shift(feature));
+        to.expected[first + i * top + rank] =
+            static_cast<T>(expected * scaling_.scale(feature) + scaling_.shift(feature));
       }
     }
   }

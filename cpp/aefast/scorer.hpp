@@ -41,7 +41,7 @@ class Scorer {
     T* shares;               // n_rows x top, of the row's error: 0 to 1
     T* expected;             // n_rows x top, the output there in the input's units
   };
-  static constexpr Index kMostReasons = 16;
+  static constexpr Index kMostReasons = Ranking<T>::kMost;
   void reasons(const InputView& input, Index n_rows, Loss metric, const Reasons& to) const;
   /// n_rows x code size.
   void encode(const InputView& input, Index n_rows, T* to) const;
@@ -62,7 +62,9 @@ class Scorer {
   void row_shares(Loss metric, const Block& block, Workspace& work) const;
   void add_squares(const Block& block, const T* z, T* totals) const;
   void share_squares(const Block& block, const T* z, const T* row, T* to) const;
-  void write_reasons(const Block& block, const T* terms, const Workspace& work, const Reasons& to) const;
+  void ranked_errors(const InputView& input, Loss metric, const Block& block, Workspace& work) const;
+  template <int kTop>
+  void write_reasons(const Block& block, const Workspace& work, const Reasons& to) const;
   void residual(const Block& block, T* output, const Target<T>& target, T* to) const;
   void write_rows(const Block& block, const T* from, Index n_features, bool in_input_units, T* to) const;
   Index n_layers() const { return static_cast<Index>(network_.layers().size()); }
