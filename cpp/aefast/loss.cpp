@@ -42,18 +42,18 @@ OutputStage<T>::OutputStage(Index n_features, const std::string& activation, std
       activation_(find_activation<T>(activation)),
       groups_(std::move(groups)),
       columns_(std::move(columns)) {
+  for (Column& column : columns_) {
+    column.is_category = std::find(groups_.begin(), groups_.end(), Group(column.begin, column.end)) != groups_.end();
+  }
   for (std::size_t first = 0, last; first < columns_.size(); first = last) {
     const auto is_plain = [&](const Column& c) { return c.end - c.begin == 1 && c.weight == columns_[first].weight; };
-    const auto is_category = [&](const Column& c) {
-      return std::find(groups_.begin(), groups_.end(), Group(c.begin, c.end)) != groups_.end();
-    };
     for (last = first + 1; last < columns_.size(); ++last) {  // single features of the same weight go together
       const bool together = is_plain(columns_[first]) && is_plain(columns_[last]);
-      if (!together || is_category(columns_[first]) || is_category(columns_[last])) break;
+      if (!together || columns_[first].is_category || columns_[last].is_category) break;
     }
     const Column& column = columns_[first];
     const Index n = columns_[last - 1].end - column.begin;
-    const bool is_softmax = is_category(column);
+    const bool is_softmax = column.is_category;
     parts_.push_back({column.begin, static_cast<T>(column.weight), is_softmax, !is_plain(column),
                       OutputStage(n, is_softmax ? "softmax" : activation, {}, {})});
   }
@@ -145,6 +145,39 @@ void OutputStage<T>::keep_largest(const Block& block, T* terms) const {
     for (Index f = 0; f < n_features_; ++f) {
       if (f < column(best).begin || f >= column(best).end) terms[f * block.width + lane] = T(0);
     }
+  }
+}
+
+template <class T>
+Index OutputStage<T>::n_expected() const {
+  Index most = 1;
+  for (const Column& column : columns_) most = std::max(most, column.is_category ? 1 : column.end - column.begin);
+  return most;
+}
+
+template <class T>
+void OutputStage<T>::sum_columns(const Block& block, const Target<T>& target, T* terms) const {
+  const Index width = block.width;
+  for (Index c = 0; c < n_terms(); ++c) {
+    const Column& column = columns_[static_cast<std::size_t>(c)];
+    for (Index lane = 0; lane < width; lane += kLanes<T>) {
+      const Index first = column.begin * width + lane;
+      Vec<T> total = Vec<T>::load(terms + first);
+      for (Index at = first + width; at < column.end * width; at += width) total = total + Vec<T>::load(terms + at);
+      if (target.has_missing) total = select(is_known(Vec<T>::load(target.values + first)), total, Vec<T>(T(-1)));
+      total.store(terms + c * width + lane);
+    }
+  }
+}
+
+template <class T>
+void OutputStage<T>::name_levels(const Block& block, T* y, Ranking<T>& scratch) const {
+  for (const Column& column : columns_) {
+    if (!column.is_category) continue;
+    T* first = y + column.begin * block.width;
+    scratch.begin(1, block.width);
+    scratch.add(first, 0, column.end - column.begin);
+    std::copy_n(scratch.numbers(0), block.width, first);
   }
 }
 

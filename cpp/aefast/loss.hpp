@@ -133,6 +133,7 @@ using Group = std::pair<Index, Index>;
 struct Column {
   Index begin, end;
   double weight;
+  bool is_category = false;
 };
 
 /// The output activation, and the losses of its outputs. Works on blocks of `n_features` x block width. Where loss and
@@ -148,6 +149,12 @@ class OutputStage {
   /// What a row's terms are averaged over: features, or columns.
   Index n_terms() const { return columns_.empty() ? n_features_ : static_cast<Index>(columns_.size()); }
 
+  /// None where features are columns of their own.
+  const std::vector<Column>& columns() const { return columns_; }
+
+  /// Outputs that say what is expected of any column: of a category one, the number of a level.
+  Index n_expected() const;
+
   bool is_identity() const { return parts_.empty() && !is_softmax_ && !activation_.forward; }
 
   /// Pre-activations to outputs, in place.
@@ -160,6 +167,11 @@ class OutputStage {
 
   /// Leaves every feature's term of the loss in `terms` (n_features x width), from what `prepare` made.
   void terms(Loss loss, const Block& block, const T* z, const Target<T>& target, T* terms) const;
+
+  /// Columns' terms (n_columns x width) in place of their features'; missing ones count as -1.
+  void sum_columns(const Block& block, const Target<T>& target, T* terms) const;
+  /// The number of its most probable level in place of the first output of each category.
+  void name_levels(const Block& block, T* y, Ranking<T>& scratch) const;
 
   /// Adds each row's terms up in `row_loss` (width); for `Loss::maximum` the largest. From what `prepare` made.
   void row_losses(Loss loss, const Block& block, const T* z, const Target<T>& target, T* row_loss) const;

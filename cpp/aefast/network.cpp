@@ -32,7 +32,7 @@ const NetworkSpec& checked(const NetworkSpec& spec) {
   }
   check_size("the number of features", {spec.n_features});
   Index covered = 0;
-  for (const auto& [begin, end, weight] : spec.columns) {
+  for (const auto& [begin, end, weight, is_category] : spec.columns) {
     if (begin != covered || end <= begin || !(weight > 0))
       throw std::invalid_argument("columns must follow on each other");
     covered = end;

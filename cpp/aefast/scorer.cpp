@@ -1,5 +1,6 @@
 #include "scorer.hpp"
 
+#include <cmath>
 #include <numeric>
 
 namespace aefast {
@@ -306,10 +307,12 @@ void Scorer<T>::feature_errors(const InputView& input, Index n_rows, Loss metric
 
 /// The rows' summed terms, the largest of them and the outputs, in work.
 template <class T>
-void Scorer<T>::ranked_errors(const InputView& input, Loss metric, const Block& block, Workspace& work) const {
+void Scorer<T>::ranked_errors(const InputView& input, Loss metric, Index top, const Block& block,
+                              Workspace& work) const {
   const OutputStage<T>& stage = network_.output();
   const Index n = network_.n_features() * block.width;
   T* terms = work.target.data();
+  work.ranking.begin(top, block.width);
   if (!whitening_ && stage.is_separable() && metric != Loss::maximum) {
     std::fill_n(work.row.data(), block.width, T(0));
     const auto take = [&](T* z, Index at, Index count) {
@@ -337,17 +340,23 @@ void Scorer<T>::ranked_errors(const InputView& input, Loss metric, const Block& 
     stage.terms(metric, block, work.output, work.wanted, terms);
     stage.finish(metric, block, work.output);
   }
-  if (work.wanted.has_missing) mark_missing(n, work.wanted.values, terms);
-  work.ranking.add(terms, 0, network_.n_features());
+  if (!stage.columns().empty()) {
+    stage.sum_columns(block, work.wanted, terms);
+    stage.name_levels(block, work.output, work.ranking);
+    work.ranking.begin(top, block.width);
+  } else if (work.wanted.has_missing) {
+    mark_missing(n, work.wanted.values, terms);
+  }
+  work.ranking.add(terms, 0, stage.n_terms());
 }
 
 template <class T>
 void Scorer<T>::reasons(const InputView& input, Index n_rows, Loss metric, const Reasons& to) const {
   each_block(n_rows, [&](const Block& block, Workspace& work) {
-    work.ranking.begin(to.top, block.width);
-    ranked_errors(input, metric, block, work);
+    ranked_errors(input, metric, to.top, block, work);
     if (to.top == 3) write_reasons<3>(block, work, to);
     else write_reasons<0>(block, work, to);
+    if (!network_.output().columns().empty()) write_expected(block, work, to);
     row_shares(metric, block, work);
     for (Index i = 0; i < block.n_rows; ++i) to.errors[block.first_row + i] = work.row[i] * work.factor[i];
   });
@@ -390,12 +399,40 @@ void Scorer<T>::write_reasons(const Block& block, const Workspace& work, const R
     const Index first = (block.first_row + lane) * top, n_rows = std::min(kRows, block.n_rows - lane);
     interleave<kTop>(features, top, n_rows, to.features + first);
     interleave<kTop>(shares, top, n_rows, to.shares + first);
+    if (!network_.output().columns().empty()) continue;
     for (Index i = 0; i < n_rows; ++i) {
       for (Index rank = 0; rank < top; ++rank) {
         const Index feature = features[rank][i];
         const auto expected = static_cast<double>(work.output[feature * block.width + lane + i]);
         to.expected[first + i * top + rank] =
             static_cast<T>(expected * scaling_.scale(feature) + scaling_.shift(feature));
+      }
+    }
+  }
+}
+
+/// What is expected of columns; which ones are missing.
+template <class T>
+void Scorer<T>::write_expected(const Block& block, const Workspace& work, const Reasons& to) const {
+  const Index n = network_.output().n_expected();
+  for (Index i = 0; i < block.n_rows; ++i) {
+    for (Index rank = 0; rank < to.top; ++rank) {
+      T* values = to.expected + ((block.first_row + i) * to.top + rank) * n;
+      const auto number = static_cast<std::size_t>(work.ranking.numbers(rank)[i]);
+      const Column& column = network_.output().columns()[number];
+      const Index at = column.begin * block.width + i;
+      const T* output = work.output + at;
+      if (work.wanted.has_missing && std::isnan(work.wanted.values[at])) {
+        to.features[(block.first_row + i) * to.top + rank] = -1;
+      }
+      std::fill_n(values, n, T(0));
+      if (column.is_category) {
+        values[0] = *output;
+        continue;
+      }
+      for (Index j = column.begin; j < column.end; ++j) {
+        const auto expected = static_cast<double>(output[(j - column.begin) * block.width]);
+        values[j - column.begin] = static_cast<T>(expected * scaling_.scale(j) + scaling_.shift(j));
       }
     }
   }

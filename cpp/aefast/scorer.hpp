@@ -33,13 +33,15 @@ class Scorer {
               T beta, std::uint64_t seed, T* to) const;
   /// n_rows x d, contiguous: each feature's share of its row's error.
   void feature_errors(const InputView& input, Index n_rows, Loss metric, T* to) const;
-  /// The features with the largest shares of each row's error.
+  /// The features, or columns, with the largest shares of each row's error.
   struct Reasons {
     Index top;               // how many of a row, at most kMostReasons
     T* errors;               // n_rows
-    std::int32_t* features;  // n_rows x top, largest share first, of equal ones the first; missing values come last
+    std::int32_t* features;  // n_rows x top, largest share first, of equal ones the first; missing values come last,
+                             // and are -1 where they are columns
     T* shares;               // n_rows x top, of the row's error: 0 to 1
-    T* expected;             // n_rows x top, the output there in the input's units
+    T* expected;  // n_rows x top x stage's n_expected, the outputs there in the input's units, then zeros; of a
+                  // category alone the number of its most probable level
   };
   static constexpr Index kMostReasons = Ranking<T>::kMost;
   void reasons(const InputView& input, Index n_rows, Loss metric, const Reasons& to) const;
@@ -62,7 +64,8 @@ class Scorer {
   void row_shares(Loss metric, const Block& block, Workspace& work) const;
   void add_squares(const Block& block, const T* z, T* totals) const;
   void share_squares(const Block& block, const T* z, const T* row, T* to) const;
-  void ranked_errors(const InputView& input, Loss metric, const Block& block, Workspace& work) const;
+  void ranked_errors(const InputView& input, Loss metric, Index top, const Block& block, Workspace& work) const;
+  void write_expected(const Block& block, const Workspace& work, const Reasons& to) const;
   template <int kTop>
   void write_reasons(const Block& block, const Workspace& work, const Reasons& to) const;
   void residual(const Block& block, T* output, const Target<T>& target, T* to) const;

@@ -147,11 +147,15 @@ class Predictor {
     return std::visit(
         [&]<class T>(const std::unique_ptr<Model<T>>& model) -> py::tuple {
           check(whitening, metric, model->network);
-          const Index d = model->network.n_features();
-          if (top < 1 || top > std::min(d, Scorer<T>::kMostReasons)) throw py::value_error("top is out of range");
-          const std::vector<py::ssize_t> shape{X.shape(0), top};
+          const OutputStage<T>& stage = model->network.output();
+          if (top < 1 || top > std::min(stage.n_terms(), Scorer<T>::kMostReasons)) {
+            throw py::value_error("top is out of range");
+          }
+          std::vector<py::ssize_t> shape{X.shape(0), top};
           py::array_t<std::int32_t> features(shape);
-          py::array_t<T> shares(shape), expected(shape);
+          py::array_t<T> shares(shape);
+          if (!stage.columns().empty()) shape.push_back(stage.n_expected());
+          py::array_t<T> expected(shape);
           typename Scorer<T>::Reasons to{top, nullptr, features.mutable_data(), shares.mutable_data(),
                                          expected.mutable_data()};
           py::array errors = read(

@@ -10,7 +10,7 @@ in seconds since 1970).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from math import inf
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aefast._arrow import arrow_values
+from aefast._arrow import arrow_array, arrow_values
 
 if TYPE_CHECKING:
     from aefast._core import NetworkSpec
@@ -208,25 +208,66 @@ def decode(rows: Array, columns: Sequence[Column]) -> Array:
         if column.kind == "numeric":
             values[:, index] = part[:, 0].astype(np.float64)
         elif column.kind == "categorical":
-            names = [MISSING if level is None else level for level in column.levels] + [UNKNOWN]
-            values[:, index] = np.asarray(names, dtype=object)[part.argmax(axis=1)]
+            values[:, index] = np.asarray(_level_names(column), dtype=object)[part.argmax(axis=1)]
         else:
             values[:, index] = _times(part)
     return values
 
 
-def shown(table: Any, rows: Array, columns: Sequence[Column]) -> Array:
-    """The cells of a table, whose `encode` is ``rows``, as reasons show them (n, C): numbers as floats, else text."""
-    values = np.empty((len(rows), len(columns)), dtype=object)
-    for index, (begin, column, part) in enumerate(zip(starts(columns), columns, _parts(table), strict=True)):
-        if column.kind == "numeric":
-            values[:, index] = rows[:, begin].astype(np.float64)
-            continue
-        as_text = level_name if column.kind == "categorical" else str
-        is_missing = part.isna().to_numpy() if hasattr(part, "iloc") else arrow_values(part.is_null())
-        found = part.tolist() if hasattr(part, "iloc") else cells(part)
-        values[:, index] = [MISSING if no else as_text(cell) for cell, no in zip(found, is_missing, strict=True)]
+#: What reasons show of cells: numbers, or texts and for each cell which it is.
+Shown = Array | tuple[list[str], NDArray[np.int64]]
+
+
+def by_column(
+    columns: Sequence[Column], numbers: Array, rows: Array, expected: Array, table: Any
+) -> Iterator[tuple[Array, Shown, Shown]]:
+    """Of the columns that some reasons (m,) are, where these are, the cells of the table, and what is expected there.
+
+    ``numbers`` and ``rows`` (m,) say which cell a reason is, ``expected`` (m, 4 or fewer) are outputs: the numbers of a
+    column in input units, or the number of a level.
+    """
+    order = np.argsort(numbers.astype(np.min_scalar_type(len(columns))), kind="stable")
+    ends = np.searchsorted(numbers[order], np.arange(len(columns)), side="right")
+    for column, part, places in zip(columns, _parts(table), np.split(order, ends[:-1]), strict=True):
+        if len(places):
+            found = part.iloc[rows[places]] if hasattr(part, "iloc") else part.take(arrow_array(rows[places]))
+            yield places, _shown_cells(found, column), _shown_outputs(expected[places], column)
+
+
+def shown(table: Any, columns: Sequence[Column]) -> Array:
+    """The cells of a table as reasons show them (n, C), an array of objects: numbers as floats, else text."""
+    values = np.empty((len(table), len(columns)), dtype=object)
+    for index, (column, part) in enumerate(zip(columns, _parts(table), strict=True)):
+        values[:, index] = as_objects(_shown_cells(part, column))
     return values
+
+
+def as_objects(part: Shown) -> Array:
+    """Numbers, or the text of each cell."""
+    return np.asarray(part[0], dtype=object)[part[1]] if isinstance(part, tuple) else part
+
+
+def _shown_cells(values: Any, column: Column) -> Shown:
+    if column.kind == "numeric":
+        return _numbers(values).astype(np.float64)
+    if column.kind == "categorical":
+        codes, names = _levels(values)
+        return [*names, MISSING], codes
+    is_missing = values.isna().to_numpy() if hasattr(values, "iloc") else arrow_values(values.is_null())
+    found = values.tolist() if hasattr(values, "iloc") else cells(values)
+    return [MISSING if no else str(cell) for cell, no in zip(found, is_missing, strict=True)], np.arange(len(found))
+
+
+def _shown_outputs(outputs: Array, column: Column) -> Shown:
+    if column.kind == "numeric":
+        return outputs[:, 0].astype(np.float64)
+    if column.kind == "categorical":
+        return _level_names(column), outputs[:, 0].astype(np.int64)
+    return _times(outputs), np.arange(len(outputs))
+
+
+def _level_names(column: Column) -> list[str]:
+    return [*(MISSING if level is None else level for level in column.levels), UNKNOWN]
 
 
 def with_columns(network: NetworkSpec, columns: Sequence[Column], level_weight: float = 1.0) -> NetworkSpec:

@@ -73,22 +73,32 @@ def explanation_table(
         Which values are.
     """
     columns, shares = top_shares(feature_errors, top, is_missing)
-    n_rows, n_top = columns.shape
+    values, expected = (np.take_along_axis(array, columns, axis=1) for array in (values, expected))
+    is_known = None if is_missing is None else ~np.take_along_axis(is_missing, columns, axis=1)
+    return reasons_table(columns, shares, values, expected, names, first_row, is_known)
+
+
+def reasons_table(
+    columns: Array,
+    shares: Array,
+    values: Array,
+    expected: Array,
+    names: Sequence[str],
+    first_row: int = 0,
+    is_known: Array | None = None,
+) -> Array:
+    """The same from what is known of each reason, arrays of shape (n, top); those that are not known are left out."""
     width = max(1, *(len(name) for name in names))
     kind = "O" if values.dtype == object else "f8"
+    chosen = np.nonzero(np.ones(columns.shape, dtype=bool) if is_known is None else is_known)
     table = np.empty(
-        n_rows * n_top,
+        len(chosen[0]),
         dtype=[("row", "i8"), ("feature", f"U{width}"), ("value", kind), ("expected", kind), ("share", "f8")],
     )
-    table["row"] = np.repeat(np.arange(first_row, first_row + n_rows), n_top)
-    table["feature"] = np.asarray(names, dtype=f"U{width}")[columns].ravel()
-    table["value"] = np.take_along_axis(values, columns, axis=1).ravel()
-    table["expected"] = np.take_along_axis(expected, columns, axis=1).ravel()
-    table["share"] = shares.ravel()
-    if is_missing is None:
-        return table
-    known: Array = table[~np.take_along_axis(is_missing, columns, axis=1).ravel()]
-    return known
+    table["row"] = chosen[0] + first_row
+    table["feature"] = np.asarray(names, dtype=f"U{width}")[columns[chosen]]
+    table["value"], table["expected"], table["share"] = values[chosen], expected[chosen], shares[chosen]
+    return table
 
 
 def as_frame(table: Array) -> Any:

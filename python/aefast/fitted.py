@@ -16,8 +16,8 @@ from aefast import _core
 from aefast._arrays import nonfinite_message, readable, table_of
 from aefast._targets import check_probabilities
 from aefast._threads import resolve_threads
-from aefast.columns import Column, decode, encode, shown, starts
-from aefast.explanations import explanation_table
+from aefast.columns import Column, as_objects, by_column, decode, encode, shown, starts
+from aefast.explanations import explanation_table, reasons_table
 from aefast.networks import reading
 from aefast.scaling import clip_limit, column_statistics
 from aefast.thresholds import Calibration
@@ -31,6 +31,8 @@ Array = NDArray[Any]
 METRICS = ("mse", "mae", "max", "huber", "binary_crossentropy", "categorical_crossentropy", "mahalanobis")
 PRECISIONS = ("float32", "bfloat16", "int8")
 MISSING = ("error", "mask", "mean")
+#: As many reasons as come with the errors in one pass; more cost passes of their own.
+MOST_REASONS = 16
 # For reconstructions that overflow.
 _REMEDY = {"float32": "use dtype='float64'", "float64": "divide it by a constant before fit"}
 
@@ -215,9 +217,17 @@ class FittedNetwork:
         errors = self._predictor(precision=precision).errors(columns, *self._metric(None))
         return errors if np.isfinite(errors).all() else None
 
+    def _gives_reasons(self, top: int) -> bool:
+        """Whether `_errors_and_reasons` does, so many."""
+        return 0 < top <= MOST_REASONS and (self.columns_ is None or self.missing != "mean")
+
     def _errors_and_reasons(self, X: Any, top: int, precision: str = "float32") -> tuple[Array, Array, Array, Array]:
-        """In one pass errors (n,) and, of the ``top`` <= 16 features that weigh most in each, columns, shares and
-        expected values in input units (n, top)."""
+        """In one pass errors (n,) and, of the ``top`` features that weigh most in each, columns, shares and expected
+        values in input units (n, top).
+
+        Where columns are of several kinds it is these that are told, -1 for one whose value is missing, and the last of
+        the four is (n, top, 4 or fewer): a column's outputs or, of a categorical one, the number of a level.
+        """
         found: tuple[Array, Array, Array, Array] = self._judged(
             X, precision, lambda predictor, rows: predictor.reasons(rows, *self._metric(None), top=top)
         )
@@ -319,10 +329,30 @@ class FittedNetwork:
 
     def _explanation(self, X: Any, top: int) -> Array:
         """For each row its ``top`` features by share of the error (see `explanation_table`)."""
+        names, table = self._names(), table_of(X)
+        top = min(top, len(names))
+        if self.missing == "mean" or not self._gives_reasons(top):  # what means stand for is no reason
+            return self._long_explanation(X, top)
+        _, columns, shares, expected = self._errors_and_reasons(X, top)
+        if self.columns_ is None:
+            values = np.take_along_axis(self._read(X), columns, axis=1)
+            return reasons_table(columns, shares, values, expected, names, 0, ~np.isnan(values))
+        is_known = columns >= 0
+        rows = np.nonzero(is_known)[0]
+        cells = np.empty((2, len(rows)), dtype=object)
+        for places, *parts in by_column(self.columns_, columns[is_known], rows, expected[is_known], table):
+            for of_all, part in zip(cells, parts, strict=True):
+                of_all[places] = as_objects(part)
+        values, outputs = np.empty((2, *columns.shape), dtype=object)
+        values[is_known], outputs[is_known] = cells
+        return reasons_table(columns, shares, values, outputs, names, 0, is_known)
+
+    def _long_explanation(self, X: Any, top: int) -> Array:
+        """The same for any number of features, in passes of their own."""
         predictor = self._predictor()
         rows = self._read(X)
         self._require_finite(rows, "X")
-        metric, names, table = self._metric(None), self._names(), table_of(X)
+        metric, names = self._metric(None), self._names()
         # Blocks bound the memory: three arrays as wide as the input, of which a few columns stay.
         n_rows_a_block = max(1, (1 << 20) // rows.shape[1])
         tables = []
@@ -334,10 +364,11 @@ class FittedNetwork:
                 raise ValueError(f"the error of row {row} is not finite: the network's weights are too large")
             expected, values, is_missing = predictor.reconstruct(block), block, np.isnan(block)
             if self.columns_ is not None:
+                table = table_of(X)
                 part = (
                     table[begin : begin + n_rows_a_block] if hasattr(table, "iloc") else table.slice(begin, len(block))
                 )
-                expected, values = decode(expected, self.columns_), shown(part, block, self.columns_)
+                expected, values = decode(expected, self.columns_), shown(part, self.columns_)
                 is_missing = is_missing[:, starts(self.columns_)]
             tables.append(explanation_table(errors, values, expected, names, top, begin, is_missing))
         explained: Array = np.concatenate(tables)

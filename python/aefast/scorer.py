@@ -17,10 +17,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aefast import model_file
-from aefast._arrow import arrow_array, arrow_text, arrow_values
-from aefast.columns import starts
+from aefast._arrow import arrow_array, arrow_text, arrow_values, number_text
+from aefast.columns import Shown, by_column, starts
 from aefast.exceptions import AefastError
-from aefast.explanations import top_shares
 from aefast.formats import TableError
 from aefast.tables import feature_columns, feature_matrix, is_number
 
@@ -33,8 +32,6 @@ TOP_FEATURES = pa.list_(
 TOP_FEATURES_AS_TEXT = pa.list_(
     pa.struct([("feature", pa.string()), ("value", pa.string()), ("expected", pa.string()), ("share", pa.float64())])
 )
-#: As many reasons as come with the errors in one pass; more cost passes of their own.
-MOST_REASONS = 16
 RESULT_NAMES = ("anomaly_score", "p_value", "is_anomaly", "top_features")
 
 
@@ -228,7 +225,7 @@ class Scorer:
         """Errors and, where ``top`` is not 0, `reasons`: both in one pass."""
         try:
             with nameless():
-                if 0 < top <= MOST_REASONS and not self.is_mixed:
+                if self.estimator._gives_reasons(top):
                     errors, *found = self.estimator._errors_and_reasons(X, min(top, X.shape[1]), self.precision)
                 else:
                     errors, found = self.estimator.reconstruction_error(X, precision=self.precision), None
@@ -293,43 +290,59 @@ class Scorer:
     def _reasons_type(self) -> pa.DataType:
         return TOP_FEATURES_AS_TEXT if self.is_mixed else TOP_FEATURES
 
-    def _reasons_of_columns(self, X: pa.Table, top: int) -> pa.Array:
-        found = self.estimator._explanation(X, top)
-        texts = {name: [v if isinstance(v, str) else f"{v:.6g}" for v in found[name]] for name in ("value", "expected")}
-        fields = [
-            arrow_text(found["feature"]),
-            *(arrow_text(texts[name]) for name in ("value", "expected")),
-            arrow_array(found["share"]),
-        ]
-        structs = pa.StructArray.from_arrays(fields, fields=list(self._reasons_type.value_type))
-        offsets = np.searchsorted(found["row"], np.arange(len(X) + 1)).astype(np.int32)
-        return pa.ListArray.from_arrays(arrow_array(offsets), structs)
-
     def reasons(self, X: Any, top: int) -> pa.Array:
         """For each row its ``top`` features by share of the error, as lists of `TOP_FEATURES`; missing values are no
         reasons. Of columns of several kinds, value and expected value are text."""
-        if self.is_mixed:
-            return self._reasons_of_columns(X, top)
         k = min(top, X.shape[1])
         with nameless():
-            if k <= MOST_REASONS:
+            if self.estimator._gives_reasons(k):
                 return self._as_reasons(X, *self.estimator._errors_and_reasons(X, k)[1:])
-            columns, shares = top_shares(self.estimator.feature_errors(X), k, np.isnan(X))
-            expected = np.take_along_axis(np.asarray(self.estimator.reconstruct(X)), columns, axis=1)
-        return self._as_reasons(X, columns, shares, expected)
+            found = self.estimator._explanation(X, k)
+        counts = np.bincount(found["row"], minlength=len(X))
+        values, expected = (_cells(found[name]) for name in ("value", "expected"))
+        return self._lists(arrow_text(found["feature"]), values, expected, found["share"], counts)
 
-    def _as_reasons(
-        self, X: NDArray[Any], columns: NDArray[Any], shares: NDArray[Any], expected: NDArray[Any]
+    def _as_reasons(self, X: Any, columns: NDArray[Any], shares: NDArray[Any], expected: NDArray[Any]) -> pa.Array:
+        values = None if self.is_mixed else np.take_along_axis(X, columns, axis=1)
+        is_known = columns >= 0 if values is None else ~np.isnan(values)
+        counts, all_known = is_known.sum(axis=1), bool(is_known.all())
+
+        def flat(part: NDArray[Any]) -> NDArray[Any]:
+            return part.reshape(-1, *part.shape[2:]) if all_known else part[is_known]
+
+        columns, shares, expected = map(flat, (columns, shares, expected))
+        names = arrow_text(self.feature_names).take(arrow_array(columns))
+        if values is not None:
+            numbers = [arrow_array(part.astype(np.float64, copy=False)) for part in (flat(values), expected)]
+            return self._lists(names, numbers[0], numbers[1], shares, counts)
+        order: list[NDArray[Any]] = []
+        texts: tuple[list[pa.Array], list[pa.Array]] = ([arrow_text([])], [arrow_text([])])
+        for places, *parts in by_column(self.estimator.columns_, columns, np.nonzero(is_known)[0], expected, X):
+            order.append(places)
+            for found, part in zip(texts, parts, strict=True):
+                found.append(_text(part))
+        back = np.empty(len(columns), dtype=np.int64)
+        back[np.concatenate([*order, np.empty(0, np.int64)])] = np.arange(len(columns))
+        cells, outputs = (pa.concat_arrays(found).take(arrow_array(back)) for found in texts)
+        return self._lists(names, cells, outputs, shares, counts)
+
+    def _lists(
+        self, names: pa.Array, values: pa.Array, expected: pa.Array, shares: NDArray[Any], counts: NDArray[Any]
     ) -> pa.Array:
-        values = np.take_along_axis(X, columns, axis=1)
-        is_known = ~np.isnan(values)
-        parts = (columns, values, expected, shares)
-        flat = [part.ravel() for part in parts] if is_known.all() else [part[is_known] for part in parts]
-        names = arrow_text(self.feature_names).take(arrow_array(flat[0]))
-        fields = [names, *(arrow_array(part.astype(np.float64, copy=False)) for part in flat[1:])]
-        structs = pa.StructArray.from_arrays(fields, fields=list(TOP_FEATURES.value_type))
-        offsets = np.append(0, is_known.sum(axis=1).cumsum()).astype(np.int32)
-        return pa.ListArray.from_arrays(arrow_array(offsets), structs)
+        """Reasons one after the other as lists of ``counts`` for each row."""
+        fields = [names, values, expected, arrow_array(shares.astype(np.float64))]
+        structs = pa.StructArray.from_arrays(fields, fields=list(self._reasons_type.value_type))
+        return pa.ListArray.from_arrays(arrow_array(np.append(0, counts.cumsum()).astype(np.int32)), structs)
+
+
+def _text(part: Shown) -> pa.Array:
+    return arrow_text(part[0]).take(arrow_array(part[1])) if isinstance(part, tuple) else number_text(part)
+
+
+def _cells(values: NDArray[Any]) -> pa.Array:
+    if values.dtype != object:
+        return arrow_array(values.astype(np.float64))
+    return arrow_text([v if isinstance(v, str) else f"{v:.6g}" for v in values])
 
 
 def _as_text(reasons: pa.Array) -> pa.Array:
