@@ -56,10 +56,8 @@ def test_gradients_are_slopes_and_equal_the_oracle(loss, missing, monkeypatch):
         np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("missing", [False, True])
-@pytest.mark.parametrize("metric", ["mse", "mae", "huber", "binary_crossentropy", "max", "mahalanobis"])
-def test_errors_equal_the_oracle_and_do_not_depend_on_other_rows(metric, missing, dtype):
+def judged_case(metric, missing, dtype):
+    """(network, parameters, predictor, rows, whitening)."""
     loss = metric if metric in LOSSES else "mse"
     network, parameters, _, x = mixed_case(loss, n_rows=150, missing=missing)
     x = x.astype(dtype)
@@ -69,6 +67,14 @@ def test_errors_equal_the_oracle_and_do_not_depend_on_other_rows(metric, missing
     whitening = whitening if metric == "mahalanobis" else None
     scaling = _core.Scaling(*reference.no_scaling(20), masks_missing=missing)
     predictor = _core.Predictor(network, parameters, scaling, dtype, 2)
+    return network, parameters, predictor, x, whitening
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("metric", ["mse", "mae", "huber", "binary_crossentropy", "max", "mahalanobis"])
+def test_errors_equal_the_oracle_and_do_not_depend_on_other_rows(metric, missing, dtype):
+    network, parameters, predictor, x, whitening = judged_case(metric, missing, dtype)
     shares, errors = predictor.feature_errors(x, metric, whitening), predictor.errors(x, metric, whitening)
     expected = reference.feature_errors(network, parameters, reference.no_scaling(20), x, metric, whitening)
     tolerance = {"rtol": 1e-10, "atol": 1e-12} if dtype == "float64" else {"rtol": 2e-4, "atol": 1e-5}
@@ -85,6 +91,32 @@ def test_errors_equal_the_oracle_and_do_not_depend_on_other_rows(metric, missing
     outputs = predictor.reconstruct(x)
     for begin, end in GROUPS:
         np.testing.assert_allclose(outputs[:, begin:end].sum(axis=1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("metric", ["mse", "mae", "huber", "binary_crossentropy", "max", "mahalanobis"])
+def test_reasons_are_the_columns_with_the_largest_sums_and_what_is_expected_there(metric, missing, dtype):
+    _, _, predictor, x, whitening = judged_case(metric, missing, dtype)
+    begins = [begin for begin, _, _ in COLUMNS]
+    sums = np.add.reduceat(predictor.feature_errors(x, metric, whitening), begins, axis=1)
+    is_missing = np.isnan(x[:, begins])
+    wanted = np.argsort(np.where(is_missing, 1, -sums), axis=1, kind="stable")
+    outputs = predictor.reconstruct(x)
+    for top in (1, 3, len(COLUMNS)):
+        errors, columns, shares, expected = predictor.reasons(x, metric, whitening, top=top)
+        np.testing.assert_array_equal(errors, predictor.errors(x, metric, whitening))
+        is_none = np.take_along_axis(is_missing, wanted[:, :top], axis=1)
+        np.testing.assert_array_equal(columns, np.where(is_none, -1, wanted[:, :top]))
+        total = np.where(errors > 0, errors, 1)[:, None]
+        parts = np.take_along_axis(sums, wanted[:, :top], axis=1)
+        np.testing.assert_allclose(shares, np.where(is_none, 0, parts / total), rtol=1e-5, atol=1e-6)
+        assert expected.shape == (len(x), top, 4)
+        for row, rank in np.argwhere(~is_none):
+            begin, end, _ = COLUMNS[columns[row, rank]]
+            of_column = outputs[row, begin:end]
+            of_column = [of_column.argmax()] if (begin, end) in GROUPS else of_column
+            np.testing.assert_array_equal(expected[row, rank], [*of_column, *[0] * (4 - len(of_column))])
 
 
 def test_training_does_not_depend_on_the_number_of_threads():

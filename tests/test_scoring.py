@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 import engine
 import reference
 import rounding
+from aefast import _core
 
 METRICS = ["mse", "mae", "max", "huber", "binary_crossentropy", "categorical_crossentropy", "mahalanobis"]
 RESIDUAL_METRICS = ["mse", "mae", "max", "huber", "mahalanobis"]
@@ -393,6 +394,29 @@ def test_reasons_of_any_number_of_rows_and_threads(n_rows):
         np.testing.assert_array_equal(a, b)
     wanted = np.argsort(-one.feature_errors(X, "mae"), axis=1, kind="stable")[:, :16]
     np.testing.assert_array_equal(one.reasons(X, "mae", top=16)[1], wanted)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("n_features", [1, 2, 3, 5, 7, 8, 9, 13, 15, 16, 17, 31, 33, 67, 130])
+def test_of_equal_reasons_the_first_comes_first_whatever_the_width(n_features, missing):
+    network = reference.network_spec([n_features, 3, n_features], "relu")
+    parameters = [np.zeros((n_features, 3)), np.zeros(3), np.zeros((3, n_features)), np.zeros(n_features)]
+    rng = np.random.default_rng(n_features)
+    X = rng.integers(-2, 3, size=(150, n_features)).astype(float)  # the outputs are zeros, the errors are squares
+    if missing:
+        X[rng.random(X.shape) < 0.3] = np.nan
+    scaling = _core.Scaling(*reference.no_scaling(n_features), masks_missing=missing)
+    wanted = np.argsort(np.where(np.isnan(X), 1, -(X**2)), axis=1, kind="stable")
+    squares, total = np.nan_to_num(X) ** 2, np.nansum(X**2, axis=1)
+    for dtype in DTYPES:
+        predictor = _core.Predictor(network, parameters, scaling, dtype, 1)
+        for top in {1, 2, 3, 4, 16} & set(range(n_features + 1)):
+            errors, features, shares, expected = predictor.reasons(X, "mse", top=top)
+            np.testing.assert_array_equal(errors, predictor.errors(X, "mse"))
+            np.testing.assert_array_equal(features, wanted[:, :top])
+            parts = np.take_along_axis(squares, features, axis=1) / np.maximum(total, 1)[:, None]
+            np.testing.assert_allclose(shares, parts, rtol=1e-6)
+            np.testing.assert_array_equal(expected, np.zeros((len(X), top)))
 
 
 def test_a_row_without_error_has_reasons_of_no_weight():

@@ -421,18 +421,16 @@ void Scorer<T>::write_expected(const Block& block, const Workspace& work, const 
       const auto number = static_cast<std::size_t>(work.ranking.numbers(rank)[i]);
       const Column& column = network_.output().columns()[number];
       const Index at = column.begin * block.width + i;
-      const T* output = work.output + at;
       if (work.wanted.has_missing && std::isnan(work.wanted.values[at])) {
         to.features[(block.first_row + i) * to.top + rank] = -1;
       }
-      std::fill_n(values, n, T(0));
-      if (column.is_category) {
-        values[0] = *output;
-        continue;
-      }
-      for (Index j = column.begin; j < column.end; ++j) {
-        const auto expected = static_cast<double>(output[(j - column.begin) * block.width]);
-        values[j - column.begin] = static_cast<T>(expected * scaling_.scale(j) + scaling_.shift(j));
+      const Index count = column.is_category ? 1 : column.end - column.begin;
+      for (Index j = 0; j < n; ++j) {
+        const Index feature = column.begin + std::min(j, count - 1);
+        const auto expected = static_cast<double>(work.output[feature * block.width + i]);
+        const double scale = column.is_category ? 1 : scaling_.scale(feature);
+        const double shift = column.is_category ? 0 : scaling_.shift(feature);
+        values[j] = j < count ? static_cast<T>(expected * scale + shift) : T(0);
       }
     }
   }
