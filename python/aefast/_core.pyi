@@ -197,7 +197,9 @@ class Predictor:
         self, X: Array, metric: str, whitening: Whitening | None = None, *, top: int
     ) -> tuple[Array, NDArray[np.int32], Array, Array]:
         """Errors (n,) as `errors` gives them and, in the same pass, of the ``top`` features with the largest shares of
-        them, at most 16: columns, shares in [0, 1] and expected values in input units, all (n, top)."""
+        them, at most 16: columns, shares in [0, 1] and expected values in input units, all (n, top). Where features
+        stand for columns of several kinds, it is these: -1 for a missing one; of a category the number of its most
+        probable level is expected, of others their outputs, with zeros up to the most that one has, (n, top, most)."""
 
     def losses(self, X: Array, loss: str, *, scale: float, beta: float, seed: int) -> Array:
         """(n,) each row's part of the objective: ``scale`` times its summed loss and, with a gaussian code, which is
