@@ -175,6 +175,19 @@ def test_noise_adds_nothing_where_nothing_is_known():
         np.testing.assert_array_equal(got, wanted)
 
 
+def test_a_loss_that_is_summed_is_summed_over_what_is_known():
+    """All outputs are 0, so that each known value has its square for a term."""
+    network = reference.network_spec((5, 3, 5), "identity")
+    parameters = [0 * p for p in reference.random_parameters(network, np.random.default_rng(0))]
+    X, scaling = with_holes(np.random.default_rng(1).normal(size=(60, 5))), masking(reference.no_scaling(5))
+    trainer = engine.trainer(network, parameters, {"loss": "mse", "scale": 0.5})
+    expected = 0.5 * np.nansum(X**2) / 60
+    value, gradient = trainer.gradient(X, scaling)
+    assert value == pytest.approx(expected, rel=1e-12)
+    np.testing.assert_allclose(gradient[-1].ravel(), -np.nansum(X, axis=0) / 60, rtol=1e-12)
+    assert trainer.evaluate(X, scaling) == pytest.approx(expected, rel=1e-12)
+
+
 def test_statistics_are_those_of_the_values_that_are_there():
     X = 1e9 + np.random.default_rng(0).normal(size=(9000, 4))
     X[:, 1][np.random.default_rng(1).random(9000) < 0.5] = np.nan
@@ -255,6 +268,17 @@ def test_missing_features_are_never_reasons():
             assert not table["value"].isna().any()
             n_reasons = table.groupby("row").size().reindex(range(len(X)), fill_value=0)
             np.testing.assert_array_equal(n_reasons, (~np.isnan(X)).sum(axis=1))
+
+
+def test_what_is_known_and_as_expected_comes_before_what_is_missing():
+    model = aefast.Autoencoder((2,), scaler=None, missing="mask", max_epochs=0, score_metric="mse").fit(related_rows())
+    for array in (*model.coefs_, *model.intercepts_):
+        array[:] = 0
+    row = np.full((1, 8), np.nan)
+    row[0, 5] = 0
+    assert list(model.explain(row, top=1)["feature"]) == ["x5"]
+    _, features, _, _ = model._errors_and_reasons(row, 1)
+    assert features.tolist() == [[5]]
 
 
 def test_the_mean_stands_for_what_is_missing():
