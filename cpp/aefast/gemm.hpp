@@ -105,11 +105,11 @@ void tile(std::span<const Segment<T>> segments, const T* bias, bool accumulate, 
         b += kWidth;
       }
     };
-    if (segment.is_far && segment.a_row == 1) {  // the next rows of C need the same lines
-      go(std::true_type{});
-      continue;
-    }
-    if (segment.is_far) {  // for the next rows of C
+    if (segment.is_far) {  // what the next rows of C need
+      if (segment.a_row == 1) {
+        go(std::true_type{});
+        continue;
+      }
       for (Index k = 0; k < segment.depth; k += kLine<T>) {
         AEFAST_UNROLL
         for (int i = 0; i < kRows; ++i) __builtin_prefetch(a + (kRows + i) * segment.a_row + k);

@@ -89,7 +89,8 @@ void Trainer<T>::prepare(Index max_rows, const EpochSpec& epoch) {
 template <class T>
 double Trainer<T>::train_epoch(const EpochSpec& epoch, const std::function<void()>& poll) {
   const Index batch_size = std::min(epoch.batch_size, epoch.n_rows);
-  prepare(std::min(batch_size, 2 * slicing(batch_size, epoch).rows - 1), epoch);
+  const Slicing by = slicing(batch_size, epoch);
+  prepare(std::min(batch_size, 2 * by.rows - 1), epoch);
   const Permutation shuffled(epoch.n_rows, seed_, epoch.epoch);
   const bool clips = objective_.clip_norm > 0;
   const Finished finished = [&](Index offset, Index count, bool is_weight) {
@@ -112,7 +113,7 @@ double Trainer<T>::train_epoch(const EpochSpec& epoch, const std::function<void(
       rows = {0, order_.data() + at, n_known};
     }
     optimizer_.begin_step(epoch.learning_rate);
-    total += run_batch(epoch, rows, first, n, finished);
+    total += run_batch(epoch, rows, first, n, by, finished);
     if (clips) clip_and_update();
     n_seen += n;
     if (poll) poll();
@@ -205,9 +206,8 @@ void Trainer<T>::set_blocks(Index n_rows, Index width) {
 
 /// Sums the data loss of a batch and leaves its gradient, handing finished stretches to `finished`.
 template <class T>
-double Trainer<T>::run_batch(const EpochSpec& epoch, const RowList& rows, Index first, Index n_rows,
+double Trainer<T>::run_batch(const EpochSpec& epoch, const RowList& rows, Index first, Index n_rows, const Slicing& by,
                              const Finished& finished) {
-  const Slicing by = slicing(n_rows, epoch);
   const Finished unfinished = [](Index, Index, bool) {};
   double total = 0;
   for (Index at = 0, n = 0; at < n_rows; at += n) {

@@ -87,7 +87,8 @@ class Trainer {
   Slicing slicing(Index n_rows, const EpochSpec& epoch) const;
   void prepare(Index max_rows, const EpochSpec& epoch);
   void list_rows(const EpochSpec& epoch, const Permutation& shuffled, Index first, Index n);
-  double run_batch(const EpochSpec& epoch, const RowList& rows, Index first, Index n_rows, const Finished& finished);
+  double run_batch(const EpochSpec& epoch, const RowList& rows, Index first, Index n_rows, const Slicing& by,
+                   const Finished& finished);
   void run_slice(const EpochSpec& epoch, const RowList& rows, Index first, Index n_rows, const Slice& slice,
                  const Finished& finished);
   void add_losses(Index n_rows, const Slice& slice, double& total) const;
