@@ -22,7 +22,7 @@
 namespace aefast {
 
 /// Vectors in the widest panel, and the widest panel in elements.
-inline constexpr int kMaxVectors = kRegisters == 32 ? 4 : 2;
+inline constexpr int kMaxVectors = kRegisters == 32 ? 4 : 3;
 template <class T>
 inline constexpr Index kPanel = kMaxVectors * kLanes<T>;
 
@@ -70,7 +70,7 @@ inline constexpr Index kLine = 64 / static_cast<Index>(sizeof(T));
 /// few enough to stay in registers.
 constexpr int tile_rows(int vectors) {
   constexpr int kRows32[] = {12, 12, 8, 6};
-  constexpr int kRows16[] = {12, 6};
+  constexpr int kRows16[] = {12, 6, 4};
   return kRegisters == 32 ? kRows32[vectors - 1] : kRows16[vectors - 1];
 }
 
@@ -168,11 +168,9 @@ void multiply(Index rows, Index width, std::span<Segment<T>> segments, const T* 
   switch (width / kLanes<T>) {
     case 1: return detail::multiply_rows<T, 1>(rows, segments, bias, accumulate, c, finish);
     case 2: return detail::multiply_rows<T, 2>(rows, segments, bias, accumulate, c, finish);
-    case 3:
-      if constexpr (kMaxVectors > 2) return detail::multiply_rows<T, 3>(rows, segments, bias, accumulate, c, finish);
-      break;
+    case 3: return detail::multiply_rows<T, 3>(rows, segments, bias, accumulate, c, finish);
     case 4:
-      if constexpr (kMaxVectors > 2) return detail::multiply_rows<T, 4>(rows, segments, bias, accumulate, c, finish);
+      if constexpr (kMaxVectors > 3) return detail::multiply_rows<T, 4>(rows, segments, bias, accumulate, c, finish);
       break;
     default: break;
   }

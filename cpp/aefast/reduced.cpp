@@ -247,11 +247,9 @@ void ReducedNetwork::Dense::groups(const Block& block, const std::uint32_t* in, 
     switch (block.width / kLanes<float>) {
       case 1: tile<Kind, 1>(group, in, to); break;
       case 2: tile<Kind, 2>(group, in, to); break;
-      case 3:
-        if constexpr (kMaxVectors > 2) tile<Kind, 3>(group, in, to);
-        break;
+      case 3: tile<Kind, 3>(group, in, to); break;
       default:
-        if constexpr (kMaxVectors > 2) tile<Kind, 4>(group, in, to);
+        if constexpr (kMaxVectors > 3) tile<Kind, 4>(group, in, to);
     }
     if (block.ahead) block.ahead->step();
   }

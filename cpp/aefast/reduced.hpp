@@ -51,6 +51,9 @@ struct Packing {
 /// The dense layers of a network that are worth it, their weights packed.
 class ReducedNetwork {
  public:
+  /// Rows of a block at most: 16 registers are too few for three of rows, taken apart, and their sums.
+  static constexpr Index kMostRows = kRegisters == 32 ? kPanel<float> : 2 * kLanes<float>;
+
   /// Borrows the network and its parameters. `ranges`, for Precision::int8, has one element for each dense layer.
   ReducedNetwork(const Network<float>& network, const float* params, Precision precision,
                  const std::vector<InputRange>& ranges);

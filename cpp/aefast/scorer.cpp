@@ -95,7 +95,8 @@ void Scorer<T>::each_block(Index n_rows, F&& f) const {
   constexpr double kWorkOfTask = 5e6;    // and that outweigh handing out a task
   const Index n_joint = whitening_ ? this->n_joint() : 0;
   const double row_work = static_cast<double>(network_.work() + n_joint * n_joint + 8 * network_.n_features());
-  const Index width = block_width<T>(n_rows, std::max(network_.width(), n_joint));
+  const Index n_wanted = reduced_ ? std::min(n_rows, ReducedNetwork::kMostRows) : n_rows;
+  const Index width = block_width<T>(n_wanted, std::max(network_.width(), n_joint));
   const Index n_blocks = (n_rows + width - 1) / width;
   const double n_threads =
       std::min({static_cast<double>(max_threads_), 1 + static_cast<double>(n_rows) * row_work / kWorkOfThread,

@@ -11,7 +11,8 @@ namespace {
 constexpr Index kListed = 1024;       // rows whose order is drawn together, so that they can be fetched ahead of need
 constexpr Index kFewBytes = 8 << 20;  // of values and their gradients, for which a batch is not sliced
 constexpr Index kRowsOfThread = 128;  // of a slice
-constexpr Index kChunk = 256;
+template <class T>
+constexpr Index kChunk = 256 / kPanel<T> * kPanel<T>;
 constexpr double kWorkOfThread = 4e5;  // multiply-adds of a step that outweigh two barriers
 
 }  // namespace
@@ -229,16 +230,16 @@ typename Trainer<T>::Slicing Trainer<T>::slicing(Index n_rows, const EpochSpec& 
   const bool is_near = n_rows * values_of_row * static_cast<Index>(sizeof(T)) <= kFewBytes;
   if (!takes_slices || contraction_ || epoch.corrupt || is_near) return {n_rows, n_rows};
   const Index least = std::max(kNearBytes / static_cast<Index>(sizeof(T)), 4 * network_.n_parameters());
-  return {round_up(std::max(least / values_of_row, kRowsOfThread * max_threads_), kChunk), kChunk};
+  return {round_up(std::max(least / values_of_row, kRowsOfThread * max_threads_), kChunk<T>), kChunk<T>};
 }
 
 template <class T>
 void Trainer<T>::run_slice(const EpochSpec& epoch, const RowList& rows, Index first, Index n_rows, const Slice& slice,
                            const Finished& finished) {
-  // Narrower blocks where there are few rows for each thread; contraction sums over blocks, whose width is then fixed,
-  // and chunks consist of whole blocks.
-  const Index share = round_up((n_rows + team_->size() - 1) / team_->size(), kLanes<T>);
-  Index width = contraction_ ? kPanel<T> : std::min(kPanel<T>, share);
+  // Blocks nearly equal, and some for each thread; contraction sums over blocks, whose width is then fixed, and chunks
+  // consist of whole blocks.
+  const Index n_blocks = std::max<Index>(team_->size(), (n_rows + kPanel<T> - 1) / kPanel<T>);
+  Index width = contraction_ ? kPanel<T> : round_up((n_rows + n_blocks - 1) / n_blocks, kLanes<T>);
   while (n_rows > slice.chunk && slice.chunk % width != 0) width += kLanes<T>;
   set_blocks(n_rows, width);
   const Index padded = round_up(n_rows, kLanes<T>);
