@@ -303,9 +303,10 @@ class Scorer:
         return self._lists(arrow_text(found["feature"]), values, expected, found["share"], counts)
 
     def _as_reasons(self, X: Any, columns: NDArray[Any], shares: NDArray[Any], expected: NDArray[Any]) -> pa.Array:
-        values = None if self.is_mixed else np.take_along_axis(X, columns, axis=1)
+        values = None if self.is_mixed else _chosen(X, columns)
         is_known = columns >= 0 if values is None else ~np.isnan(values)
-        counts, all_known = is_known.sum(axis=1), bool(is_known.all())
+        all_known = bool(is_known.all())
+        counts = np.full(len(columns), columns.shape[1]) if all_known else is_known.sum(axis=1)
 
         def flat(part: NDArray[Any]) -> NDArray[Any]:
             return part.reshape(-1, *part.shape[2:]) if all_known else part[is_known]
@@ -375,6 +376,16 @@ def _as_type(array: pa.Array, field: pa.Field) -> pa.Array:
             f"column {field.name!r} is {field.type} in the first file and {array.type} in a later one, "
             f"and does not convert ({error})"
         ) from error
+
+
+def _chosen(X: NDArray[Any], columns: NDArray[Any]) -> NDArray[Any]:
+    """``np.take_along_axis(X, columns, axis=1)`` in a fifth of its time."""
+    n, d = X.shape
+    by_column = X.flags.f_contiguous
+    rows = np.arange(n)[:, None]
+    at = columns * np.int64(n) + rows if by_column else columns + rows * d
+    chosen: NDArray[Any] = (X.T if by_column else X).reshape(-1).take(at)
+    return chosen
 
 
 class nameless(warnings.catch_warnings):
