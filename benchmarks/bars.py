@@ -92,7 +92,7 @@ def worst_and_mean(bar, found, everywhere, mean):
 
 def judge(records):
     """Rows of the table of bars, for whatever the records hold."""
-    rows, one_thread = [], {}
+    rows = []
     for record in records:
         threads = record["threads"]
         name = f"{threads} thread" + "s" * (threads > 1)
@@ -106,10 +106,8 @@ def judge(records):
                     rows += worst_and_mean(f"scoring {precision} / OpenVINO bfloat16, {name}", found, 1.0, 1.5)
         elif record["what"] == "train":
             rows += worst_and_mean(f"training / best peer, {name}", ratios(record), 1.2, 3.0)
-            if threads == 1:
-                one_thread = record["shapes"]
-            elif one_thread:
-                rows += scaling(one_thread, record["shapes"], name)
+            if threads > 1:
+                rows += scaling(record["shapes"], name)
         elif record["what"] == "import":
             seconds = record["seconds"]
             rows.append(["import aefast, s beyond scikit-learn", "at most 0.3", f"{seconds:.2f}", ""])
@@ -135,10 +133,11 @@ def roofline(record, name):
     return found
 
 
-def scaling(one, all_threads, name):
+def scaling(shapes_of, name):
     """What more threads gain in training."""
-    gains = {case: rate(all_threads[case]) / rate(one[case]) for case in one if case in all_threads}
-    steps = {case: int(case.rsplit(", ", 1)[1]) / rate(one[case]) for case in gains}
+    one = {case: rates["aefast"]["rows_per_second_of_one_thread"] for case, rates in shapes_of.items()}
+    gains = {case: rate(shapes_of[case]) / one[case] for case in one}
+    steps = {case: int(case.rsplit(", ", 1)[1]) / one[case] for case in one}
     found = []
     for bar, least, cases in (
         (f"training, {name} / 1, steps over 100 µs", 1.8, [case for case in gains if steps[case] > LONG_STEP]),

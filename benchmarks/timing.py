@@ -12,6 +12,7 @@ THREAD_VARIABLES = (
     "NPROC",  # XLA's pool
 )
 
+SETTLING = 0.02  # seconds in which threads that wait for more work, spinning, go to sleep
 
 clock = time.perf_counter
 
@@ -53,6 +54,7 @@ def interleave(candidates, rounds=7, at_least=0.05):
     seconds = {name: [] for name in candidates}
     for _ in range(rounds):
         for name, call in candidates.items():
+            time.sleep(SETTLING)
             begin = clock()
             for _ in range(repeats[name]):
                 call()

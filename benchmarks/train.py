@@ -21,6 +21,7 @@ import timing  # noqa: E402
 # zero; scikit-learn adds epsilon before the correction of the bias, where the others add it after.
 TOLERANCE = 0.02
 SLOW_ROWS = 16384  # for a peer that says it is slow
+SINGLE = "aefast, one thread"  # in turn with all threads, since what the machine can do changes by the minute
 
 
 def flat(weights):
@@ -51,11 +52,18 @@ def measure(widths, batch, found):
         rows = X[:SLOW_ROWS] if peer.row_limit < len(X) else X
         n_rows_of[name] = len(rows)
         running[name] = lambda peer=peer, rows=rows: peer.train(rows, batch, 1)
+    if options.threads > 1:
+        single = found["aefast"](weights, 1)
+        running[SINGLE] = lambda: single.train(X, batch, 1)
+        n_rows_of[SINGLE] = len(X)
     seconds = timing.interleave(running, options.rounds)
-    return {
+    rates = {
         name: {"rows_per_second": n_rows_of[name] / best, "median_rows_per_second": n_rows_of[name] / median}
         for name, (best, median) in seconds.items()
     }
+    if SINGLE in rates:
+        rates["aefast"]["rows_per_second_of_one_thread"] = rates.pop(SINGLE)["rows_per_second"]
+    return rates
 
 
 def main():
