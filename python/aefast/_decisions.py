@@ -295,6 +295,7 @@ class DecisionMixin(ReadingMixin, OutlierMixin):
         """
         if isinstance(top, bool) or not isinstance(top, int | np.integer) or top < 1:
             raise ValueError(f"top must be an integer of at least 1, got {top!r}")
+        check_is_fitted(self, ["coefs_", "network_"])
         return as_frame(self._explanation(X, int(top)))
 
     def save(self, path: Any) -> None:
