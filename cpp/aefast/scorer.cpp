@@ -144,6 +144,16 @@ T* Scorer<T>::pass(const InputView& input, const RowList& rows, const Block& blo
   return work.forward(network_, 0, n_layers(), block, params_, work.input.data());
 }
 
+/// The same for who needs each pre-activation once: `take` is called for some of them after the other.
+template <class T>
+T* Scorer<T>::pass_to(const InputView& input, const Block& block, Workspace& work, const Take<T>& take) const {
+  read(input, {}, block, work);
+  const T* in = work.forward(network_, 0, n_layers() - 1, block, params_, work.input.data());
+  T* output = work.other(in);
+  network_.layers().back()->forward_to(block, params_, in, output, take);
+  return output;
+}
+
 /// And on to what `metric` is computed from.
 template <class T>
 T* Scorer<T>::prepared_pass(const InputView& input, Loss metric, const Block& block, Workspace& work) const {
@@ -189,10 +199,8 @@ bool Scorer<T>::fused_errors(const InputView& input, Loss metric, const Block& b
     }
   }
   if (ends_reduced || !stage.is_separable()) return false;
-  read(input, {}, block, work);
-  const T* in = work.forward(network_, 0, n_layers() - 1, block, params_, work.input.data());
   std::fill_n(work.row.data(), block.width, T(0));
-  network_.layers().back()->forward_to(block, params_, in, work.other(in), [&](T* z, Index at, Index n) {
+  pass_to(input, block, work, [&](T* z, Index at, Index n) {
     stage.add_losses(metric, block.width, z, n, {work.wanted.values + at, work.wanted.has_missing}, work.row.data());
   });
   return true;
@@ -324,10 +332,7 @@ void Scorer<T>::ranked_errors(const InputView& input, Loss metric, Index top, co
       work.output = pass(input, {}, block, work);
       take(work.output, 0, n);
     } else {
-      read(input, {}, block, work);
-      const T* in = work.forward(network_, 0, n_layers() - 1, block, params_, work.input.data());
-      work.output = work.other(in);
-      network_.layers().back()->forward_to(block, params_, in, work.output, take);
+      work.output = pass_to(input, block, work, take);
     }
     return stage.finish(metric, block, work.output);
   }

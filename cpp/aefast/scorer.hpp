@@ -58,6 +58,7 @@ class Scorer {
   void each_block(Index n_rows, F&& f) const;
   void read(const InputView& input, const RowList& rows, const Block& block, Workspace& work) const;
   T* pass(const InputView& input, const RowList& rows, const Block& block, Workspace& work) const;
+  T* pass_to(const InputView& input, const Block& block, Workspace& work, const Take<T>& take) const;
   T* prepared_pass(const InputView& input, Loss metric, const Block& block, Workspace& work) const;
   bool fused_errors(const InputView& input, Loss metric, const Block& block, Workspace& work) const;
   T* whitened(const InputView& input, const Block& block, Workspace& work) const;

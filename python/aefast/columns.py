@@ -100,7 +100,7 @@ class ColumnLearner:
         self._given = given
         self._kinds: dict[str, str] = {}
         self._counts: dict[str, LevelCounts] = {name: LevelCounts() for name in names}
-        self._take(table)
+        self.add(table)
 
     @property
     def unsettled(self) -> list[str]:
@@ -109,19 +109,6 @@ class ColumnLearner:
 
     def add(self, table: Any) -> None:
         """Take in another block, which may have the unsettled columns alone."""
-        self._take(table)
-
-    def columns(self) -> tuple[Column, ...] | None:
-        """What was learned; None where all columns are numbers as they stand."""
-        if not self._given and set(self._kinds.values()) <= {"numeric"}:
-            return None
-        found = []
-        for name, kind in self._kinds.items():
-            levels, counts = self._counts[name].most_frequent() if kind == "categorical" else ((), ())
-            found.append(Column(name, kind, levels, counts))
-        return tuple(found)
-
-    def _take(self, table: Any) -> None:
         parts = {
             name: values for name, values in zip(_names(table), _parts(table), strict=True) if name in self._counts
         }
@@ -137,6 +124,16 @@ class ColumnLearner:
                     self._kinds[name] = kind
         for name, values in parts.items():
             self._counts[name].add(values, of_levels=self._kinds[name] == "categorical")
+
+    def columns(self) -> tuple[Column, ...] | None:
+        """What was learned; None where all columns are numbers as they stand."""
+        if not self._given and set(self._kinds.values()) <= {"numeric"}:
+            return None
+        found = []
+        for name, kind in self._kinds.items():
+            levels, counts = self._counts[name].most_frequent() if kind == "categorical" else ((), ())
+            found.append(Column(name, kind, levels, counts))
+        return tuple(found)
 
 
 class LevelCounts:

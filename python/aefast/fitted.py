@@ -17,7 +17,7 @@ from aefast._arrays import nonfinite_message, readable, table_of
 from aefast._targets import check_probabilities
 from aefast._threads import resolve_threads
 from aefast.columns import Column, as_objects, by_column, decode, encode, shown, starts
-from aefast.explanations import explanation_table, reasons_table
+from aefast.explanations import at_columns, explanation_table, reasons_table
 from aefast.networks import reading
 from aefast.scaling import clip_limit, column_statistics
 from aefast.thresholds import Calibration
@@ -335,7 +335,7 @@ class FittedNetwork:
             return self._long_explanation(X, top)
         _, columns, shares, expected = self._errors_and_reasons(X, top)
         if self.columns_ is None:
-            values = np.take_along_axis(self._read(X), columns, axis=1)
+            values = at_columns(self._read(X), columns)
             return reasons_table(columns, shares, values, expected, names, 0, ~np.isnan(values))
         is_known = columns >= 0
         rows = np.nonzero(is_known)[0]

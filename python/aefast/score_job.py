@@ -158,28 +158,34 @@ class ScoreJob:
         """All rows of ``source`` into one file: those recorded, then the others."""
         schema = self.scorer.schema(self.source.schema)
         written = pa.schema([schema.field("anomaly_score")]) if self._scores_only else schema
-        n_done = 0
-        with open_sink(output, written, journal) as sink:
-
-            def hand_on(judged: pa.RecordBatch, batch: pa.RecordBatch, record: pa.RecordBatch | None) -> None:
-                nonlocal n_done
+        with (
+            open_sink(output, written, journal) as sink,
+            closing(self._judged(source, journal, frames, tally)) as found,
+        ):
+            for judged, batch, record in found:
                 with tally.scoring:
                     scored = self.scorer.results(judged, batch)
                 sink.write(scored, record)
-                n_done += scored.num_rows
                 tally.take(scored, hold=self.label is not None)
                 if self.label is not None:
                     tally.labels.append(read_labels(batch, self.label))
-
-            for judged, batch in self._recorded(source, journal, frames, tally.reading):
-                hand_on(judged, batch, None)
-            tally.n_resumed += n_done
-            with closing(self._batches(source, tally.reading, n_done)) as batches:
-                for batch in batches:
-                    with tally.scoring, located(source):
-                        judged = self.scorer.judge(batch, first_row=n_done)
-                    hand_on(judged, batch, judged)
         tally.writing += sink.seconds
+
+    def _judged(
+        self, source: Source, journal: Journal, frames: Iterator[bytes], tally: Tally
+    ) -> Generator[tuple[pa.RecordBatch, pa.RecordBatch, pa.RecordBatch | None], None, None]:
+        """What is judged, the rows it is of, and what of it is to be recorded: rows that are, then the others."""
+        n_done = 0
+        for judged, batch in self._recorded(source, journal, frames, tally.reading):
+            n_done += judged.num_rows
+            yield judged, batch, None
+        tally.n_resumed += n_done
+        with closing(self._batches(source, tally.reading, n_done)) as batches:
+            for batch in batches:
+                with tally.scoring, located(source):
+                    judged = self.scorer.judge(batch, first_row=n_done)
+                n_done += judged.num_rows
+                yield judged, batch, judged
 
     def _recorded(
         self, source: Source, journal: Journal, frames: Iterator[bytes], clock: Clock

@@ -20,6 +20,7 @@ from aefast import model_file
 from aefast._arrow import arrow_array, arrow_text, arrow_values, number_text
 from aefast.columns import Shown, by_column, starts
 from aefast.exceptions import AefastError
+from aefast.explanations import at_columns
 from aefast.formats import TableError
 from aefast.tables import feature_columns, feature_matrix, is_number
 
@@ -303,7 +304,7 @@ class Scorer:
         return self._lists(arrow_text(found["feature"]), values, expected, found["share"], counts)
 
     def _as_reasons(self, X: Any, columns: NDArray[Any], shares: NDArray[Any], expected: NDArray[Any]) -> pa.Array:
-        values = None if self.is_mixed else _chosen(X, columns)
+        values = None if self.is_mixed else at_columns(X, columns)
         is_known = columns >= 0 if values is None else ~np.isnan(values)
         all_known = bool(is_known.all())
         counts = np.full(len(columns), columns.shape[1]) if all_known else is_known.sum(axis=1)
@@ -343,13 +344,16 @@ def _text(part: Shown) -> pa.Array:
 def _cells(values: NDArray[Any]) -> pa.Array:
     if values.dtype != object:
         return arrow_array(values.astype(np.float64))
-    return arrow_text([v if isinstance(v, str) else f"{v:.6g}" for v in values])
+    return arrow_text(_worded(values))
+
+
+def _worded(values: Iterable[Any]) -> list[str]:
+    return [v if isinstance(v, str) else f"{v:.6g}" for v in values]
 
 
 def _as_text(reasons: pa.Array) -> pa.Array:
     fields = [reasons.flatten().field(name).to_pylist() for name in ("feature", "value", "expected", "share")]
-    as_text = [[v if isinstance(v, str) else f"{v:.6g}" for v in values] for values in fields[1:3]]
-    parts = zip(fields[0], *as_text, fields[3], strict=True)
+    parts = zip(fields[0], *map(_worded, fields[1:3]), fields[3], strict=True)
     text = [f"{f}={v} (expected {e}, {s:.0%})" for f, v, e, s in parts]
     ends = reasons.offsets.to_pylist()
     return arrow_text(["; ".join(text[begin:end]) for begin, end in pairwise(ends)])
@@ -376,16 +380,6 @@ def _as_type(array: pa.Array, field: pa.Field) -> pa.Array:
             f"column {field.name!r} is {field.type} in the first file and {array.type} in a later one, "
             f"and does not convert ({error})"
         ) from error
-
-
-def _chosen(X: NDArray[Any], columns: NDArray[Any]) -> NDArray[Any]:
-    """``np.take_along_axis(X, columns, axis=1)`` in a fifth of its time."""
-    n, d = X.shape
-    by_column = X.flags.f_contiguous
-    rows = np.arange(n)[:, None]
-    at = columns * np.int64(n) + rows if by_column else columns + rows * d
-    chosen: NDArray[Any] = (X.T if by_column else X).reshape(-1).take(at)
-    return chosen
 
 
 class nameless(warnings.catch_warnings):
