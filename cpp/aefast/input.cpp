@@ -31,65 +31,104 @@ decltype(auto) with_type(DType dtype, F&& f) {
 template <class S, class T>
 using Compute = std::conditional_t<sizeof(T) == 4 && (sizeof(S) <= 2 || std::is_same_v<S, float>), float, double>;
 
-/// The map of all features, for registers of one feature each.
+/// The map of one feature, for registers of its values. NaN and infinities become NaN.
+template <class C>
+struct FeatureMap {
+  Vec<C> high, inverse, offset, limit;
+
+  Vec<C> operator()(const Vec<C>& x) const {
+    return fma(x, Vec<C>(C(0)), clip(fma(x - high, inverse, offset), limit));  // x * 0 is 0 for every finite x
+  }
+};
+
+/// Those of the features from `first` on.
 template <class C>
 struct ScalingMap {
-  const C *high, *inverse, *offset;
-  Vec<C> limit;
-
-  explicit ScalingMap(const Scaling& scaling)
-      : high(scaling.terms<C>().high.data()),
-        inverse(scaling.terms<C>().inverse.data()),
-        offset(scaling.terms<C>().offset.data()),
+  explicit ScalingMap(const Scaling& scaling, Index first = 0)
+      : high(scaling.terms<C>().high.data() + first),
+        inverse(scaling.terms<C>().inverse.data() + first),
+        offset(scaling.terms<C>().offset.data() + first),
         limit(static_cast<C>(scaling.limit())) {}
 
-  /// NaN and infinities become NaN.
-  Vec<C> operator()(const Vec<C>& x, Index feature) const {
-    const Vec<C> z = fma(x - Vec<C>(high[feature]), Vec<C>(inverse[feature]), Vec<C>(offset[feature]));
-    return fma(x, Vec<C>(C(0)), clip(z, limit));  // x * 0 is 0 for every finite x
-  }
+  FeatureMap<C> operator()(Index j) const { return {high[j], inverse[j], offset[j], limit}; }
+
+  const C *high, *inverse, *offset;
+  C limit;
 };
 
 /// As many rows of one feature as T has lanes; `load(part)` gives the lanes as registers of C.
 template <class C, class T, class Load>
-void store_scaled(const ScalingMap<C>& map, Index feature, Load&& load, T* to) {
-  if constexpr (std::is_same_v<C, T>) map(load(0), feature).store(to);
-  else narrow(map(load(0), feature), map(load(1), feature)).store(to);
+void store_scaled(const FeatureMap<C>& map, Load&& load, T* to) {
+  if constexpr (std::is_same_v<C, T>) map(load(0)).store(to);
+  else narrow(map(load(0)), map(load(1))).store(to);
 }
 
-/// Columns at .. at + kPieces * kPiece of kLanes<T> rows, scaled, to features first + at .. of a block, of which there
-/// are `n_features`.
-template <int kPieces, class C, class T>
-[[gnu::always_inline]] inline void store_columns(const C* const* row, Index at, ScalingMap<C> map, Index first,
-                                                 Index n_features, Index width, T* to) {
+/// Rows at equal distances, and rows anywhere: where each begins.
+template <class S>
+struct EvenRows {
+  const S* first;
+  Index step;
+
+  EvenRows from(Index i) const { return {first + i * step, step}; }
+  const S* operator()(Index i) const { return first + i * step; }
+};
+
+template <class S>
+struct ListedRows {
+  const S* const* row;
+
+  ListedRows from(Index i) const { return {row + i}; }
+  const S* operator()(Index i) const { return row[i]; }
+};
+
+/// Columns at .. at + kPieces * kPiece, as far as there are n, of kLanes<T> rows, map(j) being that of column at + j.
+template <int kPieces, class C, class T, class Rows, class Maps>
+[[gnu::always_inline]] inline void store_columns(const Rows& row, Index at, Index n, const Maps& map, Index width,
+                                                 T* to) {
   constexpr Index kParts = kLanes<T> / kLanes<C>, kColumns = kPieces * kPiece<C>;
   Vec<C> columns[kParts][kColumns];
   AEFAST_UNROLL
-  for (Index part = 0; part < kParts; ++part) load_columns<kPieces>(row + part * kLanes<C>, at, columns[part]);
+  for (Index part = 0; part < kParts; ++part) load_columns<kPieces>(row.from(part * kLanes<C>), at, columns[part]);
   AEFAST_UNROLL
   for (Index j = 0; j < kColumns; ++j) {
-    const Index feature = first + at + j;
-    if (kPieces == 1 && feature >= n_features) break;
-    store_scaled<C>(map, feature, [&](Index part) { return columns[part][j]; }, to + feature * width);
+    if (kPieces == 1 && at + j >= n) break;
+    store_scaled<C>(map(j), [&](Index part) { return columns[part][j]; }, to + (at + j) * width);
   }
 }
 
-/// `n` columns of kLanes<T> rows, which hold at least a piece; the last ones are taken again where pieces would reach
-/// past them.
-template <class C, class T>
-void store_rows(const C* const* row, Index n, const ScalingMap<C>& map, Index first, Index n_features, Index width,
-                T* to) {
-  constexpr int kPieces = kRegisters / 8 / (kLanes<T> / kLanes<C>);  // as many columns as half the registers hold
-  constexpr Index kWide = kPieces * kPiece<C>;
-  if (n >= kWide) {
-    for (Index at = 0; at < n; at += kWide) {
-      store_columns<kPieces>(row, std::min(at, n - kWide), map, first, n_features, width, to);
-    }
-  } else {
-    for (Index at = 0; at < n; at += kPiece<C>) {
-      store_columns<1>(row, std::max<Index>(0, std::min(at, n - kPiece<C>)), map, first, n_features, width, to);
+/// `n` columns of `width` rows, which hold at least a piece. The last columns are taken again where pieces would reach
+/// past them. This one takes a piece of all rows at a time, which must stay in the nearest cache.
+template <class C, class T, class Rows>
+[[gnu::noinline]] void store_narrow(Rows row, Index n, const ScalingMap<C>& map, Index width, T* to) {
+  for (Index begin = 0; begin < n; begin += kPiece<C>) {
+    const Index at = std::max<Index>(0, std::min(begin, n - kPiece<C>));
+    FeatureMap<C> maps[kPiece<C>];
+    AEFAST_UNROLL
+    for (Index j = 0; j < kPiece<C>; ++j) maps[j] = map(std::min(at + j, n - 1));
+    for (Index lane = 0; lane < width; lane += kLanes<T>) {
+      store_columns<1, C>(row.from(lane), at, n, [&](Index j) { return maps[j]; }, width, to + lane);
     }
   }
+}
+
+/// And this one all pieces of a register's rows.
+template <class C, class T, class Rows>
+[[gnu::noinline]] void store_wide(Rows row, Index n, const ScalingMap<C>& map, Index width, T* to) {
+  constexpr int kPieces = kRegisters / 8 / (kLanes<T> / kLanes<C>);  // as many columns as half the registers hold
+  constexpr Index kColumns = kPieces * kPiece<C>;
+  for (Index lane = 0; lane < width; lane += kLanes<T>) {
+    for (Index begin = 0; begin < n; begin += kColumns) {
+      const Index at = std::min(begin, n - kColumns);
+      store_columns<kPieces, C>(row.from(lane), at, n, [&](Index j) { return map(at + j); }, width, to + lane);
+    }
+  }
+}
+
+template <class C, class T, class Rows>
+void store_rows(Rows row, Index n, const ScalingMap<C>& map, Index width, T* to) {
+  constexpr Index kNarrow = 256 / sizeof(C);
+  if (n <= kNarrow) store_narrow(row, n, map, width, to);
+  else store_wide(row, n, map, width, to);
 }
 
 /// The first `bytes` from `from` on, as far as it pays. Inline, as all that do nothing but fetch: GCC leaves out calls
@@ -124,40 +163,36 @@ template <class T>
 template <class S, class T>
 void read_rows(const InputView& input, const Scaling& scaling, const RowList& rows, const Block& block, T* to) {
   using C = Compute<S, T>;
-  constexpr Index kStretch = 64 / sizeof(C);
-  const ScalingMap<C> map(scaling);
-  const Index stride = input.column_stride / static_cast<Index>(sizeof(S)), d = input.columns;
-  const Index row_bytes = std::abs(input.column_stride) * d;
-  const auto row_at = [&](Index i) { return rows[block.first_row + std::min(i, block.n_rows - 1)]; };
+  constexpr Index kSize = sizeof(S), kStretch = 64 / sizeof(C);
+  const Index stride = input.column_stride / kSize, d = input.columns, row_bytes = std::abs(input.column_stride) * d;
+  const bool is_direct = std::is_same_v<S, C> && stride == 1 && d >= kPiece<C>;
+  const auto begin_of = [&](Index i) {
+    const Index at = rows[block.first_row + std::min(i, block.n_rows - 1)];
+    return reinterpret_cast<const S*>(input.data + at * input.row_stride);
+  };
   if (!rows.indices) fetch_next(input, rows[block.first_row], block, row_bytes);
+  if constexpr (std::is_same_v<S, C>) {
+    if (is_direct && !rows.indices && block.n_rows == block.width && input.row_stride % kSize == 0) {
+      const EvenRows<S> even{begin_of(0), input.row_stride / kSize};
+      return store_rows(even, d, ScalingMap<C>(scaling), block.width, to);
+    }
+  }
+  const S* row[kPanel<T>];
   for (Index lane = 0; lane < block.width; lane += kLanes<T>) {
-    const S* row[kLanes<T>];
-    const auto set = [&](Index i, Index at) {
-      row[i] = reinterpret_cast<const S*>(input.data + at * input.row_stride);
-    };
-    if (rows.indices || lane + kLanes<T> > block.n_rows) {
-      for (Index i = 0; i < kLanes<T>; ++i) set(i, row_at(lane + i));
-      if (rows.indices) fetch_later<T>(input, rows, block, lane, row_bytes);
-    } else {
-      const Index first = rows[block.first_row + lane];
-      for (Index i = 0; i < kLanes<T>; ++i) set(i, first + i);
+    for (Index i = lane; i < lane + kLanes<T>; ++i) row[i] = begin_of(i);
+    if (rows.indices) fetch_later<T>(input, rows, block, lane, row_bytes);
+  }
+  if constexpr (std::is_same_v<S, C>) {
+    if (is_direct) return store_rows(ListedRows<S>{row}, d, ScalingMap<C>(scaling), block.width, to);
+  }
+  alignas(kAlignment) C stretch[kPanel<T>][kStretch] = {};
+  for (Index first = 0; first < d; first += kStretch) {
+    const Index n = std::min(kStretch, d - first);
+    for (Index i = 0; i < block.width; ++i) {
+      for (Index j = 0; j < n; ++j) stretch[i][j] = static_cast<C>(row[i][(first + j) * stride]);
     }
-    if constexpr (std::is_same_v<S, C>) {
-      if (stride == 1 && d >= kPiece<C>) {
-        store_rows(row, d, map, 0, d, block.width, to + lane);
-        continue;
-      }
-    }
-    alignas(kAlignment) C stretch[kLanes<T>][kStretch] = {};
-    const C* stretch_row[kLanes<T>];
-    for (Index i = 0; i < kLanes<T>; ++i) stretch_row[i] = stretch[i];
-    for (Index first = 0; first < d; first += kStretch) {
-      const Index n = std::min(kStretch, d - first);
-      for (Index i = 0; i < kLanes<T>; ++i) {
-        for (Index j = 0; j < n; ++j) stretch[i][j] = static_cast<C>(row[i][(first + j) * stride]);
-      }
-      store_rows(stretch_row, n, map, first, d, block.width, to + lane);
-    }
+    store_rows(EvenRows<C>{&stretch[0][0], kStretch}, n, ScalingMap<C>(scaling, first), block.width,
+               to + first * block.width);
   }
 }
 
@@ -178,7 +213,7 @@ void read_columns(const InputView& input, const Scaling& scaling, Index first_ro
     for (Index i = block.n_rows; i < block.width; ++i) values[i] = values[block.n_rows - 1];
     for (Index i = 0; i < block.width; i += kLanes<T>) {
       store_scaled<C>(
-          map, feature, [&](Index part) { return Vec<C>::load(values + i + part * kLanes<C>); },
+          map(feature), [&](Index part) { return Vec<C>::load(values + i + part * kLanes<C>); },
           to + feature * block.width + i);
     }
   }

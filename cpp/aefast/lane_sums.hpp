@@ -20,7 +20,7 @@ inline constexpr Index kSumRows = kLanes<T> / kSumColumns<T>;
 template <class T>
 [[gnu::always_inline]] inline Vec<T> sums_across(Vec<T>* each) {
   alignas(kAlignment) T partial[kLanes<T>][kLanes<T>];
-  const T* row[kLanes<T>];
+  const auto row = [&](Index i) { return &partial[i][0]; };
   AEFAST_UNROLL
   for (Index i = 0; i < kLanes<T>; i += kPiece<T>) {
     transpose_pieces(each + i);
@@ -28,11 +28,10 @@ template <class T>
     AEFAST_UNROLL
     for (Index j = 1; j < kPiece<T>; ++j) total = total + each[i + j];
     total.store(partial[i]);
-    row[i] = partial[i];
   }
-  Vec<T> total = load_pieces(row, 0);
+  Vec<T> total = load_pieces<T>(row, 0, 0);
   AEFAST_UNROLL
-  for (Index at = kPiece<T>; at < kLanes<T>; at += kPiece<T>) total = total + load_pieces(row, at);
+  for (Index at = kPiece<T>; at < kLanes<T>; at += kPiece<T>) total = total + load_pieces<T>(row, 0, at);
   return total;
 }
 

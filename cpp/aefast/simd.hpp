@@ -176,11 +176,13 @@ inline constexpr Index kPiece = 16 / static_cast<Index>(sizeof(T));
 
 namespace detail {
 
-/// The pieces at `at` of every kPiece-th row, side by side.
-template <class T>
-Vec<T> load_pieces(const T* const* row, Index at) {
+/// The pieces at `at` of every kPiece-th row from `first` on, side by side.
+template <class T, class Rows>
+[[gnu::always_inline]] inline Vec<T> load_pieces(const Rows& row, Index first, Index at) {
 #if defined(__AVX512F__) || defined(__AVX2__)
-  const auto piece = [&](Index i) { return _mm_loadu_ps(reinterpret_cast<const float*>(row[i * kPiece<T>] + at)); };
+  const auto piece = [&](Index i) {
+    return _mm_loadu_ps(reinterpret_cast<const float*>(row(first + i * kPiece<T>) + at));
+  };
 #if defined(__AVX512F__)
   __m512 all = _mm512_insertf32x4(_mm512_castps128_ps512(piece(0)), piece(1), 1);
   all = _mm512_insertf32x4(_mm512_insertf32x4(all, piece(2), 2), piece(3), 3);
@@ -193,7 +195,7 @@ Vec<T> load_pieces(const T* const* row, Index at) {
 #endif
 #else
   static_assert(kLanes<T> == kPiece<T>);
-  return Vec<T>::load_unaligned(row[0] + at);
+  return Vec<T>::load_unaligned(row(first) + at);
 #endif
 }
 
@@ -234,14 +236,14 @@ void transpose_pieces(Vec<T>* square) {
 
 }  // namespace detail
 
-/// Columns at .. at + kPieces * kPiece of kLanes rows, one register a column.
-template <int kPieces, class T>
-[[gnu::always_inline]] inline void load_columns(const T* const* row, Index at, Vec<T>* columns) {
+/// Columns at .. at + kPieces * kPiece of kLanes rows, one register a column; row(i) is where row i begins.
+template <int kPieces, class T, class Rows>
+[[gnu::always_inline]] inline void load_columns(const Rows& row, Index at, Vec<T>* columns) {
   AEFAST_UNROLL
   for (Index i = 0; i < kPiece<T>; ++i) {
     AEFAST_UNROLL
     for (Index piece = 0; piece < kPieces; ++piece) {
-      columns[piece * kPiece<T> + i] = detail::load_pieces(row + i, at + piece * kPiece<T>);
+      columns[piece * kPiece<T> + i] = detail::load_pieces<T>(row, i, at + piece * kPiece<T>);
     }
   }
   AEFAST_UNROLL
@@ -253,11 +255,11 @@ template <int kPieces, class T>
 template <class T>
 void transpose_square(const T* from, Index from_stride, Index n_rows, T* to, Index to_stride) {
   alignas(kAlignment) static constexpr T kZeros[kLanes<T>] = {};
-  const T* row[kLanes<T>];
-  for (Index i = 0; i < kLanes<T>; ++i) row[i] = i < n_rows ? from + i * from_stride : kZeros;
+  const T* rows[kLanes<T>];
+  for (Index i = 0; i < kLanes<T>; ++i) rows[i] = i < n_rows ? from + i * from_stride : kZeros;
   for (Index at = 0; at < kLanes<T>; at += kPiece<T>) {
     Vec<T> columns[kPiece<T>];
-    load_columns<1>(row, at, columns);
+    load_columns<1>([&](Index i) { return rows[i]; }, at, columns);
     AEFAST_UNROLL
     for (Index j = 0; j < kPiece<T>; ++j) columns[j].store(to + (at + j) * to_stride);
   }
