@@ -107,6 +107,8 @@ struct Activation {
   void (*backward)(T* delta, const T* kept, Index n);
   /// From z, the first and the second derivative.
   void (*derivatives)(const T* z, T* first, T* second, Index n);
+  /// Whether products may end with it (gemm.hpp).
+  bool is_relu = false;
 
   bool keeps_slopes() const { return forward_keep != nullptr; }
 };
@@ -124,7 +126,8 @@ Activation<T> from_output() {
             map(second, n, [](const V& v) { return A::value(v); }, z);
             map(first, n, [](const V& y) { return A::slope(y); }, second);
             map(second, n, [](const V& y) { return A::curvature(y); }, second);
-          }};
+          },
+          std::is_same_v<A, Relu>};
 }
 
 template <class T, class A>

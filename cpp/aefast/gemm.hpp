@@ -74,9 +74,9 @@ constexpr int tile_rows(int vectors) {
   return kRegisters == 32 ? kRows32[vectors - 1] : kRows16[vectors - 1];
 }
 
-/// `kRows` rows of C, all of them in registers while the depth goes by.
-template <class T, int kRows, int kVectors>
-void tile(std::span<const Segment<T>> segments, const T* bias, bool accumulate, T* c) {
+/// `kRows` rows of C, all of them in registers while the depth goes by, and taken from there by `end`.
+template <class T, class End, int kRows, int kVectors>
+void tile(std::span<const Segment<T>> segments, const T* bias, bool accumulate, T* c, const End& end) {
   static_assert(kRows * kVectors + kVectors + 1 <= kRegisters, "the tile would spill");
   constexpr Index kWidth = kVectors * kLanes<T>, kStepsAhead = 32;
   Vec<T> sum[kRows][kVectors];
@@ -117,27 +117,24 @@ void tile(std::span<const Segment<T>> segments, const T* bias, bool accumulate, 
     }
     go(std::false_type{});
   }
-  AEFAST_UNROLL
-  for (int i = 0; i < kRows; ++i) {
-    AEFAST_UNROLL
-    for (int j = 0; j < kVectors; ++j) sum[i][j].store(c + i * kWidth + j * kLanes<T>);
-  }
+  end(sum, c);
 }
 
-template <class T>
-using Tile = void (*)(std::span<const Segment<T>>, const T*, bool, T*);
+template <class T, class End>
+using Tile = void (*)(std::span<const Segment<T>>, const T*, bool, T*, const End&);
 
 /// The tile of `rows` x kVectors, from a table made at compile time.
-template <class T, int kVectors>
-Tile<T> find_tile(int rows) {
+template <class T, class End, int kVectors>
+Tile<T, End> find_tile(int rows) {
   static constexpr auto table = []<int... kRows>(std::integer_sequence<int, kRows...>) {
-    return std::array<Tile<T>, sizeof...(kRows)>{&tile<T, kRows + 1, kVectors>...};
+    return std::array<Tile<T, End>, sizeof...(kRows)>{&tile<T, End, kRows + 1, kVectors>...};
   }(std::make_integer_sequence<int, tile_rows(kVectors)>{});
   return table[static_cast<std::size_t>(rows - 1)];
 }
 
-template <class T, int kVectors, class Finish>
-void multiply_rows(Index rows, std::span<Segment<T>> segments, const T* bias, bool accumulate, T* c, Finish& finish) {
+template <int kVectors, class T, class Finish, class End>
+void multiply_rows(Index rows, std::span<Segment<T>> segments, const T* bias, bool accumulate, T* c,
+                   const Finish& finish, const End& end) {
   constexpr Index kMaxRows = tile_rows(kVectors);
   constexpr Index kWidth = kVectors * kLanes<T>;
   const Index groups = (rows + kMaxRows - 1) / kMaxRows;
@@ -145,7 +142,7 @@ void multiply_rows(Index rows, std::span<Segment<T>> segments, const T* bias, bo
   for (Index row = 0, group = 0; row < rows; ++group) {
     const Index count = group < n_least ? least : least + 1;
     const T* row_bias = bias ? bias + row : nullptr;
-    find_tile<T, kVectors>(static_cast<int>(count))(segments, row_bias, accumulate, c + row * kWidth);
+    find_tile<T, End, kVectors>(static_cast<int>(count))(segments, row_bias, accumulate, c + row * kWidth, end);
     finish(c + row * kWidth, count * kWidth);
     for (Segment<T>& segment : segments) segment.a += count * segment.a_row;
     row += count;
@@ -159,18 +156,67 @@ struct Nothing {
   void operator()(T*, Index) const {}
 };
 
+/// Ends of a product: what becomes of a tile's sums while they are in registers. They are stored as they are,
+struct Store {
+  template <class T, int kRows, int kVectors>
+  void operator()(const Vec<T> (&sum)[kRows][kVectors], T* c) const {
+    AEFAST_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      AEFAST_UNROLL
+      for (int j = 0; j < kVectors; ++j) sum[i][j].store(c + (i * kVectors + j) * kLanes<T>);
+    }
+  }
+};
+
+/// or, if negative, as zeros,
+struct StoreRelu {
+  template <class T, int kRows, int kVectors>
+  void operator()(const Vec<T> (&sum)[kRows][kVectors], T* c) const {
+    AEFAST_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      AEFAST_UNROLL
+      for (int j = 0; j < kVectors; ++j) max(sum[i][j], Vec<T>(T(0))).store(c + (i * kVectors + j) * kLanes<T>);
+    }
+  }
+};
+
+/// or not at all: the squares of what they differ by from `target`, laid out as the product, which has `c` alone as its
+/// place, are added to `totals` (width). No target is one of zeros.
+template <class T>
+struct AddSquares {
+  const T *c, *target;
+  T* totals;
+
+  template <int kRows, int kVectors>
+  void operator()(const Vec<T> (&sum)[kRows][kVectors], const T* tile) const {
+    const T* wanted = target ? target + (tile - c) : nullptr;
+    AEFAST_UNROLL
+    for (int j = 0; j < kVectors; ++j) {
+      Vec<T> total = Vec<T>::load(totals + j * kLanes<T>);
+      AEFAST_UNROLL
+      for (int i = 0; i < kRows; ++i) {
+        Vec<T> error = sum[i][j];
+        if (wanted) error = error - Vec<T>::load(wanted + (i * kVectors + j) * kLanes<T>);
+        total = fma(error, error, total);
+      }
+      total.store(totals + j * kLanes<T>);
+    }
+  }
+};
+
 /// C (rows x width) = bias + sum over segments of A B, with B and C panels of `width` (a multiple of the lanes, at most
 /// kPanel) and `finish(elements, count)` called on every few rows of C while they are in cache. `segments` is scratch.
 /// With `accumulate` the products are added to C as it is, and there is no bias.
-template <class T, class Finish = Nothing>
-void multiply(Index rows, Index width, std::span<Segment<T>> segments, const T* bias, T* c, Finish finish = {},
-              bool accumulate = false) {
+template <class T, class Finish = Nothing, class End = Store>
+void multiply(Index rows, Index width, std::span<Segment<T>> segments, const T* bias, T* c, const Finish& finish = {},
+              bool accumulate = false, const End& end = {}) {
+  using detail::multiply_rows;
   switch (width / kLanes<T>) {
-    case 1: return detail::multiply_rows<T, 1>(rows, segments, bias, accumulate, c, finish);
-    case 2: return detail::multiply_rows<T, 2>(rows, segments, bias, accumulate, c, finish);
-    case 3: return detail::multiply_rows<T, 3>(rows, segments, bias, accumulate, c, finish);
+    case 1: return multiply_rows<1>(rows, segments, bias, accumulate, c, finish, end);
+    case 2: return multiply_rows<2>(rows, segments, bias, accumulate, c, finish, end);
+    case 3: return multiply_rows<3>(rows, segments, bias, accumulate, c, finish, end);
     case 4:
-      if constexpr (kMaxVectors > 3) return detail::multiply_rows<T, 4>(rows, segments, bias, accumulate, c, finish);
+      if constexpr (kMaxVectors > 3) return multiply_rows<4>(rows, segments, bias, accumulate, c, finish, end);
       break;
     default: break;
   }

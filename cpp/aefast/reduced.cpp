@@ -83,7 +83,7 @@ ReducedNetwork::Dense::Dense(const aefast::Dense<float>& layer, const float* par
     : n_in(layer.n_in()),
       n_out(layer.n_out()),
       activation(layer.activation().forward),
-      is_relu(activation == find_activation<float>("relu").forward) {
+      is_relu(layer.activation().is_relu) {
   const bool as_bytes = precision == Precision::int8 && n_in >= kLeastBytes && n_in <= kMostBytes;
   packing.precision = as_bytes ? Precision::int8 : Precision::bfloat16;
   n_words = round_up(n_in, kGroup) / kGroup * packing.words_of_group();

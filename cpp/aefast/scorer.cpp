@@ -144,14 +144,11 @@ T* Scorer<T>::pass(const InputView& input, const RowList& rows, const Block& blo
   return work.forward(network_, 0, n_layers(), block, params_, work.input.data());
 }
 
-/// The same for who needs each pre-activation once: `take` is called for some of them after the other.
+/// The same but for the last layer; returns its inputs.
 template <class T>
-T* Scorer<T>::pass_to(const InputView& input, const Block& block, Workspace& work, const Take<T>& take) const {
+const T* Scorer<T>::pass_to_last(const InputView& input, const Block& block, Workspace& work) const {
   read(input, {}, block, work);
-  const T* in = work.forward(network_, 0, n_layers() - 1, block, params_, work.input.data());
-  T* output = work.other(in);
-  network_.layers().back()->forward_to(block, params_, in, output, take);
-  return output;
+  return work.forward(network_, 0, n_layers() - 1, block, params_, work.input.data());
 }
 
 /// And on to what `metric` is computed from.
@@ -162,16 +159,23 @@ T* Scorer<T>::prepared_pass(const InputView& input, Loss metric, const Block& bl
   return output;
 }
 
-/// W (v - m) of a block's rows.
+/// The rows' v: what is left of the features, and the code.
 template <class T>
-T* Scorer<T>::whitened(const InputView& input, const Block& block, Workspace& work) const {
-  T* residuals = work.joint[0].data();
+const T* Scorer<T>::residual_and_code(const InputView& input, const Block& block, Workspace& work) const {
+  T* joint = work.joint[0].data();
   read(input, {}, block, work);
   const T* code = work.forward(network_, 0, network_.n_encoder(), block, params_, work.input.data());
-  std::copy_n(code, network_.code_size() * block.width, residuals + network_.n_features() * block.width);
+  std::copy_n(code, network_.code_size() * block.width, joint + network_.n_features() * block.width);
   work.output = work.forward(network_, network_.n_encoder(), n_layers(), block, params_, code);
-  residual(block, work.output, work.wanted, residuals);
-  whitening_->layer.forward(block, whitening_->params.data(), residuals, work.joint[1].data());
+  residual(block, work.output, work.wanted, joint);
+  return joint;
+}
+
+/// W (v - m) of them.
+template <class T>
+const T* Scorer<T>::whitened(const InputView& input, const Block& block, Workspace& work) const {
+  const T* joint = residual_and_code(input, block, work);
+  whitening_->layer.forward(block, whitening_->params.data(), joint, work.joint[1].data());
   return work.joint[1].data();
 }
 
@@ -199,9 +203,16 @@ bool Scorer<T>::fused_errors(const InputView& input, Loss metric, const Block& b
     }
   }
   if (ends_reduced || !stage.is_separable()) return false;
-  std::fill_n(work.row.data(), block.width, T(0));
-  pass_to(input, block, work, [&](T* z, Index at, Index n) {
-    stage.add_losses(metric, block.width, z, n, {work.wanted.values + at, work.wanted.has_missing}, work.row.data());
+  const Layer<T>& last = *network_.layers().back();
+  const T* in = pass_to_last(input, block, work);
+  T *out = work.other(in), *totals = work.row.data();
+  std::fill_n(totals, block.width, T(0));
+  if (metric == Loss::squared && stage.is_identity() && !work.wanted.has_missing &&
+      last.forward_squares(block, params_, in, out, work.wanted.values, totals)) {
+    return true;
+  }
+  last.forward_to(block, params_, in, out, [&](T* z, Index at, Index n) {
+    stage.add_losses(metric, block.width, z, n, {work.wanted.values + at, work.wanted.has_missing}, totals);
   });
   return true;
 }
@@ -249,7 +260,10 @@ template <class T>
 void Scorer<T>::errors(const InputView& input, Index n_rows, Loss metric, T* to) const {
   each_block(n_rows, [&](const Block& block, Workspace& work) {
     if (whitening_) {
-      add_squares(block, whitened(input, block, work), work.row.data());
+      T *totals = work.row.data(), *out = work.joint[1].data();
+      const T* joint = residual_and_code(input, block, work);
+      std::fill_n(totals, block.width, T(0));
+      whitening_->layer.forward_squares(block, whitening_->params.data(), joint, out, nullptr, totals);
     } else if (!fused_errors(input, metric, block, work)) {
       const T* output = prepared_pass(input, metric, block, work);
       network_.output().row_losses(metric, block, output, work.wanted, work.row.data());
@@ -332,7 +346,9 @@ void Scorer<T>::ranked_errors(const InputView& input, Loss metric, Index top, co
       work.output = pass(input, {}, block, work);
       take(work.output, 0, n);
     } else {
-      work.output = pass_to(input, block, work, take);
+      const T* in = pass_to_last(input, block, work);
+      work.output = work.other(in);
+      network_.layers().back()->forward_to(block, params_, in, work.output, take);
     }
     return stage.finish(metric, block, work.output);
   }

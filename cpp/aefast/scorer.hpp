@@ -58,10 +58,11 @@ class Scorer {
   void each_block(Index n_rows, F&& f) const;
   void read(const InputView& input, const RowList& rows, const Block& block, Workspace& work) const;
   T* pass(const InputView& input, const RowList& rows, const Block& block, Workspace& work) const;
-  T* pass_to(const InputView& input, const Block& block, Workspace& work, const Take<T>& take) const;
+  const T* pass_to_last(const InputView& input, const Block& block, Workspace& work) const;
   T* prepared_pass(const InputView& input, Loss metric, const Block& block, Workspace& work) const;
   bool fused_errors(const InputView& input, Loss metric, const Block& block, Workspace& work) const;
-  T* whitened(const InputView& input, const Block& block, Workspace& work) const;
+  const T* residual_and_code(const InputView& input, const Block& block, Workspace& work) const;
+  const T* whitened(const InputView& input, const Block& block, Workspace& work) const;
   void row_shares(Loss metric, const Block& block, Workspace& work) const;
   void add_squares(const Block& block, const T* z, T* totals) const;
   void share_squares(const Block& block, const T* z, const T* row, T* to) const;

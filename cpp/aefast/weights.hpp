@@ -51,10 +51,10 @@ struct Parameter {
 inline constexpr Index kNearBytes = 1 << 20;
 
 /// out (n_outputs x width) = W in + bias, or, transposed, out (n_inputs x width) = W^T in + bias. The strips cut either
-/// the depth or the rows of the product. `finish` as in `multiply`.
-template <class T, class Finish = Nothing>
+/// the depth or the rows of the product. `finish` and `end` as in `multiply`.
+template <class T, class Finish = Nothing, class End = Store>
 void multiply_weights(bool transposed, const Parameter& weights, const T* params, Index width, const T* in,
-                      const T* bias, T* out, Finish finish = {}) {
+                      const T* bias, T* out, const Finish& finish = {}, const End& end = {}) {
   const Index n_rows = weights.n_rows(), n_columns = weights.n_columns();
   const T* strip = params + weights.offset;
   const bool is_far = n_rows * n_columns * static_cast<Index>(sizeof(T)) >= kNearBytes;
@@ -63,7 +63,7 @@ void multiply_weights(bool transposed, const Parameter& weights, const T* params
       const Index strip_width = weights.strip_width<T>(first);
       Segment<T> all{strip, in, n_rows, 1, strip_width, is_far};
       multiply<T>(std::min(kPanel<T>, n_columns - first), width, {&all, 1}, bias ? bias + first : nullptr,
-                  out + first * width, finish);
+                  out + first * width, finish, false, end);
       strip += n_rows * strip_width;
     }
     return;
@@ -74,7 +74,7 @@ void multiply_weights(bool transposed, const Parameter& weights, const T* params
     depth.add({strip, in + first * width, std::min(kPanel<T>, n_columns - first), strip_width, 1, is_far});
     strip += n_rows * strip_width;
   }
-  multiply<T>(n_rows, width, depth.all(), bias, out, finish);
+  multiply<T>(n_rows, width, depth.all(), bias, out, finish, false, end);
 }
 
 }  // namespace aefast

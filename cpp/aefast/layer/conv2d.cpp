@@ -80,7 +80,7 @@ void Conv2d<T>::add_single_taps(Index y, Index x, Index width, const T* params, 
 template <class T>
 template <class Ready, class Finish>
 void Conv2d<T>::product(bool to_large, const Block& block, const T* params, const T* in, const T* bias, T* out,
-                        Ready&& ready, Finish finish) const {
+                        Ready&& ready, const Finish& finish) const {
   const Image& from = to_large ? kernel_.small : kernel_.large;
   const Image& to = to_large ? kernel_.large : kernel_.small;
   SegmentList<T> taps(kernel_.size * kernel_.size);

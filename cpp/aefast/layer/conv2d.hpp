@@ -48,7 +48,7 @@ class Conv2d final : public Layer<T> {
   const Image& out_image() const { return transposed_ ? kernel_.large : kernel_.small; }
   template <class Ready, class Finish>
   void product(bool to_large, const Block& block, const T* params, const T* in, const T* bias, T* out, Ready&& ready,
-               Finish finish) const;
+               const Finish& finish) const;
   void add_line_taps(Index y, Index x, Index width, const T* params, const T* in, SegmentList<T>& taps) const;
   void add_single_taps(Index y, Index x, Index width, const T* params, const T* in, SegmentList<T>& taps) const;
 

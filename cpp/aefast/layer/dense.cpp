@@ -44,20 +44,31 @@ std::vector<Parameter> Dense<T>::parameters() const {
 }
 
 template <class T>
-template <class Finish>
+template <class Finish, class End>
 void Dense<T>::product(bool transposed, const Block& block, const T* params, const T* in, const T* bias, T* out,
-                       Finish finish) const {
-  multiply_weights(transposed, weights_, params, block.width, in, bias, out, [&](T* z, Index n) {
+                       const Finish& finish, const End& end) const {
+  const auto finish_and_fetch = [&](T* z, Index n) {
     finish(z, n);
     if (block.ahead) block.ahead->step();
-  });
+  };
+  multiply_weights(transposed, weights_, params, block.width, in, bias, out, finish_and_fetch, end);
 }
 
 template <class T>
 void Dense<T>::forward(const Block& block, const T* params, const T* in, T* out) const {
-  product(is_tied(), block, params, in, params + bias_.offset, out, [this](T* z, Index n) {
+  const T* bias = params + bias_.offset;
+  if (activation_.is_relu) return product(is_tied(), block, params, in, bias, out, Nothing{}, StoreRelu{});
+  product(is_tied(), block, params, in, bias, out, [this](T* z, Index n) {
     if (activation_.forward) activation_.forward(z, n);
   });
+}
+
+template <class T>
+bool Dense<T>::forward_squares(const Block& block, const T* params, const T* in, T* out, const T* target,
+                               T* totals) const {
+  if (activation_.forward) return false;
+  product(is_tied(), block, params, in, params + bias_.offset, out, Nothing{}, AddSquares<T>{out, target, totals});
+  return true;
 }
 
 template <class T>
@@ -89,7 +100,7 @@ template <class T>
 void Dense<T>::forward_train(const Block& block, const T* params, const T* in, T* out, const Step<T>& step) {
   if (inputs_are_columns() && !sums_lanes(step.chunk)) strips_.from_block(block, block.first_row, in);
   if (!activation_.keeps_slopes()) return forward(block, params, in, out);
-  product(is_tied(), block, params, in, params + bias_.offset, out, Nothing{});
+  product(is_tied(), block, params, in, params + bias_.offset, out);
   const Index n = this->n_out();
   activation_.forward_keep(out, slopes_.data() + n * block.first_row, n * block.width);
 }
@@ -107,7 +118,7 @@ void Dense<T>::backward(const Block& block, const T* params, const T*, const T* 
     map(delta_out, n * block.width, [](const Vec<T>& d, const Vec<T>& e) { return d + e; }, delta_out, extra);
   }
   if (!inputs_are_columns() && !sums_lanes(step.chunk)) strips_.from_block(block, block.first_row, delta_out);
-  if (delta_in) product(!is_tied(), block, params, delta_out, nullptr, delta_in, Nothing{});
+  if (delta_in) product(!is_tied(), block, params, delta_out, nullptr, delta_in);
 }
 
 /// The biases, and the weights by strips of columns and stretches of rows.

@@ -16,6 +16,8 @@ class Dense final : public Layer<T> {
   Index work() const override { return this->n_in() * this->n_out(); }
   void forward(const Block& block, const T* params, const T* in, T* out) const override;
   void forward_to(const Block& block, const T* params, const T* in, T* out, const Take<T>& take) const override;
+  bool forward_squares(const Block& block, const T* params, const T* in, T* out, const T* target,
+                       T* totals) const override;
   void prepare(Index max_rows, const T* in, const T* delta_out) override;
   void forward_train(const Block& block, const T* params, const T* in, T* out, const Step<T>& step) override;
   void backward(const Block& block, const T* params, const T* in, const T* out, T* delta_out, T* delta_in,
@@ -33,9 +35,9 @@ class Dense final : public Layer<T> {
   void add_to_backward(const T* extra) { extra_ = extra; }
 
  private:
-  template <class Finish>
+  template <class Finish = Nothing, class End = Store>
   void product(bool transposed, const Block& block, const T* params, const T* in, const T* bias, T* out,
-               Finish finish) const;
+               const Finish& finish = {}, const End& end = {}) const;
   void bias_gradient(std::span<const Block> blocks, bool accumulate, T* gradient) const;
   void add_rows(std::span<const Block> blocks, Index first_row, Index strip, bool is_lanes,
                 SegmentList<T>& segments) const;

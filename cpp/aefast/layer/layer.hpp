@@ -64,6 +64,12 @@ class Layer {
     forward(block, params, in, out);
     take(out, 0, n_out_ * block.width);
   }
+  /// The same for who needs no more than each row's squared differences from `target`, or from zero where that is null:
+  /// adds them to `totals` (width), if the layer can, and says whether. `out` is scratch.
+  virtual bool forward_squares(const Block& /*block*/, const T* /*params*/, const T* /*in*/, T* /*out*/,
+                               const T* /*target*/, T* /*totals*/) const {
+    return false;
+  }
 
   /// Sizes what training remembers between forward and gradient, for slices of up to `max_rows`. `in` and `delta_out`
   /// are where the blocks of a slice will lie, one after the other.
