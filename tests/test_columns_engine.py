@@ -104,7 +104,7 @@ def test_reasons_are_the_columns_with_the_largest_sums_and_what_is_expected_ther
     wanted = np.argsort(np.where(is_missing, 1, -sums), axis=1, kind="stable")
     outputs = predictor.reconstruct(x)
     for top in (1, 3, len(COLUMNS)):
-        errors, columns, shares, expected = predictor.reasons(x, metric, whitening, top=top)
+        errors, columns, shares, expected, _ = predictor.reasons(x, metric, whitening, top=top)
         np.testing.assert_array_equal(errors, predictor.errors(x, metric, whitening))
         is_none = np.take_along_axis(is_missing, wanted[:, :top], axis=1)
         np.testing.assert_array_equal(columns, np.where(is_none, -1, wanted[:, :top]))

@@ -277,7 +277,7 @@ def test_what_is_known_and_as_expected_comes_before_what_is_missing():
     row = np.full((1, 8), np.nan)
     row[0, 5] = 0
     assert list(model.explain(row, top=1)["feature"]) == ["x5"]
-    _, features, _, _ = model._errors_and_reasons(row, 1)
+    _, features, *_ = model._errors_and_reasons(row, 1)
     assert features.tolist() == [[5]]
 
 

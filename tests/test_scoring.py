@@ -375,7 +375,7 @@ def test_reasons_are_the_largest_shares_with_the_errors_and_reconstructions_of_s
     predictor = engine.predictor(network, parameters, values, dtype)
     judged_by = (X, metric, whitening if metric == "mahalanobis" else None)
     for top in (1, 3, 9):
-        errors, features, shares, expected = predictor.reasons(*judged_by, top=top)
+        errors, features, shares, expected, found = predictor.reasons(*judged_by, top=top)
         np.testing.assert_array_equal(errors, predictor.errors(*judged_by))
         separate = predictor.feature_errors(*judged_by)
         np.testing.assert_array_equal(features, np.argsort(-separate, axis=1, kind="stable")[:, :top])
@@ -383,6 +383,7 @@ def test_reasons_are_the_largest_shares_with_the_errors_and_reconstructions_of_s
         np.testing.assert_allclose(shares, at_features / errors[:, None], rtol=1e-5)
         reconstructions = predictor.reconstruct(X)
         np.testing.assert_array_equal(expected, np.take_along_axis(reconstructions, features, axis=1))
+        np.testing.assert_array_equal(found, np.take_along_axis(X, features, axis=1))
 
 
 @pytest.mark.parametrize("n_rows", SIZES)
@@ -394,6 +395,17 @@ def test_reasons_of_any_number_of_rows_and_threads(n_rows):
         np.testing.assert_array_equal(a, b)
     wanted = np.argsort(-one.feature_errors(X, "mae"), axis=1, kind="stable")[:, :16]
     np.testing.assert_array_equal(one.reasons(X, "mae", top=16)[1], wanted)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "int8", "int64", "uint16"])
+def test_reasons_come_with_the_values_of_the_input_whatever_its_layout(dtype):
+    network, parameters, values, _ = random_model([7, 3, 7])
+    X = np.random.default_rng(3).integers(0, 100, size=(133, 7)).astype(dtype)
+    predictor = engine.predictor(network, parameters, values)
+    for rows in (X, np.asfortranarray(X), np.repeat(np.repeat(X, 2, axis=0), 3, axis=1)[::2, ::3], X[::-1, ::-1]):
+        _, features, _, _, found = predictor.reasons(rows, "mse", top=3)
+        assert found.dtype == np.float64
+        np.testing.assert_array_equal(found, np.take_along_axis(rows, features, axis=1))
 
 
 @pytest.mark.parametrize("missing", [False, True])
@@ -411,19 +423,20 @@ def test_of_equal_reasons_the_first_comes_first_whatever_the_width(n_features, m
     for dtype in DTYPES:
         predictor = _core.Predictor(network, parameters, scaling, dtype, 1)
         for top in {1, 2, 3, 4, 16} & set(range(n_features + 1)):
-            errors, features, shares, expected = predictor.reasons(X, "mse", top=top)
+            errors, features, shares, expected, found = predictor.reasons(X, "mse", top=top)
             np.testing.assert_array_equal(errors, predictor.errors(X, "mse"))
             np.testing.assert_array_equal(features, wanted[:, :top])
             parts = np.take_along_axis(squares, features, axis=1) / np.maximum(total, 1)[:, None]
             np.testing.assert_allclose(shares, parts, rtol=1e-6)
             np.testing.assert_array_equal(expected, np.zeros((len(X), top)))
+            np.testing.assert_array_equal(found, np.take_along_axis(X, features, axis=1))
 
 
 def test_a_row_without_error_has_reasons_of_no_weight():
     network = reference.network_spec([4, 4], "identity")
     values = (np.zeros(4), np.ones(4), 1e6)
     predictor = engine.predictor(network, [np.eye(4), np.zeros(4)], values, "float64")
-    errors, features, shares, _ = predictor.reasons(np.ones((3, 4)), "mse", top=2)
+    errors, features, shares, _, _ = predictor.reasons(np.ones((3, 4)), "mse", top=2)
     assert errors.tolist() == [0.0] * 3
     assert features.tolist() == [[0, 1]] * 3
     assert shares.tolist() == [[0.0, 0.0]] * 3

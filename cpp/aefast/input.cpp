@@ -264,6 +264,17 @@ void read_block(const InputView& input, const Scaling& scaling, const RowList& r
 template void read_block(const InputView&, const Scaling&, const RowList&, const Block&, float*);
 template void read_block(const InputView&, const Scaling&, const RowList&, const Block&, double*);
 
+void read_elements(const InputView& input, const Block& block, Index n, const std::int32_t* columns, double* to) {
+  with_type(input.dtype, [&]<class S>(const S*) {
+    for (Index i = 0; i < block.n_rows; ++i) {
+      const Index at = (block.first_row + i) * input.row_stride;
+      for (Index k = i * n; k < (i + 1) * n; ++k) {
+        to[k] = static_cast<double>(*reinterpret_cast<const S*>(input.column(columns[k]) + at));
+      }
+    }
+  });
+}
+
 namespace {
 
 /// Moments of a stretch of rows about a common origin, one of the rows, so that large means cost no digits.

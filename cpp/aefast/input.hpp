@@ -76,6 +76,9 @@ class Scaling {
 template <class T>
 void read_block(const InputView& input, const Scaling& scaling, const RowList& rows, const Block& block, T* to);
 
+/// Of each row of `block`, a stretch of the input's, the elements in the columns that `columns` (n_rows x n) names.
+void read_elements(const InputView& input, const Block& block, Index n, const std::int32_t* columns, double* to);
+
 /// What the network is given of missing values: 0 in `values` where `marks` has NaN.
 template <class T>
 void clear_missing(Index n, const T* marks, T* values) {

@@ -379,6 +379,8 @@ void Scorer<T>::reasons(const InputView& input, Index n_rows, Loss metric, const
     if (to.top == 3) write_reasons<3>(block, work, to);
     else write_reasons<0>(block, work, to);
     if (!network_.output().columns().empty()) write_expected(block, work, to);
+    const Index first = block.first_row * to.top;
+    if (to.values) read_elements(input, block, to.top, to.features + first, to.values + first);
     row_shares(metric, block, work);
     for (Index i = 0; i < block.n_rows; ++i) to.errors[block.first_row + i] = work.row[i] * work.factor[i];
   });

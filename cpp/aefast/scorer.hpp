@@ -40,8 +40,9 @@ class Scorer {
     std::int32_t* features;  // n_rows x top, largest share first, of equal ones the first; missing values come last,
                              // and are -1 where they are columns
     T* shares;               // n_rows x top, of the row's error: 0 to 1
-    T* expected;  // n_rows x top x stage's n_expected, the outputs there in the input's units, then zeros; of a
-                  // category alone the number of its most probable level
+    T* expected;     // n_rows x top x stage's n_expected, the outputs there in the input's units, then zeros; of a
+                     // category alone the number of its most probable level
+    double* values;  // n_rows x top, what the input has there; null for columns of several kinds
   };
   static constexpr Index kMostReasons = Ranking<T>::kMost;
   void reasons(const InputView& input, Index n_rows, Loss metric, const Reasons& to) const;

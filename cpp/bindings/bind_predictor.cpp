@@ -151,13 +151,19 @@ class Predictor {
           if (top < 1 || top > std::min(stage.n_terms(), Scorer<T>::kMostReasons)) {
             throw py::value_error("top is out of range");
           }
+          const bool is_mixed = !stage.columns().empty();
           std::vector<py::ssize_t> shape{X.shape(0), top};
           py::array_t<std::int32_t> features(shape);
           py::array_t<T> shares(shape);
-          if (!stage.columns().empty()) shape.push_back(stage.n_expected());
+          py::array_t<double> values(is_mixed ? std::vector<py::ssize_t>{0, top} : shape);
+          if (is_mixed) shape.push_back(stage.n_expected());
           py::array_t<T> expected(shape);
-          typename Scorer<T>::Reasons to{top, nullptr, features.mutable_data(), shares.mutable_data(),
-                                         expected.mutable_data()};
+          typename Scorer<T>::Reasons to{top,
+                                         nullptr,
+                                         features.mutable_data(),
+                                         shares.mutable_data(),
+                                         expected.mutable_data(),
+                                         is_mixed ? nullptr : values.mutable_data()};
           py::array errors = read(
               X, whitening, [&](const auto& network) { return Shape{network.n_features(), 0}; },
               [&]<class U>(const Scorer<U>& scorer, const InputView& input, U* errors_to) {
@@ -166,7 +172,7 @@ class Predictor {
                   scorer.reasons(input, input.rows, loss, to);
                 }
               });
-          return py::make_tuple(errors, features, shares, expected);
+          return py::make_tuple(errors, features, shares, expected, values);
         },
         model_);
   }

@@ -195,11 +195,12 @@ class Predictor:
 
     def reasons(
         self, X: Array, metric: str, whitening: Whitening | None = None, *, top: int
-    ) -> tuple[Array, NDArray[np.int32], Array, Array]:
+    ) -> tuple[Array, NDArray[np.int32], Array, Array, NDArray[np.float64]]:
         """Errors (n,) as `errors` gives them and, in the same pass, of the ``top`` features with the largest shares of
-        them, at most 16: columns, shares in [0, 1] and expected values in input units, all (n, top). Where features
-        stand for columns of several kinds, it is these: -1 for a missing one; of a category the number of its most
-        probable level is expected, of others their outputs, with zeros up to the most that one has, (n, top, most)."""
+        them, at most 16: columns, shares in [0, 1], expected values in input units and the values in X, all (n, top).
+        Where features stand for columns of several kinds, it is these: -1 for a missing one; of a category the number
+        of its most probable level is expected, of others their outputs, with zeros up to the most that one has,
+        (n, top, most), and there are no values, (0, top)."""
 
     def losses(self, X: Array, loss: str, *, scale: float, beta: float, seed: int) -> Array:
         """(n,) each row's part of the objective: ``scale`` times its summed loss and, with a gaussian code, which is

@@ -17,7 +17,7 @@ from aefast._arrays import nonfinite_message, readable, table_of
 from aefast._targets import check_probabilities
 from aefast._threads import resolve_threads
 from aefast.columns import Column, as_objects, by_column, decode, encode, shown, starts
-from aefast.explanations import at_columns, explanation_table, reasons_table
+from aefast.explanations import explanation_table, reasons_table
 from aefast.networks import reading
 from aefast.scaling import clip_limit, column_statistics
 from aefast.thresholds import Calibration
@@ -221,14 +221,15 @@ class FittedNetwork:
         """Whether `_errors_and_reasons` does, so many."""
         return 0 < top <= MOST_REASONS and (self.columns_ is None or self.missing != "mean")
 
-    def _errors_and_reasons(self, X: Any, top: int, precision: str = "float32") -> tuple[Array, Array, Array, Array]:
-        """In one pass errors (n,) and, of the ``top`` features that weigh most in each, columns, shares and expected
-        values in input units (n, top).
+    def _errors_and_reasons(self, X: Any, top: int, precision: str = "float32") -> tuple[Array, ...]:
+        """In one pass errors (n,) and, of the ``top`` features that weigh most in each, columns, shares, expected
+        values in input units and values (n, top).
 
-        Where columns are of several kinds it is these that are told, -1 for one whose value is missing, and the last of
-        the four is (n, top, 4 or fewer): a column's outputs or, of a categorical one, the number of a level.
+        Where columns are of several kinds it is these that are told, -1 for one whose value is missing; what is
+        expected is (n, top, 4 or fewer), a column's outputs or, of a categorical one, the number of a level; and there
+        are no values.
         """
-        found: tuple[Array, Array, Array, Array] = self._judged(
+        found: tuple[Array, ...] = self._judged(
             X, precision, lambda predictor, rows: predictor.reasons(rows, *self._metric(None), top=top)
         )
         return found
@@ -333,9 +334,8 @@ class FittedNetwork:
         top = min(top, len(names))
         if self.missing == "mean" or not self._gives_reasons(top):  # what means stand for is no reason
             return self._long_explanation(X, top)
-        _, columns, shares, expected = self._errors_and_reasons(X, top)
+        _, columns, shares, expected, values = self._errors_and_reasons(X, top)
         if self.columns_ is None:
-            values = at_columns(self._read(X), columns)
             return reasons_table(columns, shares, values, expected, names, 0, ~np.isnan(values))
         is_known = columns >= 0
         rows = np.nonzero(is_known)[0]
@@ -343,9 +343,9 @@ class FittedNetwork:
         for places, *parts in by_column(self.columns_, columns[is_known], rows, expected[is_known], table):
             for of_all, part in zip(cells, parts, strict=True):
                 of_all[places] = as_objects(part)
-        values, outputs = np.empty((2, *columns.shape), dtype=object)
-        values[is_known], outputs[is_known] = cells
-        return reasons_table(columns, shares, values, outputs, names, 0, is_known)
+        cells_of_all, outputs = np.empty((2, *columns.shape), dtype=object)
+        cells_of_all[is_known], outputs[is_known] = cells
+        return reasons_table(columns, shares, cells_of_all, outputs, names, 0, is_known)
 
     def _long_explanation(self, X: Any, top: int) -> Array:
         """The same for any number of features, in passes of their own."""

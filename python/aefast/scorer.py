@@ -20,7 +20,6 @@ from aefast import model_file
 from aefast._arrow import arrow_array, arrow_text, arrow_values, number_text
 from aefast.columns import Shown, by_column, starts
 from aefast.exceptions import AefastError
-from aefast.explanations import at_columns
 from aefast.formats import TableError
 from aefast.tables import feature_columns, feature_matrix, is_number
 
@@ -303,9 +302,10 @@ class Scorer:
         values, expected = (_cells(found[name]) for name in ("value", "expected"))
         return self._lists(arrow_text(found["feature"]), values, expected, found["share"], counts)
 
-    def _as_reasons(self, X: Any, columns: NDArray[Any], shares: NDArray[Any], expected: NDArray[Any]) -> pa.Array:
-        values = None if self.is_mixed else at_columns(X, columns)
-        is_known = columns >= 0 if values is None else ~np.isnan(values)
+    def _as_reasons(
+        self, X: Any, columns: NDArray[Any], shares: NDArray[Any], expected: NDArray[Any], values: NDArray[np.float64]
+    ) -> pa.Array:
+        is_known = columns >= 0 if self.is_mixed else ~np.isnan(values)
         all_known = bool(is_known.all())
         counts = np.full(len(columns), columns.shape[1]) if all_known else is_known.sum(axis=1)
 
@@ -314,9 +314,9 @@ class Scorer:
 
         columns, shares, expected = map(flat, (columns, shares, expected))
         names = arrow_text(self.feature_names).take(arrow_array(columns))
-        if values is not None:
-            numbers = [arrow_array(part.astype(np.float64, copy=False)) for part in (flat(values), expected)]
-            return self._lists(names, numbers[0], numbers[1], shares, counts)
+        if not self.is_mixed:
+            expected_values = arrow_array(expected.astype(np.float64, copy=False))
+            return self._lists(names, arrow_array(flat(values)), expected_values, shares, counts)
         order: list[NDArray[Any]] = []
         texts: tuple[list[pa.Array], list[pa.Array]] = ([arrow_text([])], [arrow_text([])])
         for places, *parts in by_column(self.estimator.columns_, columns, np.nonzero(is_known)[0], expected, X):

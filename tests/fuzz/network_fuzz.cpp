@@ -107,12 +107,13 @@ void score(const NetworkSpec& spec, Bytes& bytes) {
 
   Buffer<T> to(kRows * network.width()), shares(kRows), expected(kRows);
   Buffer<std::int32_t> features(kRows);
+  Buffer<double> values(kRows);
   const auto all = [&](const ReducedNetwork* reduced) {
     Scorer<T> scorer(network, params.data(), scaling, 1, reduced);
     const auto metric = static_cast<Loss>(bytes.take<std::uint8_t>() % 6);
     scorer.errors(X, kRows, metric, to.data());
     scorer.feature_errors(X, kRows, metric, to.data());
-    scorer.reasons(X, kRows, metric, {1, to.data(), features.data(), shares.data(), expected.data()});
+    scorer.reasons(X, kRows, metric, {1, to.data(), features.data(), shares.data(), expected.data(), values.data()});
     scorer.encode(X, kRows, to.data());
     scorer.decode(Z, kRows, to.data());
     scorer.reconstruct(X, kRows, true, to.data());
