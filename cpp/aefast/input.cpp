@@ -172,7 +172,7 @@ void read_rows(const InputView& input, const Scaling& scaling, const RowList& ro
   };
   if (!rows.indices) fetch_next(input, rows[block.first_row], block, row_bytes);
   if constexpr (std::is_same_v<S, C>) {
-    if (is_direct && !rows.indices && block.n_rows == block.width && input.row_stride % kSize == 0) {
+    if (is_direct && !rows.indices && block.n_rows == block.width) {
       const EvenRows<S> even{begin_of(0), input.row_stride / kSize};
       return store_rows(even, d, ScalingMap<C>(scaling), block.width, to);
     }

@@ -9,7 +9,7 @@ namespace aefast {
 
 enum class DType { f16, f32, f64, i8, i16, i32, i64, u8, u16, u32, u64 };
 
-/// A borrowed n x d array. Strides are in bytes.
+/// A borrowed n x d array. Strides are in bytes, whole elements of them.
 struct InputView {
   const std::byte* data;
   DType dtype;
