@@ -160,23 +160,25 @@ struct Nothing {
 struct Store {
   template <class T, int kRows, int kVectors>
   void operator()(const Vec<T> (&sum)[kRows][kVectors], T* c) const {
+    store(sum, c, [](const Vec<T>& v) { return v; });
+  }
+
+ protected:
+  template <class T, int kRows, int kVectors, class F>
+  [[gnu::always_inline]] static void store(const Vec<T> (&sum)[kRows][kVectors], T* c, F&& f) {
     AEFAST_UNROLL
     for (int i = 0; i < kRows; ++i) {
       AEFAST_UNROLL
-      for (int j = 0; j < kVectors; ++j) sum[i][j].store(c + (i * kVectors + j) * kLanes<T>);
+      for (int j = 0; j < kVectors; ++j) f(sum[i][j]).store(c + (i * kVectors + j) * kLanes<T>);
     }
   }
 };
 
 /// or, if negative, as zeros,
-struct StoreRelu {
+struct StoreRelu : Store {
   template <class T, int kRows, int kVectors>
   void operator()(const Vec<T> (&sum)[kRows][kVectors], T* c) const {
-    AEFAST_UNROLL
-    for (int i = 0; i < kRows; ++i) {
-      AEFAST_UNROLL
-      for (int j = 0; j < kVectors; ++j) max(sum[i][j], Vec<T>(T(0))).store(c + (i * kVectors + j) * kLanes<T>);
-    }
+    store(sum, c, [](const Vec<T>& v) { return max(v, Vec<T>(T(0))); });
   }
 };
 
