@@ -78,15 +78,6 @@ void Scorer<T>::set_whitening(const double* centre, const double* whitening, con
   }
 }
 
-/// Rows of a block: a panel's, but no more than there are, and fewer where a layer of theirs would take much memory.
-template <class T>
-Index block_width(Index n_rows, Index n_features) {
-  constexpr Index kBytes = 32 * 1024 * 1024;
-  const Index n_fit = kBytes / (n_features * static_cast<Index>(sizeof(T)));
-  const Index n_wanted = std::min(kPanel<T>, round_up(std::max<Index>(1, n_rows), kLanes<T>));
-  return std::clamp(n_fit / kLanes<T> * kLanes<T>, kLanes<T>, n_wanted);
-}
-
 /// Calls f(block, workspace) for each block of rows, on as many threads as there is work for.
 template <class T>
 template <class F>
