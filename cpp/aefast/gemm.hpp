@@ -206,6 +206,31 @@ struct AddSquares {
   }
 };
 
+/// or, in training, the squares are added up and their gradient, times `scale` (width), is stored in the sums' place.
+template <class T>
+struct StoreSlopes {
+  const T *c, *target, *scale;
+  T* totals;
+
+  template <int kRows, int kVectors>
+  void operator()(const Vec<T> (&sum)[kRows][kVectors], T* tile) const {
+    const T* wanted = target + (tile - c);
+    AEFAST_UNROLL
+    for (int j = 0; j < kVectors; ++j) {
+      const Vec<T> factor = Vec<T>::load(scale + j * kLanes<T>);
+      Vec<T> total = Vec<T>::load(totals + j * kLanes<T>);
+      AEFAST_UNROLL
+      for (int i = 0; i < kRows; ++i) {
+        const int at = (i * kVectors + j) * static_cast<int>(kLanes<T>);
+        const Vec<T> error = sum[i][j] - Vec<T>::load(wanted + at);
+        total = total + error * error;
+        (factor * (error + error)).store(tile + at);
+      }
+      total.store(totals + j * kLanes<T>);
+    }
+  }
+};
+
 /// C (rows x width) = bias + sum over segments of A B, with B and C panels of `width` (a multiple of the lanes, at most
 /// kPanel) and `finish(elements, count)` called on every few rows of C while they are in cache. `segments` is scratch.
 /// With `accumulate` the products are added to C as it is, and there is no bias.

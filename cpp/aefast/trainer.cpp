@@ -50,6 +50,9 @@ Trainer<T>::Trainer(const NetworkSpec& network, const ObjectiveSpec& objective, 
     first = i + 1;
   }
   stages_.push_back({first, n_layers()});
+  auto* last = dynamic_cast<Dense<T>*>(&layer(n_layers() - 1));
+  const bool is_plain = objective.loss == Loss::squared && objective.threshold == 0 && network_.output().is_identity();
+  if (is_plain && last && !last->activation().forward) squares_ = last;
 }
 
 template <class T>
@@ -265,7 +268,7 @@ void Trainer<T>::run_slice(const EpochSpec& epoch, const RowList& rows, Index fi
     const bool is_last = stage.last == n_layers();
     each_block([&](const Block& block, int thread) {
       if (stage.first == 0) read(epoch, rows, block, step);
-      forward(stage.first, stage.last, block, step);
+      forward(stage.first, stage.last - (is_last && joins_loss(epoch) ? 1 : 0), block, step);
       if (!is_last) return;
       differentiate_loss(epoch, rows, block, step, thread);
       backward(stage.first, stage.last, block, step);
@@ -372,8 +375,15 @@ void Trainer<T>::differentiate_loss(const EpochSpec& epoch, const RowList& rows,
     network_.output().row_factors(block, target, factor);
     map(row_scale, block.width, multiply, row_scale, factor);
   }
-  network_.output().differentiate(objective_.loss, block, values(n_layers(), block), target, row_scale,
-                                  static_cast<T>(objective_.threshold), row_loss, deltas(n_layers(), block));
+  T* delta = deltas(n_layers(), block);
+  if (joins_loss(epoch)) {
+    std::fill_n(row_loss, block.width, T(0));
+    squares_->forward_slopes(block, params_.data(), values(n_layers() - 1, block), target.values, row_scale, row_loss,
+                             delta, step);
+  } else {
+    network_.output().differentiate(objective_.loss, block, values(n_layers(), block), target, row_scale,
+                                    static_cast<T>(objective_.threshold), row_loss, delta);
+  }
   map(row_loss, block.width, [this](const Vec<T>& r) { return r * Vec<T>(loss_scale_); }, row_loss);
   if (is_mean_of_known) map(row_loss, block.width, multiply, row_loss, factor);
   for (Index i = 0; i < n_layers(); ++i) layer(i).add_row_losses(block, step.beta, row_loss);

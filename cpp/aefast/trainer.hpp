@@ -112,6 +112,8 @@ class Trainer {
   }
   Layer<T>& layer(Index i) { return *network_.layers()[static_cast<std::size_t>(i)]; }
   Index n_layers() const { return static_cast<Index>(network_.layers().size()); }
+  /// Whether the last layer's product ends with the loss, so that outputs are never stored.
+  bool joins_loss(const EpochSpec& epoch) const { return squares_ && !epoch.scaling->masks_missing(); }
 
   /// Layers [first, last) that take rows one by one; between stages stands a batchwise layer.
   struct Stage {
@@ -140,6 +142,7 @@ class Trainer {
   Buffer<double> corrupted_;  // rows of the batch as a noise of the user's left them
   Scaling unscaled_;
   std::vector<Stage> stages_;
+  Dense<T>* squares_ = nullptr;  // the last layer where it can end so: squared errors of outputs as they are
   std::vector<Index> order_;
   std::vector<Block> blocks_;
   std::vector<Task> tasks_;

@@ -97,8 +97,21 @@ bool Dense<T>::sums_lanes(Index n_rows) const {
 }
 
 template <class T>
-void Dense<T>::forward_train(const Block& block, const T* params, const T* in, T* out, const Step<T>& step) {
+void Dense<T>::remember_inputs(const Block& block, const T* in, const Step<T>& step) {
   if (inputs_are_columns() && !sums_lanes(step.chunk)) strips_.from_block(block, block.first_row, in);
+}
+
+template <class T>
+void Dense<T>::forward_slopes(const Block& block, const T* params, const T* in, const T* target, const T* row_scale,
+                              T* row_loss, T* delta_out, const Step<T>& step) {
+  remember_inputs(block, in, step);
+  const StoreSlopes<T> end{delta_out, target, row_scale, row_loss};
+  product(is_tied(), block, params, in, params + bias_.offset, delta_out, Nothing{}, end);
+}
+
+template <class T>
+void Dense<T>::forward_train(const Block& block, const T* params, const T* in, T* out, const Step<T>& step) {
+  remember_inputs(block, in, step);
   if (!activation_.keeps_slopes()) return forward(block, params, in, out);
   product(is_tied(), block, params, in, params + bias_.offset, out);
   const Index n = this->n_out();

@@ -20,6 +20,10 @@ class Dense final : public Layer<T> {
                        T* totals) const override;
   void prepare(Index max_rows, const T* in, const T* delta_out) override;
   void forward_train(const Block& block, const T* params, const T* in, T* out, const Step<T>& step) override;
+  /// Forward and the loss in one, where that is the squared difference of outputs and `target`: adds each row's to
+  /// `row_loss` (width) and leaves its gradient, times `row_scale`, in `delta_out`. For layers without an activation.
+  void forward_slopes(const Block& block, const T* params, const T* in, const T* target, const T* row_scale,
+                      T* row_loss, T* delta_out, const Step<T>& step);
   void backward(const Block& block, const T* params, const T* in, const T* out, T* delta_out, T* delta_in,
                 const Step<T>& step) override;
   Index n_gradient_tasks() const override;
@@ -38,6 +42,7 @@ class Dense final : public Layer<T> {
   template <class Finish = Nothing, class End = Store>
   void product(bool transposed, const Block& block, const T* params, const T* in, const T* bias, T* out,
                const Finish& finish = {}, const End& end = {}) const;
+  void remember_inputs(const Block& block, const T* in, const Step<T>& step);
   void bias_gradient(std::span<const Block> blocks, bool accumulate, T* gradient) const;
   void add_rows(std::span<const Block> blocks, Index first_row, Index strip, bool is_lanes,
                 SegmentList<T>& segments) const;
