@@ -182,6 +182,25 @@ struct StoreRelu : Store {
   }
 };
 
+/// or, where `y` is not positive, as zeros, `c` and `y` being laid out alike (ReLU's derivative, from its output),
+template <class T>
+struct StoreWherePositive {
+  const T *c, *y;
+
+  template <int kRows, int kVectors>
+  void operator()(const Vec<T> (&sum)[kRows][kVectors], T* tile) const {
+    const T* output = y + (tile - c);
+    AEFAST_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      AEFAST_UNROLL
+      for (int j = 0; j < kVectors; ++j) {
+        const Index at = (i * kVectors + j) * kLanes<T>;
+        mask_and(less(Vec<T>(T(0)), Vec<T>::load(output + at)), sum[i][j]).store(tile + at);
+      }
+    }
+  }
+};
+
 /// or not at all: the squares of what they differ by from `target`, laid out as the product, which has `c` alone as its
 /// place, are added to `totals` (width). No target is one of zeros.
 template <class T>
@@ -221,7 +240,7 @@ struct StoreSlopes {
       Vec<T> total = Vec<T>::load(totals + j * kLanes<T>);
       AEFAST_UNROLL
       for (int i = 0; i < kRows; ++i) {
-        const int at = (i * kVectors + j) * static_cast<int>(kLanes<T>);
+        const Index at = (i * kVectors + j) * kLanes<T>;
         const Vec<T> error = sum[i][j] - Vec<T>::load(wanted + at);
         total = total + error * error;
         (factor * (error + error)).store(tile + at);

@@ -24,7 +24,8 @@ struct OptimizerSpec {
 template <class T>
 class Optimizer {
  public:
-  Optimizer(const OptimizerSpec& spec, Index n_parameters) : spec_(spec) {
+  Optimizer(const OptimizerSpec& spec, Index n_parameters)
+      : spec_(spec), decays_(spec.kind == "adamw"), average_1_(spec.beta_1), average_2_(spec.beta_2) {
     if (spec.kind == "sgd") kind_ = Kind::sgd;
     else if (spec.kind == "rmsprop") kind_ = Kind::rmsprop;
     else if (spec.kind == "adam" || spec.kind == "adamw") kind_ = Kind::adam;
@@ -42,9 +43,9 @@ class Optimizer {
   void begin_step(double learning_rate) {
     ++step_;
     learning_rate_ = static_cast<T>(learning_rate);
-    const double t = static_cast<double>(step_);
-    first_correction_ = static_cast<T>(1 / (1 - std::pow(spec_.beta_1, t)));
-    second_correction_ = static_cast<T>(1 / (1 - std::pow(spec_.beta_2, t)));
+    if (kind_ != Kind::adam) return;
+    first_correction_ = static_cast<T>(average_1_.correction(step_));
+    second_correction_ = static_cast<T>(average_2_.correction(step_));
   }
 
   /// Moves params[offset, offset + count) against `gradient` (the whole flat vector); `is_weight` decays with adamw.
@@ -61,6 +62,19 @@ class Optimizer {
  private:
   enum class Kind { sgd, rmsprop, adam };
   using V = Vec<T>;
+  /// What a running average that began at zero is multiplied by after t steps: 1 / (1 - beta^t).
+  class Average {
+   public:
+    explicit Average(double beta) : beta_(beta), settled_(-kLog / std::log(beta)) {}
+    double correction(Index t) const {
+      const double steps = static_cast<double>(t);
+      return steps > settled_ ? 1 : 1 / (1 - std::pow(beta_, steps));
+    }
+
+   private:
+    static constexpr double kLog = 40;  // of a beta^t that 1 - beta^t does not show
+    double beta_, settled_;
+  };
   static constexpr Index kAhead = 4096 / static_cast<Index>(sizeof(T));  // state this far on is fetched meanwhile
 
   template <class F>
@@ -106,8 +120,7 @@ class Optimizer {
     const V beta_2(static_cast<T>(spec_.beta_2)), rest_2(static_cast<T>(1 - spec_.beta_2));
     const V rate(learning_rate_ * first_correction_), correction(second_correction_);
     const V epsilon(static_cast<T>(spec_.epsilon));
-    const bool decays = is_weight && spec_.kind == "adamw";
-    const V keep(decays ? static_cast<T>(1 - static_cast<double>(learning_rate_) * spec_.weight_decay) : T(1));
+    const V keep(is_weight && decays_ ? static_cast<T>(1 - static_cast<double>(learning_rate_) * spec_.weight_decay) : T(1));
     each(count, [&](Index i) {
       for (const T* next : {w, m, v}) __builtin_prefetch(next + i + kAhead, 1);
       const V grad = V::load(g + i);
@@ -121,6 +134,8 @@ class Optimizer {
 
   OptimizerSpec spec_;
   Kind kind_;
+  bool decays_;
+  Average average_1_, average_2_;
   Buffer<T> first_, second_;
   Index step_ = 0;
   T learning_rate_ = 0, first_correction_ = 1, second_correction_ = 1;

@@ -27,19 +27,18 @@ void wait_while(const std::atomic<V>& value, V old) {
   value.wait(old, std::memory_order_acquire);
 }
 
-constexpr std::uint64_t kRound = std::uint64_t{1} << 32;
-constexpr std::uint64_t kTasks = kRound - 1;
+constexpr std::uint64_t kTasks = (std::uint64_t{1} << 32) - 1;
 
 }  // namespace
 
-ThreadTeam::ThreadTeam(int n_threads) {
+ThreadTeam::ThreadTeam(int n_threads) : queues_(std::make_unique<Queue[]>(static_cast<std::size_t>(n_threads))) {
   for (int thread = 1; thread < n_threads; ++thread) workers_.emplace_back([this, thread] { work(thread); });
 }
 
 ThreadTeam::~ThreadTeam() {
   stop_.store(true, std::memory_order_relaxed);
-  open_.fetch_add(kRound, std::memory_order_release);
-  open_.notify_all();
+  round_.fetch_add(1, std::memory_order_release);
+  round_.notify_all();
   for (std::thread& worker : workers_) worker.join();
 }
 
@@ -47,9 +46,14 @@ void ThreadTeam::dispatch(Index n_tasks, std::function<void(Index, int)> task) {
   task_ = std::move(task);
   n_tasks_ = static_cast<std::uint32_t>(n_tasks);
   n_done_.store(0, std::memory_order_relaxed);
-  const std::uint64_t round = (open_.load(std::memory_order_relaxed) & ~kTasks) + kRound;
-  open_.store(round | n_tasks_, std::memory_order_release);
-  open_.notify_all();
+  const std::uint32_t round = round_.load(std::memory_order_relaxed) + 1;
+  for (int owner = 0; owner < size(); ++owner) {
+    const Index n_own = (n_tasks - owner + size() - 1) / size();
+    const std::uint64_t open = std::uint64_t{round} << 32 | static_cast<std::uint64_t>(n_own);
+    queues_[static_cast<std::size_t>(owner)].open.store(open, std::memory_order_release);
+  }
+  round_.store(round, std::memory_order_release);
+  round_.notify_all();
   take_tasks(0);
   for (std::uint32_t n = n_done_.load(std::memory_order_acquire); n < n_tasks_;
        n = n_done_.load(std::memory_order_acquire)) {
@@ -60,27 +64,34 @@ void ThreadTeam::dispatch(Index n_tasks, std::function<void(Index, int)> task) {
 
 void ThreadTeam::work(int thread) {
   for (;;) {
+    const std::uint32_t seen = round_.load(std::memory_order_acquire);
     take_tasks(thread);
-    const std::uint64_t seen = open_.load(std::memory_order_acquire);
     if (stop_.load(std::memory_order_relaxed)) return;
-    if ((seen & kTasks) == 0) wait_while(open_, seen);
+    wait_while(round_, seen);
   }
 }
 
 void ThreadTeam::take_tasks(int thread) {
-  std::uint64_t open = open_.load(std::memory_order_acquire);
+  for (int i = 0; i < size(); ++i) take_tasks_of((thread + i) % size(), thread);
+}
+
+void ThreadTeam::take_tasks_of(int owner, int thread) {
+  std::atomic<std::uint64_t>& queue = queues_[static_cast<std::size_t>(owner)].open;
+  std::uint64_t open = queue.load(std::memory_order_acquire);
   while ((open & kTasks) != 0) {
-    if (!open_.compare_exchange_weak(open, open - 1, std::memory_order_acquire)) continue;
+    if (!queue.compare_exchange_weak(open, open - 1, std::memory_order_acquire)) continue;
     const std::uint32_t n_tasks = n_tasks_;
+    const Index n_own = (static_cast<Index>(n_tasks) - owner + size() - 1) / size();
     try {
-      if (!failed_.load(std::memory_order_relaxed)) task_(static_cast<Index>(n_tasks - (open & kTasks)), thread);
+      const Index task = owner + (n_own - static_cast<Index>(open & kTasks)) * size();
+      if (!failed_.load(std::memory_order_relaxed)) task_(task, thread);
     } catch (...) {
       const std::lock_guard lock(error_mutex_);
       if (!error_) error_ = std::current_exception();
       failed_.store(true, std::memory_order_relaxed);
     }
     if (n_done_.fetch_add(1, std::memory_order_acq_rel) + 1 == n_tasks) n_done_.notify_one();
-    open = open_.load(std::memory_order_acquire);
+    open = queue.load(std::memory_order_acquire);
   }
 }
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -25,7 +26,8 @@ class ThreadTeam {
   int size() const { return static_cast<int>(workers_.size()) + 1; }
 
   /// Calls task(i, thread) for every i in [0, n_tasks), in any order, and returns when all are done. The first
-  /// exception is thrown again here; tasks not yet begun are then left out.
+  /// exception is thrown again here; tasks not yet begun are then left out. What a task writes stays near who did it:
+  /// the same thread is the first to be offered task i in every run of as many tasks.
   template <class Task>
   void run(Index n_tasks, Task&& task) {
     if (workers_.empty() || n_tasks <= 1) {
@@ -39,6 +41,14 @@ class ThreadTeam {
   void dispatch(Index n_tasks, std::function<void(Index, int)> task);
   void work(int thread);
   void take_tasks(int thread);
+  void take_tasks_of(int owner, int thread);
+
+  /// Tasks that one thread takes before others do: every size()-th. The round in the upper half, how many are not yet
+  /// taken in the lower. Who takes one from a round knows that the round goes on until it is done, so a worker that
+  /// wakes late or not at all holds nobody up.
+  struct alignas(kAlignment) Queue {
+    std::atomic<std::uint64_t> open{0};
+  };
 
   std::vector<std::thread> workers_;
   std::function<void(Index, int)> task_;  // and n_tasks_: written only while no task is open
@@ -46,9 +56,8 @@ class ThreadTeam {
   std::exception_ptr error_;
   std::mutex error_mutex_;
   std::atomic<bool> failed_{false};
-  // The round in the upper half, tasks not yet taken in the lower. Who takes one from a round knows that the round goes
-  // on until it is done, so a worker that wakes late or not at all holds nobody up.
-  alignas(kAlignment) std::atomic<std::uint64_t> open_{0};
+  std::unique_ptr<Queue[]> queues_;  // one of each thread
+  alignas(kAlignment) std::atomic<std::uint32_t> round_{0};
   alignas(kAlignment) std::atomic<std::uint32_t> n_done_{0};
   std::atomic<bool> stop_{false};
 };

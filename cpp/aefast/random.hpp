@@ -63,70 +63,89 @@ T uniform(std::uint32_t word) {
 class Permutation {
  public:
   Permutation(Index n, std::uint64_t seed, std::uint64_t epoch) : n_(static_cast<std::uint64_t>(n)) {
-    columns_ = std::max<std::uint64_t>(1, static_cast<std::uint64_t>(std::sqrt(static_cast<double>(n))));
-    rows_ = (n_ + columns_ - 1) / columns_;
+    columns_ = std::max(1u, static_cast<std::uint32_t>(std::sqrt(static_cast<double>(n))));
+    rows_ = static_cast<std::uint32_t>((n_ + columns_ - 1) / columns_);
     keys_ = Philox(seed, Draw::shuffle, epoch)(0);
   }
 
   /// to[i] = element first + i. The rounds run over many at once, in loops that the compiler puts into vectors.
   void fill(Index first, Index n, Index* to) const {
-    constexpr Index kChunk = 64;
-    std::uint64_t column[kChunk], row[kChunk];
-    std::uint64_t next_column = static_cast<std::uint64_t>(first) % columns_;
-    std::uint64_t next_row = static_cast<std::uint64_t>(first) / columns_;
+    constexpr std::uint32_t kChunk = 64;
+    std::uint32_t column[kChunk], row[kChunk];
     for (Index start = 0; start < n; start += kChunk) {
-      for (Index i = 0; i < kChunk; ++i) {
-        column[i] = next_column++;
-        row[i] = next_row;
-        if (next_column == columns_) next_column = 0, ++next_row;
+      const std::uint64_t begin = static_cast<std::uint64_t>(first + start);
+      const Cell from = cell(begin);
+      for (std::uint32_t i = 0; i < kChunk; ++i) {
+        column[i] = around(from.column + i, columns_);
+        row[i] = from.row + (from.column + i >= columns_);
       }
-      for (unsigned round = 0; round < 4; round += 2) {
-        for (Index i = 0; i < kChunk; ++i) column[i] = moved(column[i], columns_, row[i], keys_[round]);
-        for (Index i = 0; i < kChunk; ++i) row[i] = moved(row[i], rows_, column[i], keys_[round + 1]);
+      for (std::uint32_t i = 0; columns_ < kChunk && i < kChunk; ++i) {  // more than one line of cells
+        column[i] = cell(begin + i).column;
+        row[i] = cell(begin + i).row;
       }
-      const Index count = std::min(kChunk, n - start);
-      for (Index i = 0; i < count; ++i) {
-        const std::uint64_t x = row[i] * columns_ + column[i];
-        to[start + i] = x < n_ ? static_cast<Index>(x) : walk(x);
+      for (unsigned round = 0; round < kRounds; round += 2) {
+        for (std::uint32_t i = 0; i < kChunk; ++i) column[i] = moved(column[i], columns_, row[i], keys_[round]);
+        for (std::uint32_t i = 0; i < kChunk; ++i) row[i] = moved(row[i], rows_, column[i], keys_[round + 1]);
       }
+      Index last_ones[kChunk], most = 0;
+      const Index count = std::min<Index>(kChunk, n - start);
+      Index* at = count == kChunk ? to + start : last_ones;
+      for (std::uint32_t i = 0; i < kChunk; ++i) {
+        at[i] = static_cast<Index>(index({column[i], row[i]}));
+        most = std::max(most, at[i]);
+      }
+      for (Index i = 0; most >= static_cast<Index>(n_) && i < count; ++i) at[i] = walk(at[i]);
+      if (count < kChunk) std::copy_n(last_ones, count, to + start);
     }
   }
 
  private:
-  Index walk(std::uint64_t x) const {
-    do x = once(x);
-    while (x >= n_);
-    return static_cast<Index>(x);
+  static constexpr unsigned kRounds = 4;
+  struct Cell {
+    std::uint32_t column, row;
+  };
+
+  Cell cell(std::uint64_t x) const {
+    return {static_cast<std::uint32_t>(x % columns_), static_cast<std::uint32_t>(x / columns_)};
+  }
+  std::uint64_t index(const Cell& at) const { return std::uint64_t{at.row} * columns_ + at.column; }
+
+  Index walk(Index x) const {
+    while (x >= static_cast<Index>(n_)) x = once(x);
+    return x;
   }
 
   /// A hash of `x` and `key` in [0, bound) (mixer: Wellons 2018, "lowbias32").
-  static std::uint64_t below(std::uint64_t bound, std::uint64_t value, std::uint32_t key) {
-    std::uint32_t x = static_cast<std::uint32_t>(value) ^ key;
+  static std::uint32_t below(std::uint32_t bound, std::uint32_t value, std::uint32_t key) {
+    std::uint32_t x = value ^ key;
     x ^= x >> 16;
     x *= 0x7FEB352Du;
     x ^= x >> 15;
     x *= 0x846CA68Bu;
     x ^= x >> 16;
-    return (x * bound) >> 32;
+    return static_cast<std::uint32_t>((std::uint64_t{x} * bound) >> 32);
   }
 
+  /// Of a sum of two that are below the bound; where it is, the difference wraps.
+  static std::uint32_t around(std::uint32_t sum, std::uint32_t bound) { return std::min(sum, sum - bound); }
+
   /// A coordinate moved, around its bound, by a hash of the other; which can be undone.
-  static std::uint64_t moved(std::uint64_t coordinate, std::uint64_t bound, std::uint64_t other, std::uint32_t key) {
-    const std::uint64_t sum = coordinate + below(bound, other, key);
-    return sum >= bound ? sum - bound : sum;
+  static std::uint32_t moved(std::uint32_t coordinate, std::uint32_t bound, std::uint32_t other, std::uint32_t key) {
+    return around(coordinate + below(bound, other, key), bound);
   }
 
   /// One pass of all rounds: a bijection of the rectangle.
-  std::uint64_t once(std::uint64_t x) const {
-    std::uint64_t column = x % columns_, row = x / columns_;
-    for (unsigned round = 0; round < 4; round += 2) {
+  Index once(Index x) const {
+    auto [column, row] = cell(static_cast<std::uint64_t>(x));
+    for (unsigned round = 0; round < kRounds; round += 2) {
       column = moved(column, columns_, row, keys_[round]);
       row = moved(row, rows_, column, keys_[round + 1]);
     }
-    return row * columns_ + column;
+    return static_cast<Index>(index({column, row}));
   }
 
-  std::uint64_t n_, columns_, rows_;
+  std::uint64_t n_;
+  std::uint32_t columns_, rows_;
   Philox::Words keys_;
 };
 

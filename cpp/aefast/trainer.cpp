@@ -50,6 +50,11 @@ Trainer<T>::Trainer(const NetworkSpec& network, const ObjectiveSpec& objective, 
     first = i + 1;
   }
   stages_.push_back({first, n_layers()});
+  for (Index i = 1; i < n_layers(); ++i) {
+    auto *below = dynamic_cast<Dense<T>*>(&layer(i - 1)), *above = dynamic_cast<Dense<T>*>(&layer(i));
+    const bool is_between_them = i == network_.n_encoder() && activity_penalty_;  // what is added to the gradient
+    if (below && above && below->activation().is_relu && !is_between_them) above->take_slope_of(*below);
+  }
   auto* last = dynamic_cast<Dense<T>*>(&layer(n_layers() - 1));
   const bool is_plain = objective.loss == Loss::squared && objective.threshold == 0 && network_.output().is_identity();
   if (is_plain && last && !last->activation().forward) squares_ = last;
@@ -297,9 +302,15 @@ void Trainer<T>::run_slice(const EpochSpec& epoch, const RowList& rows, Index fi
 /// Of the rows of a slice, a chunk at a time.
 template <class T>
 void Trainer<T>::add_losses(Index n_rows, const Slice& slice, double& total) const {
-  for (Index at = 0; at < n_rows; at += slice.chunk) {
-    using Losses = Eigen::Map<const Eigen::Array<T, Eigen::Dynamic, 1>>;
-    total += Losses(row_loss_.data() + at, std::min(slice.chunk, n_rows - at)).template cast<double>().sum();
+  for (Index first = 0; first < n_rows; first += slice.chunk) {
+    constexpr Index kParts = 8;  // summed apart, so that none waits for the one before
+    double parts[kParts] = {};
+    const Index last = std::min(first + slice.chunk, n_rows), whole = last - (last - first) % kParts;
+    for (Index at = first; at < whole; at += kParts) {
+      for (Index i = 0; i < kParts; ++i) parts[i] += static_cast<double>(row_loss_[at + i]);
+    }
+    for (Index at = whole; at < last; ++at) parts[0] += static_cast<double>(row_loss_[at]);
+    total += std::accumulate(parts, parts + kParts, 0.0);
   }
 }
 

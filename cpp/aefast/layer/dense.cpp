@@ -119,10 +119,10 @@ void Dense<T>::forward_train(const Block& block, const T* params, const T* in, T
 }
 
 template <class T>
-void Dense<T>::backward(const Block& block, const T* params, const T*, const T* out, T* delta_out, T* delta_in,
+void Dense<T>::backward(const Block& block, const T* params, const T* in, const T* out, T* delta_out, T* delta_in,
                         const Step<T>& step) {
   const Index n = this->n_out();
-  if (activation_.backward) {
+  if (activation_.backward && !gives_slope_) {
     const T* kept = activation_.keeps_slopes() ? slopes_.data() + n * block.first_row : out;
     activation_.backward(delta_out, kept, n * block.width);
   }
@@ -131,7 +131,9 @@ void Dense<T>::backward(const Block& block, const T* params, const T*, const T* 
     map(delta_out, n * block.width, [](const Vec<T>& d, const Vec<T>& e) { return d + e; }, delta_out, extra);
   }
   if (!inputs_are_columns() && !sums_lanes(step.chunk)) strips_.from_block(block, block.first_row, delta_out);
-  if (delta_in) product(!is_tied(), block, params, delta_out, nullptr, delta_in);
+  if (!delta_in) return;
+  if (!takes_slope_) return product(!is_tied(), block, params, delta_out, nullptr, delta_in);
+  product(!is_tied(), block, params, delta_out, nullptr, delta_in, Nothing{}, StoreWherePositive<T>{delta_in, in});
 }
 
 /// The biases, and the weights by strips of columns and stretches of rows.

@@ -35,6 +35,11 @@ class Dense final : public Layer<T> {
   const Parameter& weights() const { return weights_; }
   const Parameter& bias() const { return bias_; }
   bool is_tied() const { return tied_to_ != nullptr; }
+  /// `backward` then also does what that of the layer below, a ReLU whose outputs are this one's inputs, begins with.
+  void take_slope_of(Dense& below) {
+    takes_slope_ = true;
+    below.gives_slope_ = true;
+  }
   /// Lends an array, laid out as the outputs, whose elements `backward` adds to the gradients by the pre-activation.
   void add_to_backward(const T* extra) { extra_ = extra; }
 
@@ -55,6 +60,7 @@ class Dense final : public Layer<T> {
   Parameter bias_;
   const Dense* tied_to_;
   Dense* tied_by_ = nullptr;
+  bool takes_slope_ = false, gives_slope_ = false;
 
   const T* in_ = nullptr;
   const T* delta_ = nullptr;
