@@ -89,7 +89,7 @@ void tile(std::span<const Segment<T>> segments, const T* bias, bool accumulate, 
   for (const Segment<T>& segment : segments) {
     const T* a = segment.a;
     const T* b = segment.b;
-    const auto go = [&](auto fetches) __attribute__((always_inline)) {
+    const auto go = [&](auto fetches, auto a_row) __attribute__((always_inline)) {
       for (Index k = 0; k < segment.depth; ++k) {
         if constexpr (fetches) __builtin_prefetch(a + kStepsAhead * segment.a_depth);
         Vec<T> right[kVectors];
@@ -97,7 +97,7 @@ void tile(std::span<const Segment<T>> segments, const T* bias, bool accumulate, 
         for (int j = 0; j < kVectors; ++j) right[j] = Vec<T>::load(b + j * kLanes<T>);
         AEFAST_UNROLL
         for (int i = 0; i < kRows; ++i) {
-          const Vec<T> left = a[i * segment.a_row];
+          const Vec<T> left = a[i * a_row];
           AEFAST_UNROLL
           for (int j = 0; j < kVectors; ++j) sum[i][j] = fma(left, right[j], sum[i][j]);
         }
@@ -105,17 +105,19 @@ void tile(std::span<const Segment<T>> segments, const T* bias, bool accumulate, 
         b += kWidth;
       }
     };
-    if (segment.is_far) {  // what the next rows of C need
-      if (segment.a_row == 1) {
-        go(std::true_type{});
-        continue;
-      }
-      for (Index k = 0; k < segment.depth; k += kLine<T>) {
-        AEFAST_UNROLL
-        for (int i = 0; i < kRows; ++i) __builtin_prefetch(a + (kRows + i) * segment.a_row + k);
-      }
+    constexpr std::integral_constant<Index, 1> kNext;  // known steps need no registers of their own
+    constexpr std::integral_constant<Index, kPanel<T>> kPanelOn;
+    if (segment.is_far && segment.a_row == 1) {  // what the next rows of C need
+      go(std::true_type{}, kNext);
+      continue;
     }
-    go(std::false_type{});
+    for (Index k = 0; segment.is_far && k < segment.depth; k += kLine<T>) {
+      AEFAST_UNROLL
+      for (int i = 0; i < kRows; ++i) __builtin_prefetch(a + (kRows + i) * segment.a_row + k);
+    }
+    if (segment.a_row == 1) go(std::false_type{}, kNext);
+    else if (segment.a_row == kPanel<T>) go(std::false_type{}, kPanelOn);
+    else go(std::false_type{}, segment.a_row);
   }
   end(sum, c);
 }
