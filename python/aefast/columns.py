@@ -11,7 +11,9 @@ in seconds since 1970).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate
 from math import inf
 from numbers import Real
@@ -207,7 +209,7 @@ def decode(rows: Array, columns: Sequence[Column]) -> Array:
         elif column.kind == "categorical":
             values[:, index] = np.asarray(_level_names(column), dtype=object)[part.argmax(axis=1)]
         else:
-            values[:, index] = _times(part)
+            values[:, index] = as_objects(_times(part))
     return values
 
 
@@ -251,7 +253,7 @@ def _shown_cells(values: Any, column: Column) -> Shown:
         codes, names = _levels(values)
         return [*names, MISSING], codes
     is_missing = values.isna().to_numpy() if hasattr(values, "iloc") else arrow_values(values.is_null())
-    found = values.tolist() if hasattr(values, "iloc") else cells(values)
+    found = values.tolist() if hasattr(values, "iloc") else _time_cells(values)
     return [MISSING if no else str(cell) for cell, no in zip(found, is_missing, strict=True)], np.arange(len(found))
 
 
@@ -260,7 +262,18 @@ def _shown_outputs(outputs: Array, column: Column) -> Shown:
         return outputs[:, 0].astype(np.float64)
     if column.kind == "categorical":
         return _level_names(column), outputs[:, 0].astype(np.int64)
-    return _times(outputs), np.arange(len(outputs))
+    return _times(outputs)
+
+
+def _time_cells(values: Any) -> list[Any]:
+    """Arrow times as Python's, or as the text of these where Arrow gives the same at once: of whole seconds."""
+    import pyarrow as pa
+
+    if not pa.types.is_timestamp(values.type) or values.type.tz is None:
+        with suppress(pa.ArrowInvalid):  # there are parts of seconds
+            whole = values.cast(pa.timestamp("s")) if pa.types.is_timestamp(values.type) else values
+            return list(whole.cast(pa.string()).to_pylist())
+    return cells(values)
 
 
 def _level_names(column: Column) -> list[str]:
@@ -510,11 +523,16 @@ def _circles(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.column_stack([np.sin(day), np.cos(day), np.sin(week), np.cos(week)])
 
 
-def _times(points: Array) -> list[str]:
+def _times(points: Array) -> Shown:
     """Points on the circles of the day and the week (n, 4) as a weekday and a time."""
     of_day = np.arctan2(points[:, 0], points[:, 1]) / (2 * np.pi) % 1
     of_week = np.arctan2(points[:, 2], points[:, 3]) / (2 * np.pi) % 1
-    minutes = np.round(of_day * 1440).astype(int) % 1440
+    minutes = np.round(of_day * 1440).astype(np.int64) % 1440
     # The weekday in which this time is closest to that place in the week.
-    days = np.round(of_week * 7 - minutes / 1440).astype(int) % 7
-    return [f"{_DAYS[d]} {m // 60:02d}:{m % 60:02d}" for d, m in zip(days, minutes, strict=True)]
+    days = np.round(of_week * 7 - minutes / 1440).astype(np.int64) % 7
+    return _minutes_of_the_week(), days * 1440 + minutes
+
+
+@lru_cache(maxsize=1)
+def _minutes_of_the_week() -> list[str]:
+    return [f"{day} {hour:02d}:{minute:02d}" for day in _DAYS for hour in range(24) for minute in range(60)]

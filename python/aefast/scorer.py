@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from aefast import model_file
@@ -352,11 +352,13 @@ def _worded(values: Iterable[Any]) -> list[str]:
 
 
 def _as_text(reasons: pa.Array) -> pa.Array:
-    fields = [reasons.flatten().field(name).to_pylist() for name in ("feature", "value", "expected", "share")]
-    parts = zip(fields[0], *map(_worded, fields[1:3]), fields[3], strict=True)
-    text = [f"{f}={v} (expected {e}, {s:.0%})" for f, v, e, s in parts]
-    ends = reasons.offsets.to_pylist()
-    return arrow_text(["; ".join(text[begin:end]) for begin, end in pairwise(ends)])
+    names, *cells, shares = (reasons.flatten().field(name) for name in ("feature", "value", "expected", "share"))
+    values, expected = (c if pa.types.is_string(c.type) else number_text(arrow_values(c)) for c in cells)
+    percent = arrow_text([f"{p}%" for p in range(101)]).take(
+        arrow_array(np.rint(100 * arrow_values(shares)).astype(np.int64))
+    )
+    text = pc.binary_join_element_wise(names, "=", values, " (expected ", expected, ", ", percent, ")", "")
+    return pc.binary_join(pa.ListArray.from_arrays(reasons.offsets, text), "; ")
 
 
 def _estimator(model: Any) -> Any:
