@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from aefast import model_file
@@ -352,6 +351,8 @@ def _worded(values: Iterable[Any]) -> list[str]:
 
 
 def _as_text(reasons: pa.Array) -> pa.Array:
+    import pyarrow.compute as pc  # a tenth of the command's start, for those who need it
+
     names, *cells, shares = (reasons.flatten().field(name) for name in ("feature", "value", "expected", "share"))
     values, expected = (c if pa.types.is_string(c.type) else number_text(arrow_values(c)) for c in cells)
     percent = arrow_text([f"{p}%" for p in range(101)]).take(
