@@ -75,7 +75,7 @@ class Optimizer {
     static constexpr double kLog = 40;  // of a beta^t that 1 - beta^t does not show
     double beta_, settled_;
   };
-  static constexpr Index kAhead = 4096 / static_cast<Index>(sizeof(T));  // state this far on is fetched meanwhile
+  static constexpr Index kAhead = 1024 / static_cast<Index>(sizeof(T));  // state this far on is fetched meanwhile
 
   template <class F>
   static void each(Index count, F&& f) {
