@@ -72,16 +72,20 @@ void ThreadTeam::work(int thread) {
 }
 
 void ThreadTeam::take_tasks(int thread) {
-  for (int i = 0; i < size(); ++i) take_tasks_of((thread + i) % size(), thread);
+  std::uint32_t n_done = 0;  // told together, since the round goes on until they are
+  for (int i = 0; i < size(); ++i) n_done += take_tasks_of((thread + i) % size(), thread);
+  if (n_done == 0) return;
+  const std::uint32_t n_tasks = n_tasks_;
+  if (n_done_.fetch_add(n_done, std::memory_order_acq_rel) + n_done == n_tasks) n_done_.notify_one();
 }
 
-void ThreadTeam::take_tasks_of(int owner, int thread) {
+std::uint32_t ThreadTeam::take_tasks_of(int owner, int thread) {
   std::atomic<std::uint64_t>& queue = queues_[static_cast<std::size_t>(owner)].open;
   std::uint64_t open = queue.load(std::memory_order_acquire);
+  std::uint32_t n_done = 0;
   while ((open & kTasks) != 0) {
     if (!queue.compare_exchange_weak(open, open - 1, std::memory_order_acquire)) continue;
-    const std::uint32_t n_tasks = n_tasks_;
-    const Index n_own = (static_cast<Index>(n_tasks) - owner + size() - 1) / size();
+    const Index n_own = (static_cast<Index>(n_tasks_) - owner + size() - 1) / size();
     try {
       const Index task = owner + (n_own - static_cast<Index>(open & kTasks)) * size();
       if (!failed_.load(std::memory_order_relaxed)) task_(task, thread);
@@ -90,9 +94,10 @@ void ThreadTeam::take_tasks_of(int owner, int thread) {
       if (!error_) error_ = std::current_exception();
       failed_.store(true, std::memory_order_relaxed);
     }
-    if (n_done_.fetch_add(1, std::memory_order_acq_rel) + 1 == n_tasks) n_done_.notify_one();
+    ++n_done;
     open = queue.load(std::memory_order_acquire);
   }
+  return n_done;
 }
 
 }  // namespace aefast

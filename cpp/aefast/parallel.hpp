@@ -41,7 +41,7 @@ class ThreadTeam {
   void dispatch(Index n_tasks, std::function<void(Index, int)> task);
   void work(int thread);
   void take_tasks(int thread);
-  void take_tasks_of(int owner, int thread);
+  std::uint32_t take_tasks_of(int owner, int thread);
 
   /// Tasks that one thread takes before others do: every size()-th. The round in the upper half, how many are not yet
   /// taken in the lower. Who takes one from a round knows that the round goes on until it is done, so a worker that
