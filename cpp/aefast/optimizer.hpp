@@ -120,7 +120,8 @@ class Optimizer {
     const V beta_2(static_cast<T>(spec_.beta_2)), rest_2(static_cast<T>(1 - spec_.beta_2));
     const V rate(learning_rate_ * first_correction_), correction(second_correction_);
     const V epsilon(static_cast<T>(spec_.epsilon));
-    const V keep(is_weight && decays_ ? static_cast<T>(1 - static_cast<double>(learning_rate_) * spec_.weight_decay) : T(1));
+    const V keep(is_weight && decays_ ? static_cast<T>(1 - static_cast<double>(learning_rate_) * spec_.weight_decay)
+                                      : T(1));
     each(count, [&](Index i) {
       for (const T* next : {w, m, v}) __builtin_prefetch(next + i + kAhead, 1);
       const V grad = V::load(g + i);

@@ -1,5 +1,6 @@
 #include "trainer.hpp"
 
+#include <chrono>
 #include <cmath>
 #include <numeric>
 
@@ -13,6 +14,7 @@ constexpr Index kFewBytes = 8 << 20;  // of values and their gradients, for whic
 constexpr Index kRowsOfThread = 128;  // of a slice
 template <class T>
 constexpr Index kChunk = 256 / kPanel<T> * kPanel<T>;
+using Clock = std::chrono::steady_clock;
 constexpr double kWorkOfThread = 4e5;  // multiply-adds of a step that outweigh two barriers
 
 }  // namespace
@@ -121,9 +123,11 @@ double Trainer<T>::train_epoch(const EpochSpec& epoch, const std::function<void(
       if (at == 0) list_rows(epoch, shuffled, first, n_known);
       rows = {0, order_.data() + at, n_known};
     }
+    const auto begin = Clock::now();
     optimizer_.begin_step(epoch.learning_rate);
     total += run_batch(epoch, rows, first, n, by, finished);
     if (clips) clip_and_update();
+    if (team_->size() > 1) pace_.add(std::chrono::duration<double>(Clock::now() - begin).count(), n);
     n_seen += n;
     if (poll) poll();
   }
@@ -241,12 +245,20 @@ typename Trainer<T>::Slicing Trainer<T>::slicing(Index n_rows, const EpochSpec& 
   return {round_up(std::max(least / values_of_row, kRowsOfThread * max_threads_), kChunk<T>), kChunk<T>};
 }
 
+/// Tasks of a step, by one thread or by all.
+template <class T>
+template <class Task>
+void Trainer<T>::share(Index n_tasks, Task&& task) {
+  if (!pace_.is_alone()) return team_->run(n_tasks, task);
+  for (Index i = 0; i < n_tasks; ++i) task(i, 0);
+}
+
 template <class T>
 void Trainer<T>::run_slice(const EpochSpec& epoch, const RowList& rows, Index first, Index n_rows, const Slice& slice,
                            const Finished& finished) {
   // Blocks nearly equal, and some for each thread; contraction sums over blocks, whose width is then fixed, and chunks
   // consist of whole blocks.
-  const Index n_blocks = std::max<Index>(team_->size(), (n_rows + kPanel<T> - 1) / kPanel<T>);
+  const Index n_blocks = std::max<Index>(n_threads(), (n_rows + kPanel<T> - 1) / kPanel<T>);
   Index width = contraction_ ? kPanel<T> : round_up((n_rows + n_blocks - 1) / n_blocks, kLanes<T>);
   while (n_rows > slice.chunk && slice.chunk % width != 0) width += kLanes<T>;
   set_blocks(n_rows, width);
@@ -265,8 +277,8 @@ void Trainer<T>::run_slice(const EpochSpec& epoch, const RowList& rows, Index fi
   const Step<T> step{seed_, epoch.epoch, first, row_weight_.data(), static_cast<T>(epoch.beta), slice.chunk};
   if (contraction_) contraction_->begin_batch(params_.data());
   const auto each_block = [&](auto&& f) {
-    team_->run(static_cast<Index>(blocks_.size()),
-               [&](Index i, int thread) { f(blocks_[static_cast<std::size_t>(i)], thread); });
+    share(static_cast<Index>(blocks_.size()),
+          [&](Index i, int thread) { f(blocks_[static_cast<std::size_t>(i)], thread); });
   };
   const auto boundary = [](std::vector<Buffer<T>>& all, Index i) { return all[static_cast<std::size_t>(i)].data(); };
   for (const Stage& stage : stages_) {
@@ -280,21 +292,21 @@ void Trainer<T>::run_slice(const EpochSpec& epoch, const RowList& rows, Index fi
     });
     if (is_last) break;
     const Index at = stage.last;
-    team_->run(layer(at).n_batch_tasks(), [&](Index task, int) {
+    share(layer(at).n_batch_tasks(), [&](Index task, int) {
       layer(at).forward_batch(task, blocks_, params_.data(), boundary(values_, at), boundary(values_, at + 1));
     });
   }
   for (std::size_t i = stages_.size() - 1; i-- > 0;) {
     const Index at = stages_[i].last;
-    team_->run(layer(at).n_batch_tasks(), [&](Index task, int) {
+    share(layer(at).n_batch_tasks(), [&](Index task, int) {
       layer(at).backward_batch(task, blocks_, params_.data(), boundary(values_, at), boundary(deltas_, at + 1),
                                boundary(deltas_, at), gradient_.data());
     });
     each_block([&](const Block& block, int) { backward(stages_[i].first, stages_[i].last, block, step); });
   }
   if (contraction_) contraction_gradient_ = contraction_->gradient(blocks_);
-  team_->run(static_cast<Index>(tasks_.size()), [&](Index i, int) {
-    const Task& task = tasks_[static_cast<std::size_t>(i)];
+  share(static_cast<Index>(tasks_.size()), [&](Index i, int) {
+    const GradientTask& task = tasks_[static_cast<std::size_t>(i)];
     layer(task.layer).gradient(task.index, blocks_, slice, gradient_.data(), finished);
   });
 }

@@ -11,6 +11,7 @@
 #include "input.hpp"
 #include "network.hpp"
 #include "optimizer.hpp"
+#include "pace.hpp"
 #include "parallel.hpp"
 #include "penalty.hpp"
 #include "random.hpp"
@@ -74,7 +75,7 @@ class Trainer {
   void penalties(const EpochSpec& epoch, T* to);
 
  private:
-  struct Task {
+  struct GradientTask {
     Index layer;
     Index index;
   };
@@ -102,6 +103,9 @@ class Trainer {
   void add_activity(const Block& block);
   void add_penalties(Index offset, Index count, bool is_weight);
   void backward(Index first, Index last, const Block& block, const Step<T>& step);
+  template <class Task>
+  void share(Index n_tasks, Task&& task);
+  int n_threads() const { return pace_.is_alone() ? 1 : team_->size(); }
   void corrupt_rows(const EpochSpec& epoch, const RowList& rows, Index n_rows);
   void clip_and_update();
   T* values(Index boundary, const Block& block) { return at(values_, boundary, block); }
@@ -136,6 +140,7 @@ class Trainer {
   // The workspace of a slice, sized by prepare. Boundary i lies before layer i; the last holds the outputs.
   Index max_rows_ = 0;
   std::unique_ptr<ThreadTeam> team_;
+  Pace pace_;
   std::vector<Index> sizes_;
   std::vector<Buffer<T>> values_, deltas_;
   Buffer<T> target_, row_weight_, row_scale_, row_factor_, row_loss_, row_penalty_;
@@ -145,7 +150,7 @@ class Trainer {
   Dense<T>* squares_ = nullptr;  // the last layer where it can end so: squared errors of outputs as they are
   std::vector<Index> order_;
   std::vector<Block> blocks_;
-  std::vector<Task> tasks_;
+  std::vector<GradientTask> tasks_;
 };
 
 }  // namespace aefast

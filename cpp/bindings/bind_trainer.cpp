@@ -175,6 +175,10 @@ void set_optimizer_state(AnyTrainer& trainer, Index step, const py::list& slots)
 
 void bind_trainer(py::module_& module) {
   const py::none none;
+  py::class_<Pace>(module, "Pace")
+      .def(py::init<>())
+      .def_property_readonly("is_alone", &Pace::is_alone)
+      .def("add", &Pace::add, py::arg("seconds"), py::arg("n_rows"));
   py::class_<AnyTrainer>(module, "Trainer")
       .def(py::init<const py::dict&, const py::sequence&, const py::dict&, const py::dict&, const std::string&,
                     std::uint64_t, int>(),

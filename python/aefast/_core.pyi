@@ -96,6 +96,14 @@ class Scaling:
         masks_missing: bool = False,
     ) -> None: ...
 
+class Pace:
+    """Whether training steps are for one thread alone rather than a team, by the seconds that steps so far took."""
+
+    def __init__(self) -> None: ...
+    @property
+    def is_alone(self) -> bool: ...
+    def add(self, seconds: float, n_rows: int) -> None: ...
+
 class Trainer:
     """Parameters and optimiser state of a network in training. ``parameters`` per dense layer: weights
     ``(n_in, n_out)`` (absent when tied), then biases ``(n_out,)``. Per convolution: the kernel

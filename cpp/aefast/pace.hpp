@@ -1,0 +1,49 @@
+/// Whether a team of threads is sooner done with training steps than one thread alone, found out on the way. That
+/// depends on how far apart the processors are and on what else they do, which changes by the second; results do not
+/// depend on it, so that either may take any step.
+#pragma once
+
+#include <algorithm>
+#include <utility>
+
+#include "types.hpp"
+
+namespace aefast {
+
+class Pace {
+ public:
+  /// Whether the next step is for one thread alone.
+  bool is_alone() const { return is_alone_; }
+
+  /// A step of `n_rows` took so many seconds.
+  void add(double seconds, Index n_rows) {
+    seconds_ += seconds;
+    n_rows_ += n_rows;
+    if (seconds_ < kStretch) return;
+    const double seconds_of_row = std::exchange(seconds_, 0) / static_cast<double>(std::exchange(n_rows_, 0));
+    if (!is_trial_) {
+      usual_ = seconds_of_row;
+      if (--n_left_ > 0) return;
+    } else if (seconds_of_row < kWorthIt * usual_) {  // the other way from now on
+      is_trial_ = false;
+      n_left_ = n_between_ = kFewest;
+      return;
+    } else {
+      n_left_ = n_between_ = std::min(2 * n_between_, kMost);
+    }
+    is_trial_ = !is_trial_;
+    is_alone_ = !is_alone_;
+  }
+
+ private:
+  static constexpr double kStretch = 2e-3;  // seconds that are compared
+  static constexpr double kWorthIt = 0.95;
+  static constexpr int kFewest = 8, kMost = 256;  // stretches between two trials of the other way
+
+  bool is_alone_ = false, is_trial_ = false;
+  int n_left_ = kFewest, n_between_ = kFewest;
+  double seconds_ = 0, usual_ = 0;
+  Index n_rows_ = 0;
+};
+
+}  // namespace aefast

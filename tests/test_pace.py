@@ -1,0 +1,40 @@
+"""Training steps go to a team of threads or to one of them, whichever is sooner done as the clock shows."""
+
+import pytest
+
+from aefast import _core
+
+ROWS = 32
+SECONDS = 1e-3  # of a step by one thread
+
+
+def run(pace, n_steps, gain):
+    """Steps in which a team is ``gain`` times as fast as one thread: how many of them one thread got."""
+    n_alone = 0
+    for _ in range(n_steps):
+        n_alone += pace.is_alone
+        pace.add(SECONDS if pace.is_alone else SECONDS / gain, ROWS)
+    return n_alone
+
+
+@pytest.mark.parametrize("gain", [1.0, 1.2, 1.9])
+def test_a_team_that_is_no_slower_keeps_the_steps_but_for_a_trial_now_and_then(gain):
+    n_alone = run(_core.Pace(), 5000, gain)
+    assert 0 < n_alone < 100
+
+
+@pytest.mark.parametrize("gain", [0.2, 0.9])
+def test_one_thread_alone_gets_the_steps_where_a_team_is_slower(gain):
+    assert run(_core.Pace(), 5000, gain) > 4800
+
+
+def test_a_team_has_the_steps_again_once_it_is_faster():
+    pace = _core.Pace()
+    run(pace, 5000, 0.5)
+    run(pace, 1000, 1.8)  # at most as long as one trial is after the other
+    assert run(pace, 1000, 1.8) < 20
+
+
+def test_a_difference_within_what_clocks_are_good_for_changes_nothing():
+    pace = _core.Pace()
+    assert run(pace, 2000, 0.97) < 60
