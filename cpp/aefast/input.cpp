@@ -161,7 +161,8 @@ template <class T>
 
 /// Rows whose features lie along memory: they are transposed in registers, sixteen bytes of each at a time.
 template <class S, class T>
-void read_rows(const InputView& input, const Scaling& scaling, const RowList& rows, const Block& block, T* to) {
+void read_rows(const InputView& input, const Scaling& scaling, const RowList& rows, const Block& block, T* to,
+               Index first_feature) {
   using C = Compute<S, T>;
   constexpr Index kSize = sizeof(S), kStretch = 64 / sizeof(C);
   const Index stride = input.column_stride / kSize, d = input.columns, row_bytes = std::abs(input.column_stride) * d;
@@ -174,7 +175,7 @@ void read_rows(const InputView& input, const Scaling& scaling, const RowList& ro
   if constexpr (std::is_same_v<S, C>) {
     if (is_direct && !rows.indices && block.n_rows == block.width) {
       const EvenRows<S> even{begin_of(0), input.row_stride / kSize};
-      return store_rows(even, d, ScalingMap<C>(scaling), block.width, to);
+      return store_rows(even, d, ScalingMap<C>(scaling, first_feature), block.width, to);
     }
   }
   const S* row[kPanel<T>];
@@ -183,7 +184,7 @@ void read_rows(const InputView& input, const Scaling& scaling, const RowList& ro
     if (rows.indices) fetch_later<T>(input, rows, block, lane, row_bytes);
   }
   if constexpr (std::is_same_v<S, C>) {
-    if (is_direct) return store_rows(ListedRows<S>{row}, d, ScalingMap<C>(scaling), block.width, to);
+    if (is_direct) return store_rows(ListedRows<S>{row}, d, ScalingMap<C>(scaling, first_feature), block.width, to);
   }
   alignas(kAlignment) C stretch[kPanel<T>][kStretch] = {};
   for (Index first = 0; first < d; first += kStretch) {
@@ -191,7 +192,7 @@ void read_rows(const InputView& input, const Scaling& scaling, const RowList& ro
     for (Index i = 0; i < block.width; ++i) {
       for (Index j = 0; j < n; ++j) stretch[i][j] = static_cast<C>(row[i][(first + j) * stride]);
     }
-    store_rows(EvenRows<C>{&stretch[0][0], kStretch}, n, ScalingMap<C>(scaling, first), block.width,
+    store_rows(EvenRows<C>{&stretch[0][0], kStretch}, n, ScalingMap<C>(scaling, first_feature + first), block.width,
                to + first * block.width);
   }
 }
@@ -199,10 +200,11 @@ void read_rows(const InputView& input, const Scaling& scaling, const RowList& ro
 /// Rows that lie next to each other, feature by feature; the next ones are fetched, being too many streams of memory
 /// for the processor to follow.
 template <class S, class T>
-void read_columns(const InputView& input, const Scaling& scaling, Index first_row, const Block& block, T* to) {
+void read_columns(const InputView& input, const Scaling& scaling, Index first_row, const Block& block, T* to,
+                  Index first_feature) {
   using C = Compute<S, T>;
   constexpr Index kSize = sizeof(S);
-  const ScalingMap<C> map(scaling);
+  const ScalingMap<C> map(scaling, first_feature);
   const Index n_next = std::min(block.n_rows, input.rows - first_row - block.n_rows);
   alignas(kAlignment) C values[kPanel<T>];
   for (Index feature = 0; feature < input.columns; ++feature) {
@@ -247,22 +249,23 @@ Scaling Scaling::none(Index n_features) {
 }
 
 template <class T>
-void read_block(const InputView& input, const Scaling& scaling, const RowList& rows, const Block& block, T* to) {
+void read_block(const InputView& input, const Scaling& scaling, const RowList& rows, const Block& block, T* to,
+                Index first) {
   with_type(input.dtype, [&]<class S>(const S*) {
     const bool is_stretch = !rows.indices && input.row_stride == static_cast<Index>(sizeof(S)) && input.columns > 1;
-    if (is_stretch || input.starts) read_columns<S>(input, scaling, rows[block.first_row], block, to);
-    else read_rows<S>(input, scaling, rows, block, to);
+    if (is_stretch || input.starts) read_columns<S>(input, scaling, rows[block.first_row], block, to, first);
+    else read_rows<S>(input, scaling, rows, block, to, first);
   });
   if (!scaling.fills_missing()) return;
   for (Index j = 0; j < input.columns; ++j) {
     T* values = to + j * block.width;
-    const Vec<T> fill(static_cast<T>(scaling.fill(j)));
+    const Vec<T> fill(static_cast<T>(scaling.fill(first + j)));
     map(values, block.width, [&](const Vec<T>& v) { return select(is_known(v), v, fill); }, values);
   }
 }
 
-template void read_block(const InputView&, const Scaling&, const RowList&, const Block&, float*);
-template void read_block(const InputView&, const Scaling&, const RowList&, const Block&, double*);
+template void read_block(const InputView&, const Scaling&, const RowList&, const Block&, float*, Index);
+template void read_block(const InputView&, const Scaling&, const RowList&, const Block&, double*, Index);
 
 void read_elements(const InputView& input, const Block& block, Index n, const std::int32_t* columns, double* to) {
   with_type(input.dtype, [&]<class S>(const S*) {

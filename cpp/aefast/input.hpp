@@ -20,6 +20,11 @@ struct InputView {
   const std::byte* const* starts = nullptr;  // of the columns, where each lies on its own; then `data` is not
 
   const std::byte* column(Index j) const { return starts ? starts[j] : data + j * column_stride; }
+  /// Some of the columns.
+  InputView part(const Features& wanted) const {
+    return {data + wanted.first * column_stride,     dtype, rows, wanted.count(), row_stride, column_stride,
+            starts ? starts + wanted.first : nullptr};
+  }
 };
 
 /// Which rows of an array a batch consists of: a stretch, or a list.
@@ -72,9 +77,10 @@ class Scaling {
 };
 
 /// Reads the rows of `block`, which are those of `rows` from block.first_row on, scaled, feature by feature. Lanes past
-/// the last row repeat it.
+/// the last row repeat it. The input may begin at the feature `first` of the scaling's.
 template <class T>
-void read_block(const InputView& input, const Scaling& scaling, const RowList& rows, const Block& block, T* to);
+void read_block(const InputView& input, const Scaling& scaling, const RowList& rows, const Block& block, T* to,
+                Index first = 0);
 
 /// Of each row of `block`, a stretch of the input's, the elements in the columns that `columns` (n_rows x n) names.
 void read_elements(const InputView& input, const Block& block, Index n, const std::int32_t* columns, double* to);

@@ -35,15 +35,28 @@ class Ahead {
   Index step_ = 0, n_steps_ = 0;
 };
 
+/// Half-open range of features.
+struct Features {
+  Index first, last;
+  Index count() const { return last - first; }
+};
+
 /// Rows of a batch that go through the network together.
 struct Block {
   Index index;      // which block of the batch
   Index first_row;  // of the batch
   Index n_rows;
-  Index width;             // n_rows rounded up to whole registers
-  Ahead* ahead = nullptr;  // of the rows after them, where these are read soon
+  Index width;                  // n_rows rounded up to whole registers
+  Ahead* ahead = nullptr;       // of the rows after them, where these are read soon
+  Index part = 0, n_parts = 1;  // of the features of each layer that are computed, where threads share a block
 
-  bool operator==(const Block&) const = default;
+  /// Those of `n` features that belong to this part; parts begin at whole registers or, of many features, panels.
+  template <class T>
+  Features share(Index n) const {
+    const Index step = n >= 2 * kPanel<T> ? kPanel<T> : kLanes<T>;
+    const auto begin = [&](Index i) { return std::min(n, round_up(n * i / n_parts, step)); };
+    return {begin(part), begin(part + 1)};
+  }
 };
 
 /// Features cut into strips, each as wide as a panel but for the last.
@@ -62,16 +75,14 @@ class Strips {
   T* at(Index strip, Index row) { return data_.data() + strip * kPanel<T> * max_rows_ + row * width(strip); }
   const T* at(Index strip, Index row) const { return const_cast<Strips*>(this)->at(strip, row); }
 
-  /// A block to rows first_row.. of the strips; features past the last become zero.
+  /// A block's share of the features to rows first_row.. of the strips; those past the last become zero.
   void from_block(const Block& block, Index first_row, const T* from) {
-    for (Index strip = 0; strip < count(); ++strip) {
-      const Index strip_width = width(strip);
-      for (Index column = 0; column < strip_width; column += kLanes<T>) {
-        const Index feature = strip * kPanel<T> + column;
-        for (Index row = 0; row < block.width; row += kLanes<T>) {
-          transpose_square(from + feature * block.width + row, block.width, n_features_ - feature,
-                           at(strip, first_row + row) + column, strip_width);
-        }
+    const Features share = block.share<T>(n_features_);
+    for (Index feature = share.first; feature < share.last; feature += kLanes<T>) {
+      const Index strip = feature / kPanel<T>, strip_width = width(strip);
+      for (Index row = 0; row < block.width; row += kLanes<T>) {
+        transpose_square(from + feature * block.width + row, block.width, n_features_ - feature,
+                         at(strip, first_row + row) + feature % kPanel<T>, strip_width);
       }
     }
   }

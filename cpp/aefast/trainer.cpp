@@ -9,11 +9,7 @@
 namespace aefast {
 namespace {
 
-constexpr Index kListed = 1024;       // rows whose order is drawn together, so that they can be fetched ahead of need
-constexpr Index kFewBytes = 8 << 20;  // of values and their gradients, for which a batch is not sliced
-constexpr Index kRowsOfThread = 128;  // of a slice
-template <class T>
-constexpr Index kChunk = 256 / kPanel<T> * kPanel<T>;
+constexpr Index kListed = 1024;  // rows whose order is drawn together, so that they can be fetched ahead of need
 using Clock = std::chrono::steady_clock;
 constexpr double kWorkOfThread = 4e5;  // multiply-adds of a step that outweigh two barriers
 
@@ -52,10 +48,12 @@ Trainer<T>::Trainer(const NetworkSpec& network, const ObjectiveSpec& objective, 
     first = i + 1;
   }
   stages_.push_back({first, n_layers()});
+  can_share_layers_ = !contraction_ && dynamic_cast<Dense<T>*>(&layer(0));
   for (Index i = 1; i < n_layers(); ++i) {
     auto *below = dynamic_cast<Dense<T>*>(&layer(i - 1)), *above = dynamic_cast<Dense<T>*>(&layer(i));
     const bool is_between_them = i == network_.n_encoder() && activity_penalty_;  // what is added to the gradient
-    if (below && above && below->activation().is_relu && !is_between_them) above->take_slope_of(*below);
+    if (below && above && !is_between_them) above->take_slope_of(*below);
+    else can_share_layers_ = false;
   }
   auto* last = dynamic_cast<Dense<T>*>(&layer(n_layers() - 1));
   const bool is_plain = objective.loss == Loss::squared && objective.threshold == 0 && network_.output().is_identity();
@@ -94,6 +92,7 @@ void Trainer<T>::prepare(Index max_rows, const EpochSpec& epoch) {
   row_scale_.reset(padded);
   row_factor_.reset(padded);
   row_loss_.reset(padded);
+  panel_loss_.reset((network_.n_features() + kPanel<T> - 1) / kPanel<T> * padded);
   row_penalty_.reset(padded);
 }
 
@@ -156,302 +155,6 @@ double Trainer<T>::evaluate(const EpochSpec& epoch) const {
     total += weight * static_cast<double>(losses[static_cast<std::size_t>(i)]);
   }
   return total / static_cast<double>(epoch.n_rows);
-}
-
-template <class T>
-double Trainer<T>::differentiate(const EpochSpec& epoch) {
-  prepare(epoch.n_rows, epoch);
-  const Slice all{0, epoch.n_rows, epoch.n_rows};
-  run_slice(epoch, {0, epoch.rows}, 0, epoch.n_rows, all,
-            [&](Index offset, Index count, bool is_weight) { add_penalties(offset, count, is_weight); });
-  double objective = 0;
-  add_losses(epoch.n_rows, all, objective);
-  objective /= static_cast<double>(epoch.n_rows);
-  for (const Parameter& parameter : network_.parameters()) {
-    if (parameter.penalised) {
-      objective += weight_penalty_.value(params_.data() + parameter.offset, parameter.template size<T>());
-    }
-  }
-  for (const auto& each : network_.layers()) objective += each->batch_penalty();
-  for (const Block& block : blocks_) add_activity(block);
-  for (Index i = 0; i < epoch.n_rows; ++i) objective += static_cast<double>(row_weight_[i] * row_penalty_[i]);
-  return objective;
-}
-
-template <class T>
-void Trainer<T>::penalties(const EpochSpec& epoch, T* to) {
-  constexpr Index kRowsOfChunk = 256;
-  const Index chunk = std::min(epoch.n_rows, std::max(max_rows_, kRowsOfChunk)), n_encoder = network_.n_encoder();
-  prepare(chunk, epoch);
-  for (Index first = 0; first < epoch.n_rows; first += chunk) {
-    const Index n = std::min(chunk, epoch.n_rows - first);
-    const RowList rows = epoch.rows ? RowList{0, epoch.rows + first} : RowList{first, nullptr};
-    set_blocks(n, kPanel<T>);
-    std::fill_n(row_weight_.data(), round_up(n, kLanes<T>), T(0));
-    if (contraction_) contraction_->begin_batch(params_.data());
-    team_->run(static_cast<Index>(blocks_.size()), [&](Index at, int thread) {
-      const Block& block = blocks_[static_cast<std::size_t>(at)];
-      read_input(epoch, rows, block);
-      for (Index i = 0; i < n_encoder; ++i) {
-        layer(i).forward(block, params_.data(), values(i, block), values(i + 1, block));
-      }
-      add_contraction(block, thread);
-      add_activity(block);
-    });
-    double of_batch = 0;
-    for (Index i = 0; i < n_encoder; ++i) {  // a batchwise layer without parameters has nothing that this would move
-      if (layer(i).n_batch_tasks() == 0 || !layer(i).parameters().empty()) continue;
-      const auto at = static_cast<std::size_t>(i);
-      layer(i).forward_batch(0, blocks_, params_.data(), values_[at].data(), values_[at + 1].data());
-      of_batch += layer(i).batch_penalty();
-    }
-    for (Index i = 0; i < n; ++i) to[first + i] = row_penalty_[i] + static_cast<T>(of_batch);
-  }
-}
-
-/// Cuts a batch into blocks, whose penalties begin at zero.
-template <class T>
-void Trainer<T>::set_blocks(Index n_rows, Index width) {
-  blocks_.clear();
-  for (Index i = 0; i * width < n_rows; ++i) blocks_.push_back(block_of<T>(i, n_rows, width));
-  std::fill_n(row_penalty_.data(), round_up(n_rows, kLanes<T>), T(0));
-}
-
-/// Sums the data loss of a batch and leaves its gradient, handing finished stretches to `finished`.
-template <class T>
-double Trainer<T>::run_batch(const EpochSpec& epoch, const RowList& rows, Index first, Index n_rows, const Slicing& by,
-                             const Finished& finished) {
-  const Finished unfinished = [](Index, Index, bool) {};
-  double total = 0;
-  for (Index at = 0, n = 0; at < n_rows; at += n) {
-    n = n_rows - at < 2 * by.rows ? n_rows - at : by.rows;
-    const Slice slice{at, n_rows, by.chunk};
-    run_slice(epoch, rows.from(at), first + at, n, slice, at + n < n_rows ? unfinished : finished);
-    add_losses(n, slice, total);
-  }
-  return total;
-}
-
-/// Slices are for batches that no cache near a core holds. They have as many rows as it holds, or as weigh twice as
-/// much as the gradients that each slice reads and writes, and some for each thread. Chunks do not depend on the
-/// threads.
-template <class T>
-typename Trainer<T>::Slicing Trainer<T>::slicing(Index n_rows, const EpochSpec& epoch) const {
-  const bool takes_slices = std::ranges::all_of(network_.layers(), [](auto& each) { return each->takes_slices(); });
-  const Index values_of_row = 2 * std::accumulate(sizes_.begin(), sizes_.end(), Index{0});
-  const bool is_near = n_rows * values_of_row * static_cast<Index>(sizeof(T)) <= kFewBytes;
-  if (!takes_slices || contraction_ || epoch.corrupt || is_near) return {n_rows, n_rows};
-  const Index least = std::max(kNearBytes / static_cast<Index>(sizeof(T)), 4 * network_.n_parameters());
-  return {round_up(std::max(least / values_of_row, kRowsOfThread * max_threads_), kChunk<T>), kChunk<T>};
-}
-
-/// Tasks of a step, by one thread or by all.
-template <class T>
-template <class Task>
-void Trainer<T>::share(Index n_tasks, Task&& task) {
-  if (!pace_.is_alone()) return team_->run(n_tasks, task);
-  for (Index i = 0; i < n_tasks; ++i) task(i, 0);
-}
-
-template <class T>
-void Trainer<T>::run_slice(const EpochSpec& epoch, const RowList& rows, Index first, Index n_rows, const Slice& slice,
-                           const Finished& finished) {
-  // Blocks nearly equal, and some for each thread; contraction sums over blocks, whose width is then fixed, and chunks
-  // consist of whole blocks.
-  const Index n_blocks = std::max<Index>(n_threads(), (n_rows + kPanel<T> - 1) / kPanel<T>);
-  Index width = contraction_ ? kPanel<T> : round_up((n_rows + n_blocks - 1) / n_blocks, kLanes<T>);
-  while (n_rows > slice.chunk && slice.chunk % width != 0) width += kLanes<T>;
-  set_blocks(n_rows, width);
-  const Index padded = round_up(n_rows, kLanes<T>);
-  std::fill_n(row_weight_.data(), padded, T(0));
-  if (epoch.sample_weight) {
-    for (Index i = 0; i < n_rows; ++i) {
-      row_weight_[i] = static_cast<T>(epoch.sample_weight[rows[i]] / static_cast<double>(slice.n_batch));
-    }
-  } else {
-    std::fill_n(row_weight_.data(), n_rows, static_cast<T>(1 / static_cast<double>(slice.n_batch)));
-  }
-  map(row_scale_.data(), padded, [this](const Vec<T>& w) { return w * Vec<T>(loss_scale_); }, row_weight_.data());
-  if (epoch.corrupt) corrupt_rows(epoch, rows, n_rows);
-
-  const Step<T> step{seed_, epoch.epoch, first, row_weight_.data(), static_cast<T>(epoch.beta), slice.chunk};
-  if (contraction_) contraction_->begin_batch(params_.data());
-  const auto each_block = [&](auto&& f) {
-    share(static_cast<Index>(blocks_.size()),
-          [&](Index i, int thread) { f(blocks_[static_cast<std::size_t>(i)], thread); });
-  };
-  const auto boundary = [](std::vector<Buffer<T>>& all, Index i) { return all[static_cast<std::size_t>(i)].data(); };
-  for (const Stage& stage : stages_) {
-    const bool is_last = stage.last == n_layers();
-    each_block([&](const Block& block, int thread) {
-      if (stage.first == 0) read(epoch, rows, block, step);
-      forward(stage.first, stage.last - (is_last && joins_loss(epoch) ? 1 : 0), block, step);
-      if (!is_last) return;
-      differentiate_loss(epoch, rows, block, step, thread);
-      backward(stage.first, stage.last, block, step);
-    });
-    if (is_last) break;
-    const Index at = stage.last;
-    share(layer(at).n_batch_tasks(), [&](Index task, int) {
-      layer(at).forward_batch(task, blocks_, params_.data(), boundary(values_, at), boundary(values_, at + 1));
-    });
-  }
-  for (std::size_t i = stages_.size() - 1; i-- > 0;) {
-    const Index at = stages_[i].last;
-    share(layer(at).n_batch_tasks(), [&](Index task, int) {
-      layer(at).backward_batch(task, blocks_, params_.data(), boundary(values_, at), boundary(deltas_, at + 1),
-                               boundary(deltas_, at), gradient_.data());
-    });
-    each_block([&](const Block& block, int) { backward(stages_[i].first, stages_[i].last, block, step); });
-  }
-  if (contraction_) contraction_gradient_ = contraction_->gradient(blocks_);
-  share(static_cast<Index>(tasks_.size()), [&](Index i, int) {
-    const GradientTask& task = tasks_[static_cast<std::size_t>(i)];
-    layer(task.layer).gradient(task.index, blocks_, slice, gradient_.data(), finished);
-  });
-}
-
-/// Of the rows of a slice, a chunk at a time.
-template <class T>
-void Trainer<T>::add_losses(Index n_rows, const Slice& slice, double& total) const {
-  for (Index first = 0; first < n_rows; first += slice.chunk) {
-    constexpr Index kParts = 8;  // summed apart, so that none waits for the one before
-    double parts[kParts] = {};
-    const Index last = std::min(first + slice.chunk, n_rows), whole = last - (last - first) % kParts;
-    for (Index at = first; at < whole; at += kParts) {
-      for (Index i = 0; i < kParts; ++i) parts[i] += static_cast<double>(row_loss_[at + i]);
-    }
-    for (Index at = whole; at < last; ++at) parts[0] += static_cast<double>(row_loss_[at]);
-    total += std::accumulate(parts, parts + kParts, 0.0);
-  }
-}
-
-/// A block's rows into values(0), as the network sees them.
-template <class T>
-void Trainer<T>::read_input(const EpochSpec& epoch, const RowList& rows, const Block& block) {
-  T* input = values(0, block);
-  read_block(epoch.input, *epoch.scaling, rows, block, input);
-  if (epoch.scaling->masks_missing()) clear_missing(network_.n_features() * block.width, input, input);
-}
-
-/// The same, where noise is added, and the target.
-template <class T>
-void Trainer<T>::read(const EpochSpec& epoch, const RowList& rows, const Block& block, const Step<T>& step) {
-  const Index d = network_.n_features();
-  const bool masks = epoch.scaling->masks_missing();
-  T* input = values(0, block);
-  T* target = target_.data() + d * block.first_row;
-  if (epoch.target) {
-    read_input(epoch, rows, block);
-    return read_block(*epoch.target, *epoch.scaling, rows, block, target);
-  }
-  read_block(epoch.input, *epoch.scaling, rows, block, input);
-  if (!corruption_ && !epoch.corrupt && !masks) return;
-  std::copy_n(input, d * block.width, target);
-  if (corruption_) {
-    const Philox philox(step.seed, Draw::noise, step.epoch);
-    corruption_.apply(philox, step.first_position + block.first_row, d, block, target, input);
-  } else if (epoch.corrupt) {
-    const Index bytes = sizeof(double);
-    const InputView view{
-        reinterpret_cast<const std::byte*>(corrupted_.data()), DType::f64, max_rows_, d, d * bytes, bytes};
-    read_block(view, unscaled_, {}, block, input);
-  }
-  if (masks) clear_missing(d * block.width, target, input);
-}
-
-/// Reads all rows of a batch, scaled, and lets the user's noise change them.
-template <class T>
-void Trainer<T>::corrupt_rows(const EpochSpec& epoch, const RowList& rows, Index n_rows) {
-  const Index d = network_.n_features();
-  corrupted_.reserve(max_rows_ * d);
-  for (const Block& block : blocks_) {
-    read_input(epoch, rows, block);
-    for (Index i = 0; i < block.n_rows; ++i) {
-      for (Index j = 0; j < d; ++j) {
-        corrupted_[(block.first_row + i) * d + j] = static_cast<double>(values(0, block)[j * block.width + i]);
-      }
-    }
-  }
-  epoch.corrupt(corrupted_.data(), n_rows);
-}
-
-template <class T>
-void Trainer<T>::forward(Index first, Index last, const Block& block, const Step<T>& step) {
-  for (Index i = first; i < last; ++i) {
-    layer(i).forward_train(block, params_.data(), values(i, block), values(i + 1, block), step);
-  }
-}
-
-template <class T>
-void Trainer<T>::differentiate_loss(const EpochSpec& epoch, const RowList& rows, const Block& block,
-                                    const Step<T>& step, int thread) {
-  const bool masks = epoch.scaling->masks_missing();
-  const bool is_apart = epoch.target || corruption_ || epoch.corrupt || masks;
-  const Target<T> target{is_apart ? target_.data() + network_.n_features() * block.first_row : values(0, block), masks};
-  T* row_loss = row_loss_.data() + block.first_row;
-  T* row_scale = row_scale_.data() + block.first_row;
-  T* factor = row_factor_.data() + block.first_row;
-  const auto multiply = [](const Vec<T>& a, const Vec<T>& b) { return a * b; };
-  const bool is_mean_of_known = masks && objective_.scale == 0;
-  if (is_mean_of_known) {
-    network_.output().row_factors(block, target, factor);
-    map(row_scale, block.width, multiply, row_scale, factor);
-  }
-  T* delta = deltas(n_layers(), block);
-  if (joins_loss(epoch)) {
-    std::fill_n(row_loss, block.width, T(0));
-    squares_->forward_slopes(block, params_.data(), values(n_layers() - 1, block), target.values, row_scale, row_loss,
-                             delta, step);
-  } else {
-    network_.output().differentiate(objective_.loss, block, values(n_layers(), block), target, row_scale,
-                                    static_cast<T>(objective_.threshold), row_loss, delta);
-  }
-  map(row_loss, block.width, [this](const Vec<T>& r) { return r * Vec<T>(loss_scale_); }, row_loss);
-  if (is_mean_of_known) map(row_loss, block.width, multiply, row_loss, factor);
-  for (Index i = 0; i < n_layers(); ++i) layer(i).add_row_losses(block, step.beta, row_loss);
-  add_contraction(block, thread);
-  if (!epoch.sample_weight) return;
-  for (Index i = 0; i < block.n_rows; ++i) {
-    row_loss[i] *= static_cast<T>(epoch.sample_weight[rows[block.first_row + i]]);
-  }
-}
-
-/// Adds the contractive penalty of each row to `row_penalty_`, and keeps its gradient.
-template <class T>
-void Trainer<T>::add_contraction(const Block& block, int thread) {
-  if (!contraction_) return;
-  std::vector<const T*> inputs;
-  for (Index i = 0; i < network_.n_encoder(); ++i) inputs.push_back(values(i, block));
-  contraction_->pass_block(block, params_.data(), inputs, row_weight_.data() + block.first_row,
-                           row_penalty_.data() + block.first_row, thread);
-}
-
-/// Adds the penalties on the code's outputs, the values alone.
-template <class T>
-void Trainer<T>::add_activity(const Block& block) {
-  if (!activity_penalty_) return;
-  const T* code = values(network_.n_encoder(), block);
-  for (Index row = 0; row < block.n_rows; ++row) {
-    double total = 0;
-    for (Index j = 0; j < network_.code_size(); ++j) total += activity_penalty_.value(code + j * block.width + row, 1);
-    row_penalty_[block.first_row + row] += static_cast<T>(total);
-  }
-}
-
-template <class T>
-void Trainer<T>::backward(Index first, Index last, const Block& block, const Step<T>& step) {
-  for (Index i = last - 1; i >= first; --i) {
-    layer(i).backward(block, params_.data(), values(i, block), values(i + 1, block), deltas(i + 1, block),
-                      i > 0 ? deltas(i, block) : nullptr, step);
-    if (i == network_.n_encoder() && activity_penalty_) {  // the first of the decoder has given the code's gradient
-      const Index n = network_.code_size() * block.width;
-      for (Index at = 0; at < n; at += kLanes<T>) {
-        const Vec<T> weight = Vec<T>::load(row_weight_.data() + block.first_row + at % block.width);
-        activity_penalty_.add_gradient(values(i, block) + at, kLanes<T>, weight, deltas(i, block) + at);
-      }
-    }
-  }
 }
 
 /// Adds to a finished stretch of the gradient what does not come from the loss.

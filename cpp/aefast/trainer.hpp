@@ -96,15 +96,20 @@ class Trainer {
   void read_input(const EpochSpec& epoch, const RowList& rows, const Block& block);
   void read(const EpochSpec& epoch, const RowList& rows, const Block& block, const Step<T>& step);
   void forward(Index first, Index last, const Block& block, const Step<T>& step);
+  void forward_slopes(const Block& block, const T* target, const Step<T>& step);
   void differentiate_loss(const EpochSpec& epoch, const RowList& rows, const Block& block, const Step<T>& step,
                           int thread);
+  void finish_losses(const EpochSpec& epoch, const RowList& rows, const Block& block, const Step<T>& step);
   void set_blocks(Index n_rows, Index width);
   void add_contraction(const Block& block, int thread);
   void add_activity(const Block& block);
   void add_penalties(Index offset, Index count, bool is_weight);
   void backward(Index first, Index last, const Block& block, const Step<T>& step);
   template <class Task>
-  void share(Index n_tasks, Task&& task);
+  void run(Index n_tasks, Task&& task);
+  bool shares_layers(Index n_rows, const EpochSpec& epoch) const;
+  void pass_layers(const EpochSpec& epoch, const RowList& rows, const Step<T>& step);
+  void pass_rows(const EpochSpec& epoch, const RowList& rows, const Step<T>& step);
   int n_threads() const { return pace_.is_alone() ? 1 : team_->size(); }
   void corrupt_rows(const EpochSpec& epoch, const RowList& rows, Index n_rows);
   void clip_and_update();
@@ -144,10 +149,12 @@ class Trainer {
   std::vector<Index> sizes_;
   std::vector<Buffer<T>> values_, deltas_;
   Buffer<T> target_, row_weight_, row_scale_, row_factor_, row_loss_, row_penalty_;
+  Buffer<T> panel_loss_;      // of each panel of outputs, by row: what `squares_` leaves
   Buffer<double> corrupted_;  // rows of the batch as a noise of the user's left them
   Scaling unscaled_;
   std::vector<Stage> stages_;
-  Dense<T>* squares_ = nullptr;  // the last layer where it can end so: squared errors of outputs as they are
+  bool can_share_layers_ = false;  // all of them dense, and nothing done between them
+  Dense<T>* squares_ = nullptr;    // the last layer where it can end so: squared errors of outputs as they are
   std::vector<Index> order_;
   std::vector<Block> blocks_;
   std::vector<GradientTask> tasks_;

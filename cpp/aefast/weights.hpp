@@ -50,31 +50,41 @@ struct Parameter {
 /// What stays in a cache of a core's own.
 inline constexpr Index kNearBytes = 1 << 20;
 
-/// out (n_outputs x width) = W in + bias, or, transposed, out (n_inputs x width) = W^T in + bias. The strips cut either
-/// the depth or the rows of the product. `finish` and `end` as in `multiply`.
+/// out (n_outputs x width) = W in + bias, or, transposed, out (n_inputs x width) = W^T in + bias; of it the rows in
+/// `wanted`, which begin at whole registers. The strips cut either the depth or the rows of the product. `finish` and
+/// `end` as in `multiply`.
 template <class T, class Finish = Nothing, class End = Store>
 void multiply_weights(bool transposed, const Parameter& weights, const T* params, Index width, const T* in,
-                      const T* bias, T* out, const Finish& finish = {}, const End& end = {}) {
+                      const T* bias, T* out, const Features& wanted, const Finish& finish = {}, const End& end = {}) {
+  if (wanted.count() == 0) return;
   const Index n_rows = weights.n_rows(), n_columns = weights.n_columns();
-  const T* strip = params + weights.offset;
   const bool is_far = n_rows * n_columns * static_cast<Index>(sizeof(T)) >= kNearBytes;
   if (transposed != weights.flipped) {
-    for (Index first = 0; first < n_columns; first += kPanel<T>) {
-      const Index strip_width = weights.strip_width<T>(first);
-      Segment<T> all{strip, in, n_rows, 1, strip_width, is_far};
-      multiply<T>(std::min(kPanel<T>, n_columns - first), width, {&all, 1}, bias ? bias + first : nullptr,
-                  out + first * width, finish, false, end);
-      strip += n_rows * strip_width;
+    for (Index first = wanted.first, last = 0; first < wanted.last; first = last) {
+      const Index of_strip = first % kPanel<T>, begin = first - of_strip;
+      last = std::min(begin + kPanel<T>, wanted.last);
+      Segment<T> all{params + weights.strip<T>(begin) + of_strip, in, n_rows, 1, weights.strip_width<T>(begin), is_far};
+      multiply<T>(last - first, width, {&all, 1}, bias ? bias + first : nullptr, out + first * width, finish, false,
+                  end);
     }
     return;
   }
   SegmentList<T> depth((n_columns + kPanel<T> - 1) / kPanel<T>);
   for (Index first = 0; first < n_columns; first += kPanel<T>) {
     const Index strip_width = weights.strip_width<T>(first);
-    depth.add({strip, in + first * width, std::min(kPanel<T>, n_columns - first), strip_width, 1, is_far});
-    strip += n_rows * strip_width;
+    const T* from = params + weights.strip<T>(first) + wanted.first * strip_width;
+    depth.add({from, in + first * width, std::min(kPanel<T>, n_columns - first), strip_width, 1, is_far});
   }
-  multiply<T>(n_rows, width, depth.all(), bias, out, finish, false, end);
+  multiply<T>(wanted.count(), width, depth.all(), bias ? bias + wanted.first : nullptr, out + wanted.first * width,
+              finish, false, end);
+}
+
+/// The same, all of it.
+template <class T>
+void multiply_weights(bool transposed, const Parameter& weights, const T* params, Index width, const T* in,
+                      const T* bias, T* out) {
+  multiply_weights(transposed, weights, params, width, in, bias, out,
+                   {0, transposed ? weights.n_inputs : weights.n_outputs});
 }
 
 }  // namespace aefast

@@ -51,7 +51,8 @@ void Dense<T>::product(bool transposed, const Block& block, const T* params, con
     finish(z, n);
     if (block.ahead) block.ahead->step();
   };
-  multiply_weights(transposed, weights_, params, block.width, in, bias, out, finish_and_fetch, end);
+  const Features wanted = block.share<T>(transposed ? weights_.n_inputs : weights_.n_outputs);
+  multiply_weights(transposed, weights_, params, block.width, in, bias, out, wanted, finish_and_fetch, end);
 }
 
 template <class T>
@@ -103,37 +104,53 @@ void Dense<T>::remember_inputs(const Block& block, const T* in, const Step<T>& s
 
 template <class T>
 void Dense<T>::forward_slopes(const Block& block, const T* params, const T* in, const T* target, const T* row_scale,
-                              T* row_loss, T* delta_out, const Step<T>& step) {
+                              T* losses, Index stride, T* delta_out, const Step<T>& step) {
   remember_inputs(block, in, step);
-  const StoreSlopes<T> end{delta_out, target, row_scale, row_loss};
-  product(is_tied(), block, params, in, params + bias_.offset, delta_out, Nothing{}, end);
+  const Features share = block.share<T>(this->n_out());
+  for (Index first = share.first; first < share.last; first += kPanel<T>) {
+    T* totals = losses + first / kPanel<T> * stride;
+    std::fill_n(totals, block.width, T(0));
+    multiply_weights(is_tied(), weights_, params, block.width, in, params + bias_.offset, delta_out,
+                     {first, std::min(first + kPanel<T>, share.last)}, Nothing{},
+                     StoreSlopes<T>{delta_out, target, row_scale, totals});
+  }
 }
 
 template <class T>
 void Dense<T>::forward_train(const Block& block, const T* params, const T* in, T* out, const Step<T>& step) {
   remember_inputs(block, in, step);
   if (!activation_.keeps_slopes()) return forward(block, params, in, out);
-  product(is_tied(), block, params, in, params + bias_.offset, out);
-  const Index n = this->n_out();
-  activation_.forward_keep(out, slopes_.data() + n * block.first_row, n * block.width);
+  product(is_tied(), block, params, in, params + bias_.offset, out, [&](T* z, Index n) {
+    activation_.forward_keep(z, slopes_.data() + this->n_out() * block.first_row + (z - out), n);
+  });
+}
+
+/// delta_out, `n` elements of a block from element `at` of it on, times the activation's derivative.
+template <class T>
+void Dense<T>::apply_slope(const Block& block, const T* out, Index at, T* delta_out, Index n) const {
+  if (!activation_.backward) return;
+  const T* kept = activation_.keeps_slopes() ? slopes_.data() + this->n_out() * block.first_row : out;
+  activation_.backward(delta_out, kept + at, n);
 }
 
 template <class T>
 void Dense<T>::backward(const Block& block, const T* params, const T* in, const T* out, T* delta_out, T* delta_in,
                         const Step<T>& step) {
   const Index n = this->n_out();
-  if (activation_.backward && !gives_slope_) {
-    const T* kept = activation_.keeps_slopes() ? slopes_.data() + n * block.first_row : out;
-    activation_.backward(delta_out, kept, n * block.width);
-  }
+  if (!gives_slope_) apply_slope(block, out, 0, delta_out, n * block.width);
   if (extra_) {
     const T* extra = extra_ + n * block.first_row;
     map(delta_out, n * block.width, [](const Vec<T>& d, const Vec<T>& e) { return d + e; }, delta_out, extra);
   }
   if (!inputs_are_columns() && !sums_lanes(step.chunk)) strips_.from_block(block, block.first_row, delta_out);
   if (!delta_in) return;
-  if (!takes_slope_) return product(!is_tied(), block, params, delta_out, nullptr, delta_in);
-  product(!is_tied(), block, params, delta_out, nullptr, delta_in, Nothing{}, StoreWherePositive<T>{delta_in, in});
+  if (below_ && below_->activation_.is_relu) {
+    const StoreWherePositive<T> end{delta_in, in};
+    return product(!is_tied(), block, params, delta_out, nullptr, delta_in, Nothing{}, end);
+  }
+  product(!is_tied(), block, params, delta_out, nullptr, delta_in, [&](T* delta, Index count) {
+    if (below_) below_->apply_slope(block, in, delta - delta_in, delta, count);
+  });
 }
 
 /// The biases, and the weights by strips of columns and stretches of rows.

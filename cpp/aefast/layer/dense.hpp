@@ -20,10 +20,11 @@ class Dense final : public Layer<T> {
                        T* totals) const override;
   void prepare(Index max_rows, const T* in, const T* delta_out) override;
   void forward_train(const Block& block, const T* params, const T* in, T* out, const Step<T>& step) override;
-  /// Forward and the loss in one, where that is the squared difference of outputs and `target`: adds each row's to
-  /// `row_loss` (width) and leaves its gradient, times `row_scale`, in `delta_out`. For layers without an activation.
-  void forward_slopes(const Block& block, const T* params, const T* in, const T* target, const T* row_scale,
-                      T* row_loss, T* delta_out, const Step<T>& step);
+  /// Forward and the loss in one, where that is the squared difference of outputs and `target`: leaves the sum over
+  /// each panel of outputs in `losses`, a row (width) a panel `stride` apart, and the gradient, times `row_scale`
+  /// (width), in `delta_out`. For layers without an activation.
+  void forward_slopes(const Block& block, const T* params, const T* in, const T* target, const T* row_scale, T* losses,
+                      Index stride, T* delta_out, const Step<T>& step);
   void backward(const Block& block, const T* params, const T* in, const T* out, T* delta_out, T* delta_in,
                 const Step<T>& step) override;
   Index n_gradient_tasks() const override;
@@ -35,9 +36,9 @@ class Dense final : public Layer<T> {
   const Parameter& weights() const { return weights_; }
   const Parameter& bias() const { return bias_; }
   bool is_tied() const { return tied_to_ != nullptr; }
-  /// `backward` then also does what that of the layer below, a ReLU whose outputs are this one's inputs, begins with.
+  /// `backward` then also does what that of the layer below, whose outputs are this one's inputs, begins with.
   void take_slope_of(Dense& below) {
-    takes_slope_ = true;
+    below_ = &below;
     below.gives_slope_ = true;
   }
   /// Lends an array, laid out as the outputs, whose elements `backward` adds to the gradients by the pre-activation.
@@ -47,6 +48,7 @@ class Dense final : public Layer<T> {
   template <class Finish = Nothing, class End = Store>
   void product(bool transposed, const Block& block, const T* params, const T* in, const T* bias, T* out,
                const Finish& finish = {}, const End& end = {}) const;
+  void apply_slope(const Block& block, const T* out, Index at, T* delta_out, Index n) const;
   void remember_inputs(const Block& block, const T* in, const Step<T>& step);
   void bias_gradient(std::span<const Block> blocks, bool accumulate, T* gradient) const;
   void add_rows(std::span<const Block> blocks, Index first_row, Index strip, bool is_lanes,
@@ -60,7 +62,8 @@ class Dense final : public Layer<T> {
   Parameter bias_;
   const Dense* tied_to_;
   Dense* tied_by_ = nullptr;
-  bool takes_slope_ = false, gives_slope_ = false;
+  const Dense* below_ = nullptr;
+  bool gives_slope_ = false;
 
   const T* in_ = nullptr;
   const T* delta_ = nullptr;
