@@ -295,6 +295,19 @@ WRONG = [
     (2, "out.xlsx must end in one of .parquet", "score m.safetensors t.parquet -o out.xlsx"),
     (2, "the folder none of out.csv does not exist", "score m.safetensors t.parquet -o none/out.csv"),
     (2, "t.parquet is also the input", "score m.safetensors t.parquet -o t.parquet"),
+    (2, "link.parquet is also the input", "score m.safetensors t.parquet -o link.parquet"),
+    (2, "m.parquet is also the model", "score m.parquet t.parquet -o ./m.parquet"),
+    (2, "t.parquet is also the input", "fit t.parquet --columns a,b -o void/../t.parquet"),
+    (2, "new is also the checkpoint", "fit t.parquet --columns a,b -o new --checkpoint ./new"),
+    (2, "t.parquet is also the input", "fit t.parquet --columns a,b -o new --checkpoint t.parquet"),
+    (2, "t.parquet is also the input", "recalibrate m.safetensors t.parquet -o t.parquet"),
+    (2, "link.html is also the input", "report m.safetensors t.parquet -o link.html"),
+    (2, "m.html is also the model", "report m.html t.parquet -o m.html"),
+    (2, "- is no file; an output gets its name", "score m.safetensors t.parquet -o -"),
+    (2, "/dev/null is no file; an output", "fit t.parquet --columns a,b -o /dev/null"),
+    (2, "notes is a file; give a folder", "score m.safetensors t.parquet -o notes"),
+    (2, "- is no file; rows are read more than once", "score m.safetensors - -o out.csv"),
+    (2, "/dev/null is no file; rows are read", "fit /dev/null -o new"),
     (2, "lacks column 'lable' (did you mean 'label'?)", "score m.safetensors t.parquet -o out.csv --label lable"),
     (2, "lacks column 'ix'", "score m.safetensors t.parquet -o out.csv --keep ix"),
     (2, ".npy holds the scores alone", "score m.safetensors t.parquet -o out.npy --keep id"),
@@ -309,6 +322,8 @@ WRONG = [
     (2, "--contamination must be above 0", "fit t.parquet -o new.safetensors --contamination 0.7"),
     (2, "lacks column 'e'", "fit t.parquet -o new.safetensors --columns a,e"),
     (2, "--columns, --exclude and --kind-of need named columns", "fit t.npy -o new.safetensors --exclude x1"),
+    (2, "got 'a'", "fit t.parquet -o new --kind-of a"),
+    (2, "id=numeric: 'id' is not learned (--exclude)", "fit t.parquet -o x --exclude id --kind-of id=numeric"),
     (2, "page.pdf must end in one of .html", "report m.safetensors t.parquet -o page.pdf"),
     (2, "--image must be HEIGHTxWIDTH", "report m.safetensors t.parquet --image large"),
     (2, "--image 3x3 has 9 pixels, the model has 4", "report m.safetensors t.parquet --image 3x3"),
@@ -337,6 +352,11 @@ def test_wrong_use_ends_in_one_line_and_writes_nothing(folder, code, says, comma
     (folder / "void").mkdir()
     (folder / "notes.txt").write_text("not a table")
     (folder / "notes.safetensors").write_text("not a model")
+    (folder / "notes").write_text("not a folder")
+    for name in ("m.parquet", "m.html"):
+        (folder / name).write_bytes((folder / "m.safetensors").read_bytes())
+    for name in ("link.parquet", "link.html"):
+        (folder / name).symlink_to("t.parquet")
     (folder / "few.csv").write_text("a,id\n")
     (folder / "text.csv").write_text("a,b,c,d\n1,2,3,4\n1,x,3,4\n")
     (folder / "cut.parquet").write_bytes((folder / "t.parquet").read_bytes()[:-9])

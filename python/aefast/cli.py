@@ -6,20 +6,28 @@ Commands read options, call the rooms that do the work and print what came out.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 
 from aefast._arrow import arrow_for
 from aefast.command_group import OneLine, UsageError
+from aefast.command_options import (
+    as_usage,
+    check_apart,
+    check_columns,
+    check_contamination,
+    image_shape,
+    kinds_of,
+    load_model,
+    names_in,
+    new_estimator,
+    source_of,
+)
 from aefast.terminal import facts, listed, print_json, progress, rows_and_columns, say, status
-
-if TYPE_CHECKING:
-    from aefast.tables import Source
-
 
 app = typer.Typer(
     cls=OneLine,
@@ -150,19 +158,23 @@ def fit(
     from aefast.jobs import fit_job, training_columns
     from aefast.sinks import check_writable
 
-    estimator = _new_estimator(kind, layers, epochs, contamination, missing, seed, threads)
-    _usage(lambda: check_writable(output))
+    estimator = new_estimator(kind, layers, epochs, contamination, missing, seed, threads)
+    as_usage(lambda: check_writable(output))
     if checkpoint is not None:
-        _usage(lambda: check_writable(checkpoint))
+        as_usage(lambda: check_writable(checkpoint))
     if sample is not None and stream:
         raise UsageError("--sample and --stream exclude each other: a sample is held in memory")
-    source = _source(data)
-    chosen, excluded, kinds = _names(columns), _names(exclude) or [], _kinds_of(kind_of)
+    source = source_of(data)
+    check_apart([output], {"input": source.paths, "checkpoint": [checkpoint] if checkpoint else []})
+    check_apart([checkpoint] if checkpoint else [], {"input": source.paths})
+    chosen, excluded, kinds = names_in(columns), names_in(exclude) or [], kinds_of(kind_of)
     if source.is_matrix and (chosen or excluded or kinds):
         raise UsageError("--columns, --exclude and --kind-of need named columns, which .npy files do not have")
-    _usage(lambda: source.require([*(chosen or []), *excluded, *kinds], "column"))
+    as_usage(lambda: source.require([*(chosen or []), *excluded, *kinds], "column"))
     estimator.set_params(column_kinds=kinds or None)
     names, left_out = training_columns(source, chosen, excluded)
+    for name in set(kinds) & set(left_out):
+        raise UsageError(f"--kind-of {name}={kinds[name]}: {name!r} is not learned ({left_out[name]}); leave it out")
     with arrow_for(threads), progress("reading", source.n_rows) as advance:
         summary = fit_job(
             estimator,
@@ -245,17 +257,15 @@ def score(
     if fdr is not None and not 0 < fdr < 1:
         raise UsageError(f"--fdr must be between 0 and 1, got {fdr:g}")
     folder = output if output.is_dir() or not output.suffix else None
-    _usage(lambda: check_writable(output, ENDINGS) if folder is None else check_folder(output))
-    source = _source(data)
-    outputs = [output] if folder is None else _usage(lambda: outputs_in(folder, [n for _, n in named_files(data)]))
-    both = {f.path.resolve() for f in source.files} & {o.resolve() for o in outputs}
-    if both:
-        raise UsageError(f"{min(both)} is also the input; write the scores to another file")
-    kept = _names(keep)
+    as_usage(lambda: check_writable(output, ENDINGS) if folder is None else check_folder(output))
+    source = source_of(data)
+    outputs = [output] if folder is None else as_usage(lambda: outputs_in(folder, [n for _, n in named_files(data)]))
+    check_apart(outputs, {"input": source.paths, "model": [model]})
+    kept = names_in(keep)
     if outputs[0].suffix.lower() == ".npy" and (kept or top_features):
         raise UsageError(f"{output}: .npy holds the scores alone; write .parquet to keep columns or reasons")
-    _check_columns(source, kept, label)
-    estimator = _load(model, threads, to_score=True)
+    check_columns(source, kept, label)
+    estimator = load_model(model, threads, to_score=True)
     job = ScoreJob(
         estimator,
         source,
@@ -307,10 +317,11 @@ def recalibrate(
     from aefast.jobs import recalibrate_job
     from aefast.sinks import check_writable
 
-    _check_contamination(contamination)
-    _usage(lambda: check_writable(output))
-    source = _source(data)
-    estimator = _load(model, threads)
+    check_contamination(contamination)
+    as_usage(lambda: check_writable(output))
+    source = source_of(data)
+    check_apart([output], {"input": source.paths})
+    estimator = load_model(model, threads)
     if contamination is not None:
         estimator.set_params(contamination=contamination)
     with arrow_for(threads), progress("scoring", source.n_rows) as advance:
@@ -353,18 +364,19 @@ def report(
     from aefast.jobs import report_job
     from aefast.sinks import check_writable
 
-    _usage(lambda: check_writable(output, (".html", ".htm")))
-    source = _source(data)
-    _check_columns(source, _names(keep), label)
-    estimator = _load(model, threads)
-    shape = _image_shape(image, int(estimator.n_features_in_)) if image else None
+    as_usage(lambda: check_writable(output, (".html", ".htm")))
+    source = source_of(data)
+    check_apart([output], {"input": source.paths, "model": [model]})
+    check_columns(source, names_in(keep), label)
+    estimator = load_model(model, threads)
+    shape = image_shape(image, int(estimator.n_features_in_)) if image else None
     with arrow_for(threads), progress("scoring", source.n_rows) as advance:
         summary = report_job(
             estimator,
             source,
             output,
             title=f"{model.name} on {source.title}",
-            keep=_names(keep),
+            keep=names_in(keep),
             label=label,
             image_shape=shape,
             batch_rows=batch_rows,
@@ -382,7 +394,7 @@ def info(model: Model, as_json: Json = False) -> None:
     from aefast.columns import by_kind
     from aefast.networks import layer_widths
 
-    estimator = _load(model, None)
+    estimator = load_model(model, None)
     names = getattr(estimator, "feature_names_in_", None)
     parameters = {k: v for k, v in estimator.get_params(deep=False).items() if k != "callbacks"}
     plain = (bool, int, float, str, type(None))
@@ -464,122 +476,3 @@ def _judged(quality: dict[str, Any] | None, label: str) -> list[tuple[str, str]]
 
 def _these(names: Sequence[str] | None) -> str:
     return f": {listed(names)}" if names else ""
-
-
-def _names(options: Sequence[str] | None) -> list[str] | None:
-    """Comma-separated names of an option that may also be repeated; None where it was not given."""
-    if options is None:
-        return None
-    return list(dict.fromkeys(n.strip() for option in options for n in option.split(",") if n.strip()))
-
-
-def _kinds_of(options: Sequence[str] | None) -> dict[str, str]:
-    """What ``--kind-of`` says of columns."""
-    from aefast.columns import KINDS
-
-    kinds = dict(option.rpartition("=")[::2] for option in _names(options) or [])
-    for name, kind in kinds.items():
-        if not name or kind not in KINDS:
-            raise UsageError(f"--kind-of must be COLUMN=KIND with a kind of {', '.join(KINDS)}, got '{name}={kind}'")
-    return kinds
-
-
-def _usage(call: Callable[[], Any]) -> Any:
-    """``call()``, whose complaints are about the command as typed."""
-    try:
-        return call()
-    except (ValueError, OSError) as error:
-        raise UsageError(str(error)) from error
-
-
-def _source(data: Sequence[str]) -> Source:
-    from aefast.formats import open_table, table_class
-    from aefast.tables import Source, find_files
-
-    files = _usage(lambda: find_files(data))
-    for path in files:
-        if table_class(path) is None:
-            _usage(lambda path=path: open_table(path))  # type: ignore[misc]
-    return Source(files)
-
-
-def _check_columns(source: Source, keep: Sequence[str] | None, label: str | None) -> None:
-    wanted = [*(keep or []), *([label] if label else [])]
-    if wanted and source.is_matrix:
-        raise UsageError(f"{source.title} has no named columns; leave --keep and --label out")
-    _usage(lambda: source.require(wanted, "column"))
-
-
-def _load(path: Path, threads: int | None, *, to_score: bool = False) -> Any:
-    from aefast.model_file import load, load_to_score
-
-    if not path.exists():
-        raise UsageError(f"there is no model file {path}; aefast fit makes one")
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder, not a model file")
-    estimator = load_to_score(path) if to_score else load(path)
-    if threads is not None:
-        estimator.n_threads = threads
-    return estimator
-
-
-def _new_estimator(
-    kind: str,
-    layers: str | None,
-    epochs: int | None,
-    contamination: float | None,
-    missing: str,
-    seed: int,
-    threads: int | None,
-) -> Any:
-    kinds = available_kinds()
-    if kind not in kinds:
-        raise UsageError(f"--kind {kind} is not known; these are: {', '.join(kinds)}")
-    if missing not in ("error", "mask", "mean"):
-        raise UsageError(f"--missing must be error, mask or mean, got {missing!r}")
-    given: dict[str, Any] = {"random_state": seed, "n_threads": threads, "missing": missing}
-    if layers is not None:
-        try:
-            widths = tuple(int(w) for w in layers.split(","))
-        except ValueError:
-            raise UsageError(f"--layers must be whole numbers with commas, like 64,32, got {layers!r}") from None
-        if min(widths) < 1:
-            raise UsageError(f"--layers must be at least 1 each, got {layers!r}")
-        given["encoder_layer_sizes"] = widths
-    if epochs is not None:
-        given["max_epochs"] = epochs
-    _check_contamination(contamination)
-    if contamination is not None:
-        given["contamination"] = contamination
-    return kinds[kind](**given)
-
-
-def _check_contamination(contamination: float | None) -> None:
-    if contamination is not None and not 0 < contamination <= 0.5:
-        raise UsageError(f"--contamination must be above 0 and at most 0.5, got {contamination:g}")
-
-
-def available_kinds() -> dict[str, type[Any]]:
-    """What ``--kind`` can name, and the estimator each is."""
-    import aefast
-
-    classes = {
-        "plain": "Autoencoder",
-        "denoising": "DenoisingAutoencoder",
-        "sparse": "SparseAutoencoder",
-        "contractive": "ContractiveAutoencoder",
-        "variational": "VariationalAutoencoder",
-    }
-    return {kind: getattr(aefast, name) for kind, name in classes.items() if hasattr(aefast, name)}
-
-
-def _image_shape(text: str, n_features: int) -> tuple[int, ...]:
-    try:
-        shape = tuple(int(part) for part in text.lower().split("x"))
-    except ValueError:
-        shape = ()
-    if len(shape) not in (2, 3) or min(shape) < 1:
-        raise UsageError(f"--image must be HEIGHTxWIDTH, like 8x8, got {text!r}")
-    if int(np.prod(shape)) != n_features:
-        raise UsageError(f"--image {text} has {int(np.prod(shape))} pixels, the model has {n_features} features")
-    return shape
