@@ -176,6 +176,23 @@ def test_what_was_scored_can_be_scored_again(folder):
     assert read_table("again.parquet").column_names == ["id", "anomaly_score", "p_value", "is_anomaly"]
 
 
+def test_columns_that_cannot_be_handed_on_are_named(folder):
+    more = small_table(40).append_column("zz", pa.array(range(40))).append_column("p_value", pa.array(range(40)))
+    write_table(more, folder / "more.parquet")
+    for data in (["more.parquet", "t.parquet"], ["t.parquet", "more.parquet"]):
+        command = ["score", "m.safetensors", *data, "-o", "out.parquet"]
+        printed = done(*command).stdout
+        assert "zz (not in every file)" in printed
+        assert "p_value (the scores have a column of that name)" in printed
+        told = json.loads(done(*command, "--json").stdout)
+        assert set(told["left_out"]) == {"zz", "p_value"}
+        names = ["id", "name", "label", "anomaly_score", "p_value", "is_anomaly"]
+        assert read_table("out.parquet").column_names == names
+    done("score", "m.safetensors", "more.parquet", "t.parquet", "-o", "out")
+    assert read_table("out/t.parquet").num_rows == 300
+    assert json.loads(done("score", "m.safetensors", "t.parquet", "-o", "out.csv", "--json").stdout)["left_out"] == {}
+
+
 def test_reasons_are_lists_where_the_format_has_lists_and_text_in_csv(folder):
     done("score", "m.safetensors", "t.parquet", "-o", "out.parquet", "--top-features", 2)
     done("score", "m.safetensors", "t.parquet", "-o", "out.csv", "--top-features", 2)

@@ -205,7 +205,7 @@ def fit(
                 f"{summary['n_features']} columns" + _these(names),
             ),
             *by_kind(estimator.columns_ or ()),
-            *([("left out", ", ".join(f"{c} ({why})" for c, why in left_out.items()))] if left_out else []),
+            *_left_out(left_out),
             ("epochs", f"{summary['epochs']} in {times}"),
             ("loss", loss),
             ("threshold", f"{summary['threshold']:.6g}: {share} of these rows are above it"),
@@ -229,7 +229,7 @@ def score(
     ],
     keep: Annotated[
         list[str] | None,
-        typer.Option(metavar="id,ts", help="Input columns to hand on. Default: those the model does not use."),
+        typer.Option(metavar="id,ts", help="Input columns to hand on. Default: all that the model does not use."),
     ] = None,
     top_features: Annotated[int, typer.Option(min=0, metavar="K", help="Give each row's K main reasons.")] = 0,
     batch_rows: BatchRows = None,
@@ -291,6 +291,7 @@ def score(
         ("of which", f"{', '.join(parts)}, side by side"),
         ("anomalies", f"{summary['anomalies']:,} ({share:.3g} %), {summary['rule']}"),
     ]
+    rows += _left_out(summary["left_out"])
     if label is not None and summary["rows"]:
         rows += _judged(summary["quality"], label)
     if fdr is not None and not summary["anomalies"]:
@@ -472,6 +473,10 @@ def _judged(quality: dict[str, Any] | None, label: str) -> list[tuple[str, str]]
         shares = f"precision {at['precision']:.4f}, recall {at['recall']:.4f}, F1 {at['f1']:.4f}"
         rows.append((name, f"{counts}: {shares}{rule}"))
     return rows
+
+
+def _left_out(columns: dict[str, str]) -> list[tuple[str, str]]:
+    return [("left out", ", ".join(f"{name} ({why})" for name, why in columns.items()))] if columns else []
 
 
 def _these(names: Sequence[str] | None) -> str:

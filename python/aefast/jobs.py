@@ -289,7 +289,8 @@ def make_scorer(
         unread = set(keep or []) | {label}
         features = [n for n in present if source.holds_numbers(n) and n not in unread]
     if keep is None:
-        keep = [n for n in present if n not in features and n not in RESULT_NAMES]
+        unkept = {*features, *columns_left_out(source, features)}
+        keep = [n for n in present if n not in unkept]
     for file in source.files:
         for name in features:
             kind = file.schema.field(name).type
@@ -300,6 +301,13 @@ def make_scorer(
                 wanted = "numbers, categories or times" if is_mixed else "numbers"
                 raise TableError(f"{file.path}: column {name!r} is {kind}; the model was fitted on {wanted} there")
     return Scorer(estimator, columns=features, keep=keep, **options)
+
+
+def columns_left_out(source: Source, features: Sequence[str]) -> dict[str, str]:
+    """The columns that are neither ``features`` nor can be handed on, and why."""
+    present = dict.fromkeys(n for file in source.files for n in file.schema.names if n not in features)
+    why = {n: "not in every file" for n in present if any(n not in file.schema.names for file in source.files)}
+    return why | {n: "the scores have a column of that name" for n in present if n in RESULT_NAMES}
 
 
 def read_batches(

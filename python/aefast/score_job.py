@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from aefast import _core
 from aefast._arrow import arrow_values
 from aefast.formats import TableError
-from aefast.jobs import Clock, Progress, located, make_scorer, no_progress, read_batches, read_labels
+from aefast.jobs import Clock, Progress, columns_left_out, located, make_scorer, no_progress, read_batches, read_labels
 from aefast.journal import Journal, ResumeError, batch_from, journal_path
 from aefast.model_file import digest
 from aefast.sinks import open_sink
@@ -67,7 +67,8 @@ class ScoreJob:
     folder : path, optional
         Of the outputs where they are many: the journal of the whole job is kept there.
     keep : list of str or None
-        Input columns to hand on; None: those the model does not read.
+        Input columns to hand on; None: those the model does not read and every file has, but for results of a scoring
+        before this one, whose names are taken. ``left_out`` says which these are.
     label : str, optional
         A column that is 1 or true for known anomalies, to judge the scores by. Labels and scores are held.
     top_features, batch_rows, precision
@@ -109,6 +110,8 @@ class ScoreJob:
             flat=suffix == ".csv",
         )  # fmt: skip
         self._scores_only = suffix == ".npy"
+        by_default = kept is None and not source.is_matrix
+        self.left_out = columns_left_out(source, self.scorer.feature_names) if by_default else {}
         self.n_rows_to_read = None if source.n_rows is None else source.n_rows * (2 if fdr is not None else 1)
         options = {"keep": self.scorer.keep, "label": label, "top_features": top_features, "batch_rows": batch_rows}
         self._identity = {
@@ -231,6 +234,7 @@ class ScoreJob:
         summary: dict[str, Any] = {
             "output": str(self.folder or self._parts[0][1]),
             "files": len(self._parts),
+            "left_out": self.left_out,
             "rows": tally.n_rows,
             "resumed_rows": tally.n_resumed,
             "anomalies": tally.n_flagged,
