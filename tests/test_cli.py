@@ -99,6 +99,17 @@ def test_fit_says_what_it_learned_from_and_what_it_left_out(folder):
     assert "threshold" in printed
 
 
+def test_fit_says_which_rows_set_the_threshold(folder):
+    command = ["fit", "t.parquet", "-o", "new.safetensors", "--columns", "a", "--epochs", 1]
+    assert "10 % of these rows are above it" in done(*command).stdout
+    printed = done(*command, "--stream").stdout
+    assert "10 % of the 30 rows held out are above it" in printed
+    assert "300 rows (read anew for every epoch) of 1 column: a\n" in printed
+    model = aefast.load("new.safetensors")
+    assert model.calibration_.n_rows == 30
+    assert (model.calibration_.p_values(np.array([model.threshold_])) <= 4 / 31).all()
+
+
 def test_fit_takes_many_files_and_formats(folder):
     write_table(small_table(50, seed=1), folder / "more.csv")
     options = ["--exclude", "id,name,label", "--epochs", 1, "--json"]
@@ -354,13 +365,15 @@ WRONG = [
         "bad.parquet, row 7 (the first is row 0), column 'c'",
         "fit bad.parquet -o new.safetensors --columns a,c",
     ),
-    (1, "column 'c', bad.parquet, row 7 (the first is row 0): missing", "score m.safetensors bad.parquet -o out.csv"),
+    (1, "bad.parquet, row 7 (the first is row 0), column 'c': missing", "score m.safetensors bad.parquet -o out.csv"),
     (1, "label column 'id' holds 1000", "score m.safetensors t.parquet -o out.csv --label id"),
     (1, "column 'a' is one that the model judges rows by", "score m.safetensors t.parquet -o out.csv --label a"),
     (1, "label column 'name' is string", "score m.safetensors t.parquet -o out.csv --label name"),
     (1, "cut.parquet cannot be read", "score m.safetensors cut.parquet -o out.csv"),
     (1, "text.csv, row 1 (the first is row 0), column 'b'", "score m.safetensors text.csv -o out.csv"),
-    (1, "the rows have 3 columns of numbers", "score m.safetensors thin.npy -o out.csv"),
+    (1, "thin.npy: the rows have 3 columns of numbers", "score m.safetensors thin.npy -o out.csv"),
+    (1, "t.parquet: the table has 6 columns of numbers", "score nameless.safetensors t.parquet -o out.csv"),
+    (2, "the columns of this one are of several kinds", "report mixed.safetensors t.parquet --image 2x4"),
 ]
 
 
@@ -377,6 +390,9 @@ def test_wrong_use_ends_in_one_line_and_writes_nothing(folder, code, says, comma
     (folder / "few.csv").write_text("a,id\n")
     (folder / "text.csv").write_text("a,b,c,d\n1,2,3,4\n1,x,3,4\n")
     (folder / "cut.parquet").write_bytes((folder / "t.parquet").read_bytes()[:-9])
+    aefast.Autoencoder((2,), max_epochs=0).fit(features_of(small_table())).save("nameless.safetensors")
+    mixed = small_table().select(["a", "name"])
+    aefast.Autoencoder((2,), max_epochs=0).fit(mixed).save("mixed.safetensors")
     np.save("t.npy", features_of(small_table()))
     np.save("thin.npy", features_of(small_table())[:, :3])
     values = small_table()["c"].to_pylist()
@@ -452,7 +468,7 @@ def wait_for(condition, process: subprocess.Popen) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_while_scoring_leaves_nothing_but_one_line(folder, start, number):
     process = start("score", "m.safetensors", "t.parquet", "-o", "out.csv", "--batch-rows", 5, setup=SLOWLY)
     wait_for(lambda: list(folder.glob(".out.csv.*.part")), process)
@@ -460,8 +476,33 @@ def test_a_signal_while_scoring_leaves_nothing_but_one_line(folder, start, numbe
     stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stdout) == (1, "")
     after = "no output is half-written, and the same command with --resume goes on"
-    assert stderr in (f"aefast score: ended by SIGTERM; {after}\n", f"aefast score: interrupted; {after}\n")
+    what = "interrupted" if number == signal.SIGINT else f"ended by {number.name}"
+    assert stderr == f"aefast score: {what}; {after}\n"
     assert sorted(os.listdir(folder)) == ["m.safetensors", "out.csv.partial", "t.parquet"]
+
+
+def test_a_signal_that_is_ignored_ends_nothing(folder, start):
+    ignoring = f"import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); {SLOWLY.strip()}"
+    process = start("score", "m.safetensors", "t.parquet", "-o", "out.csv", "--batch-rows", 50, setup=ignoring)
+    wait_for(lambda: list(folder.glob(".out.csv.*.part")), process)
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert (folder / "out.csv").exists()
+
+
+def test_a_full_standard_output_is_said_in_one_line(folder):
+    with open("/dev/full", "w") as full:
+        code = "from aefast.__main__ import main; main()"
+        run = subprocess.run(
+            [sys.executable, "-c", code, "info", "m.safetensors"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": PACKAGE},
+            check=False,
+        )
+    assert (run.returncode, run.stderr) == (1, "aefast info: standard output: No space left on device\n")
 
 
 def test_a_kill_while_scoring_leaves_no_output(folder, start):

@@ -27,7 +27,7 @@ from aefast.command_options import (
     new_estimator,
     source_of,
 )
-from aefast.terminal import facts, listed, print_json, progress, rows_and_columns, say, status
+from aefast.terminal import counted, facts, listed, print_json, progress, rows_and_columns, say, status
 
 app = typer.Typer(
     cls=OneLine,
@@ -92,14 +92,15 @@ def demo(
         print_json(summary)
         return
     digit, strangers = summary["held_out"], f"{summary['held_out']}s"
+    on = counted(summary["threads"], "threads")
     facts(
         f"Handwritten digits: a model that has never seen a {digit}",
         [
             ("trained on", f"{summary['training_rows']:,} digits of {summary['n_features']} pixels, no {strangers}"),
-            ("training", f"{summary['epochs']} epochs in {summary['training_seconds']:.2f} s"),
+            ("training", f"{counted(summary['epochs'], 'epochs')} in {summary['training_seconds']:.2f} s"),
             ("scored", f"{summary['test_rows']:,} other digits, {summary['anomalies']} of them {strangers}"),
             ("AUC", f"{summary['aucroc']:.3f} (1 ranks every {digit} above every other digit, 0.5 is chance)"),
-            ("speed", f"{summary['rows_per_second']:,.0f} rows a second in memory, on {summary['threads']} threads"),
+            ("speed", f"{summary['rows_per_second']:,.0f} rows a second in memory, on {on}"),
             ("written", ", ".join(str(output / name) for name in summary["files"])),
         ],
     )
@@ -196,19 +197,20 @@ def fit(
         loss += f", {summary['validation_loss']:.5g} on rows held out"
     times = f"{summary['training_seconds']:.2f} s, after {summary['reading_seconds']:.2f} s reading"
     share = f"{100 * summary['contamination']:.3g} %"
+    by = f"the {counted(summary['threshold_rows'], 'rows')} held out" if summary["how"] == "streamed" else "these rows"
     facts(
         f"{summary['kind']} {'–'.join(map(str, summary['layers']))}",
         [
             (
                 "learned from",
-                f"{summary['rows']:,} rows{_HOW[summary['how']].format(summary['rows_there'])} of "
-                f"{summary['n_features']} columns" + _these(names),
+                f"{counted(summary['rows'], 'rows')}{_HOW[summary['how']].format(summary['rows_there'])} of "
+                f"{counted(summary['n_features'], 'columns')}" + _these(names),
             ),
             *by_kind(estimator.columns_ or ()),
             *_left_out(left_out),
             ("epochs", f"{summary['epochs']} in {times}"),
             ("loss", loss),
-            ("threshold", f"{summary['threshold']:.6g}: {share} of these rows are above it"),
+            ("threshold", f"{summary['threshold']:.6g}: {share} of {by} are above it"),
             ("written to", str(output)),
         ],
     )
@@ -370,7 +372,7 @@ def report(
     check_apart([output], {"input": source.paths, "model": [model]})
     check_columns(source, names_in(keep), label)
     estimator = load_model(model, threads)
-    shape = image_shape(image, int(estimator.n_features_in_)) if image else None
+    shape = image_shape(image, estimator) if image else None
     with arrow_for(threads), progress("scoring", source.n_rows) as advance:
         summary = report_job(
             estimator,
@@ -386,7 +388,7 @@ def report(
     if as_json:
         print_json(summary)
     else:
-        say(f"{summary['rows']:,} rows, {summary['anomalies']:,} above the threshold; open {output}")
+        say(f"{counted(summary['rows'], 'rows')}, {summary['anomalies']:,} above the threshold; open {output}")
 
 
 @app.command()
@@ -424,7 +426,10 @@ def info(model: Model, as_json: Json = False) -> None:
             ("features", f"{summary['n_features']}{_these(summary['features'])}"),
             *by_kind(estimator.columns_ or ()),
             ("network", f"{estimator.activation}, loss {estimator.loss}, {summary['n_parameters']:,} parameters"),
-            ("trained", f"{summary['epochs']} epochs, optimizer {estimator.optimizer}, scaler {estimator.scaler}"),
+            (
+                "trained",
+                f"{counted(summary['epochs'], 'epochs')}, optimizer {estimator.optimizer}, scaler {estimator.scaler}",
+            ),
             ("threshold", f"{summary['threshold']:.6g} ({estimator.score_metric_})"),
             ("not default", ", ".join(changed) or "nothing"),
         ],
@@ -445,7 +450,7 @@ def bench(
     if as_json:
         print_json(results)
         return
-    say(f"aefast {results['version']}, {results['isa_level']}, {results['threads']} threads, float32")
+    say(f"aefast {results['version']}, {results['isa_level']}, {counted(results['threads'], 'threads')}, float32")
     for work, title in (("scoring", "Million rows scored a second"), ("training", "Million rows trained on a second")):
         rows = [
             [

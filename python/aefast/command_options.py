@@ -150,14 +150,20 @@ def available_kinds() -> dict[str, type[Any]]:
     return {kind: getattr(aefast, name) for kind, name in classes.items() if hasattr(aefast, name)}
 
 
-def image_shape(text: str, n_features: int) -> tuple[int, ...]:
-    """What ``--image`` says: height, width and perhaps channels, which make so many features."""
+def image_shape(text: str, model: Any) -> tuple[int, ...]:
+    """What ``--image`` says: height, width and perhaps channels, as many values as ``model`` has features."""
     try:
         shape = tuple(int(part) for part in text.lower().split("x"))
     except ValueError:
         shape = ()
     if len(shape) not in (2, 3) or min(shape) < 1:
         raise UsageError(f"--image must be HEIGHTxWIDTH, like 8x8, got {text!r}")
-    if int(np.prod(shape)) != n_features:
-        raise UsageError(f"--image {text} has {int(np.prod(shape))} pixels, the model has {n_features} features")
+    if model.columns_ is not None:
+        raise UsageError(
+            "--image needs a model of pixels, and the columns of this one are of several kinds; leave it out"
+        )
+    if int(np.prod(shape)) != model.n_features_in_:
+        raise UsageError(
+            f"--image {text} has {int(np.prod(shape))} pixels, the model has {model.n_features_in_} features"
+        )
     return shape

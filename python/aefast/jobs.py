@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +190,8 @@ def fit_job(
         "loss": float(estimator.loss_curve_[-1]) if len(estimator.loss_curve_) else None,
         "validation_loss": float(min(validation)) if validation else None,
         "threshold": float(estimator.threshold_),
+        # Of streamed rows those that are held out decide; they are what p-values compare with, too.
+        "threshold_rows": estimator.calibration_.n_rows if how == "streamed" else n_learned,
         "contamination": float(estimator.contamination),
         "reading_seconds": reading.seconds,
         "training_seconds": training.seconds,
@@ -269,11 +271,9 @@ def make_scorer(
             raise TableError(f"{source.files[0].path} has no named columns to keep or to take labels from")
         if estimator.columns_ is not None:
             raise TableError(f"{source.files[0].path} has no named columns, and the model's are of several kinds")
-        scorer = Scorer(estimator, **options)
-        try:
+        with _of(source):
+            scorer = Scorer(estimator, **options)
             scorer.columns(source.schema)
-        except TableError as error:
-            raise TableError(f"{source.files[0].path}: {error}") from error
         return scorer
     present = source.schema.names
     source.require([*(keep or []), *([label] if label else [])], "column")
@@ -300,7 +300,17 @@ def make_scorer(
             if not fits and not isinstance(file, CsvTable):
                 wanted = "numbers, categories or times" if is_mixed else "numbers"
                 raise TableError(f"{file.path}: column {name!r} is {kind}; the model was fitted on {wanted} there")
-    return Scorer(estimator, columns=features, keep=keep, **options)
+    with _of(source):
+        return Scorer(estimator, columns=features, keep=keep, **options)
+
+
+@contextmanager
+def _of(source: Source) -> Iterator[None]:
+    """Errors about the columns of a table say which file it is."""
+    try:
+        yield
+    except TableError as error:
+        raise TableError(f"{source.files[0].path}: {error}") from error
 
 
 def columns_left_out(source: Source, features: Sequence[str]) -> dict[str, str]:

@@ -45,18 +45,24 @@ class BadValueError(AefastError, ValueError):
     column : str
     count : int
         How many such values its batch has.
+    may_miss : bool
+        Whether the model takes missing values, so that these are infinite.
     """
 
-    def __init__(self, row: int, column: str, count: int, batch_start: int, batch_rows: int) -> None:
-        self.row, self.column, self.count = row, column, count
+    def __init__(
+        self, row: int, column: str, count: int, batch_start: int, batch_rows: int, *, may_miss: bool = False
+    ) -> None:
+        self.row, self.column, self.count, self.may_miss = row, column, count, may_miss
         self.batch_start, self.batch_rows = batch_start, batch_rows
         super().__init__(self.describe(f"row {row}"))
 
     def describe(self, place: str) -> str:
-        values = "value" if self.count == 1 else "values"
+        values = "it is the only such value" if self.count == 1 else f"it is the first of {self.count} such values"
+        what = "infinite" if self.may_miss else "missing or infinite"
         return (
-            f"column {self.column!r}, {place} (the first is row 0): missing or infinite; {self.count} such {values} "
-            f"in rows {self.batch_start} to {self.batch_start + self.batch_rows - 1}; fill or drop them"
+            f"{place} (the first is row 0), column {self.column!r}: {what}; {values} in rows {self.batch_start} to "
+            f"{self.batch_start + self.batch_rows - 1}; fill or drop such rows"
+            + ("" if self.may_miss else ", or fit a model that takes missing values, as mask or mean")
         )
 
 
@@ -241,7 +247,12 @@ class Scorer:
                 raise
             row, column = divmod(int(np.argmax(bad.ravel())), X.shape[1])
             raise BadValueError(
-                first_row + row, self.feature_names[column], int(bad.sum()), first_row, len(X)
+                first_row + row,
+                self.feature_names[column],
+                int(bad.sum()),
+                first_row,
+                len(X),
+                may_miss=self.estimator.missing != "error",
             ) from error
         reasons = None if not top else self.reasons(X, top) if found is None else self._as_reasons(X, *found)
         return np.asarray(errors), reasons
