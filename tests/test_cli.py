@@ -238,6 +238,49 @@ def test_labels_of_one_kind_judge_nothing(folder):
     assert "all of one kind in column label" in done(*arguments).stdout
 
 
+def with_labels(labels) -> pa.Table:
+    return small_table().drop_columns("label").append_column("label", pa.array(labels))
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".csv"])
+def test_rows_without_a_label_are_scored_and_not_judged(folder, ending):
+    labels = small_table()["label"].to_numpy()
+    known = np.arange(300) % 3 > 0
+    partly = [bool(label) if k else None for label, k in zip(labels, known, strict=True)]
+    path = write_table(with_labels(partly), folder / f"partly{ending}")
+    arguments = ["score", "m.safetensors", path, "-o", "out.parquet", "--label", "label"]
+    summary = json.loads(done(*arguments, "--json").stdout)
+    result = read_table("out.parquet")
+    assert (summary["rows"], summary["unlabelled"]) == (300, 100)
+    scores = result["anomaly_score"].to_numpy()
+    assert summary["quality"] == aefast.evaluate(labels[known], scores[known], small_model().threshold_)
+    assert "100 rows without a label, not judged" in done(*arguments).stdout
+    told = json.loads(done("report", "m.safetensors", path, "--label", "label", "--json").stdout)
+    assert (told["unlabelled"], told["quality"]) == (100, summary["quality"])
+    assert "100 rows without a label are not judged" in Path("report.html").read_text()
+
+
+def test_labels_that_begin_late_in_a_text_file_are_labels(folder):
+    labels = [None] * 200_000 + [0, 1]
+    table = pa.table({n: np.zeros(len(labels)) for n in FEATURES} | {"label": pa.array(labels, pa.int8())})
+    write_table(table, folder / "late.csv")
+    arguments = ["score", "m.safetensors", "late.csv", "-o", "out.parquet", "--label", "label", "--json"]
+    summary = json.loads(done(*arguments).stdout)
+    assert (summary["unlabelled"], summary["quality"]["n_anomalies"]) == (200_000, 1)
+
+
+@pytest.mark.parametrize(("ending", "n_scored"), [(".parquet", 0), (".feather", 0), (".csv", 3)])
+def test_a_wrong_label_is_named_with_its_row_before_scoring_where_that_is_cheap(folder, monkeypatch, ending, n_scored):
+    from aefast.scorer import Scorer
+
+    at_once, scored = Scorer.judge, []
+    monkeypatch.setattr(Scorer, "judge", lambda *a, **k: scored.append(1) or at_once(*a, **k))
+    write_table(with_labels([2 if i == 133 else i % 2 for i in range(300)]), folder / f"b{ending}")
+    line = refused(1, "score", "m.safetensors", f"b{ending}", "-o", "o.csv", "--label", "label", "--batch-rows", 50)
+    assert f"b{ending}, row 133 (the first is row 0), label column 'label': 2; it must hold 0 and 1" in line
+    assert len(scored) == n_scored
+
+
 def test_a_label_is_no_feature(folder):
     # A model without names takes all columns of numbers but the label and those kept.
     aefast.Autoencoder((2,), max_epochs=1, random_state=0).fit(features_of(small_table())).save("nameless.safetensors")
@@ -366,9 +409,14 @@ WRONG = [
         "fit bad.parquet -o new.safetensors --columns a,c",
     ),
     (1, "bad.parquet, row 7 (the first is row 0), column 'c': missing", "score m.safetensors bad.parquet -o out.csv"),
-    (1, "label column 'id' holds 1000", "score m.safetensors t.parquet -o out.csv --label id"),
+    (
+        1,
+        "t.parquet, row 0 (the first is row 0), label column 'id': 1000; it must hold 0 and 1",
+        "score m.safetensors t.parquet -o out.csv --label id",
+    ),
     (1, "column 'a' is one that the model judges rows by", "score m.safetensors t.parquet -o out.csv --label a"),
-    (1, "label column 'name' is string", "score m.safetensors t.parquet -o out.csv --label name"),
+    (1, "t.parquet: label column 'name' is string; it must hold", "report m.safetensors t.parquet --label name"),
+    (1, "t.parquet: label column 'name' is string", "score m.safetensors t.parquet -o out.csv --label name"),
     (1, "cut.parquet cannot be read", "score m.safetensors cut.parquet -o out.csv"),
     (1, "text.csv, row 1 (the first is row 0), column 'b'", "score m.safetensors text.csv -o out.csv"),
     (1, "thin.npy: the rows have 3 columns of numbers", "score m.safetensors thin.npy -o out.csv"),

@@ -295,7 +295,7 @@ def score(
     ]
     rows += _left_out(summary["left_out"])
     if label is not None and summary["rows"]:
-        rows += _judged(summary["quality"], label)
+        rows += _judged(summary["quality"], label, summary["unlabelled"])
     if fdr is not None and not summary["anomalies"]:
         rows.append(
             ("remark", f"no p-value is below {summary['least_p_value']:.3g}: fit on more rows to get lower ones")
@@ -467,11 +467,12 @@ def bench(
     say(f"reaches on one thread, times the threads: {results['limit_gflops']:.0f} GFLOP/s.")
 
 
-def _judged(quality: dict[str, Any] | None, label: str) -> list[tuple[str, str]]:
+def _judged(quality: dict[str, Any] | None, label: str, n_unlabelled: int) -> list[tuple[str, str]]:
+    rows = [("unlabelled", f"{counted(n_unlabelled, 'rows')} without a {label}, not judged")] if n_unlabelled else []
     if quality is None:
-        return [("labels", f"all of one kind in column {label}, so that there is nothing to judge by")]
+        return [*rows, ("labels", f"all of one kind in column {label}, so that there is nothing to judge by")]
     best = quality["best"]
-    rows = [("AUC", f"{quality['aucroc']:.4f}, average precision {quality['average_precision']:.4f}")]
+    rows += [("AUC", f"{quality['aucroc']:.4f}, average precision {quality['average_precision']:.4f}")]
     for name, at, rule in (("flagged", quality, ""), ("at best", best, f", score above {best['threshold']:.6g}")):
         (_, wrong), (missed, right) = at["confusion_matrix"]
         counts = f"{right:,} of {right + missed:,} anomalies and {wrong:,} other rows"

@@ -16,10 +16,11 @@ from aefast.checkpoints import Checkpoint
 from aefast.columns import kind_of_type
 from aefast.exceptions import AefastError
 from aefast.formats import CsvTable, TableError
+from aefast.labels import Labels
 from aefast.networks import layer_widths
 from aefast.scorer import RESULT_NAMES, BadValueError, Scorer
 from aefast.sinks import atomic_path
-from aefast.tables import Source, feature_matrix, is_number, prefetch, read_matrix
+from aefast.tables import Source, is_number, prefetch, read_matrix
 from aefast.training_rows import Blocks, TableBlocks, fits_in_memory, read_sample, read_table
 
 __all__ = ["fit_job", "recalibrate_job", "report_job", "training_columns"]
@@ -337,29 +338,13 @@ def read_batches(
     wanted = list(dict.fromkeys(source.schema.names if source.is_matrix else [*features, *kept]))
     kinds = {c.name: c.kind for c in scorer.estimator.columns_ or ()}
     numbers = [n for n in features if kinds.get(n, "numeric") == "numeric"]
+    if label is not None and any(label in file.guessed for file in source.files):
+        numbers.append(label)
     batch_rows = batch_rows or source.batch_rows(len(wanted))
     batches = source.batches(
         list(dict.fromkeys(kept)) if unscored else wanted, batch_rows, numbers, first_row=first_row
     )
     return prefetch(clock.timed(batches))
-
-
-def read_labels(batch: pa.RecordBatch, column: str) -> NDArray[np.bool_]:
-    """The label column as booleans.
-
-    Raises
-    ------
-    TableError
-        Where a label is neither 0, 1, true nor false.
-    """
-    array = batch.column(column)
-    if not is_number(array.type):
-        raise TableError(f"label column {column!r} is {array.type}; it must hold 0 and 1 or true and false")
-    values = feature_matrix(batch.select([column]), [column])[:, 0]
-    bad = ~np.isin(values, (0, 1))
-    if bad.any():
-        raise TableError(f"label column {column!r} holds {values[bad][0]:g}; it must hold 0 and 1 or true and false")
-    return np.asarray(values, dtype=bool)
 
 
 class located:
@@ -396,7 +381,9 @@ def report_job(
     scorer = make_scorer(estimator, source, keep=keep, label=label)
     if keep is None:
         scorer.keep = [name for name in scorer.keep if name != label]
-    labels = None if label is None else (lambda batch: read_labels(batch, label))
+    labels = None if label is None else Labels(source, label)
+    if labels is not None:
+        labels.check()
     with closing(read_batches(scorer, source, label, batch_rows, Clock())) as batches, located(source):
         findings = examine(scorer, batches, label=labels, progress=progress)
     page = render(findings, title=title, subtitle=subtitle, image_shape=image_shape, notes=notes)
@@ -408,4 +395,5 @@ def report_job(
         "anomalies": findings.n_flagged,
         "seconds": findings.seconds,
         "quality": findings.quality,
+        **({} if findings.labels is None else {"unlabelled": findings.n_unlabelled}),
     }

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from aefast import plots
 from aefast._drawing import BLUE, GREEN, GREY, ORANGE
 from aefast.columns import cells
-from aefast.evaluation import evaluate
+from aefast.labels import UNLABELLED, judgement
 from aefast.networks import layer_widths
 from aefast.scorer import Scorer, nameless
 from aefast.thresholds import RESOLUTION
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from aefast.thresholds import Calibration
 
-__all__ = ["Findings", "Strange", "drift", "examine", "figure", "judgement", "render"]
+__all__ = ["Findings", "Strange", "drift", "examine", "figure", "render"]
 
 INK = "#101112"  # stands for the page's text colour in a drawing
 _THEME = {
@@ -61,7 +61,7 @@ class Findings:
     scorer: Scorer
     errors: NDArray[np.float64]
     p_values: NDArray[np.float64]
-    labels: NDArray[np.bool_] | None
+    labels: NDArray[Any] | None
     strangest: list[Strange]
     reasons: NDArray[np.int64]
     seconds: float
@@ -81,6 +81,11 @@ class Findings:
         return None if self.labels is None else judgement(self.labels, self.errors, self.threshold)
 
     @property
+    def n_unlabelled(self) -> int:
+        """How many rows have no label, where others may have one."""
+        return 0 if self.labels is None else int(np.count_nonzero(self.labels == UNLABELLED))
+
+    @property
     def n_flagged(self) -> int:
         return int(self.flagged.sum())
 
@@ -89,7 +94,7 @@ def examine(
     scorer: Scorer,
     batches: Iterable[pa.RecordBatch],
     *,
-    label: Callable[[pa.RecordBatch], NDArray[np.bool_]] | None = None,
+    label: Callable[[pa.RecordBatch], NDArray[Any]] | None = None,
     n_strangest: int = 12,
     progress: Callable[[int], None] | None = None,
 ) -> Findings:
@@ -101,7 +106,7 @@ def examine(
         Its kept columns are shown beside the strangest rows.
     batches : iterable of pyarrow.RecordBatch
     label : callable, optional
-        Takes a batch, gives which of its rows are known to be anomalies.
+        Takes a batch, gives for each of its rows whether it is known to be an anomaly, or `UNLABELLED`.
     n_strangest : int
     progress : callable, optional
         Called with the number of rows of each batch.
@@ -112,7 +117,7 @@ def examine(
     """
     begin = time.perf_counter()
     errors: list[NDArray[np.float64]] = []
-    labels: list[NDArray[np.bool_]] = []
+    labels: list[NDArray[Any]] = []
     strangest: list[Strange] = []
     reasons = np.zeros(scorer.n_features, dtype=np.int64)
     times: list[NDArray[np.datetime64]] = []
@@ -135,7 +140,7 @@ def examine(
                     float(e[i]),
                     scorer.take(X, np.array([i])),
                     about,
-                    None if known is None else bool(known[i]),
+                    None if known is None or known[i] == UNLABELLED else bool(known[i]),
                 )
             )
         strangest = sorted(strangest, key=lambda s: (-s.error, s.row))[:n_strangest]
@@ -213,8 +218,7 @@ def render(
     names = findings.scorer.feature_names
     order = [j for j in np.argsort(-findings.reasons, kind="stable") if findings.reasons[j]][:15]
     most = max((int(findings.reasons[j]) for j in order), default=1)
-    labels, quality = findings.labels, findings.quality
-    threshold = findings.threshold
+    quality, threshold = findings.quality, findings.threshold
     pictures = {"rows": _rows_figure(findings), "histogram": _histogram_figure(findings)}
     if np.isfinite(findings.p_values).any():
         pictures["drift"] = figure(
@@ -227,12 +231,14 @@ def render(
         )
     if len(getattr(estimator, "loss_curve_", ())):
         pictures["loss"] = figure(lambda ax: plots.loss_curves(estimator, ax=ax), "Loss by epoch", height=3.2)
-    if quality is not None and labels is not None:
+    if quality is not None and findings.labels is not None:
+        known = findings.labels != UNLABELLED
+        labels, judged = findings.labels[known], findings.errors[known]
         pictures["roc"] = figure(
-            lambda ax: plots.roc_curve(labels, findings.errors, threshold=threshold, ax=ax), "ROC curve", height=3.2
+            lambda ax: plots.roc_curve(labels, judged, threshold=threshold, ax=ax), "ROC curve", height=3.2
         )
         pictures["precision"] = figure(
-            lambda ax: plots.precision_recall_curve(labels, findings.errors, threshold=threshold, ax=ax),
+            lambda ax: plots.precision_recall_curve(labels, judged, threshold=threshold, ax=ax),
             "Precision by recall",
             height=3.2,
         )
@@ -284,7 +290,9 @@ def _histogram_figure(findings: Findings) -> str:
     if findings.quality is not None:
         lines["best F1"] = findings.quality["best"]["threshold"]
     return figure(
-        lambda ax: plots.error_histogram(findings.errors, threshold=lines, labels=findings.labels, ax=ax),
+        lambda ax: plots.error_histogram(
+            findings.errors, threshold=lines, labels=None if findings.n_unlabelled else findings.labels, ax=ax
+        ),
         "How often each error occurs",
         height=3.2,
     )
@@ -332,11 +340,6 @@ def describe(estimator: Any) -> dict[str, Any]:
         "epochs": int(getattr(estimator, "n_epochs_", 0)),
         "n_parameters": int(sum(np.size(a) for a in (*estimator.coefs_, *estimator.intercepts_))),
     }
-
-
-def judgement(labels: NDArray[np.bool_], scores: NDArray[Any], threshold: float) -> dict[str, Any] | None:
-    """`evaluate`, or None where all labels are of one kind: a night without anomalies is no error."""
-    return dict(evaluate(labels, scores, threshold)) if labels.any() and not labels.all() else None
 
 
 def drift(errors: NDArray[np.float64], calibration: Calibration) -> str:

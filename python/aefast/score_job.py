@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from aefast import _core
 from aefast._arrow import arrow_values
 from aefast.formats import TableError
-from aefast.jobs import Clock, Progress, columns_left_out, located, make_scorer, no_progress, read_batches, read_labels
+from aefast.jobs import Clock, Progress, columns_left_out, located, make_scorer, no_progress, read_batches
 from aefast.journal import Journal, ResumeError, batch_from, journal_path
+from aefast.labels import UNLABELLED, Labels, judgement
 from aefast.model_file import digest
 from aefast.sinks import open_sink
 from aefast.tables import Source
@@ -32,7 +33,7 @@ class Tally:
         self.progress = progress
         self.reading, self.scoring, self.writing = Clock(), Clock(), 0.0
         self.n_rows = self.n_flagged = self.n_resumed = 0
-        self.labels: list[NDArray[np.bool_]] = []
+        self.labels: list[NDArray[np.int8]] = []
         self.scores: list[NDArray[np.float64]] = []
         self.flags: list[NDArray[np.bool_]] = []
 
@@ -70,7 +71,8 @@ class ScoreJob:
         Input columns to hand on; None: those the model does not read and every file has, but for results of a scoring
         before this one, whose names are taken. ``left_out`` says which these are.
     label : str, optional
-        A column that is 1 or true for known anomalies, to judge the scores by. Labels and scores are held.
+        A column that is 1 or true for known anomalies, 0 or false for other rows, to judge the scores by; rows without
+        a label are scored and not judged. Labels and scores are held.
     top_features, batch_rows, precision
         As in `Scorer` and `Source.batches`.
     fdr : float, optional
@@ -124,6 +126,8 @@ class ScoreJob:
         """Do it; what happened, as plain data."""
         begin = time.perf_counter()
         tally = Tally(progress)
+        if self.label is not None:
+            Labels(self.source, self.label).check()
         if self.folder is None:
             source, output = self._parts[0]
             with self._journal(output, _stamps(source)) as journal:
@@ -161,6 +165,7 @@ class ScoreJob:
         """All rows of ``source`` into one file: those recorded, then the others."""
         schema = self.scorer.schema(self.source.schema)
         written = pa.schema([schema.field("anomaly_score")]) if self._scores_only else schema
+        labels = None if self.label is None else Labels(source, self.label)
         with (
             open_sink(output, written, journal) as sink,
             closing(self._judged(source, journal, frames, tally)) as found,
@@ -169,9 +174,9 @@ class ScoreJob:
                 with tally.scoring:
                     scored = self.scorer.results(judged, batch)
                 sink.write(scored, record)
-                tally.take(scored, hold=self.label is not None)
-                if self.label is not None:
-                    tally.labels.append(read_labels(batch, self.label))
+                tally.take(scored, hold=labels is not None)
+                if labels is not None:
+                    tally.labels.append(labels(batch))
         tally.writing += sink.seconds
 
     def _judged(
@@ -250,13 +255,12 @@ class ScoreJob:
             summary["fdr"] = self.fdr
             summary["least_p_value"] = float(self.scorer.p_values(np.array([np.inf]))[0])
         if self.label is not None and tally.n_rows:
-            from aefast.report import judgement
-
-            scores = np.concatenate(tally.scores)
+            labels, scores = np.concatenate(tally.labels), np.concatenate(tally.scores)
             if self.fdr is not None:
                 # What is flagged by p-value is what is above some score, too.
                 threshold = float(scores[~np.concatenate(tally.flags)].max(initial=scores.min() - 1))
-            summary["quality"] = judgement(np.concatenate(tally.labels), scores, threshold)
+            summary["unlabelled"] = int(np.count_nonzero(labels == UNLABELLED))
+            summary["quality"] = judgement(labels, scores, threshold)
         return summary
 
     def _batches(
