@@ -420,6 +420,8 @@ WRONG = [
     (1, "cut.parquet cannot be read", "score m.safetensors cut.parquet -o out.csv"),
     (1, "text.csv, row 1 (the first is row 0), column 'b'", "score m.safetensors text.csv -o out.csv"),
     (1, "thin.npy: the rows have 3 columns of numbers", "score m.safetensors thin.npy -o out.csv"),
+    (1, "latin.csv, row 0 (the first is row 0), column 'name', cannot be read: it is not UTF-8", "fit latin.csv -o x"),
+    (1, "column 'name', cannot be read: it is not UTF-8", "score mixed.safetensors latin.csv -o out.csv"),
     (1, "t.parquet: the table has 6 columns of numbers", "score nameless.safetensors t.parquet -o out.csv"),
     (2, "the columns of this one are of several kinds", "report mixed.safetensors t.parquet --image 2x4"),
 ]
@@ -441,6 +443,7 @@ def test_wrong_use_ends_in_one_line_and_writes_nothing(folder, code, says, comma
     aefast.Autoencoder((2,), max_epochs=0).fit(features_of(small_table())).save("nameless.safetensors")
     mixed = small_table().select(["a", "name"])
     aefast.Autoencoder((2,), max_epochs=0).fit(mixed).save("mixed.safetensors")
+    (folder / "latin.csv").write_bytes("a,name\n1,Zürich\n".encode("latin1"))
     np.save("t.npy", features_of(small_table()))
     np.save("thin.npy", features_of(small_table())[:, :3])
     values = small_table()["c"].to_pylist()

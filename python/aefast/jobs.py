@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from aefast.columns import kind_of_type
 from aefast.exceptions import AefastError
 from aefast.formats import CsvTable, TableError
 from aefast.labels import Labels
+from aefast.lookalikes import lookalikes
 from aefast.networks import layer_widths
 from aefast.scorer import RESULT_NAMES, BadValueError, Scorer
 from aefast.sinks import atomic_path
@@ -67,6 +69,9 @@ def training_columns(
     if source.is_matrix:
         return None, {}
     names = [n for n in (source.schema.names if columns is None else columns) if n not in exclude]
+    for file in source.files:
+        if isinstance(file, CsvTable):
+            file.check_text([n for n in names if n in file.schema.names])
     others = [n for n in names if kind_of_type(source.type_of(n)) is None]
     if others:
         kinds = ", ".join(f"{n!r} is {source.type_of(n)}" for n in others[:8])
@@ -132,6 +137,8 @@ def fit_job(
         _check_finite(X, numeric if is_mixed else columns, source, may_miss=may_miss, first_row=first_row)
 
     if is_mixed:
+        for remark in lookalikes(source, [n for n in columns or () if n not in {*given, *(numeric or ())}]):
+            warnings.warn(remark, stacklevel=2)
         tables = TableBlocks(source, columns or (), numeric or (), check)
         if sample is None and (stream or (stream is None and not fits_in_memory(source, columns))):
             how = "streamed"
@@ -293,6 +300,8 @@ def make_scorer(
         unkept = {*features, *columns_left_out(source, features)}
         keep = [n for n in present if n not in unkept]
     for file in source.files:
+        if isinstance(file, CsvTable):
+            file.check_text(features)
         for name in features:
             kind = file.schema.field(name).type
             is_mixed = estimator.columns_ is not None
