@@ -245,7 +245,10 @@ def score(
         str | None, typer.Option(metavar="COLUMN", help="Column that is 1 for known anomalies: prints AUC and more.")
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where this command was ended; outputs that are whole stay.")
+        bool,
+        typer.Option(
+            "--resume", help="Go on where this command was ended. Outputs it has finished stay, but with --label."
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -293,6 +296,11 @@ def score(
         ("of which", f"{', '.join(parts)}, side by side"),
         ("anomalies", f"{summary['anomalies']:,} ({share:.3g} %), {summary['rule']}"),
     ]
+    if summary["resumed_rows"]:
+        there = f"{counted(summary['resumed_rows'], 'rows')} from before"
+        rows.append(
+            ("resumed", f"{there}, {summary['skipped_files']:,} of {counted(summary['files'], 'files')} as they were")
+        )
     rows += _left_out(summary["left_out"])
     if label is not None and summary["rows"]:
         rows += _judged(summary["quality"], label, summary["unlabelled"])
