@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Findings", "Strange", "drift", "examine", "figure", "render"]
 
+LONGEST = 60  # letters of a name or a value that are shown
 INK = "#101112"  # stands for the page's text colour in a drawing
 _THEME = {
     INK: "currentColor",
@@ -219,7 +220,11 @@ def render(
     order = [j for j in np.argsort(-findings.reasons, kind="stable") if findings.reasons[j]][:15]
     most = max((int(findings.reasons[j]) for j in order), default=1)
     quality, threshold = findings.quality, findings.threshold
-    pictures = {"rows": _rows_figure(findings), "histogram": _histogram_figure(findings)}
+    pictures = {
+        "rows": _rows_figure(findings),
+        "rows_narrow": _rows_figure(findings, ", narrow", width=4.7, columns=200),
+        "histogram": _histogram_figure(findings),
+    }
     if np.isfinite(findings.p_values).any():
         pictures["drift"] = figure(
             lambda ax: plots.score_drift(findings.errors, estimator.calibration_, ax=ax),
@@ -234,11 +239,12 @@ def render(
     if quality is not None and findings.labels is not None:
         known = findings.labels != UNLABELLED
         labels, judged = findings.labels[known], findings.errors[known]
+        marked = {"threshold": threshold, "best F1": quality["best"]["threshold"]}
         pictures["roc"] = figure(
-            lambda ax: plots.roc_curve(labels, judged, threshold=threshold, ax=ax), "ROC curve", height=3.2
+            lambda ax: plots.roc_curve(labels, judged, threshold=marked, ax=ax), "ROC curve", height=3.2
         )
         pictures["precision"] = figure(
-            lambda ax: plots.precision_recall_curve(labels, judged, threshold=threshold, ax=ax),
+            lambda ax: plots.precision_recall_curve(labels, judged, threshold=marked, ax=ax),
             "Precision by recall",
             height=3.2,
         )
@@ -255,7 +261,7 @@ def render(
     source = resources.files("aefast").joinpath("templates/report.html").read_text(encoding="utf-8")
     options: dict[str, Any] = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, **options)
-    environment.filters |= {"number": number, "count": _count, "percent": _percent}
+    environment.filters |= {"number": number, "count": _count, "percent": _percent, "short": short}
     return environment.from_string(source).render(
         title=title,
         subtitle=subtitle,
@@ -272,13 +278,16 @@ def render(
     )
 
 
-def _rows_figure(findings: Findings) -> str:
-    return figure(
-        lambda ax: plots.scores_over_rows(findings.errors, threshold=findings.threshold, times=findings.times, ax=ax),
-        "Error of each row in the order of " + ("rows" if findings.times is None else "time"),
-        width=9.6,
-        height=3.0,
-    )
+def _rows_figure(findings: Findings, more: str = "", *, width: float = 9.6, columns: int = 600) -> str:
+    def draw(ax: Axes) -> None:
+        plots.scores_over_rows(
+            findings.errors, threshold=findings.threshold, times=findings.times, columns=columns, ax=ax
+        )
+        if width < 9:
+            ax.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
+
+    order = "rows" if findings.times is None else "time"
+    return figure(draw, f"Error of each row in the order of {order}{more}", width=width)
 
 
 def _histogram_figure(findings: Findings) -> str:
@@ -351,7 +360,12 @@ def drift(errors: NDArray[np.float64], calibration: Calibration) -> str:
     # The distance that one in a thousand pairs of samples from one distribution exceeds (Smirnov 1948), and what the
     # sketch hides.
     chance = 1.95 * float(np.sqrt((n + m) / (n * m))) + 1 / RESOLUTION
-    figures = f"Kolmogorov-Smirnov distance {distance:.3f}, where chance alone explains {min(chance, 1):.3f}"
+    if chance >= 1:
+        return (
+            f"Too few rows to tell drift: with {n:,} here and {m:,} that the model was calibrated on, chance alone "
+            "explains any difference."
+        )
+    figures = f"Kolmogorov-Smirnov distance {distance:.3f}, where chance alone explains {chance:.3f}"
     if distance <= chance:
         return f"No drift: these rows score like the {m:,} that the model was calibrated on ({figures})."
     above = float(np.mean(calibration.p_values(errors) <= 0.5))
@@ -368,12 +382,18 @@ def number(value: Any) -> str:
     if value is None:
         return "–"
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        return str(value)
+        return short(value)
     if isinstance(value, (int, np.integer)):
         return str(value)
     if not np.isfinite(value):
         return "–"
     return _count(float(value)) if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
+
+
+def short(value: Any) -> str:
+    """A text for people: of a long one the beginning."""
+    text = str(value)
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
 def _count(value: float) -> str:
