@@ -281,6 +281,18 @@ def test_a_wrong_label_is_named_with_its_row_before_scoring_where_that_is_cheap(
     assert len(scored) == n_scored
 
 
+def test_a_wrong_label_among_text_is_named_with_its_row(folder):
+    labels = ["", "1", "0", "TRUE", "false", "maybe", "1"]
+    table = small_table().slice(0, 7).drop_columns("label").append_column("label", pa.array(labels))
+    path = write_table(table, folder / "x.csv")
+    command = ["score", "m.safetensors", path, "-o", "out.csv", "--label", "label"]
+    line = refused(1, *command)
+    assert "x.csv, row 5 (the first is row 0), label column 'label': 'maybe'; it must hold 0 and 1" in line
+    path.write_text(path.read_text().replace("maybe", "0"))
+    summary = json.loads(done(*command, "--json").stdout)
+    assert (summary["unlabelled"], summary["quality"]["n_rows"], summary["quality"]["n_anomalies"]) == (1, 6, 3)
+
+
 def test_a_label_is_no_feature(folder):
     # A model without names takes all columns of numbers but the label and those kept.
     aefast.Autoencoder((2,), max_epochs=1, random_state=0).fit(features_of(small_table())).save("nameless.safetensors")

@@ -347,8 +347,6 @@ def read_batches(
     wanted = list(dict.fromkeys(source.schema.names if source.is_matrix else [*features, *kept]))
     kinds = {c.name: c.kind for c in scorer.estimator.columns_ or ()}
     numbers = [n for n in features if kinds.get(n, "numeric") == "numeric"]
-    if label is not None and any(label in file.guessed for file in source.files):
-        numbers.append(label)
     batch_rows = batch_rows or source.batch_rows(len(wanted))
     batches = source.batches(
         list(dict.fromkeys(kept)) if unscored else wanted, batch_rows, numbers, first_row=first_row

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -29,26 +29,36 @@ class Labels:
         false nor missing, naming file and row.
     """
 
+    # As cells of text, in a CSV column that has others or begins with blanks.
+    _TEXTS: ClassVar = {"0": 0, "1": 1, "false": 0, "true": 1, "": UNLABELLED}
     _MUST = "it must hold 0 and 1 or true and false, or nothing where it is not known"
 
     def __init__(self, source: Source, column: str) -> None:
         self._source, self._column, self._n_read = source, column, 0
         for file in source.files:
             kind = file.schema.field(column).type
-            if not is_number(kind) and not pa.types.is_null(kind) and column not in file.guessed:
+            is_text = isinstance(file, CsvTable) and pa.types.is_string(kind)
+            if not is_number(kind) and not pa.types.is_null(kind) and not is_text:
                 raise TableError(f"{file.path}: label column {column!r} is {kind}; {self._MUST}")
 
     def __call__(self, batch: pa.RecordBatch) -> NDArray[np.int8]:
-        values = feature_matrix(batch.select([self._column]), [self._column])[:, 0]
-        is_missing = np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), dtype=bool)
-        bad = np.flatnonzero(~np.isin(values, (0, 1)) & ~is_missing)
-        if len(bad):
-            place = self._source.place(self._n_read + int(bad[0]))
-            raise TableError(
-                f"{place} (the first is row 0), label column {self._column!r}: {values[bad[0]]:g}; {self._MUST}"
-            )
+        column = batch.column(self._column)
+        if pa.types.is_string(column.type):
+            texts = ["" if text is None else text.strip().lower() for text in column.to_pylist()]
+            values = np.asarray([self._TEXTS.get(text, np.nan) for text in texts], dtype=float)
+            bad = np.isnan(values)
+        else:
+            values = feature_matrix(batch.select([self._column]), [self._column])[:, 0]
+            is_missing = np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), dtype=bool)
+            bad = ~np.isin(values, (0, 1)) & ~is_missing
+            values = np.where(is_missing, UNLABELLED, values)
+        if bad.any():
+            row = int(np.argmax(bad))
+            place = self._source.place(self._n_read + row)
+            found = column[row].as_py()
+            raise TableError(f"{place} (the first is row 0), label column {self._column!r}: {found!r}; {self._MUST}")
         self._n_read += len(values)
-        return np.where(is_missing, UNLABELLED, values).astype(np.int8)
+        return values.astype(np.int8)
 
     def check(self) -> None:
         """Look at all labels before anything else is done, unless that would take parsing whole files of text."""
