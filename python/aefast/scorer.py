@@ -22,6 +22,7 @@ from aefast.columns import Shown, by_column, starts
 from aefast.exceptions import AefastError
 from aefast.formats import TableError
 from aefast.tables import feature_columns, feature_matrix, is_number
+from aefast.terminal import counted
 
 __all__ = ["TOP_FEATURES", "BadValueError", "Scorer", "nameless"]
 
@@ -286,7 +287,7 @@ class Scorer:
     def _check_width(self, width: int, subject: str) -> None:
         if width != self.n_features:
             fitted = "the model was fitted on" + ("" if self._named else " nameless columns, of which it needs")
-            raise TableError(f"{subject} {width} columns of numbers to score, {fitted} {self.n_features}")
+            raise TableError(f"{subject} {counted(width, 'columns')} of numbers to score, {fitted} {self.n_features}")
 
     def p_values(self, errors: NDArray[Any]) -> NDArray[np.float64]:
         """Conformal p-values of rows with these errors."""
