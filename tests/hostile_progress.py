@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import struct
 import zlib
@@ -157,6 +158,9 @@ def check(content: bytes, folder: Path) -> bool:
         return True
     if kind not in KINDS:
         return False
+    for output in (folder / "out.feather", folder / "out" / "rows.feather"):
+        if output.exists():
+            os.utime(output, ns=(0, 0))  # so that its receipt does not stand in for the journal
     fresh = _job(kind, folder, resume=True)
     path = _journals(kind, folder)[0]
     path.parent.mkdir(exist_ok=True)

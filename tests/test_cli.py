@@ -99,6 +99,17 @@ def test_fit_says_what_it_learned_from_and_what_it_left_out(folder):
     assert "threshold" in printed
 
 
+def test_fit_says_which_rows_set_the_threshold(folder):
+    command = ["fit", "t.parquet", "-o", "new.safetensors", "--columns", "a", "--epochs", 1]
+    assert "10 % of these rows are above it" in done(*command).stdout
+    printed = done(*command, "--stream").stdout
+    assert "10 % of the 30 rows held out are above it" in printed
+    assert "300 rows (read anew for every epoch) of 1 column: a\n" in printed
+    model = aefast.load("new.safetensors")
+    assert model.calibration_.n_rows == 30
+    assert (model.calibration_.p_values(np.array([model.threshold_])) <= 4 / 31).all()
+
+
 def test_fit_takes_many_files_and_formats(folder):
     write_table(small_table(50, seed=1), folder / "more.csv")
     options = ["--exclude", "id,name,label", "--epochs", 1, "--json"]
@@ -176,6 +187,23 @@ def test_what_was_scored_can_be_scored_again(folder):
     assert read_table("again.parquet").column_names == ["id", "anomaly_score", "p_value", "is_anomaly"]
 
 
+def test_columns_that_cannot_be_handed_on_are_named(folder):
+    more = small_table(40).append_column("zz", pa.array(range(40))).append_column("p_value", pa.array(range(40)))
+    write_table(more, folder / "more.parquet")
+    for data in (["more.parquet", "t.parquet"], ["t.parquet", "more.parquet"]):
+        command = ["score", "m.safetensors", *data, "-o", "out.parquet"]
+        printed = done(*command).stdout
+        assert "zz (not in every file)" in printed
+        assert "p_value (the scores have a column of that name)" in printed
+        told = json.loads(done(*command, "--json").stdout)
+        assert set(told["left_out"]) == {"zz", "p_value"}
+        names = ["id", "name", "label", "anomaly_score", "p_value", "is_anomaly"]
+        assert read_table("out.parquet").column_names == names
+    done("score", "m.safetensors", "more.parquet", "t.parquet", "-o", "out")
+    assert read_table("out/t.parquet").num_rows == 300
+    assert json.loads(done("score", "m.safetensors", "t.parquet", "-o", "out.csv", "--json").stdout)["left_out"] == {}
+
+
 def test_reasons_are_lists_where_the_format_has_lists_and_text_in_csv(folder):
     done("score", "m.safetensors", "t.parquet", "-o", "out.parquet", "--top-features", 2)
     done("score", "m.safetensors", "t.parquet", "-o", "out.csv", "--top-features", 2)
@@ -208,6 +236,61 @@ def test_labels_of_one_kind_judge_nothing(folder):
     arguments = ["score", "m.safetensors", "calm.parquet", "-o", "out.parquet", "--label", "label"]
     assert json.loads(done(*arguments, "--json").stdout)["quality"] is None
     assert "all of one kind in column label" in done(*arguments).stdout
+
+
+def with_labels(labels) -> pa.Table:
+    return small_table().drop_columns("label").append_column("label", pa.array(labels))
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".csv"])
+def test_rows_without_a_label_are_scored_and_not_judged(folder, ending):
+    labels = small_table()["label"].to_numpy()
+    known = np.arange(300) % 3 > 0
+    partly = [bool(label) if k else None for label, k in zip(labels, known, strict=True)]
+    path = write_table(with_labels(partly), folder / f"partly{ending}")
+    arguments = ["score", "m.safetensors", path, "-o", "out.parquet", "--label", "label"]
+    summary = json.loads(done(*arguments, "--json").stdout)
+    result = read_table("out.parquet")
+    assert (summary["rows"], summary["unlabelled"]) == (300, 100)
+    scores = result["anomaly_score"].to_numpy()
+    assert summary["quality"] == aefast.evaluate(labels[known], scores[known], small_model().threshold_)
+    assert "100 rows without a label, not judged" in done(*arguments).stdout
+    told = json.loads(done("report", "m.safetensors", path, "--label", "label", "--json").stdout)
+    assert (told["unlabelled"], told["quality"]) == (100, summary["quality"])
+    assert "100 rows without a label are not judged" in Path("report.html").read_text()
+
+
+def test_labels_that_begin_late_in_a_text_file_are_labels(folder):
+    labels = [None] * 200_000 + [0, 1]
+    table = pa.table({n: np.zeros(len(labels)) for n in FEATURES} | {"label": pa.array(labels, pa.int8())})
+    write_table(table, folder / "late.csv")
+    arguments = ["score", "m.safetensors", "late.csv", "-o", "out.parquet", "--label", "label", "--json"]
+    summary = json.loads(done(*arguments).stdout)
+    assert (summary["unlabelled"], summary["quality"]["n_anomalies"]) == (200_000, 1)
+
+
+@pytest.mark.parametrize(("ending", "n_scored"), [(".parquet", 0), (".feather", 0), (".csv", 3)])
+def test_a_wrong_label_is_named_with_its_row_before_scoring_where_that_is_cheap(folder, monkeypatch, ending, n_scored):
+    from aefast.scorer import Scorer
+
+    at_once, scored = Scorer.judge, []
+    monkeypatch.setattr(Scorer, "judge", lambda *a, **k: scored.append(1) or at_once(*a, **k))
+    write_table(with_labels([2 if i == 133 else i % 2 for i in range(300)]), folder / f"b{ending}")
+    line = refused(1, "score", "m.safetensors", f"b{ending}", "-o", "o.csv", "--label", "label", "--batch-rows", 50)
+    assert f"b{ending}, row 133 (the first is row 0), label column 'label': 2; it must hold 0 and 1" in line
+    assert len(scored) == n_scored
+
+
+def test_a_wrong_label_among_text_is_named_with_its_row(folder):
+    labels = ["", "1", "0", "TRUE", "false", "maybe", "1"]
+    table = small_table().slice(0, 7).drop_columns("label").append_column("label", pa.array(labels))
+    path = write_table(table, folder / "x.csv")
+    command = ["score", "m.safetensors", path, "-o", "out.csv", "--label", "label"]
+    line = refused(1, *command)
+    assert "x.csv, row 5 (the first is row 0), label column 'label': 'maybe'; it must hold 0 and 1" in line
+    path.write_text(path.read_text().replace("maybe", "0"))
+    summary = json.loads(done(*command, "--json").stdout)
+    assert (summary["unlabelled"], summary["quality"]["n_rows"], summary["quality"]["n_anomalies"]) == (1, 6, 3)
 
 
 def test_a_label_is_no_feature(folder):
@@ -295,6 +378,19 @@ WRONG = [
     (2, "out.xlsx must end in one of .parquet", "score m.safetensors t.parquet -o out.xlsx"),
     (2, "the folder none of out.csv does not exist", "score m.safetensors t.parquet -o none/out.csv"),
     (2, "t.parquet is also the input", "score m.safetensors t.parquet -o t.parquet"),
+    (2, "link.parquet is also the input", "score m.safetensors t.parquet -o link.parquet"),
+    (2, "m.parquet is also the model", "score m.parquet t.parquet -o ./m.parquet"),
+    (2, "t.parquet is also the input", "fit t.parquet --columns a,b -o void/../t.parquet"),
+    (2, "new is also the checkpoint", "fit t.parquet --columns a,b -o new --checkpoint ./new"),
+    (2, "t.parquet is also the input", "fit t.parquet --columns a,b -o new --checkpoint t.parquet"),
+    (2, "t.parquet is also the input", "recalibrate m.safetensors t.parquet -o t.parquet"),
+    (2, "link.html is also the input", "report m.safetensors t.parquet -o link.html"),
+    (2, "m.html is also the model", "report m.html t.parquet -o m.html"),
+    (2, "- is no file; an output gets its name", "score m.safetensors t.parquet -o -"),
+    (2, "/dev/null is no file; an output", "fit t.parquet --columns a,b -o /dev/null"),
+    (2, "notes is a file; give a folder", "score m.safetensors t.parquet -o notes"),
+    (2, "- is no file; rows are read more than once", "score m.safetensors - -o out.csv"),
+    (2, "/dev/null is no file; rows are read", "fit /dev/null -o new"),
     (2, "lacks column 'lable' (did you mean 'label'?)", "score m.safetensors t.parquet -o out.csv --label lable"),
     (2, "lacks column 'ix'", "score m.safetensors t.parquet -o out.csv --keep ix"),
     (2, ".npy holds the scores alone", "score m.safetensors t.parquet -o out.npy --keep id"),
@@ -309,6 +405,8 @@ WRONG = [
     (2, "--contamination must be above 0", "fit t.parquet -o new.safetensors --contamination 0.7"),
     (2, "lacks column 'e'", "fit t.parquet -o new.safetensors --columns a,e"),
     (2, "--columns, --exclude and --kind-of need named columns", "fit t.npy -o new.safetensors --exclude x1"),
+    (2, "got 'a'", "fit t.parquet -o new --kind-of a"),
+    (2, "id=numeric: 'id' is not learned (--exclude)", "fit t.parquet -o x --exclude id --kind-of id=numeric"),
     (2, "page.pdf must end in one of .html", "report m.safetensors t.parquet -o page.pdf"),
     (2, "--image must be HEIGHTxWIDTH", "report m.safetensors t.parquet --image large"),
     (2, "--image 3x3 has 9 pixels, the model has 4", "report m.safetensors t.parquet --image 3x3"),
@@ -322,13 +420,22 @@ WRONG = [
         "bad.parquet, row 7 (the first is row 0), column 'c'",
         "fit bad.parquet -o new.safetensors --columns a,c",
     ),
-    (1, "column 'c', bad.parquet, row 7 (the first is row 0): missing", "score m.safetensors bad.parquet -o out.csv"),
-    (1, "label column 'id' holds 1000", "score m.safetensors t.parquet -o out.csv --label id"),
+    (1, "bad.parquet, row 7 (the first is row 0), column 'c': missing", "score m.safetensors bad.parquet -o out.csv"),
+    (
+        1,
+        "t.parquet, row 0 (the first is row 0), label column 'id': 1000; it must hold 0 and 1",
+        "score m.safetensors t.parquet -o out.csv --label id",
+    ),
     (1, "column 'a' is one that the model judges rows by", "score m.safetensors t.parquet -o out.csv --label a"),
-    (1, "label column 'name' is string", "score m.safetensors t.parquet -o out.csv --label name"),
+    (1, "t.parquet: label column 'name' is string; it must hold", "report m.safetensors t.parquet --label name"),
+    (1, "t.parquet: label column 'name' is string", "score m.safetensors t.parquet -o out.csv --label name"),
     (1, "cut.parquet cannot be read", "score m.safetensors cut.parquet -o out.csv"),
     (1, "text.csv, row 1 (the first is row 0), column 'b'", "score m.safetensors text.csv -o out.csv"),
-    (1, "the rows have 3 columns of numbers", "score m.safetensors thin.npy -o out.csv"),
+    (1, "thin.npy: the rows have 3 columns of numbers", "score m.safetensors thin.npy -o out.csv"),
+    (1, "latin.csv, row 0 (the first is row 0), column 'name', cannot be read: it is not UTF-8", "fit latin.csv -o x"),
+    (1, "column 'name', cannot be read: it is not UTF-8", "score mixed.safetensors latin.csv -o out.csv"),
+    (1, "t.parquet: the table has 6 columns of numbers", "score nameless.safetensors t.parquet -o out.csv"),
+    (2, "the columns of this one are of several kinds", "report mixed.safetensors t.parquet --image 2x4"),
 ]
 
 
@@ -337,9 +444,18 @@ def test_wrong_use_ends_in_one_line_and_writes_nothing(folder, code, says, comma
     (folder / "void").mkdir()
     (folder / "notes.txt").write_text("not a table")
     (folder / "notes.safetensors").write_text("not a model")
+    (folder / "notes").write_text("not a folder")
+    for name in ("m.parquet", "m.html"):
+        (folder / name).write_bytes((folder / "m.safetensors").read_bytes())
+    for name in ("link.parquet", "link.html"):
+        (folder / name).symlink_to("t.parquet")
     (folder / "few.csv").write_text("a,id\n")
     (folder / "text.csv").write_text("a,b,c,d\n1,2,3,4\n1,x,3,4\n")
     (folder / "cut.parquet").write_bytes((folder / "t.parquet").read_bytes()[:-9])
+    aefast.Autoencoder((2,), max_epochs=0).fit(features_of(small_table())).save("nameless.safetensors")
+    mixed = small_table().select(["a", "name"])
+    aefast.Autoencoder((2,), max_epochs=0).fit(mixed).save("mixed.safetensors")
+    (folder / "latin.csv").write_bytes("a,name\n1,Zürich\n".encode("latin1"))
     np.save("t.npy", features_of(small_table()))
     np.save("thin.npy", features_of(small_table())[:, :3])
     values = small_table()["c"].to_pylist()
@@ -415,7 +531,7 @@ def wait_for(condition, process: subprocess.Popen) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_while_scoring_leaves_nothing_but_one_line(folder, start, number):
     process = start("score", "m.safetensors", "t.parquet", "-o", "out.csv", "--batch-rows", 5, setup=SLOWLY)
     wait_for(lambda: list(folder.glob(".out.csv.*.part")), process)
@@ -423,8 +539,33 @@ def test_a_signal_while_scoring_leaves_nothing_but_one_line(folder, start, numbe
     stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stdout) == (1, "")
     after = "no output is half-written, and the same command with --resume goes on"
-    assert stderr in (f"aefast score: ended by SIGTERM; {after}\n", f"aefast score: interrupted; {after}\n")
+    what = "interrupted" if number == signal.SIGINT else f"ended by {number.name}"
+    assert stderr == f"aefast score: {what}; {after}\n"
     assert sorted(os.listdir(folder)) == ["m.safetensors", "out.csv.partial", "t.parquet"]
+
+
+def test_a_signal_that_is_ignored_ends_nothing(folder, start):
+    ignoring = f"import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); {SLOWLY.strip()}"
+    process = start("score", "m.safetensors", "t.parquet", "-o", "out.csv", "--batch-rows", 50, setup=ignoring)
+    wait_for(lambda: list(folder.glob(".out.csv.*.part")), process)
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert (folder / "out.csv").exists()
+
+
+def test_a_full_standard_output_is_said_in_one_line(folder):
+    with open("/dev/full", "w") as full:
+        code = "from aefast.__main__ import main; main()"
+        run = subprocess.run(
+            [sys.executable, "-c", code, "info", "m.safetensors"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": PACKAGE},
+            check=False,
+        )
+    assert (run.returncode, run.stderr) == (1, "aefast info: standard output: No space left on device\n")
 
 
 def test_a_kill_while_scoring_leaves_no_output(folder, start):

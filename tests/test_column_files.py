@@ -127,7 +127,7 @@ def test_wrong_uses_are_answered_in_one_line(folder, table):
     said = refused(*FIT, "holes.parquet", "-o", "n.safetensors")
     assert "holes.parquet, row 900 (the first is row 0), column 'size': missing or infinite" in said
     said = refused("score", "m.safetensors", "holes.parquet", "-o", "s.parquet")
-    assert "column 'size', holes.parquet, row 900 (the first is row 0): missing or infinite" in " ".join(
+    assert "holes.parquet, row 900 (the first is row 0), column 'size': missing or infinite" in " ".join(
         said.replace(str(folder) + "/", "").split()
     )
     write_table(table.set_column(3, "size", pa.array(["big"] * 1500)), folder / "text.parquet")

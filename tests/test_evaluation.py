@@ -81,7 +81,7 @@ def test_the_result_is_plain_data():
         (["0", "1"], [0.5, 1], 0, "y must hold 0 and 1 (1 for anomalies), but row 0 has '0'"),
         ([0, 0], [0.5, 1], 0, "y must have labels of both kinds, but all 2 are 0"),
         ([True] * 3, [0.5, 1, 2], 0, "y must have labels of both kinds, but all 3 are 1"),
-        ([], [], 0, "y must have labels of both kinds, but all 0 are 0"),
+        ([], [], 0, "y must have labels of both kinds, but it is empty"),
         ([0, 1], [0.5, np.nan], 0, "scores must be finite, but that of row 1 is nan"),
         ([0, 1], [-np.inf, 1], 0, "scores must be finite, but that of row 0 is -inf"),
         ([0, 1], [0.5, 1], np.nan, "threshold must be finite, got nan"),

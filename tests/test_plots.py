@@ -145,6 +145,18 @@ def test_curves_mark_where_the_threshold_is(ax):
     assert [float(v[0]) for v in ax.get_lines()[-1].get_data()] == [1.0, pytest.approx(2 / 3)]
 
 
+def test_curves_mark_every_threshold_that_finds_something(ax):
+    labels, scores = np.array([0, 0, 0, 0, 1, 1]), np.array([1.0, 2.0, 3.0, 8.0, 4.0, 9.0])
+    thresholds = {"usual": 3.5, "strict": 8.5, "none": 9.0}
+    plots.roc_curve(labels, scores, threshold=thresholds, ax=ax)
+    assert texts(ax) == ["AUC 0.8750", *thresholds]
+    assert [float(v[0]) for v in ax.get_lines()[-2].get_data()] == [0.0, 0.5]
+    ax.clear()
+    plots.precision_recall_curve(labels, scores, threshold=thresholds, ax=ax)
+    assert texts(ax)[1:] == ["usual", "strict"]
+    assert [float(v[0]) for v in ax.get_lines()[-1].get_data()] == [0.5, 1.0]
+
+
 @pytest.mark.parametrize("errors", [[], [1.0]])
 def test_scores_of_hardly_any_rows_are_drawn(errors, ax):
     plots.scores_over_rows(errors, threshold=0.5, ax=ax)

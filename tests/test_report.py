@@ -16,6 +16,7 @@ import pytest
 from matplotlib.image import imread
 from sklearn.metrics import roc_auc_score
 
+from aefast.evaluation import evaluate
 from aefast.report import drift, examine, figure, number, render
 from aefast.scorer import Scorer
 from aefast.thresholds import Calibration
@@ -118,7 +119,7 @@ def test_light_dark_and_paper_each_have_their_colours():
     assert "prefers-color-scheme: dark" in page
     assert "@media print" in page
     drawings = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
-    assert len(drawings) == 7
+    assert len(drawings) == 8
     assert all("currentColor" in drawing and "#101112" not in drawing for drawing in drawings)
 
 
@@ -165,7 +166,7 @@ def test_a_figure_is_an_image_with_a_name():
 @pytest.mark.parametrize(
     ("value", "text"),
     [(1234, "1234"), (0.123456, "0.1235"), (12345.6, "12\u202f346"), (3e12, "3e+12"), (None, "–"), (float("nan"), "–"),
-     (True, "True"), ("pump 7", "pump 7")],
+     (True, "True"), ("pump 7", "pump 7"), ("x" * 60, "x" * 60), ("x" * 61, "x" * 59 + "…")],
 )  # fmt: skip
 def test_values_are_written_for_people(value, text):
     assert number(value) == text
@@ -205,6 +206,14 @@ def test_drift_is_told_where_there_is_some():
     assert drift(np.empty(0), calibration) == "There are no rows to compare."
 
 
+@pytest.mark.parametrize("n_rows", [1, 3])
+def test_few_rows_cannot_tell_drift(n_rows):
+    calibration = Calibration.of(np.random.default_rng(0).exponential(size=500))
+    said = drift(np.full(n_rows, 100.0), calibration)
+    assert said.startswith(f"Too few rows to tell drift: with {n_rows} here and 500 that the model was calibrated on")
+    assert drift(np.full(50, 100.0), calibration).startswith("Drift")
+
+
 def test_chance_alone_is_seldom_called_drift():
     rng = np.random.default_rng(1)
     texts = [drift(rng.normal(size=80), Calibration.of(rng.normal(size=120))) for _ in range(500)]
@@ -222,6 +231,51 @@ def test_the_page_names_the_thresholds():
     assert "p = 0.01" not in page
     model = small_model(validation_fraction=0.5)
     assert "p = 0.01" in render(examine(Scorer(model), small_table(20).to_batches()), title="lines")
+
+
+def test_the_threshold_and_the_best_one_are_set_side_by_side():
+    findings = findings_of(small_table(), labelled=True)
+    page = render(findings, title="counts")
+    counts = page[page.index("Against the labels: counts") :]
+    for name, at in (("threshold", findings.quality), ("best F1", findings.quality["best"])):
+        (right_alone, wrong), (missed, found) = at["confusion_matrix"]
+        row = counts[counts.index(f"<b>{name}</b>") :]
+        cells = re.findall(r'data-name="[^"]*">([^<]*)<', row[: row.index("</tr>")])
+        assert cells[1:5] == [str(n) for n in (found, missed, wrong, right_alone)]
+        assert cells[-1] == f"{at['f1']:.3f}"
+    for name in ("ROC curve", "Precision by recall"):
+        drawing = page[page.index(f'aria-label="{name}"') :]
+        assert ">best F1</text>" in drawing[: drawing.index("</svg>")]
+
+
+def test_long_names_and_values_are_cut():
+    name, value = "much " * 40, "word " * 1000
+    table = small_table(40).rename_columns(["id", name, *small_table().column_names[2:]])
+    table = table.set_column(1, name, pa.array([value] * 40))
+    page = render(examine(Scorer(small_model(), keep=[name]), table.to_batches()), title="long")
+    assert "word word" in page
+    assert "much much" in page
+    assert value[:80] not in page
+    assert name[:80] not in page
+
+
+def test_rows_without_a_label_are_neither_judged_nor_called_normal():
+    labels = small_table()["label"].to_numpy().astype(np.int8)
+    labels[::3] = -1
+    table = small_table().set_column(6, "label", pa.array(labels))
+    scorer = Scorer(small_model(), keep=["id"])
+    findings = examine(scorer, table.to_batches(), label=lambda batch: batch.column("label").to_numpy())
+    known = labels >= 0
+    assert findings.n_unlabelled == 100
+    assert findings.quality == evaluate(labels[known], findings.errors[known], small_model().threshold_)
+    assert all((row.label is None) == (row.row % 3 == 0) for row in findings.strangest)
+    assert "100 rows without a label are not judged" in render(findings, title="partly")
+
+
+def test_a_small_screen_has_its_own_drawing_of_all_rows():
+    wide, narrow = (page_of().split(f'<div class="{kind}"><svg')[1].split("</svg>")[0] for kind in ("wide", "narrow"))
+    widths = [float(re.search(r'viewBox="0 0 ([\d.]+) ', drawing)[1]) for drawing in (wide, narrow)]
+    assert widths[0] > 1.9 * widths[1]
 
 
 # In a browser.
@@ -248,7 +302,7 @@ def browse(tmp_path_factory):
 
 def test_a_browser_shows_the_whole_page(browse):
     shown = browse("--dump-dom")
-    assert shown.count("<svg") == 8
+    assert shown.count("<svg") == 9
     for text in ("Pumps in May</h1>", "The strangest rows as images", "Drift since calibration", "Made by aefast"):
         assert text in shown
 

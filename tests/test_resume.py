@@ -255,6 +255,96 @@ def test_a_full_disk_keeps_what_was_done(tmp_path, table, monkeypatch):
     assert (tmp_path / "out.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
 
 
+# Outputs that are whole.
+
+
+@pytest.fixture
+def receipts(tmp_path):
+    """Skips where the file system keeps no extended attributes, without which all is scored again."""
+    path = tmp_path / "probe"
+    path.touch()
+    try:
+        os.setxattr(path, "user.probe", b"")
+    except (OSError, AttributeError):
+        pytest.skip("needs a file system with extended attributes")
+    path.unlink()
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".csv", ".feather", ".npy"])
+@pytest.mark.parametrize("options", [{}, {"fdr": 0.2}])
+def test_an_output_that_is_whole_stays(tmp_path, table, ending_after, receipts, ending, options):
+    output = tmp_path / f"out{ending}"
+    expected = job(table, output, **options).run()
+    before = output.stat()
+    scored = ending_after(np.inf)
+    again = job(table, output, resume=True, **options)
+    again._cutoff = None
+    summary = again.run()
+    assert scored == []
+    assert (output.stat().st_ino, output.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert [summary[k] for k in ("rows", "anomalies")] == [expected[k] for k in ("rows", "anomalies")]
+    assert (summary["resumed_rows"], summary["skipped_files"], expected["skipped_files"]) == (300, 1, 0)
+    assert sorted(os.listdir(tmp_path)) == sorted([table.name, output.name])
+
+
+def longer_output(output):
+    with output.open("a") as file:
+        file.write("more")
+
+
+def same_size_output(output):
+    output.write_bytes(output.read_bytes())
+    os.utime(output, ns=(0, 0))
+
+
+def lost_output(output):
+    output.unlink()
+
+
+@pytest.mark.parametrize(
+    ("change", "options"),
+    [
+        (longer_output, {}), (same_size_output, {}), (lost_output, {}),
+        (None, {"keep": ["id"]}), (None, {"batch_rows": 50}), (None, {"label": "label"}), (None, {"fdr": 0.3}),
+        (None, {"resume": False}),
+    ],
+)  # fmt: skip
+def test_an_output_of_another_job_or_that_was_touched_is_made_again(tmp_path, table, receipts, change, options):
+    output = tmp_path / "out.csv"
+    job(table, output).run()
+    if change:
+        change(output)
+    summary = job(table, output, **{"resume": True, **options}).run()
+    assert (summary["resumed_rows"], summary["skipped_files"]) == (0, 0)
+    job(table, tmp_path / "whole.csv", **options).run()
+    assert output.read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+@pytest.mark.parametrize("change", [other_table, later_table])
+def test_an_output_of_other_input_or_model_is_made_again(tmp_path, table, receipts, change):
+    output = tmp_path / "out.csv"
+    job(table, output).run()
+    change(table)
+    assert job(table, output, resume=True).run()["skipped_files"] == 0
+    other = ScoreJob(small_model(random_state=1), Source([table]), output, batch_rows=40, resume=True)
+    assert other.run()["skipped_files"] == 0
+
+
+@pytest.mark.parametrize("note", [b"", b"{}", b"[1]", b"\xff", b'{"job": 1, "file": 2}', b'"' + b"[" * 2000])
+def test_a_receipt_that_nobody_left_is_none(tmp_path, table, receipts, note):
+    output = tmp_path / "out.csv"
+    job(table, output).run()
+    os.setxattr(output, "user.aefast", note)
+    assert job(table, output, resume=True).run()["skipped_files"] == 0
+
+
+def test_without_receipts_everything_is_scored_again(tmp_path, table, monkeypatch):
+    monkeypatch.delattr(os, "setxattr", raising=False)
+    monkeypatch.delattr(os, "getxattr", raising=False)
+    job(table, tmp_path / "out.csv").run()
+    assert job(table, tmp_path / "out.csv", resume=True).run()["resumed_rows"] == 0
+
+
 # Folders.
 
 
@@ -328,6 +418,21 @@ def test_a_folder_goes_on_with_the_files_that_are_not_whole(parts, ending_after)
     assert not list(Path("out").rglob("*.partial"))
 
 
+@pytest.mark.parametrize("options", [[], ["--fdr", 0.2]])
+def test_of_a_folder_only_what_is_not_whole_is_scored(parts, receipts, ending_after, options):
+    score("in", "-o", "out", *options)
+    scored = ending_after(np.inf)
+    summary = score("in", "-o", "out", "--resume", *options)
+    assert scored == []
+    assert (summary["rows"], summary["resumed_rows"], summary["skipped_files"]) == (300, 300, 3)
+    Path("out/b.parquet").unlink()
+    summary = score("in", "-o", "out", "--resume", *options)
+    assert (summary["rows"], summary["resumed_rows"], summary["skipped_files"]) == (300, 200, 2)
+    assert pa.parquet.read_table("out/b.parquet").num_rows == 100
+    printed = run_command("score", "m.safetensors", "in", "-o", "out", "--batch-rows", 30, "--resume", *options).stdout
+    assert "300 rows from before, 3 of 3 files as they were" in printed
+
+
 def test_a_damaged_file_of_a_folder_is_named_and_the_others_stay(parts):
     whole = Path("in/b.parquet").read_bytes()
     chunk = pa.parquet.ParquetFile("in/b.parquet").metadata.row_group(1).column(3)
@@ -366,8 +471,8 @@ def test_a_file_of_a_folder_that_has_changed_is_scored_again(parts, ending_after
     ],
 )
 def test_what_cannot_go_into_one_folder_is_refused(parts, data, said):
-    for name in ("t.csv", "t.tsv"):
-        Path(name).write_text("a,b,c,d\n1,2,3,4\n")
+    for name, separator in (("t.csv", ","), ("t.tsv", "\t")):
+        Path(name).write_text("a,b,c,d\n1,2,3,4\n".replace(",", separator))
     assert said in refused(*data, "-o", "out")
     assert not Path("out").exists()
 

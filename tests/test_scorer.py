@@ -134,7 +134,9 @@ def test_the_first_bad_value_is_named_with_row_and_column(bad):
     values[130] = values[131] = values[160] = bad
     table = small_table(200).set_column(4, "c", pa.array(values, pa.float64()))
     assert table.column_names[4] == "c"
-    with pytest.raises(BadValueError, match=r"column 'c', row 130 .*3 such values in rows 100 to 199") as caught:
+    with pytest.raises(
+        BadValueError, match=r"row 130 .*column 'c'.*3 such values in rows 100 to 199; fill or drop .*or fit"
+    ) as caught:
         scored(Scorer(small_model()), table, 100)
     assert (caught.value.row, caught.value.column, caught.value.count) == (130, "c", 3)
 

@@ -82,6 +82,23 @@ def test_a_folder_without_tables_is_refused(tmp_path):
         find_files([tmp_path])
 
 
+@pytest.mark.parametrize(("ending", "header"), [(".csv", "a;b"), (".csv", "a\tb"), (".tsv", "a,b"), (".csv", "a|b")])
+def test_other_separators_than_those_of_the_ending_are_told(tmp_path, ending, header):
+    path = tmp_path / f"t{ending}"
+    path.write_text(f"{header}\n1{header[1]}2\n")
+    with pytest.raises(TableError, match=r"t\..sv: its columns seem to be separated by '.{1,2}' and not by"):
+        Source([path])
+
+
+def test_text_that_is_not_utf_8_is_named_where_it_is_wanted(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes("a,city\n1,Bern\n2,Zürich\n".encode("latin1"))
+    file = open_table(path)
+    file.check_text(["a"])
+    with pytest.raises(TableError, match=r"t\.csv, row 1 \(the first is row 0\), column 'city'.*not UTF-8; convert"):
+        file.check_text(["a", "city"])
+
+
 def test_an_unknown_ending_is_answered_with_those_that_are_known(tmp_path):
     with pytest.raises(TableError, match=r"Parquet .*CSV .*\.npy"):
         open_table(tmp_path / "table.xlsx")

@@ -211,8 +211,8 @@ def test_a_command_that_was_killed_goes_on_from_its_checkpoint(folder, number, h
     package = str(Path(aefast.__file__).resolve().parents[1])
     # Without early stopping it would run for as long as it is let.
     code = (
-        "import aefast.cli as c; new = c._new_estimator; "
-        "c._new_estimator = lambda *a: new(*a).set_params(early_stopping=False); "
+        "import aefast.cli as c; new = c.new_estimator; "
+        "c.new_estimator = lambda *a: new(*a).set_params(early_stopping=False); "
         "from aefast.__main__ import main; main()"
     )
     environment = {**os.environ, "PYTHONPATH": package}

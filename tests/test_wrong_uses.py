@@ -76,6 +76,10 @@ WRONG = {
         lambda: MODEL.detect(X, fdr=1),
         "fdr must be in (0, 1), got 1",
     ),
+    "false-discovery rate that is no number": (
+        lambda: MODEL.detect(X, fdr="a"),
+        "fdr must be in (0, 1), got 'a'",
+    ),
     "no features to explain by": (
         lambda: MODEL.explain(X, top=0),
         "top must be an integer of at least 1, got 0",

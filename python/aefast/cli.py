@@ -6,20 +6,28 @@ Commands read options, call the rooms that do the work and print what came out.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 
 from aefast._arrow import arrow_for
 from aefast.command_group import OneLine, UsageError
-from aefast.terminal import facts, listed, print_json, progress, rows_and_columns, say, status
-
-if TYPE_CHECKING:
-    from aefast.tables import Source
-
+from aefast.command_options import (
+    as_usage,
+    check_apart,
+    check_columns,
+    check_contamination,
+    image_shape,
+    kinds_of,
+    load_model,
+    names_in,
+    new_estimator,
+    source_of,
+)
+from aefast.terminal import counted, facts, listed, print_json, progress, rows_and_columns, say, status
 
 app = typer.Typer(
     cls=OneLine,
@@ -84,14 +92,15 @@ def demo(
         print_json(summary)
         return
     digit, strangers = summary["held_out"], f"{summary['held_out']}s"
+    on = counted(summary["threads"], "threads")
     facts(
         f"Handwritten digits: a model that has never seen a {digit}",
         [
             ("trained on", f"{summary['training_rows']:,} digits of {summary['n_features']} pixels, no {strangers}"),
-            ("training", f"{summary['epochs']} epochs in {summary['training_seconds']:.2f} s"),
+            ("training", f"{counted(summary['epochs'], 'epochs')} in {summary['training_seconds']:.2f} s"),
             ("scored", f"{summary['test_rows']:,} other digits, {summary['anomalies']} of them {strangers}"),
             ("AUC", f"{summary['aucroc']:.3f} (1 ranks every {digit} above every other digit, 0.5 is chance)"),
-            ("speed", f"{summary['rows_per_second']:,.0f} rows a second in memory, on {summary['threads']} threads"),
+            ("speed", f"{summary['rows_per_second']:,.0f} rows a second in memory, on {on}"),
             ("written", ", ".join(str(output / name) for name in summary["files"])),
         ],
     )
@@ -150,19 +159,23 @@ def fit(
     from aefast.jobs import fit_job, training_columns
     from aefast.sinks import check_writable
 
-    estimator = _new_estimator(kind, layers, epochs, contamination, missing, seed, threads)
-    _usage(lambda: check_writable(output))
+    estimator = new_estimator(kind, layers, epochs, contamination, missing, seed, threads)
+    as_usage(lambda: check_writable(output))
     if checkpoint is not None:
-        _usage(lambda: check_writable(checkpoint))
+        as_usage(lambda: check_writable(checkpoint))
     if sample is not None and stream:
         raise UsageError("--sample and --stream exclude each other: a sample is held in memory")
-    source = _source(data)
-    chosen, excluded, kinds = _names(columns), _names(exclude) or [], _kinds_of(kind_of)
+    source = source_of(data)
+    check_apart([output], {"input": source.paths, "checkpoint": [checkpoint] if checkpoint else []})
+    check_apart([checkpoint] if checkpoint else [], {"input": source.paths})
+    chosen, excluded, kinds = names_in(columns), names_in(exclude) or [], kinds_of(kind_of)
     if source.is_matrix and (chosen or excluded or kinds):
         raise UsageError("--columns, --exclude and --kind-of need named columns, which .npy files do not have")
-    _usage(lambda: source.require([*(chosen or []), *excluded, *kinds], "column"))
+    as_usage(lambda: source.require([*(chosen or []), *excluded, *kinds], "column"))
     estimator.set_params(column_kinds=kinds or None)
     names, left_out = training_columns(source, chosen, excluded)
+    for name in set(kinds) & set(left_out):
+        raise UsageError(f"--kind-of {name}={kinds[name]}: {name!r} is not learned ({left_out[name]}); leave it out")
     with arrow_for(threads), progress("reading", source.n_rows) as advance:
         summary = fit_job(
             estimator,
@@ -184,19 +197,20 @@ def fit(
         loss += f", {summary['validation_loss']:.5g} on rows held out"
     times = f"{summary['training_seconds']:.2f} s, after {summary['reading_seconds']:.2f} s reading"
     share = f"{100 * summary['contamination']:.3g} %"
+    by = f"the {counted(summary['threshold_rows'], 'rows')} held out" if summary["how"] == "streamed" else "these rows"
     facts(
         f"{summary['kind']} {'–'.join(map(str, summary['layers']))}",
         [
             (
                 "learned from",
-                f"{summary['rows']:,} rows{_HOW[summary['how']].format(summary['rows_there'])} of "
-                f"{summary['n_features']} columns" + _these(names),
+                f"{counted(summary['rows'], 'rows')}{_HOW[summary['how']].format(summary['rows_there'])} of "
+                f"{counted(summary['n_features'], 'columns')}" + _these(names),
             ),
             *by_kind(estimator.columns_ or ()),
-            *([("left out", ", ".join(f"{c} ({why})" for c, why in left_out.items()))] if left_out else []),
+            *_left_out(left_out),
             ("epochs", f"{summary['epochs']} in {times}"),
             ("loss", loss),
-            ("threshold", f"{summary['threshold']:.6g}: {share} of these rows are above it"),
+            ("threshold", f"{summary['threshold']:.6g}: {share} of {by} are above it"),
             ("written to", str(output)),
         ],
     )
@@ -217,7 +231,7 @@ def score(
     ],
     keep: Annotated[
         list[str] | None,
-        typer.Option(metavar="id,ts", help="Input columns to hand on. Default: those the model does not use."),
+        typer.Option(metavar="id,ts", help="Input columns to hand on. Default: all that the model does not use."),
     ] = None,
     top_features: Annotated[int, typer.Option(min=0, metavar="K", help="Give each row's K main reasons.")] = 0,
     batch_rows: BatchRows = None,
@@ -231,7 +245,10 @@ def score(
         str | None, typer.Option(metavar="COLUMN", help="Column that is 1 for known anomalies: prints AUC and more.")
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where this command was ended; outputs that are whole stay.")
+        bool,
+        typer.Option(
+            "--resume", help="Go on where this command was ended. Outputs it has finished stay, but with --label."
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -245,17 +262,15 @@ def score(
     if fdr is not None and not 0 < fdr < 1:
         raise UsageError(f"--fdr must be between 0 and 1, got {fdr:g}")
     folder = output if output.is_dir() or not output.suffix else None
-    _usage(lambda: check_writable(output, ENDINGS) if folder is None else check_folder(output))
-    source = _source(data)
-    outputs = [output] if folder is None else _usage(lambda: outputs_in(folder, [n for _, n in named_files(data)]))
-    both = {f.path.resolve() for f in source.files} & {o.resolve() for o in outputs}
-    if both:
-        raise UsageError(f"{min(both)} is also the input; write the scores to another file")
-    kept = _names(keep)
+    as_usage(lambda: check_writable(output, ENDINGS) if folder is None else check_folder(output))
+    source = source_of(data)
+    outputs = [output] if folder is None else as_usage(lambda: outputs_in(folder, [n for _, n in named_files(data)]))
+    check_apart(outputs, {"input": source.paths, "model": [model]})
+    kept = names_in(keep)
     if outputs[0].suffix.lower() == ".npy" and (kept or top_features):
         raise UsageError(f"{output}: .npy holds the scores alone; write .parquet to keep columns or reasons")
-    _check_columns(source, kept, label)
-    estimator = _load(model, threads, to_score=True)
+    check_columns(source, kept, label)
+    estimator = load_model(model, threads, to_score=True)
     job = ScoreJob(
         estimator,
         source,
@@ -281,8 +296,14 @@ def score(
         ("of which", f"{', '.join(parts)}, side by side"),
         ("anomalies", f"{summary['anomalies']:,} ({share:.3g} %), {summary['rule']}"),
     ]
+    if summary["resumed_rows"]:
+        there = f"{counted(summary['resumed_rows'], 'rows')} from before"
+        rows.append(
+            ("resumed", f"{there}, {summary['skipped_files']:,} of {counted(summary['files'], 'files')} as they were")
+        )
+    rows += _left_out(summary["left_out"])
     if label is not None and summary["rows"]:
-        rows += _judged(summary["quality"], label)
+        rows += _judged(summary["quality"], label, summary["unlabelled"])
     if fdr is not None and not summary["anomalies"]:
         rows.append(
             ("remark", f"no p-value is below {summary['least_p_value']:.3g}: fit on more rows to get lower ones")
@@ -307,10 +328,11 @@ def recalibrate(
     from aefast.jobs import recalibrate_job
     from aefast.sinks import check_writable
 
-    _check_contamination(contamination)
-    _usage(lambda: check_writable(output))
-    source = _source(data)
-    estimator = _load(model, threads)
+    check_contamination(contamination)
+    as_usage(lambda: check_writable(output))
+    source = source_of(data)
+    check_apart([output], {"input": source.paths})
+    estimator = load_model(model, threads)
     if contamination is not None:
         estimator.set_params(contamination=contamination)
     with arrow_for(threads), progress("scoring", source.n_rows) as advance:
@@ -353,18 +375,19 @@ def report(
     from aefast.jobs import report_job
     from aefast.sinks import check_writable
 
-    _usage(lambda: check_writable(output, (".html", ".htm")))
-    source = _source(data)
-    _check_columns(source, _names(keep), label)
-    estimator = _load(model, threads)
-    shape = _image_shape(image, int(estimator.n_features_in_)) if image else None
+    as_usage(lambda: check_writable(output, (".html", ".htm")))
+    source = source_of(data)
+    check_apart([output], {"input": source.paths, "model": [model]})
+    check_columns(source, names_in(keep), label)
+    estimator = load_model(model, threads)
+    shape = image_shape(image, estimator) if image else None
     with arrow_for(threads), progress("scoring", source.n_rows) as advance:
         summary = report_job(
             estimator,
             source,
             output,
             title=f"{model.name} on {source.title}",
-            keep=_names(keep),
+            keep=names_in(keep),
             label=label,
             image_shape=shape,
             batch_rows=batch_rows,
@@ -373,7 +396,7 @@ def report(
     if as_json:
         print_json(summary)
     else:
-        say(f"{summary['rows']:,} rows, {summary['anomalies']:,} above the threshold; open {output}")
+        say(f"{counted(summary['rows'], 'rows')}, {summary['anomalies']:,} above the threshold; open {output}")
 
 
 @app.command()
@@ -382,7 +405,7 @@ def info(model: Model, as_json: Json = False) -> None:
     from aefast.columns import by_kind
     from aefast.networks import layer_widths
 
-    estimator = _load(model, None)
+    estimator = load_model(model, None)
     names = getattr(estimator, "feature_names_in_", None)
     parameters = {k: v for k, v in estimator.get_params(deep=False).items() if k != "callbacks"}
     plain = (bool, int, float, str, type(None))
@@ -411,7 +434,10 @@ def info(model: Model, as_json: Json = False) -> None:
             ("features", f"{summary['n_features']}{_these(summary['features'])}"),
             *by_kind(estimator.columns_ or ()),
             ("network", f"{estimator.activation}, loss {estimator.loss}, {summary['n_parameters']:,} parameters"),
-            ("trained", f"{summary['epochs']} epochs, optimizer {estimator.optimizer}, scaler {estimator.scaler}"),
+            (
+                "trained",
+                f"{counted(summary['epochs'], 'epochs')}, optimizer {estimator.optimizer}, scaler {estimator.scaler}",
+            ),
             ("threshold", f"{summary['threshold']:.6g} ({estimator.score_metric_})"),
             ("not default", ", ".join(changed) or "nothing"),
         ],
@@ -432,7 +458,7 @@ def bench(
     if as_json:
         print_json(results)
         return
-    say(f"aefast {results['version']}, {results['isa_level']}, {results['threads']} threads, float32")
+    say(f"aefast {results['version']}, {results['isa_level']}, {counted(results['threads'], 'threads')}, float32")
     for work, title in (("scoring", "Million rows scored a second"), ("training", "Million rows trained on a second")):
         rows = [
             [
@@ -449,11 +475,12 @@ def bench(
     say(f"reaches on one thread, times the threads: {results['limit_gflops']:.0f} GFLOP/s.")
 
 
-def _judged(quality: dict[str, Any] | None, label: str) -> list[tuple[str, str]]:
+def _judged(quality: dict[str, Any] | None, label: str, n_unlabelled: int) -> list[tuple[str, str]]:
+    rows = [("unlabelled", f"{counted(n_unlabelled, 'rows')} without a {label}, not judged")] if n_unlabelled else []
     if quality is None:
-        return [("labels", f"all of one kind in column {label}, so that there is nothing to judge by")]
+        return [*rows, ("labels", f"all of one kind in column {label}, so that there is nothing to judge by")]
     best = quality["best"]
-    rows = [("AUC", f"{quality['aucroc']:.4f}, average precision {quality['average_precision']:.4f}")]
+    rows += [("AUC", f"{quality['aucroc']:.4f}, average precision {quality['average_precision']:.4f}")]
     for name, at, rule in (("flagged", quality, ""), ("at best", best, f", score above {best['threshold']:.6g}")):
         (_, wrong), (missed, right) = at["confusion_matrix"]
         counts = f"{right:,} of {right + missed:,} anomalies and {wrong:,} other rows"
@@ -462,124 +489,9 @@ def _judged(quality: dict[str, Any] | None, label: str) -> list[tuple[str, str]]
     return rows
 
 
+def _left_out(columns: dict[str, str]) -> list[tuple[str, str]]:
+    return [("left out", ", ".join(f"{name} ({why})" for name, why in columns.items()))] if columns else []
+
+
 def _these(names: Sequence[str] | None) -> str:
     return f": {listed(names)}" if names else ""
-
-
-def _names(options: Sequence[str] | None) -> list[str] | None:
-    """Comma-separated names of an option that may also be repeated; None where it was not given."""
-    if options is None:
-        return None
-    return list(dict.fromkeys(n.strip() for option in options for n in option.split(",") if n.strip()))
-
-
-def _kinds_of(options: Sequence[str] | None) -> dict[str, str]:
-    """What ``--kind-of`` says of columns."""
-    from aefast.columns import KINDS
-
-    kinds = dict(option.rpartition("=")[::2] for option in _names(options) or [])
-    for name, kind in kinds.items():
-        if not name or kind not in KINDS:
-            raise UsageError(f"--kind-of must be COLUMN=KIND with a kind of {', '.join(KINDS)}, got '{name}={kind}'")
-    return kinds
-
-
-def _usage(call: Callable[[], Any]) -> Any:
-    """``call()``, whose complaints are about the command as typed."""
-    try:
-        return call()
-    except (ValueError, OSError) as error:
-        raise UsageError(str(error)) from error
-
-
-def _source(data: Sequence[str]) -> Source:
-    from aefast.formats import open_table, table_class
-    from aefast.tables import Source, find_files
-
-    files = _usage(lambda: find_files(data))
-    for path in files:
-        if table_class(path) is None:
-            _usage(lambda path=path: open_table(path))  # type: ignore[misc]
-    return Source(files)
-
-
-def _check_columns(source: Source, keep: Sequence[str] | None, label: str | None) -> None:
-    wanted = [*(keep or []), *([label] if label else [])]
-    if wanted and source.is_matrix:
-        raise UsageError(f"{source.title} has no named columns; leave --keep and --label out")
-    _usage(lambda: source.require(wanted, "column"))
-
-
-def _load(path: Path, threads: int | None, *, to_score: bool = False) -> Any:
-    from aefast.model_file import load, load_to_score
-
-    if not path.exists():
-        raise UsageError(f"there is no model file {path}; aefast fit makes one")
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder, not a model file")
-    estimator = load_to_score(path) if to_score else load(path)
-    if threads is not None:
-        estimator.n_threads = threads
-    return estimator
-
-
-def _new_estimator(
-    kind: str,
-    layers: str | None,
-    epochs: int | None,
-    contamination: float | None,
-    missing: str,
-    seed: int,
-    threads: int | None,
-) -> Any:
-    kinds = available_kinds()
-    if kind not in kinds:
-        raise UsageError(f"--kind {kind} is not known; these are: {', '.join(kinds)}")
-    if missing not in ("error", "mask", "mean"):
-        raise UsageError(f"--missing must be error, mask or mean, got {missing!r}")
-    given: dict[str, Any] = {"random_state": seed, "n_threads": threads, "missing": missing}
-    if layers is not None:
-        try:
-            widths = tuple(int(w) for w in layers.split(","))
-        except ValueError:
-            raise UsageError(f"--layers must be whole numbers with commas, like 64,32, got {layers!r}") from None
-        if min(widths) < 1:
-            raise UsageError(f"--layers must be at least 1 each, got {layers!r}")
-        given["encoder_layer_sizes"] = widths
-    if epochs is not None:
-        given["max_epochs"] = epochs
-    _check_contamination(contamination)
-    if contamination is not None:
-        given["contamination"] = contamination
-    return kinds[kind](**given)
-
-
-def _check_contamination(contamination: float | None) -> None:
-    if contamination is not None and not 0 < contamination <= 0.5:
-        raise UsageError(f"--contamination must be above 0 and at most 0.5, got {contamination:g}")
-
-
-def available_kinds() -> dict[str, type[Any]]:
-    """What ``--kind`` can name, and the estimator each is."""
-    import aefast
-
-    classes = {
-        "plain": "Autoencoder",
-        "denoising": "DenoisingAutoencoder",
-        "sparse": "SparseAutoencoder",
-        "contractive": "ContractiveAutoencoder",
-        "variational": "VariationalAutoencoder",
-    }
-    return {kind: getattr(aefast, name) for kind, name in classes.items() if hasattr(aefast, name)}
-
-
-def _image_shape(text: str, n_features: int) -> tuple[int, ...]:
-    try:
-        shape = tuple(int(part) for part in text.lower().split("x"))
-    except ValueError:
-        shape = ()
-    if len(shape) not in (2, 3) or min(shape) < 1:
-        raise UsageError(f"--image must be HEIGHTxWIDTH, like 8x8, got {text!r}")
-    if int(np.prod(shape)) != n_features:
-        raise UsageError(f"--image {text} has {int(np.prod(shape))} pixels, the model has {n_features} features")
-    return shape

@@ -9,7 +9,7 @@ import threading
 import traceback
 import warnings
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from typer.core import TyperGroup
@@ -85,8 +85,9 @@ def _complain(error: BaseException, args: Sequence[str], commands: Collection[st
         message, code = str(error) or type(error).__name__, 1
     else:
         message, code = f"{type(error).__name__}: {error} (an error in aefast; --debug shows where)", 1
-    sys.stderr.write(f"{where}: {' '.join(message.split())}\n")
-    sys.stderr.flush()
+    with suppress(OSError):  # there may be nobody left to hear it, who has hung up
+        sys.stderr.write(f"{where}: {' '.join(message.split())}\n")
+        sys.stderr.flush()
     return code
 
 
@@ -101,15 +102,20 @@ def _after(command: str, args: Sequence[str]) -> str:
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
+    # Not where nohup, for one, has them ignored.
+    ends = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
+
     def stop(number: int, frame: Any) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough; cleaning up must not be cut short
+        for each in ends:
+            signal.signal(each, signal.SIG_IGN)  # once is enough; cleaning up must not be cut short
         raise Stopped(f"ended by {signal.Signals(number).name}")
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, stop) for number in ends}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

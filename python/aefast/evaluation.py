@@ -54,6 +54,8 @@ def evaluate(y: ArrayLike, scores: ArrayLike, threshold: float) -> Bunch:
     if not np.isfinite(threshold):
         raise ValueError(f"threshold must be finite, got {threshold!r}")
     n_anomalies = int(np.count_nonzero(labels))
+    if len(labels) == 0:
+        raise ValueError("y must have labels of both kinds, but it is empty")
     if n_anomalies in (0, len(labels)):
         raise ValueError(f"y must have labels of both kinds, but all {len(labels)} are {n_anomalies and 1}")
     # Here, because the metrics take longer to import than aefast does.

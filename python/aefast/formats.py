@@ -108,13 +108,26 @@ class CsvTable(TableFile):
 
         self._module = csv
         stem = path.name[: -len(path.suffix)] if path.suffix in _COMPRESSED else path.name
-        self._parse = csv.ParseOptions(delimiter="\t" if stem.lower().endswith(".tsv") else ",")
+        delimiter = "\t" if stem.lower().endswith(".tsv") else ","
+        self._parse = csv.ParseOptions(delimiter=delimiter)
         try:
             with csv.open_csv(path, self._read_options(), self._parse) as reader:
                 self.guessed = frozenset(f.name for f in reader.schema if pa.types.is_null(f.type))
                 self.schema = pa.schema([(f.name, _csv_type(f.type)) for f in reader.schema])
         except (pa.ArrowException, OSError) as error:
             raise self._diagnosis((), {}, error) from error
+        other = [c for c in ",;\t|" if c != delimiter and c in self.schema.names[0]]
+        if len(self.schema) == 1 and other:
+            raise TableError(
+                f"{path}: its columns seem to be separated by {other[0]!r} and not by {delimiter!r}; write it with "
+                "commas as .csv, or with tabs as .tsv"
+            )
+
+    def check_text(self, columns: Collection[str]) -> None:
+        """Raise `TableError` with the row where one of the columns is not UTF-8, which Arrow gives as bytes."""
+        no_text = [c for c in columns if pa.types.is_binary(self.schema.field(c).type)]
+        if no_text:
+            raise self._diagnosis(no_text, dict.fromkeys(no_text, pa.string()), TableError("invalid UTF8 data"))
 
     def _read_options(self, use_threads: bool = True) -> Any:
         return self._module.ReadOptions(block_size=self._BLOCK, use_threads=use_threads)
@@ -150,6 +163,8 @@ class CsvTable(TableFile):
             place += f", column {self.schema.names[int(column[1])]!r}"
         for match in (column, line):
             text = text.replace("In " + match[0], "").replace(match[0], "") if match else text
+        if "invalid UTF8" in text:
+            text = "it is not UTF-8; convert the file, with iconv -f latin1 -t utf-8 for instance"
         return self.unreadable(TableError(text), place + "," if place else "")
 
 

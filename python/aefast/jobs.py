@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ from aefast.checkpoints import Checkpoint
 from aefast.columns import kind_of_type
 from aefast.exceptions import AefastError
 from aefast.formats import CsvTable, TableError
+from aefast.labels import Labels
+from aefast.lookalikes import lookalikes
 from aefast.networks import layer_widths
 from aefast.scorer import RESULT_NAMES, BadValueError, Scorer
 from aefast.sinks import atomic_path
-from aefast.tables import Source, feature_matrix, is_number, prefetch, read_matrix
+from aefast.tables import Source, is_number, prefetch, read_matrix
 from aefast.training_rows import Blocks, TableBlocks, fits_in_memory, read_sample, read_table
 
 __all__ = ["fit_job", "recalibrate_job", "report_job", "training_columns"]
@@ -66,6 +69,9 @@ def training_columns(
     if source.is_matrix:
         return None, {}
     names = [n for n in (source.schema.names if columns is None else columns) if n not in exclude]
+    for file in source.files:
+        if isinstance(file, CsvTable):
+            file.check_text([n for n in names if n in file.schema.names])
     others = [n for n in names if kind_of_type(source.type_of(n)) is None]
     if others:
         kinds = ", ".join(f"{n!r} is {source.type_of(n)}" for n in others[:8])
@@ -131,6 +137,8 @@ def fit_job(
         _check_finite(X, numeric if is_mixed else columns, source, may_miss=may_miss, first_row=first_row)
 
     if is_mixed:
+        for remark in lookalikes(source, [n for n in columns or () if n not in {*given, *(numeric or ())}]):
+            warnings.warn(remark, stacklevel=2)
         tables = TableBlocks(source, columns or (), numeric or (), check)
         if sample is None and (stream or (stream is None and not fits_in_memory(source, columns))):
             how = "streamed"
@@ -190,6 +198,8 @@ def fit_job(
         "loss": float(estimator.loss_curve_[-1]) if len(estimator.loss_curve_) else None,
         "validation_loss": float(min(validation)) if validation else None,
         "threshold": float(estimator.threshold_),
+        # Of streamed rows those that are held out decide; they are what p-values compare with, too.
+        "threshold_rows": estimator.calibration_.n_rows if how == "streamed" else n_learned,
         "contamination": float(estimator.contamination),
         "reading_seconds": reading.seconds,
         "training_seconds": training.seconds,
@@ -269,11 +279,9 @@ def make_scorer(
             raise TableError(f"{source.files[0].path} has no named columns to keep or to take labels from")
         if estimator.columns_ is not None:
             raise TableError(f"{source.files[0].path} has no named columns, and the model's are of several kinds")
-        scorer = Scorer(estimator, **options)
-        try:
+        with _of(source):
+            scorer = Scorer(estimator, **options)
             scorer.columns(source.schema)
-        except TableError as error:
-            raise TableError(f"{source.files[0].path}: {error}") from error
         return scorer
     present = source.schema.names
     source.require([*(keep or []), *([label] if label else [])], "column")
@@ -289,8 +297,11 @@ def make_scorer(
         unread = set(keep or []) | {label}
         features = [n for n in present if source.holds_numbers(n) and n not in unread]
     if keep is None:
-        keep = [n for n in present if n not in features and n not in RESULT_NAMES]
+        unkept = {*features, *columns_left_out(source, features)}
+        keep = [n for n in present if n not in unkept]
     for file in source.files:
+        if isinstance(file, CsvTable):
+            file.check_text(features)
         for name in features:
             kind = file.schema.field(name).type
             is_mixed = estimator.columns_ is not None
@@ -299,7 +310,24 @@ def make_scorer(
             if not fits and not isinstance(file, CsvTable):
                 wanted = "numbers, categories or times" if is_mixed else "numbers"
                 raise TableError(f"{file.path}: column {name!r} is {kind}; the model was fitted on {wanted} there")
-    return Scorer(estimator, columns=features, keep=keep, **options)
+    with _of(source):
+        return Scorer(estimator, columns=features, keep=keep, **options)
+
+
+@contextmanager
+def _of(source: Source) -> Iterator[None]:
+    """Errors about the columns of a table say which file it is."""
+    try:
+        yield
+    except TableError as error:
+        raise TableError(f"{source.files[0].path}: {error}") from error
+
+
+def columns_left_out(source: Source, features: Sequence[str]) -> dict[str, str]:
+    """The columns that are neither ``features`` nor can be handed on, and why."""
+    present = dict.fromkeys(n for file in source.files for n in file.schema.names if n not in features)
+    why = {n: "not in every file" for n in present if any(n not in file.schema.names for file in source.files)}
+    return why | {n: "the scores have a column of that name" for n in present if n in RESULT_NAMES}
 
 
 def read_batches(
@@ -324,24 +352,6 @@ def read_batches(
         list(dict.fromkeys(kept)) if unscored else wanted, batch_rows, numbers, first_row=first_row
     )
     return prefetch(clock.timed(batches))
-
-
-def read_labels(batch: pa.RecordBatch, column: str) -> NDArray[np.bool_]:
-    """The label column as booleans.
-
-    Raises
-    ------
-    TableError
-        Where a label is neither 0, 1, true nor false.
-    """
-    array = batch.column(column)
-    if not is_number(array.type):
-        raise TableError(f"label column {column!r} is {array.type}; it must hold 0 and 1 or true and false")
-    values = feature_matrix(batch.select([column]), [column])[:, 0]
-    bad = ~np.isin(values, (0, 1))
-    if bad.any():
-        raise TableError(f"label column {column!r} holds {values[bad][0]:g}; it must hold 0 and 1 or true and false")
-    return np.asarray(values, dtype=bool)
 
 
 class located:
@@ -378,7 +388,9 @@ def report_job(
     scorer = make_scorer(estimator, source, keep=keep, label=label)
     if keep is None:
         scorer.keep = [name for name in scorer.keep if name != label]
-    labels = None if label is None else (lambda batch: read_labels(batch, label))
+    labels = None if label is None else Labels(source, label)
+    if labels is not None:
+        labels.check()
     with closing(read_batches(scorer, source, label, batch_rows, Clock())) as batches, located(source):
         findings = examine(scorer, batches, label=labels, progress=progress)
     page = render(findings, title=title, subtitle=subtitle, image_shape=image_shape, notes=notes)
@@ -390,4 +402,5 @@ def report_job(
         "anomalies": findings.n_flagged,
         "seconds": findings.seconds,
         "quality": findings.quality,
+        **({} if findings.labels is None else {"unlabelled": findings.n_unlabelled}),
     }

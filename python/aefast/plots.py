@@ -3,14 +3,26 @@ returns them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from aefast._drawing import BLUE, GREY, ORANGE, SERIES, bin_edges, finish, mosaic, new_axes, spans_decades
+from aefast._drawing import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SERIES,
+    bin_edges,
+    finish,
+    mosaic,
+    new_axes,
+    spans_decades,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -125,7 +137,7 @@ def error_histogram(
         if highest > 300:  # a few strange rows would not be seen beside thousands
             ax.set_yscale("log")
             ax.set_ylim(bottom=0.7)
-    lines = threshold if isinstance(threshold, Mapping) else {} if threshold is None else {"threshold": threshold}
+    lines = _by_name(threshold)
     for (name, place), style in zip(lines.items(), cycle(("--", ":", "-.")), strict=False):
         if np.isfinite(place):
             ax.axvline(place, color=GREY, linestyle=style, linewidth=1.4, label=name)
@@ -468,7 +480,13 @@ def score_drift(errors: ArrayLike, calibration: Calibration, *, bins: int = 50, 
     return ax
 
 
-def roc_curve(labels: ArrayLike, scores: ArrayLike, *, threshold: float | None = None, ax: Axes | None = None) -> Axes:
+def roc_curve(
+    labels: ArrayLike,
+    scores: ArrayLike,
+    *,
+    threshold: float | Mapping[str, float] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
     """True against false positives over all thresholds.
 
     Parameters
@@ -477,8 +495,8 @@ def roc_curve(labels: ArrayLike, scores: ArrayLike, *, threshold: float | None =
         1 for anomalies, 0 for the others; both must occur.
     scores : array-like of shape (n,)
         Higher for what is more abnormal.
-    threshold : float, optional
-        Where on the curve the rows with scores above it are.
+    threshold : float or mapping of str to float, optional
+        Where on the curve the rows with scores above it are; a point for each name.
     ax : matplotlib.axes.Axes, optional
 
     Returns
@@ -499,10 +517,8 @@ def roc_curve(labels: ArrayLike, scores: ArrayLike, *, threshold: float | None =
     false, true, _ = curve(np.asarray(labels), np.asarray(scores))
     ax.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1.4)
     ax.plot(false, true, color=BLUE, linewidth=1.8, label=f"AUC {roc_auc_score(labels, scores):.4f}")
-    if threshold is not None:
-        found, anomalous = np.asarray(scores) > threshold, np.asarray(labels).astype(bool)
-        point = [float(np.mean(found[~anomalous]))], [float(np.mean(found[anomalous]))]
-        ax.plot(*point, "o", color=ORANGE, markersize=6, label="threshold")
+    anomalous = np.asarray(labels).astype(bool)
+    _mark(ax, scores, threshold, lambda found: (np.mean(found[~anomalous]), np.mean(found[anomalous])))
     ax.set_xlabel("share of normal rows flagged")
     ax.set_ylabel("share of anomalies found")
     finish(ax)
@@ -511,7 +527,11 @@ def roc_curve(labels: ArrayLike, scores: ArrayLike, *, threshold: float | None =
 
 
 def precision_recall_curve(
-    labels: ArrayLike, scores: ArrayLike, *, threshold: float | None = None, ax: Axes | None = None
+    labels: ArrayLike,
+    scores: ArrayLike,
+    *,
+    threshold: float | Mapping[str, float] | None = None,
+    ax: Axes | None = None,
 ) -> Axes:
     """Precision against recall over all thresholds.
 
@@ -521,8 +541,8 @@ def precision_recall_curve(
         1 for anomalies, 0 for the others; both must occur.
     scores : array-like of shape (n,)
         Higher for what is more abnormal.
-    threshold : float, optional
-        Where on the curve the rows with scores above it are.
+    threshold : float or mapping of str to float, optional
+        Where on the curve the rows with scores above it are; a point for each name.
     ax : matplotlib.axes.Axes, optional
 
     Returns
@@ -542,13 +562,28 @@ def precision_recall_curve(
     ax = new_axes(ax)
     precision, recall, _ = curve(np.asarray(labels), np.asarray(scores))
     ax.plot(recall, precision, color=BLUE, linewidth=1.8, label=f"AP {average_precision_score(labels, scores):.4f}")
-    if threshold is not None and (np.asarray(scores) > threshold).any():
-        found, anomalous = np.asarray(scores) > threshold, np.asarray(labels).astype(bool)
-        point = [float(np.mean(found[anomalous]))], [float(np.mean(anomalous[found]))]
-        ax.plot(*point, "o", color=ORANGE, markersize=6, label="threshold")
+    anomalous = np.asarray(labels).astype(bool)
+    _mark(
+        ax,
+        scores,
+        {name: place for name, place in _by_name(threshold).items() if (np.asarray(scores) > place).any()},
+        lambda found: (np.mean(found[anomalous]), np.mean(anomalous[found])),
+    )
     ax.set_ylim(-0.03, 1.03)
     ax.set_xlabel("share of anomalies found")
     ax.set_ylabel("share of flags that are right")
     finish(ax)
     ax.legend(frameon=False)
     return ax
+
+
+def _by_name(threshold: float | Mapping[str, float] | None) -> Mapping[str, float]:
+    return threshold if isinstance(threshold, Mapping) else {} if threshold is None else {"threshold": threshold}
+
+
+def _mark(ax: Axes, scores: ArrayLike, threshold: Any, point: Callable[[Any], tuple[Any, Any]]) -> None:
+    """Draw the ``point`` of the rows that are found above each threshold."""
+    marks = zip((ORANGE, GREEN, PURPLE), "oDs", strict=True)
+    for (name, place), (colour, marker) in zip(_by_name(threshold).items(), cycle(marks), strict=False):
+        x, y = point(np.asarray(scores) > place)
+        ax.plot([float(x)], [float(y)], marker, color=colour, markersize=6, label=name)

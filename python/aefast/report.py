@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from aefast import plots
 from aefast._drawing import BLUE, GREEN, GREY, ORANGE
 from aefast.columns import cells
-from aefast.evaluation import evaluate
+from aefast.labels import UNLABELLED, judgement
 from aefast.networks import layer_widths
 from aefast.scorer import Scorer, nameless
 from aefast.thresholds import RESOLUTION
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
     from aefast.thresholds import Calibration
 
-__all__ = ["Findings", "Strange", "drift", "examine", "figure", "judgement", "render"]
+__all__ = ["Findings", "Strange", "drift", "examine", "figure", "render"]
 
+LONGEST = 60  # letters of a name or a value that are shown
 INK = "#101112"  # stands for the page's text colour in a drawing
 _THEME = {
     INK: "currentColor",
@@ -61,7 +62,7 @@ class Findings:
     scorer: Scorer
     errors: NDArray[np.float64]
     p_values: NDArray[np.float64]
-    labels: NDArray[np.bool_] | None
+    labels: NDArray[Any] | None
     strangest: list[Strange]
     reasons: NDArray[np.int64]
     seconds: float
@@ -81,6 +82,11 @@ class Findings:
         return None if self.labels is None else judgement(self.labels, self.errors, self.threshold)
 
     @property
+    def n_unlabelled(self) -> int:
+        """How many rows have no label, where others may have one."""
+        return 0 if self.labels is None else int(np.count_nonzero(self.labels == UNLABELLED))
+
+    @property
     def n_flagged(self) -> int:
         return int(self.flagged.sum())
 
@@ -89,7 +95,7 @@ def examine(
     scorer: Scorer,
     batches: Iterable[pa.RecordBatch],
     *,
-    label: Callable[[pa.RecordBatch], NDArray[np.bool_]] | None = None,
+    label: Callable[[pa.RecordBatch], NDArray[Any]] | None = None,
     n_strangest: int = 12,
     progress: Callable[[int], None] | None = None,
 ) -> Findings:
@@ -101,7 +107,7 @@ def examine(
         Its kept columns are shown beside the strangest rows.
     batches : iterable of pyarrow.RecordBatch
     label : callable, optional
-        Takes a batch, gives which of its rows are known to be anomalies.
+        Takes a batch, gives for each of its rows whether it is known to be an anomaly, or `UNLABELLED`.
     n_strangest : int
     progress : callable, optional
         Called with the number of rows of each batch.
@@ -112,7 +118,7 @@ def examine(
     """
     begin = time.perf_counter()
     errors: list[NDArray[np.float64]] = []
-    labels: list[NDArray[np.bool_]] = []
+    labels: list[NDArray[Any]] = []
     strangest: list[Strange] = []
     reasons = np.zeros(scorer.n_features, dtype=np.int64)
     times: list[NDArray[np.datetime64]] = []
@@ -135,7 +141,7 @@ def examine(
                     float(e[i]),
                     scorer.take(X, np.array([i])),
                     about,
-                    None if known is None else bool(known[i]),
+                    None if known is None or known[i] == UNLABELLED else bool(known[i]),
                 )
             )
         strangest = sorted(strangest, key=lambda s: (-s.error, s.row))[:n_strangest]
@@ -213,9 +219,12 @@ def render(
     names = findings.scorer.feature_names
     order = [j for j in np.argsort(-findings.reasons, kind="stable") if findings.reasons[j]][:15]
     most = max((int(findings.reasons[j]) for j in order), default=1)
-    labels, quality = findings.labels, findings.quality
-    threshold = findings.threshold
-    pictures = {"rows": _rows_figure(findings), "histogram": _histogram_figure(findings)}
+    quality, threshold = findings.quality, findings.threshold
+    pictures = {
+        "rows": _rows_figure(findings),
+        "rows_narrow": _rows_figure(findings, ", narrow", width=4.7, columns=200),
+        "histogram": _histogram_figure(findings),
+    }
     if np.isfinite(findings.p_values).any():
         pictures["drift"] = figure(
             lambda ax: plots.score_drift(findings.errors, estimator.calibration_, ax=ax),
@@ -227,12 +236,15 @@ def render(
         )
     if len(getattr(estimator, "loss_curve_", ())):
         pictures["loss"] = figure(lambda ax: plots.loss_curves(estimator, ax=ax), "Loss by epoch", height=3.2)
-    if quality is not None and labels is not None:
+    if quality is not None and findings.labels is not None:
+        known = findings.labels != UNLABELLED
+        labels, judged = findings.labels[known], findings.errors[known]
+        marked = {"threshold": threshold, "best F1": quality["best"]["threshold"]}
         pictures["roc"] = figure(
-            lambda ax: plots.roc_curve(labels, findings.errors, threshold=threshold, ax=ax), "ROC curve", height=3.2
+            lambda ax: plots.roc_curve(labels, judged, threshold=marked, ax=ax), "ROC curve", height=3.2
         )
         pictures["precision"] = figure(
-            lambda ax: plots.precision_recall_curve(labels, findings.errors, threshold=threshold, ax=ax),
+            lambda ax: plots.precision_recall_curve(labels, judged, threshold=marked, ax=ax),
             "Precision by recall",
             height=3.2,
         )
@@ -249,7 +261,7 @@ def render(
     source = resources.files("aefast").joinpath("templates/report.html").read_text(encoding="utf-8")
     options: dict[str, Any] = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, **options)
-    environment.filters |= {"number": number, "count": _count, "percent": _percent}
+    environment.filters |= {"number": number, "count": _count, "percent": _percent, "short": short}
     return environment.from_string(source).render(
         title=title,
         subtitle=subtitle,
@@ -266,13 +278,16 @@ def render(
     )
 
 
-def _rows_figure(findings: Findings) -> str:
-    return figure(
-        lambda ax: plots.scores_over_rows(findings.errors, threshold=findings.threshold, times=findings.times, ax=ax),
-        "Error of each row in the order of " + ("rows" if findings.times is None else "time"),
-        width=9.6,
-        height=3.0,
-    )
+def _rows_figure(findings: Findings, more: str = "", *, width: float = 9.6, columns: int = 600) -> str:
+    def draw(ax: Axes) -> None:
+        plots.scores_over_rows(
+            findings.errors, threshold=findings.threshold, times=findings.times, columns=columns, ax=ax
+        )
+        if width < 9:
+            ax.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
+
+    order = "rows" if findings.times is None else "time"
+    return figure(draw, f"Error of each row in the order of {order}{more}", width=width)
 
 
 def _histogram_figure(findings: Findings) -> str:
@@ -284,7 +299,9 @@ def _histogram_figure(findings: Findings) -> str:
     if findings.quality is not None:
         lines["best F1"] = findings.quality["best"]["threshold"]
     return figure(
-        lambda ax: plots.error_histogram(findings.errors, threshold=lines, labels=findings.labels, ax=ax),
+        lambda ax: plots.error_histogram(
+            findings.errors, threshold=lines, labels=None if findings.n_unlabelled else findings.labels, ax=ax
+        ),
         "How often each error occurs",
         height=3.2,
     )
@@ -334,11 +351,6 @@ def describe(estimator: Any) -> dict[str, Any]:
     }
 
 
-def judgement(labels: NDArray[np.bool_], scores: NDArray[Any], threshold: float) -> dict[str, Any] | None:
-    """`evaluate`, or None where all labels are of one kind: a night without anomalies is no error."""
-    return dict(evaluate(labels, scores, threshold)) if labels.any() and not labels.all() else None
-
-
 def drift(errors: NDArray[np.float64], calibration: Calibration) -> str:
     """In words, whether errors are spread as those of the rows that the model was calibrated on."""
     if len(errors) == 0:
@@ -348,7 +360,12 @@ def drift(errors: NDArray[np.float64], calibration: Calibration) -> str:
     # The distance that one in a thousand pairs of samples from one distribution exceeds (Smirnov 1948), and what the
     # sketch hides.
     chance = 1.95 * float(np.sqrt((n + m) / (n * m))) + 1 / RESOLUTION
-    figures = f"Kolmogorov-Smirnov distance {distance:.3f}, where chance alone explains {min(chance, 1):.3f}"
+    if chance >= 1:
+        return (
+            f"Too few rows to tell drift: with {n:,} here and {m:,} that the model was calibrated on, chance alone "
+            "explains any difference."
+        )
+    figures = f"Kolmogorov-Smirnov distance {distance:.3f}, where chance alone explains {chance:.3f}"
     if distance <= chance:
         return f"No drift: these rows score like the {m:,} that the model was calibrated on ({figures})."
     above = float(np.mean(calibration.p_values(errors) <= 0.5))
@@ -365,12 +382,18 @@ def number(value: Any) -> str:
     if value is None:
         return "–"
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        return str(value)
+        return short(value)
     if isinstance(value, (int, np.integer)):
         return str(value)
     if not np.isfinite(value):
         return "–"
     return _count(float(value)) if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
+
+
+def short(value: Any) -> str:
+    """A text for people: of a long one the beginning."""
+    text = str(value)
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
 def _count(value: float) -> str:

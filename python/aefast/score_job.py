@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from aefast import _core
 from aefast._arrow import arrow_values
 from aefast.formats import TableError
-from aefast.jobs import Clock, Progress, located, make_scorer, no_progress, read_batches, read_labels
+from aefast.jobs import Clock, Progress, columns_left_out, located, make_scorer, no_progress, read_batches
 from aefast.journal import Journal, ResumeError, batch_from, journal_path
+from aefast.labels import UNLABELLED, Labels, judgement
 from aefast.model_file import digest
+from aefast.receipt import leave_receipt, read_receipt
 from aefast.sinks import open_sink
 from aefast.tables import Source
 
@@ -31,8 +33,8 @@ class Tally:
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
         self.reading, self.scoring, self.writing = Clock(), Clock(), 0.0
-        self.n_rows = self.n_flagged = self.n_resumed = 0
-        self.labels: list[NDArray[np.bool_]] = []
+        self.n_rows = self.n_flagged = self.n_resumed = self.n_whole = 0
+        self.labels: list[NDArray[np.int8]] = []
         self.scores: list[NDArray[np.float64]] = []
         self.flags: list[NDArray[np.bool_]] = []
 
@@ -42,6 +44,11 @@ class Tally:
         self.n_flagged += n_flagged
         self.n_resumed += resumed
         self.progress(n_rows)
+
+    def skip(self, about: dict[str, Any]) -> None:
+        """Count the rows of an output that is whole from a run before."""
+        self.n_whole += 1
+        self.add(about["rows"], about["anomalies"], resumed=about["rows"])
 
     def take(self, scored: pa.RecordBatch, *, hold: bool) -> None:
         """Count a batch, and hold its scores where they will be judged."""
@@ -67,16 +74,20 @@ class ScoreJob:
     folder : path, optional
         Of the outputs where they are many: the journal of the whole job is kept there.
     keep : list of str or None
-        Input columns to hand on; None: those the model does not read.
+        Input columns to hand on; None: those the model does not read and every file has, but for results of a scoring
+        before this one, whose names are taken. ``left_out`` says which these are.
     label : str, optional
-        A column that is 1 or true for known anomalies, to judge the scores by. Labels and scores are held.
+        A column that is 1 or true for known anomalies, 0 or false for other rows, to judge the scores by; rows without
+        a label are scored and not judged. Labels and scores are held.
     top_features, batch_rows, precision
         As in `Scorer` and `Source.batches`.
     fdr : float, optional
         Flag by Benjamini and Hochberg's procedure over all rows, which takes a pass of its own to count p-values.
     resume : bool
-        Go on where a run of the same job was ended, if there was one: keep the outputs that are whole and the rows
-        that are recorded. The outputs are the same bytes as those of an undisturbed run.
+        Go on where a run of the same job was ended, if there was one: with the rows that are recorded, and outputs
+        that are whole stay as they are. Those are known by a receipt, or in a folder where not all are whole by its
+        journal, and are of the same model, options and unchanged input; with ``label``, which takes all scores, they
+        are made again. The outputs are the same bytes as those of an undisturbed run.
     """
 
     def __init__(
@@ -109,6 +120,8 @@ class ScoreJob:
             flat=suffix == ".csv",
         )  # fmt: skip
         self._scores_only = suffix == ".npy"
+        by_default = kept is None and not source.is_matrix
+        self.left_out = columns_left_out(source, self.scorer.feature_names) if by_default else {}
         self.n_rows_to_read = None if source.n_rows is None else source.n_rows * (2 if fdr is not None else 1)
         options = {"keep": self.scorer.keep, "label": label, "top_features": top_features, "batch_rows": batch_rows}
         self._identity = {
@@ -121,12 +134,18 @@ class ScoreJob:
         """Do it; what happened, as plain data."""
         begin = time.perf_counter()
         tally = Tally(progress)
+        if self.label is not None:
+            Labels(self.source, self.label).check()
         if self.folder is None:
             source, output = self._parts[0]
             with self._journal(output, _stamps(source)) as journal:
-                frames = journal.replay()
-                self._settle(journal, frames, tally)
-                self._score_into(source, output, journal, frames, tally)
+                whole = self._receipt(source, output)
+                if whole:
+                    tally.skip(whole)
+                else:
+                    frames = journal.replay()
+                    self._settle(journal, frames, tally)
+                    self._score_into(source, output, journal, frames, tally)
         else:
             self._score_files(self.folder, tally)
         return self._summary(tally, time.perf_counter() - begin)
@@ -135,29 +154,31 @@ class ScoreJob:
         """One output for each file. The folder's journal names those that are whole, whatever stops the others."""
         stamps = _stamps(self.source) if self.fdr is not None else None
         with self._journal(folder / "aefast", stamps, keep=True) as journal:
-            frames = journal.replay()
-            self._settle(journal, frames, tally)
-            records = [journal.read(_record, frame) for frame in frames]
-            # Judging by labels takes the scores of all rows.
-            whole = {} if self.label is not None else {r["output"]: r for r in records}
+            whole = {output: self._receipt(source, output) for source, output in self._parts}
+            if not all(whole.values()):
+                frames = journal.replay()
+                self._settle(journal, frames, tally)
+                records = {r["output"]: r for r in (journal.read(_record, frame) for frame in frames)}
             for source, output in self._parts:
-                stamp, done = _stamps(source), whole.get(str(output))
-                if done is not None and done["input"] == stamp and output.exists():
-                    tally.add(done["rows"], done["anomalies"], resumed=done["rows"])
+                stamp, done = _stamps(source), whole[output]
+                if done is None and self.label is None:
+                    record = records.get(str(output))
+                    done = record if record and record["input"] == stamp and output.exists() else None
+                if done is not None:
+                    tally.skip(done)
                     continue
-                before = tally.n_rows, tally.n_flagged
                 with self._journal(output, stamp) as own:
-                    self._score_into(source, output, own, own.replay(), tally)
-                rows, flagged = tally.n_rows - before[0], tally.n_flagged - before[1]
-                record = {"output": str(output), "input": stamp, "rows": rows, "anomalies": flagged}
-                journal.append(json.dumps(record).encode())
+                    about = self._score_into(source, output, own, own.replay(), tally)
+                journal.append(json.dumps({"output": str(output), "input": stamp, **about}).encode())
 
     def _score_into(
         self, source: Source, output: Path, journal: Journal, frames: Iterator[bytes], tally: Tally
-    ) -> None:
-        """All rows of ``source`` into one file: those recorded, then the others."""
+    ) -> dict[str, int]:
+        """All rows of ``source`` into one file: those recorded, then the others. Gives how many, and anomalies."""
         schema = self.scorer.schema(self.source.schema)
         written = pa.schema([schema.field("anomaly_score")]) if self._scores_only else schema
+        labels = None if self.label is None else Labels(source, self.label)
+        job, n_rows, n_flagged = self._job(source), tally.n_rows, tally.n_flagged
         with (
             open_sink(output, written, journal) as sink,
             closing(self._judged(source, journal, frames, tally)) as found,
@@ -166,10 +187,21 @@ class ScoreJob:
                 with tally.scoring:
                     scored = self.scorer.results(judged, batch)
                 sink.write(scored, record)
-                tally.take(scored, hold=self.label is not None)
-                if self.label is not None:
-                    tally.labels.append(read_labels(batch, self.label))
+                tally.take(scored, hold=labels is not None)
+                if labels is not None:
+                    tally.labels.append(labels(batch))
         tally.writing += sink.seconds
+        about = {"rows": tally.n_rows - n_rows, "anomalies": tally.n_flagged - n_flagged}
+        leave_receipt(output, job, about)
+        return about
+
+    def _job(self, source: Source) -> dict[str, Any]:
+        """All that an output depends on: with ``fdr``, every row."""
+        return {**self._identity, "input": _stamps(source), "all": None if self.fdr is None else _stamps(self.source)}
+
+    def _receipt(self, source: Source, output: Path) -> dict[str, int] | None:
+        """What is known of an output that can stay; judging by labels takes the scores of all rows."""
+        return read_receipt(output, self._job(source)) if self.resume and self.label is None else None
 
     def _judged(
         self, source: Source, journal: Journal, frames: Iterator[bytes], tally: Tally
@@ -231,8 +263,10 @@ class ScoreJob:
         summary: dict[str, Any] = {
             "output": str(self.folder or self._parts[0][1]),
             "files": len(self._parts),
+            "left_out": self.left_out,
             "rows": tally.n_rows,
             "resumed_rows": tally.n_resumed,
+            "skipped_files": tally.n_whole,
             "anomalies": tally.n_flagged,
             "threshold": threshold,
             "rule": f"score above {threshold:.6g}" if self.fdr is None else f"false-discovery rate {self.fdr:g}",
@@ -246,13 +280,12 @@ class ScoreJob:
             summary["fdr"] = self.fdr
             summary["least_p_value"] = float(self.scorer.p_values(np.array([np.inf]))[0])
         if self.label is not None and tally.n_rows:
-            from aefast.report import judgement
-
-            scores = np.concatenate(tally.scores)
+            labels, scores = np.concatenate(tally.labels), np.concatenate(tally.scores)
             if self.fdr is not None:
                 # What is flagged by p-value is what is above some score, too.
                 threshold = float(scores[~np.concatenate(tally.flags)].max(initial=scores.min() - 1))
-            summary["quality"] = judgement(np.concatenate(tally.labels), scores, threshold)
+            summary["unlabelled"] = int(np.count_nonzero(labels == UNLABELLED))
+            summary["quality"] = judgement(labels, scores, threshold)
         return summary
 
     def _batches(

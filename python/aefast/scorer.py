@@ -21,6 +21,7 @@ from aefast.columns import Shown, by_column, starts
 from aefast.exceptions import AefastError
 from aefast.formats import TableError
 from aefast.tables import feature_columns, feature_matrix, is_number
+from aefast.terminal import counted
 
 __all__ = ["TOP_FEATURES", "BadValueError", "Scorer", "nameless"]
 
@@ -44,18 +45,24 @@ class BadValueError(AefastError, ValueError):
     column : str
     count : int
         How many such values its batch has.
+    may_miss : bool
+        Whether the model takes missing values, so that these are infinite.
     """
 
-    def __init__(self, row: int, column: str, count: int, batch_start: int, batch_rows: int) -> None:
-        self.row, self.column, self.count = row, column, count
+    def __init__(
+        self, row: int, column: str, count: int, batch_start: int, batch_rows: int, *, may_miss: bool = False
+    ) -> None:
+        self.row, self.column, self.count, self.may_miss = row, column, count, may_miss
         self.batch_start, self.batch_rows = batch_start, batch_rows
         super().__init__(self.describe(f"row {row}"))
 
     def describe(self, place: str) -> str:
-        values = "value" if self.count == 1 else "values"
+        values = "it is the only such value" if self.count == 1 else f"it is the first of {self.count} such values"
+        what = "infinite" if self.may_miss else "missing or infinite"
         return (
-            f"column {self.column!r}, {place} (the first is row 0): missing or infinite; {self.count} such {values} "
-            f"in rows {self.batch_start} to {self.batch_start + self.batch_rows - 1}; fill or drop them"
+            f"{place} (the first is row 0), column {self.column!r}: {what}; {values} in rows {self.batch_start} to "
+            f"{self.batch_start + self.batch_rows - 1}; fill or drop such rows"
+            + ("" if self.may_miss else ", or fit a model that takes missing values, as mask or mean")
         )
 
 
@@ -240,7 +247,12 @@ class Scorer:
                 raise
             row, column = divmod(int(np.argmax(bad.ravel())), X.shape[1])
             raise BadValueError(
-                first_row + row, self.feature_names[column], int(bad.sum()), first_row, len(X)
+                first_row + row,
+                self.feature_names[column],
+                int(bad.sum()),
+                first_row,
+                len(X),
+                may_miss=self.estimator.missing != "error",
             ) from error
         reasons = None if not top else self.reasons(X, top) if found is None else self._as_reasons(X, *found)
         return np.asarray(errors), reasons
@@ -274,7 +286,7 @@ class Scorer:
     def _check_width(self, width: int, subject: str) -> None:
         if width != self.n_features:
             fitted = "the model was fitted on" + ("" if self._named else " nameless columns, of which it needs")
-            raise TableError(f"{subject} {width} columns of numbers to score, {fitted} {self.n_features}")
+            raise TableError(f"{subject} {counted(width, 'columns')} of numbers to score, {fitted} {self.n_features}")
 
     def p_values(self, errors: NDArray[Any]) -> NDArray[np.float64]:
         """Conformal p-values of rows with these errors."""

@@ -51,6 +51,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 def check_writable(path: str | Path, endings: tuple[str, ...] | None = None) -> None:
     """Raise what is wrong with writing to ``path`` before hours of work, not after."""
     path = Path(path)
+    _check_file(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; give the name of a file in it")
     if not path.parent.is_dir():
@@ -61,8 +62,16 @@ def check_writable(path: str | Path, endings: tuple[str, ...] | None = None) -> 
         raise ValueError(f"{path} must end in one of {', '.join(endings)}")
 
 
+def _check_file(path: Path) -> None:
+    if str(path) == "-" or (path.exists() and not path.is_file() and not path.is_dir()):
+        raise ValueError(f"{path} is no file; an output gets its name when it is whole, so name a file")
+
+
 def check_folder(folder: Path) -> None:
     """Raise what is wrong with writing files into a folder, which may have to be made."""
+    _check_file(folder)
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is a file; give a folder, or a file that ends in {', '.join(ENDINGS)}")
     if not folder.is_dir() and not folder.parent.is_dir():
         raise FileNotFoundError(f"the folder {folder.parent} of {folder.name} does not exist; make it first")
     if not os.access(folder if folder.is_dir() else folder.parent, os.W_OK):

@@ -50,6 +50,8 @@ def named_files(sources: Iterable[str | Path]) -> list[tuple[Path, Path]]:
     files: list[tuple[Path, Path]] = []
     for source in sources:
         path = root = Path(source)
+        if str(source) == "-" or (path.exists() and not path.is_file() and not path.is_dir()):
+            raise ValueError(f"{source} is no file; rows are read more than once, so save them to a file and name it")
         if path.is_dir():
             inside = (p for p in path.rglob("*") if p.is_file() and table_class(p))
             found = [p for p in inside if not any(part.startswith((".", "_")) for part in p.relative_to(path).parts)]
@@ -96,6 +98,11 @@ class Source:
     def split(self) -> list[Source]:
         """A source for each file."""
         return [Source([file.path]) for file in self.files]
+
+    @property
+    def paths(self) -> list[Path]:
+        """Of the files."""
+        return [file.path for file in self.files]
 
     @property
     def is_matrix(self) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-__all__ = ["facts", "listed", "missing_extra", "print_json", "progress", "rows_and_columns", "say", "status"]
+__all__ = ["counted", "facts", "listed", "missing_extra", "print_json", "progress", "rows_and_columns", "say", "status"]
 
 
 EXTRA = ("typer", "rich", "pyarrow", "matplotlib", "jinja2")
@@ -22,12 +23,23 @@ def missing_extra(error: ModuleNotFoundError) -> str | None:
 
 def say(text: str) -> None:
     """One line or more on standard output."""
-    sys.stdout.write(text + "\n")
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except OSError as error:
+        # What is still in the buffer would fail once more when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise OSError(error.errno, error.strerror, "standard output") from error
 
 
 def print_json(summary: Any) -> None:
     """Plain data as JSON on standard output."""
     say(json.dumps(summary, indent=2, allow_nan=False))
+
+
+def counted(number: int, things: str) -> str:
+    """A number of things, whose plural ends in s: ``1 row``, ``1,234 rows``."""
+    return f"{number:,} {things.removesuffix('s') if number == 1 else things}"
 
 
 def listed(names: Sequence[str], most: int = 8) -> str:

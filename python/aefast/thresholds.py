@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -245,7 +246,7 @@ def benjamini_hochberg(p_values: ArrayLike, fdr: float) -> NDArray[np.bool_]:
     >>> benjamini_hochberg([0.01, 0.9, 0.03, 0.4], fdr=0.1)
     array([ True, False,  True, False])
     """
-    if not 0 < fdr < 1:
+    if not isinstance(fdr, Real) or not 0 < fdr < 1:
         raise ValueError(f"fdr must be in (0, 1), got {fdr!r}")
     p = np.asarray(p_values, dtype=np.float64)
     ascending = np.sort(p)

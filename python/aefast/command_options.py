@@ -1,0 +1,169 @@
+"""What the options of a command say, checked as far as can be without reading rows: wrong usage is told here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from aefast.command_group import UsageError
+
+if TYPE_CHECKING:
+    from aefast.tables import Source
+
+__all__ = [
+    "as_usage",
+    "check_apart",
+    "check_columns",
+    "check_contamination",
+    "image_shape",
+    "kinds_of",
+    "load_model",
+    "names_in",
+    "new_estimator",
+    "source_of",
+]
+
+
+def names_in(options: Sequence[str] | None) -> list[str] | None:
+    """Comma-separated names of an option that may also be repeated; None where it was not given."""
+    if options is None:
+        return None
+    return list(dict.fromkeys(n.strip() for option in options for n in option.split(",") if n.strip()))
+
+
+def kinds_of(options: Sequence[str] | None) -> dict[str, str]:
+    """What ``--kind-of`` says of columns."""
+    from aefast.columns import KINDS
+
+    kinds = {}
+    for option in names_in(options) or []:
+        name, _, kind = option.rpartition("=")
+        if not name or kind not in KINDS:
+            raise UsageError(f"--kind-of must be COLUMN=KIND with a kind of {', '.join(KINDS)}, got {option!r}")
+        kinds[name] = kind
+    return kinds
+
+
+def as_usage(call: Callable[[], Any]) -> Any:
+    """``call()``, whose complaints are about the command as typed."""
+    try:
+        return call()
+    except (ValueError, OSError) as error:
+        raise UsageError(str(error)) from error
+
+
+def check_apart(outputs: Iterable[Path], others: Mapping[str, Iterable[Path]]) -> None:
+    """Refuse to write over what a command reads, or writes elsewhere: ``others``, by what each is to it."""
+    for what, paths in others.items():
+        taken = {path.resolve() for path in paths}
+        for output in outputs:
+            if output.resolve() in taken:
+                raise UsageError(f"{output} is also the {what}; name another file to write to")
+
+
+def source_of(data: Sequence[str]) -> Source:
+    """The tables that DATA names."""
+    from aefast.formats import open_table, table_class
+    from aefast.tables import Source, find_files
+
+    files = as_usage(lambda: find_files(data))
+    for path in files:
+        if table_class(path) is None:
+            as_usage(lambda path=path: open_table(path))  # type: ignore[misc]
+    return Source(files)
+
+
+def check_columns(source: Source, keep: Sequence[str] | None, label: str | None) -> None:
+    """Refuse columns of ``--keep`` and ``--label`` that the tables lack."""
+    wanted = [*(keep or []), *([label] if label else [])]
+    if wanted and source.is_matrix:
+        raise UsageError(f"{source.title} has no named columns; leave --keep and --label out")
+    as_usage(lambda: source.require(wanted, "column"))
+
+
+def load_model(path: Path, threads: int | None, *, to_score: bool = False) -> Any:
+    """The model in a file; without scikit-learn, where it is only ``to_score``."""
+    from aefast.model_file import load, load_to_score
+
+    if not path.exists():
+        raise UsageError(f"there is no model file {path}; aefast fit makes one")
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder, not a model file")
+    estimator = load_to_score(path) if to_score else load(path)
+    if threads is not None:
+        estimator.n_threads = threads
+    return estimator
+
+
+def new_estimator(
+    kind: str,
+    layers: str | None,
+    epochs: int | None,
+    contamination: float | None,
+    missing: str,
+    seed: int,
+    threads: int | None,
+) -> Any:
+    """What ``fit`` is to train."""
+    kinds = available_kinds()
+    if kind not in kinds:
+        raise UsageError(f"--kind {kind} is not known; these are: {', '.join(kinds)}")
+    if missing not in ("error", "mask", "mean"):
+        raise UsageError(f"--missing must be error, mask or mean, got {missing!r}")
+    given: dict[str, Any] = {"random_state": seed, "n_threads": threads, "missing": missing}
+    if layers is not None:
+        try:
+            widths = tuple(int(w) for w in layers.split(","))
+        except ValueError:
+            raise UsageError(f"--layers must be whole numbers with commas, like 64,32, got {layers!r}") from None
+        if min(widths) < 1:
+            raise UsageError(f"--layers must be at least 1 each, got {layers!r}")
+        given["encoder_layer_sizes"] = widths
+    if epochs is not None:
+        given["max_epochs"] = epochs
+    check_contamination(contamination)
+    if contamination is not None:
+        given["contamination"] = contamination
+    return kinds[kind](**given)
+
+
+def check_contamination(contamination: float | None) -> None:
+    """Refuse what is no share of rows to call anomalies."""
+    if contamination is not None and not 0 < contamination <= 0.5:
+        raise UsageError(f"--contamination must be above 0 and at most 0.5, got {contamination:g}")
+
+
+def available_kinds() -> dict[str, type[Any]]:
+    """What ``--kind`` can name, and the estimator each is."""
+    import aefast
+
+    classes = {
+        "plain": "Autoencoder",
+        "denoising": "DenoisingAutoencoder",
+        "sparse": "SparseAutoencoder",
+        "contractive": "ContractiveAutoencoder",
+        "variational": "VariationalAutoencoder",
+    }
+    return {kind: getattr(aefast, name) for kind, name in classes.items() if hasattr(aefast, name)}
+
+
+def image_shape(text: str, model: Any) -> tuple[int, ...]:
+    """What ``--image`` says: height, width and perhaps channels, as many values as ``model`` has features."""
+    try:
+        shape = tuple(int(part) for part in text.lower().split("x"))
+    except ValueError:
+        shape = ()
+    if len(shape) not in (2, 3) or min(shape) < 1:
+        raise UsageError(f"--image must be HEIGHTxWIDTH, like 8x8, got {text!r}")
+    if model.columns_ is not None:
+        raise UsageError(
+            "--image needs a model of pixels, and the columns of this one are of several kinds; leave it out"
+        )
+    if int(np.prod(shape)) != model.n_features_in_:
+        raise UsageError(
+            f"--image {text} has {int(np.prod(shape))} pixels, the model has {model.n_features_in_} features"
+        )
+    return shape

@@ -1,0 +1,80 @@
+"""Labels of rows in a column, 1 for known anomalies and 0 for others, and scores judged by them."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from aefast.formats import CsvTable, TableError
+from aefast.tables import Source, feature_matrix, is_number
+
+__all__ = ["UNLABELLED", "Labels", "judgement"]
+
+#: Stands for the label of rows that have none: null or NaN.
+UNLABELLED = -1
+
+
+class Labels:
+    """The label column of a source's batches, to be called with each of them in order.
+
+    Gives int8: 1, 0 or `UNLABELLED`.
+
+    Raises
+    ------
+    TableError
+        When it is made, if the column is of a type that cannot be labels; in calls, if a value is neither 0, 1, true,
+        false nor missing, naming file and row.
+    """
+
+    # As cells of text, in a CSV column that has others or begins with blanks.
+    _TEXTS: ClassVar = {"0": 0, "1": 1, "false": 0, "true": 1, "": UNLABELLED}
+    _MUST = "it must hold 0 and 1 or true and false, or nothing where it is not known"
+
+    def __init__(self, source: Source, column: str) -> None:
+        self._source, self._column, self._n_read = source, column, 0
+        for file in source.files:
+            kind = file.schema.field(column).type
+            is_text = isinstance(file, CsvTable) and pa.types.is_string(kind)
+            if not is_number(kind) and not pa.types.is_null(kind) and not is_text:
+                raise TableError(f"{file.path}: label column {column!r} is {kind}; {self._MUST}")
+
+    def __call__(self, batch: pa.RecordBatch) -> NDArray[np.int8]:
+        column = batch.column(self._column)
+        if pa.types.is_string(column.type):
+            texts = ["" if text is None else text.strip().lower() for text in column.to_pylist()]
+            values = np.asarray([self._TEXTS.get(text, np.nan) for text in texts], dtype=float)
+            bad = np.isnan(values)
+        else:
+            values = feature_matrix(batch.select([self._column]), [self._column])[:, 0]
+            is_missing = np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), dtype=bool)
+            bad = ~np.isin(values, (0, 1)) & ~is_missing
+            values = np.where(is_missing, UNLABELLED, values)
+        if bad.any():
+            row = int(np.argmax(bad))
+            place = self._source.place(self._n_read + row)
+            found = column[row].as_py()
+            raise TableError(f"{place} (the first is row 0), label column {self._column!r}: {found!r}; {self._MUST}")
+        self._n_read += len(values)
+        return values.astype(np.int8)
+
+    def check(self) -> None:
+        """Look at all labels before anything else is done, unless that would take parsing whole files of text."""
+        if not any(isinstance(file, CsvTable) for file in self._source.files):
+            labels = Labels(self._source, self._column)
+            for batch in self._source.batches([self._column]):
+                labels(batch)
+
+
+def judgement(labels: NDArray[Any], scores: NDArray[Any], threshold: float) -> dict[str, Any] | None:
+    """`aefast.evaluate` on the rows that have labels, or None where all of these are of one kind: a night without
+    anomalies is no error."""
+    known = labels != UNLABELLED
+    labels, scores = labels[known].astype(bool), scores[known]
+    if not labels.any() or labels.all():
+        return None
+    from aefast.evaluation import evaluate
+
+    return dict(evaluate(labels, scores, threshold))

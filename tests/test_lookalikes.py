@@ -1,0 +1,49 @@
+"""Text in CSV files that looks like numbers or dates is told of, and nothing else is."""
+
+from __future__ import annotations
+
+import pytest
+
+from aefast.lookalikes import lookalikes
+from aefast.tables import Source
+from small_tables import run_command
+
+NUMBERS = [str(i / 4) for i in range(40)]
+
+
+def told(tmp_path, cells) -> list[str]:
+    path = tmp_path / "t.csv"
+    path.write_text("a,k\n" + "".join(f'{i},"{cell}"\n' for i, cell in enumerate(cells)))
+    return list(lookalikes(Source([path]), ["k"]))
+
+
+@pytest.mark.parametrize(
+    ("cells", "looks"),
+    [
+        ([*NUMBERS[:17], "oops", *NUMBERS], "numbers, all but 1 of 58 cells (row 17: 'oops'); correct them"),
+        ([*NUMBERS, "", "-", "1e-3", "x" * 99], "numbers, all but 2 of 43 cells (row 41: '-'); correct them"),
+        ([n.replace(".", ",") for n in NUMBERS], "numbers with decimal commas (row 0: '0,0'); write points"),
+        ([f"{i}.12.2024 08:30" for i in range(1, 30)], "dates (row 0: '1.12.2024 08:30'); write them as in 2024-12-31"),
+    ],
+)
+def test_text_that_looks_like_something_else_is_named_with_an_example(tmp_path, cells, looks):
+    [said] = told(tmp_path, cells)
+    where = f"{tmp_path / 't.csv'}, column 'k'"
+    assert said.startswith(f"{where} is learned as categories, but looks like {looks}, or give")
+
+
+@pytest.mark.parametrize("cells", [["tcp", "udp"] * 20, [*NUMBERS[:20], *["high"] * 20], ["", "", ""], []])
+def test_text_is_text(tmp_path, cells):
+    assert told(tmp_path, cells) == []
+
+
+@pytest.mark.filterwarnings("always")
+def test_fit_tells_unless_the_kind_was_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told(tmp_path, [*[str(i % 5) for i in range(60)], "oops"])
+    command = ["fit", "t.csv", "-o", "m.safetensors", "--epochs", 1]
+    result = run_command(*command)
+    assert result.exit_code == 0
+    [line] = [line for line in result.stderr.splitlines() if "oops" in line]
+    assert line.startswith("aefast: t.csv, column 'k' is learned as categories, but looks like numbers")
+    assert "looks like" not in run_command(*command, "--kind-of", "k=categorical").stderr
