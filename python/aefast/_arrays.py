@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from aefast._arrow import arrow_values
+from aefast._arrow import arrow_values, plain_rows
 
 Array = NDArray[Any]
 
@@ -73,13 +73,13 @@ def _arrow_table(X: Any) -> Any:
 
     if offers_arrow:
         try:
-            return pa.table(X)
+            return plain_rows(pa.table(X))
         except (TypeError, pa.ArrowInvalid):
             # One column on its own; scikit-learn has the words for that.
             return None
     from pyarrow.interchange import from_dataframe
 
-    return pa.table(from_dataframe(X))
+    return plain_rows(pa.table(from_dataframe(X)))
 
 
 def table_values(table: Any) -> Array:

@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
 
 from aefast._arrays import not_numbers, readable, table_of, table_values, unreadable_column
-from aefast.columns import Column, ColumnLearner, encode, learn_columns, unknown_levels
+from aefast.column_learner import ColumnLearner
+from aefast.columns import Column, encode, unknown_levels
 
 Array = NDArray[Any]
 
@@ -33,7 +34,7 @@ def read_rows(estimator: Any, X: Any, *, reset: bool) -> Array:
     checks: dict[str, Any] = {"dtype": "numeric", "ensure_all_finite": False, "estimator": estimator}
     table = table_of(X)
     if reset:
-        estimator.columns_ = _learned_columns(estimator, table)
+        estimator.columns_, estimator._refusal = _learned_columns(estimator, table)
     if estimator.columns_ is not None:
         return _encoded_rows(estimator, X, table, reset=reset)
     if table is not None and table is not X:
@@ -64,7 +65,7 @@ def learn_from_all(estimator: Any, first: Any, blocks: Iterable[Any]) -> bool:
         table = table_of(block)
         if index > 0 and table is not None:
             learner.add(table)
-    estimator.columns_ = learner.columns()
+    estimator.columns_, estimator._refusal = learner.columns(), learner.refusal()
     return True
 
 
@@ -93,12 +94,14 @@ class UnknownLevels:
             )
 
 
-def _learned_columns(estimator: Any, table: Any) -> tuple[Column, ...] | None:
+def _learned_columns(estimator: Any, table: Any) -> tuple[tuple[Column, ...] | None, str]:
+    """The columns, and why one of them is not to be learned, where that is what all rows say."""
     if table is not None:
-        return learn_columns(table, estimator.column_kinds)
+        learner = ColumnLearner(table, estimator.column_kinds)
+        return learner.columns(), learner.refusal()
     if estimator.column_kinds:
         raise ValueError("column_kinds needs columns with names: give a data frame or an Arrow table")
-    return None
+    return None, ""
 
 
 def _encoded_rows(estimator: Any, X: Any, table: Any, *, reset: bool) -> Array:
@@ -112,7 +115,7 @@ def _encoded_rows(estimator: Any, X: Any, table: Any, *, reset: bool) -> Array:
         raise ValueError(
             f"Found array with 0 sample(s) while a minimum of 1 is required by {type(estimator).__name__}."
         )
-    return encode(table, estimator.columns_, masks_missing=estimator.missing == "mask")
+    return encode(table, estimator.columns_, masks_missing=estimator.missing != "mean")
 
 
 def read_codes(Z: ArrayLike, n_codes: int, estimator: Any) -> Array:

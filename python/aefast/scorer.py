@@ -17,7 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aefast import model_file
-from aefast._arrow import arrow_array, arrow_text, arrow_values, number_text
+from aefast._arrow import arrow_array, arrow_text, arrow_values, number_text, plain_array, plain_rows, plain_type
 from aefast.columns import Shown, by_column, starts
 from aefast.exceptions import AefastError
 from aefast.formats import TableError
@@ -195,7 +195,9 @@ class Scorer:
     def matrix(self, batch: pa.RecordBatch) -> Any:
         """The batch's features in the model's order: an (n, d) array, of columns of several kinds an Arrow table."""
         features = self._features(batch.schema)
-        return pa.Table.from_batches([batch.select(features)]) if self.is_mixed else feature_matrix(batch, features)
+        if not self.is_mixed:
+            return feature_matrix(batch, features)
+        return plain_rows(pa.Table.from_batches([batch.select(features)]))
 
     @property
     def is_mixed(self) -> bool:
@@ -366,13 +368,16 @@ def _estimator(model: Any) -> Any:
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
-    """Dictionaries differ from batch to batch, which not every format can write; their values always can."""
+    """Dictionaries differ from batch to batch, which not every format can write, and few can views; their values
+    always can."""
+    kind = plain_type(kind)
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def _as_type(array: pa.Array, field: pa.Field) -> pa.Array:
     if array.type.equals(field.type):
         return array
+    array = plain_array(array)
     try:
         return array.cast(field.type)
     except pa.ArrowException as error:
