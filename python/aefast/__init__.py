@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         ReduceOnPlateau,
         StepSchedule,
     )
-    from aefast.scorer import Scorer as Scorer
+    from aefast.scorer import Scorer
     from aefast.sparse import SparseAutoencoder
     from aefast.variational import VariationalAutoencoder
 
@@ -77,6 +77,7 @@ __all__ = [
     "ModelFileError",
     "RMSprop",
     "ReduceOnPlateau",
+    "Scorer",
     "SparseAutoencoder",
     "StepSchedule",
     "StopTraining",
