@@ -14,6 +14,9 @@ from aefast._arrow import arrow_values, plain_rows
 
 Array = NDArray[Any]
 
+#: The end of a message about NaN, for estimators that can take it.
+TAKES_MISSING = "; missing='mask' or 'mean' takes NaN for missing values"
+
 
 def table_of(X: Any) -> Any:
     """``X`` where it is a data frame, else as an Arrow table where it can be one, else None."""
@@ -54,7 +57,7 @@ def nonfinite_message(X: Array, names: ArrayLike | None, what: str = "X", *, may
     if count == 0:
         return ""
     values = "1 value is" if count == 1 else f"{count} values are"
-    remedy = "; missing='mask' or 'mean' takes NaN for missing values" if n_missing and what != "Z" else ""
+    remedy = TAKES_MISSING if n_missing and what != "Z" else ""
     return f"{what} contains {'' if may_miss else 'NaN or '}infinity: {values} not finite, {first}{remedy}"
 
 
