@@ -14,7 +14,7 @@ from sklearn.utils.validation import _check_sample_weight, check_array, validate
 
 from aefast._arrays import not_numbers, readable, table_of, table_values, unreadable_column
 from aefast.column_learner import ColumnLearner
-from aefast.columns import Column, encode, unknown_levels
+from aefast.columns import Column, encode, names_of, unknown_levels
 
 Array = NDArray[Any]
 
@@ -38,8 +38,10 @@ def read_rows(estimator: Any, X: Any, *, reset: bool) -> Array:
     if estimator.columns_ is not None:
         return _encoded_rows(estimator, X, table, reset=reset)
     if table is not None and table is not X:
-        validate_data(estimator, table, reset=reset, skip_check_array=True)
+        _check_names(estimator, table, reset=reset)
         return readable(check_array(table_values(table), input_name="X", **checks))
+    if table is not None and not reset and hasattr(estimator, "feature_names_in_"):
+        _check_names(estimator, table, reset=reset)
     try:
         return readable(validate_data(estimator, X, reset=reset, dtype="numeric", ensure_all_finite=False))
     except (ValueError, TypeError) as error:
@@ -104,13 +106,26 @@ def _learned_columns(estimator: Any, table: Any) -> tuple[tuple[Column, ...] | N
     return None, ""
 
 
+def _check_names(estimator: Any, table: Any, *, reset: bool) -> None:
+    """The checks of scikit-learn, and which columns are out of order, where that is what is wrong."""
+    try:
+        validate_data(estimator, table, reset=reset, skip_check_array=True)
+    except ValueError as error:
+        expected, got = list(getattr(estimator, "feature_names_in_", ())), names_of(table)
+        moved = [f"{a!r} where fit had {b!r}" for a, b in zip(got, expected, strict=False) if a != b]
+        if sorted(got) != sorted(expected) or not moved:
+            raise
+        more = f" and {len(moved) - 8} more" if len(moved) > 8 else ""
+        raise ValueError(f"{str(error).rstrip()} There is {', '.join(moved[:8])}{more}.") from None
+
+
 def _encoded_rows(estimator: Any, X: Any, table: Any, *, reset: bool) -> Array:
     if table is None:
         raise ValueError(
             f"this {type(estimator).__name__} was fitted to columns of several kinds: give a data frame or an Arrow "
             f"table, got {type(X).__name__}"
         )
-    validate_data(estimator, table, reset=reset, skip_check_array=True)
+    _check_names(estimator, table, reset=reset)
     if len(table) == 0:
         raise ValueError(
             f"Found array with 0 sample(s) while a minimum of 1 is required by {type(estimator).__name__}."
