@@ -5,6 +5,7 @@ Commands read options, call the rooms that do the work and print what came out.
 
 from __future__ import annotations
 
+import csv
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -239,6 +240,7 @@ def score(
     from aefast.score_job import ScoreJob
     from aefast.sinks import ENDINGS, check_folder, check_writable, outputs_in
     from aefast.tables import named_files
+    from aefast.thresholds import too_few_held_out
 
     if precision not in ("float32", "bfloat16", "int8"):
         raise UsageError(f"--precision must be float32, bfloat16 or int8, got {precision!r}")
@@ -284,9 +286,8 @@ def score(
     if label is not None and summary["rows"]:
         rows += _judged(summary["quality"], label)
     if fdr is not None and not summary["anomalies"]:
-        rows.append(
-            ("remark", f"no p-value is below {summary['least_p_value']:.3g}: fit on more rows to get lower ones")
-        )
+        remark = too_few_held_out(summary["least_p_value"], summary["rows"], fdr)
+        rows += [("remark", remark)] if remark else []
     rows.append(("written to", str(output)))
     facts(f"Scores of {model.name}", rows)
 
@@ -379,7 +380,7 @@ def report(
 @app.command()
 def info(model: Model, as_json: Json = False) -> None:
     """Say what a model is."""
-    from aefast.columns import by_kind
+    from aefast.columns import by_kind, levels_of_each
     from aefast.networks import layer_widths
 
     estimator = _load(model, None)
@@ -395,7 +396,10 @@ def info(model: Model, as_json: Json = False) -> None:
         "n_features": int(estimator.n_features_in_),
         "features": None if names is None else [str(n) for n in names],
         "kinds": None if estimator.columns_ is None else {c.name: c.kind for c in estimator.columns_},
+        "levels": {c.name: list(c.levels) for c in estimator.columns_ or () if c.kind == "categorical"},
         "threshold": float(estimator.threshold_),
+        "calibration_rows": estimator.calibration_.n_rows,
+        "least_p_value": estimator.calibration_.least,
         "epochs": int(estimator.n_epochs_),
         "parameters": {k: v if isinstance(v, plain) else repr(v) for k, v in parameters.items()},
     }
@@ -410,9 +414,11 @@ def info(model: Model, as_json: Json = False) -> None:
             ("file", f"{model}, {summary['bytes']:,} bytes"),
             ("features", f"{summary['n_features']}{_these(summary['features'])}"),
             *by_kind(estimator.columns_ or ()),
+            *levels_of_each(estimator.columns_ or ()),
             ("network", f"{estimator.activation}, loss {estimator.loss}, {summary['n_parameters']:,} parameters"),
             ("trained", f"{summary['epochs']} epochs, optimizer {estimator.optimizer}, scaler {estimator.scaler}"),
             ("threshold", f"{summary['threshold']:.6g} ({estimator.score_metric_})"),
+            ("p-values", f"from {summary['calibration_rows']:,} rows, so none is below {summary['least_p_value']:.3g}"),
             ("not default", ", ".join(changed) or "nothing"),
         ],
     )
@@ -467,10 +473,12 @@ def _these(names: Sequence[str] | None) -> str:
 
 
 def _names(options: Sequence[str] | None) -> list[str] | None:
-    """Comma-separated names of an option that may also be repeated; None where it was not given."""
+    """Comma-separated names of an option that may also be repeated; None where it was not given. As in CSV, a name
+    with a comma stands in double quotes."""
     if options is None:
         return None
-    return list(dict.fromkeys(n.strip() for option in options for n in option.split(",") if n.strip()))
+    names = (name.strip() for row in csv.reader(options, skipinitialspace=True) for name in row)
+    return list(dict.fromkeys(name for name in names if name))
 
 
 def _kinds_of(options: Sequence[str] | None) -> dict[str, str]:

@@ -257,6 +257,17 @@ def by_kind(columns: Sequence[Column], of: str = "") -> list[tuple[str, str]]:
     return found
 
 
+def levels_of_each(columns: Sequence[Column], most: int = 8) -> list[tuple[str, str]]:
+    """Of each categorical column, its first levels in words."""
+    found = []
+    for column in columns:
+        if column.kind == "categorical":
+            *levels, _ = _level_names(column)
+            more = f" and {len(levels) - most} more" if len(levels) > most else ""
+            found.append((f"levels of {column.name}", (", ".join(levels[:most]) or "none") + more))
+    return found
+
+
 def cells(values: Any) -> list[Any]:
     """Arrow values as Python's; what it has none for, such as times of unknown zones or bad text, as Arrow's text."""
     try:
