@@ -223,6 +223,7 @@ def test_numbers_where_text_was_are_refused(folder, ending):
     table = traffic(300)[["proto", "size"]]
     done("fit", write_frame(table, "t.parquet"), "-o", "m", "--epochs", 1)
     said = " ".join(refused("score", "m", write_frame(table.assign(proto=1.5), f"n{ending}"), "-o", "s.csv").split())
+    assert f"n{ending}" in said
     assert "column 'proto' holds numbers (its type is double), which none of its levels in training is" in said
 
 
@@ -278,7 +279,10 @@ def test_names_of_rows_are_refused_and_numbers_with_a_bad_cell_too(folder):
     bad = coded().astype({"a": object})
     bad.loc[3, "a"] = "n.a."
     said = " ".join(refused("fit", write_frame(bad, "c.csv"), "-o", "m").split())
-    assert "column 'a' is text of 600 values that nearly all differ (all but 1, like 'n.a.', look like numbers)" in said
+    assert (
+        "column 'a' is text of 600 values that nearly all differ (all but 1, like 'n.a.', look like numbers: mend"
+        in said
+    )
 
 
 @pytest.mark.parametrize("ending", [".parquet", ".arrow"])

@@ -4,6 +4,7 @@ Names are imported when they are first asked for: the command that scores a file
 longer to import than a million rows to score.
 """
 
+from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -77,7 +78,6 @@ __all__ = [
     "ModelFileError",
     "RMSprop",
     "ReduceOnPlateau",
-    "Scorer",
     "SparseAutoencoder",
     "StepSchedule",
     "StopTraining",
@@ -88,6 +88,9 @@ __all__ = [
     "load",
     "threads",
 ]
+with suppress(ImportError):
+    if find_spec("pyarrow") is not None:  # which it needs, and a star would import it
+        __all__ += ["Scorer"]
 
 
 def __getattr__(name: str) -> Any:

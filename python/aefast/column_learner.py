@@ -142,7 +142,11 @@ class LevelCounts:
         if n_values <= 2 or n_repeated >= LEAST_REPEATED * n_values:
             return ""
         if self._n_words < LEAST_REPEATED * n_values:
-            numbers = f"all but {self._n_words}, like {self._word!r}, look like numbers" if self._n_words else "numbers"
+            numbers = (
+                f"all but {self._n_words}, like {self._word!r}, look like numbers: mend or drop those rows"
+                if self._n_words
+                else "numbers"
+            )
             return f"is text of {n_values} values that nearly all differ ({numbers})"
         return f"is text of {n_values} values that nearly all differ, like {self._word!r}, so that none can be learned"
 

@@ -17,7 +17,7 @@ from aefast.columns import kind_of_type
 from aefast.exceptions import AefastError
 from aefast.formats import CsvTable, TableError
 from aefast.networks import layer_widths
-from aefast.scorer import RESULT_NAMES, BadValueError, Scorer
+from aefast.scorer import RESULT_NAMES, BadValueError, MisfitError, Scorer
 from aefast.sinks import atomic_path
 from aefast.tables import Source, feature_matrix, is_number, prefetch, read_matrix
 from aefast.training_rows import Blocks, TableBlocks, fits_in_memory, read_sample, read_table
@@ -374,7 +374,7 @@ class located:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, BadValueError):
+        if isinstance(error, BadValueError | MisfitError):
             raise AefastError(error.describe(self._source.place(error.row))) from error
 
 

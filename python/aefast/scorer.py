@@ -25,7 +25,7 @@ from aefast.fitted import FittedNetwork
 from aefast.formats import TableError
 from aefast.tables import feature_columns, feature_matrix, is_number
 
-__all__ = ["TOP_FEATURES", "BadValueError", "Scorer", "nameless"]
+__all__ = ["TOP_FEATURES", "BadValueError", "MisfitError", "Scorer", "nameless"]
 
 TOP_FEATURES = pa.list_(
     pa.struct([("feature", pa.string()), ("value", pa.float64()), ("expected", pa.float64()), ("share", pa.float64())])
@@ -60,6 +60,23 @@ class BadValueError(AefastError, ValueError):
             f"column {self.column!r}, {place} (the first is row 0): missing or infinite; {self.count} such {values} "
             f"in rows {self.batch_start} to {self.batch_start + self.batch_rows - 1}; fill or drop them"
         )
+
+
+class MisfitError(TableError):
+    """Rows with a column that does not hold what the model learned there.
+
+    Attributes
+    ----------
+    row : int
+        The first of the batch, counted from 0 over all rows given to `Scorer.score`.
+    """
+
+    def __init__(self, row: int, n_rows: int, reason: str) -> None:
+        self.row, self.n_rows, self.reason = row, n_rows, reason
+        super().__init__(self.describe(f"row {row}"))
+
+    def describe(self, place: str) -> str:
+        return f"{place} and the {self.n_rows - 1} after it (the first is row 0): {self.reason}"
 
 
 class Scorer:
@@ -275,8 +292,7 @@ class Scorer:
                 try:
                     X = self.estimator._read(X)[:, starts(self.estimator.columns_)]
                 except ValueError as unreadable:
-                    place = f"rows {first_row} to {first_row + len(X) - 1}"
-                    raise TableError(f"{place} (the first is row 0): {unreadable}") from error
+                    raise MisfitError(first_row, len(X), str(unreadable)) from error
             bad = ~np.isfinite(X) if self.estimator.missing == "error" else np.isinf(X)
             if not bad.any():
                 raise
