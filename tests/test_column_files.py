@@ -224,6 +224,13 @@ def test_numbers_where_text_was_are_refused(folder, ending):
     done("fit", write_frame(table, "t.parquet"), "-o", "m", "--epochs", 1)
     said = " ".join(refused("score", "m", write_frame(table.assign(proto=1.5), f"n{ending}"), "-o", "s.csv").split())
     assert f"n{ending}" in said
+    # Text of which the first rows look like truth or numbers is what the levels are.
+    words = pd.DataFrame({"word": ["true", "1.50", "x"] * 100, "a": table["size"]})
+    done("fit", write_frame(words, "w.parquet"), "-o", "w", "--epochs", 1)
+    for word in ("true", "1.50"):
+        alike = words.assign(word=word)
+        found = [scores("w", write_frame(alike, f"n{each}")) for each in (".csv", ".parquet")]
+        np.testing.assert_array_equal(*found)
     assert "column 'proto' holds numbers (its type is double), which none of its levels in training is" in said
 
 

@@ -94,7 +94,8 @@ class Column:
         held = _numbers_or_truth(kind)
         if not known or held is None:
             return ""
-        named = ["True", "False"] if held == "booleans" else ["1", "0"]
+        named = ["1", "0"] if held == "numbers" else ["True", "False"]
+        named += [name.lower() for name in named] if guessed else []
         unknown = len(self.levels)
         if min(self.places_of(named)) < unknown or (held == "numbers" and any(_is_number(c, guessed) for c in known)):
             return ""
