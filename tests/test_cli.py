@@ -454,7 +454,7 @@ def test_wrong_use_ends_in_one_line_and_writes_nothing(folder, code, says, comma
     (folder / "cut.parquet").write_bytes((folder / "t.parquet").read_bytes()[:-9])
     aefast.Autoencoder((2,), max_epochs=0).fit(features_of(small_table())).save("nameless.safetensors")
     mixed = small_table().select(["a", "name"])
-    aefast.Autoencoder((2,), max_epochs=0).fit(mixed).save("mixed.safetensors")
+    aefast.Autoencoder((2,), max_epochs=0, column_kinds={"name": "categorical"}).fit(mixed).save("mixed.safetensors")
     (folder / "latin.csv").write_bytes("a,name\n1,Zürich\n".encode("latin1"))
     np.save("t.npy", features_of(small_table()))
     np.save("thin.npy", features_of(small_table())[:, :3])
@@ -637,3 +637,31 @@ def test_memory_does_not_follow_the_file(folder, monkeypatch):
     done("score", "m.safetensors", "long.parquet", "-o", "out.parquet", "--keep", "id", "--batch-rows", 1000)
     assert read_table("out.parquet").num_rows == 300_000
     assert peak < 6_000_000 < pa.parquet.read_table("long.parquet").nbytes
+
+
+def test_names_with_commas_stand_in_quotes_as_in_csv(folder):
+    table = small_table().rename_columns(["id", "name", "a,1", 'b "x"', "c", "d", "label"])
+    write_table(table, folder / "c.parquet")
+    done("fit", "c.parquet", "-o", "c.safetensors", "--columns", '"a,1",c', "--columns", 'b "x"', "--epochs", 1)
+    assert aefast.load("c.safetensors").feature_names_in_.tolist() == ["a,1", "c", 'b "x"']
+    done("score", "c.safetensors", "c.parquet", "-o", "s.parquet", "--keep", 'id, "a,1"')
+    assert read_table("s.parquet").column_names[:2] == ["id", "a,1"]
+
+
+def test_info_tells_levels_and_what_p_values_come_from(folder):
+    table = small_table().append_column("word", pa.array(["x", "y", "z"] * 100))
+    write_table(table, folder / "w.parquet")
+    done("fit", "w.parquet", "-o", "w.safetensors", "--exclude", "id,name,label", "--epochs", 1)
+    told = json.loads(done("info", "w.safetensors", "--json").stdout)
+    assert told["levels"] == {"word": ["x", "y", "z"]}
+    assert (told["calibration_rows"], told["least_p_value"]) == (30, 1 / 31)
+    text = " ".join(done("info", "w.safetensors").stdout.split())
+    assert "levels of word x, y, z" in text
+    assert "from 30 rows, so none is below 0.0323" in text
+    assert json.loads(done("info", "m.safetensors", "--json").stdout)["levels"] == {}
+
+
+def test_a_rate_that_is_too_low_for_so_few_held_out_rows_is_remarked(folder):
+    text = " ".join(done("score", "m.safetensors", "t.parquet", "-o", "s.csv", "--fdr", "0.001").stdout.split())
+    least = aefast.load("m.safetensors").calibration_.least
+    assert f"nothing is reported: no p-value is below {least:.3g}, so that with fdr=0.001 only" in text

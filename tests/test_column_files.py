@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
@@ -159,3 +160,160 @@ def test_a_sample_of_a_table_is_rows_of_it_in_their_order(folder, table, sample)
     assert len(numbers) == (sample or 1500)
     assert (np.diff(numbers) > 0).all()
     assert chosen.to_pylist() == table.take(pa.array(numbers)).select(chosen.column_names).to_pylist()
+
+
+def coded(n_rows=600, seed=0):
+    """Codes with leading zeros, truth, whole numbers and times, with a number that goes along."""
+    rng = np.random.default_rng(seed)
+    code = rng.integers(0, 7, size=n_rows)
+    return pd.DataFrame(
+        {
+            "code": [f"{c:03d}" for c in code],
+            "a": code + 0.1 * rng.normal(size=n_rows),
+            "flag": code > 3,
+            "k": code % 3,
+            "when": pd.Timestamp("2024-03-04") + pd.to_timedelta(rng.integers(0, 10_000, n_rows), unit="min"),
+        }
+    )
+
+
+def write_frame(frame, path):
+    if path.endswith(".csv"):
+        frame.to_csv(path, index=False)
+    else:
+        pyarrow.parquet.write_table(pa.Table.from_pandas(frame, preserve_index=False), path)
+    return path
+
+
+def scores(model, path):
+    done("score", model, path, "-o", "s.parquet", "--keep", "a")
+    return pyarrow.parquet.read_table("s.parquet")["anomaly_score"].to_numpy()
+
+
+def test_levels_that_look_like_numbers_are_the_same_from_text_files(folder):
+    for ending in (".csv", ".parquet"):
+        write_frame(coded(), f"c{ending}")
+        done("fit", f"c{ending}", "-o", f"m{ending}", "--kind-of", "code=categorical,k=categorical", "--epochs", 3)
+        assert set(aefast.load(f"m{ending}").columns_[0].levels) == {f"{c:03d}" for c in range(7)}
+    for model in ("m.csv", "m.parquet"):
+        np.testing.assert_array_equal(scores(model, "c.csv"), scores(model, "c.parquet"))
+    done("recalibrate", "m.parquet", "c.csv", "-o", "again", "--contamination", "0.1")
+    assert aefast.load("again").threshold_ == np.percentile(scores("m.parquet", "c.csv"), 90)
+    done("report", "m.parquet", "c.csv", "-o", "r.html")
+    done("score", "m.parquet", "c.csv", "-o", "s.csv", "--keep", "code")
+    assert pd.read_csv("s.csv", dtype={"code": str})["code"].tolist() == coded()["code"].tolist()
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_truth_and_whole_numbers_are_the_same_however_they_are_written(folder, ending):
+    frame = coded()
+    done("fit", write_frame(frame, "c.parquet"), "-o", "m", "--epochs", 3, "--kind-of", "k=categorical")
+    wanted = scores("m", "c.parquet")
+    truth = frame["flag"]
+    words = [truth.map({True: yes, False: no}) for yes, no in (("true", "FALSE"), ("yes", "no"), ("T", "F"))]
+    for flag in (truth.astype(int), truth.astype(float), *words):
+        path = write_frame(frame.assign(flag=flag, k=frame["k"].astype(float)), f"o{ending}")
+        np.testing.assert_array_equal(scores("m", path), wanted)
+    other = scores("m", write_frame(frame.assign(flag="maybe"), f"o{ending}"))
+    assert (other > wanted).all()
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_numbers_where_text_was_are_refused(folder, ending):
+    table = traffic(300)[["proto", "size"]]
+    done("fit", write_frame(table, "t.parquet"), "-o", "m", "--epochs", 1)
+    said = " ".join(refused("score", "m", write_frame(table.assign(proto=1.5), f"n{ending}"), "-o", "s.csv").split())
+    assert f"n{ending}" in said
+    # Text of which the first rows look like truth or numbers is what the levels are.
+    words = pd.DataFrame({"word": ["true", "1.50", "x"] * 100, "a": table["size"]})
+    done("fit", write_frame(words, "w.parquet"), "-o", "w", "--epochs", 1)
+    for word in ("true", "1.50"):
+        alike = words.assign(word=word)
+        found = [scores("w", write_frame(alike, f"n{each}")) for each in (".csv", ".parquet")]
+        np.testing.assert_array_equal(*found)
+    assert "column 'proto' holds numbers (its type is double), which none of its levels in training is" in said
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+@pytest.mark.parametrize("column", ["code", "flag", "when"])
+def test_missing_cells_of_any_kind_are_refused_by_file_and_row(folder, column, ending):
+    frame = coded()
+    holes = frame.astype({"flag": object})
+    holes.loc[[77, 90], column] = None
+    write_frame(holes, f"h{ending}")
+    kinds = ("--kind-of", "code=categorical", "--epochs", 2)
+    for stream in ("--stream", "--no-stream"):
+        said = " ".join(refused("fit", f"h{ending}", "-o", "m", stream, *kinds).split())
+        assert f"h{ending}, row 77 (the first is row 0), column '{column}': missing" in said
+    done("fit", write_frame(frame, "c.parquet"), "-o", "m", *kinds)
+    said = " ".join(refused("score", "m", f"h{ending}", "-o", "s.csv").split())
+    assert f"h{ending}, row 77 (the first is row 0), column '{column}': missing or infinite; " in said
+    assert "the first of 2 such values" in said
+
+
+@pytest.mark.parametrize("missing", ["mask", "mean"])
+def test_an_empty_cell_is_the_null_of_other_formats(folder, missing):
+    frame = coded().astype({"flag": object})
+    frame.loc[::5, "code"] = frame.loc[1::5, "flag"] = frame.loc[2::5, "a"] = None
+    for ending in (".csv", ".parquet"):
+        write_frame(frame, f"h{ending}")
+    for ending in (".csv", ".parquet"):
+        done("fit", f"h{ending}", "-o", "m", "--missing", missing, "--epochs", 2, "--kind-of", "code=categorical")
+        np.testing.assert_array_equal(scores("m", "h.csv"), scores("m", "h.parquet"))
+        assert None in aefast.load("m").columns_[0].levels
+
+
+def test_text_that_is_no_column_of_the_model_is_handed_on_as_it_is(folder):
+    frame = coded()[["code", "a"]].assign(note="")
+    done("fit", write_frame(frame, "c.csv"), "-o", "m", "--exclude", "note", "--epochs", 1)
+    done("score", "m", write_frame(frame.assign(note=["NA", ""] * 300), "c.csv"), "-o", "s.parquet")
+    assert pyarrow.parquet.read_table("s.parquet")["note"].to_pylist() == ["NA", ""] * 300
+
+
+def test_times_are_learned_as_numbers_where_that_is_asked_for(folder):
+    for ending in (".csv", ".parquet"):
+        write_frame(coded(), f"c{ending}")
+        done("fit", f"c{ending}", "-o", "m", "--kind-of", "k=categorical,when=numeric", "--exclude", "code")
+        kinds = {column.name: column.kind for column in aefast.load("m").columns_}
+        assert (kinds["when"], kinds["k"]) == ("numeric", "categorical")
+        assert np.isfinite(scores("m", f"c{ending}")).all()
+
+
+def test_names_of_rows_are_refused_and_numbers_with_a_bad_cell_too(folder):
+    frame = coded().assign(host=[f"h{i}" for i in range(600)])
+    said = " ".join(refused("fit", write_frame(frame, "c.csv"), "-o", "m").split())
+    assert "column 'host' is text of 600 values that nearly all differ, like 'h0', so that none can be learned" in said
+    assert "--exclude host" in said
+    bad = coded().astype({"a": object})
+    bad.loc[3, "a"] = "n.a."
+    with pytest.warns(UserWarning, match="looks like numbers, all but 1 of 600 cells"):
+        said = " ".join(refused("fit", write_frame(bad, "c.csv"), "-o", "m").split())
+    assert (
+        "column 'a' is text of 600 values that nearly all differ (all but 1, like 'n.a.', look like numbers: mend"
+        in said
+    )
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".arrow"])
+def test_views_of_text_are_read_and_handed_on(folder, ending):
+    if not hasattr(pa, "string_view"):
+        pytest.skip("this Arrow has no such type")
+    table = pa.Table.from_pandas(coded().drop(columns="when"), preserve_index=False)
+    view = table["code"].combine_chunks().cast(pa.string_view())
+    words = pa.DictionaryArray.from_arrays(pa.array([0, 1] * 300, pa.uint32()), pa.array(["x", "y"], pa.string_view()))
+    views = table.set_column(0, "code", view).append_column("word", words).append_column("name", view)
+    if ending == ".parquet":  # which has views of text, but not in dictionaries
+        views = views.set_column(4, "word", pa.array(["x", "y"] * 300, pa.string_view()))
+        pyarrow.parquet.write_table(views, "v.parquet")
+    else:
+        with pa.ipc.new_file("v.arrow", views.schema) as writer:
+            writer.write_table(views)
+    done("fit", f"v{ending}", "-o", "m", "--exclude", "name", "--epochs", 2, "--sample", 500)
+    wanted = aefast.load("m").reconstruction_error(views.select(["code", "a", "flag", "k", "word"]))
+    np.testing.assert_array_equal(scores("m", f"v{ending}"), wanted)
+    done("score", "m", f"v{ending}", "-o", "s.csv", "--keep", "name,word", "--top-features", 1)
+    assert pd.read_csv("s.csv", dtype=str)["name"].tolist() == table["code"].to_pylist()
+    scorer = aefast.Scorer("m", keep=["name", "word"], top_features=2)
+    (scored,) = scorer.score(views.to_batches())
+    assert scored["name"].to_pylist() == table["code"].to_pylist()
+    assert scored["word"].to_pylist() == ["x", "y"] * 300

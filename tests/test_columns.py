@@ -10,7 +10,8 @@ import pytest
 from sklearn.base import clone
 
 import aefast
-from aefast.columns import MAX_LEVELS, Column, decode, encode, infer_kind, learn_columns, starts
+from aefast.column_learner import learn_columns
+from aefast.columns import MAX_LEVELS, Column, decode, encode, infer_kind, starts
 from aefast.exceptions import ModelFileError
 from messages import raises_exactly
 
@@ -144,8 +145,67 @@ def test_levels_are_the_most_frequent_ones_and_the_others_are_unknown():
     assert columns[0].counts == (*range(200, 200 - MAX_LEVELS, -1), len(names) - sum(columns[0].counts[:-1]))
     rows = encode(pd.DataFrame({"a": ["l000", "l063", "l064", "new", None]}), columns, masks_missing=False)
     assert rows.argmax(axis=1).tolist() == [0, 63, 64, 64, 64]
-    ids = pd.DataFrame({"id": [f"row {i}" for i in range(500)], "x": np.arange(500.0)})
-    assert learn_columns(ids, None)[0] == Column("id", "categorical", (), (500,))
+
+
+def test_truth_and_whole_numbers_are_levels_in_any_spelling():
+    flag = Column("a", "categorical", ("False", "True"), (3, 2, 0))
+    assert (
+        flag.places_of(["true", "TRUE", "1", "1.0", "yes", "f", "0", "no", "maybe", "2"]) == [1] * 5 + [0] * 3 + [2] * 2
+    )
+    code = Column("a", "categorical", ("5", "006", "7.0"), (3, 2, 2, 0))
+    assert code.places_of(["5", "5.0", "05", "006", "6", "7", "7.00", "yes"]) == [0, 0, 3, 1, 3, 2, 2, 3]
+    for values in ([1, 0, 2], [1.0, 0.0, 2.0], ["true", "false", "?"], pd.Categorical(["T", "f", "x"])):
+        for data in (pd.DataFrame({"a": values}), pa.Table.from_pandas(pd.DataFrame({"a": values}))):
+            assert encode(data, (flag,), masks_missing=False).argmax(axis=1).tolist() == [1, 0, 2]
+
+
+@pytest.mark.parametrize("values", [[1.0, 2.0], [1, 2], pd.Categorical([1, 2]), [True, False]])
+def test_a_type_that_cannot_be_the_levels_is_refused(values):
+    words, codes = (Column("a", "categorical", levels, (2, 2, 0)) for levels in (("tcp", "udp"), ("001", "002")))
+    for data in (pd.DataFrame({"a": values}), pa.Table.from_pandas(pd.DataFrame({"a": values}))):
+        for column in (words, codes):
+            with pytest.raises(
+                ValueError, match=rf"column 'a' holds .* which none of its levels .* \({column.levels[0]}"
+            ):
+                encode(data, (column,), masks_missing=False)
+    ports = Column("a", "categorical", ("80", "True"), (2, 2, 0))
+    assert encode(pd.DataFrame({"a": values}), (ports,), masks_missing=False).shape == (2, 3)
+    nothing = pd.DataFrame({"a": np.full(2, np.nan)})
+    assert np.isnan(encode(nothing, (words,), masks_missing=True)).all()
+
+
+def test_views_of_text_are_text(model, table):
+    if not hasattr(pa, "string_view"):
+        pytest.skip("this Arrow has no such type")
+    arrow = pa.Table.from_pandas(plain(table), preserve_index=False)
+    port = arrow["port"].combine_chunks().cast(pa.string()).dictionary_encode()
+    port = pa.DictionaryArray.from_arrays(port.indices, port.dictionary.cast(pa.string_view()))
+    proto = arrow["proto"].cast(pa.string_view())
+    views = arrow.set_column(0, "proto", proto).set_column(1, "port", pa.chunked_array([port[:9], port[9:]]))
+    np.testing.assert_array_equal(model.score_samples(views), model.score_samples(table))
+    assert aefast.Autoencoder(max_epochs=1).fit(views).columns_ == model.columns_
+    assert model.explain(views[:20]).equals(model.explain(table[:20]))
+
+
+def test_text_that_is_hardly_ever_there_twice_is_refused_by_name_unless_its_kind_is_given(table):
+    ids = table.head(500).assign(host=[f"h{i}" for i in range(500)])
+    numbers = table.head(500).assign(host=[str(i) for i in range(499)] + ["n.a."])
+    for data, said in (
+        (ids, r"column 'host' is text of 500 values that nearly all differ, like 'h0', .* \(--exclude host\)"),
+        (numbers, r"column 'host' is text of 500 values .* \(all but 1, like 'n.a.', look like numbers: mend"),
+        (numbers.assign(host=numbers["host"].replace("n.a.", "1e5")), r"column 'host' .* differ \(numbers\)"),
+    ):
+        for each in (data, pa.Table.from_pandas(data, preserve_index=False)):
+            for fit in ("fit", "partial_fit"):
+                with pytest.raises(ValueError, match=said):
+                    getattr(aefast.Autoencoder(), fit)(each)
+            with pytest.raises(ValueError, match=said):
+                aefast.Autoencoder().fit_batches([each[:200], each[200:]])
+    given = {"host": "categorical"}
+    assert aefast.Autoencoder(max_epochs=1, column_kinds=given).fit(ids).columns_[-1].levels == ()
+    # A block may have each level once, where all rows have it often.
+    blocks = [pd.DataFrame({"host": list("abcdefgh"), "x": np.arange(8.0)}) for _ in range(20)]
+    assert len(aefast.Autoencoder(max_epochs=1).fit_batches(blocks).columns_[0].levels) == 8
 
 
 def test_levels_are_the_same_whatever_type_they_come_in():
@@ -231,9 +291,15 @@ def test_other_tables_are_refused_by_what_is_wrong(model, table):
 def test_missing_cells(table):
     holes = plain(table).astype({"count": float})
     holes.loc[::5, "proto"] = holes.loc[1::5, "size"] = holes.loc[2::5, "when"] = None
-    with pytest.raises(ValueError, match=r"800 values are not finite, the first \(nan\) in row 1, column 'size'"):
+    with pytest.raises(ValueError, match=r"1200 values are not finite, the first \(nan\) in row 0, column 'proto'"):
         aefast.Autoencoder().fit(holes)
-    for data in (holes, pa.Table.from_pandas(holes, preserve_index=False)):
+    for data in (holes, holes.convert_dtypes(), pa.Table.from_pandas(holes, preserve_index=False)):
+        levels = data.select(["proto"]) if isinstance(data, pa.Table) else data[["proto"]]
+        for make in (aefast.Autoencoder().fit, aefast.Autoencoder(max_epochs=1).fit(table[["proto"]]).predict):
+            with pytest.raises(
+                ValueError, match=r"400 values are not finite, the first \(nan\) in row 0, column 'proto'"
+            ):
+                make(levels)
         masked = aefast.Autoencoder(max_epochs=5, missing="mask", random_state=0).fit(data)
         is_missing = holes.isna().to_numpy()
         shares = masked.feature_errors(data)

@@ -202,7 +202,7 @@ def test_a_model_with_a_callable_cannot_be_saved_and_says_why(tmp_path):
     model = DenoisingAutoencoder((4,), noise=abs, max_epochs=1).fit(X)
     message = (
         "cannot save parameter noise=<built-in function abs>: a model file holds data only; set_params(noise=...) to a "
-        "plain value first"
+        "plain value first, which changes no score"
     )
     with raises_exactly(ValueError, message):
         model.save(tmp_path / "model")

@@ -163,7 +163,7 @@ def test_rows_without_names_are_read(make):
 @pytest.mark.parametrize(
     ("columns", "words"),
     [
-        (list("abdc"), ["must be in the same order"]),
+        (list("abdc"), ["must be in the same order", "There is 'd' where fit had 'c', 'c' where fit had 'd'."]),
         (list("abc"), ["yet now missing", "- d"]),
         (list("abcde"), ["unseen at fit time", "- e"]),
         (list("abcX"), ["unseen at fit time", "- X", "yet now missing", "- d"]),

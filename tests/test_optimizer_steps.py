@@ -166,14 +166,18 @@ def output_bias_after_single_row_steps(x, learning_rate, seed, epoch, **options)
     return trainer.parameters()[-1][0]
 
 
-@pytest.mark.parametrize("n_rows", [1, 2, 3, 16, 17, 20])
+@pytest.mark.parametrize("n_rows", [1, 2, 3, 16, 17, 20, 63, 64, 65, 100, 1000, 4096, 4097, 4500])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_shuffled_epoch_takes_every_row_once(n_rows, seed):
-    # Row i is 4^i and steps are too small to feel each other, so that the digits of the sum in base 4 count the rows.
-    x, tiny = 4.0 ** np.arange(n_rows)[:, np.newaxis], 2.0**-60
-    assert output_bias_after_single_row_steps(x, tiny, seed, epoch=5) / (2 * tiny) == x.sum()
+    # Sixteen rows at a time count: the i-th of them is 4^i, the others are 0. Steps are too small to feel each other,
+    # so that the digits of the sum in base 4 say how often each was taken.
+    tiny = 2.0**-60
     rows = np.arange(0, n_rows, 2, dtype=np.int64)
-    assert output_bias_after_single_row_steps(x, tiny, seed, epoch=5, rows=rows) / (2 * tiny) == x[rows].sum()
+    for begin in range(0, n_rows, 16):
+        x = np.zeros((n_rows, 1))
+        x[begin : begin + 16, 0] = 4.0 ** np.arange(min(16, n_rows - begin))
+        assert output_bias_after_single_row_steps(x, tiny, seed, epoch=5) / (2 * tiny) == x.sum()
+        assert output_bias_after_single_row_steps(x, tiny, seed, epoch=5, rows=rows) / (2 * tiny) == x[rows].sum()
 
 
 def test_seed_and_epoch_decide_the_order_of_rows():

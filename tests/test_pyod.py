@@ -271,3 +271,19 @@ def test_ensembles_of_pyod_take_these_detectors():
     ):
         ensemble.fit(X)
         assert roc_auc_score(Y_NEW, ensemble.decision_function(X_NEW)) > 0.8
+
+
+@pytest.mark.parametrize("kind", DETECTORS)
+def test_detectors_show_what_is_not_default_and_hand_on_the_rest(kind):
+    assert repr(kind()) == f"{kind.__name__}()"
+    assert repr(kind(lr=0.5, contamination=0.2)) == f"{kind.__name__}(contamination=0.2, lr=0.5)"
+    assert set(kind().get_params()) >= {"lr", "epoch_num", "n_threads"}
+    assert kind(lr=0.5).lr == clone(kind(lr=0.5)).lr == 0.5
+
+
+def test_missing_values_are_refused_without_what_detectors_have_not(fitted):
+    holes = np.vstack([X[:5], [[np.nan] * 6]])
+    message = "X contains NaN or infinity: 6 values are not finite, the first (nan) in row 5, column 'x0'"
+    for call in (fitted.decision_function, small().fit):
+        with raises_exactly(ValueError, message + "; fill or drop them"):
+            call(holes)

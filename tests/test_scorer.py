@@ -7,7 +7,9 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.exceptions import NotFittedError
 
+import aefast
 from aefast.formats import TableError
 from aefast.scorer import BadValueError, Scorer, nameless
 from small_tables import FEATURES, features_of, small_model, small_table
@@ -169,8 +171,6 @@ def test_a_model_without_names_takes_the_columns_of_numbers_that_are_not_kept():
 
 
 def nameless_model():
-    import aefast
-
     return aefast.Autoencoder((2,), max_epochs=1, random_state=0, n_threads=1).fit(features_of(small_table()))
 
 
@@ -206,3 +206,46 @@ def test_dictionaries_that_differ_from_batch_to_batch_are_kept_as_values():
 def test_no_rows_have_no_scores():
     empty = small_table(10).to_batches()[0].slice(0, 0)
     assert [b.num_rows for b in Scorer(small_model(), top_features=2).score([empty])] == [0]
+
+
+def test_a_table_is_scored_as_its_batches_are():
+    table = small_table()
+    assert pa.Table.from_batches(Scorer(small_model()).score(table)).equals(scored(Scorer(small_model()), table, 300))
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "said"),
+    [
+        ({"keep": "id"}, ValueError, r"keep must be a sequence of names, got 'id': write \['id'\]"),
+        ({"columns": "abcd"}, ValueError, "columns must be a sequence of names, got 'abcd'"),
+        (
+            {"columns": ["a"]},
+            ValueError,
+            "the model was fitted on, 'a', 'b', 'c', 'd', got 'a'; leave columns out",
+        ),
+        ({"top_features": -1}, ValueError, "top_features must be an integer of at least 0, got -1"),
+        ({"top_features": 1.5}, ValueError, "top_features must be an integer of at least 0, got 1.5"),
+        ({"precision": "foo"}, ValueError, "precision must be one of float32, bfloat16, int8, got 'foo'"),
+        ({"p_value_cutoff": 5}, ValueError, r"p_value_cutoff must be None or a number in \[0, 1\], got 5"),
+    ],
+)
+def test_wrong_options_are_refused_before_any_row(options, kind, said):
+    with pytest.raises(kind, match=said):
+        Scorer(small_model(), **options)
+
+
+def test_what_is_no_fitted_model_is_refused():
+    with pytest.raises(NotFittedError):
+        Scorer(aefast.Autoencoder())
+    with pytest.raises(TypeError, match="model must be an estimator of aefast, or the path or bytes of a model file"):
+        Scorer(None)
+
+
+def test_kept_columns_that_are_not_there_are_named():
+    with pytest.raises(TableError, match="the table lacks columns to keep: 'zzz'"):
+        scored(Scorer(small_model(), keep=["id", "zzz"]), small_table())
+
+
+def test_data_frames_are_no_batches_and_told_what_to_do():
+    with pytest.raises(TypeError, match=r"got DataFrame of str; pyarrow.Table.from_pandas\(frame\) makes a table"):
+        next(Scorer(small_model()).score(small_table().to_pandas()))

@@ -1,6 +1,7 @@
 """Thresholds, conformal p-values and false-discovery control, against their definitions and guarantees."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis.extra import numpy as npst
 from scipy.stats import ks_2samp
 
 from aefast import Autoencoder
-from aefast.thresholds import Calibration, benjamini_hochberg, contamination_offset
+from aefast.thresholds import Calibration, benjamini_hochberg, contamination_offset, too_few_held_out
 
 # Few distinct values, so that ties are common.
 scores = npst.arrays(np.float64, st.integers(1, 40), elements=st.integers(-9, 9).map(float))
@@ -286,3 +287,27 @@ def test_many_errors_get_the_p_values_of_each_and_leave_the_calibration_as_it_wa
         np.testing.assert_array_equal(calibration.p_values(errors), single)
         np.testing.assert_array_equal(calibration.places(errors), np.searchsorted(calibration.errors, errors))
     assert pickle.dumps(calibration) == before
+
+
+def test_nothing_to_detect_is_told_where_no_row_alone_could_be():
+    rng = np.random.default_rng(0)
+    model = Autoencoder((2,), max_epochs=1, random_state=0).fit(rng.normal(size=(400, 4)))
+    X = rng.normal(size=(400, 4))
+    assert model.calibration_.least == 1 / 41
+    said = "no p-value is below 0.0244, so that with fdr=0.05 only 196 of 400 rows together could be"
+    with pytest.warns(UserWarning, match=said) as told:
+        assert not model.detect(X, fdr=0.05).any()
+    assert told[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not model.detect(X[:2], fdr=0.05).any()
+        assert model.detect(np.full((400, 4), 50.0), fdr=0.05).all()
+
+
+def test_too_few_held_out_rows_are_those_that_leave_a_row_alone_unreported():
+    assert too_few_held_out(0.01, 10, 0.1) == ""
+    assert "only 2 of 11 rows together" in too_few_held_out(0.01, 11, 0.1)
+    least, others = 0.01, np.ones(9)
+    assert benjamini_hochberg([least, *others], 0.1).sum() == 1
+    assert benjamini_hochberg([least, *others, 1], 0.1).sum() == 0
+    assert benjamini_hochberg([least, least, *others], 0.1).sum() == 2

@@ -4,6 +4,7 @@ Names are imported when they are first asked for: the command that scores a file
 longer to import than a million rows to score.
 """
 
+from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
         ReduceOnPlateau,
         StepSchedule,
     )
-    from aefast.scorer import Scorer as Scorer
+    from aefast.scorer import Scorer
     from aefast.sparse import SparseAutoencoder
     from aefast.variational import VariationalAutoencoder
 
@@ -87,6 +88,9 @@ __all__ = [
     "load",
     "threads",
 ]
+with suppress(ImportError):
+    if find_spec("pyarrow") is not None:  # which it needs, and a star would import it
+        __all__ += ["Scorer"]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from aefast._arrow import arrow_values
+from aefast._arrow import arrow_values, plain_rows
 
 Array = NDArray[Any]
+
+#: The end of a message about NaN, for estimators that can take it.
+TAKES_MISSING = "; missing='mask' or 'mean' takes NaN for missing values"
 
 
 def table_of(X: Any) -> Any:
@@ -54,7 +57,7 @@ def nonfinite_message(X: Array, names: ArrayLike | None, what: str = "X", *, may
     if count == 0:
         return ""
     values = "1 value is" if count == 1 else f"{count} values are"
-    remedy = "; missing='mask' or 'mean' takes NaN for missing values" if n_missing and what != "Z" else ""
+    remedy = TAKES_MISSING if n_missing and what != "Z" else ""
     return f"{what} contains {'' if may_miss else 'NaN or '}infinity: {values} not finite, {first}{remedy}"
 
 
@@ -73,13 +76,13 @@ def _arrow_table(X: Any) -> Any:
 
     if offers_arrow:
         try:
-            return pa.table(X)
+            return plain_rows(pa.table(X))
         except (TypeError, pa.ArrowInvalid):
             # One column on its own; scikit-learn has the words for that.
             return None
     from pyarrow.interchange import from_dataframe
 
-    return pa.table(from_dataframe(X))
+    return plain_rows(pa.table(from_dataframe(X)))
 
 
 def table_values(table: Any) -> Array:

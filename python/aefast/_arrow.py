@@ -44,6 +44,55 @@ def dtype_of(kind: pa.DataType) -> np.dtype[Any]:
     return dtype
 
 
+def is_text(kind: pa.DataType) -> bool:
+    """Whether an Arrow type is one of text."""
+    from pyarrow import types
+
+    return types.is_string(kind) or types.is_large_string(kind) or _is_view(kind)
+
+
+def _is_view(kind: pa.DataType) -> bool:
+    return str(kind) == "string_view"  # older versions of Arrow have no such type
+
+
+def plain_type(kind: pa.DataType) -> pa.DataType:
+    """The type in which text, also that of a dictionary, is not a view, which Arrow has no `take` for."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(kind):
+        return pa.dictionary(kind.index_type, plain_type(kind.value_type), kind.ordered)
+    return pa.string() if _is_view(kind) else kind
+
+
+def plain_schema(schema: pa.Schema) -> pa.Schema:
+    """The same of a schema."""
+    import pyarrow as pa
+
+    return pa.schema([field.with_type(plain_type(field.type)) for field in schema], schema.metadata)
+
+
+def plain_rows(rows: Any) -> Any:
+    """A table or record batch of `plain_schema`."""
+    schema = plain_schema(rows.schema)
+    if schema.equals(rows.schema):
+        return rows
+    return type(rows).from_arrays([plain_array(column) for column in rows.columns], schema=schema)
+
+
+def plain_array(array: Any) -> Any:
+    """An array, chunked or not, of the `plain_type` of its own."""
+    import pyarrow as pa
+
+    kind = plain_type(array.type)
+    if kind.equals(array.type):
+        return array
+    if isinstance(array, pa.ChunkedArray):
+        return pa.chunked_array([plain_array(chunk) for chunk in array.chunks], kind)
+    if pa.types.is_dictionary(kind):
+        return pa.DictionaryArray.from_arrays(array.indices, plain_array(array.dictionary), ordered=kind.ordered)
+    return array.cast(kind)
+
+
 def arrow_array(values: NDArray[Any]) -> pa.Array:
     """An Arrow array of numbers, a view of contiguous ones, or of booleans."""
     import pyarrow as pa

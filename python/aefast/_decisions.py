@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from aefast import model_file
 from aefast._reading import ReadingMixin
 from aefast.explanations import as_frame
-from aefast.thresholds import Calibration, benjamini_hochberg, contamination_offset
+from aefast.thresholds import Calibration, benjamini_hochberg, contamination_offset, too_few_held_out
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -208,8 +209,17 @@ class DecisionMixin(ReadingMixin, OutlierMixin):
             As in `transform`; also if ``fdr`` is not in (0, 1).
         NotFittedError
             Before `fit`.
+
+        Warns
+        -----
+        UserWarning
+            If nothing is reported, and one row could not have been, however abnormal.
         """
-        return benjamini_hochberg(self.p_values(X), fdr)
+        found = benjamini_hochberg(self.p_values(X), fdr)
+        remark = "" if found.any() else too_few_held_out(self.calibration_.least, len(found), fdr)
+        if remark:
+            warnings.warn(remark, stacklevel=2)
+        return found
 
     def recalibrate(self, X: Any) -> Self:
         """Set the threshold and the rows for `p_values` anew, without training again.
@@ -273,7 +283,10 @@ class DecisionMixin(ReadingMixin, OutlierMixin):
         pandas.DataFrame, or a structured ndarray with the same fields where pandas is not installed
             For each row its ``top`` features by share of the error, largest first: ``row`` (position in ``X``),
             ``feature`` (name, or x0, x1, ...), ``value`` and ``expected`` (the reconstruction), both in input units,
-            and ``share`` of the row's error, in [0, 1].
+            and ``share`` of the row's error, in [0, 1]. A missing value is no reason, so that a row has fewer where
+            less is known of it, or none. With ``missing="mean"`` the means that stand for numbers and times have their
+            part of the error in `feature_errors`, which then is in no reason's share; a category that is missing is a
+            level like others, and may be a reason.
 
         Raises
         ------
@@ -301,7 +314,8 @@ class DecisionMixin(ReadingMixin, OutlierMixin):
     def save(self, path: Any) -> None:
         """Write the model to one data-only file (see `aefast.model_file`), which `aefast.load` reads.
 
-        The file appears whole or not at all; one that is there is replaced.
+        The file appears whole or not at all; one that is there is replaced. Callbacks are left out, and so is the
+        state of a ``numpy.random.RandomState``; a loaded estimator has the defaults there.
 
         Parameters
         ----------
@@ -311,7 +325,7 @@ class DecisionMixin(ReadingMixin, OutlierMixin):
         Raises
         ------
         ValueError
-            If a parameter is no data (a callable, say), naming it.
+            If another parameter is no data (a noise or a schedule of one's own), naming it.
         OSError
             If the file cannot be written.
         NotFittedError

@@ -82,6 +82,7 @@ class FittingMixin(DecisionMixin):
     verbose: int
     callbacks: Any
     loss_curve_: list[float]
+    _refusal: str = ""
     validation_curve_: list[float]
     norms_: list[Array | None]
 
@@ -153,7 +154,7 @@ class FittingMixin(DecisionMixin):
         """Train to give back ``X``, from ``X_noisy`` where there is one."""
         self._check_parameters()
         rows = self._read(X, reset=True)
-        self._tell_columns()
+        self._settle_columns()
         noisy = None if X_noisy is None else self._read_noisy(X_noisy, rows)
         weights = read_sample_weight(sample_weight, rows)
         start = self._start(rows.shape[1], go_on=self.warm_start)
@@ -178,7 +179,11 @@ class FittingMixin(DecisionMixin):
         )
         return self
 
-    def _tell_columns(self, of: str = "") -> None:
+    def _settle_columns(self, of: str = "") -> None:
+        """Refuse what is not to be learned, now that all rows have been looked at, and tell what is."""
+        refusal, self._refusal = self._refusal, ""
+        if refusal:
+            raise ValueError(refusal)
         if self.verbose and self.columns_ is not None:
             sys.stderr.writelines(f"{kind}: {names}\n" for kind, names in by_kind(self.columns_, of))
 
@@ -222,7 +227,9 @@ class FittingMixin(DecisionMixin):
         self._check_parameters()
         is_first = not hasattr(self, "n_features_in_")
         rows = self._read(X, reset=is_first)
-        if not is_first:
+        if is_first:
+            self._settle_columns()
+        else:
             later = UnknownLevels(self.columns_)
             later.add(rows)
             later.warn("the rows fitted first", "let these have all levels")
@@ -288,7 +295,7 @@ class FittingMixin(DecisionMixin):
         if not once and learn_from_all(self, block, batches):
             blocks = iter(batches)
             first = self._read(next(blocks))
-        self._tell_columns(" of the first block" if once else "")
+        self._settle_columns(" of the first block" if once else "")
         later = UnknownLevels(self.columns_)
         start = self._start(first.shape[1], go_on=self.warm_start)
 

@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
 
 from aefast._arrays import not_numbers, readable, table_of, table_values, unreadable_column
-from aefast.columns import Column, ColumnLearner, encode, learn_columns, unknown_levels
+from aefast.column_learner import ColumnLearner
+from aefast.columns import Column, encode, names_of, unknown_levels
 
 Array = NDArray[Any]
 
@@ -33,12 +34,14 @@ def read_rows(estimator: Any, X: Any, *, reset: bool) -> Array:
     checks: dict[str, Any] = {"dtype": "numeric", "ensure_all_finite": False, "estimator": estimator}
     table = table_of(X)
     if reset:
-        estimator.columns_ = _learned_columns(estimator, table)
+        estimator.columns_, estimator._refusal = _learned_columns(estimator, table)
     if estimator.columns_ is not None:
         return _encoded_rows(estimator, X, table, reset=reset)
     if table is not None and table is not X:
-        validate_data(estimator, table, reset=reset, skip_check_array=True)
+        _check_names(estimator, table, reset=reset)
         return readable(check_array(table_values(table), input_name="X", **checks))
+    if table is not None and not reset and hasattr(estimator, "feature_names_in_"):
+        _check_names(estimator, table, reset=reset)
     try:
         return readable(validate_data(estimator, X, reset=reset, dtype="numeric", ensure_all_finite=False))
     except (ValueError, TypeError) as error:
@@ -64,7 +67,7 @@ def learn_from_all(estimator: Any, first: Any, blocks: Iterable[Any]) -> bool:
         table = table_of(block)
         if index > 0 and table is not None:
             learner.add(table)
-    estimator.columns_ = learner.columns()
+    estimator.columns_, estimator._refusal = learner.columns(), learner.refusal()
     return True
 
 
@@ -93,12 +96,27 @@ class UnknownLevels:
             )
 
 
-def _learned_columns(estimator: Any, table: Any) -> tuple[Column, ...] | None:
+def _learned_columns(estimator: Any, table: Any) -> tuple[tuple[Column, ...] | None, str]:
+    """The columns, and why one of them is not to be learned, where that is what all rows say."""
     if table is not None:
-        return learn_columns(table, estimator.column_kinds)
+        learner = ColumnLearner(table, estimator.column_kinds)
+        return learner.columns(), learner.refusal()
     if estimator.column_kinds:
         raise ValueError("column_kinds needs columns with names: give a data frame or an Arrow table")
-    return None
+    return None, ""
+
+
+def _check_names(estimator: Any, table: Any, *, reset: bool) -> None:
+    """The checks of scikit-learn, and which columns are out of order, where that is what is wrong."""
+    try:
+        validate_data(estimator, table, reset=reset, skip_check_array=True)
+    except ValueError as error:
+        expected, got = list(getattr(estimator, "feature_names_in_", ())), names_of(table)
+        moved = [f"{a!r} where fit had {b!r}" for a, b in zip(got, expected, strict=False) if a != b]
+        if sorted(got) != sorted(expected) or not moved:
+            raise
+        more = f" and {len(moved) - 8} more" if len(moved) > 8 else ""
+        raise ValueError(f"{str(error).rstrip()} There is {', '.join(moved[:8])}{more}.") from None
 
 
 def _encoded_rows(estimator: Any, X: Any, table: Any, *, reset: bool) -> Array:
@@ -107,12 +125,12 @@ def _encoded_rows(estimator: Any, X: Any, table: Any, *, reset: bool) -> Array:
             f"this {type(estimator).__name__} was fitted to columns of several kinds: give a data frame or an Arrow "
             f"table, got {type(X).__name__}"
         )
-    validate_data(estimator, table, reset=reset, skip_check_array=True)
+    _check_names(estimator, table, reset=reset)
     if len(table) == 0:
         raise ValueError(
             f"Found array with 0 sample(s) while a minimum of 1 is required by {type(estimator).__name__}."
         )
-    return encode(table, estimator.columns_, masks_missing=estimator.missing == "mask")
+    return encode(table, estimator.columns_, masks_missing=estimator.missing != "mean")
 
 
 def read_codes(Z: ArrayLike, n_codes: int, estimator: Any) -> Array:

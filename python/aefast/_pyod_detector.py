@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ from sklearn.base import BaseEstimator
 from sklearn.metrics import roc_auc_score
 from sklearn.utils.validation import check_is_fitted
 
+from aefast._arrays import TAKES_MISSING
 from aefast.optimizers import SGD, Adam, Optimizer
 
 if TYPE_CHECKING:
@@ -61,12 +64,15 @@ class Detector(BaseEstimator):
         tags.estimator_type = "outlier_detector"
         return tags
 
-    @classmethod
-    def _get_param_names(cls) -> list[str]:
-        # A detector names the parameters it adds and hands on its parent's.
-        own: list[str] = super()._get_param_names()
-        handed_on = [base._get_param_names() for base in cls.__bases__ if issubclass(base, Detector)]
-        return sorted({*own, *(name for names in handed_on for name in names)})
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Name the parent's parameters that a constructor hands on, for scikit-learn and help()."""
+        super().__init_subclass__(**options)
+        own = inspect.signature(cls.__init__).parameters
+        named = {name: each for name, each in own.items() if each.kind != each.VAR_KEYWORD}
+        if len(named) < len(own):
+            parents = inspect.signature(super(cls, cls).__init__).parameters
+            named |= {name: p.replace(kind=p.KEYWORD_ONLY) for name, p in parents.items() if name not in named}
+            cls.__init__.__signature__ = inspect.Signature(list(named.values()))  # type: ignore[attr-defined]
 
     def _model(self) -> BaseAutoencoder:
         """The estimator that the parameters describe."""
@@ -117,7 +123,8 @@ class Detector(BaseEstimator):
         ValueError
             If a parameter or the input is not valid.
         """
-        self.model = self._model().fit(X)
+        with own_words():
+            self.model = self._model().fit(X)
         self.n_features_in_ = self.model.n_features_in_
         self.history_ = {"loss": list(self.model.loss_curve_)}
         self.decision_scores_ = self._scores(X)
@@ -128,7 +135,8 @@ class Detector(BaseEstimator):
         return self
 
     def _scores(self, X: Any) -> NDArray[np.float64]:
-        errors = self.model.reconstruction_error(X).astype(np.float64)
+        with own_words():
+            errors = self.model.reconstruction_error(X).astype(np.float64)
         return np.sqrt(self.model.n_features_in_ * errors)
 
     def _labels(self, scores: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -344,6 +352,17 @@ class Detector(BaseEstimator):
         outliers = np.asarray(y) == 1
         highest = np.argsort(-scores, kind="stable")[: np.count_nonzero(outliers)]
         return float(np.mean(outliers[highest]))
+
+
+@contextmanager
+def own_words() -> Iterator[None]:
+    """Errors of the estimator without what its parameters could do about them, which a detector has not."""
+    try:
+        yield
+    except ValueError as error:
+        if not str(error).endswith(TAKES_MISSING):
+            raise
+        raise ValueError(str(error).removesuffix(TAKES_MISSING) + "; fill or drop them") from None
 
 
 def known(parameter: str, name: str, names: Sequence[str]) -> str:

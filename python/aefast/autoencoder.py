@@ -43,7 +43,10 @@ class Autoencoder(BaseAutoencoder):
     optimizer : {"sgd", "rmsprop", "adam", "adamw"} or `Optimizer`, default "adam"
         A name stands for the object with its defaults.
     learning_rate : float above 0, or schedule, default 2e-3
-        Rate, or an object that gives the rate of each epoch (see `aefast.schedules`).
+        Rate, or an object that gives the rate of each epoch (see `aefast.schedules`). The default was chosen together
+        with those of ``activation``, ``batch_size``, ``scaler`` and ``score_metric``, by how well they rank anomalies
+        in 20 tables (benchmarks/README.md, Detection); what the rate alone does for it, beside the usual 1e-3, was not
+        measured.
     l1, l2 : float, default 0
         Penalties on weights, not on biases.
     activity_l1, activity_l2 : float, default 0
@@ -109,6 +112,7 @@ class Autoencoder(BaseAutoencoder):
         Above 0 shows progress: a bar on a terminal where rich is installed, else a line an epoch.
     callbacks : callable or sequence of callables, default ()
         Each is called after every epoch with an `aefast.callbacks.EpochInfo` and may stop training.
+        Not part of a saved model.
 
     Attributes
     ----------

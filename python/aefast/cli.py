@@ -256,6 +256,7 @@ def score(
     from aefast.score_job import ScoreJob
     from aefast.sinks import ENDINGS, check_folder, check_writable, outputs_in
     from aefast.tables import named_files
+    from aefast.thresholds import too_few_held_out
 
     if precision not in ("float32", "bfloat16", "int8"):
         raise UsageError(f"--precision must be float32, bfloat16 or int8, got {precision!r}")
@@ -305,9 +306,8 @@ def score(
     if label is not None and summary["rows"]:
         rows += _judged(summary["quality"], label, summary["unlabelled"])
     if fdr is not None and not summary["anomalies"]:
-        rows.append(
-            ("remark", f"no p-value is below {summary['least_p_value']:.3g}: fit on more rows to get lower ones")
-        )
+        remark = too_few_held_out(summary["least_p_value"], summary["rows"], fdr)
+        rows += [("remark", remark)] if remark else []
     rows.append(("written to", str(output)))
     facts(f"Scores of {model.name}", rows)
 
@@ -402,7 +402,7 @@ def report(
 @app.command()
 def info(model: Model, as_json: Json = False) -> None:
     """Say what a model is."""
-    from aefast.columns import by_kind
+    from aefast.columns import by_kind, levels_of_each
     from aefast.networks import layer_widths
 
     estimator = load_model(model, None)
@@ -418,7 +418,10 @@ def info(model: Model, as_json: Json = False) -> None:
         "n_features": int(estimator.n_features_in_),
         "features": None if names is None else [str(n) for n in names],
         "kinds": None if estimator.columns_ is None else {c.name: c.kind for c in estimator.columns_},
+        "levels": {c.name: list(c.levels) for c in estimator.columns_ or () if c.kind == "categorical"},
         "threshold": float(estimator.threshold_),
+        "calibration_rows": estimator.calibration_.n_rows,
+        "least_p_value": estimator.calibration_.least,
         "epochs": int(estimator.n_epochs_),
         "parameters": {k: v if isinstance(v, plain) else repr(v) for k, v in parameters.items()},
     }
@@ -433,12 +436,14 @@ def info(model: Model, as_json: Json = False) -> None:
             ("file", f"{model}, {summary['bytes']:,} bytes"),
             ("features", f"{summary['n_features']}{_these(summary['features'])}"),
             *by_kind(estimator.columns_ or ()),
+            *levels_of_each(estimator.columns_ or ()),
             ("network", f"{estimator.activation}, loss {estimator.loss}, {summary['n_parameters']:,} parameters"),
             (
                 "trained",
                 f"{counted(summary['epochs'], 'epochs')}, optimizer {estimator.optimizer}, scaler {estimator.scaler}",
             ),
             ("threshold", f"{summary['threshold']:.6g} ({estimator.score_metric_})"),
+            ("p-values", f"from {summary['calibration_rows']:,} rows, so none is below {summary['least_p_value']:.3g}"),
             ("not default", ", ".join(changed) or "nothing"),
         ],
     )

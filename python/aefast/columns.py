@@ -6,11 +6,16 @@ level, an embedding (Guo and Berkhahn 2016), and the network gives back a probab
 two points on circles, its place in the day and in the week, so that Sunday night lies beside Monday morning; how long
 ago it was is left out, because every row to come would be later than all training rows (``numeric`` gives just that,
 in seconds since 1970).
+
+Levels are known by their text, whatever type a table has for them: a whole number is the same with decimals and
+without, and where all levels are true and false, so are yes and no, 1 and 0. Numbers or booleans in a column none of
+whose levels can be one are refused by their type: every row would be strange, which says nothing of any.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,7 +27,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aefast._arrow import arrow_array, arrow_values
+from aefast._arrow import arrow_array, arrow_values, is_text
+from aefast.terminal import counted
 
 if TYPE_CHECKING:
     from aefast._core import NetworkSpec
@@ -32,12 +38,17 @@ Array = NDArray[Any]
 KINDS = ("numeric", "categorical", "timestamp")
 #: Levels of a column that are told apart, the most frequent ones; all others are unknown ones.
 MAX_LEVELS = 64
-#: Levels of a column that are counted before the rarest are forgotten.
-MAX_COUNTED = 1 << 18
 #: What a level is called that training rows did not have, or too seldom.
 UNKNOWN = "(unknown)"
 MISSING = "(missing)"
 
+#: How truth is spelled, in any case.
+_TRUTHS = {
+    spelling: truth
+    for truth, spellings in {"true": ["t", "yes", "y", "on", "1"], "false": ["f", "no", "n", "off", "0"]}.items()
+    for spelling in (truth, *spellings)
+}
+_WHOLE = re.compile(r"-?\d+\.0+")
 _HELD = {"numeric": "numbers", "categorical": "categories", "timestamp": "times"}
 _DAY, _WEEK = 86_400.0, 604_800.0
 _MONDAY = 3 * _DAY  # from a Monday to the first of January 1970
@@ -62,117 +73,45 @@ class Column:
         """How many elements it becomes: of a categorical one a level each and one for unknown levels."""
         return {"numeric": 1, "timestamp": 4}.get(self.kind, len(self.levels) + 1)
 
+    def places_of(self, names: Sequence[str]) -> list[int]:
+        """Which of the levels each of these is, or how many there are where it is none.
+
+        Numbers without a fraction are the same with decimals and without, and truth is the same in all its spellings.
+        """
+        known = [level for level in self.levels if level is not None]
+        is_boolean = bool(known) and {level.lower() for level in known} <= {"true", "false"}
+
+        def spelled(name: str) -> str:
+            whole = name.partition(".")[0] if _WHOLE.fullmatch(name) else name
+            return _TRUTHS.get(whole.strip().lower(), name) if is_boolean else whole
+
+        places = {level: place for place, level in enumerate(self.levels) if level is not None}
+        places = {spelled(level): place for level, place in places.items()} | places
+        unknown = len(self.levels)
+        return [places.get(name, places.get(spelled(name), unknown)) for name in names]
+
+    def refusal(self, kind: Any, *, guessed: bool = False) -> str:
+        """Why values of a type (of Arrow or pandas) cannot be levels of this column, whatever they are; empty where
+        they can. A type that is ``guessed`` from text may be of codes that look like numbers."""
+        known = [level for level in self.levels if level is not None]
+        held = _numbers_or_truth(kind)
+        if not known or held is None:
+            return ""
+        named = ["1", "0"] if held == "numbers" else ["True", "False"]
+        named += [name.lower() for name in named] if guessed else []
+        unknown = len(self.levels)
+        if min(self.places_of(named)) < unknown or (held == "numbers" and any(_is_number(c, guessed) for c in known)):
+            return ""
+        shown = ", ".join(known[:4]) + (", ..." if len(known) > 4 else "")
+        return (
+            f"column {self.name!r} holds {held} (its type is {kind}), which none of its levels in training is "
+            f"({shown}): give it as it was there, or fit again"
+        )
+
 
 def starts(columns: Sequence[Column]) -> list[int]:
     """Where the elements of each column begin."""
     return [0, *accumulate(column.width for column in columns)][:-1]
-
-
-def learn_columns(table: Any, kinds: Mapping[str, str] | None) -> tuple[Column, ...] | None:
-    """The columns of a pandas data frame or an Arrow table; None where all of them are numbers as they stand.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame or pyarrow.Table
-        The training rows.
-    kinds : mapping of str to str, or None
-        Kinds of columns that are not to be inferred.
-
-    Raises
-    ------
-    ValueError
-        If a column is of no kind that can be learned, or ``kinds`` names something that is not there.
-    """
-    return ColumnLearner(table, kinds).columns()
-
-
-class ColumnLearner:
-    """The same from a table that comes in blocks, of which only the counts of levels are kept.
-
-    A column's kind is that of the first block in which it has a value.
-    """
-
-    def __init__(self, table: Any, kinds: Mapping[str, str] | None) -> None:
-        names, given = _names(table), dict(kinds or {})
-        for name, kind in given.items():
-            if name not in names:
-                raise ValueError(f"column_kinds names {name!r}, which is not a column: they are {', '.join(names)}")
-            if kind not in KINDS:
-                raise ValueError(f"column_kinds: {name!r} must be one of {', '.join(KINDS)}, got {kind!r}")
-        self._given = given
-        self._kinds: dict[str, str] = {}
-        self._counts: dict[str, LevelCounts] = {name: LevelCounts() for name in names}
-        self.add(table)
-
-    @property
-    def unsettled(self) -> list[str]:
-        """The columns of which other blocks may say something new."""
-        return [n for n, counts in self._counts.items() if self._kinds[n] == "categorical" or not counts.has_values]
-
-    def add(self, table: Any) -> None:
-        """Take in another block, which may have the unsettled columns alone."""
-        parts = {
-            name: values for name, values in zip(_names(table), _parts(table), strict=True) if name in self._counts
-        }
-        for name, values in parts.items():
-            if not self._counts[name].has_values:
-                kind = self._given.get(name) or infer_kind(values)
-                if kind is None:
-                    raise ValueError(
-                        f"column {name!r} can neither be learned as numbers nor as levels nor as times (its type is "
-                        f"{_type(values)}): convert it or leave it out (--exclude {name})"
-                    )
-                if name not in self._kinds or _has_values(values):
-                    self._kinds[name] = kind
-        for name, values in parts.items():
-            self._counts[name].add(values, of_levels=self._kinds[name] == "categorical")
-
-    def columns(self) -> tuple[Column, ...] | None:
-        """What was learned; None where all columns are numbers as they stand."""
-        if not self._given and set(self._kinds.values()) <= {"numeric"}:
-            return None
-        found = []
-        for name, kind in self._kinds.items():
-            levels, counts = self._counts[name].most_frequent() if kind == "categorical" else ((), ())
-            found.append(Column(name, kind, levels, counts))
-        return tuple(found)
-
-
-class LevelCounts:
-    """How many rows of a column have each level, in memory that does not grow with the rows.
-
-    Of more than ``MAX_COUNTED`` levels the rarest are forgotten, and all counts fall by that of the most frequent of
-    those (Agarwal et al. 2012, section 3), which is at most 2 / ``MAX_COUNTED`` of the rows.
-    """
-
-    def __init__(self) -> None:
-        self.has_values = False
-        self._by_name: dict[str | None, int] = {}
-        self._n_rows = 0
-
-    def add(self, values: Any, *, of_levels: bool) -> None:
-        """Count the rows of a block, or only ask whether there are values."""
-        self._n_rows += len(values)
-        if not _has_values(values):
-            self._by_name[None] = self._by_name.get(None, 0) + len(values)
-            return
-        self.has_values = True
-        if not of_levels:
-            return
-        codes, names = _levels(values)
-        for name, count in zip([*names, None], np.bincount(codes, minlength=len(names) + 1), strict=True):
-            if count:
-                self._by_name[name] = self._by_name.get(name, 0) + int(count)
-        if len(self._by_name) > MAX_COUNTED:
-            least = sorted(self._by_name.values())[-MAX_COUNTED // 2]
-            self._by_name = {name: count - least for name, count in self._by_name.items() if count > least}
-
-    def most_frequent(self) -> tuple[tuple[str | None, ...], tuple[int, ...]]:
-        """The levels to tell apart, and how many rows have each; a level of one row is as good as unknown."""
-        ordered = sorted(self._by_name.items(), key=lambda item: (-item[1], item[0] is None, item[0] or ""))
-        kept = [(name, count) for name, count in ordered if count > 1][:MAX_LEVELS]
-        counts = [count for _, count in kept]
-        return tuple(name for name, _ in kept), (*counts, self._n_rows - sum(counts))
 
 
 def encode(table: Any, columns: Sequence[Column], *, masks_missing: bool) -> Array:
@@ -181,9 +120,9 @@ def encode(table: Any, columns: Sequence[Column], *, masks_missing: bool) -> Arr
     Raises
     ------
     ValueError
-        If the values of a column are not of its kind; the message names it.
+        If the values of a column are not of its kind, or of a type that cannot be its levels; the message names it.
     """
-    parts = [_encoded(values, column, masks_missing) for values, column in zip(_parts(table), columns, strict=True)]
+    parts = [_encoded(values, column, masks_missing) for values, column in zip(parts_of(table), columns, strict=True)]
     numbers = [part for column, part in zip(columns, parts, strict=True) if column.kind != "categorical"]
     rows = np.zeros((len(table), sum(column.width for column in columns)), np.result_type(np.float32, *numbers))
     for begin, column, part in zip(starts(columns), columns, parts, strict=True):
@@ -227,7 +166,7 @@ def by_column(
     """
     order = np.argsort(numbers.astype(np.min_scalar_type(len(columns))), kind="stable")
     ends = np.searchsorted(numbers[order], np.arange(len(columns)), side="right")
-    for column, part, places in zip(columns, _parts(table), np.split(order, ends[:-1]), strict=True):
+    for column, part, places in zip(columns, parts_of(table), np.split(order, ends[:-1]), strict=True):
         if len(places):
             found = part.iloc[rows[places]] if hasattr(part, "iloc") else part.take(arrow_array(rows[places]))
             yield places, _shown_cells(found, column), _shown_outputs(expected[places], column)
@@ -236,7 +175,7 @@ def by_column(
 def shown(table: Any, columns: Sequence[Column]) -> Array:
     """The cells of a table as reasons show them (n, C), an array of objects: numbers as floats, else text."""
     values = np.empty((len(table), len(columns)), dtype=object)
-    for index, (column, part) in enumerate(zip(columns, _parts(table), strict=True)):
+    for index, (column, part) in enumerate(zip(columns, parts_of(table), strict=True)):
         values[:, index] = as_objects(_shown_cells(part, column))
     return values
 
@@ -250,7 +189,7 @@ def _shown_cells(values: Any, column: Column) -> Shown:
     if column.kind == "numeric":
         return _numbers(values).astype(np.float64)
     if column.kind == "categorical":
-        codes, names = _levels(values)
+        codes, names = levels_of(values)
         return [*names, MISSING], codes
     is_missing = values.isna().to_numpy() if hasattr(values, "iloc") else arrow_values(values.is_null())
     found = values.tolist() if hasattr(values, "iloc") else _time_cells(values)
@@ -327,9 +266,22 @@ def by_kind(columns: Sequence[Column], of: str = "") -> list[tuple[str, str]]:
     """Of each kind that there is, the columns that are of it; ``of`` says where levels come from."""
     found = []
     for kind in KINDS:
-        levels = [f" ({len(column.levels)} levels{of})" if kind == "categorical" else "" for column in columns]
+        levels = [
+            f" ({counted(len(column.levels), 'levels')}{of})" if kind == "categorical" else "" for column in columns
+        ]
         names = [column.name + text for column, text in zip(columns, levels, strict=True) if column.kind == kind]
         found += [(kind, ", ".join(names))] if names else []
+    return found
+
+
+def levels_of_each(columns: Sequence[Column], most: int = 8) -> list[tuple[str, str]]:
+    """Of each categorical column, its first levels in words."""
+    found = []
+    for column in columns:
+        if column.kind == "categorical":
+            *levels, _ = _level_names(column)
+            more = f" and {len(levels) - most} more" if len(levels) > most else ""
+            found.append((f"levels of {column.name}", (", ".join(levels[:most]) or "none") + more))
     return found
 
 
@@ -403,26 +355,53 @@ def kind_of_type(kind: Any) -> str | None:
         return kind_of_type(kind.value_type) and "categorical"
     if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind) or types.is_null(kind):
         return "numeric"
-    if types.is_boolean(kind) or types.is_string(kind) or types.is_large_string(kind):
+    if types.is_boolean(kind) or is_text(kind):
         return "categorical"
     return "timestamp" if types.is_timestamp(kind) or types.is_date(kind) else None
 
 
-def _names(table: Any) -> list[str]:
+def _numbers_or_truth(kind: Any) -> str | None:
+    """What values of an Arrow or pandas type, or of its categories, are, if one of these."""
+    if hasattr(kind, "num_fields"):
+        from pyarrow import types
+
+        kind = kind.value_type if types.is_dictionary(kind) else kind
+        is_number = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
+        is_truth = types.is_boolean(kind)
+    else:
+        kind = kind.categories.dtype if str(kind) == "category" else kind
+        is_number, is_truth = kind.kind in "iuf", kind.kind == "b"
+    return "numbers" if is_number else "booleans" if is_truth else None
+
+
+def _is_number(level: str, as_text: bool) -> bool:
+    """Whether a number has this name or, of a number that is text, may have."""
+    try:
+        number = float(level)
+        return as_text or level_name(number) == level
+    except (ValueError, OverflowError):
+        return False
+
+
+def names_of(table: Any) -> list[str]:
+    """What the columns of a data frame or an Arrow table are called."""
     return [str(name) for name in (table.columns if hasattr(table, "iloc") else table.column_names)]
 
 
-def _parts(table: Any) -> list[Any]:
+def parts_of(table: Any) -> list[Any]:
+    """Its columns."""
     if hasattr(table, "iloc"):
         return [table.iloc[:, index] for index in range(table.shape[1])]
     return list(table.columns)
 
 
-def _type(values: Any) -> Any:
+def type_of(values: Any) -> Any:
+    """The type of a column in the words of pandas or Arrow."""
     return values.dtype if hasattr(values, "iloc") else values.type
 
 
-def _has_values(values: Any) -> bool:
+def has_values(values: Any) -> bool:
+    """Whether some values of a column are not missing."""
     return bool(values.notna().any() if hasattr(values, "iloc") else values.null_count < len(values))
 
 
@@ -440,22 +419,22 @@ def _encoded(values: Any, column: Column, masks_missing: bool) -> Array:
             return _numbers(values)
         if column.kind == "timestamp":
             return _circles(_seconds(values))
-        codes, names = _levels(values)
+        codes, names = levels_of(values)
     except (ValueError, TypeError, OverflowError, NotImplementedError) as error:
-        if not _has_values(values):  # of whatever type
+        if not has_values(values):  # of whatever type
             return _encoded(_nulls(len(values)), column, masks_missing)
         raise ValueError(
-            f"column {column.name!r} does not hold {_HELD[column.kind]} (its type is {_type(values)}): "
+            f"column {column.name!r} does not hold {_HELD[column.kind]} (its type is {type_of(values)}): "
             f"{' '.join(str(error).split())}"
         ) from error
-    places = {level: place for place, level in enumerate(column.levels)}
-    unknown = len(column.levels)
-    of_codes = [places.get(name, unknown) for name in names]
-    missing = -1 if masks_missing else places.get(None, unknown)
-    return np.asarray([*of_codes, missing], dtype=np.int64)[codes]
+    refusal = column.refusal(type_of(values)) if names else ""
+    if refusal:
+        raise ValueError(refusal)
+    missing = column.levels.index(None) if None in column.levels else len(column.levels)
+    return np.asarray([*column.places_of(names), -1 if masks_missing else missing], dtype=np.int64)[codes]
 
 
-def _levels(values: Any) -> tuple[NDArray[np.int64], list[str]]:
+def levels_of(values: Any) -> tuple[NDArray[np.int64], list[str]]:
     """For each row the number of its level (that of a missing value is the number of levels), and the levels' names."""
     if hasattr(values, "iloc"):
         codes, uniques = values.factorize()

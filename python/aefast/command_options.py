@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,10 +29,12 @@ __all__ = [
 
 
 def names_in(options: Sequence[str] | None) -> list[str] | None:
-    """Comma-separated names of an option that may also be repeated; None where it was not given."""
+    """Comma-separated names of an option that may also be repeated; None where it was not given. As in CSV, a name with
+    a comma stands in double quotes."""
     if options is None:
         return None
-    return list(dict.fromkeys(n.strip() for option in options for n in option.split(",") if n.strip()))
+    names = (name.strip() for row in csv.reader(options, skipinitialspace=True) for name in row)
+    return list(dict.fromkeys(name for name in names if name))
 
 
 def kinds_of(options: Sequence[str] | None) -> dict[str, str]:

@@ -76,7 +76,7 @@ class FittedNetwork:
         """Rows (n, d) of a dtype that the engine reads, from an array of as many columns or, where the columns are of
         several kinds, a table of them in their order."""
         if self.columns_ is not None:
-            return encode(X, self.columns_, masks_missing=self.missing == "mask")
+            return encode(X, self.columns_, masks_missing=self.missing != "mean")
         rows = readable(np.asarray(X))
         if rows.ndim != 2 or rows.shape[1] != self.n_features_in_:
             raise ValueError(f"X must be rows of {self.n_features_in_} values, got an array of shape {rows.shape}")

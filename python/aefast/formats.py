@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from aefast._arrow import arrow_array
+from aefast._arrow import arrow_array, plain_rows, plain_schema
 from aefast.exceptions import AefastError
 
 __all__ = [
@@ -43,6 +43,9 @@ class TableFile:
         self.n_rows: int | None = None
         self.guessed: frozenset[str] = frozenset()
 
+    def read_as_text(self, columns: Collection[str]) -> None:
+        """From now on these columns are text, with empty cells missing, where a format has no types of its own."""
+
     def batches(
         self, columns: Sequence[str], batch_rows: int, as_numbers: Collection[str] = (), *, first_row: int = 0
     ) -> Iterator[pa.RecordBatch]:
@@ -62,7 +65,7 @@ class ParquetTable(TableFile):
         self._module = pq
         try:
             with pq.ParquetFile(path) as file:
-                self.schema, self.n_rows = file.schema_arrow, file.metadata.num_rows
+                self.schema, self.n_rows = plain_schema(file.schema_arrow), file.metadata.num_rows
         except (pa.ArrowException, OSError) as error:
             raise self.unreadable(error) from error
 
@@ -104,6 +107,7 @@ class CsvTable(TableFile):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
+        self._as_text: frozenset[str] = frozenset()
         import pyarrow.csv as csv
 
         self._module = csv
@@ -132,16 +136,32 @@ class CsvTable(TableFile):
     def _read_options(self, use_threads: bool = True) -> Any:
         return self._module.ReadOptions(block_size=self._BLOCK, use_threads=use_threads)
 
+    def read_as_text(self, columns: Collection[str]) -> None:
+        self._as_text |= frozenset(columns) & frozenset(self.schema.names)
+        self.guessed -= self._as_text
+        self.schema = pa.schema([(f.name, pa.string() if f.name in self._as_text else f.type) for f in self.schema])
+
     def batches(
         self, columns: Sequence[str], batch_rows: int, as_numbers: Collection[str] = (), *, first_row: int = 0
     ) -> Iterator[pa.RecordBatch]:
         types = {c: self.schema.field(c).type for c in columns}
-        types |= {c: pa.float64() for c in columns if c in as_numbers and not pa.types.is_boolean(types[c])}
+        types |= {c: pa.float64() for c in columns if c in as_numbers and _may_be_number(types[c])}
         try:
             with self._open(columns, types) as reader:
-                yield from rebatch(skip_rows(reader, first_row), batch_rows)
+                yield from rebatch(skip_rows(map(self._with_missing, reader), first_row), batch_rows)
         except (pa.ArrowException, OSError) as error:
             raise self._diagnosis(columns, types, error) from error
+
+    def _with_missing(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The batch, where text is asked for by name with no value in empty cells."""
+        import pyarrow.compute as pc
+
+        for index, name in enumerate(batch.schema.names):
+            if name in self._as_text:
+                cells = batch.column(index)
+                is_empty = pc.equal(pc.binary_length(cells), 0)
+                batch = batch.set_column(index, name, pc.if_else(is_empty, pa.scalar(None, cells.type), cells))
+        return batch
 
     def _open(self, columns: Sequence[str], types: dict[str, pa.DataType], use_threads: bool = True) -> Any:
         convert = self._module.ConvertOptions(include_columns=list(columns), column_types=types)
@@ -175,7 +195,7 @@ class IpcTable(TableFile):
         super().__init__(path)
         try:
             with pa.memory_map(str(path)) as memory, self._open(memory) as reader:
-                self.schema = reader.schema
+                self.schema = plain_schema(reader.schema)
         except (pa.ArrowException, OSError) as error:
             raise self.unreadable(error) from error
 
@@ -309,7 +329,7 @@ def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
 def _sound(batch: pa.RecordBatch) -> pa.RecordBatch:
     """The batch, whose text is UTF-8 and does not point beyond it; Arrow takes a file's word for it."""
     batch.validate(full=True)
-    return batch
+    return plain_rows(batch)
 
 
 def _all_batches(reader: Any) -> Iterator[pa.RecordBatch]:
@@ -318,6 +338,11 @@ def _all_batches(reader: Any) -> Iterator[pa.RecordBatch]:
             yield reader.get_batch(i)
     else:
         yield from reader
+
+
+def _may_be_number(kind: pa.DataType) -> bool:
+    """Whether cells of this type, as guessed from the first of them, can be read as numbers."""
+    return not (pa.types.is_boolean(kind) or pa.types.is_timestamp(kind) or pa.types.is_date(kind))
 
 
 def _csv_type(kind: pa.DataType) -> pa.DataType:

@@ -20,7 +20,7 @@ from aefast.formats import CsvTable, TableError
 from aefast.labels import Labels
 from aefast.lookalikes import lookalikes
 from aefast.networks import layer_widths
-from aefast.scorer import RESULT_NAMES, BadValueError, Scorer
+from aefast.scorer import RESULT_NAMES, BadValueError, MisfitError, Scorer
 from aefast.sinks import atomic_path
 from aefast.tables import Source, is_number, prefetch, read_matrix
 from aefast.training_rows import Blocks, TableBlocks, fits_in_memory, read_sample, read_table
@@ -104,6 +104,16 @@ def numeric_columns(source: Source, columns: Sequence[str], kinds: Mapping[str, 
     return found
 
 
+def text_columns(source: Source, columns: Sequence[str], numeric: Sequence[str], kinds: Mapping[str, str]) -> list[str]:
+    """Those of the columns that are levels, by ``kinds`` or else by their type, but for booleans."""
+    others = {n: source.type_of(n) for n in columns if n not in numeric}
+    return [
+        n
+        for n, kind in others.items()
+        if kinds.get(n, kind_of_type(kind)) == "categorical" and not pa.types.is_boolean(kind)
+    ]
+
+
 def fit_job(
     estimator: Any,
     source: Source,
@@ -132,9 +142,11 @@ def fit_job(
     given = estimator.column_kinds or {}
     numeric = None if columns is None else numeric_columns(source, columns, given)
     is_mixed = columns is not None and (given or len(numeric or ()) < len(columns))
+    if columns is not None:
+        source.read_as_text(text_columns(source, columns, numeric or (), given))
 
     def check(X: NDArray[Any], first_row: int) -> None:
-        _check_finite(X, numeric if is_mixed else columns, source, may_miss=may_miss, first_row=first_row)
+        _check_finite(X, columns, source, may_miss=may_miss, first_row=first_row)
 
     if is_mixed:
         for remark in lookalikes(source, [n for n in columns or () if n not in {*given, *(numeric or ())}]):
@@ -296,6 +308,13 @@ def make_scorer(
     else:
         unread = set(keep or []) | {label}
         features = [n for n in present if source.holds_numbers(n) and n not in unread]
+    known = {c.name: c for c in estimator.columns_ or () if c.kind == "categorical"}
+    for file in source.files:
+        for name, column in known.items() if isinstance(file, CsvTable) else ():
+            refusal = column.refusal(file.schema.field(name).type, guessed=True)
+            if refusal:
+                raise TableError(f"{file.path}: {refusal}")
+    source.read_as_text(known)
     if keep is None:
         unkept = {*features, *columns_left_out(source, features)}
         keep = [n for n in present if n not in unkept]
@@ -347,6 +366,7 @@ def read_batches(
     wanted = list(dict.fromkeys(source.schema.names if source.is_matrix else [*features, *kept]))
     kinds = {c.name: c.kind for c in scorer.estimator.columns_ or ()}
     numbers = [n for n in features if kinds.get(n, "numeric") == "numeric"]
+    source.read_as_text([n for n in features if kinds.get(n) == "categorical"])  # a part of the source checked before
     batch_rows = batch_rows or source.batch_rows(len(wanted))
     batches = source.batches(
         list(dict.fromkeys(kept)) if unscored else wanted, batch_rows, numbers, first_row=first_row
@@ -364,7 +384,7 @@ class located:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, BadValueError):
+        if isinstance(error, BadValueError | MisfitError):
             raise AefastError(error.describe(self._source.place(error.row))) from error
 
 

@@ -65,7 +65,8 @@ OBJECTS: dict[str, type[Any]] = {kind.__name__: kind for kind in (*OPTIMIZERS.va
 def save(estimator: BaseAutoencoder, path: str | os.PathLike[str]) -> None:
     """Write a fitted estimator to ``path``, whole or not at all.
 
-    The file is written beside its place, flushed to the disk and renamed.
+    Callbacks are no part of a model and are left out, and so is the state of a ``numpy.random.RandomState``: a loaded
+    estimator has the defaults there. The file is written beside its place, flushed to the disk and renamed.
 
     Raises
     ------
@@ -172,7 +173,7 @@ def _describe(estimator: BaseAutoencoder) -> tuple[dict[str, Any], dict[str, Arr
     model = {
         "class": kind,
         "library_version": _core.__version__,
-        "parameters": {name: _parameter(name, value) for name, value in estimator.get_params(deep=False).items()},
+        "parameters": {name: _parameter(name, value) for name, value in _kept_parameters(estimator).items()},
     }
     fit, tensors = _describe_fit(estimator)
     return model | fit, tensors
@@ -212,13 +213,21 @@ def _describe_fit(estimator: FittedNetwork) -> tuple[dict[str, Any], dict[str, A
     return fit, tensors
 
 
+def _kept_parameters(estimator: BaseAutoencoder) -> dict[str, Any]:
+    """The parameters without those that are of one process: callbacks, and a generator of random numbers."""
+    parameters = {name: value for name, value in estimator.get_params(deep=False).items() if name != "callbacks"}
+    if isinstance(parameters["random_state"], np.random.RandomState):
+        parameters["random_state"] = None
+    return parameters
+
+
 def _parameter(name: str, value: Any) -> Any:
     try:
         return plain_value(value)
     except TypeError:
         raise ValueError(
             f"cannot save parameter {name}={value!r}: a model file holds data only; "
-            f"set_params({name}=...) to a plain value first"
+            f"set_params({name}=...) to a plain value first, which changes no score"
         ) from None
 
 

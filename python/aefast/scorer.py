@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aefast import model_file
-from aefast._arrow import arrow_array, arrow_text, arrow_values, number_text
+from aefast._arrow import arrow_array, arrow_text, arrow_values, number_text, plain_array, plain_rows, plain_type
 from aefast.columns import Shown, by_column, starts
 from aefast.exceptions import AefastError
+from aefast.fitted import FittedNetwork
 from aefast.formats import TableError
 from aefast.tables import feature_columns, feature_matrix, is_number
 from aefast.terminal import counted
 
-__all__ = ["TOP_FEATURES", "BadValueError", "Scorer", "nameless"]
+__all__ = ["TOP_FEATURES", "BadValueError", "MisfitError", "Scorer", "nameless"]
 
 TOP_FEATURES = pa.list_(
     pa.struct([("feature", pa.string()), ("value", pa.float64()), ("expected", pa.float64()), ("share", pa.float64())])
@@ -66,6 +68,23 @@ class BadValueError(AefastError, ValueError):
         )
 
 
+class MisfitError(TableError):
+    """Rows with a column that does not hold what the model learned there.
+
+    Attributes
+    ----------
+    row : int
+        The first of the batch, counted from 0 over all rows given to `Scorer.score`.
+    """
+
+    def __init__(self, row: int, n_rows: int, reason: str) -> None:
+        self.row, self.n_rows, self.reason = row, n_rows, reason
+        super().__init__(self.describe(f"row {row}"))
+
+    def describe(self, place: str) -> str:
+        return f"{place} and the {self.n_rows - 1} after it (the first is row 0): {self.reason}"
+
+
 class Scorer:
     """Scores of record batches, row by row and in order.
 
@@ -74,19 +93,30 @@ class Scorer:
     model : estimator, bytes, str or path
         A fitted estimator, the bytes of a model file, or its path.
     columns : sequence of str, optional
-        The feature columns for a model that was fitted without names. Default: every column of numbers that is
-        not kept.
+        The feature columns, in order, for a model that was fitted without names; of one with names they must be those.
+        Default: every column of numbers that is not kept.
     keep : sequence of str
         Input columns to hand on beside the scores.
-    top_features : int
+    top_features : int, at least 0
         How many reasons to give for each row; 0 gives no such column.
     precision : str
         As in ``reconstruction_error``.
-    p_value_cutoff : float, optional
+    p_value_cutoff : float in [0, 1], optional
         Call a row an anomaly where its p-value is at most this, instead of where its error exceeds the model's
         threshold.
     flat : bool
         Write ``top_features`` as text, for formats without nested values.
+
+    Raises
+    ------
+    ValueError
+        If an option is out of range or does not go with the model.
+    TableError
+        If there are not as many ``columns`` as the model needs, or a kept one is called like what `score` adds.
+    TypeError
+        If ``model`` is none.
+    NotFittedError
+        If ``model`` is not fitted.
 
     Examples
     --------
@@ -105,20 +135,32 @@ class Scorer:
         *,
         columns: Sequence[str] | None = None,
         keep: Sequence[str] = (),
-        top_features: int = 0,
+        top_features: Any = 0,
         precision: str = "float32",
         p_value_cutoff: float | None = None,
         flat: bool = False,
     ) -> None:
         self.estimator = _estimator(model)
-        self.keep = list(keep)
-        self.top_features = min(top_features, self.n_features)
+        self.keep = _list_of_names("keep", keep)
+        given = [] if columns is None else _list_of_names("columns", columns)
+        if isinstance(top_features, bool) or not isinstance(top_features, int | np.integer) or top_features < 0:
+            raise ValueError(f"top_features must be an integer of at least 0, got {top_features!r}")
+        if p_value_cutoff is not None and not (isinstance(p_value_cutoff, Real) and 0 <= p_value_cutoff <= 1):
+            raise ValueError(f"p_value_cutoff must be None or a number in [0, 1], got {p_value_cutoff!r}")
+        if precision != "float32":
+            self.estimator._ranges_for(precision)
+        self.top_features = min(int(top_features), self.n_features)
         self.precision = precision
-        self.p_value_cutoff = p_value_cutoff
+        self.p_value_cutoff: float | None = p_value_cutoff
         self.flat = flat
         names = getattr(self.estimator, "feature_names_in_", None)
         self._named = names is not None
-        self._columns = [str(c) for c in names] if names is not None else list(columns) if columns else None
+        self._columns = given or None if names is None else [str(c) for c in names]
+        if given and given != self._columns:
+            raise ValueError(
+                f"columns must be those the model was fitted on, {', '.join(map(repr, self._columns or ()))}, got "
+                f"{', '.join(map(repr, given))}; leave columns out"
+            )
         self._schema: pa.Schema | None = None
         self._checked: pa.Schema | None = None
         if self._columns is not None:
@@ -140,23 +182,37 @@ class Scorer:
 
     def schema(self, schema: pa.Schema) -> pa.Schema:
         """Of the batches `score` gives for batches of ``schema``."""
+        lacking = [c for c in self.keep if c not in schema.names]
+        if lacking:
+            raise TableError(f"the table lacks columns to keep: {', '.join(map(repr, lacking))}")
         kept = [pa.field(c, _plain(schema.field(c).type)) for c in self.keep]
         results = [("anomaly_score", pa.float64()), ("p_value", pa.float64()), ("is_anomaly", pa.bool_())]
         return pa.schema(kept + [pa.field(*r) for r in results + self._reasons_fields])
 
-    def score(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def score(self, batches: Iterable[Any]) -> Iterator[pa.RecordBatch]:
         """One scored batch for each batch, with the kept columns, ``anomaly_score`` (higher is more abnormal),
         ``p_value``, ``is_anomaly`` and ``top_features``.
 
+        Parameters
+        ----------
+        batches : iterable of pyarrow.RecordBatch, or pyarrow.Table
+
         Raises
         ------
+        TypeError
+            For anything else, such as a data frame.
         BadValueError
             At the first batch with missing or infinite values, naming row and column.
         TableError
             When a batch lacks a column, or one holds no numbers.
         """
         n_read = 0
-        for batch in batches:
+        for batch in batches.to_batches() if isinstance(batches, pa.Table) else batches:
+            if not isinstance(batch, pa.RecordBatch):
+                raise TypeError(
+                    f"score takes a table or record batches of Arrow, got {type(batches).__name__} of "
+                    f"{type(batch).__name__}; pyarrow.Table.from_pandas(frame) makes a table of a data frame"
+                )
             yield self.score_batch(batch, first_row=n_read)
             n_read += batch.num_rows
 
@@ -201,7 +257,9 @@ class Scorer:
     def matrix(self, batch: pa.RecordBatch) -> Any:
         """The batch's features in the model's order: an (n, d) array, of columns of several kinds an Arrow table."""
         features = self._features(batch.schema)
-        return pa.Table.from_batches([batch.select(features)]) if self.is_mixed else feature_matrix(batch, features)
+        if not self.is_mixed:
+            return feature_matrix(batch, features)
+        return plain_rows(pa.Table.from_batches([batch.select(features)]))
 
     @property
     def is_mixed(self) -> bool:
@@ -240,8 +298,7 @@ class Scorer:
                 try:
                     X = self.estimator._read(X)[:, starts(self.estimator.columns_)]
                 except ValueError as unreadable:
-                    place = f"rows {first_row} to {first_row + len(X) - 1}"
-                    raise TableError(f"{place} (the first is row 0): {unreadable}") from error
+                    raise MisfitError(first_row, len(X), str(unreadable)) from error
             bad = ~np.isfinite(X) if self.estimator.missing == "error" else np.isinf(X)
             if not bad.any():
                 raise
@@ -377,17 +434,32 @@ def _as_text(reasons: pa.Array) -> pa.Array:
 def _estimator(model: Any) -> Any:
     if isinstance(model, (bytes, bytearray, memoryview, str, Path)):
         return model_file.load_to_score(model)
+    if not isinstance(model, FittedNetwork):
+        raise TypeError(f"model must be an estimator of aefast, or the path or bytes of a model file, got {model!r}")
+    if not hasattr(model, "coefs_"):
+        from sklearn.utils.validation import check_is_fitted
+
+        check_is_fitted(model, ["coefs_", "network_"])
     return model
 
 
+def _list_of_names(option: str, names: Sequence[str]) -> list[str]:
+    if isinstance(names, str):
+        raise ValueError(f"{option} must be a sequence of names, got {names!r}: write [{names!r}]")
+    return list(names)
+
+
 def _plain(kind: pa.DataType) -> pa.DataType:
-    """Dictionaries differ from batch to batch, which not every format can write; their values always can."""
+    """Dictionaries differ from batch to batch, which not every format can write, and few can views; their values
+    always can."""
+    kind = plain_type(kind)
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def _as_type(array: pa.Array, field: pa.Field) -> pa.Array:
     if array.type.equals(field.type):
         return array
+    array = plain_array(array)
     try:
         return array.cast(field.type)
     except pa.ArrowException as error:

@@ -89,6 +89,7 @@ class Source:
         counts = [f.n_rows for f in self.files]
         self.n_rows = None if None in counts else sum(n for n in counts if n is not None)
         self._starts: list[int] = []
+        self.as_text: frozenset[str] = frozenset()
         for file in self.files:
             names = file.schema.names
             twice = sorted({n for n in names if names.count(n) > 1})
@@ -114,6 +115,12 @@ class Source:
         """A short name of it all."""
         more = len(self.files) - 1
         return self.files[0].path.name + (f" and {more} more" if more else "")
+
+    def read_as_text(self, columns: Collection[str]) -> None:
+        """From now on these columns are text, with empty cells missing, in files without types of their own."""
+        self.as_text = frozenset(columns)
+        for file in self.files:
+            file.read_as_text(columns)
 
     def require(self, columns: Sequence[str], why: str) -> None:
         """Raise `TableError` naming the file, the columns it lacks and what it has that looks like them."""

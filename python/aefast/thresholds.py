@@ -101,6 +101,11 @@ class Calibration:
         """The count of all calibration errors, n."""
         return int(self.counts[0])
 
+    @property
+    def least(self) -> float:
+        """The least p-value that there is, 1 / (n + 1)."""
+        return 1.0 / (1.0 + self.n_rows)
+
     def weights(self) -> NDArray[np.int64]:
         """How many calibration errors each kept one stands for: those above the one before, up to itself."""
         return -np.diff(self.counts, append=0)
@@ -214,6 +219,18 @@ def _in_order(values: NDArray[Any]) -> NDArray[Any]:
     turned: NDArray[Any] = (bits >> (8 * bits.itemsize - 1)) & np.iinfo(bits.dtype).max
     turned ^= bits
     return turned
+
+
+def too_few_held_out(least: float, n_rows: int, fdr: float) -> str:
+    """What to do where a row alone among ``n_rows`` cannot be reported with a p-value as low as ``least``; empty where
+    it can be."""
+    n_together = int(np.ceil(least * n_rows / fdr - 1e-9))
+    if n_together <= 1:
+        return ""
+    return (
+        f"nothing is reported: no p-value is below {least:.3g}, so that with fdr={fdr:g} only {n_together:,} of "
+        f"{n_rows:,} rows together could be; fit or recalibrate on more rows, or judge fewer at a time"
+    )
 
 
 def benjamini_hochberg(p_values: ArrayLike, fdr: float) -> NDArray[np.bool_]:

@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from aefast._arrow import arrow_array
+from aefast._arrow import arrow_array, arrow_values
 from aefast._memory import available_memory
 from aefast._reservoir import Reservoir
 from aefast.formats import TableError
-from aefast.tables import Source, feature_matrix, prefetch
+from aefast.tables import Source, feature_matrix, is_number, prefetch
 
 __all__ = ["Blocks", "TableBlocks", "fits_in_memory", "read_sample", "read_table"]
 
@@ -45,7 +45,10 @@ class Blocks:
 
 
 class TableBlocks:
-    """The same as Arrow tables, for columns of several kinds; ``numeric`` names those that are numbers."""
+    """The same as Arrow tables, for columns of several kinds; ``numeric`` names those that are numbers.
+
+    What is checked has a column for each: of what is no number, NaN where a value is missing and else 0.
+    """
 
     def __init__(self, source: Source, columns: Sequence[str], numeric: Sequence[str], check: Check) -> None:
         self._source, self._columns, self._numeric, self._check = source, list(columns), list(numeric), check
@@ -55,19 +58,28 @@ class TableBlocks:
         """The same rows with some of the columns, whose values are not checked."""
         numeric = [name for name in self._numeric if name in columns]
         source = Source([file.path for file in self._source.files])  # which can be read beside the other
+        source.read_as_text(self._source.as_text)
         return TableBlocks(source, columns, numeric, lambda X, first_row: None)
 
     def __iter__(self) -> Iterator[pa.Table]:
         block_rows = max(1024, self._source.batch_rows(len(self._columns)))
         n_read = 0
         for batch in prefetch(self._source.batches(self._columns, block_rows, self._numeric), depth=1):
-            if self._numeric:
-                self._check(feature_matrix(batch, self._numeric), n_read)
+            self._check(_checkable(batch), n_read)
             n_read += batch.num_rows
             yield pa.Table.from_batches([batch])
         if n_read == 0:
             raise TableError(f"{self._source.title} has no rows to learn from")
         self.n_rows = n_read
+
+
+def _checkable(batch: pa.RecordBatch) -> Array:
+    """The numbers of a batch, and of its other columns which values are missing."""
+    columns = [
+        column if is_number(column.type) else arrow_array(np.where(arrow_values(column.is_null()), np.nan, 0.0))
+        for column in batch.columns
+    ]
+    return feature_matrix(pa.record_batch(columns, batch.schema.names), batch.schema.names)
 
 
 def read_table(
