@@ -149,8 +149,6 @@ def fit_job(
         _check_finite(X, columns, source, may_miss=may_miss, first_row=first_row)
 
     if is_mixed:
-        for remark in lookalikes(source, [n for n in columns or () if n not in {*given, *(numeric or ())}]):
-            warnings.warn(remark, stacklevel=2)
         tables = TableBlocks(source, columns or (), numeric or (), check)
         if sample is None and (stream or (stream is None and not fits_in_memory(source, columns))):
             how = "streamed"
@@ -165,6 +163,8 @@ def fit_job(
             with training:
                 estimator.fit(table)
         n_rows = tables.n_rows
+        for remark in lookalikes(source, [n for n in columns or () if n not in {*given, *(numeric or ())}]):
+            warnings.warn(remark, stacklevel=2)
     elif sample is None and (stream or (stream is None and not fits_in_memory(source, columns))):
         how, blocks = "streamed", Blocks(source, columns, check)
         with training:
