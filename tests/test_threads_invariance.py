@@ -67,6 +67,20 @@ def test_threads_do_not_show_for_any_batch_size(batch_size):
     assert_same_bits(one, three)
 
 
+@pytest.mark.parametrize("n_threads", [2, 3, 5])
+@pytest.mark.parametrize("loss", ["mse", "mae"])
+@pytest.mark.parametrize("name", ["relu", "silu, tied", "one layer"])
+def test_threads_that_share_layers_in_place_of_rows_do_not_show(name, loss, n_threads):
+    # So few rows that each thread would have a register of them, and layers large enough for a barrier each.
+    network = {
+        "relu": reference.network_spec((300, 137, 5, 261, 300), "relu"),
+        "silu, tied": reference.network_spec((300, 131, 33, 131, 300), "silu", tied=True),
+        "one layer": reference.network_spec((301, 301), "relu"),
+    }[name]
+    one, more = (trained(network, {"loss": loss}, OPTIMIZERS["adam"], n, batch_size=32) for n in (1, n_threads))
+    assert_same_bits(one, more)
+
+
 def test_training_twice_gives_the_same_network_and_another_seed_another():
     network, X = NETWORKS["tied, dropout"], np.random.default_rng(0).normal(size=(200, 64))
     parameters = reference.random_parameters(network, np.random.default_rng(1))

@@ -56,6 +56,7 @@ Trainer<T>::Trainer(const NetworkSpec& network, const ObjectiveSpec& objective, 
     else can_share_layers_ = false;
   }
   auto* last = dynamic_cast<Dense<T>*>(&layer(n_layers() - 1));
+  can_share_layers_ = can_share_layers_ && last && !last->activation().forward;
   const bool is_plain = objective.loss == Loss::squared && objective.threshold == 0 && network_.output().is_identity();
   if (is_plain && last && !last->activation().forward) squares_ = last;
 }
