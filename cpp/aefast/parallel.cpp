@@ -31,7 +31,8 @@ constexpr std::uint64_t kTasks = (std::uint64_t{1} << 32) - 1;
 
 }  // namespace
 
-ThreadTeam::ThreadTeam(int n_threads) : queues_(std::make_unique<Queue[]>(static_cast<std::size_t>(n_threads))) {
+ThreadTeam::ThreadTeam(int n_threads)
+    : n_threads_(n_threads), queues_(std::make_unique<Queue[]>(static_cast<std::size_t>(n_threads))) {
   for (int thread = 1; thread < n_threads; ++thread) workers_.emplace_back([this, thread] { work(thread); });
 }
 

@@ -23,14 +23,14 @@ class ThreadTeam {
   ThreadTeam(const ThreadTeam&) = delete;
   ThreadTeam& operator=(const ThreadTeam&) = delete;
 
-  int size() const { return static_cast<int>(workers_.size()) + 1; }
+  int size() const { return n_threads_; }
 
   /// Calls task(i, thread) for every i in [0, n_tasks), in any order, and returns when all are done. The first
   /// exception is thrown again here; tasks not yet begun are then left out. What a task writes stays near who did it:
   /// the same thread is the first to be offered task i in every run of as many tasks.
   template <class Task>
   void run(Index n_tasks, Task&& task) {
-    if (workers_.empty() || n_tasks <= 1) {
+    if (n_threads_ == 1 || n_tasks <= 1) {
       for (Index i = 0; i < n_tasks; ++i) task(i, 0);
       return;
     }
@@ -50,6 +50,7 @@ class ThreadTeam {
     std::atomic<std::uint64_t> open{0};
   };
 
+  const int n_threads_;
   std::vector<std::thread> workers_;
   std::function<void(Index, int)> task_;  // and n_tasks_: written only while no task is open
   std::uint32_t n_tasks_ = 0;
