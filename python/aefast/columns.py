@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aefast._arrow import arrow_array, arrow_values, is_text
+from aefast._arrow import arrow_array, arrow_text, arrow_values, is_text
 from aefast.terminal import counted
 
 if TYPE_CHECKING:
@@ -152,8 +152,8 @@ def decode(rows: Array, columns: Sequence[Column]) -> Array:
     return values
 
 
-#: What reasons show of cells: numbers, or texts and for each cell which it is.
-Shown = Array | tuple[list[str], NDArray[np.int64]]
+#: What reasons show of cells: numbers, or texts (a list, or an Arrow array) and for each cell which it is.
+Shown = Array | tuple[Any, NDArray[np.int64]]
 
 
 def by_column(
@@ -182,7 +182,10 @@ def shown(table: Any, columns: Sequence[Column]) -> Array:
 
 def as_objects(part: Shown) -> Array:
     """Numbers, or the text of each cell."""
-    return np.asarray(part[0], dtype=object)[part[1]] if isinstance(part, tuple) else part
+    if not isinstance(part, tuple):
+        return part
+    texts, which = part
+    return np.asarray(texts if isinstance(texts, list) else texts.to_pylist(), dtype=object)[which]
 
 
 def _shown_cells(values: Any, column: Column) -> Shown:
@@ -191,9 +194,7 @@ def _shown_cells(values: Any, column: Column) -> Shown:
     if column.kind == "categorical":
         codes, names = levels_of(values)
         return [*names, MISSING], codes
-    is_missing = values.isna().to_numpy() if hasattr(values, "iloc") else arrow_values(values.is_null())
-    found = values.tolist() if hasattr(values, "iloc") else _time_cells(values)
-    return [MISSING if no else str(cell) for cell, no in zip(found, is_missing, strict=True)], np.arange(len(found))
+    return _time_texts(values), np.arange(len(values))
 
 
 def _shown_outputs(outputs: Array, column: Column) -> Shown:
@@ -204,15 +205,23 @@ def _shown_outputs(outputs: Array, column: Column) -> Shown:
     return _times(outputs)
 
 
-def _time_cells(values: Any) -> list[Any]:
-    """Arrow times as Python's, or as the text of these where Arrow gives the same at once: of whole seconds."""
-    import pyarrow as pa
+def _time_texts(values: Any) -> Any:
+    """Times as Python writes them, missing ones by their name: an Arrow array where Arrow writes the same, of whole
+    seconds, else a list."""
+    if hasattr(values, "iloc"):
+        found, is_missing = values.tolist(), values.isna().to_numpy()
+    else:
+        import pyarrow as pa
 
-    if not pa.types.is_timestamp(values.type) or values.type.tz is None:
-        with suppress(pa.ArrowInvalid):  # there are parts of seconds
-            whole = values.cast(pa.timestamp("s")) if pa.types.is_timestamp(values.type) else values
-            return list(whole.cast(pa.string()).to_pylist())
-    return cells(values)
+        if not pa.types.is_timestamp(values.type) or values.type.tz is None:
+            with suppress(pa.ArrowInvalid):  # there are parts of seconds
+                whole = values.cast(pa.timestamp("s")) if pa.types.is_timestamp(values.type) else values
+                texts = whole.cast(pa.string())
+                if isinstance(texts, pa.ChunkedArray):
+                    texts = pa.concat_arrays([arrow_text([]), *texts.chunks])
+                return texts.fill_null(MISSING) if texts.null_count else texts
+        found, is_missing = cells(values), arrow_values(values.is_null())
+    return [MISSING if no else str(cell) for cell, no in zip(found, is_missing, strict=True)]
 
 
 def _level_names(column: Column) -> list[str]:

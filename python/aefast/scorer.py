@@ -406,7 +406,10 @@ class Scorer:
 
 
 def _text(part: Shown) -> pa.Array:
-    return arrow_text(part[0]).take(arrow_array(part[1])) if isinstance(part, tuple) else number_text(part)
+    if not isinstance(part, tuple):
+        return number_text(part)
+    texts, which = part
+    return (arrow_text(texts) if isinstance(texts, list) else texts).take(arrow_array(which))
 
 
 def _cells(values: NDArray[Any]) -> pa.Array:
