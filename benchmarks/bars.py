@@ -13,9 +13,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-import limits
 import results
 import shapes
+from aefast import _limits
 
 HERE = Path(__file__).parent
 NARROWEST = 64  # every layer at least this wide: the arithmetic alone decides
@@ -117,12 +117,10 @@ def judge(records):
 
 def roofline(record, name):
     """The least share of what the machine allows, of networks that are wide throughout and of the others."""
-    if not record["limits"]:
-        return []
     shares = {True: {}, False: {}}
     for shape, rates in record["shapes"].items():
         widths = shapes.SHAPES[shape]
-        bound = limits.rows_per_second(record["limits"], shapes.flops_per_row(widths), shapes.bytes_per_row(widths))
+        bound = _limits.rows_per_second(record["limits"], shapes.flops_per_row(widths), shapes.bytes_per_row(widths))
         shares[min(widths) >= NARROWEST][shape] = rate(rates) / bound
     found = []
     for is_wide, least in ((True, 0.85), (False, 0.5)):

@@ -9,11 +9,10 @@ options = command.parse(__doc__, default_threads="1")
 
 import numpy as np  # noqa: E402
 
-import limits  # noqa: E402
 import results  # noqa: E402
 import shapes  # noqa: E402
 import timing  # noqa: E402
-from aefast import _core  # noqa: E402
+from aefast import _core, _limits  # noqa: E402
 from peers.aefast_engine import network_of  # noqa: E402
 
 ACTIVATIONS = ["relu", "leaky_relu", "elu", "selu", "sigmoid", "tanh", "softplus", "silu", "gelu"]
@@ -43,7 +42,7 @@ def product_table(machine):
         weights = shapes.random_weights((n_in, n_out, n_in))
         encode = predictor(network, [array for pair in weights for array in pair]).encode
         flops = 2 * n_in * n_out * len(X) / best(lambda encode=encode, X=X: encode(X))
-        rows.append([f"{n_in} to {n_out}", f"{flops / 1e9:.0f}", f"{flops / machine['flops']:.2f}" if machine else "?"])
+        rows.append([f"{n_in} to {n_out}", f"{flops / 1e9:.0f}", f"{flops / machine['flops']:.2f}"])
     return results.markdown(["one dense layer", "GFLOP/s", "of peak"], rows)
 
 
@@ -100,11 +99,9 @@ def statistics_table():
 
 
 def main():
-    isa = _core.isa_level
-    machine = limits.measure(isa, options.threads)
-    print(f"\n## The engine's pieces, {options.threads} thread(s), {isa}, {results.processor()}\n")
-    if machine:
-        print(f"Limits: {machine['flops'] / 1e9:.0f} GFLOP/s, {machine['bytes'] / 1e9:.1f} GB/s.\n")
+    machine = _limits.measure(options.threads)
+    print(f"\n## The engine's pieces, {options.threads} thread(s), {_core.isa_level}, {results.processor()}\n")
+    print(f"Limits: {machine['flops'] / 1e9:.0f} GFLOP/s, {machine['bytes'] / 1e9:.1f} GB/s.\n")
     for table in (product_table(machine), activation_table(), reading_table(), metric_table(), statistics_table()):
         print(table + "\n")
 

@@ -13,11 +13,11 @@ options = command.parse(__doc__, reduced=REDUCED)  # before any numerical librar
 
 import numpy as np  # noqa: E402
 
-import limits  # noqa: E402
 import peers  # noqa: E402
 import results  # noqa: E402
 import shapes  # noqa: E402
 import timing  # noqa: E402
+from aefast import _limits  # noqa: E402
 
 # Relative to an error of order one: of float32 sums of up to 2048 products; of 8 bits; of 8 bits and ranges.
 TOLERANCES = {"bfloat16": 0.02, "int8": 0.25}
@@ -100,13 +100,12 @@ def main():
     found = {name: make for name, make in found.items() if make.scores}
     others = [name for name in found if name != "aefast"]
     environment = results.environment(found)
-    machine = limits.measure(environment["isa"], options.threads)
+    machine = _limits.measure(options.threads)
     threads = f"{options.threads} thread" + "s" * (options.threads > 1)
     print(f"\n## Scoring, float32, {threads}, {environment['isa']}, {environment['processor']}\n")
     for name, reason in missing.items():
         print(f"- {name} is left out: {reason}")
-    if machine:
-        print(f"Limits: {machine['flops'] / 1e9:.0f} GFLOP/s, {machine['bytes'] / 1e9:.1f} GB/s.")
+    print(f"Limits: {machine['flops'] / 1e9:.0f} GFLOP/s, {machine['bytes'] / 1e9:.1f} GB/s.")
     print("Rows a second (batch size that suits each best).\n")
 
     headers = ["network", *found, "GFLOP/s", "of the roofline", "to the best peer"]
@@ -118,9 +117,9 @@ def main():
         best = max((rates[name]["rows_per_second"] for name in others), default=float("nan"))
         ratios.append(ours / best)
         flops = shapes.flops_per_row(widths)
-        bound = machine and limits.rows_per_second(machine, flops, shapes.bytes_per_row(widths))
+        bound = _limits.rows_per_second(machine, flops, shapes.bytes_per_row(widths))
         cells = [f"{results.rate(rates[n]['rows_per_second'])} ({rates[n]['batch']})" for n in others]
-        share = f"{ours / bound:.2f}" if bound else "?"
+        share = f"{ours / bound:.2f}"
         table.append([shape, results.rate(ours), *cells, f"{ours * flops / 1e9:.0f}", share, f"{ours / best:.2f}"])
     print(results.markdown(headers, table))
     print("\n" + results.summary(ratios))

@@ -11,11 +11,11 @@ options = command.parse(__doc__, batches={"default": "32,256,1024", "help": "min
 
 import numpy as np  # noqa: E402
 
-import limits  # noqa: E402
 import peers  # noqa: E402
 import results  # noqa: E402
 import shapes  # noqa: E402
 import timing  # noqa: E402
+from aefast import _limits  # noqa: E402
 
 # Of the mean move of a weight. The first moves of Adam are g / |g|, which rounding can turn round where g is nearly
 # zero; scikit-learn adds epsilon before the correction of the bias, where the others add it after.
@@ -71,7 +71,7 @@ def main():
     found = {name: make for name, make in found.items() if make.trains}
     others = [name for name in found if name != "aefast"]
     environment = results.environment(found)
-    machine = limits.measure(environment["isa"], options.threads)
+    machine = _limits.measure(options.threads)
     threads = f"{options.threads} thread" + "s" * (options.threads > 1)
     print(f"\n## Training, Adam, float32, {threads}, {environment['isa']}, {environment['processor']}\n")
     for name, reason in missing.items():
@@ -89,7 +89,7 @@ def main():
             best = max((rates[name]["rows_per_second"] for name in others), default=float("nan"))
             ratios.append(ours / best)
             flops = ours * shapes.flops_per_row(widths, training=True)
-            share = f"{flops / machine['flops']:.2f}" if machine else "?"
+            share = f"{flops / machine['flops']:.2f}"
             cells = [results.rate(rates[name]["rows_per_second"]) for name in others]
             table.append(
                 [f"{shape}, {batch}", results.rate(ours), *cells, f"{flops / 1e9:.0f}", share, f"{ours / best:.2f}"]

@@ -344,6 +344,7 @@ def test_bench_sets_training_and_scoring_beside_numpy(monkeypatch):
     for work in ("scoring", "training"):
         assert set(network[work]) == {"rows_per_second", "numpy", "share_of_limit"}
         assert all(v > 0 for v in network[work].values())
+        assert network[work]["share_of_limit"] < 1
     assert "6-4-2-4-6" in done("bench", "--seconds", 0.01, "--threads", 1).stdout
 
 

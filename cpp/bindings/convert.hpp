@@ -99,5 +99,6 @@ void bind_input(py::module_& module);
 void bind_trainer(py::module_& module);
 void bind_predictor(py::module_& module);
 void bind_activation(py::module_& module);
+void bind_limits(py::module_& module);
 
 }  // namespace aefast::python

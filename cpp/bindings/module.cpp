@@ -11,6 +11,7 @@ PYBIND11_MODULE(AEFAST_MODULE, module) {
   aefast::python::bind_trainer(module);
   aefast::python::bind_predictor(module);
   aefast::python::bind_activation(module);
+  aefast::python::bind_limits(module);
 
   module.def("build_info", [] {
     py::dict info;

@@ -61,3 +61,5 @@ Trainer = _engine.Trainer
 activation = _engine.activation
 build_info = _engine.build_info
 column_statistics = _engine.column_statistics
+multiply_adds = _engine.multiply_adds
+read_memory = _engine.read_memory

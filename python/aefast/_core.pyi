@@ -232,3 +232,9 @@ def activation(name: str, z: Array) -> tuple[Array, Array]:
 def build_info() -> dict[str, Any]:
     """``isa``, ``compiler``, ``eigen``, ``eigen_packet``, ``bfloat16`` and ``int8`` (all str) and ``fma`` (bool) of
     this module."""
+
+def multiply_adds(n: int) -> float:
+    """Some ``n`` dozen float32 vector multiply-adds on registers alone: how many operations that was."""
+
+def read_memory(values: NDArray[np.float32]) -> float:
+    """Reads a contiguous array once."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aefast import _core
+from aefast import _core, _limits
 from aefast._threads import resolve_threads
 
 __all__ = ["measure"]
@@ -94,26 +94,27 @@ def measure(*, seconds: float = 0.3, n_threads: int | None = None) -> dict[str, 
     -------
     dict
         ``networks`` has for each shape ``scoring`` and ``training``: ``rows_per_second``, ``numpy`` (the same by
-        `NumpyAutoencoder`, with one BLAS thread or all, whichever is faster) and ``share_of_limit`` (arithmetic done,
-        as a share of ``limit_gflops``, which is what NumPy's product of large matrices reaches on one thread, times
-        the threads).
+        `NumpyAutoencoder`, with one BLAS thread or all, whichever is faster) and ``share_of_limit`` (of what
+        ``limit_gflops`` and ``limit_gbytes``, measured in the same run, allow: the products of a row, and reading it
+        once).
     """
     import aefast
 
     threads = resolve_threads(n_threads)
-    limit = threads * _product_gflops(seconds)
-    networks = [_measure_shape(widths, seconds, threads, limit) for widths in SHAPES]
+    machine = _limits.measure(threads, seconds)
+    networks = [_measure_shape(widths, seconds, threads, machine) for widths in SHAPES]
     return {
         "version": aefast.__version__,
         "isa_level": _core.isa_level,
         "threads": threads,
         "batch_size": BATCH_SIZE,
-        "limit_gflops": limit,
+        "limit_gflops": machine["flops"] / 1e9,
+        "limit_gbytes": machine["bytes"] / 1e9,
         "networks": networks,
     }
 
 
-def _measure_shape(widths: Sequence[int], seconds: float, threads: int, limit: float) -> dict[str, Any]:
+def _measure_shape(widths: Sequence[int], seconds: float, threads: int, machine: _limits.Limits) -> dict[str, Any]:
     import aefast
 
     X = np.random.default_rng(0).normal(size=(VALUES // widths[0], widths[0])).astype(np.float32)
@@ -148,27 +149,24 @@ def _measure_shape(widths: Sequence[int], seconds: float, threads: int, limit: f
     training_flops = 3 * flops - 2 * widths[0] * widths[1]
     trained = len(X) / min(np.diff(epoch_ends))
     scored = len(X) / _best(lambda: model.reconstruction_error(X), seconds)
+
+    def share(rows_per_second: float, flops: float) -> float:
+        return rows_per_second / _limits.rows_per_second(machine, flops, X.strides[0])
+
     some = X[: max(20 * BATCH_SIZE, len(X) // 16)]
     return {
         "network": "-".join(map(str, widths)),
         "scoring": {
             "rows_per_second": scored,
             "numpy": len(some) / _best_of_blas(lambda: by_hand.errors(some), seconds, threads),
-            "share_of_limit": scored * flops / limit / 1e9,
+            "share_of_limit": share(scored, flops),
         },
         "training": {
             "rows_per_second": trained,
             "numpy": len(some) / _best_of_blas(lambda: by_hand.epoch(some, rng), seconds, threads),
-            "share_of_limit": trained * training_flops / limit / 1e9,
+            "share_of_limit": share(trained, training_flops),
         },
     }
-
-
-def _product_gflops(seconds: float) -> float:
-    a = np.ones((1024, 1024), dtype=np.float32)
-    out = np.empty_like(a)
-    with _blas_threads(1):
-        return 2 * 1024**3 / _best(lambda: np.matmul(a, a, out=out), seconds) / 1e9
 
 
 def _best_of_blas(call: Callable[[], Any], seconds: float, threads: int) -> float:

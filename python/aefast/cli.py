@@ -476,8 +476,9 @@ def bench(
             for network in results["networks"]
         ]
         rows_and_columns(title, ["network", "aefast", "NumPy", "ratio", "of the limit"], rows)
-    say(f"Trained in batches of {results['batch_size']} with Adam. The limit is what NumPy's product of large matrices")
-    say(f"reaches on one thread, times the threads: {results['limit_gflops']:.0f} GFLOP/s.")
+    limits = f"{results['limit_gflops']:.0f} GFLOP/s and {results['limit_gbytes']:.0f} GB/s"
+    say(f"Trained in batches of {results['batch_size']} with Adam. The limit is what multiply-adds on registers alone,")
+    say(f"and reading memory once, reach here: {limits}.")
 
 
 def _judged(quality: dict[str, Any] | None, label: str, n_unlabelled: int) -> list[tuple[str, str]]:
