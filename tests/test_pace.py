@@ -25,7 +25,7 @@ def test_a_team_that_is_no_slower_keeps_the_steps_but_for_a_trial_now_and_then(g
 
 @pytest.mark.parametrize("gain", [0.2, 0.9])
 def test_one_thread_alone_gets_the_steps_where_a_team_is_slower(gain):
-    assert run(_core.Pace(), 5000, gain) > 4800
+    assert run(_core.Pace(), 5000, gain) > 4600
 
 
 def test_a_team_has_the_steps_again_once_it_is_faster():
@@ -33,6 +33,20 @@ def test_a_team_has_the_steps_again_once_it_is_faster():
     run(pace, 5000, 0.5)
     run(pace, 1000, 1.8)  # at most as long as one trial is after the other
     assert run(pace, 1000, 1.8) < 20
+
+
+def test_waking_up_does_not_count_against_a_team():
+    pace, was_alone, n_alone, since_change = _core.Pace(), False, 0, 0.0
+    run(pace, 2000, 0.5)
+    for _ in range(4000):
+        since_change = since_change if pace.is_alone == was_alone else 0.0
+        was_alone = pace.is_alone
+        is_waking = not was_alone and since_change < 2e-3
+        seconds = SECONDS if was_alone else SECONDS * (3 if is_waking else 0.55)
+        since_change += seconds
+        n_alone += was_alone
+        pace.add(seconds, ROWS)
+    assert n_alone < 400
 
 
 def test_a_difference_within_what_clocks_are_good_for_changes_nothing():

@@ -21,24 +21,26 @@ class Pace {
     n_rows_ += n_rows;
     if (seconds_ < kStretch) return;
     const double seconds_of_row = std::exchange(seconds_, 0) / static_cast<double>(std::exchange(n_rows_, 0));
-    if (!is_trial_) {
-      usual_ = seconds_of_row;
-      if (--n_left_ > 0) return;
-    } else if (seconds_of_row < kWorthIt * usual_) {  // the other way from now on
-      is_trial_ = false;
-      n_left_ = n_between_ = kFewest;
-      return;
-    } else {
-      n_left_ = n_between_ = std::min(2 * n_between_, kMost);
-    }
+    if (--n_left_ > 0) return;
     is_trial_ = !is_trial_;
-    is_alone_ = !is_alone_;
+    if (is_trial_) {
+      usual_ = seconds_of_row;
+      is_alone_ = !is_alone_;
+      n_left_ = kOfTrial;
+      return;
+    }
+    const bool is_better = seconds_of_row < kWorthIt * usual_;
+    if (!is_better) is_alone_ = !is_alone_;
+    n_between_ = is_better ? kFewest : std::min(2 * n_between_, kMost);
+    n_left_ = is_alone_ ? kBetweenTeams : n_between_;
   }
 
  private:
   static constexpr double kStretch = 2e-3;  // seconds that are compared
   static constexpr double kWorthIt = 0.95;
-  static constexpr int kFewest = 8, kMost = 256;  // stretches between two trials of the other way
+  static constexpr int kOfTrial = 2;              // stretches, of which the last counts: threads wake up, caches fill
+  static constexpr int kFewest = 8, kMost = 256;  // stretches between two trials of one thread,
+  static constexpr int kBetweenTeams = 32;        // and of the team, that is not given up for long
 
   bool is_alone_ = false, is_trial_ = false;
   int n_left_ = kFewest, n_between_ = kFewest;
