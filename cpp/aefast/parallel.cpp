@@ -49,8 +49,7 @@ void ThreadTeam::dispatch(Index n_tasks, std::function<void(Index, int)> task) {
   n_done_.store(0, std::memory_order_relaxed);
   const std::uint32_t round = round_.load(std::memory_order_relaxed) + 1;
   for (int owner = 0; owner < size(); ++owner) {
-    const Index n_own = (n_tasks - owner + size() - 1) / size();
-    const std::uint64_t open = std::uint64_t{round} << 32 | static_cast<std::uint64_t>(n_own);
+    const std::uint64_t open = std::uint64_t{round} << 32 | static_cast<std::uint64_t>(n_tasks_of(owner));
     queues_[static_cast<std::size_t>(owner)].open.store(open, std::memory_order_release);
   }
   round_.store(round, std::memory_order_release);
@@ -86,9 +85,8 @@ std::uint32_t ThreadTeam::take_tasks_of(int owner, int thread) {
   std::uint32_t n_done = 0;
   while ((open & kTasks) != 0) {
     if (!queue.compare_exchange_weak(open, open - 1, std::memory_order_acquire)) continue;
-    const Index n_own = (static_cast<Index>(n_tasks_) - owner + size() - 1) / size();
     try {
-      const Index task = owner + (n_own - static_cast<Index>(open & kTasks)) * size();
+      const Index task = owner + (n_tasks_of(owner) - static_cast<Index>(open & kTasks)) * size();
       if (!failed_.load(std::memory_order_relaxed)) task_(task, thread);
     } catch (...) {
       const std::lock_guard lock(error_mutex_);

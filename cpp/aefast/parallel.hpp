@@ -42,6 +42,8 @@ class ThreadTeam {
   void work(int thread);
   void take_tasks(int thread);
   std::uint32_t take_tasks_of(int owner, int thread);
+  /// How many of the round's tasks are first offered to `owner`.
+  Index n_tasks_of(int owner) const { return (static_cast<Index>(n_tasks_) - owner + size() - 1) / size(); }
 
   /// Tasks that one thread takes before others do: every size()-th. The round in the upper half, how many are not yet
   /// taken in the lower. Who takes one from a round knows that the round goes on until it is done, so a worker that

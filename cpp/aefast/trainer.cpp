@@ -56,9 +56,10 @@ Trainer<T>::Trainer(const NetworkSpec& network, const ObjectiveSpec& objective, 
     else can_share_layers_ = false;
   }
   auto* last = dynamic_cast<Dense<T>*>(&layer(n_layers() - 1));
-  can_share_layers_ = can_share_layers_ && last && !last->activation().forward;
+  const bool ends_linearly = last && !last->activation().forward;
+  can_share_layers_ = can_share_layers_ && ends_linearly;
   const bool is_plain = objective.loss == Loss::squared && objective.threshold == 0 && network_.output().is_identity();
-  if (is_plain && last && !last->activation().forward) squares_ = last;
+  if (is_plain && ends_linearly) squares_ = last;
 }
 
 template <class T>

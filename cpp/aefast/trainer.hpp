@@ -124,6 +124,11 @@ class Trainer {
   /// Whether the last layer's product ends with the loss, so that outputs are never stored.
   bool joins_loss(const EpochSpec& epoch) const { return squares_ && !epoch.scaling->masks_missing(); }
 
+  /// Whether a row's loss is the mean over those of its features that are known.
+  bool is_mean_of_known(const EpochSpec& epoch) const {
+    return epoch.scaling->masks_missing() && objective_.scale == 0;
+  }
+
   /// Layers [first, last) that take rows one by one; between stages stands a batchwise layer.
   struct Stage {
     Index first;

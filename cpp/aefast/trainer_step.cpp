@@ -1,6 +1,5 @@
 // What training does with the rows of a batch, from reading them to their gradients. Epochs and the rest of
 // trainer.hpp are in trainer.cpp.
-#include <cmath>
 #include <numeric>
 
 #include "trainer.hpp"
@@ -218,10 +217,10 @@ void Trainer<T>::pass_layers(const EpochSpec& epoch, const RowList& rows, const 
       differentiate_loss(epoch, rows, blocks_[static_cast<std::size_t>(i)], step, thread);
     });
   }
-  for (Index i = n_layers() - 1; i > 0; --i) {  // the first layer gives nothing that others wait for
-    each_part([&](const Block& block) { backward(i > 1 ? i : 0, i + 1, block, step); });
+  for (Index last = n_layers(), first; last > 0; last = first) {
+    first = last > 2 ? last - 1 : 0;  // the first layer gives nothing that others wait for
+    each_part([&](const Block& block) { backward(first, last, block, step); });
   }
-  if (n_layers() == 1) each_part([&](const Block& block) { backward(0, 1, block, step); });
 }
 
 /// Of the rows of a slice, a chunk at a time.
@@ -306,8 +305,7 @@ void Trainer<T>::differentiate_loss(const EpochSpec& epoch, const RowList& rows,
   T* row_scale = row_scale_.data() + block.first_row;
   T* factor = row_factor_.data() + block.first_row;
   const auto multiply = [](const Vec<T>& a, const Vec<T>& b) { return a * b; };
-  const bool is_mean_of_known = masks && objective_.scale == 0;
-  if (is_mean_of_known) {
+  if (is_mean_of_known(epoch)) {
     network_.output().row_factors(block, target, factor);
     map(row_scale, block.width, multiply, row_scale, factor);
   }
@@ -343,7 +341,7 @@ void Trainer<T>::finish_losses(const EpochSpec& epoch, const RowList& rows, cons
     }
   }
   map(row_loss, block.width, [this](const Vec<T>& r) { return r * Vec<T>(loss_scale_); }, row_loss);
-  if (epoch.scaling->masks_missing() && objective_.scale == 0) {
+  if (is_mean_of_known(epoch)) {
     const T* factor = row_factor_.data() + block.first_row;
     map(row_loss, block.width, [](const Vec<T>& a, const Vec<T>& b) { return a * b; }, row_loss, factor);
   }

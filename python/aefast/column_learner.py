@@ -14,7 +14,9 @@ from aefast.columns import KINDS, MAX_LEVELS, Column, has_values, infer_kind, le
 MAX_COUNTED = 1 << 18
 #: Of text whose values come more than once in so few of the rows, there is nothing to learn.
 LEAST_REPEATED = 0.1
-_NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
+#: How numbers are written.
+NUMBER = r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?"
+_NUMBER = re.compile(rf"\s*{NUMBER}\s*")
 
 
 def learn_columns(table: Any, kinds: Mapping[str, str] | None) -> tuple[Column, ...] | None:

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
+from aefast.column_learner import NUMBER
 from aefast.formats import CsvTable
 from aefast.tables import Source
 
 __all__ = ["lookalikes"]
 
-_NUMBER = r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?"
 _WITH_COMMA = r"[-+]?[\d.]*,\d+"
 _DATE = r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}(\s.*)?"
 
@@ -49,12 +49,12 @@ def _looks(column: pa.Array) -> str | None:
     def all_but_few(found: pa.Array) -> bool:
         return bool(n_values / 2 < found.true_count >= n_values - max(1, n_values // 10))
 
-    numbers = matches(_NUMBER)
+    numbers = matches(NUMBER)
     if all_but_few(numbers):
         others = pc.and_(is_told, pc.invert(numbers))
         if others.true_count:
             return f"numbers, all but {others.true_count:,} of {n_values:,} cells ({cell(others)}); correct them"
-    if all_but_few(matches(f"{_NUMBER}|{_WITH_COMMA}")):
+    if all_but_few(matches(f"{NUMBER}|{_WITH_COMMA}")):
         return f"numbers with decimal commas ({cell(matches(_WITH_COMMA))}); write points"
     dates = matches(_DATE)
     if all_but_few(dates):
