@@ -101,7 +101,8 @@ class Autoencoder(BaseAutoencoder):
         would cost more than the network.
     warm_start : bool, default False
         Let `fit` start from ``coefs_`` and ``intercepts_`` as they are, also where they have been replaced; the scaler
-        they were trained behind stays. Curves go on; the optimiser starts anew.
+        they were trained behind stays, and so do the kinds and levels of columns (a warning counts rows that have other
+        levels). Curves go on; the optimiser starts anew.
     random_state : int, RandomState instance or None, default None
         Fixes initial weights (which depend on nothing else), held-out rows, shuffling and dropout.
     n_threads : int, optional
