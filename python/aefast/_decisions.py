@@ -325,7 +325,8 @@ class DecisionMixin(ReadingMixin, OutlierMixin):
         Raises
         ------
         ValueError
-            If another parameter is no data (a noise or a schedule of one's own), naming it.
+            If another parameter is no data (a noise or a schedule of one's own), or has been set to what it may not
+            be, naming it.
         OSError
             If the file cannot be written.
         NotFittedError

@@ -119,8 +119,9 @@ class FittingMixin(CalibratingMixin):
     def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Train on the rows of ``X``, then set the threshold on them.
 
-        Parameters or rows that are refused leave the estimator as it was. Whatever ends training early (Ctrl-C, divergence, an exception from a callback) leaves the estimator fitted with
-        the best weights so far and is then raised; the threshold may then come from a random choice of 20,000 rows.
+        Parameters or rows that are refused leave the estimator as it was. Whatever ends training early (Ctrl-C,
+        divergence, an exception from a callback) leaves it fitted with the best weights so far and is then raised; the
+        threshold may then come from a random choice of 20,000 rows.
 
         Parameters
         ----------

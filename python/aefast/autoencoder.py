@@ -105,7 +105,7 @@ class Autoencoder(BaseAutoencoder):
         levels). Curves go on; the optimiser starts anew.
     random_state : int, RandomState instance or None, default None
         Fixes initial weights (which depend on nothing else), held-out rows, shuffling and dropout.
-    n_threads : int, optional
+    n_threads : int in [1, 1024], optional
         Default all CPUs that the process may use, or what `aefast.threads` says. Results do not depend on it.
     dtype : {"float32", "float64"}, default "float32"
         Precision of all computation and of ``coefs_``.

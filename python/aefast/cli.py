@@ -14,6 +14,7 @@ import numpy as np
 import typer
 
 from aefast._arrow import arrow_for
+from aefast._threads import MOST_THREADS
 from aefast.command_group import OneLine, UsageError
 from aefast.command_options import (
     as_usage,
@@ -47,7 +48,9 @@ Data = Annotated[
 ]
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file that fit wrote.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPUs to use. Default: all this process may.")]
+Threads = Annotated[
+    int | None, typer.Option("--threads", min=1, max=MOST_THREADS, help="CPUs to use. Default: all this process may.")
+]
 BatchRows = Annotated[
     int | None,
     typer.Option(

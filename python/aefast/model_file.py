@@ -7,6 +7,7 @@ from closed lists; nothing in a file is ever run. Made of it is an estimator, or
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Collection
 from dataclasses import asdict
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aefast import _core
+from aefast._threads import MOST_THREADS
 from aefast.columns import KINDS, MAX_LEVELS, Column, with_columns
 from aefast.data_file import MISFITS, pack, unpack, write_whole
 from aefast.exceptions import ModelFileError
@@ -56,8 +58,6 @@ PARAMETERS = frozenset({
     "sparsity_weight", "tied_weights", "tol", "upsampling", "validation_fraction", "verbose", "warm_start",
     "weight_init",
 })  # fmt: skip
-#: The most threads that a file may ask for.
-MOST_THREADS = 1024
 #: Objects that may stand among the parameters.
 OBJECTS: dict[str, type[Any]] = {kind.__name__: kind for kind in (*OPTIMIZERS.values(), *SCHEDULES)}
 
@@ -71,7 +71,7 @@ def save(estimator: BaseAutoencoder, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     ValueError
-        If a parameter is no data, naming it.
+        If a parameter is no data, or has been set to what it may not be, naming it.
     OSError
         If the file cannot be written.
     """
@@ -158,9 +158,14 @@ def digest(model: FittedNetwork) -> str:
 
 
 def to_bytes(estimator: BaseAutoencoder) -> bytes:
-    """What the file of a fitted estimator has in it."""
+    """What the file of a fitted estimator has in it; ValueError for what `load` would refuse."""
     model, tensors = _describe(estimator)
-    return pack("model", FORMAT_VERSION, model, tensors)
+    content = pack("model", FORMAT_VERSION, model, tensors)
+    try:
+        _restored(json.loads(json.dumps(model)), dict(tensors))
+    except MISFITS as error:
+        raise ValueError(f"cannot save what could not be loaded again: {error}") from error
+    return content
 
 
 # From estimator to data.
@@ -259,8 +264,6 @@ def _restored(model: dict[str, Any], tensors: dict[str, Array]) -> BaseAutoencod
     estimator: BaseAutoencoder = getattr(aefast, _known_class(model))()
     estimator.set_params(**_known_parameters(model, set(estimator.get_params(deep=False))))
     estimator._check_parameters()
-    if (estimator.n_threads or 1) > MOST_THREADS:
-        raise ValueError(f"n_threads={estimator.n_threads} is more than {MOST_THREADS}")
     _restore_fit(estimator, estimator.loss, model, tensors)
     estimator._n_passes = estimator.n_epochs_
     estimator._take_shape(estimator.network_)
