@@ -291,6 +291,8 @@ def set_path(*path_and_value):
         set_path("score_metric", "binary_crossentropy"),
         set_path("score_metric", []),
         set_path("scaler", "quantile"),
+        set_path("loss", "quantile"),
+        set_path("loss", []),
         lambda model, header: model.clear(),
         lambda model, header: header.pop("coefs.3"),
         lambda model, header: header["coefs.0"].update(dtype="BF16"),
@@ -452,3 +454,7 @@ def test_what_is_of_one_process_is_no_part_of_a_model(tmp_path):
 
 def print_nothing(info):
     pass
+
+
+def test_a_file_that_does_not_tell_the_loss_was_fitted_with_that_of_its_parameters(content):
+    assert load(forged(content, lambda model, header: model.pop("loss")))._loss_kind == "mse"

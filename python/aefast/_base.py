@@ -18,7 +18,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from aefast._fitting import FittingMixin
 from aefast._targets import check_probabilities
 from aefast._threads import MOST_THREADS
-from aefast.fitted import METRICS, MISSING
+from aefast.fitted import LOSSES, METRICS, MISSING
 from aefast.networks import ACTIVATIONS, INITIALIZERS, OUTPUT_ACTIVATIONS, dense_network, layer_sizes
 from aefast.optimizers import OPTIMIZERS, Optimizer
 from aefast.scaling import SCALERS
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from aefast._core import LayerSpec, NetworkSpec, ObjectiveSpec
 
 _BY_POSITION, _BY_NAME = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
-LOSSES = ("mse", "mae", "huber", "binary_crossentropy", "categorical_crossentropy")
 
 
 def one_of(names: Iterable[str]) -> StrOptions:

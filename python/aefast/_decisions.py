@@ -265,7 +265,6 @@ class DecisionMixin(ReadingMixin, OutlierMixin):
         # Weights that have nearly diverged can give errors beyond every number.
         errors, held_out = (np.nan_to_num(e, nan=np.finfo(e.dtype).max) for e in (errors, held_out))
         self.offset_ = contamination_offset(-errors.astype(np.float64), self.contamination)
-        self.threshold_ = -self.offset_
         self.calibration_ = Calibration.of(held_out)
 
     def explain(self, X: Any, top: Any = 3) -> Any:

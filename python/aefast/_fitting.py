@@ -279,9 +279,10 @@ class FittingMixin(CalibratingMixin):
         read once more, before, for kinds and levels. An iterator, which cannot, is gone through once: one epoch, with
         the scaler, kinds and levels of its first block; a warning counts later rows that have other levels.
 
-        ``validation_fraction`` of each block is held out. Of these rows a random choice of at most 20,000 is kept in
-        memory: it is what early stopping, the threshold and `p_values` look at (where none are held out, a choice of
-        the training rows is). ``scaler="robust"`` is fitted on such a choice of the training rows.
+        ``validation_fraction`` of the rows is held out: of each block its part, of blocks of a few rows one here and
+        there. Of these rows a random choice of at most 20,000 is kept in memory: it is what early stopping, the
+        threshold and `p_values` look at (where none are held out, a choice of the training rows is).
+        ``scaler="robust"`` is fitted on such a choice of the training rows.
 
         Parameters
         ----------
@@ -339,37 +340,40 @@ class FittingMixin(CalibratingMixin):
         trained_on = Reservoir(self._rng(RESERVOIR, 1), MAX_ROWS)
         digest = ""
 
-        def look_at(index: int, block: Array) -> Statistics:
+        def look_at(index: int, block: Array, before: int) -> Statistics:
             nonlocal digest
             if self._checkpoint() is not None:
                 digest = digest_of([block], digest)
             if keeps or (once and index > 0):
                 later.add(block)
-            train, out = self._split(len(block), index)
+            train, out = self._split(len(block), index, before=before)
             trained_on.add(block if train is None else block[train])
             if out is not None:
                 held_out.add(block[out])
             return self._finite_statistics(Data(block, None), f"block {index}")
 
-        statistics = look_at(0, first)
+        statistics, n_rows = look_at(0, first, 0), len(first)
         if not once:
             for index, block in enumerate(map(self._read, blocks), start=1):
-                statistics = merged(statistics, look_at(index, block))
+                statistics = merged(statistics, look_at(index, block, n_rows))
+                n_rows += len(block)
         self._set_scaling(Data(trained_on.rows(), None), statistics, start, Data(first, None))
 
         def epoch(trainer: _core.Trainer, number: int, rate: float) -> float:
-            total, n_trained = 0.0, 0
+            total, n_trained, before = 0.0, 0, 0
             for index, block in enumerate(
                 chain([first], map(self._read, blocks)) if once else map(self._read, batches)
             ):
                 if index > 0:
                     news = []
                     if once:
-                        news = [look_at(index, block)]
+                        news = [look_at(index, block, before)]
                     self._check_targets(Data(block, None), news, self.scaler_shift_, self.scaler_scale_, start)
-                data = Data(block, self._split(len(block), index)[0])
-                total += data.n_rows * self._pass(trainer, data, number, rate)
-                n_trained += data.n_rows
+                data = Data(block, self._split(len(block), index, before=before)[0])
+                before += len(block)
+                if data.n_rows:
+                    total += data.n_rows * self._pass(trainer, data, number, rate)
+                    n_trained += data.n_rows
             return total / n_trained
 
         def kept() -> Array:
@@ -418,9 +422,11 @@ class FittingMixin(CalibratingMixin):
             parameters[-1] = level_biases(self.columns_, parameters[-1])
         return Start(network, parameters, go_on)
 
-    def _split(self, n_rows: int, *key: int) -> tuple[Rows | None, Rows | None]:
-        """Row numbers to train on (None: all) and to hold out (None: none), both ascending."""
-        n_held_out = int(self.validation_fraction * n_rows)
+    def _split(self, n_rows: int, *key: int, before: int = 0) -> tuple[Rows | None, Rows | None]:
+        """Row numbers to train on (None: all) and to hold out (None: none), both ascending, of so many rows after those
+        ``before`` them: as many as make the share of all of them a whole number."""
+        share = self.validation_fraction
+        n_held_out = int(share * (before + n_rows)) - int(share * before)
         if n_held_out == 0:
             return None, None
         held_out = np.zeros(n_rows, dtype=np.bool_)
@@ -514,6 +520,7 @@ class FittingMixin(CalibratingMixin):
                 schedule=as_schedule(self.learning_rate),
                 # Epochs of partial_fit are one sequence, those of a fit begin anew.
                 first_epoch=self._n_passes if keep_optimizer else 0,
+                losses=getattr(self, "loss_curve_", []) if keep_optimizer and start.go_on else [],
                 early_stopping=self.early_stopping,
                 n_epochs_no_change=self.n_epochs_no_change,
                 tol=self.tol,
@@ -544,7 +551,7 @@ class FittingMixin(CalibratingMixin):
                 hurry = True
                 raise
             finally:
-                self.network_ = start.network
+                self.network_, self._loss_kind = start.network, self.loss
                 self.coefs_, self.intercepts_ = split_parameters(start.network, training.parameters)
                 self.norms_ = batch_norms(start.network, training.parameters)
                 go_on = start.go_on and hasattr(self, "loss_curve_")

@@ -145,6 +145,7 @@ class Autoencoder(BaseAutoencoder):
         Least monitored loss of the last fit.
     offset_, threshold_ : float
         `predict` says -1 where `score_samples` is below ``offset_``, that is, where the error exceeds ``threshold_``.
+        One is minus the other, and follows where the other is set.
     score_metric_ : str
         The metric that the threshold belongs to.
     input_ranges_ : list of ndarray of shape (2, n_in), or None

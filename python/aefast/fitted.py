@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 METRICS = ("mse", "mae", "max", "huber", "binary_crossentropy", "categorical_crossentropy", "mahalanobis")
+LOSSES = ("mse", "mae", "huber", "binary_crossentropy", "categorical_crossentropy")
 PRECISIONS = ("float32", "bfloat16", "int8")
 MISSING = ("error", "mask", "mean")
 #: As many reasons as come with the errors in one pass; more cost passes of their own.
@@ -55,16 +56,25 @@ class FittedNetwork:
     column_means_: NDArray[np.float64]
     score_metric_: str
     offset_: float
-    threshold_: float
     calibration_: Calibration
     best_loss_: float
     loss_curve_: list[float]
     validation_curve_: list[float]
     n_epochs_: int
     _scaler_kind: str | None
+    _loss_kind: str
     whitening_: Whitening | None
     input_ranges_: list[Array] | None
     columns_: tuple[Column, ...] | None = None
+
+    @property
+    def threshold_(self) -> float:
+        """Minus ``offset_``; setting the one sets the other."""
+        return -self.offset_
+
+    @threshold_.setter
+    def threshold_(self, threshold: float) -> None:
+        self.offset_ = -threshold
 
     def _predictor(self, code: str = "mean", precision: str = "float32") -> _core.Predictor:
         predictor = self._predictor_of(self.network_, code)
@@ -246,8 +256,17 @@ class FittedNetwork:
         if not np.isfinite(errors).all():
             self._require_finite(rows, "X")
             row = int(np.argmin(np.isfinite(errors)))
-            raise ValueError(f"the error of row {row} is {errors[row]}: the network's weights or outputs are too large")
+            raise ValueError(f"the error of row {row} is {errors[row]}: {self._beyond()}")
         return found
+
+    def _beyond(self) -> str:
+        """Why errors are no numbers, where the rows are."""
+        if self.whitening_ is not None and np.abs(self.whitening_.matrix).max() > np.finfo(self.dtype).max:
+            return (
+                f"the training rows' residuals were so small that one over them does not fit into {self.dtype}; fit "
+                "with a scaler, or score_metric='mse'"
+            )
+        return "the network's weights or outputs are too large"
 
     def reconstruction_error(self, X: Any, *, metric: str | None = None, precision: str = "float32") -> Array:
         r"""How badly each row is reconstructed; higher is more abnormal.
@@ -361,7 +380,7 @@ class FittedNetwork:
             errors = self._by_column(predictor.feature_errors(block, *metric))
             if not np.isfinite(errors).all():
                 row = begin + int(np.isfinite(errors).all(axis=1).argmin())
-                raise ValueError(f"the error of row {row} is not finite: the network's weights are too large")
+                raise ValueError(f"the error of row {row} is not finite: {self._beyond()}")
             expected, values, is_missing = predictor.reconstruct(block), block, np.isnan(block)
             if self.columns_ is not None:
                 table = table_of(X)

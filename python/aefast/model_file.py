@@ -21,7 +21,7 @@ from aefast._threads import MOST_THREADS
 from aefast.columns import KINDS, MAX_LEVELS, Column, with_columns
 from aefast.data_file import MISFITS, pack, unpack, write_whole
 from aefast.exceptions import ModelFileError
-from aefast.fitted import MISSING, FittedNetwork
+from aefast.fitted import LOSSES, MISSING, FittedNetwork
 from aefast.network_checks import checked_network, integer, number
 from aefast.networks import join_parameters, level_weight, weight_shapes
 from aefast.optimizers import OPTIMIZERS
@@ -192,6 +192,7 @@ def _describe_fit(estimator: FittedNetwork) -> tuple[dict[str, Any], dict[str, A
         "columns": None if estimator.columns_ is None else [asdict(column) for column in estimator.columns_],
         "feature_names": None if names is None else [str(name) for name in names],
         "scaler": estimator._scaler_kind,
+        "loss": estimator._loss_kind,
         "score_metric": estimator.score_metric_,
         "offset": float(estimator.offset_),
         "best_loss": float(estimator.best_loss_),
@@ -285,6 +286,10 @@ def _known_parameters(model: dict[str, Any], known: Collection[str]) -> dict[str
 
 
 def _restore_fit(estimator: FittedNetwork, loss: str, model: dict[str, Any], tensors: dict[str, Array]) -> None:
+    # Files of earlier versions have no other loss than the parameter.
+    estimator._loss_kind = loss = model.get("loss", loss)
+    if loss not in LOSSES:
+        raise ValueError(f"loss {loss!r} is unknown")
     network = checked_network(model["network"])
     n_features, weighted = network["n_features"], weight_shapes(network)
     estimator.columns_ = _columns(model["columns"], n_features)
@@ -341,7 +346,6 @@ def _restore_fit(estimator: FittedNetwork, loss: str, model: dict[str, Any], ten
     estimator.n_epochs_ = len(estimator.loss_curve_)
     estimator.best_loss_ = number(model["best_loss"])
     estimator.offset_ = number(model["offset"])
-    estimator.threshold_ = -estimator.offset_
     estimator.score_metric_ = model["score_metric"]
     estimator._metric(None)
     if tensors:
