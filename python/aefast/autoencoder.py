@@ -98,7 +98,7 @@ class Autoencoder(BaseAutoencoder):
         and code are at most 640 together and all columns are numbers, else "mse". A mean of squares takes features for
         unrelated and equally well known, and does not see rows far out along directions that the network has learnt;
         the distance does, and ranks anomalies best of all on tables (see `aefast.whitening`). With more features it
-        would cost more than the network.
+        would cost more than the network. It does not tell a good model from a bad one (see `score`).
     warm_start : bool, default False
         Let `fit` start from ``coefs_`` and ``intercepts_`` as they are, also where they have been replaced; the scaler
         they were trained behind stays, and so do the kinds and levels of columns (a warning counts rows that have other
