@@ -17,6 +17,7 @@ from aefast._arrow import arrow_for
 from aefast._threads import MOST_THREADS
 from aefast.command_group import OneLine, UsageError
 from aefast.command_options import (
+    KINDS,
     as_usage,
     check_apart,
     check_columns,
@@ -119,7 +120,7 @@ def demo(
 def fit(
     data: Data,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="MODEL", help="Model file to write.")],
-    kind: Annotated[str, typer.Option(help="Which autoencoder.")] = "plain",
+    kind: Annotated[str, typer.Option(help=f"Which autoencoder: {', '.join(KINDS)}.")] = "plain",
     layers: Annotated[
         str | None, typer.Option(metavar="64,32", help="Widths after the input; the last is the code.")
     ] = None,

@@ -228,8 +228,8 @@ class FittedNetwork:
         return errors if np.isfinite(errors).all() else None
 
     def _gives_reasons(self, top: int) -> bool:
-        """Whether `_errors_and_reasons` does, so many."""
-        return 0 < top <= MOST_REASONS and (self.columns_ is None or self.missing != "mean")
+        """Whether `_errors_and_reasons` does, so many. What means stand for is no reason, and it would be one there."""
+        return 0 < top <= MOST_REASONS and self.missing != "mean"
 
     def _errors_and_reasons(self, X: Any, top: int, precision: str = "float32") -> tuple[Array, ...]:
         """In one pass errors (n,) and, of the ``top`` features that weigh most in each, columns, shares, expected
@@ -273,8 +273,9 @@ class FittedNetwork:
 
         Computed in the scaled space that the network sees: with z the scaled row, y the network's output and r = y - z,
         the error is the mean over features of r^2 (``mse``), \|r\| (``mae``), r^2 / 2 where \|r\| <= 1 and
-        \|r\| - 1/2 elsewhere (``huber``), -z log y - (1 - z) log(1 - y) (``binary_crossentropy``) or -z log y
-        (``categorical_crossentropy``), the largest \|r\| (``max``), or the Mahalanobis distance of the
+        \|r\| - 1/2 elsewhere (``huber``), or, with t the value of z held to [0, 1],
+        \|z - t\| - t log y - (1 - t) log(1 - y) (``binary_crossentropy``) or \|z - t\| - t log y
+        (``categorical_crossentropy``); the largest \|r\| (``max``); or the Mahalanobis distance of the
         residual and the code from those of most training rows, over d + q (``mahalanobis``, see `aefast.whitening`).
         With ``missing="mask"`` the mean is over the features that a row has (of ``mahalanobis``: the others' residuals
         are 0 and do not count in d), and 0 for a row that has none: nothing in it is abnormal.
@@ -351,7 +352,7 @@ class FittedNetwork:
         """For each row its ``top`` features by share of the error (see `explanation_table`)."""
         names, table = self._names(), table_of(X)
         top = min(top, len(names))
-        if self.missing == "mean" or not self._gives_reasons(top):  # what means stand for is no reason
+        if not self._gives_reasons(top):
             return self._long_explanation(X, top)
         _, columns, shares, expected, values = self._errors_and_reasons(X, top)
         if self.columns_ is None:
