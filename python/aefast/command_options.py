@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from aefast.tables import Source
 
 __all__ = [
+    "KINDS",
     "as_usage",
     "check_apart",
     "check_columns",
@@ -26,6 +27,16 @@ __all__ = [
     "new_estimator",
     "source_of",
 ]
+
+
+#: What ``--kind`` can name, and the estimator each is.
+KINDS = {
+    "plain": "Autoencoder",
+    "denoising": "DenoisingAutoencoder",
+    "sparse": "SparseAutoencoder",
+    "contractive": "ContractiveAutoencoder",
+    "variational": "VariationalAutoencoder",
+}
 
 
 def names_in(options: Sequence[str] | None) -> list[str] | None:
@@ -111,9 +122,10 @@ def new_estimator(
     threads: int | None,
 ) -> Any:
     """What ``fit`` is to train."""
-    kinds = available_kinds()
-    if kind not in kinds:
-        raise UsageError(f"--kind {kind} is not known; these are: {', '.join(kinds)}")
+    import aefast
+
+    if kind not in KINDS:
+        raise UsageError(f"--kind {kind} is not known; these are: {', '.join(KINDS)}")
     if missing not in ("error", "mask", "mean"):
         raise UsageError(f"--missing must be error, mask or mean, got {missing!r}")
     given: dict[str, Any] = {"random_state": seed, "n_threads": threads, "missing": missing}
@@ -130,27 +142,13 @@ def new_estimator(
     check_contamination(contamination)
     if contamination is not None:
         given["contamination"] = contamination
-    return kinds[kind](**given)
+    return getattr(aefast, KINDS[kind])(**given)
 
 
 def check_contamination(contamination: float | None) -> None:
     """Refuse what is no share of rows to call anomalies."""
     if contamination is not None and not 0 < contamination <= 0.5:
         raise UsageError(f"--contamination must be above 0 and at most 0.5, got {contamination:g}")
-
-
-def available_kinds() -> dict[str, type[Any]]:
-    """What ``--kind`` can name, and the estimator each is."""
-    import aefast
-
-    classes = {
-        "plain": "Autoencoder",
-        "denoising": "DenoisingAutoencoder",
-        "sparse": "SparseAutoencoder",
-        "contractive": "ContractiveAutoencoder",
-        "variational": "VariationalAutoencoder",
-    }
-    return {kind: getattr(aefast, name) for kind, name in classes.items() if hasattr(aefast, name)}
 
 
 def image_shape(text: str, model: Any) -> tuple[int, ...]:
