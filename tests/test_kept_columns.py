@@ -203,3 +203,11 @@ def test_lists_and_numbers_are_of_no_common_type(folder):
     write_table(rows(x=[1, 2, 3]), folder / "in" / "2.parquet")
     said = refused("score", "m", "in", "-o", "o.parquet")
     assert "column 'x' is list<element: int64> in in/1.parquet and int64 in in/2.parquet" in said
+
+
+@pytest.mark.parametrize("output", ["o.parquet", "o.csv"])
+def test_text_that_is_not_utf_8_is_told_of_the_input(folder, output):
+    (folder / "lat.csv").write_bytes("note,a,b\nok,1,2\nZürich,1,2\n".encode("latin1"))
+    said = refused("score", "m", "lat.csv", "-o", output)
+    assert "lat.csv, row 1 (the first is row 0), column 'note', cannot be read: it is not UTF-8; convert" in said
+    done("score", "m", "lat.csv", "-o", output, "--keep", "a")

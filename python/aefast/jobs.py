@@ -22,7 +22,7 @@ from aefast.lookalikes import lookalikes
 from aefast.networks import layer_widths
 from aefast.scorer import RESULT_NAMES, BadValueError, MisfitError, Scorer
 from aefast.sinks import atomic_path
-from aefast.tables import Source, is_number, prefetch, read_matrix
+from aefast.tables import Source, may_be_numbers, prefetch, read_matrix
 from aefast.training_rows import Blocks, TableBlocks, fits_in_memory, read_sample, read_table
 
 __all__ = ["fit_job", "recalibrate_job", "report_job", "training_columns"]
@@ -323,7 +323,7 @@ def make_scorer(
         for name in features:
             kind = file.schema.field(name).type
             is_mixed = estimator.columns_ is not None
-            fits = kind_of_type(kind) is not None if is_mixed else is_number(kind)
+            fits = kind_of_type(kind) is not None if is_mixed else may_be_numbers(kind)
             # A text file may hold a single cell that is no number, of which the reader will tell the row.
             if not fits and not isinstance(file, CsvTable):
                 wanted = "numbers, categories or times" if is_mixed else "numbers"

@@ -23,7 +23,7 @@ from aefast.exceptions import AefastError
 from aefast.fitted import FittedNetwork
 from aefast.formats import TableError
 from aefast.kept_columns import as_type, value_type
-from aefast.tables import feature_columns, feature_matrix, is_number
+from aefast.tables import feature_columns, feature_matrix, is_number, may_be_numbers
 from aefast.terminal import counted
 
 __all__ = ["TOP_FEATURES", "BadValueError", "MisfitError", "Scorer", "nameless"]
@@ -331,13 +331,16 @@ class Scorer:
             self._check_width(len(found), "the table has")
             self._columns = found
         if self._checked is None or not schema.equals(self._checked):
-            present = set(schema.names)
+            present = schema.names
+            twice = [c for c in dict.fromkeys([*self._columns, *self.keep]) if present.count(c) > 1]
+            if twice:
+                raise TableError(f"the table has more than one column named {', '.join(map(repr, twice))}; rename them")
             lacking = [c for c in self._columns if c not in present]
             if lacking:
                 raise TableError(f"the table lacks columns the model was fitted on: {', '.join(map(repr, lacking))}")
             for name in self._columns:
                 kind = schema.field(name).type
-                if not is_number(kind) and not self.is_mixed:
+                if not may_be_numbers(kind) and not self.is_mixed:
                     raise TableError(f"column {name!r} is {kind}; the model was fitted on numbers there")
             self._checked = schema
         return self._columns

@@ -27,6 +27,7 @@ __all__ = [
     "feature_matrix",
     "find_files",
     "is_number",
+    "may_be_numbers",
     "named_files",
     "prefetch",
     "read_matrix",
@@ -188,6 +189,11 @@ def is_number(kind: pa.DataType) -> bool:
     """Whether a column of this type is read as numbers as it stands."""
     kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal)
     return any(is_kind(kind) for is_kind in kinds)
+
+
+def may_be_numbers(kind: pa.DataType) -> bool:
+    """The same, or of nothing but missing values, as a column of text may be too."""
+    return is_number(kind) or pa.types.is_null(kind)
 
 
 def _numpy_dtype(kind: pa.DataType) -> np.dtype[Any]:
