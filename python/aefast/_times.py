@@ -79,10 +79,11 @@ def _of_arrow(values: Any) -> NDArray[np.float64]:
 
 
 def _arrow_texts(texts: Any) -> Any:
-    """The same of ISO text."""
+    """The same of ISO text; what is blank is missing, as to pandas."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    texts = pc.if_else(pc.equal(texts, ""), pa.scalar(None, texts.type), texts)
     has_offset = pc.any(pc.match_substring_regex(texts, _OFFSET)).as_py()
     zone = "UTC" if has_offset else None
     try:
