@@ -76,7 +76,8 @@ class ScoreJob:
         Of the outputs where they are many: the journal of the whole job is kept there.
     keep : list of str or None
         Input columns to hand on; None: those the model does not read and every file has, but for results of a scoring
-        before this one, whose names are taken. ``left_out`` says which these are.
+        before this one, whose names are taken. ``left_out`` says which these are. Cells of CSV stay as they are
+        written; in one output of many files a column has the type that holds what is in all.
     label : str, optional
         A column that is 1 or true for known anomalies, 0 or false for other rows, to judge the scores by; rows without
         a label are scored and not judged. Labels and scores are held.
