@@ -61,7 +61,7 @@ def test_models_of_files_are_those_of_the_tables_in_them(folder, table, ending):
     np.testing.assert_allclose(model.score_samples(features), wanted.score_samples(features), rtol=1e-3, atol=1e-5)
     done("score", "m.safetensors", f"t{ending}", "-o", "s.parquet", "--batch-rows", 400)
     scored = pyarrow.parquet.read_table("s.parquet")
-    assert scored["id"].to_pylist() == list(range(1500))
+    assert scored["id"].to_pylist() == [str(i) if ending == ".csv" else i for i in range(1500)]
     np.testing.assert_array_equal(scored["anomaly_score"], model.reconstruction_error(features).astype(float))
 
 
@@ -316,3 +316,24 @@ def test_views_of_text_are_read_and_handed_on(folder, ending):
     (scored,) = scorer.score(views.to_batches())
     assert scored["name"].to_pylist() == table["code"].to_pylist()
     assert scored["word"].to_pylist() == ["x", "y"] * 300
+
+
+def test_times_with_offsets_are_the_same_in_every_format(folder):
+    texts = [f"2024-03-{1 + i % 9:02d}T{i % 24:02d}:04:05.123{'Z' if i % 2 else '+02:00'}" for i in range(600)]
+    frame = coded()[["a"]].assign(ts=texts)
+    for ending in (".csv", ".parquet"):
+        write_frame(frame, f"z{ending}")
+    for ending in (".csv", ".parquet"):
+        done("fit", f"z{ending}", "-o", "m", "--epochs", 2, "--kind-of", "ts=timestamp")
+        np.testing.assert_array_equal(scores("m", "z.csv"), scores("m", "z.parquet"))
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_numbers_where_times_were_learned_are_refused(folder, ending):
+    frame = coded()[["a", "when"]]
+    done("fit", write_frame(frame, f"t{ending}"), "-o", "m", "--epochs", 1)
+    seconds = frame["when"].astype("datetime64[s]").astype("int64")
+    said = refused("score", "m", write_frame(frame.assign(when=seconds), f"n{ending}"), "-o", "s.csv")
+    assert f"n{ending}, row 0 and the 599 after it" in said
+    assert "column 'when' does not hold times (its type is int64)" in said
+    assert "unit='s'" in said

@@ -1,7 +1,8 @@
 """Tables with text, booleans, categories and times: what their columns become, and what models say of them."""
 
 import pickle
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -138,6 +139,69 @@ def test_times_are_those_of_the_clock_on_the_wall():
     by_day = [encode(data, column, masks_missing=False) for data in (days, pa.Table.from_pandas(days))]
     np.testing.assert_allclose(*by_day)
     assert decode(by_day[0], column)[0, 0] == "Mon 00:00"
+
+
+def of_times(data):
+    return encode(data, (Column("t", "timestamp"),), masks_missing=False)
+
+
+@pytest.mark.parametrize(
+    "values", [[1709348645, 1709348646], [1.5, None], [True, False], pd.Categorical([1, 2]), [Decimal(1), Decimal(2)]]
+)
+def test_numbers_are_no_times(values):
+    frame = pd.DataFrame({"t": values})
+    for data in (frame, frame.astype(object), pa.Table.from_pandas(frame)):
+        with pytest.raises(ValueError, match=r"column 't' does not hold times \(its type is .*convert.*unit='s'"):
+            of_times(data)
+
+
+def test_text_says_times_with_an_offset_and_without_alike_in_all_tables():
+    texts = [
+        "2024-03-02T03:04:05Z",
+        "2024-03-02T03:04:05.123Z",
+        "2024-03-02 05:04:05+02:00",
+        "2024-03-01T22:04:05-05:00",
+    ]
+    naive = pd.DataFrame({"t": pd.to_datetime(["2024-03-02 03:04:05"] * 4)})
+    for given in (texts[:2], texts[:3], texts, ["2024-03-02 03:04:05", "2024-03-02T03:04:05.123456789"]):
+        frame = pd.DataFrame({"t": [*given, "", None]})
+        words = pa.table({"t": pa.array([*given, "", None]).dictionary_encode()})
+        rows = [of_times(data) for data in (frame, frame.astype(object), pa.Table.from_pandas(frame), words)]
+        for found in rows:
+            np.testing.assert_array_equal(found, rows[0])
+            np.testing.assert_allclose(found[:-2], of_times(naive)[: len(given)], atol=1e-4)
+            assert np.isnan(found[-2:]).all()
+
+
+def test_frames_of_arrows_types_are_the_tables_they_hold():
+    n = 60
+    days = [date(2024, 1, 1 + i % 28) for i in range(n)]
+    table = pa.table(
+        {
+            "x": np.arange(n) / 7,
+            "day": pa.array(days, pa.date32()),
+            "at": pa.array(days, pa.date32()).cast(pa.timestamp("us", "Asia/Tokyo")),
+            "word": pa.array(["u", "v", "w"] * 20).dictionary_encode(),
+            "price": pa.array([Decimal(i) for i in range(n)], pa.decimal128(10, 2)),
+            "whole": [None if i % 9 == 0 else i for i in range(n)],
+            "flag": [True, False, None] * 20,
+        }
+    )
+    frame = table.to_pandas(types_mapper=pd.ArrowDtype)
+    for names in (table.column_names, ["x", "price", "whole"], ["price"]):
+        models = [
+            aefast.Autoencoder((2,), max_epochs=2, random_state=0, missing="mask").fit(data)
+            for data in (table.select(names), frame[names])
+        ]
+        assert models[0].columns_ == models[1].columns_
+        scores = [model.score_samples(data) for model in models for data in (table.select(names), frame[names])]
+        np.testing.assert_array_equal(scores, [scores[0]] * 4)
+        explained = [
+            model.explain(data, top=3) for model, data in zip(models, (table.select(names), frame[names]), strict=True)
+        ]
+        pd.testing.assert_frame_equal(*map(pd.DataFrame, explained))
+    with pytest.raises(ValueError, match=r"column 'price' does not hold numbers \(its type is date32"):
+        models[0].score_samples(frame[["day"]].set_axis(["price"], axis=1))
 
 
 def test_levels_are_the_most_frequent_ones_and_the_others_are_unknown():

@@ -96,9 +96,9 @@ def test_times_that_python_has_none_for_are_shown_as_text(tmp_path):
     }.items():
         table = table.set_column(table.column_names.index(name), name, times)
     assert cells(table["when"].chunk(0))[1] == "<value out of range: 2305843009213693952>"
-    for command in ("score", "report"):
+    for command, rows in (("score", table.drop_columns("day")), ("report", table)):
         which = [words[:2] for words in hostile_tables.COMMANDS].index((command, "MIXED"))
-        content = hostile_tables.of_table(table, ".feather", which, tmp_path)
+        content = hostile_tables.of_table(rows, ".feather", which, tmp_path)
         assert hostile_tables.check_table(content, tmp_path) == 0
 
 

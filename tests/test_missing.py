@@ -3,6 +3,7 @@
 import pickle
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from sklearn.base import clone
@@ -328,8 +329,6 @@ def test_a_model_keeps_how_it_takes_missing_values(missing, tmp_path):
 
 
 def test_null_in_tables_is_missing():
-    import pandas as pd
-
     X = with_holes(related_rows(200)).round(3)
     frame = pd.DataFrame(X, columns=list("abcdefgh"))
     model = aefast.Autoencoder(missing="mask", max_epochs=2, random_state=0).fit(frame)
@@ -379,3 +378,22 @@ def test_a_scorer_gives_the_reasons_of_explain_where_means_stand_for_missing_val
     found = [(reason["feature"], reason["share"]) for row in scored["top_features"].to_pylist() for reason in row]
     assert [name for name, _ in found] == explained["feature"].tolist()
     np.testing.assert_allclose([share for _, share in found], explained["share"])
+
+
+def test_files_of_columns_without_values_are_scored(tmp_path):
+    X = np.random.default_rng(0).normal(size=(200, 3))
+    aefast.Autoencoder((2,), max_epochs=1, missing="mask").fit(pd.DataFrame(X, columns=[*"abc"])).save(tmp_path / "m")
+    for name, frame in {
+        "nulls": pd.DataFrame({"a": [None, None], "b": [1.0, 2.0], "c": [0.5, None]}),
+        "empty": pd.DataFrame({"a": [], "b": [], "c": []}, dtype=object),
+    }.items():
+        frame.to_parquet(tmp_path / f"{name}.parquet")
+        frame.to_csv(tmp_path / f"{name}.csv", index=False)
+        found = []
+        for ending in ("parquet", "csv"):
+            output = tmp_path / "o.parquet"
+            result = run_command("score", tmp_path / "m", tmp_path / f"{name}.{ending}", "-o", output)
+            assert result.exit_code == 0, result.stderr
+            found.append(pd.read_parquet(output))
+        pd.testing.assert_frame_equal(*found)
+        assert len(found[0]) == len(frame)

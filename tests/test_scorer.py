@@ -249,3 +249,23 @@ def test_kept_columns_that_are_not_there_are_named():
 def test_data_frames_are_no_batches_and_told_what_to_do():
     with pytest.raises(TypeError, match=r"got DataFrame of str; pyarrow.Table.from_pandas\(frame\) makes a table"):
         next(Scorer(small_model()).score(small_table().to_pandas()))
+
+
+@pytest.mark.parametrize("keep", [[], ["id"]])
+def test_batches_with_columns_of_one_name_are_refused(keep):
+    batch, name = small_table(5).select(["id", *FEATURES]).to_batches()[0], keep[0] if keep else "a"
+    twice = pa.RecordBatch.from_arrays([*batch.columns, batch.column(name)], [*batch.schema.names, name])
+    with pytest.raises(TableError, match=f"more than one column named '{name}'; rename them"):
+        list(Scorer(small_model(), keep=keep).score([twice]))
+
+
+def test_a_column_without_values_may_be_of_no_type():
+    model = small_model(missing="mask")
+    batch = small_table(50).select(FEATURES).to_batches()[0]
+    nulls = batch.set_column(1, "b", pa.nulls(50))
+    typed = batch.set_column(1, "b", pa.nulls(50, pa.float64()))
+    found, wanted = (next(Scorer(model).score([each])) for each in (nulls, typed))
+    assert found.equals(wanted)
+    assert next(Scorer(model).score([nulls.slice(0, 0)])).num_rows == 0
+    with pytest.raises(BadValueError, match=r"row 0 .*column 'b': missing"):
+        list(Scorer(small_model()).score([nulls]))

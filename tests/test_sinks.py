@@ -145,3 +145,35 @@ def test_a_file_is_no_folder_to_write_into(tmp_path):
             said = f"{tmp_path / 'm.st'} is a file, not a folder, so that {path} cannot be in it; name another"
             with raises_exactly(NotADirectoryError, said):
                 check(path)
+
+
+@pytest.mark.parametrize("value", [1 << 62, -(1 << 61)])
+def test_times_that_csv_has_no_text_for_are_refused_with_their_column(tmp_path, value):
+    table = pa.table({"n": [1, 2], "t": pa.array([None, value], pa.timestamp("s"))})
+    with (
+        pytest.raises(TableError, match=r"out\.csv cannot be written: column 't' \(timestamp\[s\]\) has times.*--keep"),
+        open_sink(tmp_path / "out.csv", table.schema) as sink,
+    ):
+        sink.write(table.to_batches()[0])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", [pa.timestamp("s"), pa.timestamp("us", "UTC"), pa.date32(), pa.date64()])
+@pytest.mark.parametrize("year", [-32_767, 0, 32_767])
+def test_times_of_far_years_are_written_where_there_is_text(tmp_path, kind, year):
+    days = int(np.datetime64(f"{year}-01-01", "D").astype(int))
+    time = pa.array([days], pa.int32()).cast(pa.date32()).cast(kind)
+    table = pa.table({"t": pa.chunked_array([time])})
+    with open_sink(tmp_path / "out.csv", table.schema) as sink:
+        sink.write(table.to_batches()[0])
+    text = (tmp_path / "out.csv").read_text()
+    assert f"{year:04d}-01-01" in text or f"{year:05d}-01-01" in text
+
+
+def test_bytes_that_are_no_text_are_refused_in_csv_with_their_column(tmp_path):
+    table = pa.table({"n": [1], "raw": [b"\xff"]})
+    with (
+        pytest.raises(TableError, match=r"out\.csv cannot be written: column 'raw' \(binary\): .*UTF8.*--keep"),
+        open_sink(tmp_path / "out.csv", table.schema) as sink,
+    ):
+        sink.write(table.to_batches()[0])

@@ -87,22 +87,41 @@ def _arrow_table(X: Any) -> Any:
 
 def table_values(table: Any) -> Array:
     """The columns of an Arrow table side by side; nulls become NaN."""
-    import pyarrow as pa
-
     columns = []
     for name, column in zip(table.column_names, table.columns, strict=True):
-        kind = column.type
-        if pa.types.is_boolean(kind):
-            column = column.cast(pa.uint8())
-        elif pa.types.is_decimal(kind) or pa.types.is_null(kind):
-            column = column.cast(pa.float64())
-        elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-            raise ValueError(not_numbers(name, kind))
-        columns.append(arrow_values(column))
+        numbers = _column_values(column)
+        if numbers is None:
+            raise ValueError(not_numbers(name, column.type))
+        columns.append(numbers)
     values = np.empty((table.num_rows, len(columns)), dtype=np.result_type(np.uint8, *columns), order="F")
     for index, column in enumerate(columns):
         values[:, index] = column
     return values
+
+
+def numpy_frame(frame: Any) -> Any:
+    """A data frame, whose numbers of Arrow's types are NumPy's; nulls become NaN."""
+    found = frame
+    for index, dtype in enumerate(frame.dtypes):
+        numbers = (
+            _column_values(frame.iloc[:, index].array.__arrow_array__()) if hasattr(dtype, "pyarrow_dtype") else None
+        )
+        if numbers is not None:
+            found = frame.copy(deep=False) if found is frame else found
+            found.isetitem(index, numbers)
+    return found
+
+
+def _column_values(column: Any) -> Array | None:
+    """The numbers of an Arrow array, None where it holds none."""
+    import pyarrow as pa
+
+    kind = column.type
+    if pa.types.is_boolean(kind):
+        return arrow_values(column.cast(pa.uint8()))
+    if pa.types.is_decimal(kind) or pa.types.is_null(kind):
+        return arrow_values(column.cast(pa.float64()))
+    return arrow_values(column) if pa.types.is_integer(kind) or pa.types.is_floating(kind) else None
 
 
 def unreadable_column(X: Any) -> tuple[Any, Any] | None:

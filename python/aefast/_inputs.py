@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
 
-from aefast._arrays import not_numbers, readable, table_of, table_values, unreadable_column
+from aefast._arrays import not_numbers, numpy_frame, readable, table_of, table_values, unreadable_column
 from aefast.column_learner import ColumnLearner
 from aefast.columns import Column, encode, names_of, unknown_levels
 
@@ -42,6 +42,8 @@ def read_rows(estimator: Any, X: Any, *, reset: bool) -> Array:
         return readable(check_array(table_values(table), input_name="X", **checks))
     if table is not None and not reset and hasattr(estimator, "feature_names_in_"):
         _check_names(estimator, table, reset=reset)
+    if hasattr(table, "iloc"):
+        X = numpy_frame(table)
     try:
         return readable(validate_data(estimator, X, reset=reset, dtype="numeric", ensure_all_finite=False))
     except (ValueError, TypeError) as error:

@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aefast._arrow import arrow_array, arrow_text, arrow_values, is_text
+from aefast._arrow import arrow_array, arrow_text, arrow_values, is_text, plain_array
+from aefast._times import seconds_since_1970
 from aefast.terminal import counted
 
 if TYPE_CHECKING:
@@ -398,10 +399,13 @@ def names_of(table: Any) -> list[str]:
 
 
 def parts_of(table: Any) -> list[Any]:
-    """Its columns."""
-    if hasattr(table, "iloc"):
-        return [table.iloc[:, index] for index in range(table.shape[1])]
-    return list(table.columns)
+    """Its columns; those of a data frame that are of Arrow's types as Arrow has them."""
+    if not hasattr(table, "iloc"):
+        return list(table.columns)
+    parts = [table.iloc[:, index] for index in range(table.shape[1])]
+    return [
+        plain_array(part.array.__arrow_array__()) if hasattr(part.dtype, "pyarrow_dtype") else part for part in parts
+    ]
 
 
 def type_of(values: Any) -> Any:
@@ -427,7 +431,7 @@ def _encoded(values: Any, column: Column, masks_missing: bool) -> Array:
         if column.kind == "numeric":
             return _numbers(values)
         if column.kind == "timestamp":
-            return _circles(_seconds(values))
+            return _circles(seconds_since_1970(values))
         codes, names = levels_of(values)
     except (ValueError, TypeError, OverflowError, NotImplementedError) as error:
         if not has_values(values):  # of whatever type
@@ -464,7 +468,7 @@ def levels_of(values: Any) -> tuple[NDArray[np.int64], list[str]]:
 def _numbers(values: Any) -> Array:
     if hasattr(values, "iloc"):
         if values.dtype.kind == "M":
-            return _seconds(values)
+            return seconds_since_1970(values)
         if values.dtype == np.float32:
             return np.asarray(values)
         numbers: Array = (
@@ -476,7 +480,7 @@ def _numbers(values: Any) -> Array:
     import pyarrow as pa
 
     if pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
-        return _seconds(values)
+        return seconds_since_1970(values)
     keeps = pa.types.is_float32(values.type) or pa.types.is_float16(values.type)
     if pa.types.is_boolean(values.type):
         values = values.cast(pa.uint8())
@@ -485,25 +489,6 @@ def _numbers(values: Any) -> Array:
 
 def _is_object(values: Any) -> bool:
     return bool(values.dtype.kind in "OTUS")
-
-
-def _seconds(values: Any) -> NDArray[np.float64]:
-    """Seconds since 1970 by the clock on the wall; missing ones are NaN."""
-    if hasattr(values, "iloc"):
-        import pandas as pd
-
-        times = values if values.dtype.kind == "M" else pd.to_datetime(values)
-        times = times.dt.tz_localize(None)
-        stamps = times.to_numpy().astype("datetime64[us]").astype(np.int64)
-        return np.where(times.isna(), np.nan, stamps / 1e6)
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if pa.types.is_timestamp(values.type) and values.type.tz is not None:
-        values = pc.local_timestamp(values)
-    stamps = values.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
-    seconds: NDArray[np.float64] = arrow_values(stamps.cast(pa.float64(), safe=False)) / 1e6
-    return seconds
 
 
 def _circles(seconds: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from aefast._arrow import arrow_array, plain_rows, plain_schema
+from aefast._csv_stream import CsvStream, EndRow, is_compressed, is_utf16
 from aefast.column_learner import NUMBER
 from aefast.exceptions import AefastError
 
@@ -27,7 +28,6 @@ __all__ = [
 ]
 
 _NUMBER, _WHOLE = re.compile(rf"\s*{NUMBER}\s*"), re.compile(r"\s*[-+]?\d+\s*")
-_COMPRESSED = (".gz", ".bz2", ".zst", ".lz4")
 FORMATS = "Parquet (.parquet, .pq), CSV (.csv, .tsv, also .gz, .zst), Arrow IPC (.feather, .arrow, .ipc) and .npy"
 
 
@@ -47,6 +47,9 @@ class TableFile:
 
     def read_as_text(self, columns: Collection[str]) -> None:
         """From now on these columns are text, with empty cells missing, where a format has no types of its own."""
+
+    def hand_on(self, columns: Collection[str]) -> None:
+        """From now on these columns are their cells as they are written, where a format has no types of its own."""
 
     def batches(
         self, columns: Sequence[str], batch_rows: int, as_numbers: Collection[str] = (), *, first_row: int = 0
@@ -113,11 +116,12 @@ class CsvTable(TableFile):
         import pyarrow.csv as csv
 
         self._module = csv
-        stem = path.name[: -len(path.suffix)] if path.suffix in _COMPRESSED else path.name
-        delimiter = "\t" if stem.lower().endswith(".tsv") else ","
-        self._parse = csv.ParseOptions(delimiter=delimiter)
+        stem = path.name[: -len(path.suffix)] if is_compressed(path) else path.name
+        self._delimiter = delimiter = "\t" if stem.lower().endswith(".tsv") else ","
         try:
-            with csv.open_csv(path, self._read_options(), self._parse) as reader:
+            if is_utf16(path):
+                raise TableError(f"{path} is UTF-16; convert it, with iconv -f utf-16 -t utf-8 for instance")
+            with self._open() as reader:
                 self.guessed = frozenset(f.name for f in reader.schema if pa.types.is_null(f.type))
                 self.schema = pa.schema([(f.name, _csv_type(f.type)) for f in reader.schema])
         except (pa.ArrowException, OSError) as error:
@@ -143,24 +147,27 @@ class CsvTable(TableFile):
         if no_text:
             raise self._diagnosis(no_text, dict.fromkeys(no_text, pa.string()), TableError("invalid UTF8 data"))
 
-    def _read_options(self, use_threads: bool = True) -> Any:
-        return self._module.ReadOptions(block_size=self._BLOCK, use_threads=use_threads)
-
     def read_as_text(self, columns: Collection[str]) -> None:
         self._as_text |= frozenset(columns) & frozenset(self.schema.names)
-        self.guessed -= self._as_text
-        self.schema = pa.schema([(f.name, pa.string() if f.name in self._as_text else f.type) for f in self.schema])
+        self.hand_on(columns)
+
+    def hand_on(self, columns: Collection[str]) -> None:
+        self.guessed -= frozenset(columns)
+        self.schema = pa.schema([(f.name, pa.string() if f.name in columns else f.type) for f in self.schema])
 
     def batches(
         self, columns: Sequence[str], batch_rows: int, as_numbers: Collection[str] = (), *, first_row: int = 0
     ) -> Iterator[pa.RecordBatch]:
         types = {c: self.schema.field(c).type for c in columns}
         types |= {c: pa.float64() for c in columns if c in as_numbers and _may_be_number(types[c])}
+        end = self._end_row()
         try:
-            with self._open(columns, types) as reader:
+            with self._open(columns, types, end) as reader:
                 yield from rebatch(skip_rows(map(self._with_missing, reader), first_row), batch_rows)
         except (pa.ArrowException, OSError) as error:
             raise self._diagnosis(columns, types, error) from error
+        if not end.seen:
+            raise self._diagnosis(columns, types, TableError(_UNCLOSED))
 
     def _with_missing(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The batch, where text is asked for by name with no value in empty cells."""
@@ -173,22 +180,44 @@ class CsvTable(TableFile):
                 batch = batch.set_column(index, name, pc.if_else(is_empty, pa.scalar(None, cells.type), cells))
         return batch
 
-    def _open(self, columns: Sequence[str], types: dict[str, pa.DataType], use_threads: bool = True) -> Any:
-        convert = self._module.ConvertOptions(include_columns=list(columns), column_types=types)
-        return self._module.open_csv(self.path, self._read_options(use_threads), self._parse, convert)
+    def _end_row(self) -> EndRow:
+        return EndRow(self._delimiter, len(self.schema))
+
+    def _open(
+        self,
+        columns: Sequence[str] = (),
+        types: dict[str, pa.DataType] | None = None,
+        end: EndRow | None = None,
+        use_threads: bool = True,
+    ) -> Any:
+        module = self._module
+        return module.open_csv(
+            CsvStream(self.path, end),
+            module.ReadOptions(block_size=self._BLOCK, use_threads=use_threads),
+            module.ParseOptions(delimiter=self._delimiter, newlines_in_values=True, invalid_row_handler=end),
+            module.ConvertOptions(include_columns=list(columns), column_types=types),
+        )
 
     def _diagnosis(self, columns: Sequence[str], types: dict[str, pa.DataType], error: BaseException) -> TableError:
         """The same error with its place: Arrow numbers rows only where one thread reads them."""
+        n_rows, end = 0, self._end_row()
         try:
-            with self._open(columns, types, use_threads=False) as reader:
-                for _ in reader:
-                    pass
+            with self._open(columns, types, end, use_threads=False) as reader:
+                for batch in reader:
+                    n_rows += batch.num_rows
         except (pa.ArrowException, OSError) as found:
             error = found
         text = str(error)
         line = re.search(r"Row #(\d+): ", text)
         column = re.search(r"CSV column #(\d+): ", text)
-        place = f", row {int(line[1]) - 2} (the first is row 0)" if line else ""
+        row = int(line[1]) - 2 if line else None
+        if text == _UNCLOSED:  # so that the last row goes to the end
+            row = n_rows - 1
+        elif "straddling object" in text:
+            row, text = n_rows, f"{_UNCLOSED}, or the row is longer than {self._BLOCK >> 20} MB"
+        elif line and "\n" in text:
+            text += f"; where a cell has lines of other rows, {_UNCLOSED}"
+        place = "" if row is None else f", row {row} (the first is row 0)"
         if column:  # numbered as in the file, whatever was asked for
             place += f", column {self.schema.names[int(column[1])]!r}"
         for match in (column, line):
@@ -271,6 +300,7 @@ class NpyTable(TableFile):
                 yield pa.record_batch([pa.FixedSizeListArray.from_arrays(flat, self.width)], schema=self.schema)
 
 
+_UNCLOSED = "a quote is not closed"
 _FORMATS: dict[str, type[TableFile]] = {
     ".parquet": ParquetTable,
     ".pq": ParquetTable,
@@ -287,7 +317,7 @@ _FORMATS: dict[str, type[TableFile]] = {
 def table_class(path: Path) -> type[TableFile] | None:
     """What reads a file of this ending; None for an ending that no table has."""
     suffixes = [s.lower() for s in path.suffixes]
-    if suffixes and suffixes[-1] in _COMPRESSED:
+    if is_compressed(path):
         suffixes.pop()
         return CsvTable if suffixes and suffixes[-1] in (".csv", ".tsv") else None
     return _FORMATS.get(suffixes[-1]) if suffixes else None

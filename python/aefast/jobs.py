@@ -22,7 +22,7 @@ from aefast.lookalikes import lookalikes
 from aefast.networks import layer_widths
 from aefast.scorer import RESULT_NAMES, BadValueError, MisfitError, Scorer
 from aefast.sinks import atomic_path
-from aefast.tables import Source, is_number, prefetch, read_matrix
+from aefast.tables import Source, may_be_numbers, prefetch, read_matrix
 from aefast.training_rows import Blocks, TableBlocks, fits_in_memory, read_sample, read_table
 
 __all__ = ["fit_job", "recalibrate_job", "report_job", "training_columns"]
@@ -105,13 +105,12 @@ def numeric_columns(source: Source, columns: Sequence[str], kinds: Mapping[str, 
 
 
 def text_columns(source: Source, columns: Sequence[str], numeric: Sequence[str], kinds: Mapping[str, str]) -> list[str]:
-    """Those of the columns that are levels, by ``kinds`` or else by their type, but for booleans."""
-    others = {n: source.type_of(n) for n in columns if n not in numeric}
-    return [
-        n
-        for n, kind in others.items()
-        if kinds.get(n, kind_of_type(kind)) == "categorical" and not pa.types.is_boolean(kind)
+    """Those of the columns that are levels by ``kinds``, or else by their type, but for booleans."""
+    others = {n: source.type_of(n) for n in columns if n not in numeric and n not in kinds}
+    inferred = [
+        n for n, kind in others.items() if kind_of_type(kind) == "categorical" and not pa.types.is_boolean(kind)
     ]
+    return inferred + [n for n in columns if kinds.get(n) == "categorical"]
 
 
 def fit_job(
@@ -324,13 +323,19 @@ def make_scorer(
         for name in features:
             kind = file.schema.field(name).type
             is_mixed = estimator.columns_ is not None
-            fits = kind_of_type(kind) is not None if is_mixed else is_number(kind)
+            fits = kind_of_type(kind) is not None if is_mixed else may_be_numbers(kind)
             # A text file may hold a single cell that is no number, of which the reader will tell the row.
             if not fits and not isinstance(file, CsvTable):
                 wanted = "numbers, categories or times" if is_mixed else "numbers"
                 raise TableError(f"{file.path}: column {name!r} is {kind}; the model was fitted on {wanted} there")
     with _of(source):
         return Scorer(estimator, columns=features, keep=keep, **options)
+
+
+def handed_on(scorer: Scorer, label: str | None) -> list[str]:
+    """The columns that the model does not read: those that are kept, and the label."""
+    features = scorer.feature_names
+    return [n for n in dict.fromkeys([*scorer.keep, *([label] if label else [])]) if n not in features]
 
 
 @contextmanager
@@ -366,7 +371,6 @@ def read_batches(
     wanted = list(dict.fromkeys(source.schema.names if source.is_matrix else [*features, *kept]))
     kinds = {c.name: c.kind for c in scorer.estimator.columns_ or ()}
     numbers = [n for n in features if kinds.get(n, "numeric") == "numeric"]
-    source.read_as_text([n for n in features if kinds.get(n) == "categorical"])  # a part of the source checked before
     batch_rows = batch_rows or source.batch_rows(len(wanted))
     batches = source.batches(
         list(dict.fromkeys(kept)) if unscored else wanted, batch_rows, numbers, first_row=first_row
@@ -408,6 +412,9 @@ def report_job(
     scorer = make_scorer(estimator, source, keep=keep, label=label)
     if keep is None:
         scorer.keep = [name for name in scorer.keep if name != label]
+    for file in source.files:  # times are for the axis of time
+        others = [n for n in handed_on(scorer, label) if kind_of_type(file.schema.field(n).type) != "timestamp"]
+        file.hand_on(others)
     labels = None if label is None else Labels(source, label)
     if labels is not None:
         labels.check()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from aefast._arrow import arrow_values
 from aefast.formats import CsvTable, TableError
 from aefast.tables import Source, feature_matrix, is_number
 
@@ -29,8 +30,6 @@ class Labels:
         false nor missing, naming file and row.
     """
 
-    # As cells of text, in a CSV column that has others or begins with blanks.
-    _TEXTS: ClassVar = {"0": 0, "1": 1, "false": 0, "true": 1, "": UNLABELLED}
     _MUST = "it must hold 0 and 1 or true and false, or nothing where it is not known"
 
     def __init__(self, source: Source, column: str) -> None:
@@ -44,8 +43,10 @@ class Labels:
     def __call__(self, batch: pa.RecordBatch) -> NDArray[np.int8]:
         column = batch.column(self._column)
         if pa.types.is_string(column.type):
-            texts = ["" if text is None else text.strip().lower() for text in column.to_pylist()]
-            values = np.asarray([self._TEXTS.get(text, np.nan) for text in texts], dtype=float)
+            cells = column.dictionary_encode()
+            labels = [_label(text) for text in cells.dictionary.to_pylist()]
+            places = arrow_values(cells.indices.fill_null(len(labels)))
+            values: NDArray[Any] = np.asarray([*labels, UNLABELLED])[places]
             bad = np.isnan(values)
         else:
             values = feature_matrix(batch.select([self._column]), [self._column])[:, 0]
@@ -66,6 +67,20 @@ class Labels:
             labels = Labels(self._source, self._column)
             for batch in self._source.batches([self._column]):
                 labels(batch)
+
+
+def _label(text: str) -> float:
+    """Of a cell of a text file, NaN where it is none."""
+    from pyarrow.csv import ConvertOptions
+
+    text = text.strip()
+    if text in ConvertOptions().null_values:
+        return UNLABELLED
+    try:
+        number = float({"false": "0", "true": "1"}.get(text.lower(), text))
+    except ValueError:
+        return np.nan
+    return number if number in (0, 1) else np.nan
 
 
 def judgement(labels: NDArray[Any], scores: NDArray[Any], threshold: float) -> dict[str, Any] | None:

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from aefast import _core
 from aefast._arrow import arrow_values
 from aefast.formats import TableError
-from aefast.jobs import Clock, Progress, columns_left_out, located, make_scorer, no_progress, read_batches
+from aefast.jobs import Clock, Progress, columns_left_out, handed_on, located, make_scorer, no_progress, read_batches
 from aefast.journal import Journal, ResumeError, batch_from, journal_path
+from aefast.kept_columns import TypeClashError, kept_schema
 from aefast.labels import UNLABELLED, Labels, judgement
 from aefast.model_file import digest
 from aefast.receipt import leave_receipt, read_receipt
@@ -75,7 +76,8 @@ class ScoreJob:
         Of the outputs where they are many: the journal of the whole job is kept there.
     keep : list of str or None
         Input columns to hand on; None: those the model does not read and every file has, but for results of a scoring
-        before this one, whose names are taken. ``left_out`` says which these are.
+        before this one, whose names are taken. ``left_out`` says which these are. Cells of CSV stay as they are
+        written; in one output of many files a column has the type that holds what is in all.
     label : str, optional
         A column that is 1 or true for known anomalies, 0 or false for other rows, to judge the scores by; rows without
         a label are scored and not judged. Labels and scores are held.
@@ -119,6 +121,10 @@ class ScoreJob:
             estimator, source, keep=kept, label=label, top_features=top_features, precision=precision,
             flat=suffix == ".csv",
         )  # fmt: skip
+        source.hand_on(handed_on(self.scorer, label))
+        self._schemas = {
+            output: self.scorer.schema(kept_schema(part, self.scorer.keep)) for part, output in self._parts
+        }
         self._scores_only = suffix == ".npy"
         by_default = kept is None and not source.is_matrix
         self.left_out = columns_left_out(source, self.scorer.feature_names) if by_default else {}
@@ -175,7 +181,7 @@ class ScoreJob:
         self, source: Source, output: Path, journal: Journal, frames: Iterator[bytes], tally: Tally
     ) -> dict[str, int]:
         """All rows of ``source`` into one file: those recorded, then the others. Gives how many, and anomalies."""
-        schema = self.scorer.schema(self.source.schema)
+        schema = self._schemas[output]
         written = pa.schema([schema.field("anomaly_score")]) if self._scores_only else schema
         labels = None if self.label is None else Labels(source, self.label)
         job, n_rows, n_flagged = self._job(source), tally.n_rows, tally.n_flagged
@@ -184,8 +190,8 @@ class ScoreJob:
             closing(self._judged(source, journal, frames, tally)) as found,
         ):
             for judged, batch, record in found:
-                with tally.scoring:
-                    scored = self.scorer.results(judged, batch)
+                with tally.scoring, _telling_types(source, tally.n_rows - n_rows):
+                    scored = self.scorer.results(judged, batch, schema)
                 sink.write(scored, record)
                 tally.take(scored, hold=labels is not None)
                 if labels is not None:
@@ -311,6 +317,15 @@ class ScoreJob:
         n_at_most = np.cumsum(counts[::-1])[::-1]
         holds = (n_at_most > 0) & (levels <= self.fdr * n_at_most / max(n_rows, 1))
         return float(levels[holds].max(initial=-1.0))
+
+
+@contextmanager
+def _telling_types(source: Source, row: int) -> Iterator[None]:
+    """A kept column of the batch from that row on that does not convert is named with two files."""
+    try:
+        yield
+    except TypeClashError as error:
+        raise error.among(source, row) from error
 
 
 def _record(frame: bytes) -> dict[str, Any]:

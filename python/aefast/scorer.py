@@ -17,12 +17,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aefast import model_file
-from aefast._arrow import arrow_array, arrow_text, arrow_values, number_text, plain_array, plain_rows, plain_type
+from aefast._arrow import arrow_array, arrow_text, arrow_values, number_text, plain_rows
 from aefast.columns import Shown, by_column, starts
 from aefast.exceptions import AefastError
 from aefast.fitted import FittedNetwork
 from aefast.formats import TableError
-from aefast.tables import feature_columns, feature_matrix, is_number
+from aefast.kept_columns import as_type, value_type
+from aefast.tables import feature_columns, feature_matrix, is_number, may_be_numbers
 from aefast.terminal import counted
 
 __all__ = ["TOP_FEATURES", "BadValueError", "MisfitError", "Scorer", "nameless"]
@@ -185,7 +186,7 @@ class Scorer:
         lacking = [c for c in self.keep if c not in schema.names]
         if lacking:
             raise TableError(f"the table lacks columns to keep: {', '.join(map(repr, lacking))}")
-        kept = [pa.field(c, _plain(schema.field(c).type)) for c in self.keep]
+        kept = [pa.field(c, value_type(schema.field(c).type)) for c in self.keep]
         results = [("anomaly_score", pa.float64()), ("p_value", pa.float64()), ("is_anomaly", pa.bool_())]
         return pa.schema(kept + [pa.field(*r) for r in results + self._reasons_fields])
 
@@ -242,17 +243,18 @@ class Scorer:
     def _reasons_fields(self) -> list[tuple[str, pa.DataType]]:
         return [("top_features", pa.string() if self.flat else self._reasons_type)] if self.top_features else []
 
-    def results(self, judged: pa.RecordBatch, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """What `score_batch` gives of a batch, or of its kept columns, that has been judged."""
-        if self._schema is None:
-            self._schema = self.schema(batch.schema)
-        kept = [_as_type(batch.column(c), self._schema.field(c)) for c in self.keep]
+    def results(self, judged: pa.RecordBatch, batch: pa.RecordBatch, schema: pa.Schema | None = None) -> pa.RecordBatch:
+        """What `score_batch` gives of a batch, or of its kept columns, that has been judged; of a `schema`, or of that
+        of the first batch."""
+        if schema is None:
+            schema = self._schema = self._schema or self.schema(batch.schema)
+        kept = [as_type(batch.column(c), schema.field(c)) for c in self.keep]
         found = arrow_values(judged.column(0))
         # In the model's dtype they are compared with the calibration's as they are, which takes half the time.
         p_values, errors = self.p_values(found), found.astype(np.float64)
         flagged = errors > self.estimator.threshold_ if self.p_value_cutoff is None else p_values <= self.p_value_cutoff
         decided = [arrow_array(values) for values in (errors, p_values, flagged)]
-        return pa.record_batch([*kept, *decided, *judged.columns[1:]], schema=self._schema)
+        return pa.record_batch([*kept, *decided, *judged.columns[1:]], schema=schema)
 
     def matrix(self, batch: pa.RecordBatch) -> Any:
         """The batch's features in the model's order: an (n, d) array, of columns of several kinds an Arrow table."""
@@ -329,13 +331,16 @@ class Scorer:
             self._check_width(len(found), "the table has")
             self._columns = found
         if self._checked is None or not schema.equals(self._checked):
-            present = set(schema.names)
+            present = schema.names
+            twice = [c for c in dict.fromkeys([*self._columns, *self.keep]) if present.count(c) > 1]
+            if twice:
+                raise TableError(f"the table has more than one column named {', '.join(map(repr, twice))}; rename them")
             lacking = [c for c in self._columns if c not in present]
             if lacking:
                 raise TableError(f"the table lacks columns the model was fitted on: {', '.join(map(repr, lacking))}")
             for name in self._columns:
                 kind = schema.field(name).type
-                if not is_number(kind) and not self.is_mixed:
+                if not may_be_numbers(kind) and not self.is_mixed:
                     raise TableError(f"column {name!r} is {kind}; the model was fitted on numbers there")
             self._checked = schema
         return self._columns
@@ -450,26 +455,6 @@ def _list_of_names(option: str, names: Sequence[str]) -> list[str]:
     if isinstance(names, str):
         raise ValueError(f"{option} must be a sequence of names, got {names!r}: write [{names!r}]")
     return list(names)
-
-
-def _plain(kind: pa.DataType) -> pa.DataType:
-    """Dictionaries differ from batch to batch, which not every format can write, and few can views; their values
-    always can."""
-    kind = plain_type(kind)
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
-
-
-def _as_type(array: pa.Array, field: pa.Field) -> pa.Array:
-    if array.type.equals(field.type):
-        return array
-    array = plain_array(array)
-    try:
-        return array.cast(field.type)
-    except pa.ArrowException as error:
-        raise TableError(
-            f"column {field.name!r} is {field.type} in the first file and {array.type} in a later one, "
-            f"and does not convert ({error})"
-        ) from error
 
 
 class nameless(warnings.catch_warnings):

@@ -22,6 +22,7 @@ from aefast.formats import TableError
 from aefast.journal import Journal, batch_to_bytes
 
 GROUP_ROWS, GROUP_BYTES = 1 << 16, 1 << 24
+_LAST_YEAR = 32_767  # that Arrow writes as text, before and after the year 0
 
 __all__ = ["ENDINGS", "Sink", "atomic_path", "check_folder", "check_writable", "open_sink", "outputs_in"]
 
@@ -149,6 +150,46 @@ class _CsvWriter(_Writer):
         # Found out now, and not after the first batch.
         csv.write_csv(schema.empty_table(), pa.BufferOutputStream())
         self._writer = csv.CSVWriter(path, schema)
+        self._module = csv
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        parts = list(zip(batch.schema, batch.columns, strict=True))
+        for field, column in parts:
+            if _is_beyond_text(column):
+                raise pa.ArrowInvalid(
+                    f"column {field.name!r} ({field.type}) has times so far from now that CSV has no text for them; "
+                    "leave it out with --keep"
+                )
+        try:
+            self._writer.write(batch)
+        except pa.ArrowException:
+            for field, column in parts:
+                try:
+                    self._module.write_csv(pa.record_batch([column], [field.name]), pa.BufferOutputStream())
+                except pa.ArrowException as error:
+                    raise pa.ArrowInvalid(
+                        f"column {field.name!r} ({field.type}): {error}; leave it out with --keep"
+                    ) from error
+            raise
+
+
+def _is_beyond_text(column: pa.Array) -> bool:
+    """Whether times are of years that Arrow writes as a remark."""
+    kind = column.type
+    if pa.types.is_timestamp(kind) or pa.types.is_date64(kind):
+        unit = "ms" if pa.types.is_date64(kind) else kind.unit
+    elif pa.types.is_date32(kind):
+        unit = "D"
+    else:
+        return False
+    if unit == "ns" or column.null_count == len(column):
+        return False
+    import pyarrow.compute as pc
+
+    years = np.array([f"{-_LAST_YEAR}-01-01", f"{_LAST_YEAR + 1}-01-01"], f"datetime64[{unit}]")
+    first, beyond = years.astype(np.int64).tolist()
+    found = pc.min_max(column)
+    return bool(found["min"].value < first or found["max"].value >= beyond)
 
 
 class _IpcWriter(_Writer):

@@ -19,7 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aefast._arrow import arrow_values, dtype_of
-from aefast.formats import FORMATS, NpyTable, TableError, open_table, table_class
+from aefast.formats import FORMATS, NpyTable, TableError, TableFile, open_table, table_class
 
 __all__ = [
     "Source",
@@ -27,6 +27,7 @@ __all__ = [
     "feature_matrix",
     "find_files",
     "is_number",
+    "may_be_numbers",
     "named_files",
     "prefetch",
     "read_matrix",
@@ -81,8 +82,8 @@ class Source:
         None where a format (CSV, Arrow IPC) does not say before it is read.
     """
 
-    def __init__(self, paths: Iterable[str | Path]) -> None:
-        self.files = [open_table(path) for path in paths]
+    def __init__(self, paths: Iterable[str | Path | TableFile]) -> None:
+        self.files = [path if isinstance(path, TableFile) else open_table(path) for path in paths]
         if not self.files:
             raise TableError("no files to read")
         self.schema: pa.Schema = self.files[0].schema
@@ -97,8 +98,8 @@ class Source:
                 raise TableError(f"{file.path} has more than one column named {_listed(twice)}; rename them")
 
     def split(self) -> list[Source]:
-        """A source for each file."""
-        return [Source([file.path]) for file in self.files]
+        """A source for each file, whose columns are read as here."""
+        return [Source([file]) for file in self.files]
 
     @property
     def paths(self) -> list[Path]:
@@ -121,6 +122,11 @@ class Source:
         self.as_text = frozenset(columns)
         for file in self.files:
             file.read_as_text(columns)
+
+    def hand_on(self, columns: Collection[str]) -> None:
+        """From now on these columns are their cells as they are written, in files without types of their own."""
+        for file in self.files:
+            file.hand_on(columns)
 
     def require(self, columns: Sequence[str], why: str) -> None:
         """Raise `TableError` naming the file, the columns it lacks and what it has that looks like them."""
@@ -171,15 +177,23 @@ class Source:
 
     def place(self, row: int) -> str:
         """``"file, row i"`` of a row counted over all files read by the last call of `batches`."""
-        k = max((i for i, start in enumerate(self._starts) if start <= row), default=0)
-        start = self._starts[k] if self._starts else 0
-        return f"{self.files[k].path}, row {row - start}"
+        start = max((start for start in self._starts if start <= row), default=0)
+        return f"{self.file_of(row).path}, row {row - start}"
+
+    def file_of(self, row: int) -> TableFile:
+        """The file that such a row is in."""
+        return self.files[max((i for i, start in enumerate(self._starts) if start <= row), default=0)]
 
 
 def is_number(kind: pa.DataType) -> bool:
     """Whether a column of this type is read as numbers as it stands."""
     kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal)
     return any(is_kind(kind) for is_kind in kinds)
+
+
+def may_be_numbers(kind: pa.DataType) -> bool:
+    """The same, or of nothing but missing values, as a column of text may be too."""
+    return is_number(kind) or pa.types.is_null(kind)
 
 
 def _numpy_dtype(kind: pa.DataType) -> np.dtype[Any]:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aefast._arrow import arrow_array, arrow_values
+from aefast._csv_stream import is_compressed
 from aefast._memory import available_memory
 from aefast._reservoir import Reservoir
 from aefast.formats import TableError
@@ -139,8 +140,7 @@ def fits_in_memory(source: Source, columns: Sequence[str] | None) -> bool:
         return True
     if source.n_rows is None:
         # Text takes about as much room as the numbers it says, and no more than a tenth of it when compressed.
-        packed = (".gz", ".bz2", ".zst", ".lz4")
-        n_bytes = sum(f.path.stat().st_size * (10 if f.path.suffix in packed else 1) for f in source.files)
+        n_bytes = sum(f.path.stat().st_size * (10 if is_compressed(f.path) else 1) for f in source.files)
     else:
         width = source.schema.field(0).type.list_size if columns is None else len(columns)
         n_bytes = source.n_rows * width * 8

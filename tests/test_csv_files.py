@@ -1,0 +1,67 @@
+"""CSV files as people have them: quotes, encodings and compression, and cells that are handed on as they are."""
+
+import gzip
+
+import pytest
+
+from aefast.formats import CsvTable, TableError
+from aefast.tables import Source
+
+OK = "1,2,ok\n"
+
+
+def rows_of(path, columns=("a", "b", "note")):
+    return [row for batch in Source([path]).batches(list(columns), 1000) for row in batch.to_pylist()]
+
+
+@pytest.mark.parametrize("columns", [("a", "b"), ("a", "b", "note")])
+@pytest.mark.parametrize("n_before", [1, 3000])
+@pytest.mark.parametrize("n_after", [0, 10, 3000])
+def test_a_quote_that_is_not_closed_is_named_with_its_row(tmp_path, monkeypatch, columns, n_before, n_after):
+    monkeypatch.setattr(CsvTable, "_BLOCK", 1 << 12)
+    path = tmp_path / "t.csv"
+    path.write_text("a,b,note\n" + OK * n_before + '1,2,"5 inch\n' + OK * n_after)
+    with pytest.raises(TableError, match=rf"t\.csv, row {n_before} \(the first is row 0\), .* a quote is not closed"):
+        rows_of(path, columns)
+
+
+def test_a_quote_that_takes_the_delimiters_of_its_row_is_told_of_too(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a,b,note\n" + OK + '1,"2,5 inch\n' + OK * 1000)
+    with pytest.raises(TableError, match=r"row 1 \(the first is row 0\).*a quote is not closed"):
+        rows_of(path)
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_quotes_within_cells_are_text(tmp_path, end):
+    path = tmp_path / "t.csv"
+    path.write_bytes(b'a,b,note\n1,2,5" pipe\n3,4,"say ""so"""' + end.encode())
+    assert [row["note"] for row in rows_of(path)] == ['5" pipe', 'say "so"']
+
+
+def test_lines_in_cells_may_stand_anywhere_in_a_long_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(CsvTable, "_BLOCK", 1 << 12)
+    path = tmp_path / "t.csv"
+    path.write_text("a,b,note\n" + '1,2,"two\nlines"\n' * 5000)
+    assert rows_of(path) == [{"a": 1, "b": 2, "note": "two\nlines"}] * 5000
+
+
+def test_a_header_is_a_table_without_rows(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a,b,note\n")
+    assert rows_of(path) == []
+
+
+@pytest.mark.parametrize("name", ["T.CSV.GZ", "t.csv.Gz", "t.tsv.gz"])
+def test_compressed_files_are_known_by_their_ending_in_any_case(tmp_path, name):
+    separator = "\t" if "tsv" in name else ","
+    (tmp_path / name).write_bytes(gzip.compress((separator.join("ab") + "\n" + separator.join("12") + "\n").encode()))
+    assert rows_of(tmp_path / name, "ab") == [{"a": 1, "b": 2}]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_a_file_in_utf_16_is_told_from_a_damaged_one(tmp_path, encoding):
+    path = tmp_path / "t.csv"
+    path.write_bytes((("" if encoding == "utf-16" else "\ufeff") + "a,b\n1,2\n").encode(encoding))
+    with pytest.raises(TableError, match=r"t\.csv is UTF-16; convert it, with iconv"):
+        Source([path])
