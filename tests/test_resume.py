@@ -465,12 +465,14 @@ def test_a_file_of_a_folder_that_has_changed_is_scored_again(parts, ending_after
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (["in", "in/a.parquet"], "more than one input would be written to out/a.parquet"),
+        (["in", "more/a.parquet"], "more than one input would be written to out/a.parquet"),
         (["in", "t.csv"], "files that end in .csv and .parquet cannot be scored into one folder"),
         (["t.tsv"], "out/t.tsv cannot be written: it must end in one of .parquet"),
     ],
 )
 def test_what_cannot_go_into_one_folder_is_refused(parts, data, said):
+    Path("more").mkdir()
+    write_table(small_table(20), Path("more/a.parquet"))
     for name, separator in (("t.csv", ","), ("t.tsv", "\t")):
         Path(name).write_text("a,b,c,d\n1,2,3,4\n".replace(",", separator))
     assert said in refused(*data, "-o", "out")

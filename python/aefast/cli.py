@@ -171,7 +171,8 @@ def fit(
     chosen, excluded, kinds = names_in(columns), names_in(exclude) or [], kinds_of(kind_of)
     if source.is_matrix and (chosen or excluded or kinds):
         raise UsageError("--columns, --exclude and --kind-of need named columns, which .npy files do not have")
-    as_usage(lambda: source.require([*(chosen or []), *excluded, *kinds], "column"))
+    as_usage(lambda: source.require([*(chosen or []), *kinds], "column"))
+    as_usage(lambda: source.require_in_some(excluded))
     estimator.set_params(column_kinds=kinds or None)
     names, left_out = training_columns(source, chosen, excluded)
     for name in set(kinds) & set(left_out):
@@ -253,9 +254,9 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Give every row of a table its anomaly score."""
+    from aefast.finding import named_files
     from aefast.score_job import ScoreJob
     from aefast.sinks import ENDINGS, check_folder, check_writable, outputs_in
-    from aefast.tables import named_files
     from aefast.thresholds import too_few_held_out
 
     if precision not in ("float32", "bfloat16", "int8"):

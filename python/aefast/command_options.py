@@ -54,7 +54,10 @@ def as_usage(call: Callable[[], Any]) -> Any:
     """``call()``, whose complaints are about the command as typed."""
     try:
         return call()
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        said = f"{error.filename}: {error.strerror}" if error.strerror and error.filename else str(error)
+        raise UsageError(said) from error
+    except ValueError as error:
         raise UsageError(str(error)) from error
 
 
@@ -69,8 +72,9 @@ def check_apart(outputs: Iterable[Path], others: Mapping[str, Iterable[Path]]) -
 
 def source_of(data: Sequence[str]) -> Source:
     """The tables that DATA names."""
+    from aefast.finding import find_files
     from aefast.formats import open_table, table_class
-    from aefast.tables import Source, find_files
+    from aefast.tables import Source
 
     files = as_usage(lambda: find_files(data))
     for path in files:

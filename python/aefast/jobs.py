@@ -66,8 +66,9 @@ def training_columns(
     Nothing is left out in silence: a column of no kind that can be learned is refused until it is excluded by name.
     The nameless columns of an array are all learned; the first value is then None.
     """
+    in_folders = dict.fromkeys(source.folder_columns, "in folder names")
     if source.is_matrix:
-        return None, {}
+        return None, in_folders
     names = [n for n in (source.schema.names if columns is None else columns) if n not in exclude]
     for file in source.files:
         if isinstance(file, CsvTable):
@@ -82,8 +83,9 @@ def training_columns(
     if not names:
         raise TableError(f"{source.files[0].path}: no columns are left to learn")
     source.require(names, "column")
-    left_out = {n: "--exclude" if n in exclude else "not in --columns" for n in source.schema.names if n not in names}
-    return names, left_out
+    why = "not in every file" if columns is None else "not in --columns"
+    left_out = {n: "--exclude" if n in exclude else why for n in source.all_columns if n not in names}
+    return names, left_out | in_folders
 
 
 def numeric_columns(source: Source, columns: Sequence[str], kinds: Mapping[str, str]) -> list[str]:
@@ -344,9 +346,11 @@ def _of(source: Source) -> Iterator[None]:
 
 def columns_left_out(source: Source, features: Sequence[str]) -> dict[str, str]:
     """The columns that are neither ``features`` nor can be handed on, and why."""
-    present = dict.fromkeys(n for file in source.files for n in file.schema.names if n not in features)
-    why = {n: "not in every file" for n in present if any(n not in file.schema.names for file in source.files)}
-    return why | {n: "the scores have a column of that name" for n in present if n in RESULT_NAMES}
+    present = [name for name in source.all_columns if name not in features]
+    in_every = set(present).intersection(*(file.schema.names for file in source.files))
+    why = {n: "not in every file" for n in present if n not in in_every}
+    why |= {n: "the scores have a column of that name" for n in present if n in RESULT_NAMES}
+    return why | dict.fromkeys(source.folder_columns, "in folder names")
 
 
 def read_batches(

@@ -1,0 +1,91 @@
+"""What commands say of the tables that DATA names: all of their rows and columns are taken, or said to be left out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from small_tables import run_command, small_table, write_table
+
+
+def done(*arguments: object) -> str:
+    result = run_command(*arguments)
+    assert (result.exit_code, result.stderr) == (0, ""), result.stderr
+    return result.stdout
+
+
+def refused(code: int, *arguments: object) -> str:
+    result = run_command(*arguments)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert result.stderr.count("\n") == 1
+    return result.stderr
+
+
+def fit(*arguments: object) -> dict:
+    return json.loads(done("fit", *arguments, "-o", "m.aef", "--epochs", 1, "--layers", "2", "--json"))
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """A working folder with tables that have a column more each: ext/1 (a, b), ext/2 (b, a, c)."""
+    monkeypatch.chdir(tmp_path)
+    Path("ext").mkdir()
+    write_table(small_table(40).select(["a", "b"]), Path("ext/1.parquet"))
+    write_table(small_table(40, seed=1).select(["b", "a", "c"]), Path("ext/2.parquet"))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ([], "not in every file"),
+        (["--exclude", "c"], "--exclude"),
+        (["--columns", "a,b"], "not in --columns"),
+    ],
+)
+def test_fit_says_which_columns_of_later_files_it_leaves_out(options, why):
+    summary = fit("ext", *options)
+    assert (summary["columns"], summary["excluded"]) == (["a", "b"], {"c": why})
+
+
+def test_what_a_later_file_lacks_may_be_excluded():
+    assert fit("ext/2.parquet", "ext/1.parquet", "--exclude", "c")["columns"] == ["b", "a"]
+
+
+def test_excluding_what_no_file_has_is_wrong_usage():
+    said = refused(2, "fit", "ext", "--exclude", "d", "-o", "m.aef")
+    assert "1.parquet and 1 more lack column 'd' (it has 'a', 'b', 'c')" in said
+
+
+def test_columns_in_names_of_folders_are_said_to_be_left_out():
+    for day in (1, 2):
+        Path(f"hive/day={day}").mkdir(parents=True)
+        write_table(small_table(40, seed=day).select(["a", "b"]), Path(f"hive/day={day}/p.parquet"))
+    assert fit("hive")["excluded"] == {"day": "in folder names"}
+    assert "day (in folder names)" in done("score", "m.aef", "hive", "-o", "s.parquet")
+    assert "day=1/p.parquet" in refused(2, "score", "m.aef", "hive", "-o", "s.parquet", "--keep", "day")
+    write_table(small_table(40).select(["a", "b"]).append_column("day", pa.array([1] * 40)), Path("ext/1.parquet"))
+    Path("ext").rename("day=3")
+    assert fit("day=3/1.parquet")["excluded"] == {}
+
+
+@pytest.mark.parametrize("command", ["fit", "score", "recalibrate", "report"])
+def test_an_empty_name_of_data_is_wrong_usage(command):
+    fit("ext")
+    model = [] if command == "fit" else ["m.aef"]
+    assert "a name of DATA is empty" in refused(
+        2, command, *model, "", "-o", "x.html" if command == "report" else "x.csv"
+    )
+
+
+def test_arrays_of_other_widths_are_named():
+    fit("ext")
+    for width in (2, 4):
+        np.save(f"w{width}.npy", np.zeros((9, width)))
+    for command in (["fit", "-o", "new.aef"], ["score", "m.aef", "-o", "s.npy"]):
+        said = refused(1, command[0], *command[1:], "w2.npy", "w4.npy")
+        assert "w4.npy has rows of 4 values, but w2.npy of 2" in said
