@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from aefast.checkpoints import Checkpoint
 from aefast.columns import kind_of_type
+from aefast.data_file import naming
 from aefast.exceptions import AefastError
 from aefast.formats import CsvTable, TableError
 from aefast.labels import Labels
@@ -418,7 +419,7 @@ def report_job(
     with closing(read_batches(scorer, source, label, batch_rows, Clock())) as batches, located(source):
         findings = examine(scorer, batches, label=labels, progress=progress)
     page = render(findings, title=title, subtitle=subtitle, image_shape=image_shape, notes=notes)
-    with atomic_path(output) as part:
+    with atomic_path(output) as part, naming(output):
         part.write_text(page, encoding="utf-8")
     return {
         "report": str(output),

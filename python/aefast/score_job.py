@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -197,7 +199,12 @@ class ScoreJob:
 
     def _job(self, source: Source) -> dict[str, Any]:
         """All that an output depends on: with ``fdr``, every row."""
-        return {**self._identity, "input": _stamps(source), "all": None if self.fdr is None else _stamps(self.source)}
+        return {**self._identity, "input": _stamps(source), "all": None if self.fdr is None else self._all}
+
+    @cached_property
+    def _all(self) -> str:
+        """A digest of the stamps of all files: there may be thousands, and each output depends on them."""
+        return hashlib.sha256(json.dumps(_stamps(self.source)).encode()).hexdigest()
 
     def _receipt(self, source: Source, output: Path) -> dict[str, int] | None:
         """What is known of an output that can stay; judging by labels takes the scores of all rows."""
