@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,19 @@ def test_an_empty_name_of_data_is_wrong_usage(command):
     assert "a name of DATA is empty" in refused(
         2, command, *model, "", "-o", "x.html" if command == "report" else "x.csv"
     )
+
+
+def test_a_report_shows_every_column_that_it_is_asked_for(folder):
+    fit("ext")
+    rows = small_table(40)
+    for name in "klmn":
+        rows = rows.append_column(name, rows["name"])
+    write_table(rows, folder / "wide.parquet")
+    heads = {}
+    for keep in ([], ["--keep", "id,k,l,m,n"]):
+        done("report", "m.aef", "wide.parquet", "-o", "page.html", *keep)
+        heads[len(keep)] = re.findall("<th>([^<]*)</th>", Path("page.html").read_text())[:-1]
+    assert heads == {0: ["id", "name", "c"], 2: ["id", "k", "l", "m", "n"]}
 
 
 def test_arrays_of_other_widths_are_named():

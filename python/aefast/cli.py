@@ -362,7 +362,7 @@ def report(
         "report.html"
     ),
     keep: Annotated[
-        list[str] | None, typer.Option(metavar="id,ts", help="Columns shown beside the strangest rows.")
+        list[str] | None, typer.Option(metavar="id,ts", help="Columns shown beside the strangest rows. Default: three.")
     ] = None,
     label: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column that is 1 for known anomalies.")] = None,
     image: Annotated[

@@ -418,7 +418,8 @@ def report_job(
         labels.check()
     with closing(read_batches(scorer, source, label, batch_rows, Clock())) as batches, located(source):
         findings = examine(scorer, batches, label=labels, progress=progress)
-    page = render(findings, title=title, subtitle=subtitle, image_shape=image_shape, notes=notes)
+    about = scorer.keep[:3] if keep is None else keep
+    page = render(findings, title=title, subtitle=subtitle, image_shape=image_shape, notes=notes, about=about)
     with atomic_path(output) as part, naming(output):
         part.write_text(page, encoding="utf-8")
     return {
