@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from small_tables import run_command, small_table, write_table
@@ -94,6 +95,45 @@ def test_a_report_shows_every_column_that_it_is_asked_for(folder):
         done("report", "m.aef", "wide.parquet", "-o", "page.html", *keep)
         heads[len(keep)] = re.findall("<th>([^<]*)</th>", Path("page.html").read_text())[:-1]
     assert heads == {0: ["id", "name", "c"], 2: ["id", "k", "l", "m", "n"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("", ""),
+        ("", '""'),
+        (" mem", '" mem"'),
+        ("Temp\n(C)", "Temp\n(C)"),
+        ("Temp\n(C)", '"Temp\n(C)"'),
+        ('say "x", y', '"say ""x"", y"'),
+    ],
+)
+def test_every_column_can_be_named(folder, name, option):
+    table = small_table(40).select(["label", "b", "c"]).rename_columns([name, "b", "c"])
+    write_table(table, folder / "named.parquet")
+    assert fit("named.parquet", "--exclude", option)["excluded"] == {name: "--exclude"}
+    done("score", "m.aef", "named.parquet", "-o", "s.parquet", "--keep", option)
+    assert pa.parquet.read_schema("s.parquet").names[0] == name
+    assert fit("named.parquet", "--columns", option)["columns"] == [name]
+    with_b = "b," + (option or '""')
+    assert fit("named.parquet", "--columns", with_b)["columns"] == ["b", name]
+    kinds = fit("named.parquet", "--kind-of", f"{option}=categorical")["kinds"]
+    assert kinds == {name: "categorical", "b": "numeric", "c": "numeric"}
+
+
+def test_the_index_that_pandas_writes_can_be_left_out(folder):
+    small_table(40).select(["a", "b"]).to_pandas().to_csv("t.csv")
+    shown = done("fit", "t.csv", "-o", "m.aef", "--epochs", 1)
+    assert '3 columns: "", a, b' in shown
+    shown = done("fit", "t.csv", "-o", "m.aef", "--epochs", 1, "--exclude", "")
+    assert '"" (--exclude)' in shown
+
+
+def test_an_empty_keep_keeps_nothing(folder):
+    fit("ext")
+    write_table(small_table(40), folder / "t.parquet")
+    done("score", "m.aef", "t.parquet", "-o", "s.parquet", "--keep", "")
+    assert pa.parquet.read_schema("s.parquet").names == ["anomaly_score", "p_value", "is_anomaly"]
 
 
 def test_arrays_of_other_widths_are_named():

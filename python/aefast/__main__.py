@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import os
 import sys
 
@@ -12,6 +13,7 @@ from aefast.terminal import missing_extra
 def main() -> None:
     """Run the command line, or say in one line which extra it needs."""
     _start_lightly()
+    _open_streams()
     try:
         from aefast.cli import app
     except ModuleNotFoundError as error:
@@ -29,6 +31,19 @@ def _start_lightly() -> None:
     gc.set_threshold(100_000, 20, 20)
     if sys.argv[1:2] == ["score"]:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def _open_streams() -> None:
+    """Standard streams that were closed lead nowhere, and no file of ours takes their place; what the encoding of the
+    others lacks is written as Python writes it."""
+    while (spare := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(spare)
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from aefast.command_options import (
     check_columns,
     check_contamination,
     image_shape,
+    kept_in,
     kinds_of,
     load_model,
     names_in,
@@ -268,7 +269,7 @@ def score(
     source = source_of(data)
     outputs = [output] if folder is None else as_usage(lambda: outputs_in(folder, [n for _, n in named_files(data)]))
     check_apart(outputs, {"input": source.paths, "model": [model]})
-    kept = names_in(keep)
+    kept = kept_in(keep, source)
     if outputs[0].suffix.lower() == ".npy" and (kept or top_features):
         raise UsageError(f"{output}: .npy holds the scores alone; write .parquet to keep columns or reasons")
     check_columns(source, kept, label)
@@ -379,7 +380,8 @@ def report(
     as_usage(lambda: check_writable(output, (".html", ".htm")))
     source = source_of(data)
     check_apart([output], {"input": source.paths, "model": [model]})
-    check_columns(source, names_in(keep), label)
+    kept = kept_in(keep, source)
+    check_columns(source, kept, label)
     estimator = load_model(model, threads)
     shape = image_shape(image, estimator) if image else None
     with arrow_for(threads), progress("scoring", source.n_rows) as advance:
@@ -388,7 +390,7 @@ def report(
             source,
             output,
             title=f"{model.name} on {source.title}",
-            keep=names_in(keep),
+            keep=kept,
             label=label,
             image_shape=shape,
             batch_rows=batch_rows,
@@ -497,7 +499,7 @@ def _judged(quality: dict[str, Any] | None, label: str, n_unlabelled: int) -> li
 
 
 def _left_out(columns: dict[str, str]) -> list[tuple[str, str]]:
-    return [("left out", ", ".join(f"{name} ({why})" for name, why in columns.items()))] if columns else []
+    return [("left out", ", ".join(f"{listed([name])} ({why})" for name, why in columns.items()))] if columns else []
 
 
 def _these(names: Sequence[str] | None) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from typer.core import TyperGroup
 
 from aefast.exceptions import AefastError
-from aefast.terminal import missing_extra
+from aefast.terminal import missing_extra, printable
 
 __all__ = ["OneLine", "UsageError"]
 
@@ -58,7 +58,11 @@ class OneLine(TyperGroup):
 
 
 def _remark(message: Warning | str, *others: Any, **more: Any) -> None:
-    sys.stderr.write(f"aefast: {' '.join(str(message).split())}\n")
+    sys.stderr.write(f"aefast: {_one_line(str(message))}\n")
+
+
+def _one_line(text: str) -> str:
+    return printable(" ".join(text.split()))
 
 
 def _complain(error: BaseException, args: Sequence[str], commands: Collection[str]) -> int:
@@ -86,7 +90,7 @@ def _complain(error: BaseException, args: Sequence[str], commands: Collection[st
     else:
         message, code = f"{type(error).__name__}: {error} (an error in aefast; --debug shows where)", 1
     with suppress(OSError):  # there may be nobody left to hear it, who has hung up
-        sys.stderr.write(f"{where}: {' '.join(message.split())}\n")
+        sys.stderr.write(f"{where}: {_one_line(message)}\n")
         sys.stderr.flush()
     return code
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ __all__ = [
     "check_columns",
     "check_contamination",
     "image_shape",
+    "kept_in",
     "kinds_of",
     "load_model",
     "names_in",
@@ -28,13 +29,29 @@ __all__ = [
 ]
 
 
+# Of an option with a comma at its end: what stands in quotes, if anything does, and what follows up to the next comma.
+_NAME = re.compile(r'\s*("(?:[^"]|"")*")?([^,]*),')
+
+
 def names_in(options: Sequence[str] | None) -> list[str] | None:
-    """Comma-separated names of an option that may also be repeated; None where it was not given. As in CSV, a name with
-    a comma stands in double quotes."""
+    """Comma-separated names of an option that may also be repeated; None where it was not given. As in CSV, a name in
+    double quotes stands as it is, with its commas and blanks; so does the name without letters, also as an option that
+    is empty."""
     if options is None:
         return None
-    names = (name.strip() for row in csv.reader(options, skipinitialspace=True) for name in row)
-    return list(dict.fromkeys(name for name in names if name))
+    names = []
+    for option in options:
+        for quoted, rest in _NAME.findall(option + ","):
+            name = quoted[1:-1].replace('""', '"') + rest.rstrip() if quoted else rest.strip()
+            if name or quoted or not option:
+                names.append(name)
+    return list(dict.fromkeys(names))
+
+
+def kept_in(options: Sequence[str] | None, source: Source) -> list[str] | None:
+    """The names of ``--keep``; where no column is without a name, an empty option keeps none."""
+    names = names_in(options)
+    return [] if names == [""] and "" not in source.all_columns else names
 
 
 def kinds_of(options: Sequence[str] | None) -> dict[str, str]:
@@ -43,8 +60,8 @@ def kinds_of(options: Sequence[str] | None) -> dict[str, str]:
 
     kinds = {}
     for option in names_in(options) or []:
-        name, _, kind = option.rpartition("=")
-        if not name or kind not in KINDS:
+        name, equals, kind = option.rpartition("=")
+        if not equals or kind not in KINDS:
             raise UsageError(f"--kind-of must be COLUMN=KIND with a kind of {', '.join(KINDS)}, got {option!r}")
         kinds[name] = kind
     return kinds
