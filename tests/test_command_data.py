@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +97,45 @@ def test_a_report_shows_every_column_that_it_is_asked_for(folder):
         done("report", "m.aef", "wide.parquet", "-o", "page.html", *keep)
         heads[len(keep)] = re.findall("<th>([^<]*)</th>", Path("page.html").read_text())[:-1]
     assert heads == {0: ["id", "name", "c"], 2: ["id", "k", "l", "m", "n"]}
+
+
+def test_what_cannot_be_learned_is_told_with_the_table_and_its_column(folder):
+    rows = small_table(40).select(["a", "b", "c"]).rename_columns(["id", "cpu", "mem"])
+    write_table(rows.set_column(2, "mem", pa.array([1e300] * 40)), folder / "large.parquet")
+    write_table(rows.set_column(1, "cpu", pa.nulls(40, pa.float64())), folder / "void.parquet")
+    options = ["--exclude", "id", "-o", "m.aef", "--epochs", 0, "--missing", "mask"]
+    for way in ([], ["--stream"], ["--kind-of", "cpu=numeric"]):
+        said = refused(1, "fit", "large.parquet", *options, *way)
+        assert said.startswith("aefast fit: large.parquet: column 'mem' has values from 1e+300 to 1e+300, too large")
+        said = refused(1, "fit", "void.parquet", *options, *way)
+        assert said.startswith("aefast fit: void.parquet: column 'cpu' has no value in any row")
+
+
+@pytest.mark.parametrize(("command", "remedy"), [("fit", "narrower --layers"), ("recalibrate", "fewer --batch-rows")])
+def test_too_little_memory_is_told_with_what_the_command_has(monkeypatch, command, remedy):
+    fit("ext")
+
+    def no_room(*arguments, **options):
+        raise MemoryError
+
+    monkeypatch.setattr(f"aefast.jobs.{command}_job", no_room)
+    model = [] if command == "fit" else ["m.aef"]
+    assert f"out of memory; give {remedy}" in refused(1, command, *model, "ext", "-o", "new.aef")
+
+
+@pytest.mark.parametrize("command", [["fit", "ext"], ["report", "m.aef", "ext"]])
+def test_a_full_disk_is_told_with_the_file(folder, command):
+    fit("ext")
+    run_command("report", "m.aef", "ext", "-o", "warm.html")  # Matplotlib keeps a list of fonts
+    before = sorted(os.listdir(folder))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        said = refused(1, *command, "-o", "new.html")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert said == f"aefast {command[0]}: new.html: File too large\n"
+    assert sorted(os.listdir(folder)) == before
 
 
 @pytest.mark.parametrize(

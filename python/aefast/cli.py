@@ -48,12 +48,15 @@ Data = Annotated[
 ]
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file that fit wrote.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPUs to use. Default: all this process may.")]
+Threads = Annotated[
+    int | None, typer.Option("--threads", min=1, max=1 << 16, help="CPUs to use. Default: all this process may.")
+]
 BatchRows = Annotated[
     int | None,
     typer.Option(
         "--batch-rows",
         min=1,
+        max=1 << 62,
         metavar="N",
         help="Rows held at a time; memory follows this. Default: 64 MB of them, 131,072 at most.",
     ),
@@ -140,7 +143,7 @@ def fit(
             help="Kinds of columns: numeric, categorical or timestamp. Default: what their types say.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Fixes everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=(1 << 32) - 1, help="Fixes everything random.")] = 0,
     sample: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Learn from a random choice of N rows.")
     ] = None,

@@ -80,7 +80,10 @@ def _complain(error: BaseException, args: Sequence[str], commands: Collection[st
     elif isinstance(error, ModuleNotFoundError) and missing_extra(error):
         where, message, code = "aefast", str(missing_extra(error)), 1
     elif isinstance(error, MemoryError):
-        message, code = "out of memory; give fewer --batch-rows or columns", 1
+        remedy = (
+            "narrower --layers, fewer columns or a --sample" if command == "fit" else "fewer --batch-rows or columns"
+        )
+        message, code = f"out of memory; give {remedy}", 1
     elif isinstance(error, OSError) and error.strerror and error.filename:
         message, code = f"{error.filename}: {error.strerror}", 1
         if command == "score" and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from aefast.command_group import UsageError
 
@@ -29,6 +28,7 @@ __all__ = [
 ]
 
 
+MOST_UNITS = 1 << 24  # of a layer: more is a slip of the finger
 # Of an option with a comma at its end: what stands in quotes, if anything does, and what follows up to the next comma.
 _NAME = re.compile(r'\s*("(?:[^"]|"")*")?([^,]*),')
 
@@ -145,6 +145,8 @@ def new_estimator(
             raise UsageError(f"--layers must be whole numbers with commas, like 64,32, got {layers!r}") from None
         if min(widths) < 1:
             raise UsageError(f"--layers must be at least 1 each, got {layers!r}")
+        if max(widths) > MOST_UNITS:
+            raise UsageError(f"--layers must be at most {MOST_UNITS:,} each, got {layers!r}")
         given["encoder_layer_sizes"] = widths
     if epochs is not None:
         given["max_epochs"] = epochs
@@ -186,8 +188,6 @@ def image_shape(text: str, model: Any) -> tuple[int, ...]:
         raise UsageError(
             "--image needs a model of pixels, and the columns of this one are of several kinds; leave it out"
         )
-    if int(np.prod(shape)) != model.n_features_in_:
-        raise UsageError(
-            f"--image {text} has {int(np.prod(shape))} pixels, the model has {model.n_features_in_} features"
-        )
+    if prod(shape) != model.n_features_in_:
+        raise UsageError(f"--image {text} has {prod(shape)} pixels, the model has {model.n_features_in_} features")
     return shape

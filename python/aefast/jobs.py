@@ -141,6 +141,8 @@ def fit_job(
     estimator.set_params(verbose=verbose)
     if checkpoint is not None:
         estimator.set_params(callbacks=(Checkpoint(checkpoint, keep=True),))
+    estimator._check_parameters()
+    told = _told_of(estimator, source, columns)
     may_miss = estimator.missing != "error"
     given = estimator.column_kinds or {}
     numeric = None if columns is None else numeric_columns(source, columns, given)
@@ -155,7 +157,7 @@ def fit_job(
         tables = TableBlocks(source, columns or (), numeric or (), check)
         if sample is None and (stream or (stream is None and not fits_in_memory(source, columns))):
             how = "streamed"
-            with training:
+            with training, told:
                 estimator.fit_batches(tables)
             n_learned = tables.n_rows
         else:
@@ -163,14 +165,14 @@ def fit_job(
             with reading:
                 table = read_table(tables, sample, estimator.random_state, progress)
             n_learned = len(table)
-            with training:
+            with training, told:
                 estimator.fit(table)
         n_rows = tables.n_rows
         for remark in lookalikes(source, [n for n in columns or () if n not in {*given, *(numeric or ())}]):
             warnings.warn(remark, stacklevel=2)
     elif sample is None and (stream or (stream is None and not fits_in_memory(source, columns))):
         how, blocks = "streamed", Blocks(source, columns, check)
-        with training:
+        with training, told:
             estimator.fit_batches(blocks)
         n_rows = n_learned = blocks.n_rows
     else:
@@ -188,7 +190,7 @@ def fit_job(
         if sample is None:
             check(X, 0)
         n_learned = len(X)
-        with training:
+        with training, told:
             estimator.fit(X)
     estimator.set_params(verbose=0, callbacks=callbacks)
     if columns is not None:
@@ -220,6 +222,20 @@ def fit_job(
         "training_seconds": training.seconds,
         "rows_per_second": n_learned * n_epochs / training.seconds,
     }
+
+
+@contextmanager
+def _told_of(estimator: Any, source: Source, columns: Sequence[str] | None) -> Iterator[None]:
+    """What is wrong with the rows that the estimator is fitted to is told of the table and its columns."""
+    estimator._called = columns
+    try:
+        yield
+    except ValueError as error:
+        if isinstance(error, AefastError):
+            raise
+        raise TableError(f"{source.title}: {error}") from error
+    finally:
+        del estimator._called
 
 
 def recalibrate_job(
