@@ -62,7 +62,30 @@ def test_a_folder_that_a_pattern_matches_is_taken_as_if_named():
     assert [name.as_posix() for _, name in named_files(["hive/*"])] == ["day=1/p.csv", "day=2/p.csv", "q.csv"]
 
 
-@pytest.mark.parametrize("source", ["d", "d/*"])
+@pytest.mark.parametrize(
+    ("pattern", "matches"),
+    [
+        ("d/*.csv", ["d/a.csv", "d/b.csv"]),
+        ("d/[!a].csv", ["d/b.csv"]),
+        ("d/?/c.csv", ["d/x/c.csv"]),
+        ("*/x/*", ["d/x/c.csv", "d/x/y/e.csv"]),
+        ("d/**/*.csv", ["d/a.csv", "d/b.csv", "d/x/c.csv", "d/x/y/e.csv"]),
+        ("d/**/y/*.csv", ["d/x/y/e.csv"]),
+        ("**/c.*", ["d/x/c.csv"]),
+        ("d/**", ["d/a.csv", "d/b.csv", "d/x/c.csv", "d/x/y/e.csv"]),
+        ("d/.*.csv", ["d/.hidden.csv"]),
+        ("*[[]1].csv", ["t[1].csv"]),
+        ("t[1].csv", ["t[1].csv"]),
+    ],
+)
+def test_patterns_are_those_of_the_shell(pattern, matches):
+    touch("d/a.csv", "d/b.csv", "d/x/c.csv", "d/x/y/e.csv", "d/.hidden.csv", "t[1].csv")
+    Path("d/x/y/here").symlink_to(".")
+    assert found(pattern) == matches
+    assert found(str(Path.cwd() / pattern)) == [str(Path.cwd() / match) for match in matches]
+
+
+@pytest.mark.parametrize("source", ["d", "d/*", "d/*/*.csv", "d/**/*.csv"])
 def test_a_folder_that_cannot_be_read_is_an_error(source, monkeypatch):
     touch("d/t.csv", "d/x/t.csv")
     iterdir = Path.iterdir

@@ -34,16 +34,15 @@ def _start_lightly() -> None:
 
 
 def _open_streams() -> None:
-    """Standard streams that were closed lead nowhere, and no file of ours takes their place; what the encoding of the
-    others lacks is written as Python writes it."""
+    """Standard streams that were closed lead nowhere, and no file of ours takes their place; letters that the
+    encoding of standard output lacks are question marks there."""
     while (spare := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(spare)
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 if __name__ == "__main__":

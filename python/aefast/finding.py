@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from glob import glob, has_magic
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
+from glob import has_magic
 from pathlib import Path
 
 from aefast.formats import FORMATS, table_class
@@ -49,10 +50,10 @@ def _named_by(source: str | Path) -> list[tuple[Path, Path]]:
     if name == "-":
         raise _no_file(path)
     if has_magic(name) and not path.exists():
-        matches = [Path(match) for match in glob(name, recursive=True)]
+        root = next(parent for parent in path.parents if not has_magic(str(parent)))
+        matches = list(_matches(root, path.relative_to(root).parts)) if root.is_dir() else []
         if not matches:
             raise FileNotFoundError(f"no file matches {name}")
-        root = next(parent for parent in path.parents if not has_magic(str(parent)))
         # A folder and what is in it may both match.
         found = {file for match in matches for file in _files_at(match)}
     else:
@@ -60,10 +61,52 @@ def _named_by(source: str | Path) -> list[tuple[Path, Path]]:
     return [(file, file.relative_to(root)) for file in sorted(found)]
 
 
+def _matches(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
+    """Files and folders that the parts of a pattern match in a folder, as for `glob`, which however passes over folders
+    that cannot be read; ``**`` at the end is the folder itself."""
+    first, rest = parts[0], parts[1:]
+    if first == "**":
+        for inner in _folders_in(folder) if rest else [folder]:
+            yield from _matches(inner, rest) if rest else [inner]
+        return
+    candidates = [folder / first]
+    if has_magic(first):
+        may_hide = first.startswith(".")
+        listed = (p for p in folder.iterdir() if may_hide or not p.name.startswith("."))
+        candidates = [p for p in listed if fnmatchcase(p.name, first)]
+    for path in filter(_is_there, candidates):
+        if not rest:
+            yield path
+        elif path.is_dir():
+            yield from _matches(path, rest)
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is something, be it a link to nothing; OSError where that cannot be known."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _folders_in(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Path]:
+    """The folder and those in it at any depth that are not hidden, also behind links, unless these lead back to one
+    ``above``."""
+    status = folder.stat()
+    here = (status.st_dev, status.st_ino)
+    if here not in above:
+        yield folder
+        for path in folder.iterdir():
+            if path.is_dir() and not path.name.startswith((".", "_")):
+                yield from _folders_in(path, above | {here})
+
+
 def _files_at(path: Path) -> list[Path]:
     """A file, or the tables in a folder."""
     if path.is_dir():
-        found = list(_tables_in(path))
+        inside = (file for folder in _folders_in(path) for file in folder.iterdir() if _is_table(file))
+        found = [file for path in inside for file in _files_at(path)]
         if not found:
             raise FileNotFoundError(f"no tables in the folder {path}; these can be read: {FORMATS}")
         return found
@@ -74,19 +117,8 @@ def _files_at(path: Path) -> list[Path]:
     return [path]
 
 
-def _tables_in(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Path]:
-    """Tables at any depth, also behind links, unless these lead back to a folder ``above``."""
-    status = folder.stat()
-    here = (status.st_dev, status.st_ino)
-    if here in above:
-        return
-    for path in folder.iterdir():
-        if path.name.startswith((".", "_")):
-            continue
-        if path.is_dir():
-            yield from _tables_in(path, above | {here})
-        elif table_class(path):
-            yield from _files_at(path)
+def _is_table(path: Path) -> bool:
+    return not path.name.startswith((".", "_")) and table_class(path) is not None and not path.is_dir()
 
 
 def _no_file(path: Path) -> ValueError:
