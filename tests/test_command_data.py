@@ -177,6 +177,18 @@ def test_an_empty_keep_keeps_nothing(folder):
     assert pa.parquet.read_schema("s.parquet").names == ["anomaly_score", "p_value", "is_anomaly"]
 
 
+def test_names_that_are_not_utf_8_are_refused_only_where_arrow_has_to_open_them(folder):
+    name = os.fsdecode(b"caf\xe9")
+    done("fit", "ext", "-o", f"{name}.aef", "--epochs", 0)
+    assert r"caf\udce9.aef" in done("info", f"{name}.aef")
+    done("report", f"{name}.aef", "ext", "-o", f"{name}.html")
+    done("score", f"{name}.aef", "ext", "-o", f"{name}.npy")
+    for output in (f"{name}.csv", name):
+        said = refused(2, "score", f"{name}.aef", "ext", "-o", output)
+        assert r"caf\udce9" in said
+        assert "is not UTF-8, as that of a table must be; rename it" in said
+
+
 def test_arrays_of_other_widths_are_named():
     fit("ext")
     for width in (2, 4):

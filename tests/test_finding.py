@@ -127,6 +127,9 @@ def test_an_empty_name_is_not_this_folder():
 
 
 def test_a_name_that_is_not_utf_8_is_refused():
-    Path(os.fsdecode(b"caf\xe9.csv")).touch()
+    name = os.fsdecode(b"caf\xe9")
+    touch(f"{name}.npy")
+    assert found(".") == [f"{name}.npy"]
+    touch(f"{name}.csv")
     with pytest.raises(ValueError, match="is not UTF-8, as that of a table must be; rename it"):
         find_files(["."])

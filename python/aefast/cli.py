@@ -258,7 +258,7 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Give every row of a table its anomaly score."""
-    from aefast.finding import named_files
+    from aefast.finding import check_name, named_files
     from aefast.score_job import ScoreJob
     from aefast.sinks import ENDINGS, check_folder, check_writable, outputs_in
     from aefast.thresholds import too_few_held_out
@@ -271,6 +271,8 @@ def score(
     as_usage(lambda: check_writable(output, ENDINGS) if folder is None else check_folder(output))
     source = source_of(data)
     outputs = [output] if folder is None else as_usage(lambda: outputs_in(folder, [n for _, n in named_files(data)]))
+    for each in outputs:
+        as_usage(lambda each=each: check_name(each))  # type: ignore[misc]
     check_apart(outputs, {"input": source.paths, "model": [model]})
     kept = kept_in(keep, source)
     if outputs[0].suffix.lower() == ".npy" and (kept or top_features):

@@ -36,10 +36,12 @@ def named_files(sources: Iterable[str | Path]) -> list[tuple[Path, Path]]:
 
 
 def check_name(path: Path) -> None:
-    """Raise ValueError for a name that Arrow cannot open."""
+    """Raise ValueError for a table with a name that Arrow cannot open, which NumPy can."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
+        if path.suffix.lower() == ".npy":
+            return
         raise ValueError(f"the name of {path} is not UTF-8, as that of a table must be; rename it") from None
 
 

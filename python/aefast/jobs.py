@@ -437,7 +437,7 @@ def report_job(
     about = scorer.keep[:3] if keep is None else keep
     page = render(findings, title=title, subtitle=subtitle, image_shape=image_shape, notes=notes, about=about)
     with atomic_path(output) as part, naming(output):
-        part.write_text(page, encoding="utf-8")
+        part.write_text(page, encoding="utf-8", errors="backslashreplace")
     return {
         "report": str(output),
         "rows": len(findings.errors),
