@@ -170,6 +170,16 @@ def test_the_index_that_pandas_writes_can_be_left_out(folder):
     assert '"" (--exclude)' in shown
 
 
+def test_a_label_without_a_name_is_a_column_like_others(folder):
+    fit("ext")
+    rows = small_table(40)
+    write_table(rows.rename_columns([n if n != "label" else "" for n in rows.column_names]), folder / "t.parquet")
+    for command, output in (("score", "s.csv"), ("report", "s.html")):
+        assert "lacks column ''" in refused(2, command, "m.aef", "ext/1.parquet", "-o", output, "--label", "")
+        done(command, "m.aef", "t.parquet", "-o", output, "--label", "")
+    assert json.loads(done("score", "m.aef", "t.parquet", "-o", "s.csv", "--label", "", "--json"))["quality"]
+
+
 def test_an_empty_keep_keeps_nothing(folder):
     fit("ext")
     write_table(small_table(40), folder / "t.parquet")

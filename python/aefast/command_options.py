@@ -102,7 +102,7 @@ def source_of(data: Sequence[str]) -> Source:
 
 def check_columns(source: Source, keep: Sequence[str] | None, label: str | None) -> None:
     """Refuse columns of ``--keep`` and ``--label`` that the tables lack."""
-    wanted = [*(keep or []), *([label] if label else [])]
+    wanted = [*(keep or []), *([] if label is None else [label])]
     if wanted and source.is_matrix:
         raise UsageError(f"{source.title} has no named columns; leave --keep and --label out")
     as_usage(lambda: source.require(wanted, "column"))

@@ -306,7 +306,7 @@ def make_scorer(
     """A `Scorer` for the rows of ``source``, whose columns are checked against the model and the options."""
     names = getattr(estimator, "feature_names_in_", None)
     if source.is_matrix:
-        if keep or label:
+        if keep or label is not None:
             raise TableError(f"{source.files[0].path} has no named columns to keep or to take labels from")
         if estimator.columns_ is not None:
             raise TableError(f"{source.files[0].path} has no named columns, and the model's are of several kinds")
@@ -315,7 +315,7 @@ def make_scorer(
             scorer.columns(source.schema)
         return scorer
     present = source.schema.names
-    source.require([*(keep or []), *([label] if label else [])], "column")
+    source.require([*(keep or []), *([] if label is None else [label])], "column")
     if names is not None:
         features = [str(n) for n in names]
         source.require(features, "columns the model was fitted on:")
@@ -383,7 +383,7 @@ def read_batches(
     """What the scorer needs of the rows, read ahead by a thread; of rows that stay ``unscored`` in the same batches
     what is handed on, and the label."""
     features = [] if source.is_matrix else scorer.feature_names
-    kept = [*scorer.keep, *([label] if label else [])]
+    kept = [*scorer.keep, *([] if label is None else [label])]
     wanted = list(dict.fromkeys(source.schema.names if source.is_matrix else [*features, *kept]))
     kinds = {c.name: c.kind for c in scorer.estimator.columns_ or ()}
     numbers = [n for n in features if kinds.get(n, "numeric") == "numeric"]

@@ -234,7 +234,7 @@ class ScoreJob:
         with closing(self._batches(source, clock, unscored=True)) as batches:
             for frame in frames:
                 judged = journal.read(lambda frame: batch_from(frame, schema), frame)
-                batch = next(batches, None) if self.scorer.keep or self.label else judged
+                batch = next(batches, None) if self.scorer.keep or self.label is not None else judged
                 if batch is None or batch.num_rows != judged.num_rows:
                     raise journal.unfit("more or other rows than there are")
                 yield judged, batch
