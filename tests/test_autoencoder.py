@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 import reference
 from aefast import SGD, Autoencoder, threads
 from aefast.scaling import clip_limit
+from messages import raises_exactly
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(300, 7)) @ RNG.normal(size=(7, 7)) + 5
@@ -514,3 +515,15 @@ def test_overcomplete_codes_are_allowed():
     assert model.transform(X).shape == (300, 20)
     expected = reference.errors(*oracle(model), X, "mse")
     np.testing.assert_allclose(model.reconstruction_error(X), expected, rtol=1e-9)
+
+
+def test_rows_too_small_for_single_precision_are_said_to_be():
+    rows = (np.random.default_rng(0).normal(size=(200, 4)) * 1e-40).astype(np.float32)
+    model = Autoencoder((2,), scaler=None, max_epochs=1, random_state=0).fit(rows)
+    message = (
+        "the error of row 0 is nan: the training rows' residuals were so small that one over them does not fit into "
+        "float32; fit with a scaler, or score_metric='mse'"
+    )
+    with raises_exactly(ValueError, message):
+        model.predict(rows)
+    assert np.isfinite(model.set_params(score_metric="mse").fit(rows).score_samples(rows)).all()

@@ -8,7 +8,8 @@ import pytest
 import aefast
 import engine
 from aefast import Autoencoder
-from aefast.model_file import to_bytes
+from aefast.data_file import pack
+from aefast.model_file import FORMAT_VERSION, _describe, to_bytes
 from messages import raises_exactly
 from variants import dense, forward, network_of, random_parameters
 
@@ -198,7 +199,7 @@ def test_ties_are_refused():
 def forged_norm(model, change):
     model = copy.deepcopy(model)
     change(model)
-    return to_bytes(model)
+    return pack("model", FORMAT_VERSION, *_describe(model))
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ import pytest
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
 import aefast
+from aefast.command_options import KINDS
 from aefast.tables import Source
 from aefast.thresholds import benjamini_hochberg
 from small_tables import FEATURES, features_of, run_command, small_model, small_table, write_table
@@ -671,3 +672,10 @@ def test_a_rate_that_is_too_low_for_so_few_held_out_rows_is_remarked(folder):
     text = " ".join(done("score", "m.safetensors", "t.parquet", "-o", "s.csv", "--fdr", "0.001").stdout.split())
     least = aefast.load("m.safetensors").calibration_.least
     assert f"nothing is reported: no p-value is below {least:.3g}, so that with fdr=0.001 no row can be" in text
+
+
+def test_help_lists_the_kinds_of_autoencoder():
+    text = " ".join(run_command("fit", "--help").stdout.replace("│", " ").split())
+    assert "plain, denoising, sparse, contractive, variational." in text
+    for kind in KINDS:
+        assert run_command("fit", "none.csv", "-o", "m", "--kind", kind).exit_code == 2

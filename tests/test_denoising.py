@@ -268,3 +268,16 @@ def test_noisy_columns_are_matched_by_name():
 def test_noise_beyond_all_bounds_is_a_divergence():
     with pytest.raises(ConvergenceError, match="training diverged in epoch 1"):
         DenoisingAutoencoder(noise_level=1e30).fit(X)
+
+
+def test_one_wild_value_does_not_become_pepper():
+    wild = X.copy()
+    wild[3, 0] = 1e9
+    model = DenoisingAutoencoder((3,), noise="salt_pepper", max_epochs=0).fit(wild)
+    lowest, highest = model._noise_range
+    assert (lowest.min() >= -10, highest.max()) == (True, 10)
+    trained, other = (
+        DenoisingAutoencoder((3,), noise="salt_pepper", max_epochs=5, random_state=0, validation_fraction=0).fit(rows)
+        for rows in (X, wild)
+    )
+    assert other.loss_curve_[-1] < 5 * trained.loss_curve_[-1]

@@ -365,3 +365,17 @@ def test_the_command_takes_missing_values(tmp_path):
         reasons = scores["top_features"].to_pylist()
         assert [len(row) for row in reasons] == np.minimum(3, (~np.isnan(values)).sum(axis=1)).tolist()
         assert all(reason["feature"] != "c" for row in reasons[::7] for reason in row)
+
+
+@pytest.mark.parametrize("is_mixed", [False, True])
+def test_a_scorer_gives_the_reasons_of_explain_where_means_stand_for_missing_values(is_mixed):
+    values = with_holes(related_rows(200))
+    table = pa.table({f"c{j}": pa.array(column, from_pandas=True) for j, column in enumerate(values.T)})
+    if is_mixed:
+        table = table.append_column("level", pa.array(["a", "b", "a", None] * 50))
+    model = aefast.Autoencoder(missing="mean", max_epochs=2, random_state=0).fit(table)
+    scored = pa.Table.from_batches(aefast.Scorer(model, top_features=3).score(table))
+    explained = model.explain(table, top=3)
+    found = [(reason["feature"], reason["share"]) for row in scored["top_features"].to_pylist() for reason in row]
+    assert [name for name, _ in found] == explained["feature"].tolist()
+    np.testing.assert_allclose([share for _, share in found], explained["share"])

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import aefast
-from aefast import Autoencoder, ModelFileError, load
+from aefast import Autoencoder, ModelFileError, data_file, load
 from aefast.model_file import FORMAT_VERSION, to_bytes
+from aefast.network_checks import checked_network
 from messages import raises_exactly
 
 X = np.random.default_rng(0).normal(size=(120, 5))
@@ -291,6 +292,8 @@ def set_path(*path_and_value):
         set_path("score_metric", "binary_crossentropy"),
         set_path("score_metric", []),
         set_path("scaler", "quantile"),
+        set_path("loss", "quantile"),
+        set_path("loss", []),
         lambda model, header: model.clear(),
         lambda model, header: header.pop("coefs.3"),
         lambda model, header: header["coefs.0"].update(dtype="BF16"),
@@ -380,6 +383,65 @@ def test_a_header_of_impossible_length_allocates_nothing(content):
             load(struct.pack("<Q", length) + content[8:])
 
 
+# What can be fitted can be saved, and what is saved can be loaded.
+
+
+@pytest.mark.parametrize(
+    ("image", "parameters"),
+    [
+        ((1024, 1024, 1), {"channels": (32, 1)}),
+        ((2, 2, 1), {"channels": (1,), "kernel_size": 7}),
+        ((1, 1, 1), {"channels": (1,), "pool": 1}),
+    ],
+    ids=["large images", "a kernel larger than the image", "one pixel"],
+)
+def test_images_and_kernels_of_any_sense_are_loaded_again(image, parameters):
+    network = aefast.ConvolutionalAutoencoder(image, **parameters)
+    network.image_shape_ = image
+    described = json.loads(json.dumps(network._network(int(np.prod(image)))))
+    assert checked_network(described)["layers"][0]["units"] == np.prod(image) * parameters["channels"][0]
+
+
+def test_a_kernel_larger_than_its_image_is_saved(tmp_path):
+    rows = np.random.default_rng(0).random((30, 4))
+    model = aefast.ConvolutionalAutoencoder((2, 2, 1), channels=(2,), kernel_size=7, max_epochs=1).fit(rows)
+    model.save(tmp_path / "m")
+    np.testing.assert_array_equal(load(tmp_path / "m").reconstruct(rows), model.reconstruct(rows))
+
+
+def test_images_beyond_reason_are_refused_in_fit():
+    model = aefast.ConvolutionalAutoencoder((8, 8, 1), channels=(1 << 21,), max_epochs=0)
+    message = (
+        "channels=(2097152,) makes images of 8 x 8 x 2097152 = 134,217,728 values, and inside the network there may be "
+        "at most 67,108,864: use fewer channels"
+    )
+    with raises_exactly(ValueError, message):
+        model.fit(np.ones((2, 64)))
+
+
+def test_more_threads_than_a_file_may_ask_for_are_refused_in_fit():
+    with pytest.raises(ValueError, match=r"'n_threads' parameter .* in the range \[1, 1024\]. Got 2000"):
+        fitted(n_threads=2000)
+
+
+def test_a_model_with_a_parameter_that_is_not_allowed_is_not_saved(tmp_path):
+    model = fitted().set_params(contamination=0.9)
+    with pytest.raises(ValueError, match=r"could not be loaded again: The 'contamination' parameter .* Got 0.9"):
+        model.save(tmp_path / "m")
+    assert not (tmp_path / "m").exists()
+
+
+def test_very_many_long_names_are_read_again():
+    names = {"feature_names": [f"{i:063d}" for i in range(300_000)]}
+    assert data_file.unpack(data_file.pack("model", 1, names, {}), "model", 1)[0] == names
+
+
+def test_names_that_no_file_holds_are_refused_before_it_is_written(monkeypatch, model):
+    monkeypatch.setattr(data_file, "_MAX_HEADER", 1000)
+    with pytest.raises(ValueError, match="a header of .* bytes, and a file can have 1,000: give the columns shorter"):
+        to_bytes(model)
+
+
 def test_what_is_of_one_process_is_no_part_of_a_model(tmp_path):
     mine = tmp_path / "t.checkpoint"
     for callbacks in ((print_nothing,), print_nothing, [aefast.Checkpoint(mine)]):
@@ -393,3 +455,7 @@ def test_what_is_of_one_process_is_no_part_of_a_model(tmp_path):
 
 def print_nothing(info):
     pass
+
+
+def test_a_file_that_does_not_tell_the_loss_was_fitted_with_that_of_its_parameters(content):
+    assert load(forged(content, lambda model, header: model.pop("loss")))._loss_kind == "mse"

@@ -1,8 +1,10 @@
 """Optimisers as objects: what they tell the engine, and what they refuse."""
 
+import numpy as np
 import pytest
 
-from aefast import SGD, Adam, AdamW, RMSprop
+from aefast import SGD, Adam, AdamW, Autoencoder, RMSprop, load
+from aefast.model_file import to_bytes
 from aefast.optimizers import OPTIMIZERS, optimizer_spec
 from messages import raises_exactly
 
@@ -50,3 +52,13 @@ def test_objects_are_values():
 def test_constants_out_of_range_are_refused_by_name(make, message):
     with raises_exactly(ValueError, message):
         make()
+
+
+def test_numbers_of_numpy_become_those_of_python():
+    optimizer = SGD(momentum=np.float32(0.5))
+    assert optimizer == SGD(0.5)
+    assert type(optimizer.momentum) is float
+    model = Autoencoder((2,), optimizer=optimizer, max_epochs=1).fit(np.eye(6))
+    assert load(to_bytes(model)).optimizer == optimizer
+    with pytest.raises(ValueError, match="momentum must be in"):
+        SGD(momentum=np.float32(1.5))

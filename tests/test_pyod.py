@@ -193,6 +193,9 @@ def test_unfitted_use_is_refused(method):
         ({"device": "cuda:0"}, "device must be None or 'cpu', where aefast computes, got 'cuda:0'"),
         ({"optimizer_name": "lbfgs"}, "optimizer_name must be one of adam, sgd, got 'lbfgs'"),
         ({"optimizer_params": {"amsgrad": True}}, "optimizer_params has 'amsgrad', which aefast's adam does not know"),
+        ({"dropout_rate": (0.1,)}, "dropout_rate must be one rate, or one for each of the 3 hidden layers, got 1"),
+        ({"hidden_neuron_list": ()}, "hidden_neuron_list must have at least one width, that of the code, got ()"),
+        ({"hidden_neuron_list": (8, 0)}, "hidden_neuron_list must hold integers of at least 1, got 0"),
     ],
 )
 def test_what_cannot_be_done_is_refused(parameters, message):
@@ -208,6 +211,43 @@ def test_the_variational_detector_refuses_what_it_does_not_do():
             VAE(logvar_clip=clip)
     with pytest.raises(ValueError, match="method must be 'linear' or 'unify', got 'something'"):
         small().fit(X).predict_proba(X, method="something")
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters"),
+    [
+        (AutoEncoder, {"lr": 0}),
+        (AutoEncoder, {"epoch_num": -1}),
+        (AutoEncoder, {"batch_size": 0}),
+        (AutoEncoder, {"dropout_rate": 1}),
+        (AutoEncoder, {"hidden_neuron_list": 5}),
+        (AutoEncoder, {"optimizer_params": "none"}),
+        (VAE, {"latent_dim": 0}),
+        (VAE, {"decoder_neuron_list": 5}),
+        (pyod.DenoisingAutoEncoder, {"noise_level": -1}),
+        (pyod.SparseAutoEncoder, {"k": 0}),
+        (pyod.ContractiveAutoEncoder, {"contraction": -1}),
+    ],
+)
+def test_parameters_are_refused_by_the_names_they_have_here(kind, parameters):
+    (name,) = parameters
+    with pytest.raises(ValueError, match=f"The '{name}' parameter of {kind.__name__} must be"):
+        small(kind, **parameters).fit(X)
+
+
+@pytest.mark.parametrize("name", ["encoder_neuron_list", "decoder_neuron_list"])
+def test_widths_of_the_variational_detector_are_refused_by_name(name):
+    with raises_exactly(ValueError, f"{name} must hold integers of at least 1, got 0"):
+        VAE(**{name: (8, 0)}).fit(X)
+
+
+def test_remedies_are_those_that_a_detector_has():
+    with raises_exactly(
+        ValueError, "column 'x0' has values from 0 to 9e+09, too large for preprocessing=False: set it to True"
+    ):
+        small(preprocessing=False).fit(np.array([[0.0, 1], [9e9, 2]]))
+    with pytest.raises(aefast.ConvergenceError, match=r": lower lr; the detector keeps the last good weights$"):
+        small(lr=1e30, optimizer_name="sgd").fit(X)
 
 
 def test_pyod_itself_is_not_imported():

@@ -123,3 +123,22 @@ def test_the_range_is_that_of_the_scaled_values():
     scaled = (X - shift) / scale
     np.testing.assert_allclose(low, scaled.min(axis=0))
     np.testing.assert_allclose(high, scaled.max(axis=0))
+
+
+@pytest.mark.parametrize("kind", ["robust", "deciles"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_huge_value_among_others_makes_no_column_constant(kind, dtype):
+    X = 7 * np.random.default_rng(0).normal(size=(500, 1)).astype(dtype)
+    expected = fitted(kind, X)[1]
+    X[7] = 1e20
+    np.testing.assert_allclose(fitted(kind, X)[1], expected, rtol=0.05)
+
+
+@pytest.mark.parametrize("factor", [1e-100, 1e-170, 1e-290])
+def test_the_deviation_of_tiny_values_does_not_underflow(factor):
+    X = np.random.default_rng(0).normal(size=(500, 2))
+    np.testing.assert_allclose(fitted("standard", X * factor)[1], fitted("standard", X)[1] * factor, rtol=1e-12)
+    rows = np.arange(0, 500, 3)
+    X[1] = np.nan
+    tiny = column_statistics(X * factor, rows, 1)["std"]
+    np.testing.assert_allclose(tiny, X[rows].std(axis=0) * factor, rtol=1e-12)

@@ -2,11 +2,21 @@
 
 from math import inf
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aefast import ConstantSchedule, CosineSchedule, ExponentialSchedule, ReduceOnPlateau, StepSchedule
+from aefast import (
+    Autoencoder,
+    ConstantSchedule,
+    CosineSchedule,
+    ExponentialSchedule,
+    ReduceOnPlateau,
+    StepSchedule,
+    load,
+)
+from aefast.model_file import to_bytes
 from aefast.schedules import Plateau, Schedule, as_schedule
 from messages import raises_exactly
 
@@ -104,3 +114,28 @@ def test_negative_losses_improve_downwards():
 def test_constants_out_of_range_are_refused_by_name(make, message):
     with raises_exactly(ValueError, message):
         make()
+
+
+def test_numbers_of_numpy_are_numbers():
+    schedule = CosineSchedule(np.float32(0.5), n_epochs=np.int64(5), warmup=np.uint8(2))
+    assert schedule == CosineSchedule(0.5, n_epochs=5, warmup=2)
+    assert repr(schedule) == repr(CosineSchedule(0.5, n_epochs=5, warmup=2))
+    for wrong in (np.bool_(True), np.float64(2.0), np.array([2])):
+        with pytest.raises(ValueError, match="every must be an integer"):
+            StepSchedule(0.1, every=wrong)
+
+
+def test_a_plateau_is_one_over_the_calls_of_partial_fit():
+    X = np.random.default_rng(0).normal(size=(300, 5))
+    model = Autoencoder((2,), learning_rate=ReduceOnPlateau(1e-9, patience=2, tol=0.5), random_state=0, batch_size=300)
+    seen = []
+    model.set_params(callbacks=[lambda info: seen.append(info.learning_rate)])
+    for _ in range(6):
+        model.partial_fit(X)
+    assert seen == [1e-9, 1e-9, 1e-9, 5e-10, 5e-10, 2.5e-10]
+    again = load(to_bytes(model)).set_params(callbacks=model.callbacks)
+    for each in (model, again):
+        each.partial_fit(X).partial_fit(X)
+    assert seen[6:] == [2.5e-10, 1.25e-10] * 2
+    model.fit(X)
+    assert seen[10] == 1e-9

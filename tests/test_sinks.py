@@ -14,8 +14,9 @@ import pytest
 
 from aefast import sinks
 from aefast.formats import TableError
-from aefast.sinks import ENDINGS, atomic_path, check_writable, open_sink
+from aefast.sinks import ENDINGS, atomic_path, check_folder, check_writable, open_sink
 from aefast.tables import Source
+from messages import raises_exactly
 from small_tables import small_table
 
 
@@ -159,3 +160,12 @@ def test_values_that_a_format_cannot_write_are_an_error_that_names_the_file(tmp_
     ):
         sink.write(batch)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_no_folder_to_write_into(tmp_path):
+    (tmp_path / "m.st").write_text("a model")
+    for path in (tmp_path / "m.st" / "foo", tmp_path / "m.st" / "deep" / "foo"):
+        for check in (check_writable, check_folder):
+            said = f"{tmp_path / 'm.st'} is a file, not a folder, so that {path} cannot be in it; name another"
+            with raises_exactly(NotADirectoryError, said):
+                check(path)

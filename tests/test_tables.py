@@ -288,3 +288,17 @@ def test_items_are_made_only_as_far_ahead_as_allowed():
     assert len(made) <= 4
     ahead.close()
     assert not any(t.name == "aefast-reader" for t in threading.enumerate())
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv"])
+def test_a_first_line_of_numbers_names_no_columns(ending, tmp_path):
+    path, between = tmp_path / f"t{ending}", "\t" if ending == ".tsv" else ","
+    rows = np.random.default_rng(0).normal(size=(20, 4)).round(4)
+    rows[0] = 0.1257, -1.0, 3e-7, 2.0
+    np.savetxt(path, rows, delimiter=between)
+    said = r": its first line should name the columns, but holds numbers \(1.25.*e-01, .*, \.\.\.\); put a line"
+    with pytest.raises(TableError, match=said):
+        Source([path])
+    for names in ("0,1,2,3", ",0.5,1.5,2.5", "a,0.5,1.5,2.5"):
+        np.savetxt(path, rows, delimiter=between, header=names.replace(",", between), comments="")
+        assert len(read_matrix(Source([path]), names.split(","))) == 20

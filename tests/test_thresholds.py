@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from scipy.stats import ks_2samp
 
-from aefast import Autoencoder
+from aefast import Autoencoder, load
+from aefast.model_file import to_bytes
 from aefast.thresholds import Calibration, benjamini_hochberg, contamination_offset, too_few_held_out
 
 # Few distinct values, so that ties are common.
@@ -318,3 +319,18 @@ def test_p_values_all_above_the_rate_report_no_row_among_any_number(n_rows):
     assert benjamini_hochberg([least, *others], 0.1).sum() == 1
     assert benjamini_hochberg([least, *others, 1], 0.1).sum() == 0
     assert benjamini_hochberg([least, least, *others], 0.1).sum() == 2
+
+
+def test_threshold_and_offset_follow_each_other():
+    rng = np.random.default_rng(0)
+    X = normal_rows(rng, 300)
+    model = Autoencoder((2,), max_epochs=1, random_state=0).fit(X)
+    model.threshold_ = 0.0
+    assert model.offset_ == 0
+    assert (model.predict(X) == -1).all()
+    model.offset_ = -2.5
+    assert model.threshold_ == 2.5
+    again = pickle.loads(pickle.dumps(model))
+    assert (again.threshold_, again.offset_) == (2.5, -2.5)
+    assert load(to_bytes(model)).threshold_ == 2.5
+    assert not hasattr(Autoencoder(), "threshold_")

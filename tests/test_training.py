@@ -278,3 +278,15 @@ def test_a_last_batch_that_is_not_full_may_be_left_out():
         np.testing.assert_allclose(first, second, rtol=1e-4, atol=1e-5)
     whole = Autoencoder((4,), scaler="standard", **options).fit(X)
     assert not np.allclose(whole.coefs_[0], dropped.coefs_[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("n_rows", "fraction"), [(1, 0.1), (3, 0.1), (9, 0.25), (2, 0.9)])
+def test_of_small_blocks_the_share_of_all_rows_is_held_out(n_rows, fraction):
+    X = np.random.default_rng(0).normal(size=(34 * n_rows, 4))
+    options = {"max_epochs": 2, "random_state": 0, "validation_fraction": fraction}
+    models = [Autoencoder((2,), **options).fit_batches(np.array_split(X, 34)) for _ in range(2)]
+    assert len(models[0].validation_curve_) == 2
+    assert models[0].calibration_.n_rows == int(fraction * len(X))
+    assert models[0].loss_curve_ == models[1].loss_curve_
+    once = Autoencoder((2,), **options).fit_batches(iter(np.array_split(X, 34)))
+    assert once.calibration_.n_rows == int(fraction * len(X))

@@ -204,3 +204,12 @@ def test_wrong_uses_are_answered_in_one_line(use, model):
     do, message = WRONG[use]
     with raises_exactly(ValueError, message):
         do(model)
+
+
+def test_the_bound_is_that_of_the_likelihood_in_fit(model):
+    rows, bound = X[:50], model.elbo(X[:50])
+    changed = aefast.load(aefast.model_file.to_bytes(model)).set_params(loss="mae")
+    np.testing.assert_array_equal(changed.elbo(rows), bound)
+    again = aefast.load(aefast.model_file.to_bytes(changed))
+    assert again.loss == "mae"
+    np.testing.assert_array_equal(again.elbo(rows), bound)

@@ -16,25 +16,6 @@ inline constexpr Index kSumColumns = std::max<Index>(1, kLanes<T> / 4);
 template <class T>
 inline constexpr Index kSumRows = kLanes<T> / kSumColumns<T>;
 
-/// The sums across lanes of kLanes registers, side by side.
-template <class T>
-[[gnu::always_inline]] inline Vec<T> sums_across(Vec<T>* each) {
-  alignas(kAlignment) T partial[kLanes<T>][kLanes<T>];
-  const auto row = [&](Index i) { return &partial[i][0]; };
-  AEFAST_UNROLL
-  for (Index i = 0; i < kLanes<T>; i += kPiece<T>) {
-    transpose_pieces(each + i);
-    Vec<T> total = each[i];
-    AEFAST_UNROLL
-    for (Index j = 1; j < kPiece<T>; ++j) total = total + each[i + j];
-    total.store(partial[i]);
-  }
-  Vec<T> total = load_pieces<T>(row, 0, 0);
-  AEFAST_UNROLL
-  for (Index at = kPiece<T>; at < kLanes<T>; at += kPiece<T>) total = total + load_pieces<T>(row, 0, at);
-  return total;
-}
-
 /// kSumRows x kSumColumns elements of C to `sums`, from the given rows of A and B.
 template <class T>
 [[gnu::always_inline]] inline void sum_tile(std::span<const Segment<T>> segments, const Index* a_rows,
@@ -91,10 +72,14 @@ void multiply_lanes(Index rows, Index columns, std::span<const Segment<T>> segme
       for (Index j = 0; j < kColumns; ++j) b_rows[j] = column + std::min(j, n_columns - 1);
       alignas(kAlignment) T sums[kLanes<T>];
       detail::sum_tile(segments, a_rows, b_rows, sums);
-      for (Index i = 0; i < n_rows; ++i) {
-        T* to = c + (row + i) * c_row + column;
-        for (Index j = 0; j < n_columns; ++j) to[j] = (accumulate ? to[j] : T(0)) + sums[i * kColumns + j];
-      }
+      const auto store = [&](auto n) __attribute__((always_inline)) {
+        for (Index i = 0; i < n_rows; ++i) {
+          T* to = c + (row + i) * c_row + column;
+          for (Index j = 0; j < n; ++j) to[j] = (accumulate ? to[j] : T(0)) + sums[i * kColumns + j];
+        }
+      };
+      if (n_columns == kColumns) store(std::integral_constant<Index, kColumns>{});
+      else store(n_columns);
     }
   }
 }

@@ -13,21 +13,21 @@ void pause() {
 #endif
 }
 
-/// Waits until `value` is no longer `old`: spinning for some tens of microseconds, then letting others run, and asleep
-/// only after milliseconds. Threads that sleep and wake one another within a step end up on the same processor, where
-/// no scheduler sees that there is work for two.
-template <class V>
-void wait_while(const std::atomic<V>& value, V old) {
-  constexpr int kSpins = 2000, kYields = 4000;
+constexpr int kSpins = 2000, kYields = 4000;
+constexpr std::uint64_t kTasks = (std::uint64_t{1} << 32) - 1;
+
+/// Waits until `is_over` for a while, and says whether it is: spinning for some tens of microseconds, then letting
+/// others run. Sleep, after milliseconds, is up to the caller: threads that sleep and wake one another within a step
+/// end up on the same processor, where no scheduler sees that there is work for two.
+template <class F>
+bool wait_awake(F&& is_over) {
   for (int i = 0; i < kSpins + kYields; ++i) {
-    if (value.load(std::memory_order_acquire) != old) return;
+    if (is_over()) return true;
     if (i < kSpins) pause();
     else std::this_thread::yield();
   }
-  value.wait(old, std::memory_order_acquire);
+  return false;
 }
-
-constexpr std::uint64_t kTasks = (std::uint64_t{1} << 32) - 1;
 
 }  // namespace
 
@@ -38,64 +38,90 @@ ThreadTeam::ThreadTeam(int n_threads)
 
 ThreadTeam::~ThreadTeam() {
   stop_.store(true, std::memory_order_relaxed);
+  const std::uint64_t last = std::uint64_t{round_.load(std::memory_order_relaxed) + 1} << 32;
+  for (int owner = 0; owner < size(); ++owner) queue(owner).open.store(last, std::memory_order_release);
   round_.fetch_add(1, std::memory_order_release);
   round_.notify_all();
   for (std::thread& worker : workers_) worker.join();
 }
 
-void ThreadTeam::dispatch(Index n_tasks, std::function<void(Index, int)> task) {
-  task_ = std::move(task);
-  n_tasks_ = static_cast<std::uint32_t>(n_tasks);
-  n_done_.store(0, std::memory_order_relaxed);
+void ThreadTeam::dispatch(Index n_tasks, Call call, const void* task) {
   const std::uint32_t round = round_.load(std::memory_order_relaxed) + 1;
-  for (int owner = 0; owner < size(); ++owner) {
-    const std::uint64_t open = std::uint64_t{round} << 32 | static_cast<std::uint64_t>(n_tasks_of(owner));
-    queues_[static_cast<std::size_t>(owner)].open.store(open, std::memory_order_release);
+  const std::uint32_t before = n_done_.load(std::memory_order_relaxed);
+  for (int owner = size() - 1; owner >= 0; --owner) {
+    Queue& its = queue(owner);
+    its.call = call;
+    its.task = task;
+    its.n_tasks = static_cast<std::uint32_t>(n_tasks);
+    const auto n = static_cast<std::uint64_t>(n_tasks_of(owner, n_tasks));
+    its.open.store(std::uint64_t{round} << 32 | n, std::memory_order_release);
   }
   round_.store(round, std::memory_order_release);
   round_.notify_all();
-  take_tasks(0);
-  for (std::uint32_t n = n_done_.load(std::memory_order_acquire); n < n_tasks_;
-       n = n_done_.load(std::memory_order_acquire)) {
-    wait_while(n_done_, n);
+  const std::uint32_t n_of_workers =
+      static_cast<std::uint32_t>(n_tasks) - take_tasks_of(0, 0) - take_tasks_of_others(0);
+  for (;;) {
+    std::uint32_t n_done = 0;
+    const auto is_over = [&] {
+      n_done = n_done_.load(std::memory_order_acquire);
+      return n_done - before == n_of_workers;
+    };
+    if (wait_awake(is_over)) break;
+    n_done_.wait(n_done, std::memory_order_acquire);
   }
   if (failed_.exchange(false, std::memory_order_relaxed)) std::rethrow_exception(std::exchange(error_, nullptr));
 }
 
 void ThreadTeam::work(int thread) {
-  for (;;) {
-    const std::uint32_t seen = round_.load(std::memory_order_acquire);
-    take_tasks(thread);
+  const Queue& own = queue(thread);
+  for (std::uint64_t seen = 0;;) {
+    seen = wait_for_tasks(own, seen);
     if (stop_.load(std::memory_order_relaxed)) return;
-    wait_while(round_, seen);
+    std::uint32_t n_done = take_tasks_of(thread, thread, &seen);
+    const bool each_has_one = n_done > 0 && own.n_tasks <= static_cast<std::uint32_t>(size());
+    if (!each_has_one) n_done += take_tasks_of_others(thread);  // else a look at them would only hold them up
+    if (n_done == 0) continue;
+    n_done_.fetch_add(n_done, std::memory_order_acq_rel);
+    n_done_.notify_one();
   }
 }
 
-void ThreadTeam::take_tasks(int thread) {
-  std::uint32_t n_done = 0;  // told together, since the round goes on until they are
-  for (int i = 0; i < size(); ++i) n_done += take_tasks_of((thread + i) % size(), thread);
-  if (n_done == 0) return;
-  const std::uint32_t n_tasks = n_tasks_;
-  if (n_done_.fetch_add(n_done, std::memory_order_acq_rel) + n_done == n_tasks) n_done_.notify_one();
+/// Until the queue is no longer as it was seen: how it is then.
+std::uint64_t ThreadTeam::wait_for_tasks(const Queue& queue, std::uint64_t seen) const {
+  for (;;) {
+    std::uint64_t open = seen;
+    const auto is_over = [&] { return (open = queue.open.load(std::memory_order_acquire)) != seen; };
+    if (wait_awake(is_over)) return open;
+    const std::uint32_t round = round_.load(std::memory_order_acquire);
+    if (!is_over()) round_.wait(round, std::memory_order_acquire);
+  }
 }
 
-std::uint32_t ThreadTeam::take_tasks_of(int owner, int thread) {
-  std::atomic<std::uint64_t>& queue = queues_[static_cast<std::size_t>(owner)].open;
-  std::uint64_t open = queue.load(std::memory_order_acquire);
+std::uint32_t ThreadTeam::take_tasks_of_others(int thread) {
+  std::uint32_t n_done = 0;
+  for (int i = 1; i < size(); ++i) n_done += take_tasks_of((thread + i) % size(), thread);
+  return n_done;
+}
+
+/// Does tasks until none is open; `seen` is what the queue then was.
+std::uint32_t ThreadTeam::take_tasks_of(int owner, int thread, std::uint64_t* seen) {
+  Queue& its = queue(owner);
+  std::uint64_t open = its.open.load(std::memory_order_acquire);
   std::uint32_t n_done = 0;
   while ((open & kTasks) != 0) {
-    if (!queue.compare_exchange_weak(open, open - 1, std::memory_order_acquire)) continue;
+    if (!its.open.compare_exchange_weak(open, open - 1, std::memory_order_acquire)) continue;
     try {
-      const Index task = owner + (n_tasks_of(owner) - static_cast<Index>(open & kTasks)) * size();
-      if (!failed_.load(std::memory_order_relaxed)) task_(task, thread);
+      const Index i = owner + (n_tasks_of(owner, its.n_tasks) - static_cast<Index>(open & kTasks)) * size();
+      if (!failed_.load(std::memory_order_relaxed)) its.call(its.task, i, thread);
     } catch (...) {
       const std::lock_guard lock(error_mutex_);
       if (!error_) error_ = std::current_exception();
       failed_.store(true, std::memory_order_relaxed);
     }
     ++n_done;
-    open = queue.load(std::memory_order_acquire);
+    open = its.open.load(std::memory_order_acquire);
   }
+  if (seen) *seen = open;
   return n_done;
 }
 

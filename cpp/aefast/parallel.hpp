@@ -5,10 +5,10 @@
 #include <atomic>
 #include <cstdint>
 #include <exception>
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 #include "types.hpp"
@@ -34,35 +34,45 @@ class ThreadTeam {
       for (Index i = 0; i < n_tasks; ++i) task(i, 0);
       return;
     }
-    dispatch(n_tasks, std::ref(task));
+    dispatch(
+        n_tasks,
+        [](const void* each, Index i, int thread) {
+          (*static_cast<const std::remove_reference_t<Task>*>(each))(i, thread);
+        },
+        &task);
   }
 
  private:
-  void dispatch(Index n_tasks, std::function<void(Index, int)> task);
-  void work(int thread);
-  void take_tasks(int thread);
-  std::uint32_t take_tasks_of(int owner, int thread);
-  /// How many of the round's tasks are first offered to `owner`.
-  Index n_tasks_of(int owner) const { return (static_cast<Index>(n_tasks_) - owner + size() - 1) / size(); }
+  using Call = void (*)(const void* task, Index i, int thread);
 
-  /// Tasks that one thread takes before others do: every size()-th. The round in the upper half, how many are not yet
-  /// taken in the lower. Who takes one from a round knows that the round goes on until it is done, so a worker that
-  /// wakes late or not at all holds nobody up.
+  /// Tasks that one thread takes before others do: every size()-th. All that it needs to begin is in one line of the
+  /// cache, on which it waits.
   struct alignas(kAlignment) Queue {
+    /// The round in the upper half, how many tasks are not yet taken in the lower. Who takes one from a round knows
+    /// that the round goes on until it is done, so a worker that wakes late or not at all holds nobody up.
     std::atomic<std::uint64_t> open{0};
+    Call call = nullptr;  // and these: written only while no task is open
+    const void* task = nullptr;
+    std::uint32_t n_tasks = 0;  // of the round
   };
 
+  void dispatch(Index n_tasks, Call call, const void* task);
+  void work(int thread);
+  std::uint64_t wait_for_tasks(const Queue& queue, std::uint64_t seen) const;
+  std::uint32_t take_tasks_of(int owner, int thread, std::uint64_t* seen = nullptr);
+  std::uint32_t take_tasks_of_others(int thread);
+  Queue& queue(int thread) const { return queues_[static_cast<std::size_t>(thread)]; }
+  /// How many of a round's tasks are first offered to `owner`.
+  Index n_tasks_of(int owner, Index n_tasks) const { return (n_tasks - owner + size() - 1) / size(); }
+
   const int n_threads_;
+  std::unique_ptr<Queue[]> queues_;  // one of each thread
   std::vector<std::thread> workers_;
-  std::function<void(Index, int)> task_;  // and n_tasks_: written only while no task is open
-  std::uint32_t n_tasks_ = 0;
   std::exception_ptr error_;
   std::mutex error_mutex_;
-  std::atomic<bool> failed_{false};
-  std::unique_ptr<Queue[]> queues_;  // one of each thread
-  alignas(kAlignment) std::atomic<std::uint32_t> round_{0};
-  alignas(kAlignment) std::atomic<std::uint32_t> n_done_{0};
-  std::atomic<bool> stop_{false};
+  std::atomic<bool> failed_{false}, stop_{false};
+  alignas(kAlignment) std::atomic<std::uint32_t> round_{0};   // what those wait for who sleep
+  alignas(kAlignment) std::atomic<std::uint32_t> n_done_{0};  // tasks that workers have done, ever
 };
 
 }  // namespace aefast

@@ -199,14 +199,15 @@ template <class T, class Rows>
 #endif
 }
 
-/// Transposes each 16 bytes of the registers among themselves.
-template <class T>
-void transpose_pieces(Vec<T>* square) {
 #if defined(__AVX512F__)
 #define AEFAST_MM(operation) _mm512_##operation
 #elif defined(__AVX2__)
 #define AEFAST_MM(operation) _mm256_##operation
 #endif
+
+/// Transposes each 16 bytes of the registers among themselves.
+template <class T>
+void transpose_pieces(Vec<T>* square) {
 #ifdef AEFAST_MM
   if constexpr (sizeof(T) == 4) {
     const auto pairs = [](const Vec<T>& a, const Vec<T>& b, Vec<T>& low, Vec<T>& high) {
@@ -225,7 +226,6 @@ void transpose_pieces(Vec<T>* square) {
     square[1] = AEFAST_MM(unpackhi_pd)(square[0].p, square[1].p);
     square[0] = low;
   }
-#undef AEFAST_MM
 #else
   packet::PacketBlock<typename Vec<T>::Packet, static_cast<int>(kPiece<T>)> block;
   for (Index i = 0; i < kPiece<T>; ++i) block.packet[i] = square[i].p;
@@ -234,7 +234,77 @@ void transpose_pieces(Vec<T>* square) {
 #endif
 }
 
+/// Of kPiece registers the sums of every 16 bytes, side by side in the same 16 bytes.
+template <class T>
+[[gnu::always_inline]] inline Vec<T> fold_within_pieces(const Vec<T>* each) {
+#ifdef AEFAST_MM
+  const auto fold_pairs = [](const auto& a, const auto& b) {
+    return AEFAST_MM(add_pd)(AEFAST_MM(unpacklo_pd)(a, b), AEFAST_MM(unpackhi_pd)(a, b));
+  };
+  if constexpr (sizeof(T) == 4) {
+    const auto fold = [](const Vec<T>& a, const Vec<T>& b) {
+      return AEFAST_MM(add_ps)(AEFAST_MM(unpacklo_ps)(a.p, b.p), AEFAST_MM(unpackhi_ps)(a.p, b.p));
+    };
+    const auto x = AEFAST_MM(castps_pd)(fold(each[0], each[1])), y = AEFAST_MM(castps_pd)(fold(each[2], each[3]));
+    return AEFAST_MM(add_ps)(AEFAST_MM(castpd_ps)(AEFAST_MM(unpacklo_pd)(x, y)),
+                             AEFAST_MM(castpd_ps)(AEFAST_MM(unpackhi_pd)(x, y)));
+  } else {
+    return fold_pairs(each[0].p, each[1].p);
+  }
+#else
+  Vec<T> square[kPiece<T>];
+  std::copy_n(each, kPiece<T>, square);
+  transpose_pieces(square);
+  Vec<T> total = square[0];
+  for (Index i = 1; i < kPiece<T>; ++i) total = total + square[i];
+  return total;
+#endif
+}
+
+/// Of as many registers as each has pieces the sums of these, side by side.
+template <class T>
+[[gnu::always_inline]] inline Vec<T> fold_pieces(const Vec<T>* each) {
+#if defined(__AVX512F__)
+  const auto as_float = [](const Vec<T>& v) {
+    if constexpr (sizeof(T) == 4) return v.p;
+    else return _mm512_castpd_ps(v.p);
+  };
+  const auto as_own = [](__m512 v) -> Vec<T> {
+    if constexpr (sizeof(T) == 4) return v;
+    else return _mm512_castps_pd(v);
+  };
+  const auto halves = [&](const Vec<T>& a, const Vec<T>& b) {  // a0 + a2, a1 + a3, b0 + b2, b1 + b3
+    return as_own(_mm512_shuffle_f32x4(as_float(a), as_float(b), 0x44)) +
+           as_own(_mm512_shuffle_f32x4(as_float(a), as_float(b), 0xee));
+  };
+  const Vec<T> x = halves(each[0], each[1]), y = halves(each[2], each[3]);
+  return as_own(_mm512_shuffle_f32x4(as_float(x), as_float(y), 0x88)) +
+         as_own(_mm512_shuffle_f32x4(as_float(x), as_float(y), 0xdd));
+#elif defined(__AVX2__)
+  if constexpr (sizeof(T) == 4) {
+    return _mm256_add_ps(_mm256_permute2f128_ps(each[0].p, each[1].p, 0x20),
+                         _mm256_permute2f128_ps(each[0].p, each[1].p, 0x31));
+  } else {
+    return _mm256_add_pd(_mm256_permute2f128_pd(each[0].p, each[1].p, 0x20),
+                         _mm256_permute2f128_pd(each[0].p, each[1].p, 0x31));
+  }
+#else
+  static_assert(kLanes<T> == kPiece<T>);
+  return each[0];
+#endif
+}
+#undef AEFAST_MM
+
 }  // namespace detail
+
+/// The sums across lanes of kLanes registers, side by side.
+template <class T>
+[[gnu::always_inline]] inline Vec<T> sums_across(const Vec<T>* each) {
+  Vec<T> of_pieces[kLanes<T> / kPiece<T>];
+  AEFAST_UNROLL
+  for (Index i = 0; i < kLanes<T> / kPiece<T>; ++i) of_pieces[i] = detail::fold_within_pieces(each + i * kPiece<T>);
+  return detail::fold_pieces(of_pieces);
+}
 
 /// Columns at .. at + kPieces * kPiece of kLanes rows, one register a column; row(i) is where row i begins.
 template <int kPieces, class T, class Rows>

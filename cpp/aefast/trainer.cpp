@@ -11,7 +11,9 @@ namespace {
 
 constexpr Index kListed = 1024;  // rows whose order is drawn together, so that they can be fetched ahead of need
 using Clock = std::chrono::steady_clock;
-constexpr double kWorkOfThread = 4e5;  // multiply-adds of a step that outweigh two barriers
+constexpr double kWorkOfThread = 4e5;  // multiply-adds of a step that outweigh two barriers and others' rows
+constexpr double kWorkApart = 1e5;     // the same, where no thread needs others' rows
+constexpr Index kStretch = 2048;       // parameters whose gradients are added up together
 
 }  // namespace
 
@@ -55,6 +57,12 @@ Trainer<T>::Trainer(const NetworkSpec& network, const ObjectiveSpec& objective, 
     if (below && above && !is_between_them) above->take_slope_of(*below);
     else can_share_layers_ = false;
   }
+  for (const Parameter& parameter : network_.parameters()) {
+    const Index size = parameter.template size<T>();
+    for (Index at = 0; at < size; at += kStretch) {
+      stretches_.push_back({parameter.offset + at, std::min(kStretch, size - at), parameter.penalised});
+    }
+  }
   auto* last = dynamic_cast<Dense<T>*>(&layer(n_layers() - 1));
   const bool ends_linearly = last && !last->activation().forward;
   can_share_layers_ = can_share_layers_ && ends_linearly;
@@ -63,11 +71,13 @@ Trainer<T>::Trainer(const NetworkSpec& network, const ObjectiveSpec& objective, 
 }
 
 template <class T>
-void Trainer<T>::prepare(Index max_rows, const EpochSpec& epoch) {
+void Trainer<T>::prepare(Index max_rows, const EpochSpec& epoch, Index n_apart) {
   const bool has_noise = corruption_ || epoch.corrupt;
   if (epoch.target && has_noise) throw std::invalid_argument("a target and a noise exclude each other");
   const double work = 3 * static_cast<double>(network_.work()) * static_cast<double>(max_rows);
-  const int n_threads = static_cast<int>(std::min(static_cast<double>(max_threads_), 1 + work / kWorkOfThread));
+  const double most =
+      n_apart > 0 ? std::min(static_cast<double>(n_apart), 1 + work / kWorkApart) : 1 + work / kWorkOfThread;
+  const int n_threads = static_cast<int>(std::min(static_cast<double>(max_threads_), most));
   if (!team_ || team_->size() != n_threads) team_ = std::make_unique<ThreadTeam>(n_threads);
 
   const Index padded = round_up(max_rows, kLanes<T>);
@@ -75,6 +85,7 @@ void Trainer<T>::prepare(Index max_rows, const EpochSpec& epoch) {
   if (is_apart && target_.size() < network_.n_features() * padded) {
     target_.reset(network_.n_features() * padded);
   }
+  if (apart_.size() < n_apart * network_.n_parameters()) apart_.reset(n_apart * network_.n_parameters());
   if (max_rows <= max_rows_) return;
   max_rows_ = max_rows;
   values_.clear();
@@ -90,6 +101,7 @@ void Trainer<T>::prepare(Index max_rows, const EpochSpec& epoch) {
     for (Index task = 0; task < layer(i).n_gradient_tasks(); ++task) tasks_.push_back({i, task});
   }
   if (contraction_) contraction_->prepare(max_rows, network_.n_parameters(), team_->size());
+  n_rows_weighed_ = 0;
   row_weight_.reset(padded);
   row_scale_.reset(padded);
   row_factor_.reset(padded);
@@ -102,7 +114,8 @@ template <class T>
 double Trainer<T>::train_epoch(const EpochSpec& epoch, const std::function<void()>& poll) {
   const Index batch_size = std::min(epoch.batch_size, epoch.n_rows);
   const Slicing by = slicing(batch_size, epoch);
-  prepare(std::min(batch_size, 2 * by.rows - 1), epoch);
+  const Index n_rows = std::min(batch_size, 2 * by.rows - 1);
+  prepare(n_rows, epoch, by.is_apart ? (n_rows + by.chunk - 1) / by.chunk : 0);
   const Permutation shuffled(epoch.n_rows, seed_, epoch.epoch);
   const bool clips = objective_.clip_norm > 0;
   const Finished finished = [&](Index offset, Index count, bool is_weight) {

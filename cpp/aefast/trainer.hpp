@@ -83,15 +83,27 @@ class Trainer {
   struct Slicing {
     Index rows;
     Index chunk;
+    bool is_apart = false;  // each chunk of a slice has a gradient of its own
+  };
+  /// Of the flat vector of parameters.
+  struct Stretch {
+    Index offset;
+    Index count;
+    bool is_weight;
+  };
+  /// Layers [first, last) that take rows one by one; between stages stands a batchwise layer.
+  struct Stage {
+    Index first;
+    Index last;
   };
 
   Slicing slicing(Index n_rows, const EpochSpec& epoch) const;
-  void prepare(Index max_rows, const EpochSpec& epoch);
+  void prepare(Index max_rows, const EpochSpec& epoch, Index n_apart = 0);
   void list_rows(const EpochSpec& epoch, const Permutation& shuffled, Index first, Index n);
   double run_batch(const EpochSpec& epoch, const RowList& rows, Index first, Index n_rows, const Slicing& by,
                    const Finished& finished);
   void run_slice(const EpochSpec& epoch, const RowList& rows, Index first, Index n_rows, const Slice& slice,
-                 const Finished& finished);
+                 bool is_apart, const Finished& finished);
   void add_losses(Index n_rows, const Slice& slice, double& total) const;
   void read_input(const EpochSpec& epoch, const RowList& rows, const Block& block);
   void read(const EpochSpec& epoch, const RowList& rows, const Block& block, const Step<T>& step);
@@ -101,6 +113,7 @@ class Trainer {
                           int thread);
   void finish_losses(const EpochSpec& epoch, const RowList& rows, const Block& block, const Step<T>& step);
   void set_blocks(Index n_rows, Index width);
+  void weigh_rows(const EpochSpec& epoch, const RowList& rows, Index n_rows, Index n_batch);
   void add_contraction(const Block& block, int thread);
   void add_activity(const Block& block);
   void add_penalties(Index offset, Index count, bool is_weight);
@@ -109,6 +122,10 @@ class Trainer {
   void run(Index n_tasks, Task&& task);
   bool shares_layers(Index n_rows, const EpochSpec& epoch) const;
   void pass_layers(const EpochSpec& epoch, const RowList& rows, const Step<T>& step);
+  void pass_chunks(const EpochSpec& epoch, const RowList& rows, const Step<T>& step, const Slice& slice,
+                   const Finished& finished);
+  void pass_stage(const Stage& stage, const EpochSpec& epoch, const RowList& rows, const Block& block,
+                  const Step<T>& step, int thread);
   void pass_rows(const EpochSpec& epoch, const RowList& rows, const Step<T>& step);
   int n_threads() const { return pace_.is_alone() ? 1 : team_->size(); }
   void corrupt_rows(const EpochSpec& epoch, const RowList& rows, Index n_rows);
@@ -129,12 +146,6 @@ class Trainer {
     return epoch.scaling->masks_missing() && objective_.scale == 0;
   }
 
-  /// Layers [first, last) that take rows one by one; between stages stands a batchwise layer.
-  struct Stage {
-    Index first;
-    Index last;
-  };
-
   Network<T> network_;
   ObjectiveSpec objective_;
   T loss_scale_;
@@ -150,7 +161,6 @@ class Trainer {
   // The workspace of a slice, sized by prepare. Boundary i lies before layer i; the last holds the outputs.
   Index max_rows_ = 0;
   std::unique_ptr<ThreadTeam> team_;
-  Pace pace_;
   std::vector<Index> sizes_;
   std::vector<Buffer<T>> values_, deltas_;
   Buffer<T> target_, row_weight_, row_scale_, row_factor_, row_loss_, row_penalty_;
@@ -163,6 +173,11 @@ class Trainer {
   std::vector<Index> order_;
   std::vector<Block> blocks_;
   std::vector<GradientTask> tasks_;
+  std::vector<Stretch> stretches_;  // of the gradients that are added up together
+  Buffer<T> apart_;                 // one gradient after the other
+  Index n_rows_cut_ = 0;            // of what `blocks_`, and the weights of rows, hold
+  Index n_rows_weighed_ = 0, n_batch_weighed_ = 0;
+  alignas(kAlignment) Pace pace_;  // written in each step, apart from what all threads read
 };
 
 }  // namespace aefast

@@ -11,7 +11,10 @@ constexpr Index kFewBytes = 8 << 20;  // of values and their gradients, for whic
 constexpr Index kRowsOfThread = 128;  // of a slice
 template <class T>
 constexpr Index kChunk = 256 / kPanel<T> * kPanel<T>;
-constexpr Index kWorkOfLayer = 300'000;  // multiply-adds of a layer that outweigh a barrier
+constexpr Index kFewParameters = 128 << 10;  // bytes of gradients that are cheaper sent to other threads than rows are
+constexpr Index kParametersOfOne = 4096;     // whose gradients one thread adds up sooner than others hear of them
+constexpr Index kChunksApart = 8;            // of a slice, but for the last, that has up to twice as many
+constexpr Index kWorkOfLayer = 300'000;      // multiply-adds of a layer that outweigh a barrier
 
 }  // namespace
 
@@ -19,7 +22,7 @@ template <class T>
 double Trainer<T>::differentiate(const EpochSpec& epoch) {
   prepare(epoch.n_rows, epoch);
   const Slice all{0, epoch.n_rows, epoch.n_rows};
-  run_slice(epoch, {0, epoch.rows}, 0, epoch.n_rows, all,
+  run_slice(epoch, {0, epoch.rows}, 0, epoch.n_rows, all, false,
             [&](Index offset, Index count, bool is_weight) { add_penalties(offset, count, is_weight); });
   double objective = 0;
   add_losses(epoch.n_rows, all, objective);
@@ -44,6 +47,7 @@ void Trainer<T>::penalties(const EpochSpec& epoch, T* to) {
     const Index n = std::min(chunk, epoch.n_rows - first);
     const RowList rows = epoch.rows ? RowList{0, epoch.rows + first} : RowList{first, nullptr};
     set_blocks(n, kPanel<T>);
+    n_rows_weighed_ = 0;
     std::fill_n(row_weight_.data(), round_up(n, kLanes<T>), T(0));
     if (contraction_) contraction_->begin_batch(params_.data());
     team_->run(static_cast<Index>(blocks_.size()), [&](Index at, int thread) {
@@ -66,12 +70,31 @@ void Trainer<T>::penalties(const EpochSpec& epoch, T* to) {
   }
 }
 
-/// Cuts a batch into blocks, whose penalties begin at zero.
+/// Cuts a batch into blocks, whose penalties begin at zero. What is so already is not written: other threads have read
+/// it, and would have to fetch it again.
 template <class T>
 void Trainer<T>::set_blocks(Index n_rows, Index width) {
+  if (contraction_ || activity_penalty_) std::fill_n(row_penalty_.data(), round_up(n_rows, kLanes<T>), T(0));
+  if (!blocks_.empty() && n_rows == n_rows_cut_ && width == blocks_.front().width) return;
+  n_rows_cut_ = n_rows;
   blocks_.clear();
   for (Index i = 0; i * width < n_rows; ++i) blocks_.push_back(block_of<T>(i, n_rows, width));
-  std::fill_n(row_penalty_.data(), round_up(n_rows, kLanes<T>), T(0));
+}
+
+/// The weight of each row of a slice in the batch's loss, and times the loss's scale.
+template <class T>
+void Trainer<T>::weigh_rows(const EpochSpec& epoch, const RowList& rows, Index n_rows, Index n_batch) {
+  const bool is_even = !epoch.sample_weight && !is_mean_of_known(epoch);
+  if (is_even && n_rows == n_rows_weighed_ && n_batch == n_batch_weighed_) return;
+  n_rows_weighed_ = is_even ? n_rows : 0;
+  n_batch_weighed_ = n_batch;
+  const Index padded = round_up(n_rows, kLanes<T>);
+  std::fill_n(row_weight_.data(), padded, T(0));
+  for (Index i = 0; i < n_rows; ++i) {
+    const double weight = epoch.sample_weight ? epoch.sample_weight[rows[i]] : 1;
+    row_weight_[i] = static_cast<T>(weight / static_cast<double>(n_batch));
+  }
+  map(row_scale_.data(), padded, [this](const Vec<T>& w) { return w * Vec<T>(loss_scale_); }, row_weight_.data());
 }
 
 /// Sums the data loss of a batch and leaves its gradient, handing finished stretches to `finished`.
@@ -83,7 +106,7 @@ double Trainer<T>::run_batch(const EpochSpec& epoch, const RowList& rows, Index 
   for (Index at = 0, n = 0; at < n_rows; at += n) {
     n = n_rows - at < 2 * by.rows ? n_rows - at : by.rows;
     const Slice slice{at, n_rows, by.chunk};
-    run_slice(epoch, rows.from(at), first + at, n, slice, at + n < n_rows ? unfinished : finished);
+    run_slice(epoch, rows.from(at), first + at, n, slice, by.is_apart, at + n < n_rows ? unfinished : finished);
     add_losses(n, slice, total);
   }
   return total;
@@ -91,13 +114,18 @@ double Trainer<T>::run_batch(const EpochSpec& epoch, const RowList& rows, Index 
 
 /// Slices are for batches that no cache near a core holds. They have as many rows as it holds, or as weigh twice as
 /// much as the gradients that each slice reads and writes, and some for each thread. Chunks do not depend on the
-/// threads.
+/// threads, nor do the slices of networks with few parameters, whose chunks are apart.
 template <class T>
 typename Trainer<T>::Slicing Trainer<T>::slicing(Index n_rows, const EpochSpec& epoch) const {
+  constexpr Index kSize = static_cast<Index>(sizeof(T));
   const bool takes_slices = std::ranges::all_of(network_.layers(), [](auto& each) { return each->takes_slices(); });
+  if (!takes_slices || contraction_ || epoch.corrupt) return {n_rows, n_rows};
   const Index values_of_row = 2 * std::accumulate(sizes_.begin(), sizes_.end(), Index{0});
-  const bool is_near = n_rows * values_of_row * static_cast<Index>(sizeof(T)) <= kFewBytes;
-  if (!takes_slices || contraction_ || epoch.corrupt || is_near) return {n_rows, n_rows};
+  if (network_.n_parameters() * kSize <= kFewParameters && n_rows >= kChunk<T>) {
+    const Index chunk = std::min(kChunk<T>, round_up((n_rows + 1) / 2, kPanel<T>));
+    return {kChunksApart * chunk, chunk, true};
+  }
+  if (n_rows * values_of_row * kSize <= kFewBytes) return {n_rows, n_rows};
   const Index least = std::max(kNearBytes / static_cast<Index>(sizeof(T)), 4 * network_.n_parameters());
   return {round_up(std::max(least / values_of_row, kRowsOfThread * max_threads_), kChunk<T>), kChunk<T>};
 }
@@ -122,27 +150,19 @@ bool Trainer<T>::shares_layers(Index n_rows, const EpochSpec& epoch) const {
 
 template <class T>
 void Trainer<T>::run_slice(const EpochSpec& epoch, const RowList& rows, Index first, Index n_rows, const Slice& slice,
-                           const Finished& finished) {
+                           bool is_apart, const Finished& finished) {
   // Blocks nearly equal, and some for each thread; contraction sums over blocks, whose width is then fixed, and chunks
   // consist of whole blocks.
   const bool shares = shares_layers(n_rows, epoch);
   const Index n_blocks = std::max<Index>(shares ? 1 : n_threads(), (n_rows + kPanel<T> - 1) / kPanel<T>);
-  Index width = contraction_ ? kPanel<T> : round_up((n_rows + n_blocks - 1) / n_blocks, kLanes<T>);
+  Index width = contraction_ || is_apart ? kPanel<T> : round_up((n_rows + n_blocks - 1) / n_blocks, kLanes<T>);
   while (n_rows > slice.chunk && slice.chunk % width != 0) width += kLanes<T>;
   set_blocks(n_rows, width);
-  const Index padded = round_up(n_rows, kLanes<T>);
-  std::fill_n(row_weight_.data(), padded, T(0));
-  if (epoch.sample_weight) {
-    for (Index i = 0; i < n_rows; ++i) {
-      row_weight_[i] = static_cast<T>(epoch.sample_weight[rows[i]] / static_cast<double>(slice.n_batch));
-    }
-  } else {
-    std::fill_n(row_weight_.data(), n_rows, static_cast<T>(1 / static_cast<double>(slice.n_batch)));
-  }
-  map(row_scale_.data(), padded, [this](const Vec<T>& w) { return w * Vec<T>(loss_scale_); }, row_weight_.data());
+  weigh_rows(epoch, rows, n_rows, slice.n_batch);
   if (epoch.corrupt) corrupt_rows(epoch, rows, n_rows);
 
   const Step<T> step{seed_, epoch.epoch, first, row_weight_.data(), static_cast<T>(epoch.beta), slice.chunk};
+  if (is_apart) return pass_chunks(epoch, rows, step, slice, finished);
   if (contraction_) contraction_->begin_batch(params_.data());
   if (shares) pass_layers(epoch, rows, step);
   else pass_rows(epoch, rows, step);
@@ -151,6 +171,39 @@ void Trainer<T>::run_slice(const EpochSpec& epoch, const RowList& rows, Index fi
     const GradientTask& task = tasks_[static_cast<std::size_t>(i)];
     layer(task.layer).gradient(task.index, blocks_, slice, gradient_.data(), finished);
   });
+}
+
+/// Chunks of a slice go forward and back each by one thread, and into a gradient of its own while they are near. After
+/// the last slice these are added up: threads send one another gradients, and no rows.
+template <class T>
+void Trainer<T>::pass_chunks(const EpochSpec& epoch, const RowList& rows, const Step<T>& step, const Slice& slice,
+                             const Finished& finished) {
+  const Index n_parameters = network_.n_parameters(), n_blocks = static_cast<Index>(blocks_.size());
+  const Index size = slice.chunk / kPanel<T>, n_chunks = (n_blocks + size - 1) / size;
+  run(n_chunks, [&](Index i, int thread) {
+    const auto chunk = std::span<const Block>(blocks_).subspan(
+        static_cast<std::size_t>(i * size), static_cast<std::size_t>(std::min(size, n_blocks - i * size)));
+    for (const Block& block : chunk) pass_stage(stages_.front(), epoch, rows, block, step, thread);
+    const Slice own{i < kChunksApart ? slice.first_row : 0, slice.n_batch, slice.chunk};
+    for (const GradientTask& task : tasks_) {
+      layer(task.layer).gradient(task.index, chunk, own, apart_.data() + i * n_parameters, [](Index, Index, bool) {});
+    }
+  });
+  if (slice.first_row + blocks_.back().first_row + blocks_.back().n_rows < slice.n_batch) return;
+  const auto add_up = [&](Index i, int) {
+    const Stretch& stretch = stretches_[static_cast<std::size_t>(i)];
+    T* total = gradient_.data() + stretch.offset;
+    const T* each = apart_.data() + stretch.offset;
+    for (Index at = 0; at < stretch.count; at += kLanes<T>) {
+      Vec<T> sum = Vec<T>::load(each + at);
+      for (Index chunk = 1; chunk < n_chunks; ++chunk) sum = sum + Vec<T>::load(each + chunk * n_parameters + at);
+      sum.store(total + at);
+    }
+    finished(stretch.offset, stretch.count, stretch.is_weight);
+  };
+  const Index n_stretches = static_cast<Index>(stretches_.size());
+  if (n_parameters > kParametersOfOne) return run(n_stretches, add_up);
+  for (Index i = 0; i < n_stretches; ++i) add_up(i, 0);
 }
 
 /// Forward to the loss and back, by blocks of rows.
@@ -162,15 +215,8 @@ void Trainer<T>::pass_rows(const EpochSpec& epoch, const RowList& rows, const St
   };
   const auto boundary = [](std::vector<Buffer<T>>& all, Index i) { return all[static_cast<std::size_t>(i)].data(); };
   for (const Stage& stage : stages_) {
-    const bool is_last = stage.last == n_layers();
-    each_block([&](const Block& block, int thread) {
-      if (stage.first == 0) read(epoch, rows, block, step);
-      forward(stage.first, stage.last - (is_last && joins_loss(epoch) ? 1 : 0), block, step);
-      if (!is_last) return;
-      differentiate_loss(epoch, rows, block, step, thread);
-      backward(stage.first, stage.last, block, step);
-    });
-    if (is_last) break;
+    each_block([&](const Block& block, int thread) { pass_stage(stage, epoch, rows, block, step, thread); });
+    if (stage.last == n_layers()) break;
     const Index at = stage.last;
     run(layer(at).n_batch_tasks(), [&](Index task, int) {
       layer(at).forward_batch(task, blocks_, params_.data(), boundary(values_, at), boundary(values_, at + 1));
@@ -186,7 +232,19 @@ void Trainer<T>::pass_rows(const EpochSpec& epoch, const RowList& rows, const St
   }
 }
 
-/// The same, by parts of each layer's features.
+/// The way forward through a stage, and back if that is the last.
+template <class T>
+void Trainer<T>::pass_stage(const Stage& stage, const EpochSpec& epoch, const RowList& rows, const Block& block,
+                            const Step<T>& step, int thread) {
+  const bool is_last = stage.last == n_layers();
+  if (stage.first == 0) read(epoch, rows, block, step);
+  forward(stage.first, stage.last - (is_last && joins_loss(epoch) ? 1 : 0), block, step);
+  if (!is_last) return;
+  differentiate_loss(epoch, rows, block, step, thread);
+  backward(stage.first, stage.last, block, step);
+}
+
+/// `pass_rows` by parts of each layer's features.
 template <class T>
 void Trainer<T>::pass_layers(const EpochSpec& epoch, const RowList& rows, const Step<T>& step) {
   const Index n_blocks = static_cast<Index>(blocks_.size()), n_parts = n_threads();

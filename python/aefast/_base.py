@@ -17,7 +17,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from aefast._fitting import FittingMixin
 from aefast._targets import check_probabilities
-from aefast.fitted import METRICS, MISSING
+from aefast._threads import MOST_THREADS
+from aefast.fitted import LOSSES, METRICS, MISSING
 from aefast.networks import ACTIVATIONS, INITIALIZERS, OUTPUT_ACTIVATIONS, dense_network, layer_sizes
 from aefast.optimizers import OPTIMIZERS, Optimizer
 from aefast.scaling import SCALERS
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from aefast._core import LayerSpec, NetworkSpec, ObjectiveSpec
 
 _BY_POSITION, _BY_NAME = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
-LOSSES = ("mse", "mae", "huber", "binary_crossentropy", "categorical_crossentropy")
 
 
 def one_of(names: Iterable[str]) -> StrOptions:
@@ -75,7 +75,7 @@ class BaseAutoencoder(FittingMixin, BaseEstimator):
         "score_metric": [one_of(("auto", *METRICS))],
         "warm_start": ["boolean"],
         "random_state": ["random_state"],
-        "n_threads": [None, Interval(Integral, 1, None, closed="left")],
+        "n_threads": [None, Interval(Integral, 1, MOST_THREADS, closed="both")],
         "dtype": [one_of(("float32", "float64"))],
         "verbose": ["verbose"],
         "callbacks": [tuple, list, callable],

@@ -1,19 +1,25 @@
-"""Checks of the fields of small frozen objects (optimisers, schedules): one message form for all."""
+"""Checks of the fields of small frozen objects (optimisers, schedules): one message form for all.
+
+Numbers of other types, such as NumPy's, become Python's, which can be compared, printed and saved.
+"""
 
 from collections.abc import Callable
 from math import isfinite
+from numbers import Integral, Real
 
 
 def require_number(owner: object, field: str, wanted: str, holds: Callable[[float], bool]) -> None:
     """Raise ValueError unless the field is a finite number for which ``holds`` is true; ``wanted`` says which."""
     value = getattr(owner, field)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    is_number = not isinstance(value, bool) and isinstance(value, Real) and isfinite(value)
     if not is_number or not holds(value):
         raise ValueError(f"{type(owner).__name__}: {field} must be {wanted}, got {value!r}")
+    object.__setattr__(owner, field, int(value) if isinstance(value, Integral) else float(value))
 
 
 def require_count(owner: object, field: str, least: int) -> None:
     """Raise ValueError unless the field is an integer, at least ``least``."""
     value = getattr(owner, field)
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise ValueError(f"{type(owner).__name__}: {field} must be an integer, at least {least}, got {value!r}")
+    object.__setattr__(owner, field, int(value))

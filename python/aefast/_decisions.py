@@ -100,7 +100,14 @@ class DecisionMixin(ReadingMixin, OutlierMixin):
         return np.where(self.decision_function(X) < 0, -1, 1).astype(np.int64)
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Minus the mean `reconstruction_error`, so that model selection can maximise it.
+        """Minus the mean `reconstruction_error`, by the metric that ``score_metric`` was in `fit`.
+
+        Models can be compared by it only where that metric is one of residuals alone, such as "mse". With
+        ``score_metric="mahalanobis"``, which "auto" mostly is, it says nothing of which model is better: each measures
+        by its own training rows' residuals and codes, so that it is near -1 for good models and bad ones. For model
+        selection (GridSearchCV, cross_val_score) set ``score_metric="mse"`` or, to keep the detector as it is, give
+        ``scoring`` a function of ``reconstruction_error(X, metric="mse")``. Errors are in the scaled space: compare
+        models of one scaler.
 
         Parameters
         ----------
@@ -112,7 +119,7 @@ class DecisionMixin(ReadingMixin, OutlierMixin):
         Returns
         -------
         float
-            At most 0 for every metric but crossentropies of data outside [0, 1].
+            At most 0.
 
         Raises
         ------
@@ -120,6 +127,20 @@ class DecisionMixin(ReadingMixin, OutlierMixin):
             As in `transform`.
         NotFittedError
             Before `fit`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn.model_selection import GridSearchCV
+        >>> from aefast import Autoencoder
+        >>> rng = np.random.default_rng(0)
+        >>> X = rng.normal(size=(400, 3)) @ rng.normal(size=(3, 8))
+        >>> def closeness(model, X, y=None):
+        ...     return -model.reconstruction_error(X, metric="mse").mean()
+        >>> model = Autoencoder(learning_rate=0.01, random_state=0)
+        >>> search = GridSearchCV(model, {"encoder_layer_sizes": [(16, 1), (16, 3)]}, scoring=closeness, cv=2).fit(X)
+        >>> search.best_params_
+        {'encoder_layer_sizes': (16, 3)}
         """
         return -float(self._errors(X, None).mean(dtype=np.float64))
 
@@ -265,7 +286,6 @@ class DecisionMixin(ReadingMixin, OutlierMixin):
         # Weights that have nearly diverged can give errors beyond every number.
         errors, held_out = (np.nan_to_num(e, nan=np.finfo(e.dtype).max) for e in (errors, held_out))
         self.offset_ = contamination_offset(-errors.astype(np.float64), self.contamination)
-        self.threshold_ = -self.offset_
         self.calibration_ = Calibration.of(held_out)
 
     def explain(self, X: Any, top: Any = 3) -> Any:
@@ -325,7 +345,8 @@ class DecisionMixin(ReadingMixin, OutlierMixin):
         Raises
         ------
         ValueError
-            If another parameter is no data (a noise or a schedule of one's own), naming it.
+            If another parameter is no data (a noise or a schedule of one's own), or has been set to what it may not
+            be, naming it.
         OSError
             If the file cannot be written.
         NotFittedError

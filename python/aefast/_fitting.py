@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
 from aefast import _core
+from aefast._calibrating import HELD_OUT, MAX_ROWS, RESERVOIR, WEIGHTS, CalibratingMixin
 from aefast._data import Data, Rows
-from aefast._decisions import DecisionMixin
 from aefast._inputs import UnknownLevels, learn_from_all, read_sample_weight
 from aefast._reservoir import Reservoir
 from aefast._targets import check_range, check_sums
@@ -28,7 +29,6 @@ from aefast.optimizers import Optimizer, optimizer_spec
 from aefast.scaling import Statistics, column_statistics, fit_scaler, merged, scaled_range
 from aefast.schedules import Schedule, as_schedule
 from aefast.terminal import printable
-from aefast.whitening import joint_whitening
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -38,18 +38,25 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-# One stream of random numbers for each purpose, so that none depends on how many another has drawn.
-WEIGHTS, HELD_OUT, FEW, RESERVOIR = range(4)
-
-#: Rows that are enough for a covariance or a threshold, where not all can be looked at.
-MAX_ROWS = 20_000
-#: Rows that are enough for the ranges of activations.
-RANGE_ROWS = 4096
-#: And those whose residuals and codes `aefast.whitening` looks at, in double precision and more than once.
-MAX_JOINT_ROWS = 8192
 #: Features and code that ``score_metric="auto"`` takes Mahalanobis distances of; those of more cost more than a network
 #: of "auto" sizes.
 MAX_JOINT = 640
+
+
+#: Where levels come from that stay, and what to do about others.
+_FITTED_FIRST = ("the rows fitted first", "let these have all levels")
+
+
+@contextmanager
+def unchanged_if_refused(estimator: Any) -> Iterator[None]:
+    """What is raised in the block leaves the estimator as it was."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
 
 
 @dataclass
@@ -61,7 +68,7 @@ class Start:
     go_on: bool
 
 
-class FittingMixin(DecisionMixin):
+class FittingMixin(CalibratingMixin):
     """``fit``, ``partial_fit`` and ``fit_batches``, over the hooks that the estimators define."""
 
     optimizer: str | Optimizer
@@ -113,8 +120,9 @@ class FittingMixin(DecisionMixin):
     def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Train on the rows of ``X``, then set the threshold on them.
 
-        Whatever ends training early (Ctrl-C, divergence, an exception from a callback) leaves the estimator fitted with
-        the best weights so far and is then raised; the threshold may then come from a random choice of 20,000 rows.
+        Parameters or rows that are refused leave the estimator as it was. Whatever ends training early (Ctrl-C,
+        divergence, an exception from a callback) leaves it fitted with the best weights so far and is then raised; the
+        threshold may then come from a random choice of 20,000 rows.
 
         Parameters
         ----------
@@ -154,8 +162,13 @@ class FittingMixin(DecisionMixin):
     def _fit(self, X: Any, sample_weight: ArrayLike | None, X_noisy: Any = None) -> Self:
         """Train to give back ``X``, from ``X_noisy`` where there is one."""
         self._check_parameters()
-        rows = self._read(X, reset=True)
-        self._settle_columns()
+        with unchanged_if_refused(self):
+            train = self._prepared_for(X, sample_weight, X_noisy)
+        train()
+        return self
+
+    def _prepared_for(self, X: Any, sample_weight: ArrayLike | None, X_noisy: Any) -> Callable[[], None]:
+        rows = self._read_to_fit(X, keeps=self._keeps_columns(), stacklevel=6)
         noisy = None if X_noisy is None else self._read_noisy(X_noisy, rows)
         weights = read_sample_weight(sample_weight, rows)
         start = self._start(rows.shape[1], go_on=self.warm_start)
@@ -170,7 +183,7 @@ class FittingMixin(DecisionMixin):
         beyond = None if held_out is None else self._finite_statistics(Data(rows, held_out))
         self._set_scaling(clean, statistics, start, Data(rows, used), beyond)
         data = clean if noisy is None else Data(noisy, train, weights, rows)
-        self._train(
+        return self._prepared(
             start,
             epoch=lambda trainer, number, rate: self._pass(trainer, data, number, rate),
             monitored=data if held_out is None else replace(data, rows=held_out),
@@ -178,7 +191,21 @@ class FittingMixin(DecisionMixin):
             calibrate=lambda hurry: self._calibrate(rows, used, train, held_out, hurry=hurry),
             identity=lambda: identity_of(self, start.parameters, start.network, digest_of([rows, noisy, weights])),
         )
-        return self
+
+    def _keeps_columns(self) -> bool:
+        """Whether `fit` goes on from earlier training, whose columns stay with its weights."""
+        return self.warm_start and hasattr(self, "n_features_in_")
+
+    def _read_to_fit(self, X: Any, *, keeps: bool, stacklevel: int) -> Array:
+        """``X`` as rows to learn from; ``keeps`` says that kinds and levels of columns are those learned before."""
+        rows = self._read(X, reset=not keeps)
+        if keeps:
+            later = UnknownLevels(self.columns_)
+            later.add(rows)
+            later.warn(*_FITTED_FIRST, stacklevel=stacklevel)
+        else:
+            self._settle_columns()
+        return rows
 
     def _settle_columns(self, of: str = "") -> None:
         """Refuse what is not to be learned, now that all rows have been looked at, and tell what is."""
@@ -226,28 +253,23 @@ class FittingMixin(DecisionMixin):
         3
         """
         self._check_parameters()
-        is_first = not hasattr(self, "n_features_in_")
-        rows = self._read(X, reset=is_first)
-        if is_first:
-            self._settle_columns()
-        else:
-            later = UnknownLevels(self.columns_)
-            later.add(rows)
-            later.warn("the rows fitted first", "let these have all levels")
-        weights = read_sample_weight(sample_weight, rows)
-        start = self._start(rows.shape[1], go_on=True)
-        used = None if weights is None else np.flatnonzero(weights)
-        data = Data(rows, used, weights)
-        self._set_scaling(data, self._finite_statistics(data), start, data)
-        self._train(
-            start,
-            epoch=lambda trainer, number, rate: self._pass(trainer, data, number, rate),
-            monitored=data,
-            validate=False,
-            calibrate=lambda hurry: self._calibrate(rows, used, used, None, hurry=hurry),
-            max_epochs=1,
-            keep_optimizer=True,
-        )
+        with unchanged_if_refused(self):
+            rows = self._read_to_fit(X, keeps=hasattr(self, "n_features_in_"), stacklevel=4)
+            weights = read_sample_weight(sample_weight, rows)
+            start = self._start(rows.shape[1], go_on=True)
+            used = None if weights is None else np.flatnonzero(weights)
+            data = Data(rows, used, weights)
+            self._set_scaling(data, self._finite_statistics(data), start, data)
+            train = self._prepared(
+                start,
+                epoch=lambda trainer, number, rate: self._pass(trainer, data, number, rate),
+                monitored=data,
+                validate=False,
+                calibrate=lambda hurry: self._calibrate(rows, used, used, None, hurry=hurry),
+                max_epochs=1,
+                keep_optimizer=True,
+            )
+        train()
         return self
 
     def fit_batches(self, batches: Iterable[Any]) -> Self:
@@ -258,9 +280,10 @@ class FittingMixin(DecisionMixin):
         read once more, before, for kinds and levels. An iterator, which cannot, is gone through once: one epoch, with
         the scaler, kinds and levels of its first block; a warning counts later rows that have other levels.
 
-        ``validation_fraction`` of each block is held out. Of these rows a random choice of at most 20,000 is kept in
-        memory: it is what early stopping, the threshold and `p_values` look at (where none are held out, a choice of
-        the training rows is). ``scaler="robust"`` is fitted on such a choice of the training rows.
+        ``validation_fraction`` of the rows is held out: of each block its part, of blocks of a few rows one here and
+        there. Of these rows a random choice of at most 20,000 is kept in memory: it is what early stopping, the
+        threshold and `p_values` look at (where none are held out, a choice of the training rows is).
+        ``scaler="robust"`` is fitted on such a choice of the training rows.
 
         Parameters
         ----------
@@ -286,17 +309,31 @@ class FittingMixin(DecisionMixin):
         1
         """
         self._check_parameters()
-        once = isinstance(batches, Iterator)
+        once, keeps = isinstance(batches, Iterator), self._keeps_columns()
+        with unchanged_if_refused(self):
+            train, later = self._prepared_for_batches(batches, once=once, keeps=keeps)
+        train()
+        if keeps:
+            later.warn(*_FITTED_FIRST)
+        elif once:
+            later.warn("the first block", "blocks that can be gone through again (a list) are all asked for theirs")
+        return self
+
+    def _prepared_for_batches(
+        self, batches: Iterable[Any], *, once: bool, keeps: bool
+    ) -> tuple[Callable[[], None], UnknownLevels]:
+        """What trains on the blocks, and what then knows how many of their levels are new."""
         blocks = iter(batches)
         try:
             block = next(blocks)
         except StopIteration:
             raise ValueError("fit_batches needs at least one block of rows, got none") from None
-        first = self._read(block, reset=True)
-        if not once and learn_from_all(self, block, batches):
-            blocks = iter(batches)
-            first = self._read(next(blocks))
-        self._settle_columns(" of the first block" if once else "")
+        first = self._read(block, reset=not keeps)
+        if not keeps:
+            if not once and learn_from_all(self, block, batches):
+                blocks = iter(batches)
+                first = self._read(next(blocks))
+            self._settle_columns(" of the first block" if once else "")
         later = UnknownLevels(self.columns_)
         start = self._start(first.shape[1], go_on=self.warm_start)
 
@@ -304,42 +341,46 @@ class FittingMixin(DecisionMixin):
         trained_on = Reservoir(self._rng(RESERVOIR, 1), MAX_ROWS)
         digest = ""
 
-        def look_at(index: int, block: Array) -> Statistics:
+        def look_at(index: int, block: Array, before: int) -> Statistics:
             nonlocal digest
             if self._checkpoint() is not None:
                 digest = digest_of([block], digest)
-            train, out = self._split(len(block), index)
+            if keeps or (once and index > 0):
+                later.add(block)
+            train, out = self._split(len(block), index, before=before)
             trained_on.add(block if train is None else block[train])
             if out is not None:
                 held_out.add(block[out])
             return self._finite_statistics(Data(block, None), f"block {index}")
 
-        statistics = look_at(0, first)
+        statistics, n_rows = look_at(0, first, 0), len(first)
         if not once:
             for index, block in enumerate(map(self._read, blocks), start=1):
-                statistics = merged(statistics, look_at(index, block))
+                statistics = merged(statistics, look_at(index, block, n_rows))
+                n_rows += len(block)
         self._set_scaling(Data(trained_on.rows(), None), statistics, start, Data(first, None))
 
         def epoch(trainer: _core.Trainer, number: int, rate: float) -> float:
-            total, n_trained = 0.0, 0
+            total, n_trained, before = 0.0, 0, 0
             for index, block in enumerate(
                 chain([first], map(self._read, blocks)) if once else map(self._read, batches)
             ):
                 if index > 0:
                     news = []
                     if once:
-                        news = [look_at(index, block)]
-                        later.add(block)
+                        news = [look_at(index, block, before)]
                     self._check_targets(Data(block, None), news, self.scaler_shift_, self.scaler_scale_, start)
-                data = Data(block, self._split(len(block), index)[0])
-                total += data.n_rows * self._pass(trainer, data, number, rate)
-                n_trained += data.n_rows
+                data = Data(block, self._split(len(block), index, before=before)[0])
+                before += len(block)
+                if data.n_rows:
+                    total += data.n_rows * self._pass(trainer, data, number, rate)
+                    n_trained += data.n_rows
             return total / n_trained
 
         def kept() -> Array:
             return (held_out if held_out.n_rows else trained_on).rows()
 
-        self._train(
+        train = self._prepared(
             start,
             epoch=epoch,
             monitored=Data(kept(), None),
@@ -348,18 +389,13 @@ class FittingMixin(DecisionMixin):
             max_epochs=min(1, self.max_epochs) if once else None,
             identity=None if once else lambda: identity_of(self, start.parameters, start.network, digest),
         )
-        if once:
-            later.warn("the first block", "blocks that can be gone through again (a list) are all asked for theirs")
-        return self
+        return train, later
 
     def _callbacks(self) -> tuple[Callback, ...]:
         return (self.callbacks,) if callable(self.callbacks) else tuple(self.callbacks)
 
     def _checkpoint(self) -> Checkpoint | None:
         return next((each for each in self._callbacks() if isinstance(each, Checkpoint)), None)
-
-    def _rng(self, purpose: int, *key: int) -> np.random.Generator:
-        return np.random.default_rng([self._seed, purpose, *key])
 
     def _start(self, n_features: int, *, go_on: bool) -> Start:
         """New parameters, or with ``go_on`` those that ``coefs_`` and ``intercepts_`` hold, where there are any."""
@@ -387,9 +423,11 @@ class FittingMixin(DecisionMixin):
             parameters[-1] = level_biases(self.columns_, parameters[-1])
         return Start(network, parameters, go_on)
 
-    def _split(self, n_rows: int, *key: int) -> tuple[Rows | None, Rows | None]:
-        """Row numbers to train on (None: all) and to hold out (None: none), both ascending."""
-        n_held_out = int(self.validation_fraction * n_rows)
+    def _split(self, n_rows: int, *key: int, before: int = 0) -> tuple[Rows | None, Rows | None]:
+        """Row numbers to train on (None: all) and to hold out (None: none), both ascending, of so many rows after those
+        ``before`` them: as many as make the share of all of them a whole number."""
+        share = self.validation_fraction
+        n_held_out = int(share * (before + n_rows)) - int(share * before)
         if n_held_out == 0:
             return None, None
         held_out = np.zeros(n_rows, dtype=np.bool_)
@@ -439,7 +477,7 @@ class FittingMixin(DecisionMixin):
             check_range(self.loss, self.scaler, *scaled_range(known, shift, scale), self._element_names())
         check_sums(self.loss, self.scaler, targets, shift, scale, start.network["groups"])
 
-    def _train(
+    def _prepared(
         self,
         start: Start,
         *,
@@ -450,8 +488,8 @@ class FittingMixin(DecisionMixin):
         max_epochs: int | None = None,
         keep_optimizer: bool = False,
         identity: Callable[[], dict[str, str]] | None = None,
-    ) -> None:
-        """Run the epochs and keep what comes of them, whatever ends them.
+    ) -> Callable[[], None]:
+        """What runs the epochs and keeps what comes of them, whatever ends them.
 
         ``identity`` is what a checkpoint must have been made with to be gone on from.
         """
@@ -483,6 +521,7 @@ class FittingMixin(DecisionMixin):
                 schedule=as_schedule(self.learning_rate),
                 # Epochs of partial_fit are one sequence, those of a fit begin anew.
                 first_epoch=self._n_passes if keep_optimizer else 0,
+                losses=getattr(self, "loss_curve_", []) if keep_optimizer and start.go_on else [],
                 early_stopping=self.early_stopping,
                 n_epochs_no_change=self.n_epochs_no_change,
                 tol=self.tol,
@@ -501,36 +540,40 @@ class FittingMixin(DecisionMixin):
             if saved is not None:
                 self._n_passes = saved.n_passes
                 training.resume(saved)
-        hurry = False
-        try:
-            training.run()
-        except BaseException as error:
-            if checkpoint is not None and isinstance(error, ConvergenceError):
-                checkpoint.end(diverged=True)
-            # Whoever ends training is waiting: a pass over all rows is more than they have time for.
-            hurry = True
-            raise
-        finally:
-            self.network_ = start.network
-            self.coefs_, self.intercepts_ = split_parameters(start.network, training.parameters)
-            self.norms_ = batch_norms(start.network, training.parameters)
-            go_on = start.go_on and hasattr(self, "loss_curve_")
-            self.loss_curve_ = (self.loss_curve_ if go_on else []) + training.loss_curve
-            self.validation_curve_ = (self.validation_curve_ if go_on else []) + training.validation_curve
-            self.n_epochs_ = len(self.loss_curve_)
-            self._optimizer_state = (optimizer, *trainer.optimizer_state()) if keep_optimizer else None
-            self.best_loss_ = training.best_loss
-            if not training.monitored:
-                trainer.set_parameters(training.parameters)
-                self.best_loss_ = (few if hurry else monitored).evaluate(trainer, scaling, self._beta())
-                self.best_loss_ += few.penalty(trainer, scaling) if has_penalty else 0.0
-            n_joint = start.network["n_features"] + self._n_features_out
-            # Levels have probabilities, of which a distance knows nothing.
-            automatic = "mahalanobis" if n_joint <= MAX_JOINT and self.columns_ is None else "mse"
-            self.score_metric_ = automatic if self.score_metric == "auto" else self.score_metric
-            calibrate(hurry)
-        if checkpoint is not None:
-            checkpoint.end()
+
+        def train() -> None:
+            hurry = False
+            try:
+                training.run()
+            except BaseException as error:
+                if checkpoint is not None and isinstance(error, ConvergenceError):
+                    checkpoint.end(diverged=True)
+                # Whoever ends training is waiting: a pass over all rows is more than they have time for.
+                hurry = True
+                raise
+            finally:
+                self.network_, self._loss_kind = start.network, self.loss
+                self.coefs_, self.intercepts_ = split_parameters(start.network, training.parameters)
+                self.norms_ = batch_norms(start.network, training.parameters)
+                go_on = start.go_on and hasattr(self, "loss_curve_")
+                self.loss_curve_ = (self.loss_curve_ if go_on else []) + training.loss_curve
+                self.validation_curve_ = (self.validation_curve_ if go_on else []) + training.validation_curve
+                self.n_epochs_ = len(self.loss_curve_)
+                self._optimizer_state = (optimizer, *trainer.optimizer_state()) if keep_optimizer else None
+                self.best_loss_ = training.best_loss
+                if not training.monitored:
+                    trainer.set_parameters(training.parameters)
+                    self.best_loss_ = (few if hurry else monitored).evaluate(trainer, scaling, self._beta())
+                    self.best_loss_ += few.penalty(trainer, scaling) if has_penalty else 0.0
+                n_joint = start.network["n_features"] + self._n_features_out
+                # Levels have probabilities, of which a distance knows nothing.
+                automatic = "mahalanobis" if n_joint <= MAX_JOINT and self.columns_ is None else "mse"
+                self.score_metric_ = automatic if self.score_metric == "auto" else self.score_metric
+                calibrate(hurry)
+            if checkpoint is not None:
+                checkpoint.end()
+
+        return train
 
     def _pass(self, trainer: _core.Trainer, data: Data, epoch: int, learning_rate: float) -> float:
         """One pass over the rows. Passes are numbered through, so that none repeats the random draws of another."""
@@ -549,48 +592,4 @@ class FittingMixin(DecisionMixin):
             beta=self._beta(epoch),
             corrupt=self._corrupt(),
             poll=poll,
-        )
-
-    def _few(self, rows: Rows | None, n_rows: int, n_most: int = MAX_ROWS) -> Rows:
-        """A random choice of at most ``n_most`` of the row numbers (None: all of ``n_rows``), ascending."""
-        n = n_rows if rows is None else len(rows)
-        chosen = np.arange(n)
-        if n > n_most:
-            # Not Generator.choice, which would shuffle all of them.
-            chosen = np.unique(self._rng(FEW).integers(n, size=n_most))
-        return chosen if rows is None else rows[chosen]
-
-    def _calibrate(
-        self, X: Array, used: Rows | None, train: Rows | None, held_out: Rows | None, *, hurry: bool
-    ) -> None:
-        """What turns errors into decisions: whitening, threshold, and the errors that p-values compare with.
-
-        In a ``hurry`` a few of the rows have to do.
-        """
-        predictor = self._predictor()
-        self.input_ranges_ = None
-        if self.dtype == "float32":
-            few = self._few(train, len(X))
-            few = few[:: 1 + (len(few) - 1) // RANGE_ROWS]
-            self.input_ranges_ = predictor.input_ranges(X[few], len(few) // 2000)
-        self.whitening_ = None
-        if self.score_metric_ == "mahalanobis":
-            rows = X[self._few(train, len(X), MAX_JOINT_ROWS)]
-            scaled = self._scaled(rows.astype(np.float64))
-            is_missing = np.isnan(scaled)
-            scaled = np.where(is_missing, self._fill(), scaled)
-            residuals = scaled - predictor.reconstruct(rows, scaled=True)
-            if self.missing == "mask":
-                residuals[is_missing] = 0
-            self.whitening_ = joint_whitening(residuals, predictor.encode(rows), scaled)
-        if hurry:
-            used = self._few(used, len(X))
-            held_out = None if held_out is None else self._few(held_out, len(X))
-            numbers = used if held_out is None else np.union1d(used, held_out)
-            X, used = X[numbers], np.searchsorted(numbers, used)
-            held_out = None if held_out is None else np.searchsorted(numbers, held_out)
-        errors = predictor.errors(X, *self._metric(None))
-        calibration = held_out if held_out is not None else used
-        self._decide_by(
-            errors if used is None else errors[used], errors if calibration is None else errors[calibration]
         )

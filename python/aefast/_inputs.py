@@ -85,14 +85,14 @@ class UnknownLevels:
             self._counts.update(unknown_levels(rows, self._columns))
             self._n_rows += len(rows)
 
-    def warn(self, where: str, remedy: str) -> None:
+    def warn(self, where: str, remedy: str, *, stacklevel: int = 3) -> None:
         """Say how many there were, if any."""
         found = [f"{name!r} ({count})" for name, count in self._counts.items() if count]
         if found:
             warnings.warn(
                 f"levels come from {where}: of {self._n_rows} later rows, some have levels that were not told apart "
                 f"there, and count as unknown, in {', '.join(found)}; {remedy}",
-                stacklevel=3,
+                stacklevel=stacklevel,
             )
 
 

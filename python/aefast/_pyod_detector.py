@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +17,9 @@ from sklearn.metrics import roc_auc_score
 from sklearn.utils.validation import check_is_fitted
 
 from aefast._arrays import TAKES_MISSING
+from aefast.autoencoder import Autoencoder
+from aefast.exceptions import ConvergenceError
+from aefast.networks import widths
 from aefast.optimizers import SGD, Adam, Optimizer
 
 if TYPE_CHECKING:
@@ -25,6 +29,25 @@ if TYPE_CHECKING:
 
 #: What `Detector.predict_with_rejection` gives rows that it does not judge.
 REJECTED = -2
+#: What a detector calls the parameters of the estimator.
+NAMES = {
+    "lr": "learning_rate",
+    "epoch_num": "max_epochs",
+    "batch_size": "batch_size",
+    "random_state": "random_state",
+    "verbose": "verbose",
+    "batch_norm": "batch_norm",
+    "dropout_rate": "dropout",
+    "n_threads": "n_threads",
+}
+#: Ends of the estimator's messages, and what they say of a detector, which has other parameters or none for it.
+_WORDS = {
+    re.escape(TAKES_MISSING): "; fill or drop them",
+    "scaler=None: use a scaler": "preprocessing=False: set it to True",
+    " for scaler='standard': divide it by a constant first": ": divide it by a constant first",
+    r"lower learning_rate or set clip_norm=1\.0; the estimator (.*)": r"lower lr; the detector \1",
+    r"got dropout=(.*)": r"got dropout_rate=\1",
+}
 
 
 class Detector(BaseEstimator):
@@ -58,6 +81,11 @@ class Detector(BaseEstimator):
     batch_norm: bool
     dropout_rate: float
     n_threads: int | None
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "optimizer_params": [None, Mapping],
+        **{name: Autoencoder._parameter_constraints[theirs] for name, theirs in NAMES.items()},
+    }
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -123,6 +151,7 @@ class Detector(BaseEstimator):
         ValueError
             If a parameter or the input is not valid.
         """
+        self._validate_params()
         with own_words():
             self.model = self._model().fit(X)
         self.n_features_in_ = self.model.n_features_in_
@@ -359,16 +388,27 @@ def own_words() -> Iterator[None]:
     """Errors of the estimator without what its parameters could do about them, which a detector has not."""
     try:
         yield
-    except ValueError as error:
-        if not str(error).endswith(TAKES_MISSING):
+    except (ValueError, ConvergenceError) as error:
+        text = re.sub(r"^dropout must", "dropout_rate must", str(error))
+        for theirs, own in _WORDS.items():
+            text = re.sub(theirs + "$", own, text)
+        if text == str(error):
             raise
-        raise ValueError(str(error).removesuffix(TAKES_MISSING) + "; fill or drop them") from None
+        raise type(error)(text) from None
 
 
 def known(parameter: str, name: str, names: Sequence[str]) -> str:
     if name not in names:
         raise ValueError(f"{parameter} must be one of {', '.join(names)}, got {name!r}")
     return name
+
+
+def widths_of(parameter: str, sizes: Sequence[int], least: int = 0) -> tuple[int, ...]:
+    """As many widths of layers as that, or more."""
+    found = widths(sizes, parameter)
+    if len(found) < least:
+        raise ValueError(f"{parameter} must have at least one width, that of the code, got {sizes!r}")
+    return found
 
 
 def optimizer_of(name: str, parameters: Mapping[str, Any]) -> tuple[Optimizer, float]:

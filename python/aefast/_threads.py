@@ -13,6 +13,9 @@ from functools import cache
 from operator import index
 from pathlib import Path, PurePosixPath
 
+#: More are more likely a mistake, or a file that means no good, than a machine.
+MOST_THREADS = 1024
+
 _requested: ContextVar[int | None] = ContextVar("aefast_threads", default=None)
 
 

@@ -1,7 +1,7 @@
 """The loop over epochs: schedules, early stopping, callbacks, progress, divergence; the caller says what one is."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +25,8 @@ def poll() -> None:
 class Settings:
     """When to stop, and what to tell whom.
 
-    Until ``settled(epoch)`` the objective still changes: no epoch is compared with another, and none is the last.
+    ``losses`` are those of the epochs before ``first_epoch``, for the schedule. Until ``settled(epoch)`` the objective
+    still changes: no epoch is compared with another, and none is the last.
     """
 
     max_epochs: int
@@ -37,6 +38,7 @@ class Settings:
     settled: Callable[[int], bool] = lambda epoch: True
     callbacks: Iterable[Callback] = ()
     verbose: int = 0
+    losses: Sequence[float] = ()
 
 
 @dataclass
@@ -115,7 +117,7 @@ class Training:
                     break
                 number = settings.first_epoch + epoch
                 self._prepare(epoch)
-                rate = float(settings.schedule.rate(number, self.monitored))
+                rate = float(settings.schedule.rate(number, [*settings.losses, *self.monitored]))
                 loss = self.epoch(number, rate)
                 validation = None if self.validate is None else self.validate()
                 self._take(epoch, rate, loss, validation)

@@ -98,13 +98,14 @@ class Autoencoder(BaseAutoencoder):
         and code are at most 640 together and all columns are numbers, else "mse". A mean of squares takes features for
         unrelated and equally well known, and does not see rows far out along directions that the network has learnt;
         the distance does, and ranks anomalies best of all on tables (see `aefast.whitening`). With more features it
-        would cost more than the network.
+        would cost more than the network. It does not tell a good model from a bad one (see `score`).
     warm_start : bool, default False
         Let `fit` start from ``coefs_`` and ``intercepts_`` as they are, also where they have been replaced; the scaler
-        they were trained behind stays. Curves go on; the optimiser starts anew.
+        they were trained behind stays, and so do the kinds and levels of columns (a warning counts rows that have other
+        levels). Curves go on; the optimiser starts anew.
     random_state : int, RandomState instance or None, default None
         Fixes initial weights (which depend on nothing else), held-out rows, shuffling and dropout.
-    n_threads : int, optional
+    n_threads : int in [1, 1024], optional
         Default all CPUs that the process may use, or what `aefast.threads` says. Results do not depend on it.
     dtype : {"float32", "float64"}, default "float32"
         Precision of all computation and of ``coefs_``.
@@ -144,6 +145,7 @@ class Autoencoder(BaseAutoencoder):
         Least monitored loss of the last fit.
     offset_, threshold_ : float
         `predict` says -1 where `score_samples` is below ``offset_``, that is, where the error exceeds ``threshold_``.
+        One is minus the other, and follows where the other is set.
     score_metric_ : str
         The metric that the threshold belongs to.
     input_ranges_ : list of ndarray of shape (2, n_in), or None

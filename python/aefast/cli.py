@@ -14,8 +14,10 @@ import numpy as np
 import typer
 
 from aefast._arrow import arrow_for
+from aefast._threads import MOST_THREADS
 from aefast.command_group import OneLine, UsageError
 from aefast.command_options import (
+    KINDS,
     as_usage,
     check_apart,
     check_columns,
@@ -49,7 +51,7 @@ Data = Annotated[
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file that fit wrote.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
 Threads = Annotated[
-    int | None, typer.Option("--threads", min=1, max=1 << 16, help="CPUs to use. Default: all this process may.")
+    int | None, typer.Option("--threads", min=1, max=MOST_THREADS, help="CPUs to use. Default: all this process may.")
 ]
 BatchRows = Annotated[
     int | None,
@@ -120,7 +122,7 @@ def demo(
 def fit(
     data: Data,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="MODEL", help="Model file to write.")],
-    kind: Annotated[str, typer.Option(help="Which autoencoder.")] = "plain",
+    kind: Annotated[str, typer.Option(help=f"Which autoencoder: {', '.join(KINDS)}.")] = "plain",
     layers: Annotated[
         str | None, typer.Option(metavar="64,32", help="Widths after the input; the last is the code.")
     ] = None,

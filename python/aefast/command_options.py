@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from aefast.tables import Source
 
 __all__ = [
+    "KINDS",
     "as_usage",
     "check_apart",
     "check_columns",
@@ -28,6 +29,14 @@ __all__ = [
 ]
 
 
+#: What ``--kind`` can name, and the estimator each is.
+KINDS = {
+    "plain": "Autoencoder",
+    "denoising": "DenoisingAutoencoder",
+    "sparse": "SparseAutoencoder",
+    "contractive": "ContractiveAutoencoder",
+    "variational": "VariationalAutoencoder",
+}
 MOST_UNITS = 1 << 24  # of a layer: more is a slip of the finger
 # Of an option with a comma at its end: what stands in quotes, if anything does, and what follows up to the next comma.
 _NAME = re.compile(r'\s*("(?:[^"]|"")*")?([^,]*),')
@@ -132,9 +141,10 @@ def new_estimator(
     threads: int | None,
 ) -> Any:
     """What ``fit`` is to train."""
-    kinds = available_kinds()
-    if kind not in kinds:
-        raise UsageError(f"--kind {kind} is not known; these are: {', '.join(kinds)}")
+    import aefast
+
+    if kind not in KINDS:
+        raise UsageError(f"--kind {kind} is not known; these are: {', '.join(KINDS)}")
     if missing not in ("error", "mask", "mean"):
         raise UsageError(f"--missing must be error, mask or mean, got {missing!r}")
     given: dict[str, Any] = {"random_state": seed, "n_threads": threads, "missing": missing}
@@ -153,27 +163,13 @@ def new_estimator(
     check_contamination(contamination)
     if contamination is not None:
         given["contamination"] = contamination
-    return kinds[kind](**given)
+    return getattr(aefast, KINDS[kind])(**given)
 
 
 def check_contamination(contamination: float | None) -> None:
     """Refuse what is no share of rows to call anomalies."""
     if contamination is not None and not 0 < contamination <= 0.5:
         raise UsageError(f"--contamination must be above 0 and at most 0.5, got {contamination:g}")
-
-
-def available_kinds() -> dict[str, type[Any]]:
-    """What ``--kind`` can name, and the estimator each is."""
-    import aefast
-
-    classes = {
-        "plain": "Autoencoder",
-        "denoising": "DenoisingAutoencoder",
-        "sparse": "SparseAutoencoder",
-        "contractive": "ContractiveAutoencoder",
-        "variational": "VariationalAutoencoder",
-    }
-    return {kind: getattr(aefast, name) for kind, name in classes.items() if hasattr(aefast, name)}
 
 
 def image_shape(text: str, model: Any) -> tuple[int, ...]:

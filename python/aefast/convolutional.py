@@ -12,7 +12,16 @@ from sklearn.utils._param_validation import Interval
 
 from aefast._base import BaseAutoencoder, one_of
 from aefast.denoising import DenoisingAutoencoder
-from aefast.images import Image, convolution, output_image, pooling, transposed_convolution, upsampling
+from aefast.images import (
+    MOST_TAPS,
+    Image,
+    convolution,
+    most_values,
+    output_image,
+    pooling,
+    transposed_convolution,
+    upsampling,
+)
 from aefast.networks import dense_layer, dropout_rates
 from aefast.variational import VariationalAutoencoder
 
@@ -40,8 +49,8 @@ class ConvolutionalAutoencoder(BaseAutoencoder):
         Height, width and channels. Default that of the images given to `fit`; rows are then one line of d pixels, which
         is not pooled.
     channels : int or sequence of int, default (16, 8)
-        Of the encoder's convolutions.
-    kernel_size : int, at least 1, default 3
+        Of the encoder's convolutions; with 256 or fewer, images inside the network may be of any size.
+    kernel_size : int in [1, 16384], default 3
         Side of the kernels in pixels.
     pool : int, at least 1, default 2
         How many times smaller each pooling makes height and width, which it must divide. 1 is no pooling.
@@ -89,7 +98,7 @@ class ConvolutionalAutoencoder(BaseAutoencoder):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "image_shape": [None, "array-like"],
         "channels": [Interval(Integral, 1, None, closed="left"), "array-like"],
-        "kernel_size": [Interval(Integral, 1, None, closed="left")],
+        "kernel_size": [Interval(Integral, 1, MOST_TAPS, closed="both")],
         "pool": [Interval(Integral, 1, None, closed="left")],
         "upsampling": [one_of(("nearest", "transposed"))],
         "padding": [one_of(("same", "valid"))],
@@ -202,6 +211,13 @@ class ConvolutionalAutoencoder(BaseAutoencoder):
             image = add(upsampling(image, pool)) if self.upsampling == "nearest" and pool > 1 else image
         widens = is_valid and self.upsampling == "nearest"
         add(self._resizing_convolution(image, self.image_shape_[2], self.output_activation, widens=widens))
+        largest = max(layers, key=lambda layer: layer["units"])
+        if "image" in largest and largest["units"] > most_values(n_features):
+            height, width, n = output_image(largest)
+            raise ValueError(
+                f"channels={self.channels!r} makes images of {height} x {width} x {n} = {largest['units']:,} values, "
+                f"and inside the network there may be at most {most_values(n_features):,}: use fewer channels"
+            )
         for layer, rate in zip(hidden, dropout_rates(self.dropout, len(hidden)), strict=True):
             layer["dropout"] = rate
         return {"n_features": n_features, "layers": layers, "n_encoder_layers": n_encoder_layers, "groups": []}

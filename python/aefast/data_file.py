@@ -40,8 +40,8 @@ MISFITS = (
 )
 _DIGEST_PLACE = "0" * 64
 _DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
-# JSON in memory takes tens of times its size as text; this is a hundred thousand column names.
-_MAX_HEADER = 1 << 24
+# JSON in memory takes tens of times its size as text; this is a million column names of 60 letters.
+_MAX_HEADER = 1 << 26
 
 
 @contextmanager
@@ -75,7 +75,13 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def pack(kind: str, version: int, document: dict[str, Any], tensors: dict[str, Array]) -> bytes:
-    """What the file of a document and its tensors (float32 or float64) has in it."""
+    """What the file of a document and its tensors (float32 or float64) has in it.
+
+    Raises
+    ------
+    ValueError
+        If the document is longer than `unpack` reads.
+    """
     metadata = {
         "format": f"aefast-{kind}",
         "format_version": str(version),
@@ -91,6 +97,11 @@ def pack(kind: str, version: int, document: dict[str, Any], tensors: dict[str, A
     text = json.dumps(header, separators=(",", ":")).encode()
     # Tensors begin at a multiple of eight.
     text += b" " * (-len(text) % 8)
+    if len(text) > _MAX_HEADER:
+        raise ValueError(
+            f"the {kind} takes a header of {len(text):,} bytes, and a file can have {_MAX_HEADER:,}: give the columns "
+            "shorter names, or fewer levels"
+        )
     data = b"".join(tensor.astype(tensor.dtype.newbyteorder("<"), copy=False).tobytes() for tensor in tensors.values())
     content = struct.pack("<Q", len(text)) + text + data
     digest = hashlib.sha256(content).hexdigest()

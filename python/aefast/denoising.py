@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._param_validation import Interval
 
 from aefast._base import BaseAutoencoder, one_of
-from aefast.scaling import Statistics, scaled_range
+from aefast.scaling import Statistics, clip_limit, scaled_range
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -39,8 +39,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
     noise : {"gaussian", "masking", "salt_pepper"} or callable, default "gaussian"
         The corruption, in the scaled space that the network sees. "gaussian" adds normal noise to every element,
         "masking" sets elements to 0, "salt_pepper" sets them to the least or the largest value that their feature has
-        in the training rows, with equal chances. A callable gets a minibatch, an array (n, d) float64 of its own, and
-        returns it corrupted; it brings its own random numbers, and a model with it cannot be saved.
+        there in the training rows, with equal chances. A callable gets a minibatch, an array (n, d) float64 of its own,
+        and returns it corrupted; it brings its own random numbers, and a model with it cannot be saved.
     noise_level : float, at least 0, default 0.1
         Standard deviation of "gaussian"; share of the elements, in [0, 1], that the others change.
     **parameters
@@ -149,7 +149,9 @@ class DenoisingAutoencoder(BaseAutoencoder):
         self, data: Data, statistics: Statistics, start: Start, targets: Data, held_out: Statistics | None = None
     ) -> None:
         super()._set_scaling(data, statistics, start, targets, held_out)
-        self._noise_range = scaled_range(statistics, self.scaler_shift_, self.scaler_scale_)
+        limit = clip_limit(self._scaler_kind)
+        lowest, highest = scaled_range(statistics, self.scaler_shift_, self.scaler_scale_)
+        self._noise_range = np.clip(lowest, -limit, limit), np.clip(highest, -limit, limit)
 
     def _objective(self) -> ObjectiveSpec:
         objective = super()._objective()

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 METRICS = ("mse", "mae", "max", "huber", "binary_crossentropy", "categorical_crossentropy", "mahalanobis")
+LOSSES = ("mse", "mae", "huber", "binary_crossentropy", "categorical_crossentropy")
 PRECISIONS = ("float32", "bfloat16", "int8")
 MISSING = ("error", "mask", "mean")
 #: As many reasons as come with the errors in one pass; more cost passes of their own.
@@ -56,16 +57,25 @@ class FittedNetwork:
     column_means_: NDArray[np.float64]
     score_metric_: str
     offset_: float
-    threshold_: float
     calibration_: Calibration
     best_loss_: float
     loss_curve_: list[float]
     validation_curve_: list[float]
     n_epochs_: int
     _scaler_kind: str | None
+    _loss_kind: str
     whitening_: Whitening | None
     input_ranges_: list[Array] | None
     columns_: tuple[Column, ...] | None = None
+
+    @property
+    def threshold_(self) -> float:
+        """Minus ``offset_``; setting the one sets the other."""
+        return -self.offset_
+
+    @threshold_.setter
+    def threshold_(self, threshold: float) -> None:
+        self.offset_ = -threshold
 
     def _predictor(self, code: str = "mean", precision: str = "float32") -> _core.Predictor:
         predictor = self._predictor_of(self.network_, code)
@@ -219,8 +229,8 @@ class FittedNetwork:
         return errors if np.isfinite(errors).all() else None
 
     def _gives_reasons(self, top: int) -> bool:
-        """Whether `_errors_and_reasons` does, so many."""
-        return 0 < top <= MOST_REASONS and (self.columns_ is None or self.missing != "mean")
+        """Whether `_errors_and_reasons` does, so many. What means stand for is no reason, and it would be one there."""
+        return 0 < top <= MOST_REASONS and self.missing != "mean"
 
     def _errors_and_reasons(self, X: Any, top: int, precision: str = "float32") -> tuple[Array, ...]:
         """In one pass errors (n,) and, of the ``top`` features that weigh most in each, columns, shares, expected
@@ -247,16 +257,26 @@ class FittedNetwork:
         if not np.isfinite(errors).all():
             self._require_finite(rows, "X")
             row = int(np.argmin(np.isfinite(errors)))
-            raise ValueError(f"the error of row {row} is {errors[row]}: the network's weights or outputs are too large")
+            raise ValueError(f"the error of row {row} is {errors[row]}: {self._beyond()}")
         return found
+
+    def _beyond(self) -> str:
+        """Why errors are no numbers, where the rows are."""
+        if self.whitening_ is not None and np.abs(self.whitening_.matrix).max() > np.finfo(self.dtype).max:
+            return (
+                f"the training rows' residuals were so small that one over them does not fit into {self.dtype}; fit "
+                "with a scaler, or score_metric='mse'"
+            )
+        return "the network's weights or outputs are too large"
 
     def reconstruction_error(self, X: Any, *, metric: str | None = None, precision: str = "float32") -> Array:
         r"""How badly each row is reconstructed; higher is more abnormal.
 
         Computed in the scaled space that the network sees: with z the scaled row, y the network's output and r = y - z,
         the error is the mean over features of r^2 (``mse``), \|r\| (``mae``), r^2 / 2 where \|r\| <= 1 and
-        \|r\| - 1/2 elsewhere (``huber``), -z log y - (1 - z) log(1 - y) (``binary_crossentropy``) or -z log y
-        (``categorical_crossentropy``), the largest \|r\| (``max``), or the Mahalanobis distance of the
+        \|r\| - 1/2 elsewhere (``huber``), or, with t the value of z held to [0, 1],
+        \|z - t\| - t log y - (1 - t) log(1 - y) (``binary_crossentropy``) or \|z - t\| - t log y
+        (``categorical_crossentropy``); the largest \|r\| (``max``); or the Mahalanobis distance of the
         residual and the code from those of most training rows, over d + q (``mahalanobis``, see `aefast.whitening`).
         With ``missing="mask"`` the mean is over the features that a row has (of ``mahalanobis``: the others' residuals
         are 0 and do not count in d), and 0 for a row that has none: nothing in it is abnormal.
@@ -333,7 +353,7 @@ class FittedNetwork:
         """For each row its ``top`` features by share of the error (see `explanation_table`)."""
         names, table = self._names(), table_of(X)
         top = min(top, len(names))
-        if self.missing == "mean" or not self._gives_reasons(top):  # what means stand for is no reason
+        if not self._gives_reasons(top):
             return self._long_explanation(X, top)
         _, columns, shares, expected, values = self._errors_and_reasons(X, top)
         if self.columns_ is None:
@@ -362,7 +382,7 @@ class FittedNetwork:
             errors = self._by_column(predictor.feature_errors(block, *metric))
             if not np.isfinite(errors).all():
                 row = begin + int(np.isfinite(errors).all(axis=1).argmin())
-                raise ValueError(f"the error of row {row} is not finite: the network's weights are too large")
+                raise ValueError(f"the error of row {row} is not finite: {self._beyond()}")
             expected, values, is_missing = predictor.reconstruct(block), block, np.isnan(block)
             if self.columns_ is not None:
                 table = table_of(X)

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from aefast._arrow import arrow_array, plain_rows, plain_schema
+from aefast.column_learner import NUMBER
 from aefast.exceptions import AefastError
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "table_class",
 ]
 
+_NUMBER, _WHOLE = re.compile(rf"\s*{NUMBER}\s*"), re.compile(r"\s*[-+]?\d+\s*")
 _COMPRESSED = (".gz", ".bz2", ".zst", ".lz4")
 FORMATS = "Parquet (.parquet, .pq), CSV (.csv, .tsv, also .gz, .zst), Arrow IPC (.feather, .arrow, .ipc) and .npy"
 
@@ -120,6 +122,14 @@ class CsvTable(TableFile):
                 self.schema = pa.schema([(f.name, _csv_type(f.type)) for f in reader.schema])
         except (pa.ArrowException, OSError) as error:
             raise self._diagnosis((), {}, error) from error
+        names = self.schema.names
+        # Whole numbers are what nameless columns are called by pandas.
+        if all(map(_NUMBER.fullmatch, names)) and not all(map(_WHOLE.fullmatch, names)):
+            shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+            raise TableError(
+                f"{path}: its first line should name the columns, but holds numbers ({shown}); put a line of names "
+                "before it"
+            )
         other = [c for c in ",;\t|" if c != delimiter and c in self.schema.names[0]]
         if len(self.schema) == 1 and other:
             raise TableError(

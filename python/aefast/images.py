@@ -11,6 +11,13 @@ if TYPE_CHECKING:
 Image = tuple[int, int, int]  # height, width, channels
 
 IMAGE_LAYERS = ("conv2d", "conv2d_transpose", "max_pool2d", "upsample2d")
+#: The largest ``kernel_size``.
+MOST_TAPS = 1 << 14
+
+
+def most_values(n_features: int) -> int:
+    """Pixels times channels that an image inside a network of so many features may have, in `fit` as in a file."""
+    return max(1 << 26, 256 * n_features)
 
 
 def output_image(layer: LayerSpec) -> Image:

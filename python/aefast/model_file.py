@@ -7,6 +7,7 @@ from closed lists; nothing in a file is ever run. Made of it is an estimator, or
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Collection
 from dataclasses import asdict
@@ -16,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aefast import _core
+from aefast._threads import MOST_THREADS
 from aefast.columns import KINDS, MAX_LEVELS, Column, with_columns
 from aefast.data_file import MISFITS, pack, unpack, write_whole
 from aefast.exceptions import ModelFileError
-from aefast.fitted import MISSING, FittedNetwork
+from aefast.fitted import LOSSES, MISSING, FittedNetwork
 from aefast.network_checks import checked_network, integer, number
 from aefast.networks import join_parameters, level_weight, weight_shapes
 from aefast.optimizers import OPTIMIZERS
@@ -56,8 +58,6 @@ PARAMETERS = frozenset({
     "sparsity_weight", "tied_weights", "tol", "upsampling", "validation_fraction", "verbose", "warm_start",
     "weight_init",
 })  # fmt: skip
-#: The most threads that a file may ask for.
-MOST_THREADS = 1024
 #: Objects that may stand among the parameters.
 OBJECTS: dict[str, type[Any]] = {kind.__name__: kind for kind in (*OPTIMIZERS.values(), *SCHEDULES)}
 
@@ -71,7 +71,7 @@ def save(estimator: BaseAutoencoder, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     ValueError
-        If a parameter is no data, naming it.
+        If a parameter is no data, or has been set to what it may not be, naming it.
     OSError
         If the file cannot be written.
     """
@@ -158,9 +158,14 @@ def digest(model: FittedNetwork) -> str:
 
 
 def to_bytes(estimator: BaseAutoencoder) -> bytes:
-    """What the file of a fitted estimator has in it."""
+    """What the file of a fitted estimator has in it; ValueError for what `load` would refuse."""
     model, tensors = _describe(estimator)
-    return pack("model", FORMAT_VERSION, model, tensors)
+    content = pack("model", FORMAT_VERSION, model, tensors)
+    try:
+        _restored(json.loads(json.dumps(model)), dict(tensors))
+    except MISFITS as error:
+        raise ValueError(f"cannot save what could not be loaded again: {error}") from error
+    return content
 
 
 # From estimator to data.
@@ -187,6 +192,7 @@ def _describe_fit(estimator: FittedNetwork) -> tuple[dict[str, Any], dict[str, A
         "columns": None if estimator.columns_ is None else [asdict(column) for column in estimator.columns_],
         "feature_names": None if names is None else [str(name) for name in names],
         "scaler": estimator._scaler_kind,
+        "loss": estimator._loss_kind,
         "score_metric": estimator.score_metric_,
         "offset": float(estimator.offset_),
         "best_loss": float(estimator.best_loss_),
@@ -259,8 +265,6 @@ def _restored(model: dict[str, Any], tensors: dict[str, Array]) -> BaseAutoencod
     estimator: BaseAutoencoder = getattr(aefast, _known_class(model))()
     estimator.set_params(**_known_parameters(model, set(estimator.get_params(deep=False))))
     estimator._check_parameters()
-    if (estimator.n_threads or 1) > MOST_THREADS:
-        raise ValueError(f"n_threads={estimator.n_threads} is more than {MOST_THREADS}")
     _restore_fit(estimator, estimator.loss, model, tensors)
     estimator._n_passes = estimator.n_epochs_
     estimator._take_shape(estimator.network_)
@@ -282,6 +286,10 @@ def _known_parameters(model: dict[str, Any], known: Collection[str]) -> dict[str
 
 
 def _restore_fit(estimator: FittedNetwork, loss: str, model: dict[str, Any], tensors: dict[str, Array]) -> None:
+    # Files of earlier versions have no other loss than the parameter.
+    estimator._loss_kind = loss = model.get("loss", loss)
+    if loss not in LOSSES:
+        raise ValueError(f"loss {loss!r} is unknown")
     network = checked_network(model["network"])
     n_features, weighted = network["n_features"], weight_shapes(network)
     estimator.columns_ = _columns(model["columns"], n_features)
@@ -338,7 +346,6 @@ def _restore_fit(estimator: FittedNetwork, loss: str, model: dict[str, Any], ten
     estimator.n_epochs_ = len(estimator.loss_curve_)
     estimator.best_loss_ = number(model["best_loss"])
     estimator.offset_ = number(model["offset"])
-    estimator.threshold_ = -estimator.offset_
     estimator.score_metric_ = model["score_metric"]
     estimator._metric(None)
     if tensors:

@@ -8,7 +8,9 @@ import numpy as np
 
 from aefast.images import (
     IMAGE_LAYERS,
+    MOST_TAPS,
     convolution,
+    most_values,
     output_image,
     pooling,
     transposed_convolution,
@@ -18,9 +20,6 @@ from aefast.networks import ACTIVATIONS, OUTPUT_ACTIVATIONS, WEIGHTED, dense_lay
 
 if TYPE_CHECKING:
     from aefast._core import LayerSpec, NetworkSpec
-
-#: Pixels times channels of an image inside a network that a file may ask for: 512 x 512 x 64.
-MOST_IMAGE_VALUES = 1 << 24
 
 
 def checked_network(network: dict[str, Any]) -> NetworkSpec:
@@ -104,7 +103,7 @@ def _checked_image_layer(layer: dict[str, Any], before: list[LayerSpec], n_in: i
         if kind == "max_pool2d" and (height % factor or width % factor):
             raise ValueError(f"pooling by {factor} does not divide {height} x {width}")
     else:
-        channels, taps = integer(layer["channels"], 1, 1 << 31), integer(layer["kernel_size"], 1, n_features + 1)
+        channels, taps = integer(layer["channels"], 1, 1 << 31), integer(layer["kernel_size"], 1, 2 * MOST_TAPS)
         activation, padding = layer["activation"], layer["padding"]
         if padding not in ("same", "valid") or layer["tied_to"] != -1 or layer["batch_norm"] is not False:
             raise ValueError("a convolution is tied, normalised or padded")
@@ -118,7 +117,7 @@ def _checked_image_layer(layer: dict[str, Any], before: list[LayerSpec], n_in: i
     if min(height, width) < 1 or height * width > n_features:
         raise ValueError(f"an image of {height} x {width} pixels cannot be")
     # A small file can ask for many channels of many pixels.
-    integer(checked["units"], 1, max(n_features, MOST_IMAGE_VALUES))
+    integer(checked["units"], 1, most_values(n_features))
     return checked
 
 

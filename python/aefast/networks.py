@@ -71,14 +71,15 @@ def layer_sizes(
     if isinstance(encoder_layer_sizes, str):
         encoder = auto_layer_sizes(n_features)
     else:
-        encoder = _widths(encoder_layer_sizes, "encoder_layer_sizes")
+        encoder = widths(encoder_layer_sizes, "encoder_layer_sizes")
         if not encoder:
             raise ValueError("encoder_layer_sizes must have at least one width, that of the code, got ()")
-    hidden = encoder[-2::-1] if decoder_layer_sizes is None else _widths(decoder_layer_sizes, "decoder_layer_sizes")
+    hidden = encoder[-2::-1] if decoder_layer_sizes is None else widths(decoder_layer_sizes, "decoder_layer_sizes")
     return encoder, (*hidden, n_features)
 
 
-def _widths(sizes: int | Sequence[int], name: str) -> tuple[int, ...]:
+def widths(sizes: int | Sequence[int], name: str) -> tuple[int, ...]:
+    """Widths of layers as Python's integers; ValueError that gives their ``name`` where one is none."""
     values = [sizes] if isinstance(sizes, Integral) else list(np.atleast_1d(np.asarray(sizes, dtype=object)))
     for value in values:
         if isinstance(value, bool | np.bool_) or not isinstance(value, Integral) or value < 1:

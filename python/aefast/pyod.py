@@ -12,9 +12,12 @@ has no use for p-values until it is recalibrated. The defaults of the parameters
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from aefast._pyod_detector import Detector, known
+from sklearn.utils._param_validation import Interval
+
+from aefast._pyod_detector import Detector, known, widths_of
 from aefast.autoencoder import Autoencoder
 from aefast.contractive import ContractiveAutoencoder
 from aefast.denoising import DenoisingAutoencoder
@@ -32,6 +35,10 @@ __all__ = [
     "DenoisingAutoEncoder",
     "SparseAutoEncoder",
 ]
+
+
+def _constraints(estimator: type[BaseAutoencoder], *names: str) -> dict[str, list[Any]]:
+    return {name: estimator._parameter_constraints[name] for name in names}
 
 
 class AutoEncoder(Detector):
@@ -83,6 +90,11 @@ class AutoEncoder(Detector):
     (10, array([1]))
     """
 
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **Detector._parameter_constraints,
+        "hidden_neuron_list": ["array-like"],
+    }
+
     def __init__(
         self,
         contamination: float = 0.1,
@@ -124,7 +136,7 @@ class AutoEncoder(Detector):
     def _described(self) -> dict[str, Any]:
         return {
             **super()._described(),
-            "encoder_layer_sizes": tuple(self.hidden_neuron_list),
+            "encoder_layer_sizes": widths_of("hidden_neuron_list", self.hidden_neuron_list, least=1),
             "activation": known("hidden_activation_name", self.hidden_activation_name, ACTIVATIONS),
             "code_activation": self.hidden_activation_name,
         }
@@ -150,6 +162,11 @@ class DenoisingAutoEncoder(AutoEncoder):
     >>> DenoisingAutoEncoder(noise="masking", epoch_num=3).get_params()["noise"]
     'masking'
     """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **AutoEncoder._parameter_constraints,
+        **_constraints(DenoisingAutoencoder, "noise", "noise_level"),
+    }
 
     def __init__(self, *, noise: Any = "gaussian", noise_level: float = 0.1, **parameters: Any) -> None:
         super().__init__(**parameters)
@@ -179,6 +196,11 @@ class SparseAutoEncoder(AutoEncoder):
     >>> SparseAutoEncoder(sparsity="topk", k=3, hidden_neuron_list=(20,)).k
     3
     """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **AutoEncoder._parameter_constraints,
+        **_constraints(SparseAutoencoder, "sparsity", "sparsity_weight", "sparsity_target", "k"),
+    }
 
     def __init__(
         self,
@@ -218,6 +240,11 @@ class ContractiveAutoEncoder(AutoEncoder):
     >>> ContractiveAutoEncoder(contraction=0.1).batch_norm
     False
     """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **AutoEncoder._parameter_constraints,
+        **_constraints(ContractiveAutoencoder, "contraction"),
+    }
 
     def __init__(
         self, *, contraction: float = 1e-3, batch_norm: bool = False, dropout_rate: float = 0.0, **parameters: Any
@@ -269,6 +296,14 @@ class VAE(Detector):
     >>> bool((detector.decision_function(X) == detector.decision_scores_).all())
     True
     """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **Detector._parameter_constraints,
+        **_constraints(VariationalAutoencoder, "beta"),
+        "encoder_neuron_list": ["array-like"],
+        "decoder_neuron_list": ["array-like"],
+        "latent_dim": [Interval(Integral, 1, None, closed="left")],
+    }
 
     def __init__(
         self,
@@ -327,8 +362,8 @@ class VAE(Detector):
         if self.capacity != 0:
             raise ValueError(f"capacity must be 0: the divergence is not held below it here, got {self.capacity!r}")
         return VariationalAutoencoder(
-            (*self.encoder_neuron_list, self.latent_dim),
-            decoder_layer_sizes=tuple(self.decoder_neuron_list),
+            (*widths_of("encoder_neuron_list", self.encoder_neuron_list), self.latent_dim),
+            decoder_layer_sizes=widths_of("decoder_neuron_list", self.decoder_neuron_list),
             activation=known("hidden_activation_name", self.hidden_activation_name, ACTIVATIONS),
             output_activation=known("output_activation_name", self.output_activation_name, OUTPUT_ACTIVATIONS),
             beta=self.beta,

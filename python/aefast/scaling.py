@@ -20,6 +20,8 @@ LIMIT = 1e6
 DECILES_LIMIT = 10.0
 # From the first decile of a normal distribution to the ninth, in standard deviations.
 _NORMAL_DECILES = 2.5631031310892007
+# Squares of smaller deviations underflow.
+_SMALLEST_SPAN = 1e-140
 #: Values that a scaler can be fitted to: no difference from another double overflows.
 LARGEST = 1e290
 
@@ -78,7 +80,8 @@ def fit_scaler(
                 values = X[:, column] if rows is None else X[rows, column]
                 values = values[np.isfinite(values)] if statistics["n_finite"][column] < len(values) else values
                 lower, shift[column], upper = np.percentile(values.astype(np.float64), (outer, 50, 100 - outer))
-                scale[column] = (upper - lower) / normal if upper > lower else scale[column]
+                if upper > lower:
+                    scale[column], magnitude[column] = (upper - lower) / normal, max(abs(lower), abs(upper))
 
     # Equal values leave a spread of rounding errors, and the reciprocal of a denormal overflows (in the precision that
     # the engine reads such rows in).
@@ -119,6 +122,13 @@ def column_statistics(X: Array, rows: NDArray[np.int64] | None, n_threads: int) 
     """``mean``, ``std``, ``min`` and ``max`` of each column's finite values, ``n_finite`` and ``n_nonfinite``."""
     statistics = _core.column_statistics(X, rows, n_threads)
     n_rows = len(X) if rows is None else len(rows)
+    low = statistics["min"]
+    with np.errstate(over="ignore", invalid="ignore"):
+        span = statistics["max"] - low
+    for column in np.flatnonzero((span > 0) & (span < _SMALLEST_SPAN)):
+        values = X[:, column] if rows is None else X[rows, column]
+        values = values[np.isfinite(values)].astype(np.float64)
+        statistics["std"][column] = span[column] * np.std((values - low[column]) / span[column])
     return {**statistics, "n_finite": n_rows - statistics["n_nonfinite"]}
 
 

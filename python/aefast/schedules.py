@@ -221,6 +221,8 @@ class LinearSchedule:
 class ReduceOnPlateau:
     """The rate falls when the monitored loss (of held-out rows, else of training) has not improved for a while.
 
+    Each call of `partial_fit`, which holds no rows out, is an epoch, and the losses are those of ``loss_curve_``.
+
     Parameters
     ----------
     initial : float above 0

@@ -55,8 +55,7 @@ def check_writable(path: str | Path, endings: tuple[str, ...] | None = None) -> 
     _check_file(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; give the name of a file in it")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"the folder {path.parent} of {path.name} does not exist; make it first")
+    _check_parent(path)
     if not os.access(path.parent, os.W_OK):
         raise PermissionError(f"the folder {path.parent} cannot be written to")
     if endings is not None and path.suffix.lower() not in endings:
@@ -68,13 +67,20 @@ def _check_file(path: Path) -> None:
         raise ValueError(f"{path} is no file; an output gets its name when it is whole, so name a file")
 
 
+def _check_parent(path: Path) -> None:
+    file = next((parent for parent in path.parents if parent.is_file()), None)
+    if file is not None:
+        raise NotADirectoryError(f"{file} is a file, not a folder, so that {path} cannot be in it; name another")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"the folder {path.parent} of {path.name} does not exist; make it first")
+
+
 def check_folder(folder: Path) -> None:
     """Raise what is wrong with writing files into a folder, which may have to be made."""
     _check_file(folder)
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"{folder} is a file; give a folder, or a file that ends in {', '.join(ENDINGS)}")
-    if not folder.is_dir() and not folder.parent.is_dir():
-        raise FileNotFoundError(f"the folder {folder.parent} of {folder.name} does not exist; make it first")
+    _check_parent(folder)
     if not os.access(folder if folder.is_dir() else folder.parent, os.W_OK):
         raise PermissionError(f"the folder {folder} cannot be written to")
 

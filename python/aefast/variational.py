@@ -87,7 +87,8 @@ class VariationalAutoencoder(BaseAutoencoder):
         self.beta = beta
 
     def elbo(self, X: Any, *, n_draws: int = 1, random_state: Any = 0) -> NDArray[np.float64]:
-        """The evidence lower bound of each row: log-likelihood minus KL, as in the class's description with beta = 1.
+        """The evidence lower bound of each row: log-likelihood minus KL, as in the class's description with beta = 1
+        and the likelihood that ``loss`` was in `fit`.
 
         Parameters
         ----------
@@ -125,9 +126,9 @@ class VariationalAutoencoder(BaseAutoencoder):
         rows = self._read(X)
         self._require_finite(rows, "X")
         seeds = check_random_state(random_state).randint(np.iinfo(np.int64).max, size=n_draws, dtype=np.int64)
-        total = np.zeros(len(rows))
+        total, scale = np.zeros(len(rows)), likelihood_scale(self._loss_kind)
         for seed in seeds:
-            total -= predictor.losses(rows, self.loss, scale=self._scale(), beta=1.0, seed=int(seed))
+            total -= predictor.losses(rows, self._loss_kind, scale=scale, beta=1.0, seed=int(seed))
         if not np.isfinite(total).all():
             row = int(np.argmin(np.isfinite(total)))
             raise ValueError(f"the elbo of row {row} is {total[row]}: the network's weights or outputs are too large")
@@ -231,11 +232,8 @@ class VariationalAutoencoder(BaseAutoencoder):
 
     def _objective(self) -> ObjectiveSpec:
         objective = super()._objective()
-        objective["scale"] = self._scale()
+        objective["scale"] = likelihood_scale(self.loss)
         return objective
-
-    def _scale(self) -> float:
-        return likelihood_scale(self.loss)
 
     def _beta(self, epoch: int | None = None) -> float:
         if not isinstance(self.beta, Schedule):

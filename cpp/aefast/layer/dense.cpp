@@ -94,7 +94,7 @@ bool Dense<T>::sums_lanes(Index n_rows) const {
   const Index rows = weights_.n_rows(), columns = weights_.n_columns(),
               padded = round_up(rows, 4) * round_up(columns, 4);
   const Index registers = (n_rows + kLanes<T> - 1) / kLanes<T>;
-  return padded * (7 * registers + 30) / 10 < n_rows * gradient_cost<T>(rows, columns);
+  return padded * (7 * registers + 20) / 10 < n_rows * gradient_cost<T>(rows, columns);
 }
 
 template <class T>
@@ -195,7 +195,7 @@ void Dense<T>::add_rows(std::span<const Block> blocks, Index first_row, Index st
   const T *left = in_, *right = delta_;
   Index n_left = this->n_in(), n_right = this->n_out();
   if (inputs_are_columns()) std::swap(left, right), std::swap(n_left, n_right);
-  const Index n_rows = blocks.back().first_row + blocks.back().n_rows;
+  const Index n_rows = blocks.back().first_row + blocks.back().n_rows - blocks.front().first_row;
   const bool is_far = n_left * n_rows * static_cast<Index>(sizeof(T)) >= kNearBytes;
   for (const Block& block : blocks) {
     const T* columns = is_lanes ? right + n_right * block.first_row + strip * kPanel<T> * block.width
@@ -205,20 +205,27 @@ void Dense<T>::add_rows(std::span<const Block> blocks, Index first_row, Index st
   }
 }
 
-/// Rows are summed lane by lane, then across, then those that fill no register: the same order for any blocks.
+/// Rows are summed lane by lane, then across, for as many outputs at once as there are lanes.
 template <class T>
 void Dense<T>::bias_gradient(std::span<const Block> blocks, bool accumulate, T* gradient) const {
-  for (Index output = 0; output < this->n_out(); ++output) {
-    Vec<T> lanes(T(0));
-    T rest(0);
+  const Index n = this->n_out();
+  for (Index first = 0; first < n; first += kLanes<T>) {
+    const Index count = std::min(kLanes<T>, n - first);
+    Vec<T> lanes[kLanes<T>];
+    for (Index i = 0; i < kLanes<T>; ++i) lanes[i] = Vec<T>(T(0));
     for (const Block& block : blocks) {
-      const T* delta = delta_ + this->n_out() * block.first_row + output * block.width;
-      const Index whole = block.n_rows / kLanes<T> * kLanes<T>;
-      for (Index row = 0; row < whole; row += kLanes<T>) lanes = lanes + Vec<T>::load(delta + row);
-      for (Index row = whole; row < block.n_rows; ++row) rest += delta[row];
+      const T* delta = delta_ + n * block.first_row + first * block.width;
+      const Index whole = block.n_rows / kLanes<T> * kLanes<T>, rest = block.n_rows - whole;
+      for (Index i = 0; i < count; ++i, delta += block.width) {
+        Vec<T> lane = lanes[i];
+        for (Index row = 0; row < whole; row += kLanes<T>) lane = lane + Vec<T>::load(delta + row);
+        if (rest > 0) lane = lane + load_first(delta + whole, rest);
+        lanes[i] = lane;
+      }
     }
-    T& to = gradient[bias_.offset + output];
-    to = (accumulate ? to : T(0)) + (sum(lanes) + rest);
+    T* to = gradient + bias_.offset + first;
+    const Vec<T> sums = sums_across(lanes);
+    (accumulate ? Vec<T>::load(to) + sums : sums).store(to);
   }
 }
 

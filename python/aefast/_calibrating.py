@@ -1,0 +1,77 @@
+"""What makes decisions of a trained network's errors: whitening, threshold, and what p-values compare with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aefast._data import Rows
+from aefast._decisions import DecisionMixin
+from aefast.whitening import joint_whitening
+
+Array = NDArray[Any]
+
+# One stream of random numbers for each purpose, so that none depends on how many another has drawn.
+WEIGHTS, HELD_OUT, FEW, RESERVOIR = range(4)
+
+#: Rows that are enough for a covariance or a threshold, where not all can be looked at.
+MAX_ROWS = 20_000
+#: Rows that are enough for the ranges of activations.
+RANGE_ROWS = 4096
+#: And those whose residuals and codes `aefast.whitening` looks at, in double precision and more than once.
+MAX_JOINT_ROWS = 8192
+
+
+class CalibratingMixin(DecisionMixin):
+    """The end of every `fit`."""
+
+    _seed: int
+
+    def _rng(self, purpose: int, *key: int) -> np.random.Generator:
+        return np.random.default_rng([self._seed, purpose, *key])
+
+    def _few(self, rows: Rows | None, n_rows: int, n_most: int = MAX_ROWS) -> Rows:
+        """A random choice of at most ``n_most`` of the row numbers (None: all of ``n_rows``), ascending."""
+        n = n_rows if rows is None else len(rows)
+        chosen = np.arange(n)
+        if n > n_most:
+            # Not Generator.choice, which would shuffle all of them.
+            chosen = np.unique(self._rng(FEW).integers(n, size=n_most))
+        return chosen if rows is None else rows[chosen]
+
+    def _calibrate(
+        self, X: Array, used: Rows | None, train: Rows | None, held_out: Rows | None, *, hurry: bool
+    ) -> None:
+        """What turns errors into decisions: whitening, threshold, and the errors that p-values compare with.
+
+        In a ``hurry`` a few of the rows have to do.
+        """
+        predictor = self._predictor()
+        self.input_ranges_ = None
+        if self.dtype == "float32":
+            few = self._few(train, len(X))
+            few = few[:: 1 + (len(few) - 1) // RANGE_ROWS]
+            self.input_ranges_ = predictor.input_ranges(X[few], len(few) // 2000)
+        self.whitening_ = None
+        if self.score_metric_ == "mahalanobis":
+            rows = X[self._few(train, len(X), MAX_JOINT_ROWS)]
+            scaled = self._scaled(rows.astype(np.float64))
+            is_missing = np.isnan(scaled)
+            scaled = np.where(is_missing, self._fill(), scaled)
+            residuals = scaled - predictor.reconstruct(rows, scaled=True)
+            if self.missing == "mask":
+                residuals[is_missing] = 0
+            self.whitening_ = joint_whitening(residuals, predictor.encode(rows), scaled)
+        if hurry:
+            used = self._few(used, len(X))
+            held_out = None if held_out is None else self._few(held_out, len(X))
+            numbers = used if held_out is None else np.union1d(used, held_out)
+            X, used = X[numbers], np.searchsorted(numbers, used)
+            held_out = None if held_out is None else np.searchsorted(numbers, held_out)
+        errors = predictor.errors(X, *self._metric(None))
+        calibration = held_out if held_out is not None else used
+        self._decide_by(
+            errors if used is None else errors[used], errors if calibration is None else errors[calibration]
+        )
