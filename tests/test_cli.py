@@ -401,6 +401,11 @@ WRONG = [
     (2, "--fdr must be between 0 and 1, got 2", "score m.safetensors t.parquet -o out.csv --fdr 2"),
     (2, "--precision must be float32, bfloat16 or int8", "score m.safetensors t.parquet -o out.csv --precision half"),
     (2, "--batch-rows", "score m.safetensors t.parquet -o out.csv --batch-rows 0"),
+    (2, "--batch-rows", "score m.safetensors t.parquet -o out.csv --batch-rows 99999999999999999999"),
+    (2, "--threads", "score m.safetensors t.parquet -o out.csv --threads 99999999999"),
+    (2, "--seed", "fit t.parquet -o new --seed 5000000000"),
+    (2, "--layers must be at most 16,777,216 each", "fit t.parquet -o new --layers 99999999999"),
+    (2, "has 9999999999800000000001 pixels", "report m.safetensors t.parquet --image 99999999999x99999999999"),
     (2, "--threads", "score m.safetensors t.parquet -o out.csv --threads many"),
     (2, "t.npy has no named columns", "score m.safetensors t.npy -o out.csv --keep id"),
     (2, "--kind convolved is not known; these are: plain", "fit t.parquet -o new.safetensors --kind convolved"),
@@ -668,7 +673,7 @@ def test_info_tells_levels_and_what_p_values_come_from(folder):
 def test_a_rate_that_is_too_low_for_so_few_held_out_rows_is_remarked(folder):
     text = " ".join(done("score", "m.safetensors", "t.parquet", "-o", "s.csv", "--fdr", "0.001").stdout.split())
     least = aefast.load("m.safetensors").calibration_.least
-    assert f"nothing is reported: no p-value is below {least:.3g}, so that with fdr=0.001 only" in text
+    assert f"nothing is reported: no p-value is below {least:.3g}, so that with fdr=0.001 no row can be" in text
 
 
 def test_help_lists_the_kinds_of_autoencoder():

@@ -130,8 +130,9 @@ def test_a_file_appears_whole_or_not_at_all(model, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", full_disk)
     (tmp_path / "old").write_bytes(b"as it was")
     for name in ("old", "new"):
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(OSError, match="No space left") as caught:
             model.save(tmp_path / name)
+        assert caught.value.filename == str(tmp_path / name)
     assert [path.name for path in tmp_path.iterdir()] == ["old"]
     assert (tmp_path / "old").read_bytes() == b"as it was"
 

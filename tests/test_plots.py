@@ -9,6 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 import aefast
 from aefast import plots
+from aefast._drawing import on_time_axis
 from aefast.thresholds import Calibration
 from small_tables import features_of, small_table
 
@@ -169,6 +170,15 @@ def test_the_grid_shows_rows_reconstructions_and_differences(model, ax):
     [image] = ax.get_images()
     assert image.get_array().shape == (3 * 3 - 1, 6 * 3 - 1, 4)
     assert texts(ax) == ["row", "reconstruction", "difference", *"abcdef"]
+
+
+@pytest.mark.parametrize(("first", "last"), [("0200-01-01", "2026-01-01"), ("2026-01-01", "9799-12-31")])
+def test_every_time_on_the_axis_can_be_drawn(ax, first, last):
+    times = np.array([first, last], "datetime64[D]")
+    assert on_time_axis(times)
+    plots.scores_over_rows([1.0, 2.0], times=times, ax=ax)
+    ax.figure.canvas.draw()
+    assert ax.get_xlabel() == "time"
 
 
 def test_a_walk_begins_and_ends_at_the_reconstructions_of_its_ends(model, ax):

@@ -195,6 +195,25 @@ def test_rows_without_a_time_are_numbered():
     assert "Scores over rows" in render(findings, title="gap")
 
 
+@pytest.mark.parametrize("never", ["0001-01-01", "9999-12-31"])
+def test_times_beyond_the_calendar_leave_rows_in_their_order(never):
+    days = np.append(np.datetime64("2026-03-01") + np.arange(49), np.datetime64(never))
+    table = with_times(small_table(50), pa.array(days).cast(pa.timestamp("us")))
+    findings = examine(Scorer(small_model(), keep=["at"]), table.to_batches())
+    page = render(findings, title="for ever")
+    assert "Scores over rows" in page
+    assert "row (some times are beyond the calendar)" in page
+
+
+def test_columns_beside_the_strangest_rows_are_those_asked_for():
+    kept = ["id", "name", "label", "b", "a"]
+    findings = examine(Scorer(small_model(), keep=kept), small_table(50).to_batches())
+    heads = re.findall("<th>([^<]*)</th>", render(findings, title="all"))
+    assert heads[: len(kept)] == kept
+    assert heads[len(kept)] == "reasons"
+    assert re.findall("<th>([^<]*)</th>", render(findings, title="few", about=["name"]))[:2] == ["name", "reasons"]
+
+
 def test_drift_is_told_where_there_is_some():
     rng = np.random.default_rng(0)
     calibration = Calibration.of(rng.exponential(size=30_000))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -226,6 +227,34 @@ def test_two_runs_do_not_write_the_same_output(tmp_path, table):
     with pytest.raises(ResumeError, match="is being written by another run"):
         job(table, tmp_path / "out.parquet").run()
     journal.close()
+    job(table, tmp_path / "out.parquet").run()
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("content", [b"x", b"precious\n", b"a,b\n" + b"1,2\n" * 99, bytes(99)])
+def test_a_file_of_somebody_else_where_progress_would_be_recorded_stays(tmp_path, table, content, resume):
+    theirs = tmp_path / "out.parquet.partial"
+    theirs.write_bytes(content)
+    with pytest.raises(ResumeError, match=r"out\.parquet\.partial is in the way: .*; move it, or name another output"):
+        job(table, tmp_path / "out.parquet", resume=resume).run()
+    assert theirs.read_bytes() == content
+    assert not (tmp_path / "out.parquet").exists()
+
+
+def test_an_empty_journal_is_begun_anew(tmp_path, table):
+    (tmp_path / "out.parquet.partial").touch()
+    assert job(table, tmp_path / "out.parquet", resume=True).run()["resumed_rows"] == 0
+
+
+def test_a_full_disk_leaves_no_beginning_of_a_journal(tmp_path, table):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"File too large.*out\.parquet\.partial"):
+            job(table, tmp_path / "out.parquet").run()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert os.listdir(tmp_path) == [table.name]
     job(table, tmp_path / "out.parquet").run()
 
 
@@ -465,12 +494,14 @@ def test_a_file_of_a_folder_that_has_changed_is_scored_again(parts, ending_after
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (["in", "in/a.parquet"], "more than one input would be written to out/a.parquet"),
+        (["in", "more/a.parquet"], "more than one input would be written to out/a.parquet"),
         (["in", "t.csv"], "files that end in .csv and .parquet cannot be scored into one folder"),
         (["t.tsv"], "out/t.tsv cannot be written: it must end in one of .parquet"),
     ],
 )
 def test_what_cannot_go_into_one_folder_is_refused(parts, data, said):
+    Path("more").mkdir()
+    write_table(small_table(20), Path("more/a.parquet"))
     for name, separator in (("t.csv", ","), ("t.tsv", "\t")):
         Path(name).write_text("a,b,c,d\n1,2,3,4\n".replace(",", separator))
     assert said in refused(*data, "-o", "out")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import resource
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from aefast import sinks
 from aefast.formats import TableError
 from aefast.sinks import ENDINGS, atomic_path, check_folder, check_writable, open_sink
 from aefast.tables import Source
@@ -46,6 +48,28 @@ def test_a_parquet_file_is_compressed_where_that_saves_space(tmp_path):
         assert group.column(2).total_compressed_size < 10_000
         assert pa.parquet.read_table(tmp_path / f"{name}.parquet").equals(table)
     assert codecs == {"flat": ["SNAPPY", "UNCOMPRESSED", "SNAPPY"], "nested": ["SNAPPY"] * 4}
+
+
+def test_small_batches_are_measured_once_each_and_written_in_large_groups(tmp_path, monkeypatch):
+    measured = []
+
+    class Measured:
+        num_rows, schema = 10, pa.schema([("a", pa.float64())])
+
+        @property
+        def nbytes(self):
+            measured.append(self)
+            return 80
+
+    groups = []
+    monkeypatch.setattr(sinks, "GROUP_ROWS", 400)
+    monkeypatch.setattr(pa, "Table", SimpleNamespace(from_batches=groups.append))
+    monkeypatch.setattr(pa.parquet.ParquetWriter, "write_table", lambda self, table: None)
+    with open_sink(tmp_path / "out.parquet", Measured.schema) as sink:
+        for _ in range(100):
+            sink.write(Measured())
+    assert len(measured) == 100
+    assert [len(group) for group in groups] == [40, 40, 20]
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

@@ -18,7 +18,6 @@ from aefast.formats import TableError, open_table, rebatch
 from aefast.tables import (
     Source,
     feature_matrix,
-    find_files,
     is_number,
     prefetch,
     read_matrix,
@@ -61,27 +60,6 @@ def test_files_are_read_one_after_the_other_and_rows_are_placed_in_them(tmp_path
     assert source.place(30) == f"{paths[1]}, row 0"
 
 
-def test_folders_and_patterns_give_sorted_tables_without_hidden_ones(tmp_path):
-    for name in ("b.parquet", "a.csv", ".hidden.parquet", "_SUCCESS.csv", "notes.txt"):
-        (tmp_path / name).touch()
-    (tmp_path / "deeper").mkdir()
-    (tmp_path / "deeper" / "c.npy").touch()
-    names = [p.relative_to(tmp_path).as_posix() for p in find_files([tmp_path])]
-    assert names == ["a.csv", "b.parquet", "deeper/c.npy"]
-    assert [p.name for p in find_files([str(tmp_path / "*.parquet")])] == ["b.parquet"]
-
-
-@pytest.mark.parametrize("missing", ["none.parquet", "none*.parquet"])
-def test_files_that_are_not_there_are_named(tmp_path, missing):
-    with pytest.raises(FileNotFoundError, match="none"):
-        find_files([tmp_path / missing])
-
-
-def test_a_folder_without_tables_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no tables in the folder"):
-        find_files([tmp_path])
-
-
 @pytest.mark.parametrize(("ending", "header"), [(".csv", "a;b"), (".csv", "a\tb"), (".tsv", "a,b"), (".csv", "a|b")])
 def test_other_separators_than_those_of_the_ending_are_told(tmp_path, ending, header):
     path = tmp_path / f"t{ending}"
@@ -97,6 +75,18 @@ def test_text_that_is_not_utf_8_is_named_where_it_is_wanted(tmp_path):
     file.check_text(["a"])
     with pytest.raises(TableError, match=r"t\.csv, row 1 \(the first is row 0\), column 'city'.*not UTF-8; convert"):
         file.check_text(["a", "city"])
+
+
+def test_files_of_one_source_are_alike(tmp_path):
+    table = write_table(small_table(20), tmp_path / "t.parquet")
+    for width in (2, 4):
+        np.save(tmp_path / f"w{width}.npy", np.zeros((5, width)))
+    two, four = tmp_path / "w2.npy", tmp_path / "w4.npy"
+    with pytest.raises(TableError, match=r"w4\.npy has rows of 4 values, but .*w2\.npy of 2; give arrays of one width"):
+        Source([two, four])
+    for pair in ([two, table], [table, two]):
+        with pytest.raises(TableError, match=r"w2\.npy has no named columns, but .*t\.parquet has"):
+            Source(pair)
 
 
 def test_an_unknown_ending_is_answered_with_those_that_are_known(tmp_path):

@@ -308,6 +308,13 @@ def test_nothing_to_detect_is_told_where_no_row_alone_could_be():
 def test_too_few_held_out_rows_are_those_that_leave_a_row_alone_unreported():
     assert too_few_held_out(0.01, 10, 0.1) == ""
     assert "only 2 of 11 rows together" in too_few_held_out(0.01, 11, 0.1)
+    assert "only 10 of 10 rows together" in too_few_held_out(0.1, 10, 0.1)
+
+
+@pytest.mark.parametrize("n_rows", [1, 50, 10_000])
+def test_p_values_all_above_the_rate_report_no_row_among_any_number(n_rows):
+    said = too_few_held_out(0.084, n_rows, 0.05)
+    assert said.startswith("nothing is reported: no p-value is below 0.084, so that with fdr=0.05 no row can be")
     least, others = 0.01, np.ones(9)
     assert benjamini_hochberg([least, *others], 0.1).sum() == 1
     assert benjamini_hochberg([least, *others, 1], 0.1).sum() == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import os
 import sys
 
@@ -12,6 +13,7 @@ from aefast.terminal import missing_extra
 def main() -> None:
     """Run the command line, or say in one line which extra it needs."""
     _start_lightly()
+    _open_streams()
     try:
         from aefast.cli import app
     except ModuleNotFoundError as error:
@@ -29,6 +31,18 @@ def _start_lightly() -> None:
     gc.set_threshold(100_000, 20, 20)
     if sys.argv[1:2] == ["score"]:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def _open_streams() -> None:
+    """Standard streams that were closed lead nowhere, and no file of ours takes their place; letters that the
+    encoding of standard output lacks are question marks there."""
+    while (spare := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(spare)
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 if __name__ == "__main__":

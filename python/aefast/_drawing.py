@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,3 +66,11 @@ def bin_edges(errors: NDArray[Any], bins: int) -> tuple[NDArray[Any], bool]:
     if high <= low:
         low, high = low - 0.5, high + 0.5
     return np.linspace(low, high, bins + 1), False
+
+
+def on_time_axis(times: ArrayLike) -> bool:
+    """Whether Matplotlib, which knows the years 1 to 9999, can draw all these times and a margin of a hundredth: not
+    the first or the last day of the calendar, say, that stand for never."""
+    at = np.asarray(times, dtype="datetime64[us]")
+    within = (at >= np.datetime64("0200-01-01")) & (at < np.datetime64("9800-01-01"))
+    return bool(within.all())

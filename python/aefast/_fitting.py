@@ -28,6 +28,7 @@ from aefast.networks import batch_norms, initial_parameters, join_parameters, le
 from aefast.optimizers import Optimizer, optimizer_spec
 from aefast.scaling import Statistics, column_statistics, fit_scaler, merged, scaled_range
 from aefast.schedules import Schedule, as_schedule
+from aefast.terminal import printable
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -212,7 +213,7 @@ class FittingMixin(CalibratingMixin):
         if refusal:
             raise ValueError(refusal)
         if self.verbose and self.columns_ is not None:
-            sys.stderr.writelines(f"{kind}: {names}\n" for kind, names in by_kind(self.columns_, of))
+            sys.stderr.writelines(f"{kind}: {printable(names)}\n" for kind, names in by_kind(self.columns_, of))
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """One epoch over the given rows, from where the last call left off.

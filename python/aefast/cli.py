@@ -23,6 +23,7 @@ from aefast.command_options import (
     check_columns,
     check_contamination,
     image_shape,
+    kept_in,
     kinds_of,
     load_model,
     names_in,
@@ -57,6 +58,7 @@ BatchRows = Annotated[
     typer.Option(
         "--batch-rows",
         min=1,
+        max=1 << 62,
         metavar="N",
         help="Rows held at a time; memory follows this. Default: 64 MB of them, 131,072 at most.",
     ),
@@ -143,7 +145,7 @@ def fit(
             help="Kinds of columns: numeric, categorical or timestamp. Default: what their types say.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Fixes everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=(1 << 32) - 1, help="Fixes everything random.")] = 0,
     sample: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Learn from a random choice of N rows.")
     ] = None,
@@ -175,7 +177,8 @@ def fit(
     chosen, excluded, kinds = names_in(columns), names_in(exclude) or [], kinds_of(kind_of)
     if source.is_matrix and (chosen or excluded or kinds):
         raise UsageError("--columns, --exclude and --kind-of need named columns, which .npy files do not have")
-    as_usage(lambda: source.require([*(chosen or []), *excluded, *kinds], "column"))
+    as_usage(lambda: source.require([*(chosen or []), *kinds], "column"))
+    as_usage(lambda: source.require_in_some(excluded))
     estimator.set_params(column_kinds=kinds or None)
     names, left_out = training_columns(source, chosen, excluded)
     for name in set(kinds) & set(left_out):
@@ -257,9 +260,9 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Give every row of a table its anomaly score."""
+    from aefast.finding import check_name, named_files
     from aefast.score_job import ScoreJob
     from aefast.sinks import ENDINGS, check_folder, check_writable, outputs_in
-    from aefast.tables import named_files
     from aefast.thresholds import too_few_held_out
 
     if precision not in ("float32", "bfloat16", "int8"):
@@ -270,8 +273,10 @@ def score(
     as_usage(lambda: check_writable(output, ENDINGS) if folder is None else check_folder(output))
     source = source_of(data)
     outputs = [output] if folder is None else as_usage(lambda: outputs_in(folder, [n for _, n in named_files(data)]))
+    for each in outputs:
+        as_usage(lambda each=each: check_name(each))  # type: ignore[misc]
     check_apart(outputs, {"input": source.paths, "model": [model]})
-    kept = names_in(keep)
+    kept = kept_in(keep, source)
     if outputs[0].suffix.lower() == ".npy" and (kept or top_features):
         raise UsageError(f"{output}: .npy holds the scores alone; write .parquet to keep columns or reasons")
     check_columns(source, kept, label)
@@ -365,7 +370,7 @@ def report(
         "report.html"
     ),
     keep: Annotated[
-        list[str] | None, typer.Option(metavar="id,ts", help="Columns shown beside the strangest rows.")
+        list[str] | None, typer.Option(metavar="id,ts", help="Columns shown beside the strangest rows. Default: three.")
     ] = None,
     label: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column that is 1 for known anomalies.")] = None,
     image: Annotated[
@@ -382,7 +387,8 @@ def report(
     as_usage(lambda: check_writable(output, (".html", ".htm")))
     source = source_of(data)
     check_apart([output], {"input": source.paths, "model": [model]})
-    check_columns(source, names_in(keep), label)
+    kept = kept_in(keep, source)
+    check_columns(source, kept, label)
     estimator = load_model(model, threads)
     shape = image_shape(image, estimator) if image else None
     with arrow_for(threads), progress("scoring", source.n_rows) as advance:
@@ -391,7 +397,7 @@ def report(
             source,
             output,
             title=f"{model.name} on {source.title}",
-            keep=names_in(keep),
+            keep=kept,
             label=label,
             image_shape=shape,
             batch_rows=batch_rows,
@@ -500,7 +506,7 @@ def _judged(quality: dict[str, Any] | None, label: str, n_unlabelled: int) -> li
 
 
 def _left_out(columns: dict[str, str]) -> list[tuple[str, str]]:
-    return [("left out", ", ".join(f"{name} ({why})" for name, why in columns.items()))] if columns else []
+    return [("left out", ", ".join(f"{listed([name])} ({why})" for name, why in columns.items()))] if columns else []
 
 
 def _these(names: Sequence[str] | None) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from typer.core import TyperGroup
 
 from aefast.exceptions import AefastError
-from aefast.terminal import missing_extra
+from aefast.terminal import missing_extra, printable
 
 __all__ = ["OneLine", "UsageError"]
 
@@ -58,7 +58,11 @@ class OneLine(TyperGroup):
 
 
 def _remark(message: Warning | str, *others: Any, **more: Any) -> None:
-    sys.stderr.write(f"aefast: {' '.join(str(message).split())}\n")
+    sys.stderr.write(f"aefast: {_one_line(str(message))}\n")
+
+
+def _one_line(text: str) -> str:
+    return printable(" ".join(text.split()))
 
 
 def _complain(error: BaseException, args: Sequence[str], commands: Collection[str]) -> int:
@@ -76,7 +80,10 @@ def _complain(error: BaseException, args: Sequence[str], commands: Collection[st
     elif isinstance(error, ModuleNotFoundError) and missing_extra(error):
         where, message, code = "aefast", str(missing_extra(error)), 1
     elif isinstance(error, MemoryError):
-        message, code = "out of memory; give fewer --batch-rows or columns", 1
+        remedy = (
+            "narrower --layers, fewer columns or a --sample" if command == "fit" else "fewer --batch-rows or columns"
+        )
+        message, code = f"out of memory; give {remedy}", 1
     elif isinstance(error, OSError) and error.strerror and error.filename:
         message, code = f"{error.filename}: {error.strerror}", 1
         if command == "score" and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -86,7 +93,7 @@ def _complain(error: BaseException, args: Sequence[str], commands: Collection[st
     else:
         message, code = f"{type(error).__name__}: {error} (an error in aefast; --debug shows where)", 1
     with suppress(OSError):  # there may be nobody left to hear it, who has hung up
-        sys.stderr.write(f"{where}: {' '.join(message.split())}\n")
+        sys.stderr.write(f"{where}: {_one_line(message)}\n")
         sys.stderr.flush()
     return code
 

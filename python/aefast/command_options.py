@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from aefast.command_group import UsageError
 
@@ -21,6 +20,7 @@ __all__ = [
     "check_columns",
     "check_contamination",
     "image_shape",
+    "kept_in",
     "kinds_of",
     "load_model",
     "names_in",
@@ -37,15 +37,30 @@ KINDS = {
     "contractive": "ContractiveAutoencoder",
     "variational": "VariationalAutoencoder",
 }
+MOST_UNITS = 1 << 24  # of a layer: more is a slip of the finger
+# Of an option with a comma at its end: what stands in quotes, if anything does, and what follows up to the next comma.
+_NAME = re.compile(r'\s*("(?:[^"]|"")*")?([^,]*),')
 
 
 def names_in(options: Sequence[str] | None) -> list[str] | None:
-    """Comma-separated names of an option that may also be repeated; None where it was not given. As in CSV, a name with
-    a comma stands in double quotes."""
+    """Comma-separated names of an option that may also be repeated; None where it was not given. As in CSV, a name in
+    double quotes stands as it is, with its commas and blanks; so does the name without letters, also as an option that
+    is empty."""
     if options is None:
         return None
-    names = (name.strip() for row in csv.reader(options, skipinitialspace=True) for name in row)
-    return list(dict.fromkeys(name for name in names if name))
+    names = []
+    for option in options:
+        for quoted, rest in _NAME.findall(option + ","):
+            name = quoted[1:-1].replace('""', '"') + rest.rstrip() if quoted else rest.strip()
+            if name or quoted or not option:
+                names.append(name)
+    return list(dict.fromkeys(names))
+
+
+def kept_in(options: Sequence[str] | None, source: Source) -> list[str] | None:
+    """The names of ``--keep``; where no column is without a name, an empty option keeps none."""
+    names = names_in(options)
+    return [] if names == [""] and "" not in source.all_columns else names
 
 
 def kinds_of(options: Sequence[str] | None) -> dict[str, str]:
@@ -54,8 +69,8 @@ def kinds_of(options: Sequence[str] | None) -> dict[str, str]:
 
     kinds = {}
     for option in names_in(options) or []:
-        name, _, kind = option.rpartition("=")
-        if not name or kind not in KINDS:
+        name, equals, kind = option.rpartition("=")
+        if not equals or kind not in KINDS:
             raise UsageError(f"--kind-of must be COLUMN=KIND with a kind of {', '.join(KINDS)}, got {option!r}")
         kinds[name] = kind
     return kinds
@@ -65,7 +80,10 @@ def as_usage(call: Callable[[], Any]) -> Any:
     """``call()``, whose complaints are about the command as typed."""
     try:
         return call()
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        said = f"{error.filename}: {error.strerror}" if error.strerror and error.filename else str(error)
+        raise UsageError(said) from error
+    except ValueError as error:
         raise UsageError(str(error)) from error
 
 
@@ -80,8 +98,9 @@ def check_apart(outputs: Iterable[Path], others: Mapping[str, Iterable[Path]]) -
 
 def source_of(data: Sequence[str]) -> Source:
     """The tables that DATA names."""
+    from aefast.finding import find_files
     from aefast.formats import open_table, table_class
-    from aefast.tables import Source, find_files
+    from aefast.tables import Source
 
     files = as_usage(lambda: find_files(data))
     for path in files:
@@ -92,7 +111,7 @@ def source_of(data: Sequence[str]) -> Source:
 
 def check_columns(source: Source, keep: Sequence[str] | None, label: str | None) -> None:
     """Refuse columns of ``--keep`` and ``--label`` that the tables lack."""
-    wanted = [*(keep or []), *([label] if label else [])]
+    wanted = [*(keep or []), *([] if label is None else [label])]
     if wanted and source.is_matrix:
         raise UsageError(f"{source.title} has no named columns; leave --keep and --label out")
     as_usage(lambda: source.require(wanted, "column"))
@@ -136,6 +155,8 @@ def new_estimator(
             raise UsageError(f"--layers must be whole numbers with commas, like 64,32, got {layers!r}") from None
         if min(widths) < 1:
             raise UsageError(f"--layers must be at least 1 each, got {layers!r}")
+        if max(widths) > MOST_UNITS:
+            raise UsageError(f"--layers must be at most {MOST_UNITS:,} each, got {layers!r}")
         given["encoder_layer_sizes"] = widths
     if epochs is not None:
         given["max_epochs"] = epochs
@@ -163,8 +184,6 @@ def image_shape(text: str, model: Any) -> tuple[int, ...]:
         raise UsageError(
             "--image needs a model of pixels, and the columns of this one are of several kinds; leave it out"
         )
-    if int(np.prod(shape)) != model.n_features_in_:
-        raise UsageError(
-            f"--image {text} has {int(np.prod(shape))} pixels, the model has {model.n_features_in_} features"
-        )
+    if prod(shape) != model.n_features_in_:
+        raise UsageError(f"--image {text} has {prod(shape)} pixels, the model has {model.n_features_in_} features")
     return shape

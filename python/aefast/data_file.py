@@ -14,6 +14,8 @@ import os
 import stat
 import struct
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import prod
 from typing import IO, Any
 
@@ -42,6 +44,17 @@ _DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f
 _MAX_HEADER = 1 << 26
 
 
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """An OSError that does not say which file it is about says it is ``path``."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), os.fspath(path)) from error
+
+
 def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a file beside its place, flush it to the disk and rename it; OSError if it cannot be written."""
     # Through a link, so that the file it points to is replaced and not the link.
@@ -49,7 +62,7 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
     folder, name = os.path.split(target)
     temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex}.part")
     try:
-        with open(temporary, "xb") as stream:
+        with naming(path), open(temporary, "xb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())

@@ -46,6 +46,7 @@ class FittedNetwork:
     missing: str
     n_threads: int | None
     n_features_in_: int
+    _called: Sequence[str] | None = None
     feature_names_in_: NDArray[np.object_]
     network_: NetworkSpec
     coefs_: list[Array]
@@ -134,8 +135,8 @@ class FittedNetwork:
         return np.clip((values - self.scaler_shift_) / self.scaler_scale_, -limit, limit)
 
     def _names(self) -> list[str]:
-        """What to call the columns: ``feature_names_in_``, else x0, x1, ..."""
-        names = getattr(self, "feature_names_in_", None)
+        """What to call the columns: ``feature_names_in_``, else as whoever gave the rows does, else x0, x1, ..."""
+        names = getattr(self, "feature_names_in_", self._called)
         return [f"x{j}" for j in range(self.n_features_in_)] if names is None else [str(name) for name in names]
 
     def _element_names(self) -> list[str]:

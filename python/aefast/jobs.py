@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from aefast.checkpoints import Checkpoint
 from aefast.columns import kind_of_type
+from aefast.data_file import naming
 from aefast.exceptions import AefastError
 from aefast.formats import CsvTable, TableError
 from aefast.labels import Labels
@@ -66,8 +67,9 @@ def training_columns(
     Nothing is left out in silence: a column of no kind that can be learned is refused until it is excluded by name.
     The nameless columns of an array are all learned; the first value is then None.
     """
+    in_folders = dict.fromkeys(source.folder_columns, "in folder names")
     if source.is_matrix:
-        return None, {}
+        return None, in_folders
     names = [n for n in (source.schema.names if columns is None else columns) if n not in exclude]
     for file in source.files:
         if isinstance(file, CsvTable):
@@ -82,8 +84,9 @@ def training_columns(
     if not names:
         raise TableError(f"{source.files[0].path}: no columns are left to learn")
     source.require(names, "column")
-    left_out = {n: "--exclude" if n in exclude else "not in --columns" for n in source.schema.names if n not in names}
-    return names, left_out
+    why = "not in every file" if columns is None else "not in --columns"
+    left_out = {n: "--exclude" if n in exclude else why for n in source.all_columns if n not in names}
+    return names, left_out | in_folders
 
 
 def numeric_columns(source: Source, columns: Sequence[str], kinds: Mapping[str, str]) -> list[str]:
@@ -137,6 +140,8 @@ def fit_job(
     estimator.set_params(verbose=verbose)
     if checkpoint is not None:
         estimator.set_params(callbacks=(Checkpoint(checkpoint, keep=True),))
+    estimator._check_parameters()
+    told = _told_of(estimator, source, columns)
     may_miss = estimator.missing != "error"
     given = estimator.column_kinds or {}
     numeric = None if columns is None else numeric_columns(source, columns, given)
@@ -151,7 +156,7 @@ def fit_job(
         tables = TableBlocks(source, columns or (), numeric or (), check)
         if sample is None and (stream or (stream is None and not fits_in_memory(source, columns))):
             how = "streamed"
-            with training:
+            with training, told:
                 estimator.fit_batches(tables)
             n_learned = tables.n_rows
         else:
@@ -159,14 +164,14 @@ def fit_job(
             with reading:
                 table = read_table(tables, sample, estimator.random_state, progress)
             n_learned = len(table)
-            with training:
+            with training, told:
                 estimator.fit(table)
         n_rows = tables.n_rows
         for remark in lookalikes(source, [n for n in columns or () if n not in {*given, *(numeric or ())}]):
             warnings.warn(remark, stacklevel=2)
     elif sample is None and (stream or (stream is None and not fits_in_memory(source, columns))):
         how, blocks = "streamed", Blocks(source, columns, check)
-        with training:
+        with training, told:
             estimator.fit_batches(blocks)
         n_rows = n_learned = blocks.n_rows
     else:
@@ -184,7 +189,7 @@ def fit_job(
         if sample is None:
             check(X, 0)
         n_learned = len(X)
-        with training:
+        with training, told:
             estimator.fit(X)
     estimator.set_params(verbose=0, callbacks=callbacks)
     if columns is not None:
@@ -216,6 +221,20 @@ def fit_job(
         "training_seconds": training.seconds,
         "rows_per_second": n_learned * n_epochs / training.seconds,
     }
+
+
+@contextmanager
+def _told_of(estimator: Any, source: Source, columns: Sequence[str] | None) -> Iterator[None]:
+    """What is wrong with the rows that the estimator is fitted to is told of the table and its columns."""
+    estimator._called = columns
+    try:
+        yield
+    except ValueError as error:
+        if isinstance(error, AefastError):
+            raise
+        raise TableError(f"{source.title}: {error}") from error
+    finally:
+        del estimator._called
 
 
 def recalibrate_job(
@@ -286,7 +305,7 @@ def make_scorer(
     """A `Scorer` for the rows of ``source``, whose columns are checked against the model and the options."""
     names = getattr(estimator, "feature_names_in_", None)
     if source.is_matrix:
-        if keep or label:
+        if keep or label is not None:
             raise TableError(f"{source.files[0].path} has no named columns to keep or to take labels from")
         if estimator.columns_ is not None:
             raise TableError(f"{source.files[0].path} has no named columns, and the model's are of several kinds")
@@ -295,7 +314,7 @@ def make_scorer(
             scorer.columns(source.schema)
         return scorer
     present = source.schema.names
-    source.require([*(keep or []), *([label] if label else [])], "column")
+    source.require([*(keep or []), *([] if label is None else [label])], "column")
     if names is not None:
         features = [str(n) for n in names]
         source.require(features, "columns the model was fitted on:")
@@ -349,9 +368,11 @@ def _of(source: Source) -> Iterator[None]:
 
 def columns_left_out(source: Source, features: Sequence[str]) -> dict[str, str]:
     """The columns that are neither ``features`` nor can be handed on, and why."""
-    present = dict.fromkeys(n for file in source.files for n in file.schema.names if n not in features)
-    why = {n: "not in every file" for n in present if any(n not in file.schema.names for file in source.files)}
-    return why | {n: "the scores have a column of that name" for n in present if n in RESULT_NAMES}
+    present = [name for name in source.all_columns if name not in features]
+    in_every = set(present).intersection(*(file.schema.names for file in source.files))
+    why = {n: "not in every file" for n in present if n not in in_every}
+    why |= {n: "the scores have a column of that name" for n in present if n in RESULT_NAMES}
+    return why | dict.fromkeys(source.folder_columns, "in folder names")
 
 
 def read_batches(
@@ -367,7 +388,7 @@ def read_batches(
     """What the scorer needs of the rows, read ahead by a thread; of rows that stay ``unscored`` in the same batches
     what is handed on, and the label."""
     features = [] if source.is_matrix else scorer.feature_names
-    kept = [*scorer.keep, *([label] if label else [])]
+    kept = [*scorer.keep, *([] if label is None else [label])]
     wanted = list(dict.fromkeys(source.schema.names if source.is_matrix else [*features, *kept]))
     kinds = {c.name: c.kind for c in scorer.estimator.columns_ or ()}
     numbers = [n for n in features if kinds.get(n, "numeric") == "numeric"]
@@ -420,9 +441,10 @@ def report_job(
         labels.check()
     with closing(read_batches(scorer, source, label, batch_rows, Clock())) as batches, located(source):
         findings = examine(scorer, batches, label=labels, progress=progress)
-    page = render(findings, title=title, subtitle=subtitle, image_shape=image_shape, notes=notes)
-    with atomic_path(output) as part:
-        part.write_text(page, encoding="utf-8")
+    about = scorer.keep[:3] if keep is None else keep
+    page = render(findings, title=title, subtitle=subtitle, image_shape=image_shape, notes=notes, about=about)
+    with atomic_path(output) as part, naming(output):
+        part.write_text(page, encoding="utf-8", errors="backslashreplace")
     return {
         "report": str(output),
         "rows": len(findings.errors),

@@ -13,12 +13,13 @@ import os
 import struct
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
 import pyarrow as pa
 
-from aefast.data_file import MISFITS
+from aefast.data_file import MISFITS, naming
 from aefast.exceptions import AefastError
 
 __all__ = ["Journal", "ResumeError", "batch_from", "batch_to_bytes", "journal_path"]
@@ -55,7 +56,7 @@ class Journal:
     Raises
     ------
     ResumeError
-        Where the journal's identity is another, or another process writes it.
+        Where the journal's identity is another, another process writes it, or the file is no journal.
     """
 
     def __init__(self, path: Path, identity: dict[str, Any], *, resume: bool) -> None:
@@ -66,7 +67,7 @@ class Journal:
         try:
             self._begin(identity, resume)
         except BaseException:
-            self._file.close()
+            self.close()
             raise
 
     def _begin(self, identity: dict[str, Any], resume: bool) -> None:
@@ -74,14 +75,30 @@ class Journal:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ResumeError(f"{self.path} is being written by another run; wait for it to end") from error
-        self._file.seek(0)
+        self._refuse_foreign()
         first = next(self._frames(), None) if resume else None
         if first is None:
             self._file.truncate(0)
-            self.append(json.dumps(identity).encode())
+            try:
+                self.append(json.dumps(identity).encode())
+            except OSError:
+                self.remove()  # what is less than a frame would be nobody's
+                raise
         else:
             self._compare(self.read(_identity, first), json.loads(json.dumps(identity)))
             self.found = True
+
+    def _refuse_foreign(self) -> None:
+        """Raise `ResumeError` for a file that does not begin as every journal does: it is somebody's."""
+        self._file.seek(0)
+        beginning = self._file.read(_HEAD.size + 1)
+        self._file.seek(0)
+        # An identity is a JSON object, and short.
+        if beginning and (beginning[3:8] != bytes(5) or beginning[_HEAD.size :] != b"{"):
+            raise ResumeError(
+                f"{self.path} is in the way: progress is recorded there, and it holds something else; move it, or name "
+                "another output"
+            )
 
     def read(self, make: Callable[[bytes], T], frame: bytes) -> T:
         """What ``make`` makes of a frame; ResumeError where its checksum is right and what it says is not."""
@@ -129,22 +146,21 @@ class Journal:
     def append(self, content: Any) -> None:
         """Add a frame: bytes, or what gives them as a buffer."""
         view = memoryview(content)
-        try:
-            self._checksum = zlib.crc32(view, self._checksum)
+        self._checksum = zlib.crc32(view, self._checksum)
+        with naming(self.path):
             self._file.write(_HEAD.pack(view.nbytes, self._checksum))
             self._file.write(view)
             self._file.flush()
-        except OSError as error:
-            raise OSError(error.errno, os.strerror(error.errno or 0), str(self.path)) from error
 
     def close(self) -> None:
         """Leave it, so that the job can be resumed."""
-        self._file.close()
+        with suppress(OSError):  # of a frame that there was no room for
+            self._file.close()
 
     def remove(self) -> None:
         """The job is done, or is not worth resuming."""
         self.path.unlink(missing_ok=True)
-        self._file.close()
+        self.close()
 
 
 def batch_to_bytes(batch: pa.RecordBatch) -> pa.Buffer:

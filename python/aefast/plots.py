@@ -21,6 +21,7 @@ from aefast._drawing import (
     finish,
     mosaic,
     new_axes,
+    on_time_axis,
     spans_decades,
 )
 
@@ -166,7 +167,7 @@ def scores_over_rows(
     errors : array-like of shape (n,)
     threshold : float, optional
     times : array-like of shape (n,), datetime64, optional
-        When each row was; without, rows are numbered.
+        When each row was; without, or where some are near the years 1 or 9999, rows are numbered.
     columns : int
         How many slices at most.
     ax : matplotlib.axes.Axes, optional
@@ -185,7 +186,8 @@ def scores_over_rows(
     ax = new_axes(ax)
     errors = np.asarray(errors, dtype=float)
     at = np.arange(len(errors), dtype=float)
-    if times is not None:
+    is_timed = times is not None and on_time_axis(times)
+    if is_timed:
         from matplotlib import dates
 
         at = dates.date2num(np.asarray(times, dtype="datetime64[us]"))  # type: ignore[no-untyped-call]
@@ -208,8 +210,8 @@ def scores_over_rows(
         ax.axhline(threshold, color=GREY, linestyle="--", linewidth=1.4, label="threshold")
     if len(errors) and spans_decades(errors):
         ax.set_yscale("log")
-    if times is None:
-        ax.set_xlabel("row")
+    if not is_timed:
+        ax.set_xlabel("row" if times is None else "row (some times are beyond the calendar)")
     else:
         locator = dates.AutoDateLocator()  # type: ignore[no-untyped-call]
         ax.xaxis.set_major_locator(locator)

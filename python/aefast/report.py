@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aefast import plots
-from aefast._drawing import BLUE, GREEN, GREY, ORANGE
+from aefast._drawing import BLUE, GREEN, GREY, ORANGE, on_time_axis
 from aefast.columns import cells
 from aefast.labels import UNLABELLED, judgement
 from aefast.networks import layer_widths
@@ -71,6 +71,11 @@ class Findings:
     @property
     def threshold(self) -> float:
         return float(self.scorer.estimator.threshold_)
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether rows can be shown in the order of time."""
+        return self.times is not None and on_time_axis(self.times)
 
     @property
     def flagged(self) -> NDArray[np.bool_]:
@@ -197,6 +202,7 @@ def render(
     subtitle: str = "",
     image_shape: tuple[int, ...] | None = None,
     notes: Sequence[str] = (),
+    about: Sequence[str] | None = None,
 ) -> str:
     """The findings as one HTML page that needs nothing else: no script, no font, no link is loaded.
 
@@ -208,6 +214,8 @@ def render(
         Draws the strangest rows as images, with what the model makes of them.
     notes : sequence of str
         Further lines below the title.
+    about : sequence of str, optional
+        Those of the kept columns that stand beside the strangest rows. Default: all of them.
 
     Returns
     -------
@@ -269,7 +277,7 @@ def render(
         findings=findings,
         n_rows=len(findings.errors),
         model=describe(estimator),
-        about=findings.scorer.keep[:3],
+        about=list(findings.scorer.keep if about is None else about),
         columns=[(names[j], int(findings.reasons[j]), findings.reasons[j] / most) for j in order],
         figures={k: _safe(v) for k, v in pictures.items()},
         quality=quality,
@@ -286,7 +294,7 @@ def _rows_figure(findings: Findings, more: str = "", *, width: float = 9.6, colu
         if width < 9:
             ax.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
 
-    order = "rows" if findings.times is None else "time"
+    order = "time" if findings.is_timed else "rows"
     return figure(draw, f"Error of each row in the order of {order}{more}", width=width)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -203,7 +205,12 @@ class ScoreJob:
 
     def _job(self, source: Source) -> dict[str, Any]:
         """All that an output depends on: with ``fdr``, every row."""
-        return {**self._identity, "input": _stamps(source), "all": None if self.fdr is None else _stamps(self.source)}
+        return {**self._identity, "input": _stamps(source), "all": None if self.fdr is None else self._all}
+
+    @cached_property
+    def _all(self) -> str:
+        """A digest of the stamps of all files: there may be thousands, and each output depends on them."""
+        return hashlib.sha256(json.dumps(_stamps(self.source)).encode()).hexdigest()
 
     def _receipt(self, source: Source, output: Path) -> dict[str, int] | None:
         """What is known of an output that can stay; judging by labels takes the scores of all rows."""
@@ -233,7 +240,7 @@ class ScoreJob:
         with closing(self._batches(source, clock, unscored=True)) as batches:
             for frame in frames:
                 judged = journal.read(lambda frame: batch_from(frame, schema), frame)
-                batch = next(batches, None) if self.scorer.keep or self.label else judged
+                batch = next(batches, None) if self.scorer.keep or self.label is not None else judged
                 if batch is None or batch.num_rows != judged.num_rows:
                     raise journal.unfit("more or other rows than there are")
                 yield judged, batch

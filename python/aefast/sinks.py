@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from aefast._arrow import arrow_values, dtype_of
+from aefast.data_file import naming
 from aefast.formats import TableError
 from aefast.journal import Journal, batch_to_bytes
 
@@ -35,7 +36,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         yield part
-        with part.open("rb+") as file:
+        with naming(path), part.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(part, path)
     except BaseException:
@@ -125,16 +126,23 @@ class _ParquetWriter(_Writer):
         by_name = {name: "none" if name == "anomaly_score" else "snappy" for name in schema.names}
         compression = "snappy" if any(pa.types.is_nested(f.type) for f in schema) else by_name
         self._writer = pq.ParquetWriter(path, schema, use_dictionary=[*texts, "p_value"], compression=compression)
+        self._hold_none()
+
+    def _hold_none(self) -> None:
         self._held: list[pa.RecordBatch] = []
+        self._n_rows = self._n_bytes = 0
 
     def write(self, batch: pa.RecordBatch) -> None:
         # Batches of a wide table have few rows; row groups of as few would be slow to read.
         self._held.append(batch)
-        if sum(b.num_rows for b in self._held) >= GROUP_ROWS or sum(b.nbytes for b in self._held) >= GROUP_BYTES:
+        self._n_rows += batch.num_rows
+        self._n_bytes += batch.nbytes
+        if self._n_rows >= GROUP_ROWS or self._n_bytes >= GROUP_BYTES:
             self._write_group()
 
     def _write_group(self) -> None:
-        group, self._held = self._held, []
+        group = self._held
+        self._hold_none()
         if group:
             self._writer.write_table(pa.Table.from_batches(group))
 
@@ -290,13 +298,10 @@ class Sink:
 def _naming(path: Path) -> Iterator[None]:
     """Errors that do not say which file they are about say it is ``path``."""
     try:
-        yield
+        with naming(path):
+            yield
     except pa.ArrowException as error:
         raise TableError(f"{path} cannot be written: {error}") from error
-    except OSError as error:
-        if error.filename is not None or error.errno is None:
-            raise
-        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
 
 
 @contextmanager

@@ -10,7 +10,6 @@ import difflib
 import queue
 import threading
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
-from glob import glob, has_magic
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,16 +18,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aefast._arrow import arrow_values, dtype_of
-from aefast.formats import FORMATS, NpyTable, TableError, TableFile, open_table, table_class
+from aefast.formats import NpyTable, TableError, TableFile, open_table
+from aefast.terminal import counted
 
 __all__ = [
     "Source",
     "feature_columns",
     "feature_matrix",
-    "find_files",
     "is_number",
     "may_be_numbers",
-    "named_files",
     "prefetch",
     "read_matrix",
 ]
@@ -38,37 +36,6 @@ T = TypeVar("T")
 # Of a batch whose size nobody chose: each costs the decoder something for every column.
 BATCH_BYTES, BATCH_ROWS = 1 << 26, 1 << 17
 ROW_BLOCK = 2_048  # rows transposed at once by read_matrix: their columns fit the second-level cache
-
-
-def find_files(sources: Iterable[str | Path]) -> list[Path]:
-    """Files for names that may be files, folders (their tables at any depth) or patterns; sorted within each."""
-    return [path for path, _ in named_files(sources)]
-
-
-def named_files(sources: Iterable[str | Path]) -> list[tuple[Path, Path]]:
-    """What `find_files` finds, each with its name for another folder: relative to the folder that was named or
-    that the pattern begins with."""
-    files: list[tuple[Path, Path]] = []
-    for source in sources:
-        path = root = Path(source)
-        if str(source) == "-" or (path.exists() and not path.is_file() and not path.is_dir()):
-            raise ValueError(f"{source} is no file; rows are read more than once, so save them to a file and name it")
-        if path.is_dir():
-            inside = (p for p in path.rglob("*") if p.is_file() and table_class(p))
-            found = [p for p in inside if not any(part.startswith((".", "_")) for part in p.relative_to(path).parts)]
-            if not found:
-                raise FileNotFoundError(f"no tables in the folder {path}; these can be read: {FORMATS}")
-        elif path.exists():
-            found, root = [path], path.parent
-        elif has_magic(str(source)):
-            found = [Path(p) for p in glob(str(source), recursive=True) if Path(p).is_file()]
-            if not found:
-                raise FileNotFoundError(f"no file matches {source}")
-            root = next(parent for parent in path.parents if not has_magic(str(parent)))
-        else:
-            raise FileNotFoundError(f"there is no file or folder {source}")
-        files.extend((p, p.relative_to(root)) for p in sorted(found))
-    return files
 
 
 class Source:
@@ -91,11 +58,25 @@ class Source:
         self.n_rows = None if None in counts else sum(n for n in counts if n is not None)
         self._starts: list[int] = []
         self.as_text: frozenset[str] = frozenset()
+        self._check_alike()
         for file in self.files:
             names = file.schema.names
             twice = sorted({n for n in names if names.count(n) > 1})
             if twice:
                 raise TableError(f"{file.path} has more than one column named {_listed(twice)}; rename them")
+
+    def _check_alike(self) -> None:
+        """Raise `TableError` where arrays are beside tables, or rows of arrays have other widths."""
+        first = self.files[0]
+        for file in self.files:
+            if isinstance(file, NpyTable) != isinstance(first, NpyTable):
+                array, table = (file, first) if isinstance(file, NpyTable) else (first, file)
+                raise TableError(f"{array.path} has no named columns, but {table.path} has; give files of one kind")
+            if isinstance(file, NpyTable) and isinstance(first, NpyTable) and file.width != first.width:
+                raise TableError(
+                    f"{file.path} has rows of {counted(file.width, 'values')}, but {first.path} of {first.width:,}; "
+                    "give arrays of one width"
+                )
 
     def split(self) -> list[Source]:
         """A source for each file, whose columns are read as here."""
@@ -110,6 +91,18 @@ class Source:
     def is_matrix(self) -> bool:
         """Whether the rows come as one nameless array (``.npy``)."""
         return isinstance(self.files[0], NpyTable)
+
+    @property
+    def all_columns(self) -> list[str]:
+        """Those that any file has."""
+        return list(dict.fromkeys(name for file in self.files for name in file.schema.names))
+
+    @property
+    def folder_columns(self) -> list[str]:
+        """Those that names of folders tell (``day=1``, as Hive writes them), which are not read, and no file has."""
+        parts = (part for path in self.paths for part in path.parts[:-1])
+        names = dict.fromkeys(part.partition("=")[0] for part in parts if "=" in part[1:])
+        return [name for name in names if name not in self.all_columns] if names else []
 
     @property
     def title(self) -> str:
@@ -134,6 +127,14 @@ class Source:
             lacking = [c for c in columns if c not in file.schema.names]
             if lacking:
                 raise TableError(f"{file.path} lacks {why} {_listed(lacking)}{_alike(lacking, file.schema.names)}")
+
+    def require_in_some(self, columns: Sequence[str]) -> None:
+        """Raise `TableError` naming the columns that no file has, nor the name of a folder."""
+        present = [*self.all_columns, *self.folder_columns]
+        lacking = [c for c in columns if c not in present]
+        if lacking:
+            lack = "lacks" if len(self.files) == 1 else "lack"
+            raise TableError(f"{self.title} {lack} column {_listed(lacking)}{_alike(lacking, present)}")
 
     def batches(
         self,

@@ -9,8 +9,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-__all__ = ["counted", "facts", "listed", "missing_extra", "print_json", "progress", "rows_and_columns", "say", "status"]
-
+__all__ = [
+    "counted",
+    "facts",
+    "listed",
+    "missing_extra",
+    "print_json",
+    "printable",
+    "progress",
+    "rows_and_columns",
+    "say",
+    "status",
+]
 
 EXTRA = ("typer", "rich", "pyarrow", "matplotlib", "jinja2")
 
@@ -21,10 +31,16 @@ def missing_extra(error: ModuleNotFoundError) -> str | None:
     return f'the command line needs {name}; pip install "aefast[cli]"' if name in EXTRA else None
 
 
+def printable(text: str) -> str:
+    """The text, which may come from an untrusted file, with all that is not to be seen (control characters, line ends)
+    as Python writes it: it moves no cursor."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def say(text: str) -> None:
     """One line or more on standard output."""
     try:
-        sys.stdout.write(text + "\n")
+        sys.stdout.write("\n".join(map(printable, text.split("\n"))) + "\n")
         sys.stdout.flush()
     except OSError as error:
         # What is still in the buffer would fail once more when Python ends.
@@ -43,12 +59,14 @@ def counted(number: int, things: str) -> str:
 
 
 def listed(names: Sequence[str], most: int = 8) -> str:
-    """The first names and the last."""
-    return ", ".join(names[:most]) + (f" … {names[-1]}" if len(names) > most else "")
+    """The first names and the last; of one without letters, quotes."""
+    shown = [name or '""' for name in names]
+    return ", ".join(shown[:most]) + (f" … {shown[-1]}" if len(shown) > most else "")
 
 
 def facts(title: str, lines: Sequence[tuple[str, str]]) -> None:
     """A title and named values below it."""
+    title, lines = printable(title), [(printable(name), printable(value)) for name, value in lines]
     if not sys.stdout.isatty():
         width = max(len(name) for name, _ in lines)
         say("\n".join([title, *(f"  {name:<{width}}  {value}" for name, value in lines)]))
@@ -61,7 +79,7 @@ def facts(title: str, lines: Sequence[tuple[str, str]]) -> None:
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in lines:
-        table.add_row(name, Text(value))
+        table.add_row(Text(name), Text(value))
     _console().print(table)
 
 

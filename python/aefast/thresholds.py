@@ -227,9 +227,12 @@ def too_few_held_out(least: float, n_rows: int, fdr: float) -> str:
     n_together = int(np.ceil(least * n_rows / fdr - 1e-9))
     if n_together <= 1:
         return ""
+    why = f"nothing is reported: no p-value is below {least:.3g}, so that with fdr={fdr:g}"
+    if n_together > n_rows:
+        return f"{why} no row can be, however many there are; fit or recalibrate on more rows, or give a larger fdr"
     return (
-        f"nothing is reported: no p-value is below {least:.3g}, so that with fdr={fdr:g} only {n_together:,} of "
-        f"{n_rows:,} rows together could be; fit or recalibrate on more rows, or judge fewer at a time"
+        f"{why} only {n_together:,} of {n_rows:,} rows together could be; fit or recalibrate on more rows, or judge "
+        "fewer at a time"
     )
 
 

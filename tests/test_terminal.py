@@ -1,0 +1,99 @@
+"""What is printed arrives on any terminal, moves no cursor, and is not missed where there is nobody to read it."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+import aefast
+from aefast.terminal import facts, listed, printable, say
+from small_tables import run_command, small_model, small_table, write_table
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(aefast.__file__).resolve().parents[1])}
+EVIL = "\x1b[2J\x1b]0;owned\x07a\nb\x9b\u202e"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small_model().save("m.aef")
+    write_table(small_table(), tmp_path / "t.parquet")
+    return tmp_path
+
+
+def run(command: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    """A command of a shell, in which ``$AEFAST`` is ours."""
+    ours = f"{sys.executable} -m aefast"
+    return subprocess.run(["sh", "-c", command], capture_output=True, env=ENVIRONMENT | {"AEFAST": ours} | environment)
+
+
+def test_text_is_shown_without_what_moves_a_cursor():
+    assert printable("pump 7 – Zürich 水") == "pump 7 – Zürich 水"
+    assert printable(EVIL) == r"\x1b[2J\x1b]0;owned\x07a\nb\x9b\u202e"
+    assert printable(os.fsdecode(b"caf\xe9")) == r"caf\udce9"
+
+
+def test_facts_are_a_line_each(capsys):
+    facts(EVIL, [(EVIL, EVIL)])
+    say(f"one\n{EVIL[:4]}")
+    out = capsys.readouterr().out
+    assert out.count("\n") == 4
+    assert "\x1b" not in out
+
+
+def test_a_name_without_letters_is_seen():
+    assert listed(["", "a"]) == '"", a'
+
+
+def test_names_of_columns_in_untrusted_files_are_shown_as_text(folder):
+    table = small_table().select(["a", "b", "name"]).rename_columns(["a", EVIL, EVIL + "2"])
+    write_table(table, folder / "evil.parquet")
+    results = [
+        run_command("fit", "evil.parquet", "-o", "evil.aef", "--epochs", 0),
+        run_command("fit", "evil.parquet", "-o", "evil.aef", "--epochs", 0, "--kind-of", f"{EVIL}2=categorical"),
+        run_command("info", "evil.aef"),
+        run_command("score", "evil.aef", "t.parquet", "-o", "s.csv"),
+    ]
+    assert [result.exit_code for result in results] == [1, 0, 0, 1]
+    for result in results:
+        shown = result.stdout + result.stderr
+        assert r"\x1b[2J" in shown
+        assert "\x1b" not in shown
+        assert "\x07" not in shown
+
+
+def test_names_of_columns_on_a_terminal_are_no_markup(folder):
+    names = ["[/red]", "[bold]b"]
+    table = small_table().select(["a", "b"]).rename_columns(names)
+    table = pa.table({name: pa.array(["x", "y"] * 150) for name in table.column_names})
+    write_table(table, folder / "markup.parquet")
+    assert run_command("fit", "markup.parquet", "-o", "markup.aef", "--epochs", 0).exit_code == 0
+    reader, writer = pty.openpty()
+    ours = [sys.executable, "-m", "aefast", "info", "markup.aef"]
+    assert subprocess.run(ours, stdout=writer, stderr=writer, stdin=writer, env=ENVIRONMENT).returncode == 0
+    os.close(writer)
+    assert b"levels of [/red]" in os.read(reader, 1 << 16)
+    os.close(reader)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_an_encoding_without_some_letters_is_no_error(folder, encoding):
+    for command in ("fit t.parquet --exclude id,name -o x.aef --epochs 1", "--help"):
+        done = run(f"$AEFAST {command}", PYTHONIOENCODING=encoding)
+        assert (done.returncode, done.stderr) == (0, b"")
+    assert b"Autoencoder 4?8?2?8?4" in run("$AEFAST info m.aef", PYTHONIOENCODING=encoding).stdout
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_error(folder, closed):
+    for command in ("fit t.parquet --exclude id,name -o x.aef --epochs 1", "score m.aef t.parquet -o s.csv"):
+        done = run(f"$AEFAST {command} {closed}")
+        assert (done.returncode, done.stderr) == (0, b"")
+    assert (folder / "s.csv").read_text().count("\n") == 301
+    assert run(f"$AEFAST info none.aef {closed}").returncode == 2
