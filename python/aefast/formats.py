@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from aefast._arrow import arrow_array, plain_rows, plain_schema
-from aefast._csv_stream import CsvStream, EndRow, is_compressed, is_utf16
+from aefast._csv_bytes import goes_to_the_end, is_compressed, is_utf16, unpacked
 from aefast.column_learner import NUMBER
 from aefast.exceptions import AefastError
 
@@ -160,13 +160,22 @@ class CsvTable(TableFile):
     ) -> Iterator[pa.RecordBatch]:
         types = {c: self.schema.field(c).type for c in columns}
         types |= {c: pa.float64() for c in columns if c in as_numbers and _may_be_number(types[c])}
-        end = self._end_row()
+        last, cell = self.schema.names[-1], None
+        if last not in columns:  # read as it is: an open quote would be there
+            types[last] = pa.binary()
+
+        def chosen(batch: pa.RecordBatch) -> pa.RecordBatch:
+            nonlocal cell
+            if batch.num_rows and types[last] in (pa.string(), pa.binary()):
+                cell = batch.column(last)[-1].cast(pa.binary()).as_py()
+            return self._with_missing(batch.select(columns))
+
         try:
-            with self._open(columns, types, end) as reader:
-                yield from rebatch(skip_rows(map(self._with_missing, reader), first_row), batch_rows)
+            with self._open([*columns, *({last} - {*columns})], types) as reader:
+                yield from rebatch(skip_rows(map(chosen, reader), first_row), batch_rows)
         except (pa.ArrowException, OSError) as error:
             raise self._diagnosis(columns, types, error) from error
-        if not end.seen:
+        if cell is not None and goes_to_the_end(self.path, cell):
             raise self._diagnosis(columns, types, TableError(_UNCLOSED))
 
     def _with_missing(self, batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -180,29 +189,25 @@ class CsvTable(TableFile):
                 batch = batch.set_column(index, name, pc.if_else(is_empty, pa.scalar(None, cells.type), cells))
         return batch
 
-    def _end_row(self) -> EndRow:
-        return EndRow(self._delimiter, len(self.schema))
-
     def _open(
         self,
         columns: Sequence[str] = (),
         types: dict[str, pa.DataType] | None = None,
-        end: EndRow | None = None,
         use_threads: bool = True,
     ) -> Any:
         module = self._module
         return module.open_csv(
-            CsvStream(self.path, end),
+            unpacked(self.path),
             module.ReadOptions(block_size=self._BLOCK, use_threads=use_threads),
-            module.ParseOptions(delimiter=self._delimiter, newlines_in_values=True, invalid_row_handler=end),
+            module.ParseOptions(delimiter=self._delimiter, newlines_in_values=True),
             module.ConvertOptions(include_columns=list(columns), column_types=types),
         )
 
     def _diagnosis(self, columns: Sequence[str], types: dict[str, pa.DataType], error: BaseException) -> TableError:
         """The same error with its place: Arrow numbers rows only where one thread reads them."""
-        n_rows, end = 0, self._end_row()
+        n_rows = 0
         try:
-            with self._open(columns, types, end, use_threads=False) as reader:
+            with self._open(columns, types, use_threads=False) as reader:
                 for batch in reader:
                     n_rows += batch.num_rows
         except (pa.ArrowException, OSError) as found:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aefast._arrow import arrow_array, arrow_values
-from aefast._csv_stream import is_compressed
+from aefast._csv_bytes import is_compressed
 from aefast._memory import available_memory
 from aefast._reservoir import Reservoir
 from aefast.formats import TableError
