@@ -68,6 +68,13 @@ def run_command(*arguments: object) -> Any:
     return CliRunner(**separate).invoke(app, [str(a) for a in arguments])
 
 
+def done(*arguments: object) -> str:
+    """What a command prints that must not fail, or complain."""
+    result = run_command(*arguments)
+    assert (result.exit_code, result.stderr) == (0, "")
+    return result.stdout
+
+
 def features_of(table: pa.Table, names: list[str] = FEATURES) -> np.ndarray:
     """The features as an array, in order."""
     return np.column_stack([table[name].to_numpy() for name in names])

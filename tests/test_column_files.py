@@ -11,7 +11,7 @@ import pytest
 import aefast
 from aefast.tables import Source
 from aefast.training_rows import TableBlocks, read_table
-from small_tables import run_command, write_table
+from small_tables import done, run_command, write_table
 from test_columns import OF_KINDS, plain, traffic
 
 FIT = ("fit", "--exclude", "id", "--layers", "16,4", "--epochs", "5")
@@ -31,12 +31,6 @@ def folder(tmp_path, monkeypatch, table):
     for ending in (".parquet", ".csv", ".feather"):
         write_table(table, tmp_path / f"t{ending}")
     return tmp_path
-
-
-def done(*arguments):
-    result = run_command(*arguments)
-    assert result.exit_code == 0, result.stderr
-    return result.stdout
 
 
 def refused(*arguments):

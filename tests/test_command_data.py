@@ -13,13 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from small_tables import run_command, small_table, write_table
-
-
-def done(*arguments: object) -> str:
-    result = run_command(*arguments)
-    assert (result.exit_code, result.stderr) == (0, ""), result.stderr
-    return result.stdout
+from small_tables import done, run_command, small_table, write_table
 
 
 def refused(code: int, *arguments: object) -> str:

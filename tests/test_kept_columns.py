@@ -14,7 +14,7 @@ import pytest
 import aefast
 from aefast.exceptions import AefastError
 from aefast.formats import CsvTable
-from small_tables import run_command, write_table
+from small_tables import done, run_command, write_table
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +38,6 @@ def rows(n=3, **more):
 
 def csv_of(path, header, *lines):
     path.write_text("\n".join([header, *lines, ""]))
-
-
-def done(*arguments):
-    result = run_command(*arguments)
-    assert result.exit_code == 0, result.stderr
-    return result.stdout
 
 
 def refused(*arguments):
