@@ -257,6 +257,12 @@ def set_path(*path_and_value):
     return change
 
 
+def nothing_at_the_end(header, shape):
+    """A tensor of no elements after all others."""
+    end = max(entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__")
+    return {"dtype": "F32", "shape": shape, "data_offsets": [end, end]}
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -308,6 +314,8 @@ def set_path(*path_and_value):
         lambda model, header: header["coefs.0"].update(data_offsets=[0]),
         lambda model, header: header.update({"coefs.0": []}),
         lambda model, header: header.update({"extra": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}}),
+        lambda model, header: header.update({"extra": nothing_at_the_end(header, [0, 1 << 62])}),
+        lambda model, header: header.update({"extra": nothing_at_the_end(header, [1 << 40, 0, 1 << 40])}),
         lambda model, header: header["__metadata__"].update(format_version="-1"),
         lambda model, header: header["__metadata__"].update(format_version="one"),
     ],

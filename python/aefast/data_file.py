@@ -39,6 +39,7 @@ MISFITS = (
     NotImplementedError,
 )
 _DIGEST_PLACE = "0" * 64
+_MOST_ELEMENTS = 1 << 60  # whose bytes NumPy can count
 _DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
 # JSON in memory takes tens of times its size as text; this is a million column names of 60 letters.
 _MAX_HEADER = 1 << 26
@@ -207,6 +208,7 @@ def _extents(header: dict[str, Any], n_bytes: int, name: str) -> dict[str, tuple
             dtype, shape, (begin, stop) = _DTYPES[entry["dtype"]], entry["shape"], entry["data_offsets"]
             counts = [*shape, begin, stop]
             sound = len(shape) <= 4 and all(type(count) is int and count >= 0 for count in counts)
+            sound = sound and prod(filter(None, shape)) < _MOST_ELEMENTS  # though with a zero there are none
             if not sound or begin != end or stop - begin != prod(shape) * dtype.itemsize:
                 raise ValueError(f"shape {shape} and place {begin}:{stop} do not fit")
         except MISFITS as error:
