@@ -238,9 +238,6 @@ void transpose_pieces(Vec<T>* square) {
 template <class T>
 [[gnu::always_inline]] inline Vec<T> fold_within_pieces(const Vec<T>* each) {
 #ifdef AEFAST_MM
-  const auto fold_pairs = [](const auto& a, const auto& b) {
-    return AEFAST_MM(add_pd)(AEFAST_MM(unpacklo_pd)(a, b), AEFAST_MM(unpackhi_pd)(a, b));
-  };
   if constexpr (sizeof(T) == 4) {
     const auto fold = [](const Vec<T>& a, const Vec<T>& b) {
       return AEFAST_MM(add_ps)(AEFAST_MM(unpacklo_ps)(a.p, b.p), AEFAST_MM(unpackhi_ps)(a.p, b.p));
@@ -249,7 +246,8 @@ template <class T>
     return AEFAST_MM(add_ps)(AEFAST_MM(castpd_ps)(AEFAST_MM(unpacklo_pd)(x, y)),
                              AEFAST_MM(castpd_ps)(AEFAST_MM(unpackhi_pd)(x, y)));
   } else {
-    return fold_pairs(each[0].p, each[1].p);
+    const auto x = each[0].p, y = each[1].p;
+    return AEFAST_MM(add_pd)(AEFAST_MM(unpacklo_pd)(x, y), AEFAST_MM(unpackhi_pd)(x, y));
   }
 #else
   Vec<T> square[kPiece<T>];

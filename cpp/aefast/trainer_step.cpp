@@ -15,6 +15,7 @@ constexpr Index kFewParameters = 128 << 10;  // bytes of gradients that are chea
 constexpr Index kParametersOfOne = 4096;     // whose gradients one thread adds up sooner than others hear of them
 constexpr Index kChunksApart = 8;            // of a slice, but for the last, that has up to twice as many
 constexpr Index kWorkOfLayer = 300'000;      // multiply-adds of a layer that outweigh a barrier
+const Finished kUnfinished = [](Index, Index, bool) {};  // of a gradient to which more is added
 
 }  // namespace
 
@@ -101,12 +102,11 @@ void Trainer<T>::weigh_rows(const EpochSpec& epoch, const RowList& rows, Index n
 template <class T>
 double Trainer<T>::run_batch(const EpochSpec& epoch, const RowList& rows, Index first, Index n_rows, const Slicing& by,
                              const Finished& finished) {
-  const Finished unfinished = [](Index, Index, bool) {};
   double total = 0;
   for (Index at = 0, n = 0; at < n_rows; at += n) {
     n = n_rows - at < 2 * by.rows ? n_rows - at : by.rows;
     const Slice slice{at, n_rows, by.chunk};
-    run_slice(epoch, rows.from(at), first + at, n, slice, by.is_apart, at + n < n_rows ? unfinished : finished);
+    run_slice(epoch, rows.from(at), first + at, n, slice, by.is_apart, at + n < n_rows ? kUnfinished : finished);
     add_losses(n, slice, total);
   }
   return total;
@@ -126,7 +126,7 @@ typename Trainer<T>::Slicing Trainer<T>::slicing(Index n_rows, const EpochSpec& 
     return {kChunksApart * chunk, chunk, true};
   }
   if (n_rows * values_of_row * kSize <= kFewBytes) return {n_rows, n_rows};
-  const Index least = std::max(kNearBytes / static_cast<Index>(sizeof(T)), 4 * network_.n_parameters());
+  const Index least = std::max(kNearBytes / kSize, 4 * network_.n_parameters());
   return {round_up(std::max(least / values_of_row, kRowsOfThread * max_threads_), kChunk<T>), kChunk<T>};
 }
 
@@ -186,7 +186,7 @@ void Trainer<T>::pass_chunks(const EpochSpec& epoch, const RowList& rows, const 
     for (const Block& block : chunk) pass_stage(stages_.front(), epoch, rows, block, step, thread);
     const Slice own{i < kChunksApart ? slice.first_row : 0, slice.n_batch, slice.chunk};
     for (const GradientTask& task : tasks_) {
-      layer(task.layer).gradient(task.index, chunk, own, apart_.data() + i * n_parameters, [](Index, Index, bool) {});
+      layer(task.layer).gradient(task.index, chunk, own, apart_.data() + i * n_parameters, kUnfinished);
     }
   });
   if (slice.first_row + blocks_.back().first_row + blocks_.back().n_rows < slice.n_batch) return;

@@ -14,9 +14,9 @@ from aefast.columns import KINDS, MAX_LEVELS, Column, has_values, infer_kind, le
 MAX_COUNTED = 1 << 18
 #: Of text whose values come more than once in so few of the rows, there is nothing to learn.
 LEAST_REPEATED = 0.1
-#: How numbers are written.
+#: How numbers are written, and as cells of text, where blanks may stand beside them.
 NUMBER = r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?"
-_NUMBER = re.compile(rf"\s*{NUMBER}\s*")
+AS_NUMBER = re.compile(rf"\s*{NUMBER}\s*")
 
 
 def learn_columns(table: Any, kinds: Mapping[str, str] | None) -> tuple[Column, ...] | None:
@@ -126,7 +126,7 @@ class LevelCounts:
         if not of_levels:
             return
         codes, names = levels_of(values)
-        words = [name for name in names if name not in self._by_name and not _NUMBER.fullmatch(name)]
+        words = [name for name in names if name not in self._by_name and not AS_NUMBER.fullmatch(name)]
         self._n_words, self._word = self._n_words + len(words), self._word or (words[0] if words else "")
         self._n_missing += int(np.count_nonzero(codes == len(names)))
         for name, count in zip([*names, None], np.bincount(codes, minlength=len(names) + 1), strict=True):

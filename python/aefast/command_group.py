@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 from aefast.exceptions import AefastError
 from aefast.terminal import missing_extra, printable
 
-__all__ = ["OneLine", "UsageError"]
+__all__ = ["OneLine", "UsageError", "told"]
 
 
 class UsageError(Exception):
@@ -65,6 +65,11 @@ def _one_line(text: str) -> str:
     return printable(" ".join(text.split()))
 
 
+def told(error: OSError) -> str:
+    """The error with the file it is about, where it says that."""
+    return f"{error.filename}: {error.strerror}" if error.strerror and error.filename else str(error)
+
+
 def _complain(error: BaseException, args: Sequence[str], commands: Collection[str]) -> int:
     command = next((a for a in args if not a.startswith("-")), "")
     where = f"aefast {command}" if command in commands else "aefast"
@@ -85,7 +90,7 @@ def _complain(error: BaseException, args: Sequence[str], commands: Collection[st
         )
         message, code = f"out of memory; give {remedy}", 1
     elif isinstance(error, OSError) and error.strerror and error.filename:
-        message, code = f"{error.filename}: {error.strerror}", 1
+        message, code = told(error), 1
         if command == "score" and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             message += "; make room, and the same command with --resume goes on"
     elif isinstance(error, (AefastError, ValueError, OSError, ImportError, NotImplementedError, RuntimeError)):

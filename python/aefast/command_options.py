@@ -8,7 +8,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aefast.command_group import UsageError
+from aefast.command_group import UsageError, told
 
 if TYPE_CHECKING:
     from aefast.tables import Source
@@ -81,8 +81,7 @@ def as_usage(call: Callable[[], Any]) -> Any:
     try:
         return call()
     except OSError as error:
-        said = f"{error.filename}: {error.strerror}" if error.strerror and error.filename else str(error)
-        raise UsageError(said) from error
+        raise UsageError(told(error)) from error
     except ValueError as error:
         raise UsageError(str(error)) from error
 
@@ -111,7 +110,9 @@ def source_of(data: Sequence[str]) -> Source:
 
 def check_columns(source: Source, keep: Sequence[str] | None, label: str | None) -> None:
     """Refuse columns of ``--keep`` and ``--label`` that the tables lack."""
-    wanted = [*(keep or []), *([] if label is None else [label])]
+    from aefast.labels import with_label
+
+    wanted = with_label(keep, label)
     if wanted and source.is_matrix:
         raise UsageError(f"{source.title} has no named columns; leave --keep and --label out")
     as_usage(lambda: source.require(wanted, "column"))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from glob import has_magic
 from pathlib import Path
 
-from aefast.formats import FORMATS, table_class
+from aefast.formats import FORMATS, repeated, table_class
 
 __all__ = ["check_name", "find_files", "named_files"]
 
@@ -27,10 +26,10 @@ def named_files(sources: Iterable[str | Path]) -> list[tuple[Path, Path]]:
     cannot be looked into, ValueError for what is no file, and for a file that is named more than once.
     """
     files = [found for source in sources for found in _named_by(source)]
-    counts = Counter(os.path.abspath(path) for path, _ in files)
+    twice = set(repeated(os.path.abspath(path) for path, _ in files))
     for path, _ in files:
         check_name(path)
-        if counts[os.path.abspath(path)] > 1:
+        if os.path.abspath(path) in twice:
             raise ValueError(f"{path} is named more than once; name each file once")
     return files
 

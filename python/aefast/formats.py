@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from aefast._arrow import arrow_array, plain_rows, plain_schema
 from aefast._csv_bytes import goes_to_the_end, is_compressed, is_utf16, unpacked
-from aefast.column_learner import NUMBER
+from aefast.column_learner import AS_NUMBER
 from aefast.exceptions import AefastError
 
 __all__ = [
@@ -23,12 +24,16 @@ __all__ = [
     "TableFile",
     "open_table",
     "rebatch",
+    "repeated",
     "skip_rows",
     "table_class",
 ]
 
-_NUMBER, _WHOLE = re.compile(rf"\s*{NUMBER}\s*"), re.compile(r"\s*[-+]?\d+\s*")
+_WHOLE = re.compile(r"\s*[-+]?\d+\s*")
 FORMATS = "Parquet (.parquet, .pq), CSV (.csv, .tsv, also .gz, .zst), Arrow IPC (.feather, .arrow, .ipc) and .npy"
+
+
+T = TypeVar("T")
 
 
 class TableError(AefastError, ValueError):
@@ -121,14 +126,14 @@ class CsvTable(TableFile):
         try:
             if is_utf16(path):
                 raise TableError(f"{path} is UTF-16; convert it, with iconv -f utf-16 -t utf-8 for instance")
-            with self._open() as reader:
+            with self._open({}) as reader:
                 self.guessed = frozenset(f.name for f in reader.schema if pa.types.is_null(f.type))
                 self.schema = pa.schema([(f.name, _csv_type(f.type)) for f in reader.schema])
         except (pa.ArrowException, OSError) as error:
-            raise self._diagnosis((), {}, error) from error
+            raise self._diagnosis({}, error) from error
         names = self.schema.names
         # Whole numbers are what nameless columns are called by pandas.
-        if all(map(_NUMBER.fullmatch, names)) and not all(map(_WHOLE.fullmatch, names)):
+        if all(map(AS_NUMBER.fullmatch, names)) and not all(map(_WHOLE.fullmatch, names)):
             shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
             raise TableError(
                 f"{path}: its first line should name the columns, but holds numbers ({shown}); put a line of names "
@@ -145,7 +150,7 @@ class CsvTable(TableFile):
         """Raise `TableError` with the row where one of the columns is not UTF-8, which Arrow gives as bytes."""
         no_text = [c for c in columns if pa.types.is_binary(self.schema.field(c).type)]
         if no_text:
-            raise self._diagnosis(no_text, dict.fromkeys(no_text, pa.string()), TableError("invalid UTF8 data"))
+            raise self._diagnosis(dict.fromkeys(no_text, pa.string()), TableError("invalid UTF8 data"))
 
     def read_as_text(self, columns: Collection[str]) -> None:
         self._as_text |= frozenset(columns) & frozenset(self.schema.names)
@@ -161,8 +166,7 @@ class CsvTable(TableFile):
         types = {c: self.schema.field(c).type for c in columns}
         types |= {c: pa.float64() for c in columns if c in as_numbers and _may_be_number(types[c])}
         last, cell = self.schema.names[-1], None
-        if last not in columns:  # read as it is: an open quote would be there
-            types[last] = pa.binary()
+        types.setdefault(last, pa.binary())  # an open quote would be there
 
         def chosen(batch: pa.RecordBatch) -> pa.RecordBatch:
             nonlocal cell
@@ -171,12 +175,12 @@ class CsvTable(TableFile):
             return self._with_missing(batch.select(columns))
 
         try:
-            with self._open([*columns, *({last} - {*columns})], types) as reader:
+            with self._open(types) as reader:
                 yield from rebatch(skip_rows(map(chosen, reader), first_row), batch_rows)
         except (pa.ArrowException, OSError) as error:
-            raise self._diagnosis(columns, types, error) from error
+            raise self._diagnosis(types, error) from error
         if cell is not None and goes_to_the_end(self.path, cell):
-            raise self._diagnosis(columns, types, TableError(_UNCLOSED))
+            raise self._diagnosis(types, TableError(_UNCLOSED))
 
     def _with_missing(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The batch, where text is asked for by name with no value in empty cells."""
@@ -189,25 +193,21 @@ class CsvTable(TableFile):
                 batch = batch.set_column(index, name, pc.if_else(is_empty, pa.scalar(None, cells.type), cells))
         return batch
 
-    def _open(
-        self,
-        columns: Sequence[str] = (),
-        types: dict[str, pa.DataType] | None = None,
-        use_threads: bool = True,
-    ) -> Any:
+    def _open(self, types: Mapping[str, pa.DataType], use_threads: bool = True) -> Any:
+        """The columns of ``types``, or all with those that Arrow guesses where there are none."""
         module = self._module
         return module.open_csv(
             unpacked(self.path),
             module.ReadOptions(block_size=self._BLOCK, use_threads=use_threads),
             module.ParseOptions(delimiter=self._delimiter, newlines_in_values=True),
-            module.ConvertOptions(include_columns=list(columns), column_types=types),
+            module.ConvertOptions(include_columns=list(types), column_types=types),
         )
 
-    def _diagnosis(self, columns: Sequence[str], types: dict[str, pa.DataType], error: BaseException) -> TableError:
+    def _diagnosis(self, types: Mapping[str, pa.DataType], error: BaseException) -> TableError:
         """The same error with its place: Arrow numbers rows only where one thread reads them."""
         n_rows = 0
         try:
-            with self._open(columns, types, use_threads=False) as reader:
+            with self._open(types, use_threads=False) as reader:
                 for batch in reader:
                     n_rows += batch.num_rows
         except (pa.ArrowException, OSError) as found:
@@ -317,6 +317,11 @@ _FORMATS: dict[str, type[TableFile]] = {
     ".ipc": IpcTable,
     ".npy": NpyTable,
 }
+
+
+def repeated(names: Iterable[T]) -> list[T]:
+    """Of names that should differ, those that come more than once."""
+    return [name for name, count in Counter(names).items() if count > 1]
 
 
 def table_class(path: Path) -> type[TableFile] | None:

@@ -18,7 +18,7 @@ from aefast.columns import kind_of_type
 from aefast.data_file import naming
 from aefast.exceptions import AefastError
 from aefast.formats import CsvTable, TableError
-from aefast.labels import Labels
+from aefast.labels import Labels, with_label
 from aefast.lookalikes import lookalikes
 from aefast.networks import layer_widths
 from aefast.scorer import RESULT_NAMES, BadValueError, MisfitError, Scorer
@@ -314,7 +314,7 @@ def make_scorer(
             scorer.columns(source.schema)
         return scorer
     present = source.schema.names
-    source.require([*(keep or []), *([] if label is None else [label])], "column")
+    source.require(with_label(keep, label), "column")
     if names is not None:
         features = [str(n) for n in names]
         source.require(features, "columns the model was fitted on:")
@@ -354,7 +354,7 @@ def make_scorer(
 def handed_on(scorer: Scorer, label: str | None) -> list[str]:
     """The columns that the model does not read: those that are kept, and the label."""
     features = scorer.feature_names
-    return [n for n in dict.fromkeys([*scorer.keep, *([label] if label else [])]) if n not in features]
+    return [n for n in dict.fromkeys(with_label(scorer.keep, label)) if n not in features]
 
 
 @contextmanager
@@ -388,7 +388,7 @@ def read_batches(
     """What the scorer needs of the rows, read ahead by a thread; of rows that stay ``unscored`` in the same batches
     what is handed on, and the label."""
     features = [] if source.is_matrix else scorer.feature_names
-    kept = [*scorer.keep, *([] if label is None else [label])]
+    kept = with_label(scorer.keep, label)
     wanted = list(dict.fromkeys(source.schema.names if source.is_matrix else [*features, *kept]))
     kinds = {c.name: c.kind for c in scorer.estimator.columns_ or ()}
     numbers = [n for n in features if kinds.get(n, "numeric") == "numeric"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from aefast._arrow import arrow_values
 from aefast.formats import CsvTable, TableError
 from aefast.tables import Source, feature_matrix, is_number
 
-__all__ = ["UNLABELLED", "Labels", "judgement"]
+__all__ = ["UNLABELLED", "Labels", "judgement", "with_label"]
 
 #: Stands for the label of rows that have none: null or NaN.
 UNLABELLED = -1
@@ -67,6 +68,11 @@ class Labels:
             labels = Labels(self._source, self._column)
             for batch in self._source.batches([self._column]):
                 labels(batch)
+
+
+def with_label(columns: Sequence[str] | None, label: str | None) -> list[str]:
+    """The columns, and that of the labels where there is one."""
+    return [*(columns or ()), *(() if label is None else (label,))]
 
 
 def _label(text: str) -> float:

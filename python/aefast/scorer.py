@@ -21,7 +21,7 @@ from aefast._arrow import arrow_array, arrow_text, arrow_values, number_text, pl
 from aefast.columns import Shown, by_column, starts
 from aefast.exceptions import AefastError
 from aefast.fitted import FittedNetwork
-from aefast.formats import TableError
+from aefast.formats import TableError, repeated
 from aefast.kept_columns import as_type, value_type
 from aefast.tables import feature_columns, feature_matrix, is_number, may_be_numbers
 from aefast.terminal import counted
@@ -331,8 +331,8 @@ class Scorer:
             self._check_width(len(found), "the table has")
             self._columns = found
         if self._checked is None or not schema.equals(self._checked):
-            present = schema.names
-            twice = [c for c in dict.fromkeys([*self._columns, *self.keep]) if present.count(c) > 1]
+            present, doubles = set(schema.names), set(repeated(schema.names))
+            twice = [c for c in dict.fromkeys([*self._columns, *self.keep]) if c in doubles]
             if twice:
                 raise TableError(f"the table has more than one column named {', '.join(map(repr, twice))}; rename them")
             lacking = [c for c in self._columns if c not in present]

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from aefast._arrow import arrow_values, dtype_of
 from aefast.data_file import naming
-from aefast.formats import TableError
+from aefast.formats import TableError, repeated
 from aefast.journal import Journal, batch_to_bytes
 
 GROUP_ROWS, GROUP_BYTES = 1 << 16, 1 << 24
@@ -89,7 +89,7 @@ def check_folder(folder: Path) -> None:
 def outputs_in(folder: Path, names: Sequence[Path]) -> list[Path]:
     """The files of these names in a folder, if they can be written: ValueError where two are the same, where their
     endings differ, or are none of `ENDINGS`."""
-    twice = sorted({str(name) for name in names if names.count(name) > 1})
+    twice = sorted(map(str, repeated(names)))
     if twice:
         raise ValueError(f"more than one input would be written to {folder / twice[0]}; score them one by one")
     endings = sorted({name.suffix.lower() for name in names})

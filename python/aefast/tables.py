@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aefast._arrow import arrow_values, dtype_of
-from aefast.formats import NpyTable, TableError, TableFile, open_table
+from aefast.formats import NpyTable, TableError, TableFile, open_table, repeated
 from aefast.terminal import counted
 
 __all__ = [
@@ -60,8 +60,7 @@ class Source:
         self.as_text: frozenset[str] = frozenset()
         self._check_alike()
         for file in self.files:
-            names = file.schema.names
-            twice = sorted({n for n in names if names.count(n) > 1})
+            twice = sorted(repeated(file.schema.names))
             if twice:
                 raise TableError(f"{file.path} has more than one column named {_listed(twice)}; rename them")
 
@@ -102,7 +101,8 @@ class Source:
         """Those that names of folders tell (``day=1``, as Hive writes them), which are not read, and no file has."""
         parts = (part for path in self.paths for part in path.parts[:-1])
         names = dict.fromkeys(part.partition("=")[0] for part in parts if "=" in part[1:])
-        return [name for name in names if name not in self.all_columns] if names else []
+        present = set(self.all_columns) if names else ()
+        return [name for name in names if name not in present]
 
     @property
     def title(self) -> str:
