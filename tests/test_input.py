@@ -1,5 +1,8 @@
 """What the engine makes of numbers that are hard to scale: huge, subnormal, far from zero, integers beyond a float."""
 
+import ctypes
+import mmap
+
 import numpy as np
 import pytest
 
@@ -24,6 +27,30 @@ def assert_scaled_exactly(X, values, dtype, units=4):
     allowed = units * np.finfo(dtype).eps / 2 * np.abs(expected)
     difference = np.abs(scaled_by_the_engine(X, values, dtype) - expected)
     assert (difference <= allowed).all(), f"off by {(difference / np.maximum(np.abs(expected), 1e-300)).max():.2g}"
+
+
+def before_forbidden_memory(X):
+    """A copy whose last byte is the last one before a page that must not be read."""
+    size = -(-X.nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
+    pages = mmap.mmap(-1, size + mmap.PAGESIZE)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(pages))
+    assert ctypes.CDLL(None, use_errno=True).mprotect(ctypes.c_void_p(address + size), mmap.PAGESIZE, 0) == 0
+    copy = np.frombuffer(pages, X.dtype, X.size, offset=size - X.nbytes).reshape(X.shape)
+    copy[...] = X
+    return copy
+
+
+@pytest.mark.parametrize("input_dtype", ["f4", "f8", "i2"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rows_of_any_width_are_read_to_their_end_and_no_further(dtype, input_dtype):
+    rng = np.random.default_rng(0)
+    for n_features in [*range(1, 36), 63, 64, 65, 129]:
+        values = rng.uniform(-30, 30, n_features), rng.uniform(10, 40, n_features), 2.0
+        X = rng.integers(-99, 99, (67, n_features)).astype(input_dtype)
+        wide = np.zeros((67, n_features + 3), input_dtype)
+        wide[:, :n_features] = X
+        for rows in (before_forbidden_memory(X), wide[:, :n_features], X[::-1], X[:64], X[:5]):
+            assert_scaled_exactly(rows, values, dtype)
 
 
 @pytest.mark.parametrize("fortran", [False, True])

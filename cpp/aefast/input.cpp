@@ -31,7 +31,7 @@ decltype(auto) with_type(DType dtype, F&& f) {
 template <class S, class T>
 using Compute = std::conditional_t<sizeof(T) == 4 && (sizeof(S) <= 2 || std::is_same_v<S, float>), float, double>;
 
-/// The map of one feature, for registers of its values. NaN and infinities become NaN.
+/// The map of a register's values: all of one feature, or each of another. NaN and infinities become NaN.
 template <class C>
 struct FeatureMap {
   Vec<C> high, inverse, offset, limit;
@@ -51,16 +51,21 @@ struct ScalingMap {
         limit(static_cast<C>(scaling.limit())) {}
 
   FeatureMap<C> operator()(Index j) const { return {high[j], inverse[j], offset[j], limit}; }
+  /// Of as many features as `load` loads, from j on.
+  template <class Load>
+  FeatureMap<C> across(Index j, Load&& load) const {
+    return {load(high + j), load(inverse + j), load(offset + j), limit};
+  }
 
   const C *high, *inverse, *offset;
   C limit;
 };
 
-/// As many rows of one feature as T has lanes; `load(part)` gives the lanes as registers of C.
-template <class C, class T, class Load>
-void store_scaled(const FeatureMap<C>& map, Load&& load, T* to) {
-  if constexpr (std::is_same_v<C, T>) map(load(0)).store(to);
-  else narrow(map(load(0)), map(load(1))).store(to);
+/// A register of T; `load(part)` gives its first and second part, if it has two, as registers of C.
+template <class T, class C, class Load>
+Vec<T> scaled(const FeatureMap<C>& first, const FeatureMap<C>& second, Load&& load) {
+  if constexpr (std::is_same_v<C, T>) return first(load(0));
+  else return narrow(first(load(0)), second(load(1)));
 }
 
 /// Rows at equal distances, and rows anywhere: where each begins.
@@ -81,54 +86,84 @@ struct ListedRows {
   const S* operator()(Index i) const { return row[i]; }
 };
 
-/// Columns at .. at + kPieces * kPiece, as far as there are n, of kLanes<T> rows, map(j) being that of column at + j.
-template <int kPieces, class C, class T, class Rows, class Maps>
-[[gnu::always_inline]] inline void store_columns(const Rows& row, Index at, Index n, const Maps& map, Index width,
-                                                 T* to) {
-  constexpr Index kParts = kLanes<T> / kLanes<C>, kColumns = kPieces * kPiece<C>;
-  Vec<C> columns[kParts][kColumns];
+/// Columns from `at` on of a register's rows, scaled and then transposed: as many as `load` loads, the first `n` of
+/// which are stored.
+template <class T, class C, class Rows, class Load>
+[[gnu::always_inline]] inline void store_square(const Rows& row, Index at, Index n, const FeatureMap<C>& first,
+                                                const FeatureMap<C>& second, const Load& load, Index width, T* to) {
+  constexpr Index kSide = kLanes<T>, kSoon = 2 * kSide;
+  Vec<T> square[kSide];
   AEFAST_UNROLL
-  for (Index part = 0; part < kParts; ++part) load_columns<kPieces>(row.from(part * kLanes<C>), at, columns[part]);
+  for (Index i = 0; i < kSide; ++i) {
+    const C* from = row(i) + at;
+    square[i] = scaled<T>(first, second, [&](Index part) { return load(from + part * kLanes<C>); });
+    __builtin_prefetch(from + kSoon);
+  }
+  transpose(square);
   AEFAST_UNROLL
-  for (Index j = 0; j < kColumns; ++j) {
-    if (kPieces == 1 && at + j >= n) break;
-    store_scaled<C>(map(j), [&](Index part) { return columns[part][j]; }, to + (at + j) * width);
+  for (Index j = 0; j < kSide; ++j) {
+    if (j < n) square[j].store(to + (at + j) * width);
   }
 }
 
-/// `n` columns of `width` rows, which hold at least a piece. The last columns are taken again where pieces would reach
-/// past them. This one takes a piece of all rows at a time, which must stay in the nearest cache.
+/// `n` columns, at least as many as lanes, of `width` rows. The last ones are taken again where a square would reach
+/// past them.
+template <class C, class T, class Rows>
+[[gnu::noinline]] void store_wide(Rows row, Index n, const ScalingMap<C>& map, Index width, T* to) {
+  constexpr Index kSide = kLanes<T>;
+  const auto load = [](const C* from) { return Vec<C>::load_unaligned(from); };
+  for (Index lane = 0; lane < width; lane += kSide) {
+    for (Index begin = 0; begin < n; begin += kSide) {
+      const Index at = std::min(begin, n - kSide);
+      const FeatureMap<C> first = map.across(at, load), second = map.across(at + kSide - kLanes<C>, load);
+      store_square(row.from(lane), at, kSide, first, second, load, width, to + lane);
+    }
+  }
+}
+
+/// The same of fewer columns, masked.
+template <class T, class Rows>
+[[gnu::noinline]] void store_masked(Rows row, Index n, const ScalingMap<T>& map, Index width, T* to) {
+  const auto load = [n](const T* from) { return load_first(from, n); };
+  const FeatureMap<T> all = map.across(0, load);
+  for (Index lane = 0; lane < width; lane += kLanes<T>) {
+    store_square(row.from(lane), 0, n, all, all, load, width, to + lane);
+  }
+}
+
+/// The same of few columns, of at least a piece, sixteen bytes at a time: rows anywhere then cost no other lines of
+/// memory than their own.
 template <class C, class T, class Rows>
 [[gnu::noinline]] void store_narrow(Rows row, Index n, const ScalingMap<C>& map, Index width, T* to) {
+  constexpr Index kParts = kLanes<T> / kLanes<C>;
   for (Index begin = 0; begin < n; begin += kPiece<C>) {
     const Index at = std::max<Index>(0, std::min(begin, n - kPiece<C>));
     FeatureMap<C> maps[kPiece<C>];
     AEFAST_UNROLL
     for (Index j = 0; j < kPiece<C>; ++j) maps[j] = map(std::min(at + j, n - 1));
     for (Index lane = 0; lane < width; lane += kLanes<T>) {
-      store_columns<1, C>(row.from(lane), at, n, [&](Index j) { return maps[j]; }, width, to + lane);
+      Vec<C> columns[kParts][kPiece<C>];
+      AEFAST_UNROLL
+      for (Index part = 0; part < kParts; ++part) load_columns(row.from(lane + part * kLanes<C>), at, columns[part]);
+      AEFAST_UNROLL
+      for (Index j = 0; j < kPiece<C>; ++j) {
+        if (at + j >= n) break;
+        const auto part = [&](Index i) { return columns[i][j]; };
+        scaled<T>(maps[j], maps[j], part).store(to + (at + j) * width + lane);
+      }
     }
   }
 }
 
-/// And this one all pieces of a register's rows.
+/// Whether rows of any length can be read where they are.
 template <class C, class T, class Rows>
-[[gnu::noinline]] void store_wide(Rows row, Index n, const ScalingMap<C>& map, Index width, T* to) {
-  constexpr int kPieces = kRegisters / 8 / (kLanes<T> / kLanes<C>);  // as many columns as half the registers hold
-  constexpr Index kColumns = kPieces * kPiece<C>;
-  for (Index lane = 0; lane < width; lane += kLanes<T>) {
-    for (Index begin = 0; begin < n; begin += kColumns) {
-      const Index at = std::min(begin, n - kColumns);
-      store_columns<kPieces, C>(row.from(lane), at, n, [&](Index j) { return map(at + j); }, width, to + lane);
-    }
-  }
-}
+inline constexpr bool kMasks = std::is_same_v<C, T> && std::is_same_v<Rows, EvenRows<C>>;
 
 template <class C, class T, class Rows>
 void store_rows(Rows row, Index n, const ScalingMap<C>& map, Index width, T* to) {
-  constexpr Index kNarrow = 256 / sizeof(C);
-  if (n <= kNarrow) store_narrow(row, n, map, width, to);
-  else store_wide(row, n, map, width, to);
+  if (n >= kLanes<T>) store_wide(row, n, map, width, to);
+  else if constexpr (kMasks<C, T, Rows>) store_masked(row, n, map, width, to);
+  else store_narrow(row, n, map, width, to);
 }
 
 /// The first `bytes` from `from` on, as far as it pays. Inline, as all that do nothing but fetch: GCC leaves out calls
@@ -159,21 +194,21 @@ template <class T>
   }
 }
 
-/// Rows whose features lie along memory: they are transposed in registers, sixteen bytes of each at a time.
+/// Rows whose features lie along memory: they are scaled, and transposed in registers.
 template <class S, class T>
 void read_rows(const InputView& input, const Scaling& scaling, const RowList& rows, const Block& block, T* to,
                Index first_feature) {
   using C = Compute<S, T>;
-  constexpr Index kSize = sizeof(S), kStretch = 64 / sizeof(C);
+  constexpr Index kSize = sizeof(S), kStretch = std::max<Index>(64 / sizeof(C), kLanes<T>);
   const Index stride = input.column_stride / kSize, d = input.columns, row_bytes = std::abs(input.column_stride) * d;
-  const bool is_direct = std::is_same_v<S, C> && stride == 1 && d >= kPiece<C>;
+  const bool is_direct = stride == 1 && d >= kPiece<C>;
   const auto begin_of = [&](Index i) {
     const Index at = rows[block.first_row + std::min(i, block.n_rows - 1)];
     return reinterpret_cast<const S*>(input.data + at * input.row_stride);
   };
   if (!rows.indices) fetch_next(input, rows[block.first_row], block, row_bytes);
   if constexpr (std::is_same_v<S, C>) {
-    if (is_direct && !rows.indices && block.n_rows == block.width) {
+    if (stride == 1 && (d >= kPiece<C> || kMasks<C, T, EvenRows<S>>) && !rows.indices && block.n_rows == block.width) {
       const EvenRows<S> even{begin_of(0), input.row_stride / kSize};
       return store_rows(even, d, ScalingMap<C>(scaling, first_feature), block.width, to);
     }
@@ -214,9 +249,8 @@ void read_columns(const InputView& input, const Scaling& scaling, Index first_ro
     for (Index i = 0; i < block.n_rows; ++i) values[i] = static_cast<C>(from[i]);
     for (Index i = block.n_rows; i < block.width; ++i) values[i] = values[block.n_rows - 1];
     for (Index i = 0; i < block.width; i += kLanes<T>) {
-      store_scaled<C>(
-          map(feature), [&](Index part) { return Vec<C>::load(values + i + part * kLanes<C>); },
-          to + feature * block.width + i);
+      const auto part = [&](Index k) { return Vec<C>::load(values + i + k * kLanes<C>); };
+      scaled<T>(map(feature), map(feature), part).store(to + feature * block.width + i);
     }
   }
 }

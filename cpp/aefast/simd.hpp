@@ -234,6 +234,43 @@ void transpose_pieces(Vec<T>* square) {
 #endif
 }
 
+/// Pieces of two registers side by side, those of each that the bits of kWhich name.
+#if defined(__AVX512F__)
+template <int kWhich, class T>
+Vec<T> pick_pieces(const Vec<T>& x, const Vec<T>& y) {
+  if constexpr (sizeof(T) == 4) return _mm512_shuffle_f32x4(x.p, y.p, kWhich);
+  else return _mm512_shuffle_f64x2(x.p, y.p, kWhich);
+}
+inline constexpr int kFirstTwo = 0x44, kLastTwo = 0xee, kEven = 0x88, kOdd = 0xdd;
+#elif defined(__AVX2__)
+template <int kWhich, class T>
+Vec<T> pick_pieces(const Vec<T>& x, const Vec<T>& y) {
+  if constexpr (sizeof(T) == 4) return _mm256_permute2f128_ps(x.p, y.p, kWhich);
+  else return _mm256_permute2f128_pd(x.p, y.p, kWhich);
+}
+inline constexpr int kFirst = 0x20, kLast = 0x31;
+#endif
+
+/// Transposes the pieces of as many registers, `step` apart, as each has of them.
+template <class T>
+[[gnu::always_inline]] inline void exchange_pieces([[maybe_unused]] Vec<T>* square, [[maybe_unused]] Index step) {
+#if defined(__AVX512F__)
+  const Vec<T>&a = square[0], &b = square[step], &c = square[2 * step], &d = square[3 * step];
+  const Vec<T> first_ab = pick_pieces<kFirstTwo>(a, b), last_ab = pick_pieces<kLastTwo>(a, b);
+  const Vec<T> first_cd = pick_pieces<kFirstTwo>(c, d), last_cd = pick_pieces<kLastTwo>(c, d);
+  square[0] = pick_pieces<kEven>(first_ab, first_cd);
+  square[step] = pick_pieces<kOdd>(first_ab, first_cd);
+  square[2 * step] = pick_pieces<kEven>(last_ab, last_cd);
+  square[3 * step] = pick_pieces<kOdd>(last_ab, last_cd);
+#elif defined(__AVX2__)
+  const Vec<T> first = pick_pieces<kFirst>(square[0], square[step]);
+  square[step] = pick_pieces<kLast>(square[0], square[step]);
+  square[0] = first;
+#else
+  static_assert(kLanes<T> == kPiece<T>);
+#endif
+}
+
 /// Of kPiece registers the sums of every 16 bytes, side by side in the same 16 bytes.
 template <class T>
 [[gnu::always_inline]] inline Vec<T> fold_within_pieces(const Vec<T>* each) {
@@ -263,29 +300,13 @@ template <class T>
 template <class T>
 [[gnu::always_inline]] inline Vec<T> fold_pieces(const Vec<T>* each) {
 #if defined(__AVX512F__)
-  const auto as_float = [](const Vec<T>& v) {
-    if constexpr (sizeof(T) == 4) return v.p;
-    else return _mm512_castpd_ps(v.p);
-  };
-  const auto as_own = [](__m512 v) -> Vec<T> {
-    if constexpr (sizeof(T) == 4) return v;
-    else return _mm512_castps_pd(v);
-  };
-  const auto halves = [&](const Vec<T>& a, const Vec<T>& b) {  // a0 + a2, a1 + a3, b0 + b2, b1 + b3
-    return as_own(_mm512_shuffle_f32x4(as_float(a), as_float(b), 0x44)) +
-           as_own(_mm512_shuffle_f32x4(as_float(a), as_float(b), 0xee));
+  const auto halves = [](const Vec<T>& a, const Vec<T>& b) {  // a0 + a2, a1 + a3, b0 + b2, b1 + b3
+    return pick_pieces<kFirstTwo>(a, b) + pick_pieces<kLastTwo>(a, b);
   };
   const Vec<T> x = halves(each[0], each[1]), y = halves(each[2], each[3]);
-  return as_own(_mm512_shuffle_f32x4(as_float(x), as_float(y), 0x88)) +
-         as_own(_mm512_shuffle_f32x4(as_float(x), as_float(y), 0xdd));
+  return pick_pieces<kEven>(x, y) + pick_pieces<kOdd>(x, y);
 #elif defined(__AVX2__)
-  if constexpr (sizeof(T) == 4) {
-    return _mm256_add_ps(_mm256_permute2f128_ps(each[0].p, each[1].p, 0x20),
-                         _mm256_permute2f128_ps(each[0].p, each[1].p, 0x31));
-  } else {
-    return _mm256_add_pd(_mm256_permute2f128_pd(each[0].p, each[1].p, 0x20),
-                         _mm256_permute2f128_pd(each[0].p, each[1].p, 0x31));
-  }
+  return pick_pieces<kFirst>(each[0], each[1]) + pick_pieces<kLast>(each[0], each[1]);
 #else
   static_assert(kLanes<T> == kPiece<T>);
   return each[0];
@@ -304,18 +325,21 @@ template <class T>
   return detail::fold_pieces(of_pieces);
 }
 
-/// Columns at .. at + kPieces * kPiece of kLanes rows, one register a column; row(i) is where row i begins.
-template <int kPieces, class T, class Rows>
+/// Columns at .. at + kPiece of kLanes rows, one register a column; row(i) is where row i begins.
+template <class T, class Rows>
 [[gnu::always_inline]] inline void load_columns(const Rows& row, Index at, Vec<T>* columns) {
   AEFAST_UNROLL
-  for (Index i = 0; i < kPiece<T>; ++i) {
-    AEFAST_UNROLL
-    for (Index piece = 0; piece < kPieces; ++piece) {
-      columns[piece * kPiece<T> + i] = detail::load_pieces<T>(row, i, at + piece * kPiece<T>);
-    }
-  }
+  for (Index i = 0; i < kPiece<T>; ++i) columns[i] = detail::load_pieces<T>(row, i, at);
+  detail::transpose_pieces(columns);
+}
+
+/// Transposes kLanes registers.
+template <class T>
+[[gnu::always_inline]] inline void transpose(Vec<T>* square) {
   AEFAST_UNROLL
-  for (Index piece = 0; piece < kPieces; ++piece) detail::transpose_pieces(columns + piece * kPiece<T>);
+  for (Index i = 0; i < kLanes<T>; i += kPiece<T>) detail::transpose_pieces(square + i);
+  AEFAST_UNROLL
+  for (Index i = 0; i < kPiece<T>; ++i) detail::exchange_pieces(square + i, kPiece<T>);
 }
 
 /// Element (i, j) of `from` to (j, i) of `to`, for kLanes columns j and rows i; of these, the ones from `n_rows` on
@@ -325,12 +349,12 @@ void transpose_square(const T* from, Index from_stride, Index n_rows, T* to, Ind
   alignas(kAlignment) static constexpr T kZeros[kLanes<T>] = {};
   const T* rows[kLanes<T>];
   for (Index i = 0; i < kLanes<T>; ++i) rows[i] = i < n_rows ? from + i * from_stride : kZeros;
-  for (Index at = 0; at < kLanes<T>; at += kPiece<T>) {
-    Vec<T> columns[kPiece<T>];
-    load_columns<1>([&](Index i) { return rows[i]; }, at, columns);
-    AEFAST_UNROLL
-    for (Index j = 0; j < kPiece<T>; ++j) columns[j].store(to + (at + j) * to_stride);
-  }
+  Vec<T> square[kLanes<T>];
+  AEFAST_UNROLL
+  for (Index i = 0; i < kLanes<T>; ++i) square[i] = Vec<T>::load(rows[i]);
+  transpose(square);
+  AEFAST_UNROLL
+  for (Index j = 0; j < kLanes<T>; ++j) square[j].store(to + j * to_stride);
 }
 
 }  // namespace aefast
