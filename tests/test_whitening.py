@@ -5,7 +5,7 @@ import pytest
 from sklearn.covariance import LedoitWolf
 
 from aefast import Autoencoder
-from aefast.whitening import MAX_STEPS, joint_whitening, shrunk_covariance
+from aefast.whitening import MAX_STEPS, joint_whitening, shrunk_covariance, turned_to_features
 
 
 def correlated(n_rows=400, n_features=5, seed=0):
@@ -87,6 +87,61 @@ def test_reasons_of_a_distance_are_the_features_that_were_changed():
     rows, changed = rng.normal(loc=100, scale=5, size=(200, 6)), rng.integers(6, size=200)
     rows[np.arange(200), changed] += 200
     assert (model.feature_errors(rows).argmax(axis=1) == changed).mean() > 0.95
+
+
+@pytest.mark.parametrize(("n_columns", "least"), [(3, 0.95), (6, 0.95), (10, 0.95)])
+def test_one_wrong_value_is_the_reason_however_the_columns_are_related(n_columns, least):
+    rng = np.random.default_rng(0)
+    mixing = rng.normal(size=(max(1, n_columns // 4), n_columns))
+
+    def rows(n):
+        return np.tanh(rng.normal(size=(n, len(mixing))) @ mixing) + 0.1 * rng.normal(size=(n, n_columns))
+
+    X = rows(2000)
+    model = Autoencoder(score_metric="mahalanobis", random_state=0).fit(X)
+    wrong, changed = rows(300), rng.integers(n_columns, size=300)
+    wrong[np.arange(300), changed] += 4 * X.std(axis=0)[changed] * rng.choice([-1, 1], size=300)
+    assert (model.feature_errors(wrong).argmax(axis=1) == changed).mean() > least
+    residuals = np.abs((wrong - model.reconstruct(wrong)) / model.scaler_scale_)
+    assert (residuals.argmax(axis=1) == changed).mean() < least - 0.03
+
+
+def test_turning_changes_no_distance():
+    v = correlated()
+    whitening = joint_whitening(v[:, :3], v[:, 3:], v[:, :3])
+    turned = turned_to_features(whitening, np.random.default_rng(0).normal(size=(3, 5)))
+    np.testing.assert_allclose(
+        distances(turned, v[:, :3], v[:, 3:]), distances(whitening, v[:, :3], v[:, 3:]), rtol=1e-9
+    )
+    assert not np.allclose(turned.matrix, whitening.matrix)
+
+
+def test_of_a_linear_network_the_parts_do_not_depend_on_what_is_residual_and_what_is_code():
+    X = correlated()
+    covariance = shrunk_covariance(X - X.mean(axis=0))
+    parts = []
+    for code in (np.eye(5)[:, :1], np.random.default_rng(0).normal(size=(5, 2))):
+        effects = np.hstack([np.eye(5) - code @ np.linalg.pinv(code), code])
+        map_back = np.linalg.pinv(effects)
+        root = np.linalg.cholesky(np.linalg.inv(covariance)).T
+        whitening = joint_whitening(X, X[:, : code.shape[1]], X)._replace(
+            centre=np.zeros(effects.shape[1]), matrix=np.vstack([root @ map_back.T, np.zeros(code.T.shape) @ effects])
+        )
+        parts.append(np.square(X @ effects @ turned_to_features(whitening, effects).matrix.T)[:, :5])
+    np.testing.assert_allclose(parts[0], parts[1], rtol=1e-8)
+    scale = np.sqrt(np.diag(np.linalg.inv(covariance)))
+    values, vectors = np.linalg.eigh(np.linalg.inv(covariance) / np.outer(scale, scale))
+    np.testing.assert_allclose(parts[0], np.square(X * scale @ (vectors * np.sqrt(values)) @ vectors.T), rtol=1e-8)
+
+
+def test_a_feature_that_moves_nothing_counts_as_its_own_residual():
+    v = correlated()
+    whitening = joint_whitening(v[:, :3], v[:, 3:], v[:, :3])
+    effects = np.hstack([np.eye(3), np.zeros((3, 2))])
+    without = effects * [[0], [1], [1]]
+    np.testing.assert_array_equal(
+        turned_to_features(whitening, without).matrix, turned_to_features(whitening, effects).matrix
+    )
 
 
 @pytest.mark.parametrize(

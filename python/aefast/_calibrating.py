@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from aefast._data import Rows
 from aefast._decisions import DecisionMixin
-from aefast.whitening import joint_whitening
+from aefast.whitening import KEPT, Whitening, joint_whitening, turned_to_features
 
 Array = NDArray[Any]
 
@@ -22,6 +22,8 @@ MAX_ROWS = 20_000
 RANGE_ROWS = 4096
 #: And those whose residuals and codes `aefast.whitening` looks at, in double precision and more than once.
 MAX_JOINT_ROWS = 8192
+#: Usual rows in which each feature is changed, to see what it moves, and by how many of its deviations.
+EFFECT_ROWS, EFFECT_STEP = 32, 0.1
 
 
 class CalibratingMixin(DecisionMixin):
@@ -63,7 +65,9 @@ class CalibratingMixin(DecisionMixin):
             residuals = scaled - predictor.reconstruct(rows, scaled=True)
             if self.missing == "mask":
                 residuals[is_missing] = 0
-            self.whitening_ = joint_whitening(residuals, predictor.encode(rows), scaled)
+            codes = predictor.encode(rows)
+            whitening = joint_whitening(residuals, codes, scaled)
+            self.whitening_ = turned_to_features(whitening, self._effects(whitening, residuals, codes, scaled))
         if hurry:
             used = self._few(used, len(X))
             held_out = None if held_out is None else self._few(held_out, len(X))
@@ -75,3 +79,26 @@ class CalibratingMixin(DecisionMixin):
         self._decide_by(
             errors if used is None else errors[used], errors if calibration is None else errors[calibration]
         )
+
+    def _effects(
+        self, whitening: Whitening, residuals: Array, codes: Array, scaled: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """How residual and code (d, p) change, on average over usual rows, where one feature does."""
+        distances = np.square((np.hstack([residuals, codes]) - whitening.centre) @ whitening.matrix.T).sum(axis=1)
+        usual = np.argsort(distances, kind="stable")[: max(1, int(KEPT * len(scaled)))]
+        base, d = scaled[usual[:: 1 + (len(usual) - 1) // EFFECT_ROWS]], scaled.shape[1]
+        predictor = self._predictor()
+        effects = np.empty((d, len(whitening.centre)))
+        at_once = max(1, MAX_JOINT_ROWS // (2 * len(base)))
+        for first in range(0, d, at_once):
+            features = np.arange(first, min(first + at_once, d))
+            step = EFFECT_STEP * whitening.deviation[features]
+            changed = np.tile(base, (2, len(features), 1, 1))
+            for sign, rows in zip((1, -1), changed, strict=True):
+                rows[np.arange(len(features)), :, features] += sign * step[:, None]
+            flat = changed.reshape(-1, d)
+            inputs = flat * self.scaler_scale_ + self.scaler_shift_
+            joint = np.hstack([flat - predictor.reconstruct(inputs, scaled=True), predictor.encode(inputs)])
+            up, down = joint.reshape(*changed.shape[:3], -1).mean(axis=2)
+            effects[features] = (up - down) / (2 * step[:, None])
+        return effects

@@ -14,6 +14,8 @@ FLOOR = 1e-6
 _LARGEST = 1e70
 # Deviation below which a feature is constant.
 _LEAST = 1e-9
+# Effect of a feature, in those of its own residual, below which it has none.
+_LEAST_EFFECT = 1e-6
 
 
 class Whitening(NamedTuple):
@@ -42,10 +44,8 @@ def joint_whitening(residuals: NDArray[Any], codes: NDArray[Any], rows: NDArray[
     remain.
 
     Of the matrices W with W'W = S^-1 it is W = P^(-1/2) V^(-1/2) with correlations P and variances V that is given: it
-    keeps each component of W (v - m) closest to its own element of v (Kessy, Lewin and Strimmer 2018, section 3.2), so
-    that its square is that element's part of the distance (Garthwaite and Koch 2016). The squares of the code's
-    elements are shared out among the features by how far each is from its mean, in squares of its deviation: the code
-    of a row is far out because some of its values are.
+    keeps each component of W (v - m) closest to its own element of v (Kessy, Lewin and Strimmer 2018, section 3.2).
+    `turned_to_features` makes these components parts that the features have in the distance.
 
     Parameters
     ----------
@@ -96,6 +96,59 @@ def joint_whitening(residuals: NDArray[Any], codes: NDArray[Any], rows: NDArray[
     matrix = (vectors / np.sqrt(eigenvalues)) @ vectors.T / spread
     usual, deviation = rows[kept].mean(axis=0), rows[kept].std(axis=0)
     return Whitening(centre, matrix, usual, np.where(deviation > _LEAST, deviation, 1.0))
+
+
+def turned_to_features(whitening: Whitening, effects: NDArray[np.float64]) -> Whitening:
+    """The same distances, with a component of W (v - m) for each feature: the one that moves as the feature does.
+
+    Where one value of a row is wrong, the network gives back others wrongly too, and the residual alone does not tell
+    which it was. So W is turned, which leaves all lengths as they are, until its first d components lie along
+    the directions in which the features, each changed alone, move W (v - m): of all orthogonal directions the ones
+    closest to these in the sum of squares, by the polar decomposition (Fan and Hoffman 1955, theorem 1). The square of
+    such a component is its feature's part in the distance (Garthwaite and Koch 2016). Were the network linear, the
+    parts would follow from the covariance of the rows alone, however the network divides a change between residual and
+    code.
+
+    The squares of the other q components, that no feature alone moves, are shared out among the features by how far
+    each is from its mean, in squares of its deviation.
+
+    Parameters
+    ----------
+    whitening : Whitening
+        Of `joint_whitening`.
+    effects : ndarray of shape (d, p)
+        How v changes where one feature does, for each feature. A feature without any effect counts as one that
+        changes its own residual.
+
+    Returns
+    -------
+    Whitening
+        The same but for W.
+
+    Examples
+    --------
+    A network that makes of three values of one quantity their mean:
+
+    >>> import numpy as np
+    >>> from aefast.whitening import joint_whitening, turned_to_features
+    >>> rng = np.random.default_rng(0)
+    >>> rows = rng.normal(size=(1000, 1)) + 0.1 * rng.normal(size=(1000, 3))
+    >>> codes = rows.mean(axis=1, keepdims=True)
+    >>> effects = np.hstack([np.eye(3) - 1 / 3, np.full((3, 1), 1 / 3)])
+    >>> whitening = turned_to_features(joint_whitening(rows - codes, codes, rows), effects)
+    >>> wrong = np.array([1.0, 0.0, 0.0])
+    >>> v = np.append(wrong - wrong.mean(), wrong.mean())
+    >>> int(np.square(whitening.matrix @ (v - whitening.centre)).argmax())
+    0
+    """
+    matrix, n_features = whitening.matrix, len(effects)
+    directions, own = effects @ matrix.T, matrix[:, :n_features].T
+    lengths, own_lengths = (np.linalg.norm(each, axis=1, keepdims=True) for each in (directions, own))
+    directions = np.where(lengths > _LEAST_EFFECT * own_lengths, directions, own)
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    left, _, right = np.linalg.svd(directions.T)
+    turn = np.vstack([(left[:, :n_features] @ right).T, left[:, n_features:].T])
+    return whitening._replace(matrix=turn @ matrix)
 
 
 def shrunk_covariance(centred: NDArray[np.float64]) -> NDArray[np.float64]:
