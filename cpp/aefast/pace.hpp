@@ -32,15 +32,15 @@ class Pace {
     const bool is_better = seconds_of_row < kWorthIt * usual_;
     if (!is_better) is_alone_ = !is_alone_;
     n_between_ = is_better ? kFewest : std::min(2 * n_between_, kMost);
-    n_left_ = is_alone_ ? kBetweenTeams : n_between_;
+    n_left_ = is_alone_ ? std::min(n_between_, kBetweenTeams) : n_between_;
   }
 
  private:
   static constexpr double kStretch = 2e-3;  // seconds that are compared
   static constexpr double kWorthIt = 0.95;
   static constexpr int kOfTrial = 2;              // stretches, of which the last counts: threads wake up, caches fill
-  static constexpr int kFewest = 8, kMost = 256;  // stretches between two trials of one thread,
-  static constexpr int kBetweenTeams = 32;        // and of the team, that is not given up for long
+  static constexpr int kFewest = 8, kMost = 256;  // stretches between two trials, more after each that fails,
+  static constexpr int kBetweenTeams = 32;        // and at most of the team, which is not given up for long
 
   bool is_alone_ = false, is_trial_ = false;
   int n_left_ = kFewest, n_between_ = kFewest;
