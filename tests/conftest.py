@@ -11,9 +11,12 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 collect_ignore = ["fuzz"]  # run by .ci/fuzz, with libraries of its own
 
-# A shell ignores Ctrl-C for what it starts in the background, and children inherit that; the tests of Ctrl-C cannot.
+# A shell ignores Ctrl-C for what it starts in the background, and nohup a closed terminal; children inherit that, and
+# the tests of these signals cannot do with it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # The same examples in every run, so that a failure is about the code; and no deadline, since no test is about time.
 hypothesis.settings.register_profile("aefast", derandomize=True, deadline=None, database=None)
