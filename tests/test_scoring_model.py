@@ -87,12 +87,15 @@ def test_models_that_score_otherwise_have_another_digest():
     assert model_file.digest(one) != digest
 
 
-@pytest.mark.parametrize("change", [{"dtype": "float16"}, {"missing": "drop"}, {"n_threads": 0}, {"n_threads": 10**9}])
-def test_a_file_with_a_parameter_out_of_range_is_refused(change):
+@pytest.mark.parametrize(
+    "change", [{"dtype": "float16"}, {"missing": "drop"}, {"n_threads": 0}, {"n_threads": 10**9}, {"n_threads": True}]
+)
+@pytest.mark.parametrize("load", [model_file.load_to_score, aefast.load])
+def test_a_file_with_a_parameter_out_of_range_is_refused(load, change):
     described, tensors = model_file._describe(small_model())
     described["parameters"] |= change
     with pytest.raises(aefast.ModelFileError, match="not a valid model"):
-        model_file.load_to_score(pack("model", model_file.FORMAT_VERSION, described, tensors))
+        load(pack("model", model_file.FORMAT_VERSION, described, tensors))
 
 
 def test_a_model_of_numbers_says_which_shape_of_rows_it_takes():

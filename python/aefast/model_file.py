@@ -146,8 +146,6 @@ class ScoringModel(FittedNetwork):
         self.n_threads = parameters.get("n_threads")
         if self.dtype not in ("float32", "float64") or self.missing not in MISSING:
             raise ValueError(f"dtype={self.dtype!r} or missing={self.missing!r} is unknown")
-        if self.n_threads is not None:
-            self.n_threads = integer(self.n_threads, 1, MOST_THREADS)
 
 
 def digest(model: FittedNetwork) -> str:
@@ -286,6 +284,8 @@ def _known_parameters(model: dict[str, Any], known: Collection[str]) -> dict[str
 
 
 def _restore_fit(estimator: FittedNetwork, loss: str, model: dict[str, Any], tensors: dict[str, Array]) -> None:
+    if estimator.n_threads is not None:
+        integer(estimator.n_threads, 1, MOST_THREADS)
     # Files of earlier versions have no other loss than the parameter.
     estimator._loss_kind = loss = model.get("loss", loss)
     if loss not in LOSSES:
