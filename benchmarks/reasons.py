@@ -14,7 +14,8 @@ import numpy as np
 import results
 from aefast import Autoencoder
 
-N_TRAINING, N_CHANGED, SHIFTS = 4000, 400, (1, 3, 6, 30)
+N_TRAINING, N_CHANGED = 4000, 400
+CHANGES = ("other", 1, 3, 6, 30)
 
 
 def independent(rng, n, mixing):
@@ -27,14 +28,14 @@ def skewed(rng, n, mixing):
     return rng.lognormal(size=(n, mixing.shape[1]))
 
 
-def linear(rng, n, mixing):
+def linear(rng, n, mixing, noise=0.3):
     """A quarter as many factors as columns, and noise."""
-    return rng.normal(size=(n, len(mixing))) @ mixing + 0.3 * rng.normal(size=(n, mixing.shape[1]))
+    return rng.normal(size=(n, len(mixing))) @ mixing + noise * rng.normal(size=(n, mixing.shape[1]))
 
 
 def tight(rng, n, mixing):
     """The same with less noise."""
-    return rng.normal(size=(n, len(mixing))) @ mixing + 0.02 * rng.normal(size=(n, mixing.shape[1]))
+    return linear(rng, n, mixing, noise=0.02)
 
 
 def curved(rng, n, mixing):
@@ -60,7 +61,7 @@ def found(kind, d, seed):
     mean, deviation = X.mean(axis=0), X.std(axis=0)
     model = Autoencoder(random_state=seed, n_threads=1).fit(X)
     shares, every = {}, np.arange(N_CHANGED)
-    for change in ("other", *SHIFTS):
+    for change in CHANGES:
         rows = kind(rng, N_CHANGED, mixing)
         column = rng.integers(2 if kind is repeated else d, size=N_CHANGED)
         if change == "other":
@@ -82,11 +83,11 @@ def main():
     parser.add_argument("--columns", default="3,6,10,20,50", help="widths (%(default)s)")
     options = parser.parse_args()
     widths, seeds = [int(d) for d in options.columns.split(",")], range(options.seeds)
-    headers = ["table", *(f"{change} deviations" if change != "other" else change for change in ("other", *SHIFTS))]
+    headers = ["table", *(f"{change} deviations" if change != "other" else change for change in CHANGES)]
     rows, all_shares = [], []
     for kind in KINDS:
         shares = [found(kind, d, seed) for d in widths for seed in seeds]
-        mean = np.mean([[each[change] for change in ("other", *SHIFTS)] for each in shares], axis=0)
+        mean = np.mean([[each[change] for change in CHANGES] for each in shares], axis=0)
         all_shares.append(mean)
         rows.append([kind.__name__, *(" / ".join(f"{share:.2f}" for share in change) for change in mean)])
     rows.append(["mean", *(" / ".join(f"{share:.2f}" for share in change) for change in np.mean(all_shares, axis=0))])

@@ -3,7 +3,8 @@
     python benchmarks/variants.py [--threads 1] [--shapes 128-64-32-64-128] [--batch 256]
 
 The time of more epochs of `fit` less that of fewer, so that what comes before and after training does not count. All
-take their turns. Products are the multiply-adds of a row, of which the contractive penalty alone has more.
+take their turns. Products are the multiply-adds of a row, of which a contractive penalty and a variational code have
+more.
 """
 
 import command

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aefast import _core
 from aefast._data import Rows
 from aefast._decisions import DecisionMixin
 from aefast.whitening import KEPT, Whitening, joint_whitening, turned_to_features
@@ -24,6 +25,11 @@ RANGE_ROWS = 4096
 MAX_JOINT_ROWS = 8192
 #: Usual rows in which each feature is changed, to see what it moves, and by how many of its deviations.
 EFFECT_ROWS, EFFECT_STEP = 32, 0.1
+
+
+def _residuals_and_codes(predictor: _core.Predictor, rows: Array, scaled: NDArray[np.float64]) -> tuple[Array, Array]:
+    """Of rows, which are ``scaled`` in the scaled space."""
+    return scaled - predictor.reconstruct(rows, scaled=True), predictor.encode(rows)
 
 
 class CalibratingMixin(DecisionMixin):
@@ -62,12 +68,12 @@ class CalibratingMixin(DecisionMixin):
             scaled = self._scaled(rows.astype(np.float64))
             is_missing = np.isnan(scaled)
             scaled = np.where(is_missing, self._fill(), scaled)
-            residuals = scaled - predictor.reconstruct(rows, scaled=True)
+            residuals, codes = _residuals_and_codes(predictor, rows, scaled)
             if self.missing == "mask":
                 residuals[is_missing] = 0
-            codes = predictor.encode(rows)
             whitening = joint_whitening(residuals, codes, scaled)
-            self.whitening_ = turned_to_features(whitening, self._effects(whitening, residuals, codes, scaled))
+            effects = self._effects(predictor, whitening, np.hstack([residuals, codes]), scaled)
+            self.whitening_ = turned_to_features(whitening, effects)
         if hurry:
             used = self._few(used, len(X))
             held_out = None if held_out is None else self._few(held_out, len(X))
@@ -81,13 +87,13 @@ class CalibratingMixin(DecisionMixin):
         )
 
     def _effects(
-        self, whitening: Whitening, residuals: Array, codes: Array, scaled: NDArray[np.float64]
+        self, predictor: _core.Predictor, whitening: Whitening, joint: Array, scaled: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """How residual and code (d, p) change, on average over usual rows, where one feature does."""
-        distances = np.square((np.hstack([residuals, codes]) - whitening.centre) @ whitening.matrix.T).sum(axis=1)
+        """How residual and code (d, p) change, on average over usual rows, where one feature does; those of ``scaled``
+        are ``joint`` (n, p)."""
+        distances = np.square((joint - whitening.centre) @ whitening.matrix.T).sum(axis=1)
         usual = np.argsort(distances, kind="stable")[: max(1, int(KEPT * len(scaled)))]
         base, d = scaled[usual[:: 1 + (len(usual) - 1) // EFFECT_ROWS]], scaled.shape[1]
-        predictor = self._predictor()
         effects = np.empty((d, len(whitening.centre)))
         at_once = max(1, MAX_JOINT_ROWS // (2 * len(base)))
         for first in range(0, d, at_once):
@@ -98,7 +104,7 @@ class CalibratingMixin(DecisionMixin):
                 rows[np.arange(len(features)), :, features] += sign * step[:, None]
             flat = changed.reshape(-1, d)
             inputs = flat * self.scaler_scale_ + self.scaler_shift_
-            joint = np.hstack([flat - predictor.reconstruct(inputs, scaled=True), predictor.encode(inputs)])
-            up, down = joint.reshape(*changed.shape[:3], -1).mean(axis=2)
+            moved = np.hstack(_residuals_and_codes(predictor, inputs, flat))
+            up, down = moved.reshape(*changed.shape[:3], -1).mean(axis=2)
             effects[features] = (up - down) / (2 * step[:, None])
         return effects
