@@ -353,7 +353,7 @@ ReducedNetwork::ReducedNetwork(const Network<float>& network, const float* param
 }
 
 ReducedNetwork::Operands ReducedNetwork::operands(Index width) const {
-  return {Buffer<std::uint32_t>(n_words_ * width), Buffer<std::uint32_t>(n_words_ * width)};
+  return {Buffer<std::uint32_t>(n_words_ * width, Unset{}), Buffer<std::uint32_t>(n_words_ * width, Unset{})};
 }
 
 float* ReducedNetwork::forward(Index first, Index last, const Block& block, const float* in, float* const (&layer)[2],

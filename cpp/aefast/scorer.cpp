@@ -10,11 +10,11 @@ template <class T>
 struct Scorer<T>::Workspace {
   /// `n_joint`: elements of a row that whitening looks at.
   Workspace(const Network<T>& network, const ReducedNetwork* reduced_, Index n_joint, Index width, bool has_missing)
-      : input(network.n_features() * width),
-        seen(has_missing ? network.n_features() * width : 0),
-        target(network.width() * width),
-        joint{Buffer<T>(n_joint * width), Buffer<T>(n_joint * width)},
-        layer{Buffer<T>(network.width() * width), Buffer<T>(network.width() * width)},
+      : input(network.n_features() * width, Unset{}),
+        seen(has_missing ? network.n_features() * width : 0, Unset{}),
+        target(network.width() * width, Unset{}),
+        joint{{n_joint * width, Unset{}}, {n_joint * width, Unset{}}},
+        layer{{network.width() * width, Unset{}}, {network.width() * width, Unset{}}},
         row(width),
         factor(width),
         divergence(width),

@@ -20,16 +20,19 @@ inline constexpr std::size_t kAlignment = 64;
 /// The smallest multiple of `step` that is not below `value`.
 constexpr Index round_up(Index value, Index step) { return (value + step - 1) / step * step; }
 
-/// An owned, zeroed, cache-line aligned array that never moves once sized.
+/// Of a buffer that is written before it is read: pages of it that nobody touches cost nothing.
+struct Unset {};
+
+/// An owned, cache-line aligned array that never moves once sized, zeroed unless told otherwise.
 template <class T>
 class Buffer {
  public:
   Buffer() = default;
   explicit Buffer(Index size) { reset(size); }
+  Buffer(Index size, Unset) { allocate(size); }
 
   void reset(Index size) {
-    size_ = size;
-    data_.reset(static_cast<T*>(::operator new(bytes(size), std::align_val_t{kAlignment})));
+    allocate(size);
     std::fill_n(data_.get(), size, T{});
   }
 
@@ -45,7 +48,11 @@ class Buffer {
   const T& operator[](Index i) const { return data_.get()[i]; }
 
  private:
-  static std::size_t bytes(Index size) { return std::max<std::size_t>(1, static_cast<std::size_t>(size)) * sizeof(T); }
+  void allocate(Index size) {
+    const std::size_t bytes = std::max<std::size_t>(1, static_cast<std::size_t>(size)) * sizeof(T);
+    data_.reset(static_cast<T*>(::operator new(bytes, std::align_val_t{kAlignment})));
+    size_ = size;
+  }
 
   struct Free {
     void operator()(T* p) const { ::operator delete(p, std::align_val_t{kAlignment}); }
