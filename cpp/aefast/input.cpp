@@ -1,6 +1,7 @@
 #include "input.hpp"
 
 #include <cmath>
+#include <cstdint>
 #include <limits>
 #include <vector>
 
@@ -106,17 +107,28 @@ template <class T, class C, class Rows, class Load>
   }
 }
 
-/// `n` columns, at least as many as lanes, of `width` rows. The last ones are taken again where a square would reach
-/// past them.
+/// How many of a row's elements come before the first that a register, or a line of the cache, may begin with; none
+/// where that is not so of all rows.
+template <class C, class Rows>
+Index lead_of(const Rows& row, std::uintptr_t register_bytes) {
+  const std::uintptr_t step = std::min<std::uintptr_t>(64, register_bytes);
+  const auto first = reinterpret_cast<std::uintptr_t>(row(0)), second = reinterpret_cast<std::uintptr_t>(row(1));
+  const std::uintptr_t lead = (step - first % step) % step;
+  return (second - first) % step == 0 && lead % sizeof(C) == 0 ? static_cast<Index>(lead / sizeof(C)) : 0;
+}
+
+/// `n` columns, at least as many as lanes, of `width` rows. Some are taken twice where squares would reach past the
+/// last one, or where whole lines of the cache are then taken once.
 template <class C, class T, class Rows>
 [[gnu::noinline]] void store_wide(Rows row, Index n, const ScalingMap<C>& map, Index width, T* to) {
-  constexpr Index kSide = kLanes<T>;
+  constexpr Index kSide = kLanes<T>, kMany = 8 * kSide;
   const auto load = [](const C* from) { return Vec<C>::load_unaligned(from); };
+  const Index lead = n >= kMany ? lead_of<C>(row, kSide * sizeof(C)) : 0;
   for (Index lane = 0; lane < width; lane += kSide) {
-    for (Index begin = 0; begin < n; begin += kSide) {
-      const Index at = std::min(begin, n - kSide);
-      const FeatureMap<C> first = map.across(at, load), second = map.across(at + kSide - kLanes<C>, load);
-      store_square(row.from(lane), at, kSide, first, second, load, width, to + lane);
+    for (Index at = 0, next = lead > 0 ? lead : kSide; at < n; at = next, next += kSide) {
+      const Index begin = std::min(at, n - kSide);
+      const FeatureMap<C> first = map.across(begin, load), second = map.across(begin + kSide - kLanes<C>, load);
+      store_square(row.from(lane), begin, kSide, first, second, load, width, to + lane);
     }
   }
 }
