@@ -26,19 +26,45 @@ inline constexpr int kMaxVectors = kRegisters == 32 ? 4 : 3;
 template <class T>
 inline constexpr Index kPanel = kMaxVectors * kLanes<T>;
 
+/// Brings what is needed next from memory while products are computed: a few lines at each of their segments, as many
+/// at once would hold up the loads. The segments of one block tell how to spread the next.
+class Ahead {
+ public:
+  void begin(const std::byte* from, Index bytes) {
+    at_ = from;
+    end_ = from + bytes;
+    step_ = n_steps_ > 0 ? round_up(bytes / n_steps_ + 1, kLine) : 0;
+    n_steps_ = 0;
+  }
+  void step() {
+    ++n_steps_;
+    for (const std::byte* last = std::min(end_, at_ + step_); at_ < last; at_ += kLine) {
+      __builtin_prefetch(at_, 0, kSecondLevel);
+    }
+  }
+
+ private:
+  static constexpr Index kLine = 64;
+  static constexpr int kSecondLevel = 2;
+  const std::byte *at_ = nullptr, *end_ = nullptr;
+  Index step_ = 0, n_steps_ = 0;
+};
+
 /// A stretch of the depth: `depth` steps from `a` and `b` on, the elements of A `a_row` and `a_depth` apart.
 template <class T>
 struct Segment {
   Segment() {}  // a list has room for many, which need no values before they are added
-  Segment(const T* a_, const T* b_, Index depth_, Index a_row_, Index a_depth_, bool is_far_ = false)
-      : a(a_), b(b_), depth(depth_), a_row(a_row_), a_depth(a_depth_), is_far(is_far_) {}
+  Segment(const T* a_, const T* b_, Index depth_, Index a_row_, Index a_depth_, bool is_far_ = false,
+          Ahead* ahead_ = nullptr)
+      : a(a_), b(b_), depth(depth_), a_row(a_row_), a_depth(a_depth_), is_far(is_far_), ahead(ahead_) {}
 
   const T* a;
   const T* b;
   Index depth;
   Index a_row;
   Index a_depth;
-  bool is_far;  // A is in no near cache: what is needed of it next is fetched ahead
+  bool is_far;   // A is in no near cache: what is needed of it next is fetched ahead
+  Ahead* ahead;  // what else is fetched meanwhile
 };
 
 /// A list of segments that needs no allocation while it is short.
@@ -87,6 +113,7 @@ void tile(std::span<const Segment<T>> segments, const T* bias, bool accumulate, 
     for (int j = 0; j < kVectors; ++j) sum[i][j] = accumulate ? Vec<T>::load(c + i * kWidth + j * kLanes<T>) : start;
   }
   for (const Segment<T>& segment : segments) {
+    if (segment.ahead) segment.ahead->step();
     const T* a = segment.a;
     const T* b = segment.b;
     const auto go = [&](auto fetches, auto a_row) __attribute__((always_inline)) {

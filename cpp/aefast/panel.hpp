@@ -11,30 +11,6 @@
 
 namespace aefast {
 
-/// Brings what is needed next from memory while products are computed: a few lines after each of their tiles, as many
-/// at once would hold up the loads. The tiles of one stretch tell how to spread the next.
-class Ahead {
- public:
-  void begin(const std::byte* from, Index bytes) {
-    at_ = from;
-    end_ = from + bytes;
-    step_ = n_steps_ > 0 ? round_up(bytes / n_steps_ + 1, kLine) : 0;
-    n_steps_ = 0;
-  }
-  void step() {
-    ++n_steps_;
-    for (const std::byte* last = std::min(end_, at_ + step_); at_ < last; at_ += kLine) {
-      __builtin_prefetch(at_, 0, kSecondLevel);
-    }
-  }
-
- private:
-  static constexpr Index kLine = 64;
-  static constexpr int kSecondLevel = 2;
-  const std::byte *at_ = nullptr, *end_ = nullptr;
-  Index step_ = 0, n_steps_ = 0;
-};
-
 /// Half-open range of features.
 struct Features {
   Index first, last;
@@ -92,6 +68,15 @@ class Strips {
   Index max_rows_ = 0;
   Buffer<T> data_;
 };
+
+/// The most rows of a block in scoring: a register less than a panel where the panel's rows would leave too little of a
+/// core's own cache to the weights, and products have registers enough to be as fast with fewer rows.
+template <class T>
+Index most_rows(Index n_features) {
+  constexpr Index kMuch = 384 * 1024;
+  const bool is_wide = n_features * kPanel<T> * static_cast<Index>(sizeof(T)) >= kMuch;
+  return kRegisters == 32 && is_wide ? kPanel<T> - kLanes<T> : kPanel<T>;
+}
 
 /// Rows of a block: a panel's, but no more than there are, and fewer where a layer of theirs would take much memory.
 template <class T>

@@ -86,7 +86,7 @@ void Scorer<T>::each_block(Index n_rows, F&& f) const {
   constexpr double kWorkOfTask = 5e6;    // and that outweigh handing out a task
   const Index n_joint = whitening_ ? this->n_joint() : 0;
   const double row_work = static_cast<double>(network_.work() + n_joint * n_joint + 8 * network_.n_features());
-  const Index n_wanted = reduced_ ? std::min(n_rows, ReducedNetwork::kMostRows) : n_rows;
+  const Index n_wanted = std::min(n_rows, reduced_ ? ReducedNetwork::kMostRows : most_rows<T>(network_.n_features()));
   const Index width = block_width<T>(n_wanted, std::max(network_.width(), n_joint));
   const Index n_blocks = (n_rows + width - 1) / width;
   const double n_threads =

@@ -52,10 +52,11 @@ inline constexpr Index kNearBytes = 1 << 20;
 
 /// out (n_outputs x width) = W in + bias, or, transposed, out (n_inputs x width) = W^T in + bias; of it the rows in
 /// `wanted`, which begin at whole registers. The strips cut either the depth or the rows of the product. `finish` and
-/// `end` as in `multiply`.
+/// `end` as in `multiply`, `ahead` as in `Segment`.
 template <class T, class Finish = Nothing, class End = Store>
 void multiply_weights(bool transposed, const Parameter& weights, const T* params, Index width, const T* in,
-                      const T* bias, T* out, const Features& wanted, const Finish& finish = {}, const End& end = {}) {
+                      const T* bias, T* out, const Features& wanted, const Finish& finish = {}, const End& end = {},
+                      Ahead* ahead = nullptr) {
   if (wanted.count() == 0) return;
   const Index n_rows = weights.n_rows(), n_columns = weights.n_columns();
   const bool is_far = n_rows * n_columns * static_cast<Index>(sizeof(T)) >= kNearBytes;
@@ -63,17 +64,19 @@ void multiply_weights(bool transposed, const Parameter& weights, const T* params
     for (Index first = wanted.first, last = 0; first < wanted.last; first = last) {
       const Index of_strip = first % kPanel<T>, begin = first - of_strip;
       last = std::min(begin + kPanel<T>, wanted.last);
-      Segment<T> all{params + weights.strip<T>(begin) + of_strip, in, n_rows, 1, weights.strip_width<T>(begin), is_far};
+      Segment<T> all{
+          params + weights.strip<T>(begin) + of_strip, in, n_rows, 1, weights.strip_width<T>(begin), is_far, ahead};
       multiply<T>(last - first, width, {&all, 1}, bias ? bias + first : nullptr, out + first * width, finish, false,
                   end);
     }
     return;
   }
-  SegmentList<T> depth((n_columns + kPanel<T> - 1) / kPanel<T>);
-  for (Index first = 0; first < n_columns; first += kPanel<T>) {
-    const Index strip_width = weights.strip_width<T>(first);
-    const T* from = params + weights.strip<T>(first) + wanted.first * strip_width;
-    depth.add({from, in + first * width, std::min(kPanel<T>, n_columns - first), strip_width, 1, is_far});
+  const Index stretch = ahead && kRegisters == 32 ? kPanel<T> / 2 : kPanel<T>;  // more, and fewer lines at once
+  SegmentList<T> depth((n_columns + stretch - 1) / stretch);
+  for (Index first = 0; first < n_columns; first += stretch) {
+    const Index of_strip = first % kPanel<T>, strip_width = weights.strip_width<T>(first - of_strip);
+    const T* from = params + weights.strip<T>(first - of_strip) + wanted.first * strip_width + of_strip;
+    depth.add({from, in + first * width, std::min(stretch, n_columns - first), strip_width, 1, is_far, ahead});
   }
   multiply<T>(wanted.count(), width, depth.all(), bias ? bias + wanted.first : nullptr, out + wanted.first * width,
               finish, false, end);

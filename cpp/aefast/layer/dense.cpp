@@ -47,12 +47,8 @@ template <class T>
 template <class Finish, class End>
 void Dense<T>::product(bool transposed, const Block& block, const T* params, const T* in, const T* bias, T* out,
                        const Finish& finish, const End& end) const {
-  const auto finish_and_fetch = [&](T* z, Index n) {
-    finish(z, n);
-    if (block.ahead) block.ahead->step();
-  };
   const Features wanted = block.share<T>(transposed ? weights_.n_inputs : weights_.n_outputs);
-  multiply_weights(transposed, weights_, params, block.width, in, bias, out, wanted, finish_and_fetch, end);
+  multiply_weights(transposed, weights_, params, block.width, in, bias, out, wanted, finish, end, block.ahead);
 }
 
 template <class T>
