@@ -167,7 +167,8 @@ void multiply_rows(Index rows, std::span<Segment<T>> segments, const T* bias, bo
   constexpr Index kMaxRows = tile_rows(kVectors);
   constexpr Index kWidth = kVectors * kLanes<T>;
   const Index groups = (rows + kMaxRows - 1) / kMaxRows;
-  const Index least = rows / groups, n_least = (least + 1) * groups - rows;  // nearly equal: no thin, slow last one
+  const Index least = groups > 1 ? rows / groups : rows;
+  const Index n_least = (least + 1) * groups - rows;  // nearly equal: no thin, slow last one
   for (Index row = 0, group = 0; row < rows; ++group) {
     const Index count = group < n_least ? least : least + 1;
     const T* row_bias = bias ? bias + row : nullptr;

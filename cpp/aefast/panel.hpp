@@ -29,6 +29,7 @@ struct Block {
   /// Those of `n` features that belong to this part; parts begin at whole registers or, of many features, panels.
   template <class T>
   Features share(Index n) const {
+    if (n_parts == 1) return {0, n};
     const Index step = n >= 2 * kPanel<T> ? kPanel<T> : kLanes<T>;
     const auto begin = [&](Index i) { return std::min(n, round_up(n * i / n_parts, step)); };
     return {begin(part), begin(part + 1)};

@@ -21,29 +21,33 @@ struct Parameter {
 
   template <class T>
   Index size() const {
-    const Index step = strip_step<T>();
-    return n_rows() * (n_columns() / step * round_up(step, kLanes<T>) + round_up(n_columns() % step, kLanes<T>));
+    return with_step<T>([this](auto step) {
+      return n_rows() * (n_columns() / step * round_up(step, kLanes<T>) + round_up(n_columns() % step, kLanes<T>));
+    });
   }
   /// Where the strip begins that has column `first` as its own first.
   template <class T>
   Index strip(Index first) const {
-    return offset + first / strip_step<T>() * round_up(strip_step<T>(), kLanes<T>) * n_rows();
+    return with_step<T>([&](auto step) { return offset + first / step * round_up(step, kLanes<T>) * n_rows(); });
   }
   template <class T>
   Index strip_width(Index first) const {
-    return round_up(std::min(strip_step<T>(), n_columns() - first), kLanes<T>);
+    return with_step<T>([&](auto step) { return round_up(std::min<Index>(step, n_columns() - first), kLanes<T>); });
   }
   template <class T>
   Index at(Index output, Index input) const {
     const Index row = flipped ? input : output, column = flipped ? output : input;
-    const Index first = column / strip_step<T>() * strip_step<T>();
+    const Index first = with_step<T>([&](auto step) { return column / step * step; });
     return strip<T>(first) + row * strip_width<T>(first) + column - first;
   }
 
  private:
-  template <class T>
-  Index strip_step() const {
-    return strip_columns > 0 ? strip_columns : kPanel<T>;
+  /// Calls f with the columns of a strip, which are mostly known when this is compiled: nothing is then divided, which
+  /// takes as long as a narrow layer.
+  template <class T, class F>
+  Index with_step(F&& f) const {
+    if (strip_columns > 0) return f(strip_columns);
+    return f(std::integral_constant<Index, kPanel<T>>{});
   }
 };
 
@@ -72,7 +76,7 @@ void multiply_weights(bool transposed, const Parameter& weights, const T* params
     return;
   }
   const Index stretch = ahead && kRegisters == 32 ? kPanel<T> / 2 : kPanel<T>;  // more, and fewer lines at once
-  SegmentList<T> depth((n_columns + stretch - 1) / stretch);
+  SegmentList<T> depth(2 * n_columns / kPanel<T> + 1);
   for (Index first = 0; first < n_columns; first += stretch) {
     const Index of_strip = first % kPanel<T>, strip_width = weights.strip_width<T>(first - of_strip);
     const T* from = params + weights.strip<T>(first - of_strip) + wanted.first * strip_width + of_strip;
