@@ -120,7 +120,8 @@ def roofline(record, name):
     shares = {True: {}, False: {}}
     for shape, rates in record["shapes"].items():
         widths = shapes.SHAPES[shape]
-        bound = _limits.rows_per_second(record["limits"], shapes.flops_per_row(widths), shapes.bytes_per_row(widths))
+        flops, n_bytes = shapes.flops_per_row(widths), shapes.bytes_per_row(widths)
+        bound = _limits.rows_per_second(record["limits"][shape], flops, n_bytes)
         shares[min(widths) >= NARROWEST][shape] = rate(rates) / bound
     found = []
     for is_wide, least in ((True, 0.85), (False, 0.5)):

@@ -44,7 +44,7 @@ def main():
 
 def roofline(record, path):
     """GFLOP/s over operations a byte (Williams, Waterman and Patterson 2009)."""
-    peak, bandwidth = record["limits"]["flops"] / 1e9, record["limits"]["bytes"] / 1e9
+    peak, bandwidth = (max(limits[what] for limits in record["limits"].values()) / 1e9 for what in ("flops", "bytes"))
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
     intensity = np.geomspace(4, 2000, 200)
     axes.plot(intensity, np.minimum(peak, bandwidth * intensity), color="black", lw=1.5)

@@ -42,8 +42,9 @@ def verify(name, peer, weights, X):
             raise SystemExit(f"{name} computes other errors: off by {difference:.2g}")
 
 
-def measure_shape(widths, found):
-    """{peer: {"rows_per_second", "median_rows_per_second", "batch"}} of one network."""
+def measure_shape(widths, found, probes=None):
+    """{peer: {"rows_per_second", "median_rows_per_second", "batch"}} of one network, and what the machine allows while
+    they take turns: the clock of a processor is not always the same."""
     weights, X = shapes.random_weights(widths), shapes.random_rows(shapes.scoring_rows(widths), widths[0])
     running, batch_of, n_rows_of = {}, {}, {}
     for name, make in found.items():
@@ -55,8 +56,11 @@ def measure_shape(widths, found):
         batch = timing.best_argument(lambda b, peer=peer, sample=sample: peer.score(sample, b), tried)
         batch_of[name], n_rows_of[name] = min(batch, len(rows)), len(rows)
         running[name] = lambda peer=peer, rows=rows, batch=batch: peer.score(rows, batch)
+    if probes:
+        running |= {"multiply-adds": probes.multiply_adds, "memory": probes.read_memory}
     seconds = timing.interleave(running, options.rounds)
-    return {
+    limits = probes and probes.limits(seconds.pop("multiply-adds")[0], seconds.pop("memory")[0])
+    rates = {
         name: {
             "rows_per_second": n_rows_of[name] / best,
             "median_rows_per_second": n_rows_of[name] / median,
@@ -64,6 +68,7 @@ def measure_shape(widths, found):
         }
         for name, (best, median) in seconds.items()
     }
+    return rates, limits
 
 
 def main_reduced():
@@ -79,7 +84,7 @@ def main_reduced():
     table, ratios, record = [], {name: [] for name in ours}, {}
     for shape in command.chosen(options.shapes, shapes.SHAPES):
         widths = shapes.SHAPES[shape]
-        record[shape] = measure_shape(widths, found)
+        record[shape], _ = measure_shape(widths, found)
         rates = {name: measured["rows_per_second"] for name, measured in record[shape].items()}
         flops = shapes.flops_per_row(widths)
         cells = [f"{results.rate(rates[name])} ({rates[name] * flops / 1e9:.0f})" for name in found]
@@ -100,31 +105,30 @@ def main():
     found = {name: make for name, make in found.items() if make.scores}
     others = [name for name in found if name != "aefast"]
     environment = results.environment(found)
-    machine = _limits.measure(options.threads)
+    probes = _limits.Probes(options.threads)
     threads = f"{options.threads} thread" + "s" * (options.threads > 1)
     print(f"\n## Scoring, float32, {threads}, {environment['isa']}, {environment['processor']}\n")
     for name, reason in missing.items():
         print(f"- {name} is left out: {reason}")
-    print(f"Limits: {machine['flops'] / 1e9:.0f} GFLOP/s, {machine['bytes'] / 1e9:.1f} GB/s.")
     print("Rows a second (batch size that suits each best).\n")
 
-    headers = ["network", *found, "GFLOP/s", "of the roofline", "to the best peer"]
-    table, ratios, record = [], [], {}
+    headers = ["network", *found, "GFLOP/s", "limit", "GB/s", "of the roofline", "to the best peer"]
+    table, ratios, record, limits = [], [], {}, {}
     for shape in command.chosen(options.shapes, shapes.SHAPES):
         widths = shapes.SHAPES[shape]
-        rates = record[shape] = measure_shape(widths, found)
+        rates, machine = record[shape], limits[shape] = measure_shape(widths, found, probes)
         ours = rates["aefast"]["rows_per_second"]
         best = max((rates[name]["rows_per_second"] for name in others), default=float("nan"))
         ratios.append(ours / best)
         flops = shapes.flops_per_row(widths)
         bound = _limits.rows_per_second(machine, flops, shapes.bytes_per_row(widths))
         cells = [f"{results.rate(rates[n]['rows_per_second'])} ({rates[n]['batch']})" for n in others]
-        share = f"{ours / bound:.2f}"
-        table.append([shape, results.rate(ours), *cells, f"{ours * flops / 1e9:.0f}", share, f"{ours / best:.2f}"])
+        limited = [f"{ours * flops / 1e9:.0f}", f"{machine['flops'] / 1e9:.0f}", f"{machine['bytes'] / 1e9:.0f}"]
+        table.append([shape, results.rate(ours), *cells, *limited, f"{ours / bound:.2f}", f"{ours / best:.2f}"])
     print(results.markdown(headers, table))
     print("\n" + results.summary(ratios))
     if options.json:
-        what = {"what": "score", "threads": options.threads, "limits": machine, "missing": missing}
+        what = {"what": "score", "threads": options.threads, "limits": limits, "missing": missing}
         results.append_json(options.json, {**what, **environment, "shapes": record})
 
 

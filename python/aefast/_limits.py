@@ -14,7 +14,7 @@ import numpy as np
 
 from aefast import _core
 
-__all__ = ["Limits", "measure", "rows_per_second"]
+__all__ = ["Limits", "Probes", "measure", "rows_per_second"]
 
 N_ROUNDS = 2_000_000
 N_FLOATS = 32 * 2**20  # 128 MB, beyond any cache
@@ -27,14 +27,33 @@ class Limits(TypedDict):
     bytes: float
 
 
+class Probes:
+    """A measurement of each limit, which can take turns with others, and how much it does."""
+
+    def __init__(self, n_threads: int) -> None:
+        self._memory = np.ones((n_threads, N_FLOATS // n_threads), dtype=np.float32)
+        self._rounds = [N_ROUNDS] * n_threads
+        self._pool = ThreadPoolExecutor(n_threads)
+        self.operations = sum(self._rounds) * _core.multiply_adds(1)
+        self.bytes = self._memory.nbytes
+
+    def multiply_adds(self) -> None:
+        """On registers, by all threads: ``operations``."""
+        list(self._pool.map(_core.multiply_adds, self._rounds))
+
+    def read_memory(self) -> None:
+        """A part of ``bytes`` by each thread."""
+        list(self._pool.map(_core.read_memory, self._memory))
+
+    def limits(self, of_products: float, of_reading: float) -> Limits:
+        """From the seconds that a call of either takes."""
+        return {"flops": self.operations / of_products, "bytes": self.bytes / of_reading}
+
+
 def measure(n_threads: int, seconds: float = 1.0) -> Limits:
     """The best of as many measurements as take about ``seconds`` for each limit."""
-    memory = np.ones((n_threads, N_FLOATS // n_threads), dtype=np.float32)
-    n_operations = n_threads * N_ROUNDS * _core.multiply_adds(1)
-    with ThreadPoolExecutor(n_threads) as pool:
-        of_products = _best(lambda: list(pool.map(_core.multiply_adds, [N_ROUNDS] * n_threads)), seconds)
-        of_reading = _best(lambda: list(pool.map(_core.read_memory, memory)), seconds)
-    return {"flops": n_operations / of_products, "bytes": memory.nbytes / of_reading}
+    probes = Probes(n_threads)
+    return probes.limits(_best(probes.multiply_adds, seconds), _best(probes.read_memory, seconds))
 
 
 def rows_per_second(limits: Limits, flops_per_row: float, bytes_per_row: float) -> float:
