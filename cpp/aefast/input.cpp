@@ -107,14 +107,13 @@ template <class T, class C, class Rows, class Load>
   }
 }
 
-/// How many of a row's elements come before the first that a register, or a line of the cache, may begin with; none
-/// where that is not so of all rows.
+/// How many of a row's elements come before the first that is aligned as registers are; none if rows differ in that.
 template <class C, class Rows>
-Index lead_of(const Rows& row, std::uintptr_t register_bytes) {
-  const std::uintptr_t step = std::min<std::uintptr_t>(64, register_bytes);
+Index lead_of(const Rows& row) {
+  constexpr std::uintptr_t kStep = kLanes<C> * sizeof(C);
   const auto first = reinterpret_cast<std::uintptr_t>(row(0)), second = reinterpret_cast<std::uintptr_t>(row(1));
-  const std::uintptr_t lead = (step - first % step) % step;
-  return (second - first) % step == 0 && lead % sizeof(C) == 0 ? static_cast<Index>(lead / sizeof(C)) : 0;
+  const std::uintptr_t lead = (kStep - first % kStep) % kStep;
+  return (second - first) % kStep == 0 && lead % sizeof(C) == 0 ? static_cast<Index>(lead / sizeof(C)) : 0;
 }
 
 /// `n` columns, at least as many as lanes, of `width` rows. Some are taken twice where squares would reach past the
@@ -123,7 +122,7 @@ template <class C, class T, class Rows>
 [[gnu::noinline]] void store_wide(Rows row, Index n, const ScalingMap<C>& map, Index width, T* to) {
   constexpr Index kSide = kLanes<T>, kMany = 8 * kSide;
   const auto load = [](const C* from) { return Vec<C>::load_unaligned(from); };
-  const Index lead = n >= kMany ? lead_of<C>(row, kSide * sizeof(C)) : 0;
+  const Index lead = n >= kMany ? lead_of<C>(row) : 0;
   for (Index lane = 0; lane < width; lane += kSide) {
     for (Index at = 0, next = lead > 0 ? lead : kSide; at < n; at = next, next += kSide) {
       const Index begin = std::min(at, n - kSide);

@@ -75,8 +75,9 @@ void multiply_weights(bool transposed, const Parameter& weights, const T* params
     }
     return;
   }
-  const Index stretch = ahead && kRegisters == 32 ? kPanel<T> / 2 : kPanel<T>;  // more, and fewer lines at once
-  SegmentList<T> depth(2 * n_columns / kPanel<T> + 1);
+  const bool is_halved = ahead && kRegisters == 32;  // more segments, and fewer lines at once
+  const Index stretch = is_halved ? kPanel<T> / 2 : kPanel<T>;
+  SegmentList<T> depth(((is_halved ? 2 : 1) * n_columns + kPanel<T> - 1) / kPanel<T>);
   for (Index first = 0; first < n_columns; first += stretch) {
     const Index of_strip = first % kPanel<T>, strip_width = weights.strip_width<T>(first - of_strip);
     const T* from = params + weights.strip<T>(first - of_strip) + wanted.first * strip_width + of_strip;

@@ -33,7 +33,7 @@ class Probes:
     def __init__(self, n_threads: int) -> None:
         self._memory = np.ones((n_threads, N_FLOATS // n_threads), dtype=np.float32)
         self._rounds = [N_ROUNDS] * n_threads
-        self._pool = ThreadPoolExecutor(n_threads)
+        self._pool = ThreadPoolExecutor(n_threads)  # its threads end with it
         self.operations = sum(self._rounds) * _core.multiply_adds(1)
         self.bytes = self._memory.nbytes
 
