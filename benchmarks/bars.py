@@ -15,7 +15,7 @@ from pathlib import Path
 
 import results
 import shapes
-from aefast import _limits
+from aefast.engine import limits
 
 HERE = Path(__file__).parent
 NARROWEST = 64  # every layer at least this wide: the arithmetic alone decides
@@ -121,7 +121,7 @@ def roofline(record, name):
     for shape, rates in record["shapes"].items():
         widths = shapes.SHAPES[shape]
         flops, n_bytes = shapes.flops_per_row(widths), shapes.bytes_per_row(widths)
-        bound = _limits.rows_per_second(record["limits"][shape], flops, n_bytes)
+        bound = limits.rows_per_second(record["limits"][shape], flops, n_bytes)
         shares[min(widths) >= NARROWEST][shape] = rate(rates) / bound
     found = []
     for is_wide, least in ((True, 0.85), (False, 0.5)):

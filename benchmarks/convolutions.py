@@ -19,7 +19,7 @@ import numpy as np  # noqa: E402
 import results  # noqa: E402
 import shapes  # noqa: E402
 import timing  # noqa: E402
-from aefast import _core  # noqa: E402
+from aefast.engine import core  # noqa: E402
 
 try:
     import torch
@@ -108,10 +108,10 @@ class Engine:
             "groups": [],
         }
         parameters = [a.reshape(-1, a.shape[-1]) if a.ndim > 1 else a for a in parameters_of(layers)]
-        self.X, self.scaling = X, _core.Scaling(np.zeros(n_features), np.ones(n_features), 1e6)
-        self.predictor = _core.Predictor(network, parameters, self.scaling, "float32", options.threads)
+        self.X, self.scaling = X, core.Scaling(np.zeros(n_features), np.ones(n_features), 1e6)
+        self.predictor = core.Predictor(network, parameters, self.scaling, "float32", options.threads)
         adam, loss = {"kind": "adam"}, {"loss": "mse"}
-        self.trainer = _core.Trainer(network, parameters, loss, adam, "float32", 0, options.threads)
+        self.trainer = core.Trainer(network, parameters, loss, adam, "float32", 0, options.threads)
 
     def score(self):
         """Errors of all images."""
@@ -266,7 +266,7 @@ def network_table(what):
 
 def main():
     threads = f"{options.threads} thread" + "s" * (options.threads > 1)
-    print(f"\n## Layers of images, batch {options.batch}, {threads}, {_core.isa_level}, {results.processor()}\n")
+    print(f"\n## Layers of images, batch {options.batch}, {threads}, {core.isa_level}, {results.processor()}\n")
     for table in (layer_table, network_table):
         for what in NAMES:
             print(table(what) + "\n", flush=True)

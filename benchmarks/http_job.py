@@ -66,7 +66,7 @@ def aefast(*arguments: object) -> dict:
 
 
 def reading_alone(path: Path, columns: list[str]) -> float:
-    from aefast.tables import Source
+    from aefast.tables.source import Source
 
     best = float("inf")
     for _ in range(3):

@@ -12,7 +12,7 @@ import numpy as np  # noqa: E402
 import results  # noqa: E402
 import shapes  # noqa: E402
 import timing  # noqa: E402
-from aefast import _core, _limits  # noqa: E402
+from aefast.engine import core, limits  # noqa: E402
 from peers.aefast_engine import network_of  # noqa: E402
 
 ACTIVATIONS = ["relu", "leaky_relu", "elu", "selu", "sigmoid", "tanh", "softplus", "silu", "gelu"]
@@ -28,8 +28,8 @@ def best(call):
 def predictor(network, parameters):
     """Of a network without scaling."""
     d = network["n_features"]
-    scaling = _core.Scaling(np.zeros(d), np.ones(d), 1e6)
-    return _core.Predictor(network, parameters, scaling, "float32", options.threads)
+    scaling = core.Scaling(np.zeros(d), np.ones(d), 1e6)
+    return core.Predictor(network, parameters, scaling, "float32", options.threads)
 
 
 def product_table(machine):
@@ -52,7 +52,7 @@ def activation_table():
     for dtype in (np.float32, np.float64):
         z = np.random.default_rng(0).normal(scale=3, size=16384).astype(dtype)
         for name in ACTIVATIONS:
-            seconds = best(lambda name=name, z=z: _core.activation(name, z))
+            seconds = best(lambda name=name, z=z: core.activation(name, z))
             rows.append([name, np.dtype(dtype).name, f"{1e9 * seconds / len(z):.2f}"])
     return results.markdown(["activation and derivative", "dtype", "ns an element"], rows)
 
@@ -93,14 +93,14 @@ def statistics_table():
     X, rows = shapes.random_rows(2**18, 32), []
     for dtype in ["float32", "float64", "int16"]:
         array = X.astype(dtype)
-        seconds = best(lambda array=array: _core.column_statistics(array, None, options.threads))
+        seconds = best(lambda array=array: core.column_statistics(array, None, options.threads))
         rows.append([dtype, f"{array.nbytes / seconds / 1e9:.2f}"])
     return results.markdown(["column statistics", "GB/s"], rows)
 
 
 def main():
-    machine = _limits.measure(options.threads)
-    print(f"\n## The engine's pieces, {options.threads} thread(s), {_core.isa_level}, {results.processor()}\n")
+    machine = limits.measure(options.threads)
+    print(f"\n## The engine's pieces, {options.threads} thread(s), {core.isa_level}, {results.processor()}\n")
     print(f"Limits: {machine['flops'] / 1e9:.0f} GFLOP/s, {machine['bytes'] / 1e9:.1f} GB/s.\n")
     for table in (product_table(machine), activation_table(), reading_table(), metric_table(), statistics_table()):
         print(table + "\n")

@@ -52,15 +52,15 @@ def environment(peers):
     """What a reader needs to place the figures: processor, level and the versions of everybody."""
     from importlib.metadata import PackageNotFoundError, version
 
-    from aefast import _core
+    from aefast.engine import core
 
     versions = {}
     for name in ["aefast", *peers]:
         try:
             versions[name] = version(name.removesuffix(".compile"))
         except PackageNotFoundError:
-            versions[name] = _core.__version__ if name == "aefast" else "?"
-    return {"processor": processor(), "isa": _core.isa_level, "python": platform.python_version(), "versions": versions}
+            versions[name] = core.__version__ if name == "aefast" else "?"
+    return {"processor": processor(), "isa": core.isa_level, "python": platform.python_version(), "versions": versions}
 
 
 def append_json(path, record):

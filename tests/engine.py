@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from aefast import _core
+from aefast.engine import core
 
 SGD = {"kind": "sgd", "momentum": 0.0}
 
@@ -10,7 +10,7 @@ SGD = {"kind": "sgd", "momentum": 0.0}
 def scaling(values):
     """A `Scaling` from the oracle's (shift, scale, limit)."""
     shift, scale, limit = values
-    return _core.Scaling(np.ascontiguousarray(shift, np.float64), np.ascontiguousarray(scale, np.float64), limit)
+    return core.Scaling(np.ascontiguousarray(shift, np.float64), np.ascontiguousarray(scale, np.float64), limit)
 
 
 def identity_scaling(n_features):
@@ -20,11 +20,11 @@ def identity_scaling(n_features):
 
 def trainer(network, parameters, objective=None, optimizer=None, dtype="float64", seed=0, n_threads=1):
     """A `Trainer` with the mean squared error and plain SGD unless told otherwise."""
-    return _core.Trainer(
+    return core.Trainer(
         network, parameters, objective or {"loss": "mse"}, optimizer or SGD, dtype, seed=seed, n_threads=n_threads
     )
 
 
 def predictor(network, parameters, values, dtype="float32", n_threads=1):
     """A `Predictor` with the oracle's (shift, scale, limit)."""
-    return _core.Predictor(network, parameters, scaling(values), dtype, n_threads)
+    return core.Predictor(network, parameters, scaling(values), dtype, n_threads)

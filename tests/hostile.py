@@ -81,7 +81,7 @@ def model_seeds() -> list[bytes]:
         warnings.simplefilter("ignore")
         models = [model.fit(rows) for model in models]
         models.append(aefast.Autoencoder((5, 2), **common).fit(mixed_rows(40)))
-    return [aefast.model_file.to_bytes(model) for model in models]
+    return [aefast.model.file.to_bytes(model) for model in models]
 
 
 def mixed_rows(n_rows: int) -> pd.DataFrame:
@@ -190,7 +190,7 @@ def _changed_number(data: bytes, rng: random.Random) -> bytes:
 def check_model(content: bytes) -> bool:
     """Whether ``content`` is a model, which then must work; what is none must be refused as such."""
     try:
-        scoring = aefast.model_file.load_to_score(content)
+        scoring = aefast.model.file.load_to_score(content)
     except aefast.ModelFileError:
         scoring = None
     try:
@@ -201,7 +201,7 @@ def check_model(content: bytes) -> bool:
         return False
     assert scoring is not None
     np.testing.assert_array_equal(_scores(scoring), _scores(model))
-    assert aefast.load(aefast.model_file.to_bytes(model)).n_features_in_ == model.n_features_in_
+    assert aefast.load(aefast.model.file.to_bytes(model)).n_features_in_ == model.n_features_in_
     repr(model)
     X = rows_for(model)
     codes = np.linspace(-1, 1, 3 * model._n_features_out).reshape(3, -1)

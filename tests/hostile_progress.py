@@ -20,9 +20,9 @@ import pyarrow as pa
 
 import aefast
 from aefast.callbacks import Checkpoint, CheckpointError
-from aefast.journal import ResumeError, batch_from, batch_to_bytes
-from aefast.score_job import ScoreJob
-from aefast.tables import Source
+from aefast.jobs.journal import ResumeError, batch_from, batch_to_bytes
+from aefast.jobs.score import ScoreJob
+from aefast.tables.source import Source
 from hostile import VALUES, change_json, forged
 from small_tables import small_model, small_table, write_table
 
@@ -179,6 +179,6 @@ def _refused(path: Path, error: Exception) -> bool:
 
 def _identity(job: ScoreJob, kind: bytes) -> dict[str, Any]:
     """As a journal of the job begins."""
-    from aefast.score_job import _stamps
+    from aefast.jobs.score import _stamps
 
     return {**job._identity, "input": None if kind == KINDS[3] else _stamps(job.source)}

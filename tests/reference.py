@@ -1,6 +1,6 @@
 """The oracle: a dense autoencoder in slow, plain float64 NumPy, one function a formula.
 
-It takes the same specifications as the engine (``aefast._core``: network, objective, optimiser) and lists
+It takes the same specifications as the engine (``aefast.engine.core``: network, objective, optimiser) and lists
 parameters in the same order. Nothing is blocked, fused or reused for speed, so that each function can be
 checked against its equation by reading. A new kind of layer is one more entry in `LAYERS`.
 """

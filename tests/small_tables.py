@@ -61,7 +61,7 @@ def run_command(*arguments: object) -> Any:
     """The command line in this process: what it printed, and its exit code."""
     from typer.testing import CliRunner
 
-    from aefast.cli import app
+    from aefast.cli.app import app
 
     # Older click mixes the streams unless told not to, newer click cannot be told.
     separate = {"mix_stderr": False} if "mix_stderr" in signature(CliRunner).parameters else {}

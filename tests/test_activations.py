@@ -6,13 +6,13 @@ import pytest
 
 import engine
 import reference
-from aefast import _core
+from aefast.engine import core
 
 NAMES = sorted(reference.ACTIVATIONS)
 DTYPES = ["float32", "float64"]
 
 # Without fused multiply-adds every step of a polynomial is rounded twice.
-MAX_ULP_VALUE = 4 if _core.build_info()["fma"] else 6
+MAX_ULP_VALUE = 4 if core.build_info()["fma"] else 6
 # Derivatives come from the output where they can (tanh: 1 - y^2), so that they are exact to a few ulp of what their
 # formula adds up, not of the difference.
 MAX_ULP_DERIVATIVE = 8
@@ -90,7 +90,7 @@ def test_value_and_derivative_are_a_few_ulp_from_exact(name, dtype):
     z = every_magnitude(dtype, 150, np.random.default_rng(1))
     with mpmath.workdps(40):
         expected = np.array([[as_float(part) for part in exact(name, number)] for number in z])
-    value, derivative = _core.activation(name, z)
+    value, derivative = core.activation(name, z)
     assert value.dtype == derivative.dtype == z.dtype
     assert_within(value, expected[:, 0], np.abs(expected[:, 0]), MAX_ULP_VALUE, z)
     assert_within(derivative, expected[:, 1], expected[:, 2], MAX_ULP_DERIVATIVE, z)
@@ -99,7 +99,7 @@ def test_value_and_derivative_are_a_few_ulp_from_exact(name, dtype):
 @pytest.mark.parametrize("name", NAMES)
 def test_single_precision_agrees_with_the_oracle_everywhere_between_minus_and_plus_twenty(name):
     z = np.linspace(-20, 20, 200_003, dtype=np.float32)
-    value, _ = _core.activation(name, z)
+    value, _ = core.activation(name, z)
     expected = reference.ACTIVATIONS[name][0](z.astype(np.float64))
     assert_within(value, expected, np.abs(expected), MAX_ULP_VALUE, z)
 
@@ -108,12 +108,12 @@ def test_single_precision_agrees_with_the_oracle_everywhere_between_minus_and_pl
 @pytest.mark.parametrize("name", NAMES)
 def test_a_number_gives_the_same_bits_at_every_position_of_an_array(name, dtype):
     z = np.random.default_rng(2).normal(scale=3, size=67).astype(dtype)
-    whole = _core.activation(name, z)
+    whole = core.activation(name, z)
     for length in range(1, 67):
-        for part, expected in zip(_core.activation(name, z[:length].copy()), whole, strict=True):
+        for part, expected in zip(core.activation(name, z[:length].copy()), whole, strict=True):
             np.testing.assert_array_equal(part, expected[:length])
     for begin in range(1, 66):
-        for part, expected in zip(_core.activation(name, z[begin:].copy()), whole, strict=True):
+        for part, expected in zip(core.activation(name, z[begin:].copy()), whole, strict=True):
             np.testing.assert_array_equal(part, expected[begin:])
 
 
@@ -121,7 +121,7 @@ def test_a_number_gives_the_same_bits_at_every_position_of_an_array(name, dtype)
 @pytest.mark.parametrize("name", NAMES)
 def test_derivative_at_a_kink_is_between_the_slopes_on_both_sides(name, dtype):
     z = np.array([-1e-12, 0.0, -0.0, 1e-12], dtype=dtype)
-    below, at_zero, at_negative_zero, above = _core.activation(name, z)[1]
+    below, at_zero, at_negative_zero, above = core.activation(name, z)[1]
     slack = 1e-6
     for slope in (at_zero, at_negative_zero):
         assert min(below, above) - slack <= slope <= max(below, above) + slack
@@ -129,7 +129,7 @@ def test_derivative_at_a_kink_is_between_the_slopes_on_both_sides(name, dtype):
 
 @pytest.mark.parametrize("name", ["sigmoid", "tanh"])
 def test_bounded_activations_stay_in_their_bounds(name):
-    value, derivative = _core.activation(name, every_magnitude("float32", 2000, np.random.default_rng(3)))
+    value, derivative = core.activation(name, every_magnitude("float32", 2000, np.random.default_rng(3)))
     assert (np.abs(value) <= 1).all()
     assert (derivative >= 0).all()
     assert (derivative <= 1).all()
@@ -137,7 +137,7 @@ def test_bounded_activations_stay_in_their_bounds(name):
 
 def test_an_unknown_activation_is_refused_by_name():
     with pytest.raises(ValueError, match="swoosh"):
-        _core.activation("swoosh", np.zeros(3))
+        core.activation("swoosh", np.zeros(3))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -147,4 +147,4 @@ def test_layers_compute_the_activation_as_it_is_tested_here(name, dtype):
     network = reference.network_spec((1, 1, 1), name)
     parameters = [np.ones((1, 1)), np.zeros(1)] * 2
     codes = engine.predictor(network, parameters, reference.no_scaling(1), dtype).encode(rows)
-    np.testing.assert_array_equal(codes[:, 0], _core.activation(name, rows[:, 0].copy())[0])
+    np.testing.assert_array_equal(codes[:, 0], core.activation(name, rows[:, 0].copy())[0])

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 import reference
 from aefast import SGD, Autoencoder, threads
-from aefast.scaling import clip_limit
+from aefast.model.scaling import clip_limit
 from messages import raises_exactly
 
 RNG = np.random.default_rng(0)

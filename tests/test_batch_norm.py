@@ -8,8 +8,8 @@ import pytest
 import aefast
 import engine
 from aefast import Autoencoder
-from aefast.data_file import pack
-from aefast.model_file import FORMAT_VERSION, _describe, to_bytes
+from aefast.model.container import pack
+from aefast.model.file import FORMAT_VERSION, _describe, to_bytes
 from messages import raises_exactly
 from variants import dense, forward, network_of, random_parameters
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from aefast import Autoencoder, EpochInfo, StopTraining
-from aefast.callbacks import Bar, Lines, Silence, progress
+from aefast.training.callbacks import Bar, Lines, Silence, progress
 
 X = np.random.default_rng(0).normal(size=(200, 5))
 
@@ -128,5 +128,5 @@ def test_what_shows_progress_depends_on_where(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     pytest.importorskip("rich", reason="the progress bar needs rich")
     assert isinstance(progress(1, 5), Bar)
-    monkeypatch.setattr("aefast.callbacks.find_spec", lambda name: None)
+    monkeypatch.setattr("aefast.training.callbacks.find_spec", lambda name: None)
     assert isinstance(progress(1, 5), Lines)

@@ -12,8 +12,8 @@ import pytest
 import aefast
 from aefast import Autoencoder, ConvergenceError, ModelFileError
 from aefast.callbacks import Checkpoint, CheckpointError
-from aefast.checkpoints import digest_of
-from aefast.data_file import pack, unpack, write_whole
+from aefast.model.container import pack, unpack, write_whole
+from aefast.training.checkpoint import digest_of
 from messages import raises_exactly
 
 X = np.random.default_rng(0).normal(size=(300, 6)) @ np.random.default_rng(1).normal(size=(6, 6))
@@ -130,7 +130,7 @@ def test_blocks_of_rows_go_on_too(tmp_path):
 @pytest.mark.parametrize("parameters", [{}, {"validation_fraction": 0}, {"scaler": "robust"}], ids=str)
 def test_blocks_of_more_rows_than_are_kept_go_on_too(tmp_path, parameters, monkeypatch):
     """What is kept is chosen by the seed alone."""
-    monkeypatch.setattr("aefast._fitting.MAX_ROWS", 15)
+    monkeypatch.setattr("aefast.training.fit.MAX_ROWS", 15)
     blocks = [X[:100], X[100:150], X[150:]]
     undisturbed = estimator(**parameters).fit_batches(blocks)
     assert undisturbed.calibration_.n_rows == 15
@@ -298,7 +298,7 @@ def test_other_weights_to_start_from_and_another_engine_are_not_gone_on_with(tmp
     started[1].coefs_[0][0, 0] += 0.5
     with pytest.raises(CheckpointError, match="is of a training with other first weights or layers"):
         started[1].fit(X)
-    monkeypatch.setattr("aefast._core.isa_level", "v9")
+    monkeypatch.setattr("aefast.engine.core.isa_level", "v9")
     with pytest.raises(CheckpointError, match=f"engine aefast {aefast.__version__} .*, now aefast .* v9"):
         started[2].fit(X)
 

@@ -18,9 +18,9 @@ import pytest
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
 import aefast
-from aefast.command_options import KINDS
-from aefast.tables import Source
-from aefast.thresholds import benjamini_hochberg
+from aefast.cli.options import KINDS
+from aefast.model.calibration import benjamini_hochberg
+from aefast.tables.source import Source
 from small_tables import FEATURES, features_of, run_command, small_model, small_table, write_table
 
 
@@ -273,7 +273,7 @@ def test_labels_that_begin_late_in_a_text_file_are_labels(folder):
 
 @pytest.mark.parametrize(("ending", "n_scored"), [(".parquet", 0), (".feather", 0), (".csv", 3)])
 def test_a_wrong_label_is_named_with_its_row_before_scoring_where_that_is_cheap(folder, monkeypatch, ending, n_scored):
-    from aefast.scorer import Scorer
+    from aefast.scoring.scorer import Scorer
 
     at_once, scored = Scorer.judge, []
     monkeypatch.setattr(Scorer, "judge", lambda *a, **k: scored.append(1) or at_once(*a, **k))
@@ -340,8 +340,8 @@ def test_info_tells_the_model_as_text_and_as_json(folder):
 
 
 def test_bench_sets_training_and_scoring_beside_numpy(monkeypatch):
-    monkeypatch.setattr("aefast.bench.SHAPES", ((6, 4, 2, 4, 6),))
-    monkeypatch.setattr("aefast.bench.VALUES", 60_000)
+    monkeypatch.setattr("aefast.jobs.bench.SHAPES", ((6, 4, 2, 4, 6),))
+    monkeypatch.setattr("aefast.jobs.bench.VALUES", 60_000)
     result = json.loads(done("bench", "--seconds", 0.01, "--threads", 1, "--json").stdout)
     [network] = result["networks"]
     for work in ("scoring", "training"):
@@ -486,7 +486,7 @@ def test_a_traceback_is_shown_only_on_request(folder):
 
 
 def test_an_error_within_aefast_is_one_line_too(folder, monkeypatch):
-    monkeypatch.setattr("aefast.score_job.ScoreJob.run", lambda *arguments: {}["key"])
+    monkeypatch.setattr("aefast.jobs.score.ScoreJob.run", lambda *arguments: {}["key"])
     assert "an error in aefast; --debug shows where" in refused(1, "score", "m.safetensors", "t.parquet", "-o", "o.csv")
 
 
@@ -515,12 +515,12 @@ def start():
 
 
 SLOWLY = """
-import time, aefast.scorer
-at_once = aefast.scorer.Scorer.judge
+import time, aefast.scoring.scorer
+at_once = aefast.scoring.scorer.Scorer.judge
 def slowly(self, batch, *, first_row=0):
     time.sleep(0.2)
     return at_once(self, batch, first_row=first_row)
-aefast.scorer.Scorer.judge = slowly
+aefast.scoring.scorer.Scorer.judge = slowly
 """
 
 
@@ -633,7 +633,7 @@ def test_memory_does_not_follow_the_file(folder, monkeypatch):
             writer.write_table(table)
     peak = 0
     before = pa.total_allocated_bytes()
-    from aefast.scorer import Scorer
+    from aefast.scoring.scorer import Scorer
 
     at_once = Scorer.judge
 

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pytest
 
 import aefast
-from aefast import column_learner
-from aefast.column_learner import ColumnLearner, learn_columns
-from aefast.columns import Column, encode
-from aefast.tables import Source
-from aefast.training_rows import TableBlocks
+from aefast.columns import learner as column_learner
+from aefast.columns.column import Column, encode
+from aefast.columns.learner import ColumnLearner, learn_columns
+from aefast.jobs.training_rows import TableBlocks
+from aefast.tables.source import Source
 from small_tables import run_command, write_table
 from test_columns import OF_KINDS, plain, traffic
 

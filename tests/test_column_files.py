@@ -9,8 +9,8 @@ import pyarrow.parquet
 import pytest
 
 import aefast
-from aefast.tables import Source
-from aefast.training_rows import TableBlocks, read_table
+from aefast.jobs.training_rows import TableBlocks, read_table
+from aefast.tables.source import Source
 from small_tables import done, run_command, write_table
 from test_columns import OF_KINDS, plain, traffic
 
@@ -139,9 +139,9 @@ def test_several_kinds_are_sampled_by_the_seed_and_streamed_where_they_do_not_fi
     assert (how, n_rows) == ("sampled", 200)
     np.testing.assert_array_equal(model.coefs_[0], again.coefs_[0])
     assert not np.array_equal(model.coefs_[0], learned("--sample", 200, "--seed", 1)[2].coefs_[0])
-    monkeypatch.setattr("aefast.training_rows.available_memory", lambda: 1500 * len(OF_KINDS) * 8 * 2)
+    monkeypatch.setattr("aefast.jobs.training_rows.available_memory", lambda: 1500 * len(OF_KINDS) * 8 * 2)
     assert learned()[:2] == ("in memory", 1500)
-    monkeypatch.setattr("aefast.training_rows.available_memory", lambda: 1500 * len(OF_KINDS) * 8 * 2 - 1)
+    monkeypatch.setattr("aefast.jobs.training_rows.available_memory", lambda: 1500 * len(OF_KINDS) * 8 * 2 - 1)
     assert learned()[:2] == ("streamed", 1500)
     assert learned("--no-stream")[:2] == ("in memory", 1500)
 

@@ -11,11 +11,11 @@ import pytest
 from sklearn.base import clone
 
 import aefast
-from aefast import model_file
-from aefast.column_learner import learn_columns
-from aefast.columns import MAX_LEVELS, Column, decode, encode, infer_kind, starts
-from aefast.data_file import pack
+from aefast.columns.column import MAX_LEVELS, Column, decode, encode, infer_kind, starts
+from aefast.columns.learner import learn_columns
 from aefast.exceptions import ModelFileError
+from aefast.model import file as model_file
+from aefast.model.container import pack
 from messages import raises_exactly
 
 OF_KINDS = ["proto", "port", "size", "flag", "count", "when"]

@@ -5,7 +5,7 @@ import pytest
 
 import engine
 import reference
-from aefast import _core
+from aefast.engine import core
 from test_gradients import assert_gradient_is_the_slope
 
 # Of a table: two numbers, three levels, a number, a time, one level, two times side by side, five levels.
@@ -43,7 +43,7 @@ def mixed_case(loss, n_rows=6, seed=0, missing=False):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_gradients_are_slopes_and_equal_the_oracle(loss, missing, monkeypatch):
     network, parameters, objective, x = mixed_case(loss, missing=missing)
-    scaling = _core.Scaling(*reference.no_scaling(20), masks_missing=missing)
+    scaling = core.Scaling(*reference.no_scaling(20), masks_missing=missing)
     monkeypatch.setattr(engine, "identity_scaling", lambda n: scaling)
     weights = np.random.default_rng(1).uniform(0.5, 2, size=len(x))
     assert_gradient_is_the_slope(network, parameters, objective, x, {"sample_weight": weights})
@@ -65,8 +65,8 @@ def judged_case(metric, missing, dtype):
     usual, deviation = rng.normal(size=20), rng.uniform(0.5, 2, size=20)
     whitening = (rng.normal(size=p), rng.normal(size=(p, p)) / 5, usual, deviation)
     whitening = whitening if metric == "mahalanobis" else None
-    scaling = _core.Scaling(*reference.no_scaling(20), masks_missing=missing)
-    predictor = _core.Predictor(network, parameters, scaling, dtype, 2)
+    scaling = core.Scaling(*reference.no_scaling(20), masks_missing=missing)
+    predictor = core.Predictor(network, parameters, scaling, dtype, 2)
     return network, parameters, predictor, x, whitening
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from aefast import _core
-from aefast._core import choose_level
+from aefast.engine import core
+from aefast.engine.core import choose_level
 
 LEVELS = ("v2", "v3", "v4", "v4_bf16")
 
@@ -24,7 +24,7 @@ def run_python(code, **environment):
     )
 
 
-@pytest.mark.parametrize("level", _core.isa_levels_available)
+@pytest.mark.parametrize("level", core.isa_levels_available)
 def test_a_process_loads_one_engine_and_no_other(level):
     code = "import sys, aefast; print(*[name for name in sys.modules if name.startswith('aefast._engine_')])"
     run = run_python(code, AEFAST_ISA=level)
@@ -32,8 +32,8 @@ def test_a_process_loads_one_engine_and_no_other(level):
 
 
 def test_best_level_that_was_built_and_runs_here_is_used():
-    run = run_python("from aefast import _core; print(_core.isa_level)", AEFAST_ISA="")
-    assert run.stdout.strip() == _core.isa_levels_available[-1], run.stderr
+    run = run_python("from aefast.engine import core; print(core.isa_level)", AEFAST_ISA="")
+    assert run.stdout.strip() == core.isa_levels_available[-1], run.stderr
     assert choose_level(None, LEVELS, built=LEVELS, supported=LEVELS[:2]) == "v3"
     assert choose_level(None, LEVELS, built=("v2", "v4"), supported=LEVELS) == "v4"
     assert choose_level("", LEVELS, built=("v2", "v4"), supported=LEVELS[:3]) == "v4"
@@ -72,12 +72,12 @@ def test_import_fails_where_the_environment_forces_an_unknown_level():
 
 
 def test_engine_offers_what_its_types_promise():
-    stub = ast.parse(Path(_core.__file__).with_name("_core.pyi").read_text(encoding="utf-8"))
+    stub = ast.parse(Path(core.__file__).with_name("core.pyi").read_text(encoding="utf-8"))
     for node in stub.body:
         if isinstance(node, ast.FunctionDef):
-            assert callable(getattr(_core, node.name))
+            assert callable(getattr(core, node.name))
         elif isinstance(node, ast.AnnAssign):
-            assert hasattr(_core, node.target.id)
+            assert hasattr(core, node.target.id)
         elif isinstance(node, ast.ClassDef) and not node.bases:
             methods = {item.name for item in node.body if isinstance(item, ast.FunctionDef)}
-            assert methods <= set(dir(getattr(_core, node.name)))
+            assert methods <= set(dir(getattr(core, node.name)))

@@ -4,8 +4,8 @@ import gzip
 
 import pytest
 
-from aefast.formats import CsvTable, TableError
-from aefast.tables import Source
+from aefast.tables.formats.registry import CsvTable, TableError
+from aefast.tables.source import Source
 
 OK = "1,2,ok\n"
 

@@ -10,7 +10,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 import aefast
-from aefast.demo import HELD_OUT, N_STRANGERS, PIXELS, digit_tables, run_demo
+from aefast.jobs.demo import HELD_OUT, N_STRANGERS, PIXELS, digit_tables, run_demo
 from small_tables import run_command
 
 

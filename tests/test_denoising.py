@@ -6,7 +6,7 @@ import pytest
 
 import aefast
 from aefast import ConvergenceError, DenoisingAutoencoder
-from aefast.model_file import to_bytes
+from aefast.model.file import to_bytes
 from messages import TAKES_MISSING, raises_exactly
 from variants import corrupted
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from aefast import Autoencoder
-from aefast.explanations import as_frame, explanation_table, top_shares
+from aefast.model.reasons import as_frame, explanation_table, top_shares
 
 errors = npst.arrays(np.float32, st.tuples(st.integers(1, 6), st.integers(1, 6)), elements=st.integers(0, 5))
 
@@ -46,7 +46,7 @@ def test_table_is_a_data_frame_where_pandas_is_installed(monkeypatch):
     frame = as_frame(table)
     assert list(frame.columns) == ["row", "feature", "value", "expected", "share"]
     assert frame["feature"].tolist() == ["a"]
-    monkeypatch.setattr("aefast.explanations.find_spec", lambda name: None)
+    monkeypatch.setattr("aefast.model.reasons.find_spec", lambda name: None)
     assert as_frame(table) is table
 
 

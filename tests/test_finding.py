@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aefast.finding import find_files, named_files
+from aefast.tables.paths import find_files, named_files
 
 
 def touch(*names: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 import engine
 import reference
-from aefast import _core
+from aefast.engine import core
 
 DTYPES = ["float32", "float64"]
 
@@ -140,7 +140,7 @@ def test_column_statistics_are_those_of_numpy(input_dtype, n_threads):
     X = (rng.normal(size=(9001, 7)) * 3 + 1).astype(input_dtype) if input_dtype != "?" else rng.random((9001, 7)) < 0.3
     for rows in (None, rng.integers(0, len(X), size=501)):
         chosen = (X if rows is None else X[rows]).astype(np.float64)
-        found = _core.column_statistics(X, rows, n_threads)
+        found = core.column_statistics(X, rows, n_threads)
         np.testing.assert_allclose(found["mean"], chosen.mean(axis=0), rtol=1e-12, atol=1e-14)
         np.testing.assert_allclose(found["std"], chosen.std(axis=0), rtol=1e-12)
         np.testing.assert_array_equal(found["min"], chosen.min(axis=0))
@@ -151,7 +151,7 @@ def test_column_statistics_are_those_of_numpy(input_dtype, n_threads):
 @pytest.mark.parametrize("mean", [0.0, 1e6, 1e12, -1e15])
 def test_column_statistics_keep_their_digits_far_from_zero(mean):
     X = mean + np.random.default_rng(0).integers(-8, 9, size=(20_000, 3)).astype(np.float64)
-    found = _core.column_statistics(X, None, 2)
+    found = core.column_statistics(X, None, 2)
     exact = X - mean  # exact: all are integers below 2^53
     np.testing.assert_allclose(found["mean"] - mean, exact.mean(axis=0), rtol=1e-12, atol=2 * np.spacing(abs(mean)))
     np.testing.assert_allclose(found["std"], exact.std(axis=0), rtol=1e-11)
@@ -159,7 +159,7 @@ def test_column_statistics_keep_their_digits_far_from_zero(mean):
 
 def test_column_statistics_do_not_depend_on_threads():
     X = np.random.default_rng(0).normal(size=(40_000, 9)) * 1e3
-    one, *others = (_core.column_statistics(X, None, n) for n in (1, 2, 3, 5))
+    one, *others = (core.column_statistics(X, None, n) for n in (1, 2, 3, 5))
     for other in others:
         for key, value in one.items():
             np.testing.assert_array_equal(other[key], value)
@@ -168,17 +168,17 @@ def test_column_statistics_do_not_depend_on_threads():
 def test_column_statistics_count_what_is_not_finite():
     X = np.ones((5000, 3))
     X[[0, 17, 4999], [0, 1, 1]] = [np.nan, np.inf, -np.inf]
-    assert _core.column_statistics(X, None, 2)["n_nonfinite"].tolist() == [1, 2, 0]
+    assert core.column_statistics(X, None, 2)["n_nonfinite"].tolist() == [1, 2, 0]
 
 
 def test_constant_columns_have_no_spread():
     for value in (0.1, 1e300, -7.0):
-        assert _core.column_statistics(np.full((1000, 2), value), None, 1)["std"].tolist() == [0.0, 0.0]
+        assert core.column_statistics(np.full((1000, 2), value), None, 1)["std"].tolist() == [0.0, 0.0]
 
 
 def test_column_statistics_of_huge_numbers_are_not_nan():
     X = np.array([[1e308, 1.0], [-1e308, 2.0], [1e308, 3.0]])
-    found = _core.column_statistics(X, None, 1)
+    found = core.column_statistics(X, None, 1)
     assert not np.isnan(found["mean"]).any()
     assert not np.isnan(found["std"]).any()
 

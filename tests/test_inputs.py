@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aefast import Autoencoder
-from aefast._arrays import nonfinite_message
-from aefast._inputs import read_rows, read_sample_weight
+from aefast.estimators.inputs import read_rows, read_sample_weight
+from aefast.tables.numbers import nonfinite_message
 from messages import TAKES_MISSING, raises_exactly
 
 RNG = np.random.default_rng(0)
@@ -230,7 +230,7 @@ def test_times_are_no_numbers(X):
 
 
 def test_pyarrow_is_asked_for_only_where_it_is_needed(monkeypatch):
-    monkeypatch.setattr("aefast._arrays.find_spec", lambda name: None)
+    monkeypatch.setattr("aefast.tables.numbers.find_spec", lambda name: None)
     np.testing.assert_array_equal(NAMED.score_samples(TABLE), SCORES)
     with raises_exactly(ImportError, "reading a Stream needs pyarrow: pip install pyarrow"):
         NAMED.score_samples(Stream(TABLE))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aefast import _core
+from aefast.engine import core
 
 TESTS = Path(__file__).parent
 CORE_TESTS = [
@@ -38,14 +38,14 @@ def run(arguments, level):
     )
 
 
-@pytest.mark.parametrize("level", _core.isa_levels_available)
+@pytest.mark.parametrize("level", core.isa_levels_available)
 def test_a_forced_level_is_the_one_that_runs(level):
-    code = "from aefast import _core; print(_core.isa_level, _core.build_info()['isa'])"
+    code = "from aefast.engine import core; print(core.isa_level, core.build_info()['isa'])"
     result = run(["-c", code], level)
     assert result.stdout.split() == [level, level], result.stderr
 
 
-@pytest.mark.parametrize("level", [level for level in _core.isa_levels_available if level != _core.isa_level])
+@pytest.mark.parametrize("level", [level for level in core.isa_levels_available if level != core.isa_level])
 def test_a_level_agrees_with_the_oracle(level):
     """The level in use is what all other tests run on."""
     tests = [str(TESTS / name) for name in CORE_TESTS]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from aefast.lookalikes import lookalikes
-from aefast.tables import Source
+from aefast.jobs.csv_hints import lookalikes
+from aefast.tables.source import Source
 from small_tables import run_command
 
 NUMBERS = [str(i / 4) for i in range(40)]

@@ -12,8 +12,8 @@ import aefast
 import engine
 import reference
 import rounding
-from aefast import _core
-from aefast.scaling import column_statistics
+from aefast.engine import core
+from aefast.model.scaling import column_statistics
 from small_tables import FEATURES, features_of, run_command, small_table, write_table
 from test_gradients import NATURAL_OUTPUT, assert_gradient_is_the_slope, make_case
 from test_scoring import METRICS, RESIDUAL_METRICS, random_model
@@ -31,7 +31,7 @@ VARIANTS = {
 
 def masking(values):
     """A `Scaling` that masks, from the oracle's (shift, scale, limit)."""
-    return _core.Scaling(*values, masks_missing=True)
+    return core.Scaling(*values, masks_missing=True)
 
 
 def with_holes(X, share=0.2, seed=0):
@@ -89,7 +89,7 @@ def test_errors_are_over_what_is_known(metric, output_activation, dtype):
         whitening = whitening if metric == "mahalanobis" else None
         X = np.random.default_rng(1).dirichlet(np.ones(n_features), size=n_rows).astype(dtype)
         X = with_holes(X)
-        predictor = _core.Predictor(network, parameters, masking(values), dtype, 1)
+        predictor = core.Predictor(network, parameters, masking(values), dtype, 1)
         filled, factors = np.where(np.isnan(X), values[0], X), reference.row_factors(X)
         unit = 2 * rounding.unit_of(dtype)
         bound = rounding.feature_error_bound(
@@ -116,7 +116,7 @@ def test_a_row_keeps_its_error_to_the_bit_whatever_is_missing_beside_it(metric, 
     whitening = whitening if metric == "mahalanobis" else None
     X = np.random.default_rng(1).uniform(size=(150, 13)).astype(dtype)
     plain = engine.predictor(network, parameters, values, dtype)
-    masked = _core.Predictor(network, parameters, masking(values), dtype, 2)
+    masked = core.Predictor(network, parameters, masking(values), dtype, 2)
     ulp = 8 * np.finfo(dtype).eps
     np.testing.assert_allclose(masked.errors(X, metric, whitening), plain.errors(X, metric, whitening), rtol=ulp)
     holes = X.copy()
@@ -140,7 +140,7 @@ def test_training_does_not_depend_on_the_number_of_threads(missing, batch_norm):
         ones = [np.vstack([np.ones(n), np.zeros(n), np.zeros(n), np.ones(n)]) for n in (30, 5)]
         parameters = [*parameters[:2], *ones[0], *parameters[2:4], *ones[1], *parameters[4:]]
     values = reference.no_scaling(40)
-    scaling = masking(values) if missing == "mask" else _core.Scaling(*values, np.full(40, 0.5))
+    scaling = masking(values) if missing == "mask" else core.Scaling(*values, np.full(40, 0.5))
     X = with_holes(np.random.default_rng(1).normal(size=(500, 40)))
     after = []
     for n_threads in (1, 3):

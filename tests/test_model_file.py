@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import aefast
-from aefast import Autoencoder, ModelFileError, data_file, load
-from aefast.model_file import FORMAT_VERSION, to_bytes
-from aefast.network_checks import checked_network
+from aefast import Autoencoder, ModelFileError, load
+from aefast.model import container as data_file
+from aefast.model.file import FORMAT_VERSION, to_bytes
+from aefast.model.network_checks import checked_network
 from messages import raises_exactly
 
 X = np.random.default_rng(0).normal(size=(120, 5))

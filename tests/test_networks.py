@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import reference
-from aefast.networks import (
+from aefast.model.network import (
     INITIALIZERS,
     auto_layer_sizes,
     batch_norms,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from aefast import SGD, Adam, AdamW, Autoencoder, RMSprop, load
-from aefast.model_file import to_bytes
-from aefast.optimizers import OPTIMIZERS, optimizer_spec
+from aefast.model.file import to_bytes
+from aefast.training.optimizers import OPTIMIZERS, optimizer_spec
 from messages import raises_exactly
 
 

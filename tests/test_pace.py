@@ -2,7 +2,7 @@
 
 import pytest
 
-from aefast import _core
+from aefast.engine import core
 
 ROWS = 32
 SECONDS = 1e-3  # of a step by one thread
@@ -19,24 +19,24 @@ def run(pace, n_steps, gain):
 
 @pytest.mark.parametrize("gain", [1.0, 1.2, 1.9])
 def test_a_team_that_is_no_slower_keeps_the_steps_but_for_a_trial_now_and_then(gain):
-    n_alone = run(_core.Pace(), 5000, gain)
+    n_alone = run(core.Pace(), 5000, gain)
     assert 0 < n_alone < 100
 
 
 @pytest.mark.parametrize("gain", [0.2, 0.9])
 def test_one_thread_alone_gets_the_steps_where_a_team_is_slower(gain):
-    assert run(_core.Pace(), 5000, gain) > 4600
+    assert run(core.Pace(), 5000, gain) > 4600
 
 
 def test_a_team_has_the_steps_again_once_it_is_faster():
-    pace = _core.Pace()
+    pace = core.Pace()
     run(pace, 5000, 0.5)
     run(pace, 1000, 1.8)  # at most as long as one trial is after the other
     assert run(pace, 1000, 1.8) < 20
 
 
 def test_waking_up_does_not_count_against_a_team():
-    pace, was_alone, n_alone, since_change = _core.Pace(), False, 0, 0.0
+    pace, was_alone, n_alone, since_change = core.Pace(), False, 0, 0.0
     run(pace, 2000, 0.5)
     for _ in range(4000):
         since_change = since_change if pace.is_alone == was_alone else 0.0
@@ -50,5 +50,5 @@ def test_waking_up_does_not_count_against_a_team():
 
 
 def test_a_difference_within_what_clocks_are_good_for_changes_nothing():
-    pace = _core.Pace()
+    pace = core.Pace()
     assert run(pace, 2000, 0.97) < 60

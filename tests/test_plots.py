@@ -9,8 +9,8 @@ from sklearn.metrics import roc_auc_score
 
 import aefast
 from aefast import plots
-from aefast._drawing import on_time_axis
-from aefast.thresholds import Calibration
+from aefast.model.calibration import Calibration
+from aefast.plots.drawing import on_time_axis
 from small_tables import features_of, small_table
 
 

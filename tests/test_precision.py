@@ -7,10 +7,10 @@ from scipy.stats import spearmanr
 
 import aefast
 import reference_reduced
-from aefast import _core
-from aefast.model_file import to_bytes
-from aefast.networks import ACTIVATIONS
-from aefast.scorer import Scorer
+from aefast.engine import core
+from aefast.model.file import to_bytes
+from aefast.model.network import ACTIVATIONS
+from aefast.scoring.scorer import Scorer
 from engine import identity_scaling
 from messages import raises_exactly
 from small_tables import run_command
@@ -48,7 +48,7 @@ def case(widths, activation="relu", n_rows=131, seed=0):
 def predictor(network, layers, precision, X, n_threads=1):
     """(the predictor in that precision, the ranges it has)."""
     parameters = [array for pair in layers for array in pair]
-    made = _core.Predictor(network, parameters, identity_scaling(network["n_features"]), "float32", n_threads)
+    made = core.Predictor(network, parameters, identity_scaling(network["n_features"]), "float32", n_threads)
     ranges = made.input_ranges(X, 1)
     if precision != "float32":
         made.reduce(precision, ranges if precision == "int8" else None)
@@ -62,7 +62,7 @@ def float32_sums(x, weights, biases):
     network = {"n_features": n_in, "layers": [{**layer, "units": n} for n in (units, n_in)], "n_encoder_layers": 1,
                "groups": []}  # fmt: skip
     parameters = [weights, biases, np.zeros((units, n_in), np.float32), np.zeros(n_in, np.float32)]
-    made = _core.Predictor(network, parameters, identity_scaling(n_in), "float32", 1)
+    made = core.Predictor(network, parameters, identity_scaling(n_in), "float32", 1)
     return made.encode(np.ascontiguousarray(x))
 
 
@@ -70,7 +70,7 @@ def expected_outputs(network, layers, precision, x, ranges):
     """The oracle's, with the engine's own activations."""
     for layer, (weights, biases), layer_ranges in zip(network["layers"], layers, ranges, strict=True):
         z = reference_reduced.sums(x, weights, biases, precision, layer_ranges, float32_sums)
-        x = _core.activation(layer["activation"], np.ascontiguousarray(z.ravel()))[0].reshape(z.shape)
+        x = core.activation(layer["activation"], np.ascontiguousarray(z.ravel()))[0].reshape(z.shape)
     return x
 
 
@@ -158,7 +158,7 @@ def test_ranges_leave_out_the_outermost_values():
     network, layers, X = case((9, 5), "tanh", n_rows=300)
     X[7] = 1e6
     parameters = [array for pair in layers for array in pair]
-    made = _core.Predictor(network, parameters, identity_scaling(9), "float32", 1)
+    made = core.Predictor(network, parameters, identity_scaling(9), "float32", 1)
     for n_beyond in (0, 1, 5):
         ranges = made.input_ranges(X, n_beyond)
         for values, found in zip([X, made.encode(X)], ranges, strict=True):
@@ -266,7 +266,7 @@ def test_a_model_without_ranges_says_what_to_do():
 
 
 def test_config_says_which_precisions_have_instructions():
-    word = "native" if _core.isa_level == "v4_bf16" else "emulated"
+    word = "native" if core.isa_level == "v4_bf16" else "emulated"
     assert (aefast.config()["bfloat16"], aefast.config()["int8"]) == (word, word)
 
 

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pytest
 
 import aefast
-from aefast import _core, _threads
+from aefast.engine import core
+from aefast.engine import threads as threads_module
 from small_tables import FEATURES, features_of, small_model, small_table
 
 # Newer Pythons warn of every fork of a process with threads, and that is the matter here.
@@ -136,8 +137,8 @@ def test_threads_that_train_at_once_get_what_one_alone_gets():
 
 @pytest.mark.parametrize(("quota", "expected"), [((1.5, "cpu.max"), 1), ((2.9, "cpu.cfs_quota_us"), 2), (None, 4)])
 def test_the_engine_is_given_no_more_threads_than_the_quota_has_cpus(monkeypatch, quota, expected):
-    monkeypatch.setattr(_threads, "_machine_quota", lambda: quota)
-    monkeypatch.setattr(_threads, "_n_cpus_in_affinity", lambda: 4)
+    monkeypatch.setattr(threads_module, "_machine_quota", lambda: quota)
+    monkeypatch.setattr(threads_module, "_n_cpus_in_affinity", lambda: 4)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     given = []
 
@@ -151,9 +152,9 @@ def test_the_engine_is_given_no_more_threads_than_the_quota_has_cpus(monkeypatch
             given.append(arguments[-1])
             return trainer(*arguments)
 
-    predictor, trainer = _core.Predictor, _core.Trainer
-    monkeypatch.setattr(_core, "Predictor", Predictor)
-    monkeypatch.setattr(_core, "Trainer", Trainer)
+    predictor, trainer = core.Predictor, core.Trainer
+    monkeypatch.setattr(core, "Predictor", Predictor)
+    monkeypatch.setattr(core, "Trainer", Trainer)
     score(model_of(n_threads=None))
     assert set(given) == {expected}
     assert len(given) > 1
@@ -161,7 +162,7 @@ def test_the_engine_is_given_no_more_threads_than_the_quota_has_cpus(monkeypatch
 
 def test_the_scorer_comes_with_pyarrow_and_not_before(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    monkeypatch.delitem(sys.modules, "aefast.scorer")
+    monkeypatch.delitem(sys.modules, "aefast.scoring.scorer")
     with pytest.raises(ImportError, match=r'aefast.Scorer needs pyarrow; pip install "aefast\[cli\]"'):
         aefast.Scorer  # noqa: B018
     with pytest.raises(AttributeError, match="has no attribute 'Scorrer'"):

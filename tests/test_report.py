@@ -16,10 +16,10 @@ import pytest
 from matplotlib.image import imread
 from sklearn.metrics import roc_auc_score
 
-from aefast.evaluation import evaluate
-from aefast.report import drift, examine, figure, number, render
-from aefast.scorer import Scorer
-from aefast.thresholds import Calibration
+from aefast.model.calibration import Calibration
+from aefast.report.page import drift, examine, figure, number, render
+from aefast.scoring.evaluation import evaluate
+from aefast.scoring.scorer import Scorer
 from small_tables import FEATURES, small_model, small_table
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aefast._reservoir import Reservoir
+from aefast.training.reservoir import Reservoir
 
 
 def chosen(sizes, capacity, seed=0):

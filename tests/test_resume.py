@@ -17,10 +17,10 @@ import pyarrow.parquet
 import pytest
 
 import aefast
-from aefast.journal import Journal, ResumeError
-from aefast.score_job import ScoreJob
-from aefast.scorer import Scorer
-from aefast.tables import Source
+from aefast.jobs.journal import Journal, ResumeError
+from aefast.jobs.score import ScoreJob
+from aefast.scoring.scorer import Scorer
+from aefast.tables.source import Source
 from small_tables import run_command, small_model, small_table, write_table
 
 
@@ -515,12 +515,12 @@ def test_a_folder_is_not_written_over_its_own_input(parts):
 # Processes that are killed.
 
 SLOWLY = """
-import time, aefast.scorer
-at_once = aefast.scorer.Scorer.judge
+import time, aefast.scoring.scorer
+at_once = aefast.scoring.scorer.Scorer.judge
 def slowly(self, batch, *, first_row=0):
     time.sleep(0.1)
     return at_once(self, batch, first_row=first_row)
-aefast.scorer.Scorer.judge = slowly
+aefast.scoring.scorer.Scorer.judge = slowly
 from aefast.__main__ import main
 main()
 """

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 
-from aefast.scaling import LIMIT, column_statistics, fit_scaler, merged, scaled_range
+from aefast.model.scaling import LIMIT, column_statistics, fit_scaler, merged, scaled_range
 from messages import raises_exactly
 
 SKLEARN = {

@@ -16,8 +16,8 @@ from aefast import (
     StepSchedule,
     load,
 )
-from aefast.model_file import to_bytes
-from aefast.schedules import Plateau, Schedule, as_schedule
+from aefast.model.file import to_bytes
+from aefast.training.schedules import Plateau, Schedule, as_schedule
 from messages import raises_exactly
 
 

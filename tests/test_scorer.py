@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from sklearn.exceptions import NotFittedError
 
 import aefast
-from aefast.formats import TableError
-from aefast.scorer import BadValueError, Scorer, nameless
+from aefast.scoring.scorer import BadValueError, Scorer, nameless
+from aefast.tables.formats.registry import TableError
 from small_tables import FEATURES, features_of, small_model, small_table
 
 
@@ -40,7 +40,7 @@ def test_plain_columns_are_scored_where_they_lie(kind, monkeypatch):
     table = pa.table({c: np.rint(column.to_numpy()) for c, column in zip(FEATURES, features_only(), strict=True)})
     table = table.cast(pa.schema([(c, kind) for c in FEATURES]))
     expected = small_model().reconstruction_error(table)
-    monkeypatch.setattr("aefast.scorer.feature_matrix", None)
+    monkeypatch.setattr("aefast.scoring.scorer.feature_matrix", None)
     for each in (table, pa.concat_tables([table.slice(7), table[:7]])):
         found = scored(Scorer(small_model()), each)["anomaly_score"].to_numpy()
         np.testing.assert_array_equal(np.sort(found), np.sort(expected.astype(np.float64)))

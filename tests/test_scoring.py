@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import engine
 import reference
 import rounding
-from aefast import _core
+from aefast.engine import core
 
 METRICS = ["mse", "mae", "max", "huber", "binary_crossentropy", "categorical_crossentropy", "mahalanobis"]
 RESIDUAL_METRICS = ["mse", "mae", "max", "huber", "mahalanobis"]
@@ -417,11 +417,11 @@ def test_of_equal_reasons_the_first_comes_first_whatever_the_width(n_features, m
     X = rng.integers(-2, 3, size=(150, n_features)).astype(float)  # the outputs are zeros, the errors are squares
     if missing:
         X[rng.random(X.shape) < 0.3] = np.nan
-    scaling = _core.Scaling(*reference.no_scaling(n_features), masks_missing=missing)
+    scaling = core.Scaling(*reference.no_scaling(n_features), masks_missing=missing)
     wanted = np.argsort(np.where(np.isnan(X), 1, -(X**2)), axis=1, kind="stable")
     squares, total = np.nan_to_num(X) ** 2, np.nansum(X**2, axis=1)
     for dtype in DTYPES:
-        predictor = _core.Predictor(network, parameters, scaling, dtype, 1)
+        predictor = core.Predictor(network, parameters, scaling, dtype, 1)
         for top in {1, 2, 3, 4, 16} & set(range(n_features + 1)):
             errors, features, shares, expected, found = predictor.reasons(X, "mse", top=top)
             np.testing.assert_array_equal(errors, predictor.errors(X, "mse"))

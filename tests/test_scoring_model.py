@@ -12,15 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import aefast
-from aefast import model_file
-from aefast._arrow import arrow_array, arrow_text, arrow_values
-from aefast.data_file import pack
+from aefast.model import file as model_file
+from aefast.model.container import pack
+from aefast.tables.arrow import arrow_array, arrow_text, arrow_values
 from hostile import model_seeds, rows_for
 from small_tables import FEATURES, small_model, small_table, write_table
 
 WITHOUT = """
 import sys
-from aefast.cli import app
+from aefast.cli.app import app
 app(sys.argv[1:], standalone_mode=False)
 print(*sorted({name.partition(".")[0] for name in sys.modules} & {"sklearn", "scipy", "pandas", "matplotlib"}))
 """
@@ -56,7 +56,7 @@ def test_importing_the_package_imports_no_scikit_learn_before_it_is_needed():
 def test_every_name_is_listed_and_comes_with_a_star_and_modules_come_as_attributes():
     code = (
         "import aefast; listed = set(dir(aefast)); assert listed > {*aefast.__all__, 'Scorer'}, listed\n"
-        "assert aefast.thresholds.Calibration\n"
+        "assert aefast.plots.roc_curve and aefast.callbacks.Checkpoint\n"
         "from aefast import *\n"
         "assert all(name in globals() for name in aefast.__all__)"
     )

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from aefast import sinks
-from aefast.formats import TableError
-from aefast.sinks import ENDINGS, atomic_path, check_folder, check_writable, open_sink
-from aefast.tables import Source
+from aefast.tables import sink as sinks
+from aefast.tables.formats.registry import TableError
+from aefast.tables.sink import ENDINGS, atomic_path, check_folder, check_writable, open_sink
+from aefast.tables.source import Source
 from messages import raises_exactly
 from small_tables import small_table
 

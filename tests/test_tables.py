@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aefast.formats import TableError, open_table, rebatch
-from aefast.tables import (
+from aefast.tables.formats.registry import TableError, open_table, rebatch
+from aefast.tables.source import (
     Source,
     feature_matrix,
     is_number,

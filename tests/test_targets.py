@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import aefast
-from aefast._data import Data
-from aefast._targets import BLOCK_ROWS, check_sums
+from aefast.training.data import Data
+from aefast.training.targets import BLOCK_ROWS, check_sums
 from messages import raises_exactly
 
 rng = np.random.default_rng(0)

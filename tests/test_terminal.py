@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 import aefast
-from aefast.terminal import facts, listed, printable, say
+from aefast.cli.terminal import facts, listed, printable, say
 from small_tables import run_command, small_model, small_table, write_table
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(aefast.__file__).resolve().parents[1])}

@@ -11,8 +11,8 @@ from hypothesis.extra import numpy as npst
 from scipy.stats import ks_2samp
 
 from aefast import Autoencoder, load
-from aefast.model_file import to_bytes
-from aefast.thresholds import Calibration, benjamini_hochberg, contamination_offset, too_few_held_out
+from aefast.model.calibration import Calibration, benjamini_hochberg, contamination_offset, too_few_held_out
+from aefast.model.file import to_bytes
 
 # Few distinct values, so that ties are common.
 scores = npst.arrays(np.float64, st.integers(1, 40), elements=st.integers(-9, 9).map(float))

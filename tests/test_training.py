@@ -9,8 +9,8 @@ import pytest
 
 import aefast
 from aefast import Autoencoder, ConvergenceError
-from aefast._training import Settings, Training
 from aefast.schedules import ConstantSchedule, ReduceOnPlateau
+from aefast.training.loop import Settings, Training
 from messages import raises_exactly
 
 X = np.random.default_rng(0).normal(size=(300, 5))
@@ -202,14 +202,14 @@ def test_ctrl_c_between_epochs_leaves_the_best_weights():
 
 INTERRUPTED = """
 import numpy as np
-import aefast._fitting
+import aefast.training.fit
 from aefast import Autoencoder
 
 def told(told=[]):
     if not told:
         told.append(print("training", flush=True))
 
-aefast._fitting.poll = told
+aefast.training.fit.poll = told
 X = np.random.default_rng(0).normal(size=(1000, 20)).astype("float32")
 # An epoch that takes very long: the same rows over and over, with wide layers.
 X = np.broadcast_to(X, (1000, 1000, 20)).reshape(-1, 20)

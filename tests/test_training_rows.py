@@ -14,11 +14,11 @@ import pyarrow as pa
 import pytest
 
 import aefast
-from aefast._memory import available_memory
-from aefast.formats import TableError
-from aefast.jobs import fit_job
-from aefast.tables import Source
-from aefast.training_rows import Blocks, fits_in_memory, read_sample
+from aefast.engine.memory import available_memory
+from aefast.jobs.plan import fit_job
+from aefast.jobs.training_rows import Blocks, fits_in_memory, read_sample
+from aefast.tables.formats.registry import TableError
+from aefast.tables.source import Source
 from small_tables import FEATURES, features_of, run_command, small_table, write_table
 
 OPTIONS = ["--exclude", "id,name,label", "--layers", "3", "--epochs", 3]
@@ -43,7 +43,7 @@ def nothing(X, first_row):
 
 
 def test_blocks_are_the_rows_and_can_be_gone_through_again(folder, monkeypatch):
-    monkeypatch.setattr("aefast.tables.BATCH_BYTES", 0)
+    monkeypatch.setattr("aefast.tables.source.BATCH_BYTES", 0)
     blocks = Blocks(Source(["t.parquet"]), FEATURES, nothing)
     for _ in range(2):
         np.testing.assert_array_equal(np.concatenate(list(blocks)), features_of(small_table()))
@@ -82,12 +82,12 @@ def test_streaming_learns_all_rows_block_by_block(folder):
 
 def test_what_does_not_fit_into_memory_is_streamed_unless_asked_otherwise(folder, monkeypatch):
     assert fit()[0]["how"] == "in memory"
-    monkeypatch.setattr("aefast.training_rows.available_memory", lambda: 2 * 300 * 4 * 8 - 1)
+    monkeypatch.setattr("aefast.jobs.training_rows.available_memory", lambda: 2 * 300 * 4 * 8 - 1)
     assert not fits_in_memory(Source(["t.parquet"]), FEATURES)
     assert fit()[0]["how"] == "streamed"
     assert fit("--no-stream")[0]["how"] == "in memory"
     assert fit("--sample", 50)[0]["how"] == "sampled"
-    monkeypatch.setattr("aefast.training_rows.available_memory", lambda: 2 * 300 * 4 * 8)
+    monkeypatch.setattr("aefast.jobs.training_rows.available_memory", lambda: 2 * 300 * 4 * 8)
     assert fit()[0]["how"] == "in memory"
 
 
@@ -108,13 +108,13 @@ def test_the_memory_that_rows_take_is_reckoned_from_their_number_or_the_size_of_
         (["t.csv.gz"], FEATURES, 10 * n_packed),
     ):
         for free, fits in ((2 * n_bytes, True), (2 * n_bytes - 1, False)):
-            monkeypatch.setattr("aefast.training_rows.available_memory", lambda free=free: free)
+            monkeypatch.setattr("aefast.jobs.training_rows.available_memory", lambda free=free: free)
             assert fits_in_memory(Source(names), columns) is fits, names
 
 
 def test_streaming_holds_a_few_blocks_and_not_the_file(folder, monkeypatch):
     write_table(pa.concat_tables([small_table()] * 400), folder / "long.parquet")
-    monkeypatch.setattr("aefast.tables.BATCH_BYTES", 0)
+    monkeypatch.setattr("aefast.tables.source.BATCH_BYTES", 0)
     held, before = [], pa.total_allocated_bytes()
     source = Source(["long.parquet"])
 
@@ -124,7 +124,7 @@ def test_streaming_holds_a_few_blocks_and_not_the_file(folder, monkeypatch):
                 held.append(pa.total_allocated_bytes() - before + X.nbytes)
                 yield X
 
-    monkeypatch.setattr("aefast.jobs.Blocks", Watched)
+    monkeypatch.setattr("aefast.jobs.plan.Blocks", Watched)
     fit_job(aefast.Autoencoder((3,), max_epochs=2), source, "m.safetensors", columns=FEATURES, stream=True)
     assert len(held) == 3 * 118
     assert max(held) < 120_000 * 4 * 8 / 5
@@ -200,7 +200,7 @@ def test_memory_is_what_machine_and_cgroup_leave(tmp_path, mounts, group, files,
 
 def test_a_machine_that_does_not_tell_is_not_doubted(tmp_path, monkeypatch, folder):
     assert available_memory(tmp_path / "nowhere") is None
-    monkeypatch.setattr("aefast.training_rows.available_memory", lambda: None)
+    monkeypatch.setattr("aefast.jobs.training_rows.available_memory", lambda: None)
     assert fits_in_memory(Source(["t.parquet"]), FEATURES)
 
 
@@ -211,7 +211,7 @@ def test_a_command_that_was_killed_goes_on_from_its_checkpoint(folder, number, h
     package = str(Path(aefast.__file__).resolve().parents[1])
     # Without early stopping it would run for as long as it is let.
     code = (
-        "import aefast.cli as c; new = c.new_estimator; "
+        "import aefast.cli.app as c; new = c.new_estimator; "
         "c.new_estimator = lambda *a: new(*a).set_params(early_stopping=False); "
         "from aefast.__main__ import main; main()"
     )
@@ -233,7 +233,7 @@ def test_a_command_that_was_killed_goes_on_from_its_checkpoint(folder, number, h
         after = "no model was written, and the same command goes on from its checkpoint"
         assert stderr == f"aefast fit: ended by SIGTERM; {after}\n"
     assert sorted(p for p in os.listdir() if not p.endswith(".part")) == ["saved", "t.parquet"]
-    from aefast.data_file import unpack
+    from aefast.model.container import unpack
 
     n_epochs = len(unpack("saved", "checkpoint", 1)[1]["loss_curve"])
     run = [sys.executable, "-c", code, *command, str(n_epochs + 2), "--json"]

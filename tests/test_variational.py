@@ -162,7 +162,7 @@ def test_other_likelihoods_train(loss):
 
 
 def test_a_loaded_model_has_the_same_bound_and_samples(model):
-    again = aefast.load(aefast.model_file.to_bytes(model))
+    again = aefast.load(aefast.model.file.to_bytes(model))
     np.testing.assert_array_equal(again.elbo(X), model.elbo(X))
     np.testing.assert_array_equal(again.sample(3, random_state=0), model.sample(3, random_state=0))
     np.testing.assert_array_equal(again.encode_distribution(X)[1], model.encode_distribution(X)[1])
@@ -208,8 +208,8 @@ def test_wrong_uses_are_answered_in_one_line(use, model):
 
 def test_the_bound_is_that_of_the_likelihood_in_fit(model):
     rows, bound = X[:50], model.elbo(X[:50])
-    changed = aefast.load(aefast.model_file.to_bytes(model)).set_params(loss="mae")
+    changed = aefast.load(aefast.model.file.to_bytes(model)).set_params(loss="mae")
     np.testing.assert_array_equal(changed.elbo(rows), bound)
-    again = aefast.load(aefast.model_file.to_bytes(changed))
+    again = aefast.load(aefast.model.file.to_bytes(changed))
     assert again.loss == "mae"
     np.testing.assert_array_equal(again.elbo(rows), bound)

@@ -5,7 +5,7 @@ import pytest
 from sklearn.covariance import LedoitWolf
 
 from aefast import Autoencoder
-from aefast.whitening import MAX_STEPS, joint_whitening, shrunk_covariance, turned_to_features
+from aefast.model.whitening import MAX_STEPS, joint_whitening, shrunk_covariance, turned_to_features
 
 
 def correlated(n_rows=400, n_features=5, seed=0):
@@ -52,7 +52,7 @@ def test_anomalies_that_flock_do_not_hide_each_other():
 def test_concentration_ends_before_the_last_step(monkeypatch):
     X = correlated(2000)
     ended = joint_whitening(X, X[:, :1] ** 2, X)
-    monkeypatch.setattr("aefast.whitening.MAX_STEPS", 3 * MAX_STEPS)
+    monkeypatch.setattr("aefast.model.whitening.MAX_STEPS", 3 * MAX_STEPS)
     np.testing.assert_array_equal(joint_whitening(X, X[:, :1] ** 2, X).matrix, ended.matrix)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 import shapes
-from aefast import _core
+from aefast.engine import core
 from peers.base import ADAM, Peer
 
 OPTIMIZER = {
@@ -38,13 +38,13 @@ class AefastPeer(Peer):
         super().__init__(weights, n_threads)
         network = network_of(self.widths)
         parameters = [array for pair in self.layers for array in pair]
-        self.scaling = _core.Scaling(np.zeros(self.n_features), np.ones(self.n_features), 1e6)
-        self.predictor = _core.Predictor(network, parameters, self.scaling, "float32", n_threads)
+        self.scaling = core.Scaling(np.zeros(self.n_features), np.ones(self.n_features), 1e6)
+        self.predictor = core.Predictor(network, parameters, self.scaling, "float32", n_threads)
         if self.precision != "float32":
             rows = shapes.random_rows(2048, self.n_features, seed=2)
             is_int8 = self.precision == "int8"
             self.predictor.reduce(self.precision, self.predictor.input_ranges(rows, 2) if is_int8 else None)
-        self.trainer = _core.Trainer(network, parameters, {"loss": "mse"}, OPTIMIZER, "float32", 0, n_threads)
+        self.trainer = core.Trainer(network, parameters, {"loss": "mse"}, OPTIMIZER, "float32", 0, n_threads)
         self.epoch = 0
 
     def score(self, X, batch):

@@ -1,5 +1,5 @@
 // Probes of what the processor can do at most.
-#include "aefast/limits.hpp"
+#include "aefast/simd/machine_limits.hpp"
 
 #include "convert.hpp"
 

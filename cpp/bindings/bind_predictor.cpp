@@ -1,5 +1,5 @@
 // Scoring, encoding and decoding with a trained network of either precision.
-#include "aefast/scorer.hpp"
+#include "aefast/score/scorer.hpp"
 #include "convert.hpp"
 
 namespace aefast::python {

@@ -11,10 +11,10 @@
 #include <variant>
 #include <vector>
 
-#include "aefast/input.hpp"
-#include "aefast/network.hpp"
-#include "aefast/optimizer.hpp"
-#include "aefast/trainer.hpp"
+#include "aefast/input/read_block.hpp"
+#include "aefast/network/network.hpp"
+#include "aefast/train/optimizer.hpp"
+#include "aefast/train/trainer.hpp"
 
 namespace aefast::python {
 

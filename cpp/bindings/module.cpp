@@ -1,5 +1,5 @@
 // The compiled engine for one instruction-set level: its table of contents.
-#include "aefast/reduced.hpp"
+#include "aefast/score/low_precision.hpp"
 #include "convert.hpp"
 
 #define AEFAST_STRING_(x) #x

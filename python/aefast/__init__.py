@@ -9,25 +9,28 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from aefast._config import config
-from aefast._core import __version__
-from aefast._threads import threads
+from aefast.engine.config import config
+from aefast.engine.core import __version__
+from aefast.engine.threads import threads
 from aefast.exceptions import AefastError, ConvergenceError, ModelFileError
 
 if TYPE_CHECKING:
-    from aefast.autoencoder import Autoencoder
-    from aefast.callbacks import Checkpoint, CheckpointError, EpochInfo, StopTraining
-    from aefast.contractive import ContractiveAutoencoder
-    from aefast.convolutional import (
+    from aefast.estimators.autoencoder import Autoencoder
+    from aefast.estimators.contractive import ContractiveAutoencoder
+    from aefast.estimators.convolutional import (
         ConvolutionalAutoencoder,
         ConvolutionalDenoisingAutoencoder,
         ConvolutionalVariationalAutoencoder,
     )
-    from aefast.denoising import DenoisingAutoencoder
-    from aefast.evaluation import evaluate
-    from aefast.model_file import load
-    from aefast.optimizers import SGD, Adam, AdamW, RMSprop
-    from aefast.schedules import (
+    from aefast.estimators.denoising import DenoisingAutoencoder
+    from aefast.estimators.sparse import SparseAutoencoder
+    from aefast.estimators.variational import VariationalAutoencoder
+    from aefast.model.file import load
+    from aefast.scoring.evaluation import evaluate
+    from aefast.scoring.scorer import Scorer
+    from aefast.training.callbacks import Checkpoint, CheckpointError, EpochInfo, StopTraining
+    from aefast.training.optimizers import SGD, Adam, AdamW, RMSprop
+    from aefast.training.schedules import (
         ConstantSchedule,
         CosineSchedule,
         ExponentialSchedule,
@@ -35,24 +38,23 @@ if TYPE_CHECKING:
         ReduceOnPlateau,
         StepSchedule,
     )
-    from aefast.scorer import Scorer
-    from aefast.sparse import SparseAutoencoder
-    from aefast.variational import VariationalAutoencoder
 
 #: Where the other names are.
 _HOMES = {
-    "autoencoder": "Autoencoder",
+    "estimators.autoencoder": "Autoencoder",
     "callbacks": "Checkpoint CheckpointError EpochInfo StopTraining",
-    "contractive": "ContractiveAutoencoder",
-    "convolutional": ("ConvolutionalAutoencoder ConvolutionalDenoisingAutoencoder ConvolutionalVariationalAutoencoder"),
-    "denoising": "DenoisingAutoencoder",
-    "evaluation": "evaluate",
-    "model_file": "load",
-    "optimizers": "SGD Adam AdamW RMSprop",
+    "estimators.contractive": "ContractiveAutoencoder",
+    "estimators.convolutional": (
+        "ConvolutionalAutoencoder ConvolutionalDenoisingAutoencoder ConvolutionalVariationalAutoencoder"
+    ),
+    "estimators.denoising": "DenoisingAutoencoder",
+    "scoring.evaluation": "evaluate",
+    "model.file": "load",
+    "training.optimizers": "SGD Adam AdamW RMSprop",
     "schedules": ("ConstantSchedule CosineSchedule ExponentialSchedule LinearSchedule ReduceOnPlateau StepSchedule"),
-    "scorer": "Scorer",
-    "sparse": "SparseAutoencoder",
-    "variational": "VariationalAutoencoder",
+    "scoring.scorer": "Scorer",
+    "estimators.sparse": "SparseAutoencoder",
+    "estimators.variational": "VariationalAutoencoder",
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 

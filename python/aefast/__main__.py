@@ -7,7 +7,7 @@ import io
 import os
 import sys
 
-from aefast.terminal import missing_extra
+from aefast.cli.terminal import missing_extra
 
 
 def main() -> None:
@@ -15,7 +15,7 @@ def main() -> None:
     _start_lightly()
     _open_streams()
     try:
-        from aefast.cli import app
+        from aefast.cli.app import app
     except ModuleNotFoundError as error:
         message = missing_extra(error)
         if message is None:

@@ -3,7 +3,7 @@
 #include <cstring>
 #include <stdexcept>
 
-#include "aefast/scorer.hpp"
+#include "aefast/score/scorer.hpp"
 
 namespace {
 

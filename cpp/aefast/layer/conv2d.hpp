@@ -6,7 +6,7 @@
 /// one. The transposed layer takes the second way forward and the first one back.
 #pragma once
 
-#include "../activation.hpp"
+#include "activation.hpp"
 #include "kernel_gradient.hpp"
 
 namespace aefast {

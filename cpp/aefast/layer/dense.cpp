@@ -1,6 +1,6 @@
 #include "dense.hpp"
 
-#include "../lane_sums.hpp"
+#include "aefast/product/gemm_thin.hpp"
 
 namespace aefast {
 namespace {

@@ -1,7 +1,7 @@
 /// A fully connected layer, y = f(W x + b), with weights of its own or those of an earlier layer transposed.
 #pragma once
 
-#include "../activation.hpp"
+#include "activation.hpp"
 #include "layer.hpp"
 
 namespace aefast {

@@ -2,7 +2,7 @@
 /// 1 / (1 - rate) otherwise. The mask is drawn again in backward, not stored.
 #pragma once
 
-#include "../noise.hpp"
+#include "aefast/simd/random_fill.hpp"
 #include "layer.hpp"
 
 namespace aefast {

@@ -2,7 +2,7 @@
 /// means in scoring (Kingma and Welling 2014).
 #pragma once
 
-#include "../noise.hpp"
+#include "aefast/simd/random_fill.hpp"
 #include "layer.hpp"
 
 namespace aefast {

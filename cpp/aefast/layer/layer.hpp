@@ -6,7 +6,7 @@
 #include <functional>
 #include <vector>
 
-#include "../weights.hpp"
+#include "aefast/product/weights.hpp"
 
 namespace aefast {
 

@@ -1,0 +1,405 @@
+#include "low_precision.hpp"
+
+#include <cmath>
+#include <stdexcept>
+
+#include "aefast/simd/packed_words.hpp"
+
+namespace aefast {
+namespace {
+
+constexpr Index kGroup = 4;                             // outputs of a tile, whose features fill whole words
+constexpr Index kLeastDepth = 16;                       // of a product in reduced precision
+constexpr Index kLeastBytes = 32, kMostBytes = 50'000;  // of one of bytes: where it pays, and cannot overflow
+constexpr float kRounding = 12582912.0f;                // 1.5 * 2^23: what is added to it is rounded to an integer
+
+/// The byte of one feature, in a word.
+Words quantize(const Packing& packing, Index feature, const Float& x) {
+  const Float steps =
+      max(min(x * Float(packing.inverse[feature]), Float(packing.high[feature])), Float(packing.low[feature]));
+  return bits(steps + Float(packing.shift[feature])) & 0xffu;
+}
+
+/// Two or one words of the operand from the features of group `group`, for one register of rows.
+inline void pack_group(const Packing& packing, Index group, const Float (&x)[kGroup], Index width, std::uint32_t* to) {
+  to += group * packing.words_of_group() * width;
+  if (packing.precision == Precision::bfloat16) {
+    store(pack_pair(x[0], x[1]), to);
+    store(pack_pair(x[2], x[3]), to + width);
+  } else {
+    const Index first = group * kGroup;
+    store(quantize(packing, first, x[0]) | quantize(packing, first + 1, x[1]) << 8 |
+              quantize(packing, first + 2, x[2]) << 16 | quantize(packing, first + 3, x[3]) << 24,
+          to);
+  }
+}
+
+}  // namespace
+
+bool is_native([[maybe_unused]] Precision precision) {
+#if defined(__AVX512BF16__) && defined(__AVX512VNNI__)
+  return true;
+#else
+  return precision == Precision::float32;
+#endif
+}
+
+/// Where the outputs of a layer go: into the next one's operand, an array, or, with `row_errors`, squared differences
+/// from an array added up for each row.
+struct ReducedNetwork::Destination {
+  const Packing* packing = nullptr;
+  std::uint32_t* packed = nullptr;
+  float* out = nullptr;
+  const float* wanted = nullptr;
+  float* row_errors = nullptr;
+};
+
+/// A dense layer: its weights, in groups of kGroup outputs, one after the other for each word of the depth.
+struct ReducedNetwork::Dense {
+  Dense(const aefast::Dense<float>& layer, const float* params, Precision precision, const InputRange* range);
+
+  void forward(const Block& block, const std::uint32_t* in, const Destination& to) const;
+
+  Index n_in, n_out, n_words;
+  Packing packing;  // of its inputs
+  void (*activation)(float*, Index);
+  bool is_relu;
+  Buffer<std::uint32_t> weights;
+  Buffer<float> bias;           // bfloat16
+  Buffer<float> step;           // bytes: what one unit of the sum is worth, by output
+  Buffer<std::uint32_t> start;  // bytes: the bias in units, less what the inputs' zeros add
+
+ private:
+  void round_to_bfloat16(const std::vector<float>& w);
+  void round_to_bytes(const std::vector<float>& w, const InputRange& range);
+  template <class Kind, int kVectors>
+  void tile(Index group, const std::uint32_t* in, const Destination& to) const;
+  template <class Kind>
+  void groups(const Block& block, const std::uint32_t* in, const Destination& to) const;
+};
+
+ReducedNetwork::Dense::Dense(const aefast::Dense<float>& layer, const float* params, Precision precision,
+                             const InputRange* range)
+    : n_in(layer.n_in()),
+      n_out(layer.n_out()),
+      activation(layer.activation().forward),
+      is_relu(layer.activation().is_relu) {
+  const bool as_bytes = precision == Precision::int8 && n_in >= kLeastBytes && n_in <= kMostBytes;
+  packing.precision = as_bytes ? Precision::int8 : Precision::bfloat16;
+  n_words = round_up(n_in, kGroup) / kGroup * packing.words_of_group();
+  const Index n_outputs = round_up(n_out, kGroup), n_inputs = round_up(n_in, kGroup);
+  weights.reset(n_outputs * n_words);
+  bias.reset(n_outputs);
+  for (Index o = 0; o < n_out; ++o) bias[o] = params[layer.bias().at<float>(0, o)];
+  std::vector<float> w(static_cast<std::size_t>(n_outputs * n_inputs));  // output by output, padded with zeros
+  for (Index o = 0; o < n_out; ++o) {
+    for (Index i = 0; i < n_in; ++i) {
+      const Index at = layer.is_tied() ? layer.weights().at<float>(i, o) : layer.weights().at<float>(o, i);
+      w[static_cast<std::size_t>(o * n_inputs + i)] = params[at];
+    }
+  }
+  if (as_bytes) round_to_bytes(w, *range);
+  else round_to_bfloat16(w);
+}
+
+void ReducedNetwork::Dense::round_to_bfloat16(const std::vector<float>& w) {
+  const Index n_inputs = round_up(n_in, kGroup);
+  const auto rounded = [&](Index o, Index i) {
+    return aefast::round_to_bfloat16(Float(w[static_cast<std::size_t>(o * n_inputs + i)]))[0];
+  };
+  for (Index o = 0; o < weights.size() / n_words; ++o) {
+    for (Index k = 0; k < n_words; ++k) {
+      weights[(o / kGroup * n_words + k) * kGroup + o % kGroup] = rounded(o, 2 * k) >> 16 | rounded(o, 2 * k + 1);
+    }
+  }
+}
+
+void ReducedNetwork::Dense::round_to_bytes(const std::vector<float>& w, const InputRange& range) {
+  const Index n_inputs = round_up(n_in, kGroup), n_outputs = round_up(n_out, kGroup);
+  std::vector<double> input_step(static_cast<std::size_t>(n_inputs)), zero(input_step);
+  for (Buffer<float>* buffer : {&packing.inverse, &packing.low, &packing.high, &packing.shift}) buffer->reset(n_inputs);
+  for (Index i = 0; i < n_inputs; ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    const double low = i < n_in ? std::min(0.0, static_cast<double>(range.low[at])) : 0.0;
+    const double high = i < n_in ? std::max(0.0, static_cast<double>(range.high[at])) : 0.0;
+    const double inverse = 255 / (high - low);
+    const bool is_used = inverse > 0 && inverse < static_cast<double>(std::numeric_limits<float>::max());
+    input_step[at] = is_used ? 1 / inverse : 0;  // an input that was always 0 is taken for 0
+    zero[at] = is_used ? std::nearbyint(-low * inverse) : 0.0;
+    packing.inverse[i] = is_used ? static_cast<float>(inverse) : 0.0f;
+    packing.low[i] = static_cast<float>(-zero[at]);
+    packing.high[i] = static_cast<float>(255 - zero[at]);
+    packing.shift[i] = kRounding + static_cast<float>(zero[at]);
+  }
+  step.reset(n_outputs);
+  start.reset(n_outputs);
+  for (Index o = 0; o < n_out; ++o) {
+    const auto weight = [&](Index i) {
+      return static_cast<double>(w[static_cast<std::size_t>(o * n_inputs + i)]) *
+             input_step[static_cast<std::size_t>(i)];
+    };
+    double largest = 0;
+    for (Index i = 0; i < n_in; ++i) largest = std::max(largest, std::abs(weight(i)));
+    const double b = static_cast<double>(bias[o]);
+    step[o] = static_cast<float>(std::max({largest / 127, std::abs(b) * 0x1p-28, 1e-30}));
+    double offset = std::nearbyint(b / static_cast<double>(step[o]));
+    for (Index i = 0; i < n_in; ++i) {
+      const double rounded = std::clamp(std::nearbyint(weight(i) / static_cast<double>(step[o])), -127.0, 127.0);
+      offset -= rounded * zero[static_cast<std::size_t>(i)];
+      const auto byte = static_cast<std::uint32_t>(static_cast<std::int32_t>(rounded)) & 0xffu;
+      weights[(o / kGroup * n_words + i / 4) * kGroup + o % kGroup] |= byte << (8 * (i % 4));
+    }
+    start[o] = static_cast<std::uint32_t>(static_cast<std::int64_t>(offset));
+  }
+}
+
+/// One group of outputs for all rows of a block of kVectors registers, from the operand `in`.
+template <class Kind, int kVectors>
+void ReducedNetwork::Dense::tile(Index group, const std::uint32_t* in, const Destination& to) const {
+  static_assert(kGroup * kVectors + kVectors + 1 <= kRegisters, "the tile would spill");
+  constexpr bool kBytesIn = std::is_same_v<Kind, Bytes>;
+  constexpr Index kWidth = kVectors * kLanes<float>;
+  const Index first = group * kGroup;
+  typename Kind::Sum sum[kGroup][kVectors];
+  AEFAST_UNROLL
+  for (int i = 0; i < kGroup; ++i) {
+    AEFAST_UNROLL
+    for (int j = 0; j < kVectors; ++j) {
+      if constexpr (kBytesIn) sum[i][j] = broadcast(start[first + i]);
+      else sum[i][j] = (Floats)Float(bias[first + i]).p;
+    }
+  }
+  const std::uint32_t* w = weights.data() + first * n_words;
+  for (Index k = 0; k < n_words; ++k) {
+    Words right[kVectors];
+    AEFAST_UNROLL
+    for (int j = 0; j < kVectors; ++j) right[j] = load(in + j * kLanes<float>);
+    AEFAST_UNROLL
+    for (int i = 0; i < kGroup; ++i) {
+      const Words left = broadcast(w[i]);
+      AEFAST_UNROLL
+      for (int j = 0; j < kVectors; ++j) sum[i][j] = Kind::dot(sum[i][j], right[j], left);
+    }
+    w += kGroup;
+    in += kWidth;
+  }
+
+  Float y[kVectors][kGroup];
+  AEFAST_UNROLL
+  for (int i = 0; i < kGroup; ++i) {
+    AEFAST_UNROLL
+    for (int j = 0; j < kVectors; ++j) {
+      if constexpr (kBytesIn)
+        y[j][i] = Float((Float::Packet) __builtin_convertvector((Integers)sum[i][j], Floats)) * Float(step[first + i]);
+      else y[j][i] = Float((Float::Packet)sum[i][j]);
+    }
+  }
+  if (is_relu) {
+    AEFAST_UNROLL
+    for (int i = 0; i < kGroup; ++i) {
+      AEFAST_UNROLL
+      for (int j = 0; j < kVectors; ++j) y[j][i] = max(y[j][i], Float(0.0f));
+    }
+  } else if (activation) {
+    alignas(kAlignment) float values[kGroup * kWidth];
+    AEFAST_UNROLL
+    for (int i = 0; i < kGroup; ++i) {
+      AEFAST_UNROLL
+      for (int j = 0; j < kVectors; ++j) y[j][i].store(values + i * kWidth + j * kLanes<float>);
+    }
+    activation(values, kGroup * kWidth);
+    AEFAST_UNROLL
+    for (int i = 0; i < kGroup; ++i) {
+      AEFAST_UNROLL
+      for (int j = 0; j < kVectors; ++j) y[j][i] = Float::load(values + i * kWidth + j * kLanes<float>);
+    }
+  }
+  if (to.packing) {
+    AEFAST_UNROLL
+    for (int j = 0; j < kVectors; ++j) pack_group(*to.packing, group, y[j], kWidth, to.packed + j * kLanes<float>);
+    return;
+  }
+  if (to.row_errors) {
+    AEFAST_UNROLL
+    for (int j = 0; j < kVectors; ++j) {
+      Float total = Float::load(to.row_errors + j * kLanes<float>);
+      AEFAST_UNROLL
+      for (int i = 0; i < kGroup; ++i) {
+        if (first + i >= n_out) break;
+        const Float residual = Float::load(to.wanted + (first + i) * kWidth + j * kLanes<float>) - y[j][i];
+        total = fma(residual, residual, total);
+      }
+      total.store(to.row_errors + j * kLanes<float>);
+    }
+    return;
+  }
+  AEFAST_UNROLL
+  for (int i = 0; i < kGroup; ++i) {
+    if (first + i >= n_out) return;
+    AEFAST_UNROLL
+    for (int j = 0; j < kVectors; ++j) y[j][i].store(to.out + (first + i) * kWidth + j * kLanes<float>);
+  }
+}
+
+template <class Kind>
+void ReducedNetwork::Dense::groups(const Block& block, const std::uint32_t* in, const Destination& to) const {
+  for (Index group = 0; group * kGroup < n_out; ++group) {
+    switch (block.width / kLanes<float>) {
+      case 1: tile<Kind, 1>(group, in, to); break;
+      case 2: tile<Kind, 2>(group, in, to); break;
+      case 3: tile<Kind, 3>(group, in, to); break;
+      default:
+        if constexpr (kMaxVectors > 3) tile<Kind, 4>(group, in, to);
+    }
+    if (block.ahead) block.ahead->step();
+  }
+}
+
+void ReducedNetwork::Dense::forward(const Block& block, const std::uint32_t* in, const Destination& to) const {
+  if (packing.precision == Precision::int8) groups<Bytes>(block, in, to);
+  else groups<Bfloat16>(block, in, to);
+}
+
+namespace {
+
+bool is_dense(const Layer<float>& layer) { return dynamic_cast<const Dense<float>*>(&layer) != nullptr; }
+
+/// Float32 features (n x width) to a layer's operand.
+void pack_block(const Packing& packing, Index n, Index width, const float* from, std::uint32_t* to) {
+  for (Index feature = 0; feature < n; feature += kGroup) {
+    for (Index lane = 0; lane < width; lane += kLanes<float>) {
+      Float x[kGroup];
+      for (Index i = 0; i < kGroup; ++i) {
+        x[i] = feature + i < n ? Float::load(from + (feature + i) * width + lane) : Float(0.0f);
+      }
+      pack_group(packing, feature / kGroup, x, width, to + lane);
+    }
+  }
+}
+
+}  // namespace
+
+std::vector<InputRange> input_ranges(const Network<float>& network, const float* params, const Scaling& scaling,
+                                     const InputView& input, Index n_beyond) {
+  constexpr Index kWidth = kLanes<float>;
+  const Index n_kept = n_beyond + 1;
+  // Of each input of a dense layer the n_kept least values, in order, and of their negatives.
+  std::vector<std::vector<float>> least;
+  for (const auto& layer : network.layers()) {
+    const auto size = static_cast<std::size_t>(2 * layer->n_in() * n_kept);
+    if (is_dense(*layer)) least.emplace_back(size, std::numeric_limits<float>::infinity());
+  }
+  const auto insert = [n_kept](float value, float* kept) {
+    for (Index at = n_kept; at > 0 && value < kept[at - 1]; --at) {
+      if (at < n_kept) kept[at] = kept[at - 1];
+      kept[at - 1] = value;
+    }
+  };
+  Buffer<float> from(network.width() * kWidth), to(network.width() * kWidth);
+  for (Index row = 0; row < input.rows; row += kWidth) {
+    const Block block = block_of<float>(row / kWidth, input.rows, kWidth);
+    read_block(input, scaling, {}, block, from.data());
+    if (scaling.masks_missing()) clear_missing(input.columns * block.width, from.data(), from.data());
+    auto kept = least.begin();
+    for (const auto& layer : network.layers()) {
+      if (is_dense(*layer)) {
+        for (Index i = 0; i < layer->n_in(); ++i) {
+          for (Index lane = 0; lane < block.n_rows; ++lane) {
+            const float value = from[i * block.width + lane];
+            insert(value, kept->data() + 2 * i * n_kept);
+            insert(-value, kept->data() + (2 * i + 1) * n_kept);
+          }
+        }
+        ++kept;
+      }
+      layer->forward(block, params, from.data(), to.data());
+      std::swap(from, to);
+    }
+  }
+  std::vector<InputRange> ranges;
+  for (const std::vector<float>& kept : least) {
+    InputRange& range = ranges.emplace_back();
+    for (std::size_t end = static_cast<std::size_t>(n_kept); end <= kept.size();
+         end += 2 * static_cast<std::size_t>(n_kept)) {
+      constexpr float kMost = std::numeric_limits<float>::max();
+      range.low.push_back(std::clamp(kept[end - 1], -kMost, kMost));
+      range.high.push_back(std::clamp(-kept[end - 1 + static_cast<std::size_t>(n_kept)], -kMost, kMost));
+    }
+  }
+  return ranges;
+}
+
+ReducedNetwork::ReducedNetwork(const Network<float>& network, const float* params, Precision precision,
+                               const std::vector<InputRange>& ranges)
+    : network_(network), params_(params) {
+  std::size_t n_dense = 0;
+  for (const auto& layer : network.layers()) {
+    const auto* found = dynamic_cast<const aefast::Dense<float>*>(layer.get());
+    dense_.push_back(nullptr);
+    if (!found) continue;
+    const InputRange* range = nullptr;
+    if (precision == Precision::int8) {
+      range = &ranges.at(n_dense);
+      const auto n_in = static_cast<std::size_t>(found->n_in());
+      if (range->low.size() != n_in || range->high.size() != n_in) {
+        throw std::invalid_argument("a range has not the width of its layer");
+      }
+    }
+    ++n_dense;
+    if (found->n_in() < kLeastDepth) continue;
+    dense_.back() = std::make_shared<const Dense>(*found, params, precision, range);
+    n_words_ = std::max(n_words_, dense_.back()->n_words);
+  }
+}
+
+ReducedNetwork::Operands ReducedNetwork::operands(Index width) const {
+  return {Buffer<std::uint32_t>(n_words_ * width, Unset{}), Buffer<std::uint32_t>(n_words_ * width, Unset{})};
+}
+
+float* ReducedNetwork::forward(Index first, Index last, const Block& block, const float* in, float* const (&layer)[2],
+                               Operands& operands) const {
+  return forward(first, last, block, in, layer, operands, nullptr);
+}
+
+void ReducedNetwork::squared_errors(const Block& block, const float* in, float* const (&layer)[2], Operands& operands,
+                                    float* row_errors) const {
+  std::fill_n(row_errors, block.width, 0.0f);
+  forward(0, static_cast<Index>(dense_.size()), block, in, layer, operands, row_errors);
+}
+
+float* ReducedNetwork::forward(Index first, Index last, const Block& block, const float* in, float* const (&layer)[2],
+                               Operands& operands, float* row_errors) const {
+  [[maybe_unused]] const FlushDenormals flushing;
+  const float* from = in;
+  const std::uint32_t* packed = nullptr;  // takes the place of `from` between two dense layers
+  float* out = nullptr;
+  for (Index i = first; i < last; ++i) {
+    const Dense* reduced = dense(i);
+    const auto free = [&] { return from == layer[0] ? layer[1] : layer[0]; };
+    if (!reduced) {
+      out = free();
+      network_.layers()[static_cast<std::size_t>(i)]->forward(block, params_, from, out);
+      from = out;
+      continue;
+    }
+    if (!packed) {
+      pack_block(reduced->packing, reduced->n_in, block.width, from, operands.of[0].data());
+      packed = operands.of[0].data();
+    }
+    const Dense* next = i + 1 < last ? dense(i + 1) : nullptr;
+    if (next) {
+      std::uint32_t* to = packed == operands.of[0].data() ? operands.of[1].data() : operands.of[0].data();
+      reduced->forward(block, packed, {.packing = &next->packing, .packed = to});
+      packed = to;
+    } else {
+      out = free();
+      if (row_errors && i + 1 == last) reduced->forward(block, packed, {.wanted = in, .row_errors = row_errors});
+      else reduced->forward(block, packed, {.out = out});
+      from = out;
+      packed = nullptr;
+    }
+  }
+  return out;
+}
+
+}  // namespace aefast

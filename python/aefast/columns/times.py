@@ -1,0 +1,92 @@
+"""Points in time in columns of pandas and Arrow as numbers."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aefast.tables.arrow import arrow_values, is_text
+
+#: How a time ends that is written with its distance from UTC.
+_OFFSET = r":\d\d(?:\.\d+)?\s*(?:[Zz]|[-+]\d\d(?::?\d\d)?)\s*$"
+_UNITS_UNKNOWN = (
+    "these are numbers, which do not say what they count nor from when; convert them to times, with "
+    "pandas.to_datetime(values, unit='s') for instance"
+)
+
+
+def seconds_since_1970(values: Any) -> NDArray[np.float64]:
+    """Of times and dates, also as ISO text, by the clock on the wall; missing ones are NaN.
+
+    Text with an offset says no place whose clock it is, so that it counts by UTC, as which CSV files are read.
+
+    Raises
+    ------
+    ValueError
+        If they are no times, as numbers are not.
+    """
+    return _of_pandas(values) if hasattr(values, "iloc") else _of_arrow(values)
+
+
+def _of_pandas(values: Any) -> NDArray[np.float64]:
+    import pandas as pd
+
+    if values.dtype.kind != "M":
+        values = values.astype(object)
+        held = pd.api.types.infer_dtype(values, skipna=True)
+        if held in ("integer", "floating", "mixed-integer-float", "mixed-integer", "decimal", "complex", "boolean"):
+            raise ValueError(_UNITS_UNKNOWN)
+        values = _pandas_texts(values) if held == "string" else pd.to_datetime(values)
+    times = values.dt.tz_localize(None)
+    stamps = times.to_numpy().astype("datetime64[us]").astype(np.int64)
+    return np.where(times.isna(), np.nan, stamps / 1e6)
+
+
+def _pandas_texts(texts: Any) -> Any:
+    """Text as times; with offsets, those of UTC."""
+    import pandas as pd
+
+    has_offset = bool(texts.dropna().str.contains(_OFFSET).any())
+    with suppress(ValueError):  # which other formats are not
+        return pd.to_datetime(texts, utc=has_offset, format="ISO8601")
+    return pd.to_datetime(texts, utc=has_offset)
+
+
+def _of_arrow(values: Any) -> NDArray[np.float64]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    kind = values.type
+    if (
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_decimal(kind)
+        or pa.types.is_boolean(kind)
+    ):
+        raise ValueError(_UNITS_UNKNOWN)
+    if is_text(kind):
+        values = _arrow_texts(values)
+    elif pa.types.is_timestamp(kind) and kind.tz is not None:
+        values = pc.local_timestamp(values)
+    stamps = values.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
+    seconds: NDArray[np.float64] = arrow_values(stamps.cast(pa.float64(), safe=False)) / 1e6
+    return seconds
+
+
+def _arrow_texts(texts: Any) -> Any:
+    """The same of ISO text; what is blank is missing, as to pandas."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    texts = pc.if_else(pc.equal(texts, ""), pa.scalar(None, texts.type), texts)
+    has_offset = pc.any(pc.match_substring_regex(texts, _OFFSET)).as_py()
+    zone = "UTC" if has_offset else None
+    try:
+        return texts.cast(pa.timestamp("us", zone))
+    except pa.ArrowInvalid:  # which more than six decimals are not
+        return texts.cast(pa.timestamp("ns", zone))

@@ -1,0 +1,1 @@
+"""The compiled engine, its threads, and the limits of this machine."""

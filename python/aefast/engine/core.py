@@ -1,0 +1,65 @@
+"""The compiled engine for this processor.
+
+The engine is compiled once per instruction-set level (``_engine_v2``, ``_engine_v3``, ...). Importing this module
+loads the best one that was built and that the processor can run, or the one the environment variable
+``AEFAST_ISA`` names, and offers its contents under one name. What those are is written in ``core.pyi``.
+"""
+
+import importlib
+import os
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+try:
+    from aefast import _cpu
+except ImportError as error:
+    raise ImportError(
+        f"aefast's compiled modules are not in {os.path.dirname(os.path.dirname(__file__))}: "
+        "install with 'pip install .', or for development build with 'cmake --preset dev && cmake --build --preset dev'"
+    ) from error
+
+
+def choose_level(forced: str | None, known: Sequence[str], built: Sequence[str], supported: Sequence[str]) -> str:
+    """The level to load: ``forced`` where given, else the best of ``built`` that is also in ``supported``.
+
+    ``known`` is every level there is, lowest first. Raises `ImportError` with the reason when there is none; a
+    forced level is never replaced by another.
+    """
+    usable = [level for level in known if level in built and level in supported]
+    usable_text = "usable here: " + (", ".join(usable) or "none")
+    if forced:
+        level = forced.strip().lower().replace("-", "_").removeprefix("x86_64_")
+        if level not in known:
+            raise ImportError(
+                f"AEFAST_ISA={forced!r} is not a level of this platform ({', '.join(known)}); {usable_text}"
+            )
+        if level not in built:
+            raise ImportError(f"AEFAST_ISA={forced!r}: this installation has no engine for {level}; {usable_text}")
+        if level not in supported:
+            raise ImportError(f"AEFAST_ISA={forced!r}: this CPU does not run {level}; {usable_text}")
+        return level
+    if not usable:
+        raise ImportError(
+            f"aefast has no engine for this CPU, which runs {', '.join(supported) or 'none of ' + ', '.join(known)}; "
+            f"built: {', '.join(built) or 'none'}"
+        )
+    return usable[-1]
+
+
+__version__: str = _cpu.version
+
+_built = tuple(level for level in _cpu.known_levels if find_spec(f"aefast._engine_{level}") is not None)
+isa_levels_available: tuple[str, ...] = tuple(level for level in _built if level in _cpu.supported_levels)
+isa_level: str = choose_level(os.environ.get("AEFAST_ISA"), _cpu.known_levels, _built, _cpu.supported_levels)
+
+_engine = importlib.import_module(f"aefast._engine_{isa_level}")
+
+Predictor = _engine.Predictor
+Scaling = _engine.Scaling
+Pace = _engine.Pace
+Trainer = _engine.Trainer
+activation = _engine.activation
+build_info = _engine.build_info
+column_statistics = _engine.column_statistics
+multiply_adds = _engine.multiply_adds
+read_memory = _engine.read_memory

@@ -1,0 +1,45 @@
+"""How much memory this process may still take: what the machine has left, and what the cgroups around it allow."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from aefast.engine.threads import cgroup_folders
+
+
+def available_memory(root: Path = Path("/")) -> int | None:
+    """Bytes; None where nothing tells. ``root`` is where ``proc`` and the cgroup file systems are."""
+    return min((free for free in (_of_machine(root), *_of_cgroups(root)) if free is not None), default=None)
+
+
+def _of_machine(root: Path) -> int | None:
+    kilobytes = _table(root / "proc/meminfo").get("MemAvailable:")
+    return None if kilobytes is None else kilobytes << 10
+
+
+def _of_cgroups(root: Path) -> Iterator[int]:
+    for shown, is_v2 in cgroup_folders(root, "memory"):
+        folder = root / shown.relative_to("/")
+        names = ("memory.max", "memory.current") if is_v2 else ("memory.limit_in_bytes", "memory.usage_in_bytes")
+        limit, used = (_count(folder / name) for name in names)
+        if limit is not None and used is not None:
+            # Pages of files that nobody needs count as used, until somebody else needs the room.
+            statistics = _table(folder / "memory.stat")
+            idle = statistics.get("inactive_file" if is_v2 else "total_inactive_file", 0)
+            yield max(0, limit - used + idle)
+
+
+def _count(path: Path) -> int | None:
+    """The number in a file; None where there is none, as in a limit that is "max"."""
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _table(path: Path) -> dict[str, int]:
+    """Names and numbers of a file with a pair in each line."""
+    try:
+        lines = [line.split() for line in path.read_text().splitlines()]
+    except OSError:
+        return {}
+    return {words[0]: int(words[1]) for words in lines if len(words) > 1 and words[1].isdigit()}

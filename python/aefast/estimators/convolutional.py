@@ -1,0 +1,335 @@
+"""The convolutional autoencoder: images to smaller images of more channels, and back."""
+
+from __future__ import annotations
+
+from math import prod
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils._param_validation import Interval
+
+from aefast.estimators.base import BaseAutoencoder, one_of
+from aefast.estimators.denoising import DenoisingAutoencoder
+from aefast.estimators.variational import VariationalAutoencoder
+from aefast.model.layers import (
+    MOST_TAPS,
+    Image,
+    convolution,
+    most_values,
+    output_image,
+    pooling,
+    transposed_convolution,
+    upsampling,
+)
+from aefast.model.network import dense_layer, dropout_rates
+
+if TYPE_CHECKING:
+    from aefast.engine.core import LayerSpec, NetworkSpec
+
+Array = NDArray[Any]
+
+
+class ConvolutionalAutoencoder(BaseAutoencoder):
+    """Autoencoder for images: its layers see a pixel and its neighbours, with the same weights at every pixel.
+
+    The encoder has for each of ``channels`` a convolution with a square kernel, and max-pooling after it; ``code_size``
+    adds a dense code. The decoder goes back through the same channels: for each a convolution and upsampling, or one
+    transposed convolution, and a last convolution to the image's own channels. (64, 32) on images of one channel is
+    64-32-32-64-1 (LeCun et al. 1998 for the layers; Masci et al. 2011 for autoencoders of them).
+
+    Rows are images, flattened with the channel running fastest as ``images.reshape(len(images), -1)`` does. Wherever
+    `Autoencoder` takes rows (n, d), images (n, height, width, channels) may be given, and without the last dimension
+    where there is one channel. What comes back is rows, for ``reshape(-1, *image_shape)``.
+
+    Parameters
+    ----------
+    image_shape : (int, int, int), optional
+        Height, width and channels. Default that of the images given to `fit`; rows are then one line of d pixels, which
+        is not pooled.
+    channels : int or sequence of int, default (16, 8)
+        Of the encoder's convolutions; with 256 or fewer, images inside the network may be of any size.
+    kernel_size : int in [1, 16384], default 3
+        Side of the kernels in pixels.
+    pool : int, at least 1, default 2
+        How many times smaller each pooling makes height and width, which it must divide. 1 is no pooling.
+    upsampling : {"nearest", "transposed"}, default "nearest"
+        How the decoder enlarges: repeat pixels after a convolution, or a transposed convolution of that stride.
+    padding : {"same", "valid"}, default "same"
+        Whether a convolution takes pixels outside the image for zeros and keeps its size, or stays inside and makes it
+        smaller by ``kernel_size`` - 1; the decoder is made to end in the image's size.
+    code_size : int, optional
+        Width of a dense code between encoder and decoder. Default none: the code is the encoder's last image.
+    scaler : as in `Autoencoder`, default "standard"
+        Deciles of pixels that are mostly dark would say little of them.
+    **parameters
+        All others of `Autoencoder`. ``activation`` is that of all convolutions but the last; ``code_activation`` that
+        of a dense code. ``dropout`` is one rate, or one for each layer with weights but the last. The network is given
+        by the parameters above: ``encoder_layer_sizes`` must be "auto" and ``decoder_layer_sizes`` None, and neither
+        ``tied_weights`` nor ``batch_norm`` are for convolutions.
+
+    Attributes
+    ----------
+    coefs_, intercepts_ : list of ndarray
+        As in `Autoencoder`. Of a convolution the weights are (kernel_size, kernel_size, channels in, channels out), of
+        a transposed one (kernel_size, kernel_size, channels out, channels in), and the biases (channels out,).
+    image_shape_ : (int, int, int)
+        Height, width and channels of the training images.
+
+    References
+    ----------
+    LeCun, Bottou, Bengio and Haffner (1998), Gradient-based learning applied to document recognition, Proc. IEEE 86.
+    Masci, Meier, Ciresan and Schmidhuber (2011), Stacked convolutional auto-encoders for hierarchical feature
+    extraction, ICANN.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from aefast import ConvolutionalAutoencoder
+    >>> images = load_digits().images
+    >>> model = ConvolutionalAutoencoder((8, 8, 1), channels=(8, 4), max_epochs=2, random_state=0).fit(images)
+    >>> model.transform(images).shape, [w.shape for w in model.coefs_[:2]]
+    ((1797, 16), [(3, 3, 1, 8), (3, 3, 8, 4)])
+    """
+
+    image_shape_: Image
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "image_shape": [None, "array-like"],
+        "channels": [Interval(Integral, 1, None, closed="left"), "array-like"],
+        "kernel_size": [Interval(Integral, 1, MOST_TAPS, closed="both")],
+        "pool": [Interval(Integral, 1, None, closed="left")],
+        "upsampling": [one_of(("nearest", "transposed"))],
+        "padding": [one_of(("same", "valid"))],
+        "code_size": [None, Interval(Integral, 1, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        image_shape: Any = None,
+        *,
+        channels: Any = (16, 8),
+        kernel_size: int = 3,
+        pool: int = 2,
+        upsampling: str = "nearest",
+        padding: str = "same",
+        code_size: int | None = None,
+        scaler: str | None = "standard",
+        **parameters: Any,
+    ) -> None:
+        super().__init__(scaler=scaler, **parameters)
+        self.image_shape = image_shape
+        self.channels = channels
+        self.kernel_size = kernel_size
+        self.pool = pool
+        self.upsampling = upsampling
+        self.padding = padding
+        self.code_size = code_size
+
+    def _read(self, X: Any, *, reset: bool = False) -> Array:
+        expected = _image(self.image_shape) if reset else self.image_shape_
+        n_dimensions = np.ndim(X) if isinstance(X, list | tuple) else getattr(X, "ndim", 2)
+        if n_dimensions not in (3, 4):
+            rows = super()._read(X, reset=reset)
+            if self.columns_ is not None:
+                odd = next(column for column in self.columns_ if column.kind != "numeric")
+                raise ValueError(f"{type(self).__name__} takes numbers, but column {odd.name!r} is {odd.kind}")
+            # An image of one line cannot be pooled, nor is it.
+            expected = expected or (1, rows.shape[1], 1)
+        else:
+            images = np.asarray(X)
+            given = _image((*images.shape[1:], 1)[:3])
+            if given is None or (expected is not None and given != expected):
+                raise ValueError(f"image_shape={expected} does not fit X, whose images are {images.shape[1:]}")
+            expected = given
+            rows = super()._read(images.reshape(len(images), prod(given)), reset=reset)
+        if prod(expected) != rows.shape[1]:
+            raise ValueError(
+                f"image_shape={expected} has {prod(expected)} values, but X has {rows.shape[1]} columns: height, width "
+                "and channels must multiply to these"
+            )
+        self.image_shape_ = expected
+        return rows
+
+    def _take_shape(self, network: NetworkSpec) -> None:
+        height, width, channels = network["layers"][0]["image"]
+        self.image_shape_ = height, width, channels
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        for name, needed in (
+            ("encoder_layer_sizes", "auto"),
+            ("decoder_layer_sizes", None),
+            ("tied_weights", False),
+            ("batch_norm", False),
+        ):
+            value = getattr(self, name)
+            if type(value) is not type(needed) or value != needed:
+                raise ValueError(
+                    f"{name} must be {needed!r} in a {type(self).__name__}, whose layers are given by channels and "
+                    f"code_size, got {value!r}"
+                )
+        if self.code_size is None and type(self)._code_layers is not BaseAutoencoder._code_layers:
+            raise ValueError(f"code_size must be an integer in a {type(self).__name__}, whose code is dense, got None")
+        _image(self.image_shape)
+        _channels(self.channels)
+
+    def _network(self, n_features: int) -> NetworkSpec:
+        channels, activation, taps = _channels(self.channels), self.activation, int(self.kernel_size)
+        pool = 1 if self.image_shape is None and self.image_shape_[0] == 1 else int(self.pool)
+        is_valid = self.padding == "valid"
+        image = self.image_shape_
+        _check_sizes(image, len(channels), pool, taps if is_valid else 1)
+        hidden: list[LayerSpec] = []  # those that may be dropped out
+        layers: list[LayerSpec] = []
+
+        def add(layer: LayerSpec) -> Image:
+            layers.append(layer)
+            return output_image(layer)
+
+        for n in channels:
+            image = add(convolution(image, n, taps, activation, padding=self.padding))
+            hidden.append(layers[-1])
+            image = add(pooling(image, pool)) if pool > 1 else image
+        if self.code_size is not None:
+            layers += self._code_layers(dense_layer(int(self.code_size), self.code_activation))
+            hidden.append(layers[-1])
+        n_encoder_layers = len(layers)
+        if self.code_size is not None:
+            layers.append(dense_layer(prod(image), activation))
+            hidden.append(layers[-1])
+        for depth, n in enumerate(channels[::-1]):
+            if self.upsampling == "transposed":
+                # Inside the image, a kernel as wide as those of convolution and pooling together undoes both.
+                size = taps + pool - 1 if is_valid else taps
+                layer = transposed_convolution(image, n, size, activation, padding=self.padding, factor=pool)
+            else:
+                layer = self._resizing_convolution(image, n, activation, widens=is_valid and depth > 0)
+            image = add(layer)
+            hidden.append(layer)
+            image = add(upsampling(image, pool)) if self.upsampling == "nearest" and pool > 1 else image
+        widens = is_valid and self.upsampling == "nearest"
+        add(self._resizing_convolution(image, self.image_shape_[2], self.output_activation, widens=widens))
+        largest = max(layers, key=lambda layer: layer["units"])
+        if "image" in largest and largest["units"] > most_values(n_features):
+            height, width, n = output_image(largest)
+            raise ValueError(
+                f"channels={self.channels!r} makes images of {height} x {width} x {n} = {largest['units']:,} values, "
+                f"and inside the network there may be at most {most_values(n_features):,}: use fewer channels"
+            )
+        for layer, rate in zip(hidden, dropout_rates(self.dropout, len(hidden)), strict=True):
+            layer["dropout"] = rate
+        return {"n_features": n_features, "layers": layers, "n_encoder_layers": n_encoder_layers, "groups": []}
+
+    def _resizing_convolution(self, image: Image, channels: int, activation: str, *, widens: bool) -> LayerSpec:
+        """A convolution that keeps the size or, where it ``widens``, gives back what one inside the image took."""
+        taps = int(self.kernel_size)
+        if widens:
+            return transposed_convolution(image, channels, taps, activation, padding="valid", factor=1)
+        return convolution(image, channels, taps, activation, padding="same")
+
+
+class ConvolutionalDenoisingAutoencoder(DenoisingAutoencoder, ConvolutionalAutoencoder):
+    """`ConvolutionalAutoencoder` that is trained to give back clean images from corrupted ones.
+
+    Parameters
+    ----------
+    image_shape : (int, int, int), optional
+        Height, width and channels.
+    **parameters
+        All others of `ConvolutionalAutoencoder` and `DenoisingAutoencoder`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from aefast import ConvolutionalDenoisingAutoencoder
+    >>> images = load_digits().images
+    >>> model = ConvolutionalDenoisingAutoencoder((8, 8, 1), noise="masking", noise_level=0.3, max_epochs=2)
+    >>> model.fit(images).reconstruct(images).shape
+    (1797, 64)
+    """
+
+
+class ConvolutionalVariationalAutoencoder(VariationalAutoencoder, ConvolutionalAutoencoder):
+    """`VariationalAutoencoder` of images: convolutions around a dense code that is drawn.
+
+    Parameters
+    ----------
+    image_shape : (int, int, int), optional
+        Height, width and channels.
+    code_size : int
+        Width q of the code; it must be given.
+    **parameters
+        All others of `ConvolutionalAutoencoder` and `VariationalAutoencoder`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from aefast import ConvolutionalVariationalAutoencoder
+    >>> images = load_digits().images
+    >>> model = ConvolutionalVariationalAutoencoder((8, 8, 1), code_size=4, max_epochs=2, random_state=0)
+    >>> model.fit(images).sample(3).reshape(-1, 8, 8).shape
+    (3, 8, 8)
+    """
+
+
+def _image(shape: Any) -> Image | None:
+    """Height, width and channels as integers; None is passed on."""
+    if shape is None:
+        return None
+    values = list(shape)
+    if len(values) != 3 or not all(_is_count(value) for value in values):
+        raise ValueError(
+            f"image_shape must be three integers of at least 1, height, width and channels, got {tuple(values)}"
+        )
+    height, width, channels = (int(value) for value in values)
+    return height, width, channels
+
+
+def _channels(channels: Any) -> tuple[int, ...]:
+    values = [channels] if isinstance(channels, Integral) else list(channels)
+    if not values or not all(_is_count(value) for value in values):
+        raise ValueError(f"channels must be integers of at least 1, got {channels!r}")
+    return tuple(int(value) for value in values)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= 1)
+
+
+def _sizes(image: Image, n_poolings: int, pool: int, taps: int) -> list[tuple[int, int]]:
+    """Height and width before each pooling, as far as the poolings divide; ``taps`` is 1 where the size is kept."""
+    sizes, (height, width, _) = [], image
+    for _ in range(n_poolings):
+        height, width = height - taps + 1, width - taps + 1
+        sizes.append((height, width))
+        if min(height, width) < 1 or height % pool or width % pool:
+            break
+        height, width = height // pool, width // pool
+    return sizes
+
+
+def _check_sizes(image: Image, n_poolings: int, pool: int, taps: int) -> None:
+    """Refuse images that the convolutions or the poolings do not fit."""
+
+    def fits(pool: int) -> bool:
+        sizes = _sizes(image, n_poolings, pool, taps)
+        return len(sizes) == n_poolings and min(sizes[-1]) > 0 and not any(side % pool for side in sizes[-1])
+
+    if fits(pool):
+        return
+    height, width = _sizes(image, n_poolings, pool, taps)[-1]
+    if min(height, width) < 1:
+        raise ValueError(
+            f"kernel_size={taps} with padding='valid' does not fit the {height + taps - 1} x {width + taps - 1} pixels "
+            f"that are left of image_shape={image}: use a smaller kernel_size or pool, fewer channels or padding='same'"
+        )
+    others = ", ".join(str(other) for other in range(1, max(image)) if fits(other))
+    step, rest = pool**n_poolings, (taps - 1) * sum(pool**depth for depth in range(n_poolings))
+    sides = f"{step} m + {rest} for a whole number m" if rest else f"multiples of {step}"
+    stage = len(_sizes(image, n_poolings, pool, taps))
+    raise ValueError(
+        f"pool={pool} does not divide the {height} x {width} pixels that are left of image_shape={image} before "
+        f"pooling {stage} of {n_poolings}: pool can be {others}, or height and width {sides}"
+    )

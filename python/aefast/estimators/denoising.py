@@ -1,0 +1,177 @@
+"""The denoising autoencoder: clean rows from corrupted ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from numbers import Real
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils._param_validation import Interval
+
+from aefast.estimators.base import BaseAutoencoder, one_of
+from aefast.model.scaling import Statistics, clip_limit, scaled_range
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from aefast.engine.core import ObjectiveSpec
+    from aefast.training.data import Data
+    from aefast.training.fit import Start
+
+Array = NDArray[Any]
+
+NOISES = ("gaussian", "masking", "salt_pepper")
+
+
+class DenoisingAutoencoder(BaseAutoencoder):
+    """Autoencoder that is trained to give back clean rows from corrupted ones.
+
+    What has to be undone cannot be copied: the network learns how features depend on each other, also where the code
+    is wide (Vincent et al. 2008; 2010, section 3). For each minibatch X it minimises L(X, g(f(c(X)))) with the clean
+    rows as the target of the loss L, encoder f, decoder g, and a corruption c that is drawn anew in every epoch.
+
+    Parameters
+    ----------
+    encoder_layer_sizes : "auto", int or sequence of int, default "auto"
+        Widths after the input; the last is the code.
+    noise : {"gaussian", "masking", "salt_pepper"} or callable, default "gaussian"
+        The corruption, in the scaled space that the network sees. "gaussian" adds normal noise to every element,
+        "masking" sets elements to 0, "salt_pepper" sets them to the least or the largest value that their feature has
+        there in the training rows, with equal chances. A callable gets a minibatch, an array (n, d) float64 of its own,
+        and returns it corrupted; it brings its own random numbers, and a model with it cannot be saved.
+    noise_level : float, at least 0, default 0.1
+        Standard deviation of "gaussian"; share of the elements, in [0, 1], that the others change.
+    **parameters
+        All others of `Autoencoder`.
+
+    Attributes
+    ----------
+    loss_curve_, validation_curve_ : list of float
+        Mean loss an epoch: in training of what is given back from corrupted rows, for held-out rows of what is given
+        back from the rows as they are (with ``X_noisy``, from their recorded noise).
+    coefs_, intercepts_, ... :
+        All others of `Autoencoder`.
+
+    References
+    ----------
+    Vincent, Larochelle, Bengio and Manzagol (2008), Extracting and composing robust features with denoising
+    autoencoders, ICML. Vincent et al. (2010), Stacked denoising autoencoders, JMLR 11.
+
+    Examples
+    --------
+    Points on a circle, from points near it:
+
+    >>> import numpy as np
+    >>> from aefast import DenoisingAutoencoder
+    >>> rng = np.random.default_rng(0)
+    >>> angle = rng.uniform(0, 2 * np.pi, size=2000)
+    >>> X = np.column_stack([np.cos(angle), np.sin(angle)])
+    >>> model = DenoisingAutoencoder((32, 8), noise_level=0.3, scaler=None, learning_rate=0.005, random_state=0).fit(X)
+    >>> noisy = X + rng.normal(scale=0.3, size=X.shape)
+    >>> def error(rows):
+    ...     return np.abs(np.hypot(*rows.T) - 1).mean()
+    >>> bool(error(model.reconstruct(noisy)) < 0.5 * error(noisy))
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "noise": [one_of(NOISES), callable],
+        "noise_level": [Interval(Real, 0, None, closed="left")],
+    }
+
+    #: Whether the noise of this fit is in its rows.
+    _is_recorded = False
+
+    def __init__(
+        self,
+        *sizes: Any,
+        noise: str | Callable[[Array], Array] = "gaussian",
+        noise_level: float = 0.1,
+        **parameters: Any,
+    ) -> None:
+        super().__init__(*sizes, **parameters)
+        self.noise = noise
+        self.noise_level = noise_level
+
+    def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None, X_noisy: Any = None) -> Self:
+        """Train to give back the rows of ``X`` from corrupted ones, then set the threshold on the clean rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            The clean rows, as in `Autoencoder.fit`. The scaler is fitted on them.
+        y : ignored
+            For scikit-learn's conventions.
+        sample_weight : array-like of shape (n,), optional
+            As in `Autoencoder.fit`.
+        X_noisy : array-like of shape (n, d), optional
+            Recorded noise: for each row of ``X`` what the network gets in its place. ``noise`` is then not used.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            As in `Autoencoder.fit`; also if ``X_noisy`` differs from ``X`` in shape or column names, or what a
+            callable ``noise`` returns has another shape or is not finite.
+        ConvergenceError, KeyboardInterrupt
+            As in `Autoencoder.fit`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from aefast import DenoisingAutoencoder
+        >>> X = np.random.default_rng(0).normal(size=(500, 9))
+        >>> X_noisy = X + np.random.default_rng(1).normal(size=X.shape)
+        >>> model = DenoisingAutoencoder((4,), max_epochs=3, random_state=0).fit(X, X_noisy=X_noisy)
+        >>> model.transform(X).shape
+        (500, 4)
+        """
+        self._is_recorded = X_noisy is not None
+        try:
+            return self._fit(X, sample_weight, X_noisy)
+        finally:
+            self._is_recorded = False
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        if self.noise in ("masking", "salt_pepper") and self.noise_level > 1:
+            raise ValueError(
+                f"noise_level is the share of elements that noise={self.noise!r} changes: it must be in [0, 1], got "
+                f"{self.noise_level!r}"
+            )
+
+    def _set_scaling(
+        self, data: Data, statistics: Statistics, start: Start, targets: Data, held_out: Statistics | None = None
+    ) -> None:
+        super()._set_scaling(data, statistics, start, targets, held_out)
+        limit = clip_limit(self._scaler_kind)
+        lowest, highest = scaled_range(statistics, self.scaler_shift_, self.scaler_scale_)
+        self._noise_range = np.clip(lowest, -limit, limit), np.clip(highest, -limit, limit)
+
+    def _objective(self) -> ObjectiveSpec:
+        objective = super()._objective()
+        if isinstance(self.noise, str) and not self._is_recorded:
+            lowest, highest = (bounds.tolist() for bounds in self._noise_range)
+            objective["noise"], objective["noise_level"] = self.noise, float(self.noise_level)
+            objective["noise_lowest"], objective["noise_highest"] = lowest, highest
+        return objective
+
+    def _corrupt(self) -> Callable[[Array], Array] | None:
+        noise = self.noise
+        if isinstance(noise, str) or self._is_recorded:
+            return None
+
+        def corrupt(batch: Array) -> Array:
+            shape = batch.shape
+            noisy = np.asarray(noise(batch), dtype=np.float64)
+            if noisy.shape != shape or not np.isfinite(noisy).all():
+                what = f"shape {noisy.shape}" if noisy.shape != shape else "NaN or infinity"
+                raise ValueError(f"noise must return finite numbers of the batch's shape {shape}, got {what}")
+            return np.ascontiguousarray(noisy)
+
+        return corrupt

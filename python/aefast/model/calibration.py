@@ -1,0 +1,277 @@
+"""From errors to decisions: the contamination threshold, conformal p-values and false-discovery control.
+
+Errors are higher for more abnormal rows; scores are their negatives, as scikit-learn counts. P-values come from a
+`Calibration`, a sketch of the errors of held-out rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def contamination_offset(scores: ArrayLike, contamination: float) -> float:
+    """The score below which a row is called an outlier: the ``contamination`` quantile of the training scores.
+
+    Parameters
+    ----------
+    scores : array-like of shape (n,)
+        Scores of the training rows, lower for more abnormal rows; finite.
+    contamination : float in (0, 0.5]
+        Share of the training rows to call outliers. Between two scores the quantile is interpolated linearly, as
+        in scikit-learn's ``IsolationForest``.
+
+    Returns
+    -------
+    float
+        The offset.
+
+    Examples
+    --------
+    >>> from aefast.model.calibration import contamination_offset
+    >>> contamination_offset([-5.0, -1.0, -2.0], 0.5)
+    -2.0
+    """
+    return float(np.percentile(np.asarray(scores, dtype=np.float64), 100.0 * contamination))
+
+
+#: With up to so many calibration errors at least as large, a p-value is exact; with more, too large by 1 / RESOLUTION
+#: at most. A thousand million errors take 2,800 numbers.
+N_EXACT, RESOLUTION = 1024, 128
+# Rows looked up at a time, so that intermediate results stay in cache.
+_BLOCK = 1 << 14
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What conformal p-values need of the errors of held-out rows: all of the largest and some of the others.
+
+    Of n errors the 1025 largest are kept, then ever fewer. An error gets the count of the largest
+    kept error below it: as many calibration errors as could be at least as large. So no p-value is too small,
+    those up to 1025 / (n + 1) are exact, and all are below 129/128 of the exact ones.
+
+    Attributes
+    ----------
+    errors : ndarray of shape (k,), float32 or float64
+        Those kept, ascending and without repetition.
+    counts : ndarray of shape (k,), int64
+        How many calibration errors are above the one before, ``errors[i - 1]``; the first is n, the count of all.
+        Strictly descending.
+
+    Examples
+    --------
+    >>> from aefast.model.calibration import Calibration
+    >>> calibration = Calibration.of([3.0, 1.0, 2.0, 2.0])
+    >>> calibration.errors.tolist(), calibration.counts.tolist()
+    ([1.0, 2.0, 3.0], [4, 3, 1])
+    >>> calibration.p_values([0.5, 2.0, 9.0])
+    array([1. , 0.8, 0.2])
+    """
+
+    errors: NDArray[Any]
+    counts: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, errors: ArrayLike) -> Calibration:
+        """The sketch of these errors.
+
+        Parameters
+        ----------
+        errors : array-like of shape (n,)
+            Finite, at least one, in any order. float32 stays float32; anything else becomes float64.
+        """
+        values = np.asarray(errors)
+        # Adding zero makes -0.0 and 0.0 one value.
+        ascending = np.sort(values.astype(np.float32 if values.dtype == np.float32 else np.float64)) + 0
+        n = len(ascending)
+        ranks = list(range(min(n, N_EXACT + 1)))
+        while ranks[-1] < n - 1:
+            ranks.append(min((ranks[-1] + 2) * (RESOLUTION + 1) // RESOLUTION - 1, n - 1))
+        kept = np.unique(ascending[n - 1 - np.array(ranks)])
+        n_above = n - np.searchsorted(ascending, kept, side="right")
+        return cls(kept, np.concatenate([[n], n_above[:-1]]).astype(np.int64))
+
+    @property
+    def n_rows(self) -> int:
+        """The count of all calibration errors, n."""
+        return int(self.counts[0])
+
+    @property
+    def least(self) -> float:
+        """The least p-value that there is, 1 / (n + 1)."""
+        return 1.0 / (1.0 + self.n_rows)
+
+    def weights(self) -> NDArray[np.int64]:
+        """How many calibration errors each kept one stands for: those above the one before, up to itself."""
+        return -np.diff(self.counts, append=0)
+
+    def distance(self, errors: ArrayLike) -> float:
+        """How far other errors are spread from these: the Kolmogorov-Smirnov distance, at the kept errors.
+
+        Parameters
+        ----------
+        errors : array-like of shape (n,)
+            At least one.
+
+        Returns
+        -------
+        float
+            In [0, 1]: the largest difference between the shares of both up to any kept error; what lies between two
+            of them can hide 1/128 at most.
+
+        Examples
+        --------
+        >>> from aefast.model.calibration import Calibration
+        >>> Calibration.of([1.0, 2.0, 3.0, 4.0]).distance([3.5, 4.5])
+        0.75
+        """
+        places = self.places(errors)
+        share = np.cumsum(np.bincount(places, minlength=len(self.errors) + 1)[:-1]) / len(places)
+        return float(np.abs(share - np.cumsum(self.weights()) / self.n_rows).max())
+
+    def levels(self) -> NDArray[np.float64]:
+        """The p-values that there are, in descending order: from 1 to 1 / (n + 1)."""
+        return np.asarray((1.0 + np.append(self.counts, 0)) / (1.0 + self.n_rows), dtype=np.float64)
+
+    def places(self, errors: ArrayLike) -> NDArray[np.intp]:
+        """Which of the `levels` each error gets: the number of kept errors below it."""
+        return self._look_up(errors, np.arange(len(self.errors) + 1))
+
+    def p_values(self, errors: ArrayLike) -> NDArray[np.float64]:
+        """Conformal p-values: how often a held-out normal row is at least as abnormal.
+
+        p = (1 + #{calibration errors >= error}) / (1 + #calibration) (Vovk, Gammerman and Shafer 2005; Bates et al.
+        2023), rounded up as the class describes. If a row and the calibration rows are exchangeable, P(p <= a) <= a
+        for every a, whatever the model. Equal errors count as at least as large, so that nothing is random.
+
+        Parameters
+        ----------
+        errors : array-like of shape (n,)
+            Errors of the rows to judge.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+            In [1 / (#calibration + 1), 1]; lower for more abnormal rows.
+        """
+        return self._look_up(errors, self.levels())
+
+    def _look_up(self, errors: ArrayLike, answers: NDArray[Any]) -> NDArray[Any]:
+        """Of each error the answer for its place."""
+        values = np.asarray(errors)
+        kind = np.float32 if values.dtype == self.errors.dtype == np.float32 else np.float64
+        values = values.astype(kind, copy=False)
+        if values.size < 4096:
+            return np.asarray(answers[np.searchsorted(self.errors.astype(kind), values)])
+        search = self._search.get(kind)
+        if search is None:
+            search = self._search[kind] = _Search(self.errors.astype(kind))
+        found = np.empty(len(values), answers.dtype)
+        for begin in range(0, len(values), _BLOCK):
+            found[begin : begin + _BLOCK] = answers[search.places(values[begin : begin + _BLOCK])]
+        return found
+
+    @cached_property
+    def _search(self) -> dict[type, _Search]:
+        return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"errors": self.errors, "counts": self.counts}
+
+
+class _Search:
+    """``np.searchsorted(ascending, values)``, of many values in an eighth of its time.
+
+    Most binary searches are saved by a table over cells of equal floats but for their last bits: it has the answer
+    wherever no element of ``ascending`` is in the cell.
+    """
+
+    def __init__(self, ascending: NDArray[Any]) -> None:
+        self._ascending = ascending
+        known = _in_order(ascending)
+        # The outermost may be far away; their cells, like all with an element, are searched.
+        self._low, self._high = known[min(1, len(known) - 1)], known[-1 - len(known) // 64]
+        self._shift = max(0, (int(self._high) - int(self._low)).bit_length() - 16)
+        n_inside = np.bincount(self._cells(known))
+        self._answers = np.where(n_inside > 0, -1, np.cumsum(n_inside))
+
+    def _cells(self, numbers: NDArray[Any]) -> NDArray[Any]:
+        inside: NDArray[Any] = np.clip(numbers, self._low, self._high)
+        inside >>= self._shift
+        inside -= self._low >> self._shift
+        return inside
+
+    def places(self, values: NDArray[Any]) -> NDArray[np.intp]:
+        found: NDArray[np.intp] = self._answers[self._cells(_in_order(values))]
+        unsure = np.flatnonzero(found < 0)
+        found[unsure] = np.searchsorted(self._ascending, values[unsure])
+        return found
+
+
+def _in_order(values: NDArray[Any]) -> NDArray[Any]:
+    """Integers in the order of these floats: their bits, those below the sign turned round where it is negative."""
+    bits: NDArray[Any] = np.ascontiguousarray(values).view(np.int32 if values.dtype == np.float32 else np.int64)
+    turned: NDArray[Any] = (bits >> (8 * bits.itemsize - 1)) & np.iinfo(bits.dtype).max
+    turned ^= bits
+    return turned
+
+
+def too_few_held_out(least: float, n_rows: int, fdr: float) -> str:
+    """What to do where a row alone among ``n_rows`` cannot be reported with a p-value as low as ``least``; empty where
+    it can be."""
+    n_together = int(np.ceil(least * n_rows / fdr - 1e-9))
+    if n_together <= 1:
+        return ""
+    why = f"nothing is reported: no p-value is below {least:.3g}, so that with fdr={fdr:g}"
+    if n_together > n_rows:
+        return f"{why} no row can be, however many there are; fit or recalibrate on more rows, or give a larger fdr"
+    return (
+        f"{why} only {n_together:,} of {n_rows:,} rows together could be; fit or recalibrate on more rows, or judge "
+        "fewer at a time"
+    )
+
+
+def benjamini_hochberg(p_values: ArrayLike, fdr: float) -> NDArray[np.bool_]:
+    """Rows to report so that the expected share of false reports among them is at most ``fdr``.
+
+    The k least p-values are reported, k being the largest with p_(k) <= fdr k / n (Benjamini and Hochberg 1995,
+    section 3.1). Conformal p-values from one calibration set depend on each other in a way that keeps the guarantee
+    (Bates et al. 2023, theorem 2).
+
+    Parameters
+    ----------
+    p_values : array-like of shape (n,)
+        In [0, 1].
+    fdr : float in (0, 1)
+        The false-discovery rate to allow.
+
+    Returns
+    -------
+    ndarray of shape (n,), bool
+        True for the rows to report.
+
+    Raises
+    ------
+    ValueError
+        If ``fdr`` is not in (0, 1).
+
+    Examples
+    --------
+    >>> from aefast.model.calibration import benjamini_hochberg
+    >>> benjamini_hochberg([0.01, 0.9, 0.03, 0.4], fdr=0.1)
+    array([ True, False,  True, False])
+    """
+    if not isinstance(fdr, Real) or not 0 < fdr < 1:
+        raise ValueError(f"fdr must be in (0, 1), got {fdr!r}")
+    p = np.asarray(p_values, dtype=np.float64)
+    ascending = np.sort(p)
+    holds = np.flatnonzero(ascending <= fdr * np.arange(1, len(p) + 1) / len(p))
+    if len(holds) == 0:
+        return np.zeros(len(p), dtype=np.bool_)
+    mask: NDArray[Any] = p <= ascending[holds[-1]]
+    return mask

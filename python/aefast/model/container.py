@@ -1,0 +1,231 @@
+"""Files of ours that hold data only: safetensors with JSON metadata, written whole and read with suspicion.
+
+The file is the length of the header (8 bytes, little-endian), the header (JSON) and the tensors, as safetensors
+prescribes. In the header, ``__metadata__`` holds the format's name and version, a SHA-256 digest of the whole file
+(taken with zeros in the digest's place, so that no byte can change unnoticed) and a document as JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import stat
+import struct
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import prod
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aefast.engine import core
+from aefast.exceptions import ModelFileError
+
+Array = NDArray[Any]
+
+# What reading data of the wrong shape raises.
+MISFITS = (
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    NotImplementedError,
+)
+_DIGEST_PLACE = "0" * 64
+_MOST_ELEMENTS = 1 << 60  # whose bytes NumPy can count
+_DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
+# JSON in memory takes tens of times its size as text; this is a million column names of 60 letters.
+_MAX_HEADER = 1 << 26
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """An OSError that does not say which file it is about says it is ``path``."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), os.fspath(path)) from error
+
+
+def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file beside its place, flush it to the disk and rename it; OSError if it cannot be written."""
+    # Through a link, so that the file it points to is replaced and not the link.
+    target = os.path.realpath(path)
+    folder, name = os.path.split(target)
+    temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex}.part")
+    try:
+        with naming(path), open(temporary, "xb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+        raise
+    _sync_folder(folder)
+
+
+def pack(kind: str, version: int, document: dict[str, Any], tensors: dict[str, Array]) -> bytes:
+    """What the file of a document and its tensors (float32 or float64) has in it.
+
+    Raises
+    ------
+    ValueError
+        If the document is longer than `unpack` reads.
+    """
+    metadata = {
+        "format": f"aefast-{kind}",
+        "format_version": str(version),
+        "digest": _DIGEST_PLACE,
+        kind: json.dumps(document, allow_nan=False, separators=(",", ":")),
+    }
+    header: dict[str, Any] = {"__metadata__": metadata}
+    begin = 0
+    for name, tensor in tensors.items():
+        dtype = "F32" if tensor.dtype == np.float32 else "F64"
+        header[name] = {"dtype": dtype, "shape": list(tensor.shape), "data_offsets": [begin, begin + tensor.nbytes]}
+        begin += tensor.nbytes
+    text = json.dumps(header, separators=(",", ":")).encode()
+    # Tensors begin at a multiple of eight.
+    text += b" " * (-len(text) % 8)
+    if len(text) > _MAX_HEADER:
+        raise ValueError(
+            f"the {kind} takes a header of {len(text):,} bytes, and a file can have {_MAX_HEADER:,}: give the columns "
+            "shorter names, or fewer levels"
+        )
+    data = b"".join(tensor.astype(tensor.dtype.newbyteorder("<"), copy=False).tobytes() for tensor in tensors.values())
+    content = struct.pack("<Q", len(text)) + text + data
+    digest = hashlib.sha256(content).hexdigest()
+    place = content.index(_DIGEST_PLACE.encode())
+    return content[:place] + digest.encode() + content[place + len(digest) :]
+
+
+def unpack(
+    source: str | os.PathLike[str] | bytes | bytearray | memoryview, kind: str, newest: int
+) -> tuple[dict[str, Any], dict[str, Array], str]:
+    """Document and tensors from a file or its bytes, and what to call it.
+
+    Sizes are checked before anything is allocated, nothing in the file is run, and memory stays in proportion to it.
+
+    Raises
+    ------
+    ModelFileError
+        If it is truncated, altered, newer than version ``newest``, or not of this kind; the message says which.
+    OSError
+        If there is no such file, or it cannot be read.
+    """
+    if isinstance(source, bytes | bytearray | memoryview):
+        name = f"the {kind}"
+        return *_read(io.BytesIO(source), len(source), name, kind, newest), name
+    name = os.fspath(source)
+    if not stat.S_ISREG(os.stat(name).st_mode):
+        raise ModelFileError(f"{name} is not an aefast {kind}: it is not a regular file")
+    with open(name, "rb") as stream:
+        return *_read(stream, os.fstat(stream.fileno()).st_size, name, kind, newest), name
+
+
+def _read(stream: IO[bytes], size: int, name: str, kind: str, newest: int) -> tuple[dict[str, Any], dict[str, Array]]:
+    header, header_bytes = _read_header(stream, size, name, kind, newest)
+    extents = _extents(header, size - len(header_bytes), name)
+    data = stream.read(size - len(header_bytes))
+    if len(data) != size - len(header_bytes):
+        raise ModelFileError(f"{name} is truncated: it became shorter while it was read")
+
+    digest = header["__metadata__"]["digest"].encode()
+    whole = hashlib.sha256(header_bytes.replace(digest, _DIGEST_PLACE.encode(), 1))
+    whole.update(data)
+    if whole.hexdigest().encode() != digest:
+        raise ModelFileError(f"{name} is altered: its digest does not match what is in it")
+
+    tensors = {
+        key: np.frombuffer(data, dtype, prod(shape), begin).reshape(shape).astype(dtype.newbyteorder("="))
+        for key, (dtype, shape, begin) in extents.items()
+    }
+    try:
+        document = json.loads(header["__metadata__"][kind], object_pairs_hook=_without_doubles)
+    except MISFITS as error:
+        raise ModelFileError(f"{name} is not a valid {kind}: {type(error).__name__}: {error}") from error
+    return document, tensors
+
+
+def _read_header(stream: IO[bytes], size: int, name: str, kind: str, newest: int) -> tuple[dict[str, Any], bytes]:
+    """The header, and the bytes it came from with the eight before it."""
+    magic = f'{{"__metadata__":{{"format":"aefast-{kind}","format_version":"'.encode()
+    beginning = stream.read(8 + len(magic))
+    if len(beginning) <= 8 or not magic.startswith(beginning[8:]):
+        few = f"it has only {size} bytes" if size <= 8 else "its header is not one of aefast's"
+        raise ModelFileError(f"{name} is not an aefast {kind}, or truncated: {few}")
+    (length,) = struct.unpack("<Q", beginning[:8])
+    if length > size - 8:
+        raise ModelFileError(f"{name} is truncated: its header has {length} bytes, but only {size - 8} are there")
+    if not len(magic) < length <= _MAX_HEADER:
+        raise ModelFileError(f"{name} is altered: its header cannot have {length} bytes")
+    header_bytes = beginning + stream.read(8 + length - len(beginning))
+    try:
+        header = json.loads(header_bytes[8:].decode(), object_pairs_hook=_without_doubles)
+        metadata = header["__metadata__"]
+        version = int(metadata["format_version"])
+        digest, document = metadata["digest"], metadata[kind]
+        complete = isinstance(digest, str) and len(digest) == 64 and isinstance(document, str)
+    except MISFITS as error:
+        raise ModelFileError(
+            f"{name} is altered: its header cannot be read ({type(error).__name__}: {error})"
+        ) from error
+    if version > newest:
+        raise ModelFileError(
+            f"{name} has format version {version}, but aefast {core.__version__} reads up to {newest}: upgrade aefast"
+        )
+    if version < 1 or not complete:
+        raise ModelFileError(f"{name} is altered: its header lacks the digest or the {kind}")
+    return header, header_bytes
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a key occurs twice")
+    return result
+
+
+def _extents(header: dict[str, Any], n_bytes: int, name: str) -> dict[str, tuple[np.dtype[Any], tuple[int, ...], int]]:
+    """dtype, shape and place of each tensor; together they fill the file after its header."""
+    extents: dict[str, tuple[np.dtype[Any], tuple[int, ...], int]] = {}
+    end = 0
+    for key, entry in header.items():
+        if key == "__metadata__":
+            continue
+        try:
+            dtype, shape, (begin, stop) = _DTYPES[entry["dtype"]], entry["shape"], entry["data_offsets"]
+            counts = [*shape, begin, stop]
+            sound = len(shape) <= 4 and all(type(count) is int and count >= 0 for count in counts)
+            sound = sound and prod(filter(None, shape)) < _MOST_ELEMENTS  # though with a zero there are none
+            if not sound or begin != end or stop - begin != prod(shape) * dtype.itemsize:
+                raise ValueError(f"shape {shape} and place {begin}:{stop} do not fit")
+        except MISFITS as error:
+            raise ModelFileError(f"{name} is altered: tensor {key!r} ({type(error).__name__}: {error})") from error
+        extents[key], end = (dtype, tuple(shape), begin), stop
+    if end > n_bytes:
+        raise ModelFileError(f"{name} is truncated: its tensors have {end} bytes, but only {n_bytes} are there")
+    if end < n_bytes:
+        raise ModelFileError(f"{name} is altered: {n_bytes - end} bytes stand after its last tensor")
+    return extents
+
+
+def _sync_folder(folder: str) -> None:
+    """Make the rename last through a crash, where the system can open folders."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

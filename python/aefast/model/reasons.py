@@ -1,0 +1,123 @@
+"""Which features made a row abnormal: the largest shares of its error, with what was seen and what was expected."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+def top_shares(
+    feature_errors: Array, top: int, is_missing: Array | None = None
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Columns and shares (n, top) of the largest errors of each row, largest first; ties go to the first column.
+
+    A share is a feature's error over the row's; all shares of a row without error are 0. Features that are missing
+    come after all others.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from aefast.model.reasons import top_shares
+    >>> columns, shares = top_shares(np.array([[1.0, 3.0, 0.0]]), top=2)
+    >>> columns.tolist(), shares.tolist()
+    ([[1, 0]], [[0.75, 0.25]])
+    """
+    errors = np.asarray(feature_errors, dtype=np.float64)
+    ranked = errors if is_missing is None else np.where(is_missing, -1.0, errors)
+    columns = _largest(ranked, min(top, errors.shape[1]))
+    totals = errors.sum(axis=1, keepdims=True)
+    shares = at_columns(errors, columns) / np.where(totals > 0, totals, 1.0)
+    return columns, shares
+
+
+def at_columns(values: Array, columns: Array) -> Array:
+    """Of each row the values (n, top) at some columns: ``np.take_along_axis(values, columns, axis=1)`` in a fifth of
+    its time."""
+    n, d = values.shape
+    rows = np.arange(n)[:, None]
+    if values.flags.f_contiguous:
+        chosen: Array = values.T.reshape(-1).take(columns * np.int64(n) + rows)
+    else:
+        chosen = values.reshape(-1).take(columns + rows * d)
+    return chosen
+
+
+def _largest(errors: NDArray[np.float64], top: int) -> NDArray[np.intp]:
+    if top > 16:
+        return np.argsort(-errors, axis=1, kind="stable")[:, :top]
+    # A few passes for the largest are several times as fast as sorting whole rows.
+    left, rows = errors.copy(), np.arange(len(errors))
+    columns = np.empty((len(errors), top), dtype=np.intp)
+    for rank in range(top):
+        columns[:, rank] = left.argmax(axis=1)
+        left[rows, columns[:, rank]] = -np.inf
+    return columns
+
+
+def explanation_table(
+    feature_errors: Array,
+    values: Array,
+    expected: Array,
+    names: Sequence[str],
+    top: int,
+    first_row: int = 0,
+    is_missing: Array | None = None,
+) -> Array:
+    """The ``top`` features of each row as a structured array of row, feature, value, expected and share.
+
+    Features whose value is missing are no reasons, so a row may have fewer.
+
+    Parameters
+    ----------
+    feature_errors, values, expected : ndarray of shape (n, d)
+        Each feature's share of the error, the row, and its reconstruction; the last two in input units.
+    names : sequence of d str
+        What the columns are called.
+    top : int
+        Features a row; at most d are given.
+    first_row : int
+        Number of the first row.
+    is_missing : ndarray of shape (n, d), bool, optional
+        Which values are.
+    """
+    columns, shares = top_shares(feature_errors, top, is_missing)
+    values, expected = (at_columns(array, columns) for array in (values, expected))
+    is_known = None if is_missing is None else ~at_columns(is_missing, columns)
+    return reasons_table(columns, shares, values, expected, names, first_row, is_known)
+
+
+def reasons_table(
+    columns: Array,
+    shares: Array,
+    values: Array,
+    expected: Array,
+    names: Sequence[str],
+    first_row: int = 0,
+    is_known: Array | None = None,
+) -> Array:
+    """The same from what is known of each reason, arrays of shape (n, top); those that are not known are left out."""
+    width = max(1, *(len(name) for name in names))
+    kind = "O" if values.dtype == object else "f8"
+    chosen = np.nonzero(np.ones(columns.shape, dtype=bool) if is_known is None else is_known)
+    table = np.empty(
+        len(chosen[0]),
+        dtype=[("row", "i8"), ("feature", f"U{width}"), ("value", kind), ("expected", kind), ("share", "f8")],
+    )
+    table["row"] = chosen[0] + first_row
+    table["feature"] = np.asarray(names, dtype=f"U{width}")[columns[chosen]]
+    table["value"], table["expected"], table["share"] = values[chosen], expected[chosen], shares[chosen]
+    return table
+
+
+def as_frame(table: Array) -> Any:
+    """A ``pandas.DataFrame`` of a structured array where pandas is installed, else the array itself."""
+    if find_spec("pandas") is None:
+        return table
+    import pandas as pd
+
+    names = table.dtype.names or ()
+    return pd.DataFrame({name: table[name].astype(object) if name == "feature" else table[name] for name in names})

@@ -1,0 +1,139 @@
+"""The map into the space the network sees: (x - shift) / scale a column, fitted once and folded into the kernels."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aefast.engine import core
+
+Array = NDArray[Any]
+Statistics = dict[str, Array]
+
+SCALERS = ("standard", "minmax", "robust", "deciles")
+
+#: Values are clipped here in the scaled space, so that nothing a row may hold overflows float32 further on.
+LIMIT = 1e6
+#: And here behind the scaler "deciles", which says nothing of what lies beyond them: a few wild values would take over
+#: the loss.
+DECILES_LIMIT = 10.0
+# From the first decile of a normal distribution to the ninth, in standard deviations.
+_NORMAL_DECILES = 2.5631031310892007
+# Squares of smaller deviations underflow.
+_SMALLEST_SPAN = 1e-140
+#: Values that a scaler can be fitted to: no difference from another double overflows.
+LARGEST = 1e290
+
+
+def fit_scaler(
+    kind: str | None, X: Array, rows: NDArray[np.int64] | None, statistics: Statistics, names: Sequence[str]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Shift and scale (d,) of the columns of ``X``.
+
+    ``standard``: mean and standard deviation. ``minmax``: least value and range, so that the rows lie in [0, 1].
+    ``robust``: median and distance between the quartiles; the standard deviation where the quartiles coincide.
+    ``deciles``: likewise with the first and the ninth decile, the distance being divided by 2.563, which makes it the
+    standard deviation of a normal distribution. None: 0 and 1. A constant column has scale 1.
+    Missing values are not looked at.
+
+    Parameters
+    ----------
+    kind : {"standard", "minmax", "robust", "deciles"} or None
+        Which.
+    X : array of shape (n, d)
+        The data; only ``rows`` of it are looked at.
+    rows : ndarray of int64 or None
+        Rows to fit on; None is all.
+    statistics : dict
+        `core.column_statistics` of the same rows.
+    names : sequence of d str
+        What to call the columns in errors.
+
+    Raises
+    ------
+    ValueError
+        If a column's values are too large for the map to be finite, or all missing.
+    """
+    if (statistics["n_finite"] == 0).any():
+        column = int(np.argmin(statistics["n_finite"]))
+        raise ValueError(f"column {names[column]!r} has no value in any row to learn from: leave it out")
+    low, high = statistics["min"], statistics["max"]
+    magnitude = np.maximum(np.abs(low), np.abs(high))
+    too_large = magnitude > (LIMIT if kind is None else LARGEST)
+    if too_large.any():
+        column = int(too_large.argmax())
+        remedy = "use a scaler" if kind is None else "divide it by a constant first"
+        raise ValueError(
+            f"column {names[column]!r} has values from {low[column]:g} to {high[column]:g}, too large for "
+            f"scaler={kind!r}: {remedy}"
+        )
+    if kind is None:
+        shift, scale = np.zeros(len(low)), np.ones(len(low))
+    elif kind == "minmax":
+        shift, scale = low.copy(), high - low
+    else:
+        shift, scale = statistics["mean"].copy(), statistics["std"].copy()
+        if kind in ("robust", "deciles"):
+            outer, normal = (25, 1.0) if kind == "robust" else (10, _NORMAL_DECILES)
+            for column in range(len(low)):
+                values = X[:, column] if rows is None else X[rows, column]
+                values = values[np.isfinite(values)] if statistics["n_finite"][column] < len(values) else values
+                lower, shift[column], upper = np.percentile(values.astype(np.float64), (outer, 50, 100 - outer))
+                if upper > lower:
+                    scale[column], magnitude[column] = (upper - lower) / normal, max(abs(lower), abs(upper))
+
+    # Equal values leave a spread of rounding errors, and the reciprocal of a denormal overflows (in the precision that
+    # the engine reads such rows in).
+    smallest = 4.0 / np.finfo(np.float64 if X.dtype.itemsize == 8 else np.float32).max
+    constant = (low == high) | (scale <= 10 * np.finfo(np.float64).eps * magnitude) | (scale < smallest)
+    scale[constant] = 1.0
+    return shift, scale
+
+
+def clip_limit(kind: str | None) -> float:
+    """Largest absolute value in the space of a scaler."""
+    return DECILES_LIMIT if kind == "deciles" else LIMIT
+
+
+def merged(first: Statistics, second: Statistics) -> Statistics:
+    """Column statistics of two blocks of rows together (Chan, Golub and LeVeque 1983)."""
+    n_finite = first["n_finite"] + second["n_finite"]
+    share = second["n_finite"] / np.maximum(n_finite, 1)
+    # A column without values says nothing of where they lie.
+    first, second = (
+        {**each, **{name: np.where(each["n_finite"] > 0, each[name], other[name]) for name in ("mean", "min", "max")}}
+        for each, other in ((first, second), (second, first))
+    )
+    step = second["mean"] - first["mean"]
+    # Norms, not squares, which may overflow.
+    within = np.hypot(first["std"] * np.sqrt(1 - share), second["std"] * np.sqrt(share))
+    return {
+        "mean": first["mean"] + step * share,
+        "std": np.hypot(within, step * np.sqrt(share * (1 - share))),
+        "min": np.minimum(first["min"], second["min"]),
+        "max": np.maximum(first["max"], second["max"]),
+        "n_nonfinite": first["n_nonfinite"] + second["n_nonfinite"],
+        "n_finite": n_finite,
+    }
+
+
+def column_statistics(X: Array, rows: NDArray[np.int64] | None, n_threads: int) -> Statistics:
+    """``mean``, ``std``, ``min`` and ``max`` of each column's finite values, ``n_finite`` and ``n_nonfinite``."""
+    statistics = core.column_statistics(X, rows, n_threads)
+    n_rows = len(X) if rows is None else len(rows)
+    low = statistics["min"]
+    with np.errstate(over="ignore", invalid="ignore"):
+        span = statistics["max"] - low
+    for column in np.flatnonzero((span > 0) & (span < _SMALLEST_SPAN)):
+        values = X[:, column] if rows is None else X[rows, column]
+        values = values[np.isfinite(values)].astype(np.float64)
+        statistics["std"][column] = span[column] * np.std((values - low[column]) / span[column])
+    return {**statistics, "n_finite": n_rows - statistics["n_nonfinite"]}
+
+
+def scaled_range(
+    statistics: Statistics, shift: NDArray[np.float64], scale: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Least and largest value (d,) of each column in the scaled space."""
+    return (statistics["min"] - shift) / scale, (statistics["max"] - shift) / scale

@@ -1,0 +1,179 @@
+"""How far a row's residual and code lie from those of most training rows, as a linear map for the engine."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Share of the rows whose covariance counts; the others may be anomalies.
+KEPT = 0.8
+#: Concentration steps at most; few are taken.
+MAX_STEPS = 10
+# Least variance, as a share of the mean one: in float32, distances along directions that are never taken stay exact.
+FLOOR = 1e-6
+_LARGEST = 1e70
+# Deviation below which a feature is constant.
+_LEAST = 1e-9
+# Effect of a feature, in those of its own residual, below which it has none.
+_LEAST_EFFECT = 1e-6
+
+
+class Whitening(NamedTuple):
+    """The squared length of ``matrix @ (v - centre)``, for a residual and a code in one vector v, is a distance.
+
+    ``centre`` (p,) and ``matrix`` (p, p) have p = d + q; ``usual`` and ``deviation`` (d,) are mean and standard
+    deviation of the rows that count.
+    """
+
+    centre: NDArray[np.float64]
+    matrix: NDArray[np.float64]
+    usual: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+
+
+def joint_whitening(residuals: NDArray[Any], codes: NDArray[Any], rows: NDArray[Any]) -> Whitening:
+    """Robust Mahalanobis distances of residuals and codes together.
+
+    A residual alone does not tell rows far out along the directions that the network knows; a code alone does not tell
+    rows that leave them. With v = [r; h], the residual and the code of a row, the distance is
+    (v - m)' S^-1 (v - m). Were the network linear, it would be the Mahalanobis distance of the row itself.
+
+    Training rows may hold anomalies, which would make m and S fit them. So both come from the closest 80 % of the rows,
+    found by concentration steps that begin with all of them (Rousseeuw and Van Driessen 1999, theorem 1), S being
+    shrunk at each (Boudt et al. 2020, section 3, with the shrinkage of `shrunk_covariance`), until the same rows
+    remain.
+
+    Of the matrices W with W'W = S^-1 it is W = P^(-1/2) V^(-1/2) with correlations P and variances V that is given: it
+    keeps each component of W (v - m) closest to its own element of v (Kessy, Lewin and Strimmer 2018, section 3.2).
+    `turned_to_features` makes these components parts that the features have in the distance.
+
+    Parameters
+    ----------
+    residuals : ndarray of shape (n, d)
+        Rows minus their reconstructions in the scaled space.
+    codes : ndarray of shape (n, q)
+        Their codes.
+    rows : ndarray of shape (n, d)
+        The rows in the scaled space.
+
+    Returns
+    -------
+    Whitening
+        m, W, and the mean and standard deviation of each feature over the closest rows; 1 where it is constant.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from aefast.model.whitening import joint_whitening
+    >>> r = np.random.default_rng(0).normal(size=(1000, 2)) @ [[3.0, 1.0], [0.0, 0.5]]
+    >>> h = np.random.default_rng(1).normal(size=(1000, 1))
+    >>> whitening = joint_whitening(r, h, r)
+    >>> whitening.matrix.shape, whitening.usual.shape
+    ((3, 3), (2,))
+    """
+    joint = np.hstack([residuals, codes]).astype(np.float64)
+    # Weights that have nearly diverged can give values whose squares are beyond every number.
+    usable = (np.abs(joint) < _LARGEST).all(axis=1)
+    if not usable.all():
+        joint, codes, rows = (
+            part[usable] if usable.any() else np.zeros_like(part[:1]) for part in (joint, codes, rows)
+        )
+    n_kept = max(1, int(np.ceil(KEPT * len(joint))))
+    kept = np.arange(len(joint))
+    for _ in range(MAX_STEPS):
+        centre = joint[kept].mean(axis=0)
+        away = joint - centre
+        covariance = shrunk_covariance(away[kept])
+        distances = np.einsum("ij,ij->i", away @ np.linalg.inv(covariance), away)
+        closest = np.sort(np.argsort(distances, kind="stable")[:n_kept])
+        if np.array_equal(closest, kept):
+            break
+        kept = closest
+
+    spread = np.sqrt(np.diag(covariance))
+    eigenvalues, vectors = np.linalg.eigh(covariance / np.outer(spread, spread))
+    eigenvalues = np.maximum(eigenvalues, np.finfo(np.float64).eps * len(spread))
+    matrix = (vectors / np.sqrt(eigenvalues)) @ vectors.T / spread
+    usual, deviation = rows[kept].mean(axis=0), rows[kept].std(axis=0)
+    return Whitening(centre, matrix, usual, np.where(deviation > _LEAST, deviation, 1.0))
+
+
+def turned_to_features(whitening: Whitening, effects: NDArray[np.float64]) -> Whitening:
+    """The same distances, with a component of W (v - m) for each feature: the one that moves as the feature does.
+
+    Where one value of a row is wrong, the network gives back others wrongly too, and the residual alone does not tell
+    which it was. So W is turned, which leaves all lengths as they are, until its first d components lie along
+    the directions in which the features, each changed alone, move W (v - m): of all orthogonal directions the ones
+    closest to these in the sum of squares, by the polar decomposition (Fan and Hoffman 1955, theorem 1). The square of
+    such a component is its feature's part in the distance (Garthwaite and Koch 2016). Were the network linear, the
+    parts would follow from the covariance of the rows alone, however the network divides a change between residual and
+    code.
+
+    The squares of the other q components, that no feature alone moves, are shared out among the features by how far
+    each is from its mean, in squares of its deviation.
+
+    Parameters
+    ----------
+    whitening : Whitening
+        Of `joint_whitening`.
+    effects : ndarray of shape (d, p)
+        How v changes where one feature does, for each feature. A feature without any effect counts as one that
+        changes its own residual.
+
+    Returns
+    -------
+    Whitening
+        The same but for W.
+
+    Examples
+    --------
+    A network that makes of three values of one quantity their mean:
+
+    >>> import numpy as np
+    >>> from aefast.model.whitening import joint_whitening, turned_to_features
+    >>> rng = np.random.default_rng(0)
+    >>> rows = rng.normal(size=(1000, 1)) + 0.1 * rng.normal(size=(1000, 3))
+    >>> codes = rows.mean(axis=1, keepdims=True)
+    >>> effects = np.hstack([np.eye(3) - 1 / 3, np.full((3, 1), 1 / 3)])
+    >>> whitening = turned_to_features(joint_whitening(rows - codes, codes, rows), effects)
+    >>> wrong = np.array([1.0, 0.0, 0.0])
+    >>> v = np.append(wrong - wrong.mean(), wrong.mean())
+    >>> int(np.square(whitening.matrix @ (v - whitening.centre)).argmax())
+    0
+    """
+    matrix, n_features = whitening.matrix, len(effects)
+    directions, own = effects @ matrix.T, matrix[:, :n_features].T
+    lengths, own_lengths = (np.linalg.norm(each, axis=1, keepdims=True) for each in (directions, own))
+    directions = np.where(lengths > _LEAST_EFFECT * own_lengths, directions, own)
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    left, _, right = np.linalg.svd(directions.T)
+    turn = np.vstack([(left[:, :n_features] @ right).T, left[:, n_features:].T])
+    return whitening._replace(matrix=turn @ matrix)
+
+
+def shrunk_covariance(centred: NDArray[np.float64]) -> NDArray[np.float64]:
+    r"""The covariance (d, d) of centred rows (n, d), shrunk towards a multiple of the identity.
+
+    S = (1 - a) C + a m I, C being the rows' covariance, m its mean variance and a = min(b^2 / e^2, 1) with the distance
+    e^2 = \|C - m I\|^2 and the estimate b^2 = sum_i \|x_i x_i' - C\|^2 / n^2 of the error of C (Ledoit and Wolf
+    2004, equation 14). Variances are at least a millionth of m; where m is zero, S is the identity.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from aefast.model.whitening import shrunk_covariance
+    >>> shrunk_covariance(np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])).round(3).tolist()
+    [[0.5, 0.0], [0.0, 0.5]]
+    """
+    n_rows, n_features = centred.shape
+    covariance = centred.T @ centred / n_rows
+    mean_variance = float(np.trace(covariance)) / n_features
+    if not mean_variance > 0:
+        return np.eye(n_features)
+    squared_norm = float((covariance**2).sum())
+    distance = squared_norm - n_features * mean_variance**2
+    error = (float(((centred**2).sum(axis=1) ** 2).sum()) / n_rows - squared_norm) / n_rows
+    share = min(error / distance, 1.0) if distance > 0 else 0.0
+    shrunk: NDArray[np.float64] = (1 - share) * covariance
+    shrunk[np.diag_indices(n_features)] += (share + FLOOR) * mean_variance
+    return shrunk

@@ -1,0 +1,371 @@
+"""The autoencoders as PyOD's detectors: its names of parameters, methods and attributes, and its signs.
+
+Here, unlike elsewhere in aefast, `decision_function` is higher for more abnormal rows and `predict` gives 1 for
+outliers and 0 for other rows. PyOD itself (Zhao, Nasrullah and Li 2019, JMLR 20) is not needed; its combinations and
+ensembles take these detectors like their own.
+
+As in PyOD all rows train the network for ``epoch_num`` epochs and none are held out, so that the estimator in ``model``
+has no use for p-values until it is recalibrated. The defaults of the parameters are PyOD's, not those of
+`aefast.Autoencoder`, but for ``verbose``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sklearn.utils._param_validation import Interval
+
+from aefast.estimators.autoencoder import Autoencoder
+from aefast.estimators.contractive import ContractiveAutoencoder
+from aefast.estimators.denoising import DenoisingAutoencoder
+from aefast.estimators.sparse import SparseAutoencoder
+from aefast.estimators.variational import VariationalAutoencoder
+from aefast.model.network import ACTIVATIONS, OUTPUT_ACTIVATIONS
+from aefast.pyod.detector import Detector, known, widths_of
+
+if TYPE_CHECKING:
+    from aefast.estimators.base import BaseAutoencoder
+
+__all__ = [
+    "VAE",
+    "AutoEncoder",
+    "ContractiveAutoEncoder",
+    "DenoisingAutoEncoder",
+    "SparseAutoEncoder",
+]
+
+
+def _constraints(estimator: type[BaseAutoencoder], *names: str) -> dict[str, list[Any]]:
+    return {name: estimator._parameter_constraints[name] for name in names}
+
+
+class AutoEncoder(Detector):
+    """PyOD's ``AutoEncoder``.
+
+    Parameters
+    ----------
+    contamination : float in (0, 0.5], default 0.1
+        Share of the training rows to call outliers.
+    preprocessing : bool, default True
+        Scale columns to mean 0 and variance 1.
+    lr : float, default 1e-3
+        Learning rate.
+    epoch_num : int, default 10
+        Passes over the rows.
+    batch_size : int, default 32
+        Rows a step; an incomplete last batch is left out.
+    optimizer_name : {"adam", "sgd"}, default "adam"
+        How steps are taken.
+    device : None or "cpu"
+        Where to compute; there is no other place.
+    random_state : int, RandomState instance or None, default 42
+        Fixes everything random.
+    use_compile, compile_mode : ignored
+        For PyOD's conventions: all is compiled.
+    verbose : int, default 0
+        1 prints a line an epoch. PyOD's default is 1.
+    optimizer_params : dict, default {"weight_decay": 1e-5}
+        ``weight_decay`` (an L2 penalty on weights), for "adam" ``betas`` and ``eps``, for "sgd" ``momentum`` and
+        ``nesterov``.
+    hidden_neuron_list : sequence of int, default (64, 32)
+        Widths after the input; the last is the code, and the decoder mirrors them.
+    hidden_activation_name : str, default "relu"
+        Of all layers but the last.
+    batch_norm : bool, default True
+        Batch normalisation of these.
+    dropout_rate : float in [0, 1), default 0.2
+        Dropout of the hidden layers.
+    n_threads : int, optional
+        As in `aefast.Autoencoder`, like all below that PyOD does not have.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from aefast.pyod import AutoEncoder
+    >>> X = np.random.default_rng(0).normal(size=(500, 9))
+    >>> detector = AutoEncoder(epoch_num=2, contamination=0.02).fit(X)
+    >>> int(detector.labels_.sum()), detector.predict(np.full((1, 9), 9.0))
+    (10, array([1]))
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **Detector._parameter_constraints,
+        "hidden_neuron_list": ["array-like"],
+    }
+
+    def __init__(
+        self,
+        contamination: float = 0.1,
+        preprocessing: bool = True,
+        lr: float = 1e-3,
+        epoch_num: int = 10,
+        batch_size: int = 32,
+        optimizer_name: str = "adam",
+        device: str | None = None,
+        random_state: Any = 42,
+        use_compile: bool = False,
+        compile_mode: str = "default",
+        verbose: int = 0,
+        optimizer_params: Mapping[str, Any] | None = None,
+        hidden_neuron_list: Sequence[int] = (64, 32),
+        hidden_activation_name: str = "relu",
+        batch_norm: bool = True,
+        dropout_rate: float = 0.2,
+        n_threads: int | None = None,
+    ) -> None:
+        self.contamination = contamination
+        self.preprocessing = preprocessing
+        self.lr = lr
+        self.epoch_num = epoch_num
+        self.batch_size = batch_size
+        self.optimizer_name = optimizer_name
+        self.device = device
+        self.random_state = random_state
+        self.use_compile = use_compile
+        self.compile_mode = compile_mode
+        self.verbose = verbose
+        self.optimizer_params = optimizer_params
+        self.hidden_neuron_list = hidden_neuron_list
+        self.hidden_activation_name = hidden_activation_name
+        self.batch_norm = batch_norm
+        self.dropout_rate = dropout_rate
+        self.n_threads = n_threads
+
+    def _described(self) -> dict[str, Any]:
+        return {
+            **super()._described(),
+            "encoder_layer_sizes": widths_of("hidden_neuron_list", self.hidden_neuron_list, least=1),
+            "activation": known("hidden_activation_name", self.hidden_activation_name, ACTIVATIONS),
+            "code_activation": self.hidden_activation_name,
+        }
+
+    def _model(self) -> BaseAutoencoder:
+        return Autoencoder(**self._described())
+
+
+class DenoisingAutoEncoder(AutoEncoder):
+    """`AutoEncoder` that learns to give back clean rows from noisy ones.
+
+    Parameters
+    ----------
+    noise : {"gaussian", "masking", "salt_pepper"} or callable, default "gaussian"
+    noise_level : float, default 0.1
+        As in `aefast.DenoisingAutoencoder`.
+    **parameters
+        Those of `AutoEncoder`.
+
+    Examples
+    --------
+    >>> from aefast.pyod import DenoisingAutoEncoder
+    >>> DenoisingAutoEncoder(noise="masking", epoch_num=3).get_params()["noise"]
+    'masking'
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **AutoEncoder._parameter_constraints,
+        **_constraints(DenoisingAutoencoder, "noise", "noise_level"),
+    }
+
+    def __init__(self, *, noise: Any = "gaussian", noise_level: float = 0.1, **parameters: Any) -> None:
+        super().__init__(**parameters)
+        self.noise = noise
+        self.noise_level = noise_level
+
+    def _model(self) -> BaseAutoencoder:
+        return DenoisingAutoencoder(noise=self.noise, noise_level=self.noise_level, **self._described())
+
+
+class SparseAutoEncoder(AutoEncoder):
+    """`AutoEncoder` with a sparse code, which may be wider than the input.
+
+    Parameters
+    ----------
+    sparsity : {"kl", "l1", "topk", "threshold"}, default "kl"
+    sparsity_weight : float, default 0.01
+    sparsity_target : float in (0, 1), default 0.05
+    k : int, optional
+        As in `aefast.SparseAutoencoder`, which also chooses the activation of the code.
+    **parameters
+        Those of `AutoEncoder`.
+
+    Examples
+    --------
+    >>> from aefast.pyod import SparseAutoEncoder
+    >>> SparseAutoEncoder(sparsity="topk", k=3, hidden_neuron_list=(20,)).k
+    3
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **AutoEncoder._parameter_constraints,
+        **_constraints(SparseAutoencoder, "sparsity", "sparsity_weight", "sparsity_target", "k"),
+    }
+
+    def __init__(
+        self,
+        *,
+        sparsity: str = "kl",
+        sparsity_weight: float = 0.01,
+        sparsity_target: float = 0.05,
+        k: int | None = None,
+        **parameters: Any,
+    ) -> None:
+        super().__init__(**parameters)
+        self.sparsity = sparsity
+        self.sparsity_weight = sparsity_weight
+        self.sparsity_target = sparsity_target
+        self.k = k
+
+    def _model(self) -> BaseAutoencoder:
+        sparsity = {name: getattr(self, name) for name in ("sparsity", "sparsity_weight", "sparsity_target", "k")}
+        return SparseAutoencoder(**{**self._described(), "code_activation": "auto", **sparsity})
+
+
+class ContractiveAutoEncoder(AutoEncoder):
+    """`AutoEncoder` whose code changes little where the input does.
+
+    Parameters
+    ----------
+    contraction : float, default 1e-3
+        As in `aefast.ContractiveAutoencoder`.
+    batch_norm, dropout_rate
+        Off by default.
+    **parameters
+        Those of `AutoEncoder`.
+
+    Examples
+    --------
+    >>> from aefast.pyod import ContractiveAutoEncoder
+    >>> ContractiveAutoEncoder(contraction=0.1).batch_norm
+    False
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **AutoEncoder._parameter_constraints,
+        **_constraints(ContractiveAutoencoder, "contraction"),
+    }
+
+    def __init__(
+        self, *, contraction: float = 1e-3, batch_norm: bool = False, dropout_rate: float = 0.0, **parameters: Any
+    ) -> None:
+        super().__init__(batch_norm=batch_norm, dropout_rate=dropout_rate, **parameters)
+        self.contraction = contraction
+
+    def _model(self) -> BaseAutoencoder:
+        return ContractiveAutoencoder(contraction=self.contraction, **self._described())
+
+
+class VAE(Detector):
+    """PyOD's ``VAE``, but for two things: its objective is the evidence lower bound, and scores repeat.
+
+    PyOD holds the divergence below ``capacity``, whose default of 0 turns it off, and draws a code for every score.
+    Here the divergence counts in full, and scores come from the mean of the code.
+
+    Parameters
+    ----------
+    contamination, preprocessing, lr, batch_size, optimizer_name, device, random_state, use_compile, compile_mode
+        As in `AutoEncoder`.
+    verbose, optimizer_params, hidden_activation_name, n_threads
+        As in `AutoEncoder`.
+    epoch_num : int, default 30
+        Passes over the rows.
+    beta : float, default 1
+        Weight of the divergence, as in `aefast.VariationalAutoencoder`.
+    capacity : 0
+        For PyOD's conventions; others are refused.
+    encoder_neuron_list, decoder_neuron_list : sequence of int, default (128, 64, 32) and (32, 64, 128)
+        Widths of the hidden layers before and after the code.
+    latent_dim : int, default 2
+        Width of the code.
+    output_activation_name : str, default "identity"
+        Of the last layer.
+    batch_norm : bool, default False
+        Batch normalisation of hidden layers.
+    dropout_rate : float in [0, 1), default 0.2
+        Dropout of the hidden layers.
+    logvar_clip : pair of float or None, default (-30, 20)
+        For PyOD's conventions: checked, but log-variances need no lower bound here, and the upper one is always 20.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from aefast.pyod import VAE
+    >>> X = np.random.default_rng(0).normal(size=(500, 9))
+    >>> detector = VAE(epoch_num=2, contamination=0.02).fit(X)
+    >>> bool((detector.decision_function(X) == detector.decision_scores_).all())
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **Detector._parameter_constraints,
+        **_constraints(VariationalAutoencoder, "beta"),
+        "encoder_neuron_list": ["array-like"],
+        "decoder_neuron_list": ["array-like"],
+        "latent_dim": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        contamination: float = 0.1,
+        preprocessing: bool = True,
+        lr: float = 1e-3,
+        epoch_num: int = 30,
+        batch_size: int = 32,
+        optimizer_name: str = "adam",
+        device: str | None = None,
+        random_state: Any = 42,
+        use_compile: bool = False,
+        compile_mode: str = "default",
+        verbose: int = 0,
+        optimizer_params: Mapping[str, Any] | None = None,
+        beta: float = 1.0,
+        capacity: float = 0.0,
+        encoder_neuron_list: Sequence[int] = (128, 64, 32),
+        decoder_neuron_list: Sequence[int] = (32, 64, 128),
+        latent_dim: int = 2,
+        hidden_activation_name: str = "relu",
+        output_activation_name: str = "identity",
+        batch_norm: bool = False,
+        dropout_rate: float = 0.2,
+        logvar_clip: Sequence[float] | None = (-30.0, 20.0),
+        n_threads: int | None = None,
+    ) -> None:
+        self.contamination = contamination
+        self.preprocessing = preprocessing
+        self.lr = lr
+        self.epoch_num = epoch_num
+        self.batch_size = batch_size
+        self.optimizer_name = optimizer_name
+        self.device = device
+        self.random_state = random_state
+        self.use_compile = use_compile
+        self.compile_mode = compile_mode
+        self.verbose = verbose
+        self.optimizer_params = optimizer_params
+        self.beta = beta
+        self.capacity = capacity
+        self.encoder_neuron_list = encoder_neuron_list
+        self.decoder_neuron_list = decoder_neuron_list
+        self.latent_dim = latent_dim
+        self.hidden_activation_name = hidden_activation_name
+        self.output_activation_name = output_activation_name
+        self.batch_norm = batch_norm
+        self.dropout_rate = dropout_rate
+        self.logvar_clip = logvar_clip
+        self.n_threads = n_threads
+        # PyOD refuses these before `fit`, and its users may count on that.
+        if logvar_clip is not None and (len(logvar_clip) != 2 or not logvar_clip[0] < logvar_clip[1]):
+            raise ValueError(f"logvar_clip must be a lower and a larger upper bound, got {logvar_clip!r}")
+
+    def _model(self) -> BaseAutoencoder:
+        if self.capacity != 0:
+            raise ValueError(f"capacity must be 0: the divergence is not held below it here, got {self.capacity!r}")
+        return VariationalAutoencoder(
+            (*widths_of("encoder_neuron_list", self.encoder_neuron_list), self.latent_dim),
+            decoder_layer_sizes=widths_of("decoder_neuron_list", self.decoder_neuron_list),
+            activation=known("hidden_activation_name", self.hidden_activation_name, ACTIVATIONS),
+            output_activation=known("output_activation_name", self.output_activation_name, OUTPUT_ACTIVATIONS),
+            beta=self.beta,
+            **self._described(),
+        )

@@ -1,0 +1,1 @@
+"""Scoring of Arrow batches, and evaluation against labels."""

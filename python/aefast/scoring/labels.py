@@ -1,0 +1,101 @@
+"""Labels of rows in a column, 1 for known anomalies and 0 for others, and scores judged by them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from aefast.tables.arrow import arrow_values
+from aefast.tables.formats.registry import CsvTable, TableError
+from aefast.tables.source import Source, feature_matrix, is_number
+
+__all__ = ["UNLABELLED", "Labels", "judgement", "with_label"]
+
+#: Stands for the label of rows that have none: null or NaN.
+UNLABELLED = -1
+
+
+class Labels:
+    """The label column of a source's batches, to be called with each of them in order.
+
+    Gives int8: 1, 0 or `UNLABELLED`.
+
+    Raises
+    ------
+    TableError
+        When it is made, if the column is of a type that cannot be labels; in calls, if a value is neither 0, 1, true,
+        false nor missing, naming file and row.
+    """
+
+    _MUST = "it must hold 0 and 1 or true and false, or nothing where it is not known"
+
+    def __init__(self, source: Source, column: str) -> None:
+        self._source, self._column, self._n_read = source, column, 0
+        for file in source.files:
+            kind = file.schema.field(column).type
+            is_text = isinstance(file, CsvTable) and pa.types.is_string(kind)
+            if not is_number(kind) and not pa.types.is_null(kind) and not is_text:
+                raise TableError(f"{file.path}: label column {column!r} is {kind}; {self._MUST}")
+
+    def __call__(self, batch: pa.RecordBatch) -> NDArray[np.int8]:
+        column = batch.column(self._column)
+        if pa.types.is_string(column.type):
+            cells = column.dictionary_encode()
+            labels = [_label(text) for text in cells.dictionary.to_pylist()]
+            places = arrow_values(cells.indices.fill_null(len(labels)))
+            values: NDArray[Any] = np.asarray([*labels, UNLABELLED])[places]
+            bad = np.isnan(values)
+        else:
+            values = feature_matrix(batch.select([self._column]), [self._column])[:, 0]
+            is_missing = np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), dtype=bool)
+            bad = ~np.isin(values, (0, 1)) & ~is_missing
+            values = np.where(is_missing, UNLABELLED, values)
+        if bad.any():
+            row = int(np.argmax(bad))
+            place = self._source.place(self._n_read + row)
+            found = column[row].as_py()
+            raise TableError(f"{place} (the first is row 0), label column {self._column!r}: {found!r}; {self._MUST}")
+        self._n_read += len(values)
+        return values.astype(np.int8)
+
+    def check(self) -> None:
+        """Look at all labels before anything else is done, unless that would take parsing whole files of text."""
+        if not any(isinstance(file, CsvTable) for file in self._source.files):
+            labels = Labels(self._source, self._column)
+            for batch in self._source.batches([self._column]):
+                labels(batch)
+
+
+def with_label(columns: Sequence[str] | None, label: str | None) -> list[str]:
+    """The columns, and that of the labels where there is one."""
+    return [*(columns or ()), *(() if label is None else (label,))]
+
+
+def _label(text: str) -> float:
+    """Of a cell of a text file, NaN where it is none."""
+    from pyarrow.csv import ConvertOptions
+
+    text = text.strip()
+    if text in ConvertOptions().null_values:
+        return UNLABELLED
+    try:
+        number = float({"false": "0", "true": "1"}.get(text.lower(), text))
+    except ValueError:
+        return np.nan
+    return number if number in (0, 1) else np.nan
+
+
+def judgement(labels: NDArray[Any], scores: NDArray[Any], threshold: float) -> dict[str, Any] | None:
+    """`aefast.evaluate` on the rows that have labels, or None where all of these are of one kind: a night without
+    anomalies is no error."""
+    known = labels != UNLABELLED
+    labels, scores = labels[known].astype(bool), scores[known]
+    if not labels.any() or labels.all():
+        return None
+    from aefast.scoring.evaluation import evaluate
+
+    return dict(evaluate(labels, scores, threshold))

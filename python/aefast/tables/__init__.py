@@ -1,0 +1,1 @@
+"""Files and Arrow tables: finding, reading and writing them."""

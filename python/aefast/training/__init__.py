@@ -1,0 +1,1 @@
+"""Training: the loop over epochs, callbacks, schedules, checkpoints and calibration."""

@@ -1,0 +1,152 @@
+"""What happens between epochs: the callback protocol, and the progress that ``verbose`` shows.
+
+A callback is any callable that takes an `EpochInfo`. Training stops after the epoch in which one returns True or
+raises `StopTraining`; any other exception also ends ``fit``, and leaves the estimator with the weights it would
+have kept had it stopped there.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from types import TracebackType
+from typing import Any
+
+from numpy.typing import NDArray
+
+from aefast.training.checkpoint import Checkpoint, CheckpointError, TrainingState
+
+__all__ = ["Callback", "Checkpoint", "CheckpointError", "EpochInfo", "StopTraining", "progress"]
+
+
+class StopTraining(Exception):
+    """Raised by a callback: stop after this epoch, as if training had come to its end."""
+
+
+@dataclass(frozen=True)
+class EpochInfo:
+    """What a callback is told after each epoch.
+
+    Parameters
+    ----------
+    epoch : int
+        Epochs done in this call, 1 after the first.
+    max_epochs : int
+        Epochs there may be.
+    loss : float
+        Mean training loss as seen during the epoch, without penalties.
+    validation_loss : float or None
+        Mean loss of the held-out rows after the epoch; None where none are held out.
+    best_loss : float
+        Least monitored loss so far: of the held-out rows, else of training, with the penalties on their codes.
+    learning_rate : float
+        The rate used in the epoch.
+    seconds : float
+        Since training began.
+    weights : callable
+        ``weights()`` gives copies of the current ``(coefs, intercepts)``, shaped as the estimator's attributes.
+    state : callable
+        ``state()`` gives what `Checkpoint` saves.
+
+    Examples
+    --------
+    Stop when the loss is small enough:
+
+    >>> import numpy as np
+    >>> from aefast import Autoencoder
+    >>> X = np.random.default_rng(0).normal(size=(500, 4))
+    >>> model = Autoencoder((2,), callbacks=[lambda info: info.epoch == 3], random_state=0).fit(X)
+    >>> model.n_epochs_
+    3
+    """
+
+    epoch: int
+    max_epochs: int
+    loss: float
+    validation_loss: float | None
+    best_loss: float
+    learning_rate: float
+    seconds: float
+    weights: Callable[[], tuple[list[NDArray[Any]], list[NDArray[Any]]]] = field(repr=False)
+    state: Callable[[], TrainingState] = field(repr=False)
+
+    def __str__(self) -> str:
+        validation = "" if self.validation_loss is None else f"  validation {self.validation_loss:.6g}"
+        return (
+            f"epoch {self.epoch}/{self.max_epochs}  loss {self.loss:.6g}{validation}  "
+            f"learning rate {self.learning_rate:.3g}  {self.seconds:.1f} s"
+        )
+
+
+Callback = Callable[[EpochInfo], bool | None]
+
+
+class Lines:
+    """One plain line an epoch, on standard output."""
+
+    def __enter__(self) -> "Lines":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def __call__(self, info: EpochInfo) -> None:
+        sys.stdout.write(f"{info}\n")
+        sys.stdout.flush()
+
+
+class Bar:
+    """A rich progress bar over the epochs, on standard error."""
+
+    def __init__(self, max_epochs: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._progress = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[losses]}"),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+        )
+        self._task = self._progress.add_task("training", total=max_epochs, losses="")
+
+    def __enter__(self) -> "Bar":
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def __call__(self, info: EpochInfo) -> None:
+        validation = "" if info.validation_loss is None else f"  validation {info.validation_loss:.5g}"
+        self._progress.update(self._task, completed=info.epoch, losses=f"loss {info.loss:.5g}{validation}")
+
+
+class Silence:
+    """Shows nothing."""
+
+    def __enter__(self) -> "Silence":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def __call__(self, info: EpochInfo) -> None:
+        pass
+
+
+def progress(verbose: int, max_epochs: int) -> Silence | Lines | Bar:
+    """What shows the epochs: nothing, a bar where there is a terminal and rich, else a line an epoch."""
+    if not verbose or max_epochs == 0:
+        return Silence()
+    if sys.stderr.isatty() and find_spec("rich") is not None:
+        return Bar(max_epochs)
+    return Lines()

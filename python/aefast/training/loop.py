@@ -1,0 +1,202 @@
+"""The loop over epochs: schedules, early stopping, callbacks, progress, divergence; the caller says what one is."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aefast.engine import core
+from aefast.exceptions import ConvergenceError
+from aefast.training.callbacks import Callback, EpochInfo, StopTraining, progress
+from aefast.training.checkpoint import TrainingState
+from aefast.training.schedules import Plateau, Schedule
+
+Array = NDArray[Any]
+
+
+def poll() -> None:
+    """Called by the engine during an epoch: entering Python is what lets a pending Ctrl-C be raised."""
+
+
+@dataclass
+class Settings:
+    """When to stop, and what to tell whom.
+
+    ``losses`` are those of the epochs before ``first_epoch``, for the schedule. Until ``settled(epoch)`` the objective
+    still changes: no epoch is compared with another, and none is the last.
+    """
+
+    max_epochs: int
+    schedule: Schedule
+    first_epoch: int
+    early_stopping: bool
+    n_epochs_no_change: int
+    tol: float
+    settled: Callable[[int], bool] = lambda epoch: True
+    callbacks: Iterable[Callback] = ()
+    verbose: int = 0
+    losses: Sequence[float] = ()
+
+
+@dataclass
+class Training:
+    """One run of epochs on a trainer; after `run`, or after what it raises, `parameters` are those to keep.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        Holds the current parameters.
+    epoch : callable
+        ``epoch(number, learning_rate)`` makes one pass over the training rows and returns their mean loss.
+    validate : callable or None
+        Mean loss of the held-out rows; None where there are none, and the training loss is monitored.
+    penalty : callable
+        Mean penalty on the codes of the monitored rows, which is monitored with their loss.
+    as_weights : callable
+        ``(coefs, intercepts)`` from the engine's parameters, for callbacks.
+    settings : Settings
+    seed : int
+        Of the trainer.
+    n_passes : callable
+        How many passes over the rows have been made.
+    """
+
+    trainer: core.Trainer
+    epoch: Callable[[int, float], float]
+    validate: Callable[[], float] | None
+    penalty: Callable[[], float]
+    as_weights: Callable[[list[Array]], tuple[list[Array], list[Array]]]
+    settings: Settings
+    seed: int = 0
+    n_passes: Callable[[], int] = lambda: 0
+    loss_curve: list[float] = field(default_factory=list)
+    validation_curve: list[float] = field(default_factory=list)
+    monitored: list[float] = field(default_factory=list)
+    best_loss: float = float("inf")
+
+    def __post_init__(self) -> None:
+        self.parameters = self.trainer.parameters()
+        self._plateau = self._new_plateau()
+
+    def resume(self, state: TrainingState) -> None:
+        """Go on after the epochs of another run."""
+        self.trainer.set_parameters(state.parameters)
+        self.trainer.set_optimizer_state(state.step, state.slots)
+        self.parameters = state.best
+        self.loss_curve, self.validation_curve = state.loss_curve, state.validation_curve
+        for epoch, monitored in enumerate(state.monitored):
+            self._prepare(epoch)
+            self._watch(monitored)
+
+    def run(self) -> None:
+        """Epochs until the last one, until the monitored loss stays, or until a callback says so.
+
+        Raises
+        ------
+        ConvergenceError
+            If a loss or a parameter is no longer finite.
+        """
+        try:
+            self._run()
+        except KeyboardInterrupt:
+            # Part of a first epoch is better than none.
+            parameters = self.trainer.parameters()
+            if not self.loss_curve and _all_finite(parameters):
+                self.parameters = parameters
+            raise
+
+    def _run(self) -> None:
+        settings = self.settings
+        began = time.perf_counter()
+        with progress(settings.verbose, settings.max_epochs) as show:
+            for epoch in range(len(self.monitored), settings.max_epochs):
+                if self._stays(epoch - 1):
+                    break
+                number = settings.first_epoch + epoch
+                self._prepare(epoch)
+                rate = float(settings.schedule.rate(number, [*settings.losses, *self.monitored]))
+                loss = self.epoch(number, rate)
+                validation = None if self.validate is None else self.validate()
+                self._take(epoch, rate, loss, validation)
+                info = EpochInfo(
+                    epoch=epoch + 1,
+                    max_epochs=settings.max_epochs,
+                    loss=loss,
+                    validation_loss=validation,
+                    best_loss=self.best_loss,
+                    learning_rate=rate,
+                    seconds=time.perf_counter() - began,
+                    weights=lambda: self.as_weights(self.trainer.parameters()),
+                    state=self._state,
+                )
+                show(info)
+                if self._asked_to_stop(info):
+                    break
+
+    def _new_plateau(self) -> Plateau:
+        return Plateau(self.settings.n_epochs_no_change, self.settings.tol)
+
+    def _prepare(self, epoch: int) -> None:
+        """Forget what was seen under an objective that was another."""
+        if epoch > 0 and not self.settings.settled(self.settings.first_epoch + epoch - 1):
+            self._plateau, self.best_loss = self._new_plateau(), float("inf")
+
+    def _watch(self, monitored: float) -> None:
+        self.monitored.append(monitored)
+        self.best_loss = min(self.best_loss, monitored)
+        self._plateau.reached_with(monitored)
+
+    def _stays(self, epoch: int) -> bool:
+        """Whether the monitored loss has long enough not fallen, with this epoch."""
+        reached = self._plateau.wait >= self._plateau.patience
+        return reached and self.settings.early_stopping and self.settings.settled(self.settings.first_epoch + epoch)
+
+    def _state(self) -> TrainingState:
+        step, slots = self.trainer.optimizer_state()
+        return TrainingState(
+            seed=self.seed,
+            n_passes=self.n_passes(),
+            step=step,
+            parameters=self.trainer.parameters(),
+            best=self.parameters,
+            slots=slots,
+            loss_curve=self.loss_curve,
+            validation_curve=self.validation_curve,
+            monitored=self.monitored,
+        )
+
+    def _take(self, epoch: int, rate: float, loss: float, validation: float | None) -> None:
+        """Record an epoch and keep its parameters if they are good."""
+        monitored = (loss if validation is None else validation) + self.penalty()
+        parameters = self.trainer.parameters()
+        if not np.isfinite([loss, monitored]).all() or not _all_finite(parameters):
+            name = "loss" if validation is None or not np.isfinite(loss) else "validation loss"
+            value = loss if name == "loss" else validation
+            raise ConvergenceError(
+                f"training diverged in epoch {epoch + 1} ({name} {value:g}, learning rate {rate:g}): lower "
+                "learning_rate or set clip_norm=1.0; the estimator keeps the last good weights"
+            )
+        self.loss_curve.append(loss)
+        if validation is not None:
+            self.validation_curve.append(validation)
+        if monitored < self.best_loss or not self.settings.early_stopping:
+            self.parameters = parameters
+        self._watch(monitored)
+
+    def _asked_to_stop(self, info: EpochInfo) -> bool:
+        stop = False
+        for callback in self.settings.callbacks:
+            try:
+                answer = callback(info)
+            except StopTraining:
+                answer = True
+            # "is": callbacks written as a lambda often return something by accident.
+            stop = stop or (isinstance(answer, bool | np.bool_) and bool(answer))
+        return stop
+
+
+def _all_finite(arrays: list[Array]) -> bool:
+    return all(bool(np.isfinite(array).all()) for array in arrays)
