@@ -114,10 +114,10 @@ ObjectiveSpec objective_spec(const py::dict& spec) {
   objective.scale = get(spec, "scale", 0.0);
   objective.contraction = get(spec, "contraction", 0.0);
   objective.threshold = get(spec, "threshold", 0.0);
-  objective.corruption.kind = get<std::string>(spec, "noise", "");
-  objective.corruption.level = get(spec, "noise_level", 0.0);
-  objective.corruption.lowest = get<std::vector<double>>(spec, "noise_lowest", {});
-  objective.corruption.highest = get<std::vector<double>>(spec, "noise_highest", {});
+  objective.noise.kind = get<std::string>(spec, "noise", "");
+  objective.noise.level = get(spec, "noise_level", 0.0);
+  objective.noise.lowest = get<std::vector<double>>(spec, "noise_lowest", {});
+  objective.noise.highest = get<std::vector<double>>(spec, "noise_highest", {});
   return objective;
 }
 

@@ -84,7 +84,7 @@ double train_epoch(AnyTrainer& trainer, const py::array& X, const Scaling& scali
   borrowed.epoch.drop_last = drop_last;
   borrowed.epoch.beta = beta;
   if (!corrupt.is_none()) {
-    borrowed.epoch.corrupt = [&corrupt, d = borrowed.input.columns()](double* noisy_rows, Index n) {
+    borrowed.epoch.add_noise = [&corrupt, d = borrowed.input.columns()](double* noisy_rows, Index n) {
       const py::gil_scoped_acquire acquire;
       const py::array_t<double> batch({n, d}, noisy_rows);
       const auto noisy = Contiguous<double>::ensure(corrupt(batch));
@@ -175,10 +175,10 @@ void set_optimizer_state(AnyTrainer& trainer, Index step, const py::list& slots)
 
 void bind_trainer(py::module_& module) {
   const py::none none;
-  py::class_<Pace>(module, "Pace")
+  py::class_<TeamChoice>(module, "TeamChoice")
       .def(py::init<>())
-      .def_property_readonly("is_alone", &Pace::is_alone)
-      .def("add", &Pace::add, py::arg("seconds"), py::arg("n_rows"));
+      .def_property_readonly("is_alone", &TeamChoice::is_alone)
+      .def("add", &TeamChoice::add, py::arg("seconds"), py::arg("n_rows"));
   py::class_<AnyTrainer>(module, "Trainer")
       .def(py::init<const py::dict&, const py::sequence&, const py::dict&, const py::dict&, const std::string&,
                     std::uint64_t, int>(),

@@ -10,8 +10,8 @@
 
 namespace aefast {
 
-/// What a stream of random numbers is for; streams of different purposes never meet.
-enum class Draw : std::uint32_t { shuffle, dropout, noise, code };
+/// What a sequence of random numbers is for. Sequences of different streams never overlap.
+enum class Stream : std::uint32_t { shuffle, dropout, noise, code };
 
 /// Philox 4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3").
 class Philox {
@@ -21,10 +21,10 @@ class Philox {
   static constexpr std::uint32_t kMultiplier0 = 0xD2511F53, kMultiplier1 = 0xCD9E8D57;
   static constexpr std::uint32_t kWeyl0 = 0x9E3779B9, kWeyl1 = 0xBB67AE85;
 
-  /// `stream` and `part` tell apart epochs, layers and the like within one purpose.
-  Philox(std::uint64_t seed, Draw purpose, std::uint64_t stream, std::uint32_t part = 0)
+  /// `epoch` and `part` (a layer, for example) separate sequences within one stream.
+  Philox(std::uint64_t seed, Stream stream, std::uint64_t epoch, std::uint32_t part = 0)
       : key_{static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)},
-        high_{static_cast<std::uint32_t>(stream), (static_cast<std::uint32_t>(purpose) << 24) ^ part} {}
+        high_{static_cast<std::uint32_t>(epoch), (static_cast<std::uint32_t>(stream) << 24) ^ part} {}
 
   const std::uint32_t* key() const { return key_; }
   const std::uint32_t* high() const { return high_; }
@@ -65,7 +65,7 @@ class Permutation {
   Permutation(Index n, std::uint64_t seed, std::uint64_t epoch) : n_(static_cast<std::uint64_t>(n)) {
     columns_ = std::max(1u, static_cast<std::uint32_t>(std::sqrt(static_cast<double>(n))));
     rows_ = static_cast<std::uint32_t>((n_ + columns_ - 1) / columns_);
-    keys_ = Philox(seed, Draw::shuffle, epoch)(0);
+    keys_ = Philox(seed, Stream::shuffle, epoch)(0);
   }
 
   /// to[i] = element first + i. The rounds run over many at once, in loops that the compiler puts into vectors.

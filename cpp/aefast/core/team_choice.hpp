@@ -10,7 +10,7 @@
 
 namespace aefast {
 
-class Pace {
+class TeamChoice {
  public:
   /// Whether the next step is for one thread alone.
   bool is_alone() const { return is_alone_; }

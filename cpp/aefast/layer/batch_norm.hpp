@@ -113,7 +113,7 @@ class BatchNorm final : public Layer<T> {
 
   /// Gradients are there since backward_batch; one task hands them on.
   Index n_gradient_tasks() const override { return 1; }
-  void gradient(Index, std::span<const Block>, const Slice&, T*, const Finished& finished) const override {
+  void gradient(Index, std::span<const Block>, const Slice&, T*, const OnGradient& finished) const override {
     for (int i = 0; i < 2; ++i) finished(parameters_[i].offset, parameters_[i].template size<T>(), false);
   }
 

@@ -148,7 +148,7 @@ void Conv2d<T>::backward(const Block& block, const T* params, const T*, const T*
 
 template <class T>
 void Conv2d<T>::gradient(Index task, std::span<const Block> blocks, const Slice&, T* gradient,
-                         const Finished& finished) const {
+                         const OnGradient& finished) const {
   if (task > 0) return kernel_gradient_.run(task - 1, blocks, weights_, gradient, finished);
   const Index n = out_image().channels;
   for (Index channel = 0; channel < n; ++channel) {

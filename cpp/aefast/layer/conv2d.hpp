@@ -42,7 +42,7 @@ class Conv2d final : public Layer<T> {
                 const Step<T>& step) override;
   Index n_gradient_tasks() const override { return kernel_gradient_.n_tasks() + 1; }
   void gradient(Index task, std::span<const Block> blocks, const Slice& slice, T* gradient,
-                const Finished& finished) const override;
+                const OnGradient& finished) const override;
 
  private:
   const Image& out_image() const { return transposed_ ? kernel_.large : kernel_.small; }

@@ -69,7 +69,7 @@ bool Dense<T>::forward_squares(const Block& block, const T* params, const T* in,
 }
 
 template <class T>
-void Dense<T>::forward_to(const Block& block, const T* params, const T* in, T* out, const Take<T>& take) const {
+void Dense<T>::forward_to(const Block& block, const T* params, const T* in, T* out, const OnOutputs<T>& take) const {
   product(is_tied(), block, params, in, params + bias_.offset, out, [&](T* z, Index n) {
     if (activation_.forward) activation_.forward(z, n);
     take(z, z - out, n);
@@ -158,7 +158,7 @@ Index Dense<T>::n_gradient_tasks() const {
 
 template <class T>
 void Dense<T>::gradient(Index task, std::span<const Block> blocks, const Slice& slice, T* gradient,
-                        const Finished& finished) const {
+                        const OnGradient& finished) const {
   if (task == 0) {
     slice.each_chunk(blocks, [&](auto chunk, bool accumulate) { bias_gradient(chunk, accumulate, gradient); });
     return finished(bias_.offset, bias_.template size<T>(), false);

@@ -15,7 +15,7 @@ class Dense final : public Layer<T> {
   std::vector<Parameter> parameters() const override;
   Index work() const override { return this->n_in() * this->n_out(); }
   void forward(const Block& block, const T* params, const T* in, T* out) const override;
-  void forward_to(const Block& block, const T* params, const T* in, T* out, const Take<T>& take) const override;
+  void forward_to(const Block& block, const T* params, const T* in, T* out, const OnOutputs<T>& take) const override;
   bool forward_squares(const Block& block, const T* params, const T* in, T* out, const T* target,
                        T* totals) const override;
   void prepare(Index max_rows, const T* in, const T* delta_out) override;
@@ -29,7 +29,7 @@ class Dense final : public Layer<T> {
                 const Step<T>& step) override;
   Index n_gradient_tasks() const override;
   void gradient(Index task, std::span<const Block> blocks, const Slice& slice, T* gradient,
-                const Finished& finished) const override;
+                const OnGradient& finished) const override;
   bool takes_slices() const override { return true; }
 
   const Activation<T>& activation() const { return activation_; }

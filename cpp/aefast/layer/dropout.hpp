@@ -29,7 +29,7 @@ class Dropout final : public Layer<T> {
  private:
   /// `to` first holds the draws.
   void mask(const Block& block, const T* from, T* to, const Step<T>& step) const {
-    const Philox philox(step.seed, Draw::dropout, step.epoch, part_);
+    const Philox philox(step.seed, Stream::dropout, step.epoch, part_);
     fill_uniform(philox, step.first_position + block.first_row, this->n_out(), block.width, to);
     const Vec<T> rate(rate_), keep(T(1) / (T(1) - rate_)), zero(T(0));
     map(

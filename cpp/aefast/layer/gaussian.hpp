@@ -22,7 +22,7 @@ class GaussianCode final : public Layer<T> {
   }
 
   void forward_train(const Block& block, const T*, const T* in, T* out, const Step<T>& step) override {
-    const Philox philox(step.seed, Draw::code, step.epoch);
+    const Philox philox(step.seed, Stream::code, step.epoch);
     sample(philox, step.first_position, block, in, noise_.data() + this->n_out() * block.first_row, out);
     divergence(block, in, divergence_.data() + block.first_row);
   }

@@ -195,7 +195,7 @@ Index KernelGradient<T>::n_tasks() const {
 
 template <class T>
 void KernelGradient<T>::run(Index task, std::span<const Block> blocks, const Parameter& weights, T* gradient,
-                            const Finished& finished) const {
+                            const OnGradient& finished) const {
   if (by_row_) {
     sum_row_gradients(blocks, weights, gradient);
     return finished(weights.offset, weights.size<T>(), true);

@@ -55,7 +55,7 @@ class KernelGradient {
 
   Index n_tasks() const;
   void run(Index task, std::span<const Block> blocks, const Parameter& weights, T* gradient,
-           const Finished& finished) const;
+           const OnGradient& finished) const;
 
  private:
   using Strips = PixelStrips<T>;

@@ -39,11 +39,11 @@ struct Slice {
 };
 
 /// Called with a finished stretch of the flat gradient, while it is in cache.
-using Finished = std::function<void(Index offset, Index count, bool penalised)>;
+using OnGradient = std::function<void(Index offset, Index count, bool penalised)>;
 
 /// Called with outputs that are ready: `n` elements of a block, from element `at` of it on.
 template <class T>
-using Take = std::function<void(T* z, Index at, Index n)>;
+using OnOutputs = std::function<void(T* z, Index at, Index n)>;
 
 template <class T>
 class Layer {
@@ -60,7 +60,7 @@ class Layer {
   /// out (n_out x width) of a block, from in (n_in x width), as in scoring.
   virtual void forward(const Block& block, const T* params, const T* in, T* out) const = 0;
   /// The same for who needs each output once: `take` is called for some of them after the other.
-  virtual void forward_to(const Block& block, const T* params, const T* in, T* out, const Take<T>& take) const {
+  virtual void forward_to(const Block& block, const T* params, const T* in, T* out, const OnOutputs<T>& take) const {
     forward(block, params, in, out);
     take(out, 0, n_out_ * block.width);
   }
@@ -97,7 +97,7 @@ class Layer {
   /// order, and tells `finished`. Slices after a batch's first are added to it, by layers that can.
   virtual Index n_gradient_tasks() const { return 0; }
   virtual void gradient(Index /*task*/, std::span<const Block> /*blocks*/, const Slice& /*slice*/, T* /*gradient*/,
-                        const Finished& /*finished*/) const {}
+                        const OnGradient& /*finished*/) const {}
   virtual bool takes_slices() const { return n_gradient_tasks() == 0 && n_batch_tasks() == 0; }
 
  private:

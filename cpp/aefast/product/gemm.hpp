@@ -28,7 +28,7 @@ inline constexpr Index kPanel = kMaxVectors * kLanes<T>;
 
 /// Brings what is needed next from memory while products are computed: a few lines at each of their segments, as many
 /// at once would hold up the loads. The segments of one block tell how to spread the next.
-class Ahead {
+class Prefetcher {
  public:
   void begin(const std::byte* from, Index bytes) {
     at_ = from;
@@ -55,7 +55,7 @@ template <class T>
 struct Segment {
   Segment() {}  // a list has room for many, which need no values before they are added
   Segment(const T* a_, const T* b_, Index depth_, Index a_row_, Index a_depth_, bool is_far_ = false,
-          Ahead* ahead_ = nullptr)
+          Prefetcher* ahead_ = nullptr)
       : a(a_), b(b_), depth(depth_), a_row(a_row_), a_depth(a_depth_), is_far(is_far_), ahead(ahead_) {}
 
   const T* a;
@@ -63,8 +63,8 @@ struct Segment {
   Index depth;
   Index a_row;
   Index a_depth;
-  bool is_far;   // A is in no near cache: what is needed of it next is fetched ahead
-  Ahead* ahead;  // what else is fetched meanwhile
+  bool is_far;        // A is in no near cache: what is needed of it next is fetched ahead
+  Prefetcher* ahead;  // what else is fetched meanwhile
 };
 
 /// A list of segments that needs no allocation while it is short.

@@ -23,7 +23,7 @@ struct Block {
   Index first_row;  // of the batch
   Index n_rows;
   Index width;                  // n_rows rounded up to whole registers
-  Ahead* ahead = nullptr;       // of the rows after them, where these are read soon
+  Prefetcher* ahead = nullptr;  // of the rows after them, where these are read soon
   Index part = 0, n_parts = 1;  // of the features of each layer that are computed, where threads share a block
 
   /// Those of `n` features that belong to this part; parts begin at whole registers or, of many features, panels.

@@ -60,7 +60,7 @@ inline constexpr Index kNearBytes = 1 << 20;
 template <class T, class Finish = Nothing, class End = Store>
 void multiply_weights(bool transposed, const Parameter& weights, const T* params, Index width, const T* in,
                       const T* bias, T* out, const Features& wanted, const Finish& finish = {}, const End& end = {},
-                      Ahead* ahead = nullptr) {
+                      Prefetcher* ahead = nullptr) {
   if (wanted.count() == 0) return;
   const Index n_rows = weights.n_rows(), n_columns = weights.n_columns();
   const bool is_far = n_rows * n_columns * static_cast<Index>(sizeof(T)) >= kNearBytes;

@@ -48,7 +48,7 @@ struct Scorer<T>::Workspace {
   Ranking<T> ranking;
   Target<T> wanted;     // the rows as they were read, missing values and all
   T* output = nullptr;  // what came out of the last layer
-  Ahead ahead;
+  Prefetcher ahead;
   const ReducedNetwork* reduced;
   ReducedNetwork::Operands operands;
 };
@@ -268,7 +268,7 @@ template <class T>
 void Scorer<T>::losses(const InputView& input, const InputView* target, const RowList& rows, Index n_rows, Loss loss,
                        T scale, T beta, std::uint64_t seed, T* to) const {
   const Index drawn = network_.gaussian_code();
-  const Philox philox(seed, Draw::code, 0, 1);
+  const Philox philox(seed, Stream::code, 0, 1);
   const bool is_mean = scale == 0;
   if (is_mean) scale = static_cast<T>(1 / static_cast<double>(network_.output().n_terms()));
   each_block(n_rows, [&](const Block& block, Workspace& work) {

@@ -1,15 +1,17 @@
-/// The noises of a denoising autoencoder (Vincent et al. 2010, section 3.3), in the space the network sees.
+/// The noises of a denoising autoencoder (Vincent et al. 2010, section 3.3), applied in the scaled space.
 #pragma once
 
 #include <stdexcept>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "aefast/product/panel.hpp"
 #include "aefast/simd/random_fill.hpp"
 
 namespace aefast {
 
-struct CorruptionSpec {
+struct NoiseSpec {
   std::string kind;            // "", gaussian, masking, salt_pepper
   double level = 0;            // standard deviation, or the share of elements
   std::vector<double> lowest;  // of each feature, for salt and pepper
@@ -17,9 +19,9 @@ struct CorruptionSpec {
 };
 
 template <class T>
-class Corruption {
+class Noise {
  public:
-  explicit Corruption(CorruptionSpec spec) : spec_(std::move(spec)) {
+  explicit Noise(NoiseSpec spec) : spec_(std::move(spec)) {
     if (spec_.kind.empty()) kind_ = Kind::none;
     else if (spec_.kind == "gaussian") kind_ = Kind::gaussian;
     else if (spec_.kind == "masking") kind_ = Kind::masking;
@@ -29,7 +31,8 @@ class Corruption {
 
   explicit operator bool() const { return kind_ != Kind::none; }
 
-  /// `to` = `from` corrupted; both n_features x block width. `position` is that of the block's first row in the epoch.
+  /// Writes `from` with noise to `to`; both are n_features x block width. `position` is the place of the block's first
+  /// row in the epoch.
   void apply(const Philox& philox, Index position, Index n_features, const Block& block, const T* from, T* to) const {
     const Index n = n_features * block.width;
     const Vec<T> level(static_cast<T>(spec_.level)), zero(T(0));
@@ -55,7 +58,7 @@ class Corruption {
  private:
   enum class Kind { none, gaussian, masking, salt_pepper };
 
-  CorruptionSpec spec_;
+  NoiseSpec spec_;
   Kind kind_;
 };
 

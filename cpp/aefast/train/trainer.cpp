@@ -9,11 +9,8 @@
 namespace aefast {
 namespace {
 
-constexpr Index kListed = 1024;  // rows whose order is drawn together, so that they can be fetched ahead of need
 using Clock = std::chrono::steady_clock;
-constexpr double kWorkOfThread = 4e5;  // multiply-adds of a step that outweigh two barriers and others' rows
-constexpr double kWorkApart = 1e5;     // the same, where no thread needs others' rows
-constexpr Index kStretch = 2048;       // parameters whose gradients are added up together
+constexpr Index kListed = 1024;  // rows whose order is drawn together, so that they can be prefetched
 
 }  // namespace
 
@@ -21,105 +18,38 @@ template <class T>
 Trainer<T>::Trainer(const NetworkSpec& network, const ObjectiveSpec& objective, const OptimizerSpec& optimizer,
                     std::uint64_t seed, int max_threads)
     : network_(network),
-      objective_(objective),
-      loss_scale_(
-          static_cast<T>(objective.scale > 0 ? objective.scale : 1 / static_cast<double>(network_.output().n_terms()))),
-      corruption_(objective.corruption),
-      weight_penalty_{static_cast<T>(objective.l1), static_cast<T>(objective.l2)},
-      activity_penalty_{static_cast<T>(objective.activity_l1), static_cast<T>(objective.activity_l2)},
       params_(network_.n_parameters()),
       gradient_(network_.n_parameters()),
+      objective_(network_, objective),
       optimizer_(optimizer, network_.n_parameters()),
       seed_(seed),
       max_threads_(max_threads),
-      unscaled_(Scaling::none(network.n_features)) {
-  sizes_.push_back(network_.n_features());
-  if (objective.contraction > 0) {
-    std::vector<Dense<T>*> encoder;
-    for (Index i = 0; i < network_.n_encoder(); ++i) {
-      encoder.push_back(dynamic_cast<Dense<T>*>(&layer(i)));
-      if (!encoder.back()) throw std::invalid_argument("contraction needs an encoder of plain dense layers");
-    }
-    contraction_.emplace(encoder, objective.contraction);
-  }
-  Index first = 0;
-  for (Index i = 0; i < n_layers(); ++i) {
-    sizes_.push_back(layer(i).n_out());
-    if (layer(i).n_batch_tasks() == 0) continue;
-    stages_.push_back({first, i});
-    first = i + 1;
-  }
-  stages_.push_back({first, n_layers()});
-  can_share_layers_ = !contraction_ && dynamic_cast<Dense<T>*>(&layer(0));
-  for (Index i = 1; i < n_layers(); ++i) {
-    auto *below = dynamic_cast<Dense<T>*>(&layer(i - 1)), *above = dynamic_cast<Dense<T>*>(&layer(i));
-    const bool is_between_them = i == network_.n_encoder() && activity_penalty_;  // what is added to the gradient
-    if (below && above && !is_between_them) above->take_slope_of(*below);
-    else can_share_layers_ = false;
-  }
-  for (const Parameter& parameter : network_.parameters()) {
-    const Index size = parameter.template size<T>();
-    for (Index at = 0; at < size; at += kStretch) {
-      stretches_.push_back({parameter.offset + at, std::min(kStretch, size - at), parameter.penalised});
-    }
-  }
-  auto* last = dynamic_cast<Dense<T>*>(&layer(n_layers() - 1));
-  const bool ends_linearly = last && !last->activation().forward;
-  can_share_layers_ = can_share_layers_ && ends_linearly;
-  const bool is_plain = objective.loss == Loss::squared && objective.threshold == 0 && network_.output().is_identity();
-  if (is_plain && ends_linearly) squares_ = last;
-}
+      workspace_(network_),
+      pass_(network_, params_, gradient_, objective_, workspace_, objective.noise),
+      plans_(pass_) {}
 
+/// Threads and buffers for slices of up to `max_rows` rows; `n_chunks` if threads share them by chunks.
 template <class T>
-void Trainer<T>::prepare(Index max_rows, const EpochSpec& epoch, Index n_apart) {
-  const bool has_noise = corruption_ || epoch.corrupt;
-  if (epoch.target && has_noise) throw std::invalid_argument("a target and a noise exclude each other");
+void Trainer<T>::prepare(Index max_rows, const EpochSpec& epoch, Index n_chunks) {
+  constexpr double kWorkOfThread = 4e5;         // multiply-adds of a step that outweigh two barriers and others' rows
+  constexpr double kWorkOfThreadByChunk = 1e5;  // the same if no thread needs others' rows
   const double work = 3 * static_cast<double>(network_.work()) * static_cast<double>(max_rows);
-  const double most =
-      n_apart > 0 ? std::min(static_cast<double>(n_apart), 1 + work / kWorkApart) : 1 + work / kWorkOfThread;
-  const int n_threads = static_cast<int>(std::min(static_cast<double>(max_threads_), most));
-  if (!team_ || team_->size() != n_threads) team_ = std::make_unique<ThreadTeam>(n_threads);
-
-  const Index padded = round_up(max_rows, kLanes<T>);
-  const bool is_apart = epoch.target || has_noise || epoch.scaling->masks_missing();
-  if (is_apart && target_.size() < network_.n_features() * padded) {
-    target_.reset(network_.n_features() * padded);
-  }
-  if (apart_.size() < n_apart * network_.n_parameters()) apart_.reset(n_apart * network_.n_parameters());
-  if (max_rows <= max_rows_) return;
-  max_rows_ = max_rows;
-  values_.clear();
-  deltas_.clear();
-  for (const Index size : sizes_) {
-    values_.emplace_back(size * padded);
-    deltas_.emplace_back(size * padded);
-  }
-  tasks_.clear();
-  for (Index i = 0; i < n_layers(); ++i) {
-    const auto boundary = static_cast<std::size_t>(i);
-    layer(i).prepare(max_rows, values_[boundary].data(), deltas_[boundary + 1].data());
-    for (Index task = 0; task < layer(i).n_gradient_tasks(); ++task) tasks_.push_back({i, task});
-  }
-  if (contraction_) contraction_->prepare(max_rows, network_.n_parameters(), team_->size());
-  n_rows_weighed_ = 0;
-  row_weight_.reset(padded);
-  row_scale_.reset(padded);
-  row_factor_.reset(padded);
-  row_loss_.reset(padded);
-  panel_loss_.reset((network_.n_features() + kPanel<T> - 1) / kPanel<T> * padded);
-  row_penalty_.reset(padded);
+  const double most = n_chunks > 0 ? std::min(static_cast<double>(n_chunks), 1 + work / kWorkOfThreadByChunk)
+                                   : 1 + work / kWorkOfThread;
+  workspace_.team.resize(static_cast<int>(std::min(static_cast<double>(max_threads_), most)));
+  pass_.prepare(max_rows, epoch, n_chunks);
 }
 
 template <class T>
 double Trainer<T>::train_epoch(const EpochSpec& epoch, const std::function<void()>& poll) {
   const Index batch_size = std::min(epoch.batch_size, epoch.n_rows);
-  const Slicing by = slicing(batch_size, epoch);
-  const Index n_rows = std::min(batch_size, 2 * by.rows - 1);
-  prepare(n_rows, epoch, by.is_apart ? (n_rows + by.chunk - 1) / by.chunk : 0);
+  const Slicing slicing = plans_.slicing(batch_size, epoch, max_threads_);
+  const Index most_rows = std::min(batch_size, 2 * slicing.rows - 1);
+  prepare(most_rows, epoch, slicing.is_by_chunk ? (most_rows + slicing.chunk - 1) / slicing.chunk : 0);
   const Permutation shuffled(epoch.n_rows, seed_, epoch.epoch);
   const bool clips = objective_.clip_norm > 0;
-  const Finished finished = [&](Index offset, Index count, bool is_weight) {
-    add_penalties(offset, count, is_weight);
+  const OnGradient on_gradient = [&](Index offset, Index count, bool is_weight) {
+    objective_.add_penalty_gradient(offset, count, is_weight, params_.data(), gradient_.data());
     if (!clips) optimizer_.update(params_.data(), gradient_.data(), offset, count, is_weight);
   };
 
@@ -139,16 +69,16 @@ double Trainer<T>::train_epoch(const EpochSpec& epoch, const std::function<void(
     }
     const auto begin = Clock::now();
     optimizer_.begin_step(epoch.learning_rate);
-    total += run_batch(epoch, rows, first, n, by, finished);
+    total += plans_.run_batch(slicing, epoch, rows, first, n, seed_, on_gradient);
     if (clips) clip_and_update();
-    if (team_->size() > 1) pace_.add(std::chrono::duration<double>(Clock::now() - begin).count(), n);
+    workspace_.team.record(std::chrono::duration<double>(Clock::now() - begin).count(), n);
     n_seen += n;
     if (poll) poll();
   }
   return total / static_cast<double>(n_seen);
 }
 
-/// Leaves in `order_` the rows at `n` positions of the epoch.
+/// Leaves in `order_` the rows at positions [first, first + n) of the epoch.
 template <class T>
 void Trainer<T>::list_rows(const EpochSpec& epoch, const Permutation& shuffled, Index first, Index n) {
   if (epoch.shuffle) shuffled.fill(first, n, order_.data());
@@ -161,9 +91,10 @@ template <class T>
 double Trainer<T>::evaluate(const EpochSpec& epoch) const {
   std::vector<T> losses(static_cast<std::size_t>(epoch.n_rows));
   const RowList rows{0, epoch.rows};
+  const T scale = objective_.is_mean ? T(0) : objective_.loss_scale;
   const Scorer<T> scorer(network_, params_.data(), *epoch.scaling, max_threads_);
-  scorer.losses(epoch.input, epoch.target, rows, epoch.n_rows, objective_.loss, static_cast<T>(objective_.scale),
-                static_cast<T>(epoch.beta), seed_, losses.data());
+  scorer.losses(epoch.input, epoch.target, rows, epoch.n_rows, objective_.loss, scale, static_cast<T>(epoch.beta),
+                seed_, losses.data());
   double total = 0;
   for (Index i = 0; i < epoch.n_rows; ++i) {
     const double weight = epoch.sample_weight ? epoch.sample_weight[rows[i]] : 1;
@@ -172,21 +103,37 @@ double Trainer<T>::evaluate(const EpochSpec& epoch) const {
   return total / static_cast<double>(epoch.n_rows);
 }
 
-/// Adds to a finished stretch of the gradient what does not come from the loss.
 template <class T>
-void Trainer<T>::add_penalties(Index offset, Index count, bool is_weight) {
-  T* gradient = gradient_.data() + offset;
-  if (is_weight && weight_penalty_) {
-    weight_penalty_.add_gradient(params_.data() + offset, count, T(1), gradient);
+double Trainer<T>::differentiate(const EpochSpec& epoch) {
+  const Index n_rows = epoch.n_rows;
+  prepare(n_rows, epoch);
+  const OnGradient on_gradient = [&](Index offset, Index count, bool is_weight) {
+    objective_.add_penalty_gradient(offset, count, is_weight, params_.data(), gradient_.data());
+  };
+  double objective = plans_.run_batch({n_rows, n_rows}, epoch, {0, epoch.rows}, 0, n_rows, seed_, on_gradient);
+  objective /= static_cast<double>(n_rows);
+  objective_.add_penalties(network_, params_.data(), objective);
+  for (const Block& block : workspace_.blocks) pass_.add_activity(block);
+  for (Index i = 0; i < n_rows; ++i) {
+    objective += static_cast<double>(workspace_.row_weight[i] * workspace_.row_penalty[i]);
   }
-  if (is_weight && contraction_) {
-    map(
-        gradient, count, [](const Vec<T>& g, const Vec<T>& c) { return g + c; }, gradient,
-        contraction_gradient_ + offset);
+  return objective;
+}
+
+template <class T>
+void Trainer<T>::penalties(const EpochSpec& epoch, T* to) {
+  constexpr Index kRowsOfChunk = 256;
+  const Index chunk = std::min(epoch.n_rows, std::max(workspace_.max_rows(), kRowsOfChunk));
+  prepare(chunk, epoch);
+  for (Index first = 0; first < epoch.n_rows; first += chunk) {
+    const Index n = std::min(chunk, epoch.n_rows - first);
+    const RowList rows = epoch.rows ? RowList{0, epoch.rows + first} : RowList{first, nullptr};
+    const double of_batch = pass_.code_penalties(epoch, rows, n);
+    for (Index i = 0; i < n; ++i) to[first + i] = workspace_.row_penalty[i] + static_cast<T>(of_batch);
   }
 }
 
-/// Scales the whole gradient to the norm it may have at most, then moves every parameter.
+/// Scales the whole gradient to the largest norm allowed, then moves every parameter.
 template <class T>
 void Trainer<T>::clip_and_update() {
   double squares = 0;

@@ -56,7 +56,7 @@ _engine = importlib.import_module(f"aefast._engine_{isa_level}")
 
 Predictor = _engine.Predictor
 Scaling = _engine.Scaling
-Pace = _engine.Pace
+TeamChoice = _engine.TeamChoice
 Trainer = _engine.Trainer
 activation = _engine.activation
 build_info = _engine.build_info

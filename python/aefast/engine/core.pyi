@@ -96,7 +96,7 @@ class Scaling:
         masks_missing: bool = False,
     ) -> None: ...
 
-class Pace:
+class TeamChoice:
     """Whether training steps are for one thread alone rather than a team, by the seconds that steps so far took."""
 
     def __init__(self) -> None: ...
