@@ -27,9 +27,26 @@ def offenders(pattern, paths):
 
 
 @needs_sources
-def test_two_files_name_simd_packets():
-    packets = r"immintrin|arm_neon|\b_mm\d*_|\b__m\d+|\bpacket_traits\b|\bp(loadu?|storeu?|madd|mul|add|set1)[(<]"
-    assert offenders(packets, sources("cpp", endings={".hpp", ".cpp"})) == ["packed_words.hpp", "simd.hpp"]
+def test_only_files_in_simd_name_packets_and_instructions():
+    packets = r"immintrin|arm_neon\.h\b|\b_mm\d*_|\b__m\d+|\bpacket_traits\b|\bp(loadu?|storeu?|madd|mul|add|set1)[(<]"
+    files = sources("cpp", endings={".hpp", ".cpp"})
+    assert offenders(packets, [path for path in files if path.parent == ENGINE / "simd"])
+    assert offenders(packets, [path for path in files if path.parent != ENGINE / "simd"]) == []
+
+
+@needs_sources
+def test_one_file_selects_the_instruction_set_level():
+    levels = r"#\s*(if|ifdef|elif).*(__AVX|__SSE|__aarch64__)"
+    assert offenders(levels, sources("cpp/aefast", endings={".hpp", ".cpp"})) == ["simd.hpp"]
+
+
+@needs_sources
+def test_folders_of_the_engine_include_only_those_below_them():
+    order = ["core", "simd", "product", "layer input", "network", "score", "train"]
+    height = {folder: level for level, folders in enumerate(order) for folder in folders.split()}
+    for path in sources("cpp/aefast", endings={".hpp", ".cpp"}):
+        for folder in re.findall(r'#include "aefast/(\w+)/', path.read_text(encoding="utf-8")):
+            assert height[folder] < height[path.parent.name], (path, folder)
 
 
 @needs_sources

@@ -147,17 +147,17 @@ template <class T, class Rows>
 template <class C, class T, class Rows>
 [[gnu::noinline]] void store_narrow(Rows row, Index n, const ScalingMap<C>& map, Index width, T* to) {
   constexpr Index kParts = kLanes<T> / kLanes<C>;
-  for (Index begin = 0; begin < n; begin += kPiece<C>) {
-    const Index at = std::max<Index>(0, std::min(begin, n - kPiece<C>));
-    FeatureMap<C> maps[kPiece<C>];
+  for (Index begin = 0; begin < n; begin += kQuad<C>) {
+    const Index at = std::max<Index>(0, std::min(begin, n - kQuad<C>));
+    FeatureMap<C> maps[kQuad<C>];
     AEFAST_UNROLL
-    for (Index j = 0; j < kPiece<C>; ++j) maps[j] = map(std::min(at + j, n - 1));
+    for (Index j = 0; j < kQuad<C>; ++j) maps[j] = map(std::min(at + j, n - 1));
     for (Index lane = 0; lane < width; lane += kLanes<T>) {
-      Vec<C> columns[kParts][kPiece<C>];
+      Vec<C> columns[kParts][kQuad<C>];
       AEFAST_UNROLL
       for (Index part = 0; part < kParts; ++part) load_columns(row.from(lane + part * kLanes<C>), at, columns[part]);
       AEFAST_UNROLL
-      for (Index j = 0; j < kPiece<C>; ++j) {
+      for (Index j = 0; j < kQuad<C>; ++j) {
         if (at + j >= n) break;
         const auto part = [&](Index i) { return columns[i][j]; };
         scaled<T>(maps[j], maps[j], part).store(to + (at + j) * width + lane);
@@ -212,14 +212,14 @@ void read_rows(const InputView& input, const Scaling& scaling, const RowList& ro
   using C = Compute<S, T>;
   constexpr Index kSize = sizeof(S), kStretch = std::max<Index>(64 / sizeof(C), kLanes<T>);
   const Index stride = input.column_stride / kSize, d = input.columns, row_bytes = std::abs(input.column_stride) * d;
-  const bool is_direct = stride == 1 && d >= kPiece<C>;
+  const bool is_direct = stride == 1 && d >= kQuad<C>;
   const auto begin_of = [&](Index i) {
     const Index at = rows[block.first_row + std::min(i, block.n_rows - 1)];
     return reinterpret_cast<const S*>(input.data + at * input.row_stride);
   };
   if (!rows.indices) fetch_next(input, rows[block.first_row], block, row_bytes);
   if constexpr (std::is_same_v<S, C>) {
-    if (stride == 1 && (d >= kPiece<C> || kMasks<C, T, EvenRows<S>>) && !rows.indices && block.n_rows == block.width) {
+    if (stride == 1 && (d >= kQuad<C> || kMasks<C, T, EvenRows<S>>) && !rows.indices && block.n_rows == block.width) {
       const EvenRows<S> even{begin_of(0), input.row_stride / kSize};
       return store_rows(even, d, ScalingMap<C>(scaling, first_feature), block.width, to);
     }

@@ -32,7 +32,7 @@ struct Dots {
   Index i_stride, j_stride;
 };
 
-inline constexpr int kMaxLeft = kRegisters == 32 ? 8 : 4;
+inline constexpr int kMaxLeft = Level::kDotRows;
 inline constexpr int kMaxRight = 3;
 
 template <class T, int kLeft, int kRight>

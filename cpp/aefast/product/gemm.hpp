@@ -21,11 +21,6 @@
 
 namespace aefast {
 
-/// Vectors in the widest panel, and the widest panel in elements.
-inline constexpr int kMaxVectors = kRegisters == 32 ? 4 : 3;
-template <class T>
-inline constexpr Index kPanel = kMaxVectors * kLanes<T>;
-
 /// Brings what is needed next from memory while products are computed: a few lines at each of their segments, as many
 /// at once would hold up the loads. The segments of one block tell how to spread the next.
 class Prefetcher {
@@ -94,11 +89,7 @@ inline constexpr Index kLine = 64 / static_cast<Index>(sizeof(T));
 
 /// Rows of the register tile for a panel of `vectors`: enough accumulators to hide the latency of a multiply-add, and
 /// few enough to stay in registers.
-constexpr int tile_rows(int vectors) {
-  constexpr int kRows32[] = {12, 12, 8, 6};
-  constexpr int kRows16[] = {12, 6, 4};
-  return kRegisters == 32 ? kRows32[vectors - 1] : kRows16[vectors - 1];
-}
+constexpr int tile_rows(int vectors) { return Level::kTileRows[vectors - 1]; }
 
 /// `kRows` rows of C, all of them in registers while the depth goes by, and taken from there by `end`.
 template <class T, class End, int kRows, int kVectors>

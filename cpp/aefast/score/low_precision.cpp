@@ -3,7 +3,7 @@
 #include <cmath>
 #include <stdexcept>
 
-#include "aefast/simd/packed_words.hpp"
+#include "aefast/simd/simd.hpp"
 
 namespace aefast {
 namespace {
@@ -24,8 +24,8 @@ Words quantize(const Packing& packing, Index feature, const Float& x) {
 inline void pack_group(const Packing& packing, Index group, const Float (&x)[kGroup], Index width, std::uint32_t* to) {
   to += group * packing.words_of_group() * width;
   if (packing.precision == Precision::bfloat16) {
-    store(pack_pair(x[0], x[1]), to);
-    store(pack_pair(x[2], x[3]), to + width);
+    store(Level::Bfloat16::pack(x[0], x[1]), to);
+    store(Level::Bfloat16::pack(x[2], x[3]), to + width);
   } else {
     const Index first = group * kGroup;
     store(quantize(packing, first, x[0]) | quantize(packing, first + 1, x[1]) << 8 |
@@ -36,13 +36,7 @@ inline void pack_group(const Packing& packing, Index group, const Float (&x)[kGr
 
 }  // namespace
 
-bool is_native([[maybe_unused]] Precision precision) {
-#if defined(__AVX512BF16__) && defined(__AVX512VNNI__)
-  return true;
-#else
-  return precision == Precision::float32;
-#endif
-}
+bool is_native(Precision precision) { return precision == Precision::float32 || Level::kHasLowPrecision; }
 
 /// Where the outputs of a layer go: into the next one's operand, an array, or, with `row_errors`, squared differences
 /// from an array added up for each row.
@@ -157,7 +151,7 @@ void ReducedNetwork::Dense::round_to_bytes(const std::vector<float>& w, const In
 template <class Kind, int kVectors>
 void ReducedNetwork::Dense::tile(Index group, const std::uint32_t* in, const Destination& to) const {
   static_assert(kGroup * kVectors + kVectors + 1 <= kRegisters, "the tile would spill");
-  constexpr bool kBytesIn = std::is_same_v<Kind, Bytes>;
+  constexpr bool kBytesIn = std::is_same_v<Kind, Level::Bytes>;
   constexpr Index kWidth = kVectors * kLanes<float>;
   const Index first = group * kGroup;
   typename Kind::Sum sum[kGroup][kVectors];
@@ -256,8 +250,8 @@ void ReducedNetwork::Dense::groups(const Block& block, const std::uint32_t* in, 
 }
 
 void ReducedNetwork::Dense::forward(const Block& block, const std::uint32_t* in, const Destination& to) const {
-  if (packing.precision == Precision::int8) groups<Bytes>(block, in, to);
-  else groups<Bfloat16>(block, in, to);
+  if (packing.precision == Precision::int8) groups<Level::Bytes>(block, in, to);
+  else groups<Level::Bfloat16>(block, in, to);
 }
 
 namespace {
@@ -369,7 +363,7 @@ void ReducedNetwork::squared_errors(const Block& block, const float* in, float* 
 
 float* ReducedNetwork::forward(Index first, Index last, const Block& block, const float* in, float* const (&layer)[2],
                                Operands& operands, float* row_errors) const {
-  [[maybe_unused]] const FlushDenormals flushing;
+  [[maybe_unused]] const Level::FlushDenormals flushing;
   const float* from = in;
   const std::uint32_t* packed = nullptr;  // takes the place of `from` between two dense layers
   float* out = nullptr;

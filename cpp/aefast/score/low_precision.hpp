@@ -52,7 +52,7 @@ struct Packing {
 class ReducedNetwork {
  public:
   /// Rows of a block at most: 16 registers are too few for three of rows, taken apart, and their sums.
-  static constexpr Index kMostRows = kRegisters == 32 ? kPanel<float> : 2 * kLanes<float>;
+  static constexpr Index kMostRows = Level::kLowPrecisionVectors * kLanes<float>;
 
   /// Borrows the network and its parameters. `ranges`, for Precision::int8, has one element for each dense layer.
   ReducedNetwork(const Network<float>& network, const float* params, Precision precision,

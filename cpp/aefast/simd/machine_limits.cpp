@@ -11,12 +11,7 @@ double multiply_adds(Index n) {
     AEFAST_UNROLL
     for (int j = 0; j < kSums; ++j) {
       auto next = fma(sums[j], factor, term).p;
-      // What the compiler cannot see into, it neither merges nor moves.
-#if defined(__x86_64__)
-      asm volatile("" : "+v"(next));
-#elif defined(__aarch64__)
-      asm volatile("" : "+w"(next));
-#endif
+      keep_computed(next);
       sums[j] = next;
     }
   }

@@ -2,7 +2,6 @@
 #pragma once
 
 #include "aefast/core/random.hpp"
-#include "aefast/product/gemm.hpp"
 #include "vector_math.hpp"
 
 namespace aefast {
