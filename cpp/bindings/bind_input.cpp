@@ -36,6 +36,14 @@ py::array_t<V> to_array(const Buffer<V>& buffer) {
   return py::array_t<V>(buffer.size(), buffer.data());
 }
 
+/// A value of a layer's description: text, integers, an integer or another number.
+LayerSpec::Value layer_value(const py::handle& value) {
+  if (py::isinstance<py::str>(value)) return value.cast<std::string>();
+  if (py::isinstance<py::sequence>(value)) return value.cast<std::vector<Index>>();
+  if (PyIndex_Check(value.ptr())) return value.cast<Index>();
+  return value.cast<double>();
+}
+
 }  // namespace
 
 Input::Input(const py::array& array) : array_(array), view_() {
@@ -74,26 +82,9 @@ NetworkSpec network_spec(const py::dict& spec) {
   NetworkSpec network;
   network.n_features = spec["n_features"].cast<Index>();
   for (const auto& item : spec["layers"].cast<py::list>()) {
-    const auto layer = item.cast<py::dict>();
-    LayerSpec next;
-    next.kind = get(layer, "kind", next.kind);
-    next.units = get(layer, "units", next.units);
-    next.activation = get(layer, "activation", next.activation);
-    next.tied_to = get(layer, "tied_to", next.tied_to);
-    next.batch_norm = get(layer, "batch_norm", next.batch_norm);
-    next.dropout = get(layer, "dropout", next.dropout);
-    next.k = get(layer, "k", next.k);
-    next.target = get(layer, "target", next.target);
-    next.weight = get(layer, "weight", next.weight);
-    if (layer.contains("image")) {
-      const auto [height, width, channels] = layer["image"].cast<std::tuple<Index, Index, Index>>();
-      next.image = {height, width, channels};
-    }
-    next.channels = get(layer, "channels", next.channels);
-    next.kernel_size = get(layer, "kernel_size", next.kernel_size);
-    next.padding = find_padding(get<std::string>(layer, "padding", "same"));
-    next.factor = get(layer, "factor", next.factor);
-    network.layers.push_back(next);
+    LayerSpec layer;
+    for (const auto& [name, value] : item.cast<py::dict>()) layer.set(name.cast<std::string>(), layer_value(value));
+    network.layers.push_back(layer);
   }
   network.n_encoder_layers = spec["n_encoder_layers"].cast<Index>();
   network.groups = get<std::vector<Group>>(spec, "groups", {});

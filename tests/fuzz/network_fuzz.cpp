@@ -55,24 +55,26 @@ NetworkSpec network_of(Bytes& bytes) {
   for (int i = 0; i < n_layers; ++i) {
     const auto fits = bytes.take<std::uint8_t>();
     LayerSpec layer;
-    layer.kind = bytes.name(kKinds);
-    layer.activation = bytes.name(kActivations);
-    layer.units = i + 1 == n_layers && fits % 8 ? spec.n_features : bytes.count();
-    layer.tied_to = fits % 4 ? -1 : static_cast<int>(bytes.count());
-    layer.batch_norm = fits % 16 == 0;
-    layer.dropout = fits % 32 == 0 ? 0.5 : 0;
-    layer.k = bytes.count();
-    layer.target = layer.weight = bytes.take<float>();
+    layer.set("kind", bytes.name(kKinds));
+    layer.set("activation", bytes.name(kActivations));
+    layer.set("units", i + 1 == n_layers && fits % 8 ? spec.n_features : bytes.count());
+    layer.set("tied_to", fits % 4 ? Index{-1} : bytes.count());
+    layer.set("batch_norm", Index{fits % 16 == 0});
+    layer.set("dropout", fits % 32 == 0 ? 0.5 : 0.0);
+    layer.set("k", bytes.count());
+    const double number = bytes.take<float>();
+    layer.set("target", number);
+    layer.set("weight", number);
     const Index height = bytes.count(), wide = bytes.count();
     const bool counts =
         fits % 8 != 1 && height > 0 && wide > 0 && width > 0 && height <= width && wide <= width / height;
-    layer.image = {height, wide, counts ? width / height / wide : bytes.count()};
-    layer.channels = bytes.count();
-    layer.kernel_size = bytes.count();
-    layer.factor = bytes.count();
-    layer.padding = fits % 2 ? Padding::same : Padding::valid;
-    if (layer.kind == "dense") width = layer.units;
-    if (layer.kind == "gaussian_code") width /= 2;
+    layer.set("image", std::vector<Index>{height, wide, counts ? width / height / wide : bytes.count()});
+    layer.set("channels", bytes.count());
+    layer.set("kernel_size", bytes.count());
+    layer.set("factor", bytes.count());
+    layer.set("padding", fits % 2 ? "same" : "valid");
+    if (layer.kind() == "dense") width = layer.count("units");
+    if (layer.kind() == "gaussian_code") width /= 2;
     spec.layers.push_back(layer);
   }
   const auto n_groups = bytes.take<std::uint8_t>();
@@ -110,7 +112,8 @@ void score(const NetworkSpec& spec, Bytes& bytes) {
   Buffer<double> values(kRows);
   const auto all = [&](const ReducedNetwork* reduced) {
     Scorer<T> scorer(network, params.data(), scaling, 1, reduced);
-    const auto metric = static_cast<Loss>(bytes.take<std::uint8_t>() % 6);
+    const std::vector<std::string> names = loss_names();
+    const Loss metric = find_loss(names[bytes.take<std::uint8_t>() % names.size()]);
     scorer.errors(X, kRows, metric, to.data());
     scorer.feature_errors(X, kRows, metric, to.data());
     scorer.reasons(X, kRows, metric, {1, to.data(), features.data(), shares.data(), expected.data(), values.data()});
@@ -120,8 +123,8 @@ void score(const NetworkSpec& spec, Bytes& bytes) {
     const Index p = d + network.code_size();
     const Buffer<double> centre(p), matrix(p * p), usual(d), deviation(d);
     scorer.set_whitening(centre.data(), matrix.data(), usual.data(), deviation.data());
-    scorer.errors(X, kRows, Loss::squared, to.data());
-    scorer.feature_errors(X, kRows, Loss::squared, to.data());
+    scorer.errors(X, kRows, SquaredError{}, to.data());
+    scorer.feature_errors(X, kRows, SquaredError{}, to.data());
   };
   all(nullptr);
   if constexpr (std::is_same_v<T, float>) {

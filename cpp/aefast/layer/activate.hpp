@@ -1,14 +1,12 @@
-/// Layers without parameters that treat each row alone: an activation by itself, and the k largest of a row.
+/// An activation as a layer of its own, used if batch normalisation comes between a product and its activation.
 #pragma once
-
-#include <numeric>
 
 #include "activation.hpp"
 #include "layer.hpp"
 
 namespace aefast {
 
-/// y = f(x), where something stands between the product and its activation.
+/// y = f(x).
 template <class T>
 class Activate final : public Layer<T> {
  public:
@@ -44,46 +42,6 @@ class Activate final : public Layer<T> {
  private:
   Activation<T> activation_;
   Buffer<T> slopes_;
-};
-
-/// Keeps the k largest of each row and makes the others zero, in training and in scoring (Makhzani and Frey 2013,
-/// section 2.2). Of equals the first is kept.
-template <class T>
-class TopK final : public Layer<T> {
- public:
-  TopK(Index n, Index k) : Layer<T>(n, n), k_(k) {}
-
-  void forward(const Block& block, const T*, const T* in, T* out) const override {
-    const Index n = this->n_out();
-    std::vector<Index> order(static_cast<std::size_t>(n));
-    std::fill_n(out, n * block.width, T(0));
-    for (Index row = 0; row < block.n_rows; ++row) {
-      const auto value = [&](Index j) { return in[j * block.width + row]; };
-      std::iota(order.begin(), order.end(), Index{0});
-      std::nth_element(order.begin(), order.begin() + (k_ - 1), order.end(),
-                       [&](Index a, Index b) { return value(a) > value(b) || (value(a) == value(b) && a < b); });
-      for (Index i = 0; i < k_; ++i) {
-        const Index j = order[static_cast<std::size_t>(i)];
-        out[j * block.width + row] = value(j);
-      }
-    }
-  }
-
-  void forward_train(const Block& block, const T* params, const T* in, T* out, const Step<T>&) override {
-    forward(block, params, in, out);
-  }
-
-  void backward(const Block& block, const T*, const T*, const T* out, T* delta_out, T* delta_in,
-                const Step<T>&) override {
-    if (!delta_in) return;
-    const Vec<T> zero(T(0));
-    map(
-        delta_in, this->n_out() * block.width,
-        [&](const Vec<T>& delta, const Vec<T>& y) { return mask_and(less(zero, abs(y)), delta); }, delta_out, out);
-  }
-
- private:
-  Index k_;
 };
 
 }  // namespace aefast

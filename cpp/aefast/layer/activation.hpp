@@ -1,40 +1,56 @@
-/// Each activation beside its derivative. Most derivatives follow from the output; the others (gelu, silu) keep the
-/// slope while the input is at hand.
+/// Every activation: its name, value and derivatives in one struct. Most derivatives are computed from the output; gelu
+/// and silu compute theirs along with the value, from the input.
 #pragma once
 
 #include <stdexcept>
 #include <string>
+#include <string_view>
+#include <tuple>
+#include <type_traits>
 
 #include "aefast/simd/vector_math.hpp"
 
 namespace aefast {
 
+// An activation has, for arguments of type `Vec<T>`, kName and either
+//   value(z), slope(y), curvature(y)     with the first and second derivative computed from the output y, or
+//   value(z, slope, curvature)           which computes all three from the input z.
 // clang-format off
 struct Identity {
+  static constexpr std::string_view kName = "identity";
   template <class V> static V value(const V& z) { return z; }
   template <class V> static V slope(const V&) { return V(1); }
   template <class V> static V curvature(const V&) { return V(0); }
 };
 
+/// Does nothing here: softmax needs all features of a group, and belongs to the output stage.
+struct Softmax : Identity {
+  static constexpr std::string_view kName = "softmax";
+};
+
 struct Sigmoid {
+  static constexpr std::string_view kName = "sigmoid";
   template <class V> static V value(const V& z) { return sigmoid(z); }
   template <class V> static V slope(const V& y) { return y * (V(1) - y); }
   template <class V> static V curvature(const V& y) { return y * (V(1) - y) * (V(1) - y - y); }
 };
 
 struct Tanh {
+  static constexpr std::string_view kName = "tanh";
   template <class V> static V value(const V& z) { return tanh(z); }
   template <class V> static V slope(const V& y) { return V(1) - y * y; }
   template <class V> static V curvature(const V& y) { return (y * y - V(1)) * (y + y); }
 };
 
 struct Relu {
+  static constexpr std::string_view kName = "relu";
   template <class V> static V value(const V& z) { return max(z, V(0)); }
   template <class V> static V slope(const V& y) { return mask_and(less(V(0), y), V(1)); }
   template <class V> static V curvature(const V&) { return V(0); }
 };
 
 struct LeakyRelu {
+  static constexpr std::string_view kName = "leaky_relu";
   template <class V> static V value(const V& z) { return max(z, z * V(decltype(sum(z))(0.01))); }
   template <class V> static V slope(const V& y) { return select(less(V(0), y), V(1), V(decltype(sum(y))(0.01))); }
   template <class V> static V curvature(const V&) { return V(0); }
@@ -42,6 +58,7 @@ struct LeakyRelu {
 
 /// Clevert et al. 2016, eq. 15, with alpha = 1.
 struct Elu {
+  static constexpr std::string_view kName = "elu";
   template <class V> static V value(const V& z) { return select(less(V(0), z), z, expm1(min(z, V(0)))); }
   template <class V> static V slope(const V& y) { return select(less(V(0), y), V(1), y + V(1)); }
   template <class V> static V curvature(const V& y) { return select(less(V(0), y), V(0), y + V(1)); }
@@ -49,6 +66,7 @@ struct Elu {
 
 /// Klambauer et al. 2017, eq. 2.
 struct Selu {
+  static constexpr std::string_view kName = "selu";
   static constexpr double kLambda = 1.0507009873554804934193349852946;
   static constexpr double kAlpha = 1.6732632423543772848170429916717;
   template <class V> static V value(const V& z) {
@@ -66,14 +84,16 @@ struct Selu {
 };
 
 struct Softplus {
+  static constexpr std::string_view kName = "softplus";
   template <class V> static V value(const V& z) { return softplus(z); }
   /// sigmoid(z) = 1 - exp(-softplus(z)).
   template <class V> static V slope(const V& y) { return -expm1(-y); }
   template <class V> static V curvature(const V& y) { const V s = -expm1(-y); return s * (V(1) - s); }
 };
 
-/// Hendrycks and Gimpel 2016: z Phi(z), exact.
+/// Hendrycks and Gimpel 2016: z Phi(z), without approximation.
 struct Gelu {
+  static constexpr std::string_view kName = "gelu";
   template <class V> static V value(const V& z, V& slope, V& curvature) {
     using T = decltype(sum(z));
     const V density = gaussian(max(min(z, V(T(64))), V(T(-64)))), tail = normal_tail(abs(z), density);
@@ -87,6 +107,7 @@ struct Gelu {
 
 /// Elfwing et al. 2018: z sigmoid(z).
 struct Silu {
+  static constexpr std::string_view kName = "silu";
   template <class V> static V value(const V& z, V& slope, V& curvature) {
     const V s = sigmoid(z), rest = sigmoid(-z);
     slope = s * fma(z, rest, V(1));
@@ -99,15 +120,15 @@ struct Silu {
 /// An activation over arrays: `n` is a multiple of the lanes, pointers are aligned.
 template <class T>
 struct Activation {
-  /// In place, z to y.
+  /// Replaces z by y; null for the identity.
   void (*forward)(T* z, Index n);
-  /// In place, z to y, leaving in `slopes` what `backward` needs; null where the output is enough.
+  /// Replaces z by y and writes the slopes that `backward` needs; null if `backward` needs the output alone.
   void (*forward_keep)(T* z, T* slopes, Index n);
-  /// delta *= derivative, from the output or, where `forward_keep` exists, from the slopes.
+  /// Multiplies delta by the derivative, from the slopes if `forward_keep` is not null, else from the output.
   void (*backward)(T* delta, const T* kept, Index n);
-  /// From z, the first and the second derivative.
+  /// Computes the first and the second derivative from z.
   void (*derivatives)(const T* z, T* first, T* second, Index n);
-  /// Whether products may end with it (gemm.hpp).
+  /// True for ReLU, which products compute while their sums are in registers.
   bool is_relu = false;
 
   bool keeps_slopes() const { return forward_keep != nullptr; }
@@ -157,24 +178,33 @@ Activation<T> from_input() {
           }};
 }
 
+/// Calls f(A{}) for every activation A.
+template <class F, class... A>
+void each_activation(F&& f, std::type_identity<std::tuple<A...>>) {
+  (f(A{}), ...);
+}
+
 }  // namespace detail
 
-/// Looked up by name. "identity" and "softmax" do nothing here: the output stage knows softmax (loss.hpp).
+/// All activations: a new one is a struct above and its name here.
+using Activations = std::tuple<Identity, Softmax, Sigmoid, Tanh, Relu, LeakyRelu, Elu, Selu, Softplus, Gelu, Silu>;
+
+/// The activation with that name. Throws std::invalid_argument if there is none.
 template <class T>
 Activation<T> find_activation(const std::string& name) {
-  if (name == "identity" || name == "softmax") {
-    return {nullptr, nullptr, nullptr, detail::from_output<T, Identity>().derivatives};
-  }
-  if (name == "sigmoid") return detail::from_output<T, Sigmoid>();
-  if (name == "tanh") return detail::from_output<T, Tanh>();
-  if (name == "relu") return detail::from_output<T, Relu>();
-  if (name == "leaky_relu") return detail::from_output<T, LeakyRelu>();
-  if (name == "elu") return detail::from_output<T, Elu>();
-  if (name == "selu") return detail::from_output<T, Selu>();
-  if (name == "softplus") return detail::from_output<T, Softplus>();
-  if (name == "gelu") return detail::from_input<T, Gelu>();
-  if (name == "silu") return detail::from_input<T, Silu>();
-  throw std::invalid_argument("unknown activation '" + name + "'");
+  bool is_found = false;
+  Activation<T> found{};
+  detail::each_activation(
+      [&]<class A>(A) {
+        if (name != A::kName) return;
+        is_found = true;
+        if constexpr (std::is_base_of_v<Identity, A>) found.derivatives = detail::from_output<T, A>().derivatives;
+        else if constexpr (requires(Vec<T> v) { A::value(v); }) found = detail::from_output<T, A>();
+        else found = detail::from_input<T, A>();
+      },
+      std::type_identity<Activations>{});
+  if (!is_found) throw std::invalid_argument("unknown activation '" + name + "'");
+  return found;
 }
 
 }  // namespace aefast

@@ -1,4 +1,4 @@
-/// Layers that look at all rows of a batch at once: batch normalisation, and the sparsity of mean activations.
+/// Batch normalisation (Ioffe and Szegedy 2015, algorithms 1 and 2).
 #pragma once
 
 #include <cmath>
@@ -7,31 +7,14 @@
 
 namespace aefast {
 
-namespace detail {
-
-inline constexpr Index kFeaturesOfTask = 16;
-
-inline Index count_rows(std::span<const Block> blocks) { return blocks.back().first_row + blocks.back().n_rows; }
-
-/// Calls f(offset) on every register of a feature, in all blocks.
-template <class T, class F>
-void each_register(std::span<const Block> blocks, Index n_features, Index feature, F&& f) {
-  for (const Block& block : blocks) {
-    const Index start = n_features * block.first_row + feature * block.width;
-    for (Index row = 0; row < block.width; row += kLanes<T>) f(start + row);
-  }
-}
-
-}  // namespace detail
-
-/// y = gamma (x - mean) / sqrt(variance + epsilon) + beta, over the rows of the batch in training and from running
-/// averages in scoring (Ioffe and Szegedy 2015, algorithms 1 and 2). Parameters: gamma, beta, running mean and
-/// variance; no gradient ever reaches the last two.
+/// y = gamma (x - mean) / sqrt(variance + epsilon) + beta, with the moments of the batch in training and running
+/// averages in scoring. Parameters: gamma, beta, running mean and running variance; the last two have no gradient.
 template <class T>
 class BatchNorm final : public Layer<T> {
  public:
+  static constexpr Index kFeaturesOfTask = 16;
   static constexpr double kEpsilon = 1e-5;
-  static constexpr double kMomentum = 0.1;  // of the newest batch in the running averages
+  static constexpr double kMomentum = 0.1;  // weight of the newest batch in the running averages
 
   BatchNorm(Index n, Index& offset) : Layer<T>(n, n) {
     for (Parameter& parameter : parameters_) {
@@ -57,18 +40,16 @@ class BatchNorm final : public Layer<T> {
     }
   }
 
-  // Training goes by batches; a block alone is only ever scored.
+  // Training uses forward_batch and backward_batch.
   void forward_train(const Block& block, const T* params, const T* in, T* out, const Step<T>&) override {
     forward(block, params, in, out);
   }
   void backward(const Block&, const T*, const T*, const T*, T*, T*, const Step<T>&) override {}
 
-  Index n_batch_tasks() const override {
-    return (this->n_out() + detail::kFeaturesOfTask - 1) / detail::kFeaturesOfTask;
-  }
+  Index n_batch_tasks() const override { return (this->n_out() + kFeaturesOfTask - 1) / kFeaturesOfTask; }
 
   void forward_batch(Index task, std::span<const Block> blocks, T* params, const T* in, T* out) override {
-    const T n = static_cast<T>(detail::count_rows(blocks));
+    const T n = static_cast<T>(count_rows(blocks));
     each_feature(task, [&](Index j) {
       const auto x = [in](Index at) { return Vec<T>::load(in + at); };
       const T mean = sum_rows<T>(blocks, this->n_out(), j, x) / n;
@@ -82,8 +63,7 @@ class BatchNorm final : public Layer<T> {
       mean_[j] = mean;
       inverse_[j] = T(1) / std::sqrt(variance + static_cast<T>(kEpsilon));
       const Vec<T> factor(at(params, 0, j) * inverse_[j]), beta(at(params, 1, j));
-      detail::each_register<T>(blocks, this->n_out(), j,
-                               [&](Index at) { fma(x(at) - center, factor, beta).store(out + at); });
+      each_register<T>(blocks, this->n_out(), j, [&](Index at) { fma(x(at) - center, factor, beta).store(out + at); });
       const T unbiased = n > 1 ? variance * n / (n - 1) : variance;
       const T newest = static_cast<T>(kMomentum);
       T& running_mean = params[parameters_[2].offset + j];
@@ -95,7 +75,7 @@ class BatchNorm final : public Layer<T> {
 
   void backward_batch(Index task, std::span<const Block> blocks, const T* params, const T* in, const T* delta_out,
                       T* delta_in, T* gradient) override {
-    const T n = static_cast<T>(detail::count_rows(blocks));
+    const T n = static_cast<T>(count_rows(blocks));
     each_feature(task, [&](Index j) {
       const Vec<T> center(mean_[j]), inverse(inverse_[j]);
       const auto normal = [&](Index at) { return (Vec<T>::load(in + at) - center) * inverse; };
@@ -105,13 +85,13 @@ class BatchNorm final : public Layer<T> {
       gradient[parameters_[0].offset + j] = by_gamma;
       gradient[parameters_[1].offset + j] = by_beta;
       const Vec<T> mean_delta(by_beta / n), mean_product(by_gamma / n), factor(at(params, 0, j) * inverse_[j]);
-      detail::each_register<T>(blocks, this->n_out(), j, [&](Index at) {
+      each_register<T>(blocks, this->n_out(), j, [&](Index at) {
         (factor * (delta(at) - mean_delta - normal(at) * mean_product)).store(delta_in + at);
       });
     });
   }
 
-  /// Gradients are there since backward_batch; one task hands them on.
+  /// `backward_batch` has computed the gradients; one task reports them.
   Index n_gradient_tasks() const override { return 1; }
   void gradient(Index, std::span<const Block>, const Slice&, T*, const OnGradient& finished) const override {
     for (int i = 0; i < 2; ++i) finished(parameters_[i].offset, parameters_[i].template size<T>(), false);
@@ -122,71 +102,13 @@ class BatchNorm final : public Layer<T> {
 
   template <class F>
   void each_feature(Index task, F&& f) const {
-    const Index first = task * detail::kFeaturesOfTask;
-    const Index last = std::min(this->n_out(), first + detail::kFeaturesOfTask);
+    const Index first = task * kFeaturesOfTask;
+    const Index last = std::min(this->n_out(), first + kFeaturesOfTask);
     for (Index j = first; j < last; ++j) f(j);
   }
 
   Parameter parameters_[4];
   Buffer<T> inverse_, mean_;
-};
-
-/// Holds the mean activation m of each unit over the batch near a target r, by weight * KL(r || m) summed over units
-/// (Ng 2011, "Sparse autoencoder", eq. 8). For activations in (0, 1); the outputs are the inputs.
-template <class T>
-class KlSparsity final : public Layer<T> {
- public:
-  KlSparsity(Index n, double target, double weight) : Layer<T>(n, n), target_(target), weight_(weight) {}
-
-  void prepare(Index, const T*, const T*) override { mean_.reset(this->n_out()); }
-
-  void forward(const Block& block, const T*, const T* in, T* out) const override {
-    std::copy_n(in, this->n_out() * block.width, out);
-  }
-  void forward_train(const Block& block, const T* params, const T* in, T* out, const Step<T>&) override {
-    forward(block, params, in, out);
-  }
-  void backward(const Block&, const T*, const T*, const T*, T*, T*, const Step<T>&) override {}
-
-  Index n_batch_tasks() const override { return 1; }
-
-  void forward_batch(Index, std::span<const Block> blocks, T*, const T* in, T* out) override {
-    const Index n = this->n_out();
-    const auto load = [in](Index at) { return Vec<T>::load(in + at); };
-    for (Index j = 0; j < n; ++j) {
-      const double mean =
-          static_cast<double>(sum_rows<T>(blocks, n, j, load)) / static_cast<double>(detail::count_rows(blocks));
-      mean_[j] = std::clamp(mean, kEdge, 1 - kEdge);
-    }
-    for (const Block& block : blocks) {
-      std::copy_n(in + n * block.first_row, n * block.width, out + n * block.first_row);
-    }
-  }
-
-  void backward_batch(Index, std::span<const Block> blocks, const T*, const T*, const T* delta_out, T* delta_in,
-                      T*) override {
-    const double n_rows = static_cast<double>(detail::count_rows(blocks));
-    for (Index j = 0; j < this->n_out(); ++j) {
-      const double slope = weight_ / n_rows * ((1 - target_) / (1 - mean_[j]) - target_ / mean_[j]);
-      const Vec<T> push(static_cast<T>(slope));
-      detail::each_register<T>(blocks, this->n_out(), j,
-                               [&](Index at) { (Vec<T>::load(delta_out + at) + push).store(delta_in + at); });
-    }
-  }
-
-  double batch_penalty() const override {
-    double total = 0;
-    for (Index j = 0; j < this->n_out(); ++j) {
-      total += target_ * std::log(target_ / mean_[j]) + (1 - target_) * std::log((1 - target_) / (1 - mean_[j]));
-    }
-    return weight_ * total;
-  }
-
- private:
-  static constexpr double kEdge = 1e-6;  // keeps the logarithm of a unit that is always, or never, on
-
-  double target_, weight_;
-  Buffer<double> mean_;
 };
 
 }  // namespace aefast

@@ -33,6 +33,35 @@ Conv2d<T>::Conv2d(const Kernel& kernel, bool transposed, const Activation<T>& ac
   offset += bias_.template size<T>();
 }
 
+namespace {
+
+/// The number of channels and the size of the kernel that make a layer with parameters that can be counted.
+std::pair<Index, Index> checked_kernel(const LayerSpec& spec, const Image& image) {
+  const Index channels = spec.at_least_one("channels", "channels");
+  const Index size = spec.at_least_one("kernel_size", "a kernel_size");
+  check_size("a convolution", {image.size(), channels, size, size});
+  return {channels, size};
+}
+
+}  // namespace
+
+template <class T>
+std::unique_ptr<Layer<T>> Conv2d<T>::make(const LayerSpec& spec, const LayerContext<T>& context) {
+  const Image image = checked_image(spec, context.n_in);
+  const auto [channels, size] = checked_kernel(spec, image);
+  const Kernel kernel = convolution_kernel(image, channels, size, find_padding(spec.text("padding", "same")));
+  return std::make_unique<Conv2d>(kernel, false, context.activation, context.n_parameters);
+}
+
+template <class T>
+std::unique_ptr<Layer<T>> Conv2d<T>::make_transposed(const LayerSpec& spec, const LayerContext<T>& context) {
+  const Image image = checked_image(spec, context.n_in);
+  const Index factor = checked_factor(spec, image);
+  const auto [channels, size] = checked_kernel(spec, image);
+  const Kernel kernel = transposed_kernel(image, channels, size, factor, find_padding(spec.text("padding", "same")));
+  return std::make_unique<Conv2d>(kernel, true, context.activation, context.n_parameters);
+}
+
 template <class T>
 Index Conv2d<T>::work() const {
   return kernel_.small.size() * kernel_.size * kernel_.size * kernel_.large.channels;

@@ -1,12 +1,12 @@
-/// Convolution of images and its transpose, both with a square kernel, on the product of gemm.hpp.
+/// Convolution of images and its transpose, both with a square kernel, by the product of gemm.hpp.
 ///
-/// Rows (images) lie in the lanes, and the channels of a pixel one after the other. So one pixel of the result is a sum
-/// of products, weights of a tap times the channels of the pixel there, over the taps that lie inside the image:
-/// nothing is copied or padded. From large to small a kernel's line is one segment; from small to large every tap is
-/// one. The transposed layer takes the second way forward and the first one back.
+/// Rows (images) lie in the lanes, and the channels of a pixel follow each other. So one pixel of the result is a sum
+/// of products over the taps that lie inside the image: the weights of a tap times the channels of the pixel there. No
+/// patch is copied, no border padded. From the large image to the small one, a line of the kernel is one product; from
+/// small to large, every tap is one. A convolution computes large to small forward and small to large backward, its
+/// transpose the reverse.
 #pragma once
 
-#include "activation.hpp"
 #include "kernel_gradient.hpp"
 
 namespace aefast {
@@ -19,19 +19,24 @@ inline Padding find_padding(const std::string& name) {
   throw std::invalid_argument("padding must be 'same' or 'valid', not '" + name + "'");
 }
 
-/// Stride 1. "same" keeps height and width, with (size - 1) / 2 pixels outside before the first; "valid" stays inside.
+/// The kernel of a convolution with stride 1. "same" keeps height and width: (size - 1) / 2 taps lie outside before the
+/// first pixel. "valid" uses no tap outside.
 Kernel convolution_kernel(const Image& in, Index channels, Index size, Padding padding);
 
-/// The transpose of a convolution with stride `factor`. "valid" gives (n - 1) * factor + size pixels an axis. "same"
-/// gives n * factor: where that is fewer, half of the others, rounded down, are left out before the first.
+/// The kernel of the transpose of a convolution with stride `factor`. "valid" gives (n - 1) * factor + size pixels per
+/// axis, "same" n * factor. If "same" gives fewer, half of the others, rounded down, are left out before the first.
 Kernel transposed_kernel(const Image& in, Index channels, Index size, Index factor, Padding padding);
 
 template <class T>
 class Conv2d final : public Layer<T> {
  public:
-  /// From the kernel's large image to its small one or, transposed, back. Parameters are taken from `offset` of the
-  /// flat vector on, which is moved past them: weights (tap, channel of the large image) by channels of the small one.
+  /// Maps the kernel's large image to its small one or, if `transposed`, the small one to the large one. The parameters
+  /// begin at `offset` of the flat vector, which is moved past them: weights (tap, channel of the large image) by
+  /// channels of the small image, then biases.
   Conv2d(const Kernel& kernel, bool transposed, const Activation<T>& activation, Index& offset);
+
+  static std::unique_ptr<Layer<T>> make(const LayerSpec& spec, const LayerContext<T>& context);
+  static std::unique_ptr<Layer<T>> make_transposed(const LayerSpec& spec, const LayerContext<T>& context);
 
   std::vector<Parameter> parameters() const override { return {weights_, bias_}; }
   Index work() const override;
@@ -59,8 +64,8 @@ class Conv2d final : public Layer<T> {
   Parameter bias_;
 
   KernelGradient<T> kernel_gradient_;
-  Buffer<T> slopes_;      // of activations whose derivative the output does not give
-  Buffer<T> pixel_sums_;  // gradients by the pre-activation, summed over pixels: a block by channels
+  Buffer<T> slopes_;      // of activations whose derivative needs the input
+  Buffer<T> pixel_sums_;  // gradients by the pre-activation, summed over pixels: blocks of channels
 };
 
 }  // namespace aefast

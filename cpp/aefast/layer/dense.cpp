@@ -38,6 +38,22 @@ Dense<T>::Dense(Index n_in, Index n_out, const Activation<T>& activation, Index&
 }
 
 template <class T>
+std::unique_ptr<Layer<T>> Dense<T>::make(const LayerSpec& spec, const LayerContext<T>& context) {
+  const Index units = spec.count("units"), tied_to = spec.count("tied_to", -1);
+  if (units < 1) throw std::invalid_argument("a dense layer needs units");
+  check_size("a dense layer", {context.n_in, units});
+  Dense* owner = nullptr;
+  if (tied_to >= 0) {
+    owner = dynamic_cast<Dense*>(context.described.at(static_cast<std::size_t>(tied_to)));
+    if (!owner || owner->is_tied()) throw std::invalid_argument("a layer ties to one without weights of its own");
+    if (owner->n_in() != units || owner->n_out() != context.n_in) {
+      throw std::invalid_argument("tied layers must mirror each other");
+    }
+  }
+  return std::make_unique<Dense>(context.n_in, units, context.activation, context.n_parameters, owner);
+}
+
+template <class T>
 std::vector<Parameter> Dense<T>::parameters() const {
   if (tied_to_) return {bias_};
   return {weights_, bias_};

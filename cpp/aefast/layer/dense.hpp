@@ -1,8 +1,7 @@
 /// A fully connected layer, y = f(W x + b), with weights of its own or those of an earlier layer transposed.
 #pragma once
 
-#include "activation.hpp"
-#include "layer.hpp"
+#include "spec.hpp"
 
 namespace aefast {
 
@@ -11,6 +10,8 @@ class Dense final : public Layer<T> {
  public:
   /// Parameters are taken from `offset` of the flat vector on, which is moved past them. `tied_to` lends its weights.
   Dense(Index n_in, Index n_out, const Activation<T>& activation, Index& offset, Dense* tied_to = nullptr);
+
+  static std::unique_ptr<Layer<T>> make(const LayerSpec& spec, const LayerContext<T>& context);
 
   std::vector<Parameter> parameters() const override;
   Index work() const override { return this->n_in() * this->n_out(); }

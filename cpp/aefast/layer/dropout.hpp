@@ -10,8 +10,8 @@ namespace aefast {
 template <class T>
 class Dropout final : public Layer<T> {
  public:
-  /// `part` tells this layer's draws from those of others.
-  Dropout(Index n, T rate, std::uint32_t part) : Layer<T>(n, n), rate_(rate), part_(part) {}
+  /// `layer` is the number of the layer; layers have random numbers of their own.
+  Dropout(Index n, T rate, std::uint32_t layer) : Layer<T>(n, n), rate_(rate), layer_(layer) {}
 
   void forward(const Block& block, const T*, const T* in, T* out) const override {
     std::copy_n(in, this->n_out() * block.width, out);
@@ -27,9 +27,9 @@ class Dropout final : public Layer<T> {
   }
 
  private:
-  /// `to` first holds the draws.
+  /// Draws into `to`, then writes the masked elements of `from` there.
   void mask(const Block& block, const T* from, T* to, const Step<T>& step) const {
-    const Philox philox(step.seed, Stream::dropout, step.epoch, part_);
+    const Philox philox(step.seed, Stream::dropout, step.epoch, layer_);
     fill_uniform(philox, step.first_position + block.first_row, this->n_out(), block.width, to);
     const Vec<T> rate(rate_), keep(T(1) / (T(1) - rate_)), zero(T(0));
     map(
@@ -38,7 +38,7 @@ class Dropout final : public Layer<T> {
   }
 
   T rate_;
-  std::uint32_t part_;
+  std::uint32_t layer_;
 };
 
 }  // namespace aefast

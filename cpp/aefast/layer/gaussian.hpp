@@ -1,9 +1,9 @@
-/// The code of a variational autoencoder: from means and log-variances, 2 q features, a draw of q in training and the
-/// means in scoring (Kingma and Welling 2014).
+/// The code of a variational autoencoder (Kingma and Welling 2014). Its inputs are q means and q log-variances; its
+/// outputs are q random draws in training, and the means in scoring.
 #pragma once
 
 #include "aefast/simd/random_fill.hpp"
-#include "layer.hpp"
+#include "spec.hpp"
 
 namespace aefast {
 
@@ -11,6 +11,11 @@ template <class T>
 class GaussianCode final : public Layer<T> {
  public:
   explicit GaussianCode(Index n_in) : Layer<T>(n_in, n_in / 2) {}
+
+  static std::unique_ptr<Layer<T>> make(const LayerSpec&, const LayerContext<T>& context) {
+    if (context.n_in % 2 != 0) throw std::invalid_argument("a gaussian code needs means and log-variances");
+    return std::make_unique<GaussianCode>(context.n_in);
+  }
 
   void forward(const Block& block, const T*, const T* in, T* out) const override {
     std::copy_n(in, this->n_out() * block.width, out);
@@ -27,7 +32,7 @@ class GaussianCode final : public Layer<T> {
     divergence(block, in, divergence_.data() + block.first_row);
   }
 
-  /// z = mean + exp(log_variance / 2) * noise (eq. 10 there), with the noise drawn into `noise`.
+  /// z = mean + exp(log_variance / 2) * noise (eq. 10); writes the noise to `noise`.
   void sample(const Philox& philox, Index first_position, const Block& block, const T* in, T* noise, T* out) const {
     const Index n = this->n_out() * block.width;
     fill_normal(philox, first_position + block.first_row, this->n_out(), block.width, noise);
@@ -39,7 +44,7 @@ class GaussianCode final : public Layer<T> {
         in, in + n, noise);
   }
 
-  /// The divergence of each row from the standard normal, summed over the code (appendix B there).
+  /// The divergence of each row from the standard normal, summed over the code (appendix B).
   void divergence(const Block& block, const T* in, T* to) const {
     const Index n = this->n_out() * block.width;
     for (Index lane = 0; lane < block.width; lane += kLanes<T>) {
@@ -74,11 +79,12 @@ class GaussianCode final : public Layer<T> {
   }
 
  private:
-  /// Log-variances past +-20 count as there: finite, while the divergence still pulls them back.
+  /// Log-variances clipped to [-20, 20], which keeps results finite; the gradient of the divergence still pulls them
+  /// back.
   static Vec<T> inside(const Vec<T>& l) { return max(min(l, Vec<T>(T(20))), Vec<T>(T(-20))); }
 
   Buffer<T> noise_;       // of the last forward_train
-  Buffer<T> divergence_;  // and each row's divergence
+  Buffer<T> divergence_;  // of each row in the last forward_train
 };
 
 }  // namespace aefast

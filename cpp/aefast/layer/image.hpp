@@ -1,11 +1,10 @@
-/// Images as rows of features, (y, x, channel) with the channel running fastest, and what a square kernel joins in
-/// them.
+/// Images as rows of features, in the order (y, x, channel) with the channel fastest, and the pixels that a square
+/// kernel connects.
 #pragma once
 
-#include <stdexcept>
 #include <string>
 
-#include "layer.hpp"
+#include "spec.hpp"
 
 namespace aefast {
 
@@ -23,14 +22,14 @@ struct Image {
   }
 };
 
-/// Whole numbers from `first` to before `last`.
+/// The integers in [first, last).
 struct Range {
   Index first;
   Index last;
 };
 
 /// A square kernel of `size` x `size` taps between a small image and a large one: along each axis, pixel s of the small
-/// image meets pixel s * stride - before + tap of the large one, where there is such a pixel.
+/// image meets pixel s * stride - before + tap of the large one, if that exists.
 struct Kernel {
   Image small;
   Image large;
@@ -51,5 +50,29 @@ struct Kernel {
     return {std::min(first, n_small), std::min(last, n_small)};
   }
 };
+
+/// The image that comes into the layer. Throws if the description does not fit it, or has what no layer of images
+/// takes.
+inline Image checked_image(const LayerSpec& spec, Index n_in) {
+  const std::vector<Index> sizes = spec.sizes("image");
+  const Image image = sizes.size() == 3 ? Image{sizes[0], sizes[1], sizes[2]} : Image{};
+  const Index least = std::min({image.height, image.width, image.channels});
+  if (least < 1) throw std::invalid_argument(spec.needs("an image with sides and channels", least));
+  check_size("an image", {image.height, image.width, image.channels});
+  if (image.size() != n_in) {
+    throw std::invalid_argument("an image of " + image.text() + " does not fit " + std::to_string(n_in) + " features");
+  }
+  if (spec.flag("batch_norm") || spec.count("tied_to", -1) >= 0) {
+    throw std::invalid_argument(spec.kind() + " takes no batch_norm and no ties");
+  }
+  return image;
+}
+
+/// The factor by which a layer makes an image larger or smaller.
+inline Index checked_factor(const LayerSpec& spec, const Image& image) {
+  const Index factor = spec.at_least_one("factor", "a factor");
+  check_size("an image", {image.size(), factor, factor, std::max<Index>(1, spec.count("channels"))});
+  return factor;
+}
 
 }  // namespace aefast

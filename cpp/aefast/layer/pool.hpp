@@ -1,4 +1,5 @@
-/// Max-pooling over squares of factor x factor pixels that do not overlap. Of equals the first, line by line, wins.
+/// Max-pooling over squares of factor x factor pixels that do not overlap. Of equal pixels the first counts, line by
+/// line.
 #pragma once
 
 #include "image.hpp"
@@ -18,6 +19,11 @@ class MaxPool2d final : public Layer<T> {
     }
   }
 
+  static std::unique_ptr<Layer<T>> make(const LayerSpec& spec, const LayerContext<T>& context) {
+    const Image image = checked_image(spec, context.n_in);
+    return std::make_unique<MaxPool2d>(image, checked_factor(spec, image));
+  }
+
   void forward(const Block& block, const T*, const T* in, T* out) const override {
     squares(block.width, [&](Index from, Index to, Index n) {
       std::copy_n(in + from, n, out + to);
@@ -33,7 +39,7 @@ class MaxPool2d final : public Layer<T> {
     forward(block, params, in, out);
   }
 
-  /// The first pixel that is not below the maximum takes the gradient, and leaves none for those after it.
+  /// The first pixel that is not below the maximum gets the whole gradient.
   void backward(const Block& block, const T*, const T* in, const T* out, T* delta_out, T* delta_in,
                 const Step<T>&) override {
     if (!delta_in) return;
@@ -52,7 +58,7 @@ class MaxPool2d final : public Layer<T> {
   }
 
  private:
-  /// Calls f(first element of a square, of its output, elements of a pixel), elements being those of a block.
+  /// Calls f(first element of a square, first element of its output, elements of a pixel); elements are a block's.
   template <class F>
   void squares(Index width, F&& f) const {
     for (Index y = 0; y < out_.height; ++y) {
@@ -62,7 +68,7 @@ class MaxPool2d final : public Layer<T> {
     }
   }
 
-  /// Calls f(distance from the first) for the pixels of a square after the first.
+  /// Calls f(distance from the first pixel) for all other pixels of a square.
   template <class F>
   void each_other_pixel(Index width, F&& f) const {
     for (Index i = 1; i < factor_ * factor_; ++i) f(in_.at(i / factor_, i % factor_) * width);

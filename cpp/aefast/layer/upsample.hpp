@@ -1,4 +1,4 @@
-/// Nearest-neighbour upsampling: every pixel becomes a square of factor x factor pixels like it.
+/// Nearest-neighbour upsampling: every pixel becomes a square of factor x factor equal pixels.
 #pragma once
 
 #include "image.hpp"
@@ -13,6 +13,11 @@ class Upsample2d final : public Layer<T> {
         in_(in),
         out_{in.height * factor, in.width * factor, in.channels},
         factor_(factor) {}
+
+  static std::unique_ptr<Layer<T>> make(const LayerSpec& spec, const LayerContext<T>& context) {
+    const Image image = checked_image(spec, context.n_in);
+    return std::make_unique<Upsample2d>(image, checked_factor(spec, image));
+  }
 
   void forward(const Block& block, const T*, const T* in, T* out) const override {
     each_pair(block.width, [&](Index from, Index to, Index n, bool) { std::copy_n(in + from, n, out + to); });
@@ -32,8 +37,8 @@ class Upsample2d final : public Layer<T> {
   }
 
  private:
-  /// Calls f(first element of a pixel, of one of its copies, elements of a pixel, is it the first copy), elements being
-  /// those of a block.
+  /// Calls f(first element of a pixel, first element of a copy, elements of a pixel, true for the first copy); elements
+  /// are a block's.
   template <class F>
   void each_pair(Index width, F&& f) const {
     for (Index y = 0; y < out_.height; ++y) {

@@ -1,48 +1,29 @@
-/// Layers in order over one flat vector of parameters, and the passage of those to and from a user's arrays.
+/// A network: its layers in order, over one flat vector of parameters, and conversions between that vector and a user's
+/// arrays.
 #pragma once
 
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "aefast/layer/conv2d.hpp"
-#include "aefast/layer/dense.hpp"
-#include "aefast/layer/gaussian.hpp"
-#include "losses.hpp"
+#include "aefast/layer/spec.hpp"
+#include "output_stage.hpp"
 
 namespace aefast {
-
-/// A layer as the estimators describe it; each kind reads the fields it needs.
-struct LayerSpec {
-  std::string kind = "dense";  // dense top_k kl_sparsity gaussian_code conv2d conv2d_transpose max_pool2d upsample2d
-  Index units = 0;             // outputs
-  std::string activation = "identity";
-  int tied_to = -1;         // dense: the layer that lends its weights
-  bool batch_norm = false;  // between product and activation
-  double dropout = 0;       // after the activation
-  Index k = 0;              // top_k
-  double target = 0;        // kl_sparsity
-  double weight = 0;        // kl_sparsity
-  Image image{};            // the four of images: what comes in
-  Index channels = 0;       // conv2d, conv2d_transpose: of what goes out
-  Index kernel_size = 0;    // conv2d, conv2d_transpose
-  Padding padding = Padding::same;
-  Index factor = 0;  // conv2d_transpose, max_pool2d, upsample2d: how many times larger or smaller
-};
 
 struct NetworkSpec {
   Index n_features = 0;
   std::vector<LayerSpec> layers;
   Index n_encoder_layers = 0;
   std::vector<Group> groups;
-  std::vector<Column> columns;  // where features stand for columns of several kinds
+  std::vector<Column> columns;  // empty if each feature is a column
 };
 
-/// Throws std::invalid_argument for what is out of range or leads to sizes beyond counting, before anything is
-/// allocated. That the layers fit together is seen as they are made.
+/// Returns `spec`, or throws std::invalid_argument if a value is out of range or a size too large to count, before
+/// anything is allocated. Making the layers checks that they fit together.
 const NetworkSpec& checked(const NetworkSpec& spec);
 
-/// The last layer's activation belongs to the output stage, which knows the loss.
+/// The layers, and the output stage, which has the last layer's activation.
 template <class T>
 class Network {
  public:
@@ -58,21 +39,19 @@ class Network {
   const OutputStage<T>& output() const { return output_; }
   std::vector<Parameter> parameters() const;
   Index n_parameters() const { return n_parameters_; }
-  /// Multiply-adds of a forward pass over one row.
+  /// Multiply-adds of a forward pass per row.
   Index work() const { return work_; }
-  /// The index of the layer that draws the code, or -1.
+  /// The index of the layer that draws a random code, or -1.
   Index gaussian_code() const { return gaussian_code_; }
 
  private:
-  std::vector<std::unique_ptr<Layer<T>>> layers_;
   void add(std::unique_ptr<Layer<T>> layer);
-  void add(const LayerSpec& spec, std::size_t index, bool is_last);
-  Dense<T>* owner(const LayerSpec& spec) const;
-  void add_image_layer(const LayerSpec& spec, const Activation<T>& activation);
+  void add(const LayerSpec& spec, std::uint32_t index, bool is_last);
   Index n_last() const { return layers_.empty() ? n_features_ : layers_.back()->n_out(); }
 
+  std::vector<std::unique_ptr<Layer<T>>> layers_;
   Index n_features_;
-  std::vector<Dense<T>*> dense_;  // by the index of its specification
+  std::vector<Layer<T>*> described_;  // the layer made from each description
   Index n_encoder_ = 0;
   Index gaussian_code_ = -1;
   Index n_parameters_ = 0;
@@ -81,7 +60,7 @@ class Network {
   OutputStage<T> output_;
 };
 
-/// One array of parameters between the engine's strips and a contiguous (n_inputs, n_outputs), or (n,), array.
+/// Copies one array of parameters from or to a contiguous array (n_inputs, n_outputs) or (n,).
 template <class T>
 void import_parameter(const Parameter& parameter, const double* from, T* flat);
 template <class T>

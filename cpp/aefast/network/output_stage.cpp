@@ -1,12 +1,11 @@
-// Output stage: the last layer together with the loss, its gradient and the errors of rows.
-#include "losses.hpp"
+#include "output_stage.hpp"
 
 #include <algorithm>
 
 namespace aefast {
 namespace {
 
-/// Sums f over the features of a block, for each row.
+/// Writes each row's sum of f over the features of a block.
 template <class T, class F>
 void sum_features(Index n_features, Index width, T* row_loss, F&& f) {
   for (Index lane = 0; lane < width; lane += kLanes<T>) {
@@ -16,20 +15,11 @@ void sum_features(Index n_features, Index width, T* row_loss, F&& f) {
   }
 }
 
-/// A residual's absolute value, its terms combined by the largest rather than the sum.
-struct LargestError : AbsoluteError {};
-
-/// total + value, rounded alike whatever else becomes of the value of y and t.
+/// total + value, where `value` is L's for y and t; its rounding is the same in every kernel.
 template <class L, class V>
 V added(const V& total, const V& y, const V& t, const V& value) {
   if constexpr (requires { L::add(y, t, total); }) return L::add(y, t, total);
   else return total + value;
-}
-
-/// Calls f with the crossentropy of logarithms as a type.
-template <class F>
-decltype(auto) with_logs(bool has_missing, F&& f) {
-  return has_missing ? f(OfKnown<CategoricalCrossentropyOfLogs>{}) : f(CategoricalCrossentropyOfLogs{});
 }
 
 }  // namespace
@@ -38,8 +28,9 @@ template <class T>
 OutputStage<T>::OutputStage(Index n_features, const std::string& activation, std::vector<Group> groups,
                             std::vector<Column> columns)
     : n_features_(n_features),
-      is_sigmoid_(activation == "sigmoid"),
-      is_softmax_(activation == "softmax"),
+      kind_(activation == "sigmoid"   ? OutputKind::sigmoid
+            : activation == "softmax" ? OutputKind::softmax
+                                      : OutputKind::other),
       activation_(find_activation<T>(activation)),
       groups_(std::move(groups)),
       columns_(std::move(columns)) {
@@ -48,24 +39,24 @@ OutputStage<T>::OutputStage(Index n_features, const std::string& activation, std
   }
   for (std::size_t first = 0, last; first < columns_.size(); first = last) {
     const auto is_plain = [&](const Column& c) { return c.end - c.begin == 1 && c.weight == columns_[first].weight; };
-    for (last = first + 1; last < columns_.size(); ++last) {  // single features of the same weight go together
+    for (last = first + 1; last < columns_.size(); ++last) {  // single features of the same weight make one run
       const bool together = is_plain(columns_[first]) && is_plain(columns_[last]);
       if (!together || columns_[first].is_category || columns_[last].is_category) break;
     }
     const Column& column = columns_[first];
     const Index n = columns_[last - 1].end - column.begin;
     const bool is_softmax = column.is_category;
-    parts_.push_back({column.begin, static_cast<T>(column.weight), is_softmax, !is_plain(column),
-                      OutputStage(n, is_softmax ? "softmax" : activation, {}, {})});
+    runs_.push_back({column.begin, static_cast<T>(column.weight), is_softmax, !is_plain(column),
+                     OutputStage(n, is_softmax ? "softmax" : activation, {}, {})});
   }
   if (groups_.empty()) groups_.emplace_back(0, n_features);
 }
 
 template <class T>
 void OutputStage<T>::activate(const Block& block, T* z) const {
-  for (const Part& part : parts_) part.stage.activate(block, z + part.begin * block.width);
-  if (!parts_.empty()) return;
-  if (is_softmax_) {
+  for (const ColumnRun& run : runs_) run.stage.activate(block, z + run.begin * block.width);
+  if (!runs_.empty()) return;
+  if (kind_ == OutputKind::softmax) {
     log_softmax(block, z);
     exponentiate(block, z);
   } else if (activation_.forward) {
@@ -73,60 +64,64 @@ void OutputStage<T>::activate(const Block& block, T* z) const {
   }
 }
 
+/// True if the loss and the output kind make a pair.
 template <class T>
 bool OutputStage<T>::from_logits(Loss loss) const {
-  return (is_sigmoid_ && loss == Loss::binary_crossentropy) || (is_softmax_ && loss == Loss::categorical_crossentropy);
+  return std::visit(
+      [this]<class L>(L) {
+        if constexpr (requires { L::kPairsWith; }) return L::kPairsWith == kind_;
+        else return false;
+      },
+      loss);
 }
 
 template <class T>
 void OutputStage<T>::prepare(Loss loss, const Block& block, T* z) const {
-  for (const Part& part : parts_) part.stage.prepare(part.loss(loss), block, z + part.begin * block.width);
-  if (!parts_.empty()) return;
+  for (const ColumnRun& run : runs_) run.stage.prepare(run.loss(loss), block, z + run.begin * block.width);
+  if (!runs_.empty()) return;
   if (!from_logits(loss)) activate(block, z);
-  else if (is_softmax_) log_softmax(block, z);
+  else if (kind_ == OutputKind::softmax) log_softmax(block, z);
 }
 
 template <class T>
 void OutputStage<T>::finish(Loss loss, const Block& block, T* z) const {
-  for (const Part& part : parts_) part.stage.finish(part.loss(loss), block, z + part.begin * block.width);
-  if (!parts_.empty() || !from_logits(loss)) return;
-  if (is_softmax_) exponentiate(block, z);
+  for (const ColumnRun& run : runs_) run.stage.finish(run.loss(loss), block, z + run.begin * block.width);
+  if (!runs_.empty() || !from_logits(loss)) return;
+  if (kind_ == OutputKind::softmax) exponentiate(block, z);
   else activate(block, z);
 }
 
-/// Calls f with the loss as a type.
+/// Calls f with the loss as a type: for a pair, the loss from logits.
 template <class T>
 template <class F>
-void OutputStage<T>::with_pair(Loss loss, bool has_missing, F&& f) const {
+void OutputStage<T>::with_loss(Loss loss, bool has_missing, F&& f) const {
   const auto with = [&]<class L>(L) { return has_missing ? f(OfKnown<L>{}) : f(L{}); };
-  switch (loss) {
-    case Loss::squared: return with(SquaredError{});
-    case Loss::absolute: return with(AbsoluteError{});
-    case Loss::huber: return with(Huber{});
-    case Loss::binary_crossentropy:
-      return is_sigmoid_ ? with(BinaryCrossentropyOfLogits{}) : with(BinaryCrossentropy{});
-    case Loss::categorical_crossentropy: return with(CategoricalCrossentropy{});
-    case Loss::maximum: return with(LargestError{});
-  }
+  std::visit(
+      [&]<class L>(L each) {
+        if constexpr (requires { L::kPairsWith; }) {
+          if (L::kPairsWith == kind_) return with(typename L::FromLogits{});
+        }
+        with(each);
+      },
+      loss);
 }
 
 template <class T>
 void OutputStage<T>::terms(Loss loss, const Block& block, const T* z, const Target<T>& target, T* terms) const {
-  for (const Part& part : parts_) {
-    const Index at = part.begin * block.width;
-    const Loss own = part.loss(loss == Loss::maximum ? Loss::absolute : loss);
-    part.stage.terms(own, block, z + at, target.from(part.begin, block.width), terms + at);
-    const auto weigh = [&](const Vec<T>& v) { return v * Vec<T>(part.weight); };
-    map(terms + at, part.stage.n_features_ * block.width, weigh, terms + at);
+  for (const ColumnRun& run : runs_) {
+    const Index at = run.begin * block.width;
+    const Loss own = run.loss(is<LargestError>(loss) ? AbsoluteError{} : loss);
+    run.stage.terms(own, block, z + at, target.from(run.begin, block.width), terms + at);
+    const auto weigh = [&](const Vec<T>& v) { return v * Vec<T>(run.weight); };
+    map(terms + at, run.stage.n_features_ * block.width, weigh, terms + at);
   }
-  if (!parts_.empty()) return loss == Loss::maximum ? keep_largest(block, terms) : void();
+  if (!runs_.empty()) return is<LargestError>(loss) ? keep_largest(block, terms) : void();
   const Index n = n_features_ * block.width;
   const auto fill = [&]<class L>(L) {
     map(terms, n, [](const Vec<T>& y, const Vec<T>& t) { return L::value(y, t); }, z, target.values);
   };
-  if (is_softmax_ && from_logits(loss)) return with_logs(target.has_missing, fill);
-  with_pair(loss, target.has_missing, fill);
-  if (loss == Loss::maximum) keep_largest(block, terms);
+  with_loss(loss, target.has_missing, fill);
+  if (is<LargestError>(loss)) keep_largest(block, terms);
 }
 
 /// The row's largest feature, or column, keeps its terms, the others get none.
@@ -184,27 +179,21 @@ void OutputStage<T>::name_levels(const Block& block, T* y, Ranking<T>& scratch) 
 
 template <class T>
 void OutputStage<T>::row_losses(Loss loss, const Block& block, const T* z, const Target<T>& target, T* row_loss) const {
-  if (!parts_.empty()) std::fill_n(row_loss, block.width, T(0));
-  for (const Part& part : parts_) {
+  if (!runs_.empty()) std::fill_n(row_loss, block.width, T(0));
+  for (const ColumnRun& run : runs_) {
     alignas(kAlignment) T losses[kPanel<T>];
-    const Target<T> own = target.from(part.begin, block.width);
-    part.stage.row_losses(part.loss(loss), block, z + part.begin * block.width, own, losses);
-    const Vec<T> weight(part.weight), zero(T(0));
+    const Target<T> own = target.from(run.begin, block.width);
+    run.stage.row_losses(run.loss(loss), block, z + run.begin * block.width, own, losses);
+    const Vec<T> weight(run.weight), zero(T(0));
     map(
         row_loss, block.width,
-        [&](const Vec<T>& total, const Vec<T>& of_part) {
-          const Vec<T> weighted = of_part * weight;
-          return loss == Loss::maximum ? fma(weighted, zero, max(total, weighted)) : total + weighted;
+        [&](const Vec<T>& total, const Vec<T>& of_run) {
+          const Vec<T> weighted = of_run * weight;
+          return is<LargestError>(loss) ? fma(weighted, zero, max(total, weighted)) : total + weighted;
         },
         row_loss, losses);
   }
-  if (!parts_.empty()) return;
-  if (is_softmax_ && from_logits(loss)) {
-    return with_logs(target.has_missing, [&]<class L>(L) {
-      sum_features<T>(n_features_, block.width, row_loss,
-                      [&](Index at) { return L::value(Vec<T>::load(z + at), Vec<T>::load(target.values + at)); });
-    });
-  }
+  if (!runs_.empty()) return;
   std::fill_n(row_loss, block.width, T(0));
   add_prepared(loss, block.width, z, n_features_ * block.width, target, row_loss);
 }
@@ -220,7 +209,7 @@ void OutputStage<T>::rank_losses(Loss loss, Index width, T* z, Index n, const Ta
                                  T* row_loss, Ranking<T>& ranking) const {
   if (!from_logits(loss) && activation_.forward) activation_.forward(z, n);
   ranking.with_size([&]<int kTop>(std::integral_constant<int, kTop>) {
-    with_pair(loss, target.has_missing, [&]<class L>(L) {
+    with_loss(loss, target.has_missing, [&]<class L>(L) {
       for (Index lane = 0; lane < width; lane += kLanes<T>) {
         typename Ranking<T>::template Lanes<kTop> best(ranking, lane, first);
         Vec<T> total = Vec<T>::load(row_loss + lane);
@@ -240,7 +229,7 @@ void OutputStage<T>::rank_losses(Loss loss, Index width, T* z, Index n, const Ta
 template <class T>
 void OutputStage<T>::add_prepared(Loss loss, Index width, const T* z, Index n, const Target<T>& target,
                                   T* row_loss) const {
-  with_pair(loss, target.has_missing, [&]<class L>(L) {
+  with_loss(loss, target.has_missing, [&]<class L>(L) {
     for (Index lane = 0; lane < width; lane += kLanes<T>) {
       Vec<T> total = Vec<T>::load(row_loss + lane), poison(T(0));
       for (Index at = lane; at < n; at += width) {
@@ -278,25 +267,25 @@ void OutputStage<T>::row_factors(const Block& block, const Target<T>& target, T*
 template <class T>
 void OutputStage<T>::differentiate(Loss loss, const Block& block, T* z, const Target<T>& target, const T* row_scale,
                                    T threshold, T* row_loss, T* delta) const {
-  if (!parts_.empty()) std::fill_n(row_loss, block.width, T(0));
-  for (const Part& part : parts_) {
+  if (!runs_.empty()) std::fill_n(row_loss, block.width, T(0));
+  for (const ColumnRun& run : runs_) {
     alignas(kAlignment) T losses[kPanel<T>], scale[kPanel<T>];
-    const Index at = part.begin * block.width;
-    const Vec<T> weight(part.weight);
+    const Index at = run.begin * block.width;
+    const Vec<T> weight(run.weight);
     map(scale, block.width, [&](const Vec<T>& s) { return s * weight; }, row_scale);
-    part.stage.differentiate(part.loss(loss), block, z + at, target.from(part.begin, block.width), scale, threshold,
-                             losses, delta + at);
+    run.stage.differentiate(run.loss(loss), block, z + at, target.from(run.begin, block.width), scale, threshold,
+                            losses, delta + at);
     map(
         row_loss, block.width, [&](const Vec<T>& total, const Vec<T>& l) { return fma(l, weight, total); }, row_loss,
         losses);
   }
-  if (!parts_.empty()) return;
-  if (is_softmax_) return differentiate_softmax(loss, block, z, target, row_scale, row_loss, delta);
+  if (!runs_.empty()) return;
+  if (kind_ == OutputKind::softmax) return differentiate_softmax(loss, block, z, target, row_scale, row_loss, delta);
   const Index width = block.width, n = n_features_ * width;
   const bool is_pair = from_logits(loss), keeps_slopes = !is_pair && activation_.keeps_slopes();
   if (keeps_slopes) activation_.forward_keep(z, delta, n);
   else if (!is_pair) activate(block, z);
-  with_pair(loss, target.has_missing, [&]<class L>(L) {
+  with_loss(loss, target.has_missing, [&]<class L>(L) {
     for (Index lane = 0; lane < width; lane += kLanes<T>) {
       Vec<T> total(T(0));
       const Vec<T> scale = Vec<T>::load(row_scale + lane);
@@ -328,10 +317,10 @@ void OutputStage<T>::differentiate_softmax(Loss loss, const Block& block, T* z, 
     sum_features<T>(n_features_, width, row_loss, [&](Index at) { return L::value(y(at), t(at)); });
   };
   log_softmax(block, z);
-  if (is_pair) with_logs(target.has_missing, add_up);
+  if (is_pair) with_loss(loss, target.has_missing, add_up);
   map(z, n, [](const Vec<T>& l) { return exp(l); }, z);
   if (!is_pair) {
-    with_pair(loss, target.has_missing, [&]<class L>(L of) {
+    with_loss(loss, target.has_missing, [&]<class L>(L of) {
       add_up(of);
       map(delta, n, [](const Vec<T>& a, const Vec<T>& b) { return L::slope(a, b); }, z, target.values);
     });

@@ -96,6 +96,17 @@ Block block_of(Index index, Index n_rows, Index width) {
   return {index, first, count, round_up(count, kLanes<T>)};
 }
 
+inline Index count_rows(std::span<const Block> blocks) { return blocks.back().first_row + blocks.back().n_rows; }
+
+/// Calls f(offset) on every register of a feature, in all blocks.
+template <class T, class F>
+void each_register(std::span<const Block> blocks, Index n_features, Index feature, F&& f) {
+  for (const Block& block : blocks) {
+    const Index start = n_features * block.first_row + feature * block.width;
+    for (Index row = 0; row < block.width; row += kLanes<T>) f(start + row);
+  }
+}
+
 /// Sums f(offset of a register, rows of it that exist) over a feature's rows: lanes first, in the order of the rows, so
 /// that how rows are cut into blocks does not show.
 template <class T, class F>

@@ -1,14 +1,15 @@
 #include "scorer.hpp"
 
 #include <cmath>
-#include <numeric>
+
+#include "aefast/layer/gaussian.hpp"
 
 namespace aefast {
 
-/// What one thread needs to take a block through the network.
+/// The buffers of one thread.
 template <class T>
 struct Scorer<T>::Workspace {
-  /// `n_joint`: elements of a row that whitening looks at.
+  /// `n_joint` is the number of elements of a row that whitening reads.
   Workspace(const Network<T>& network, const ReducedNetwork* reduced_, Index n_joint, Index width, bool has_missing)
       : input(network.n_features() * width, Unset{}),
         seen(has_missing ? network.n_features() * width : 0, Unset{}),
@@ -27,9 +28,9 @@ struct Scorer<T>::Workspace {
   /// The one of `layer` that is not in use.
   T* other(const T* used) { return used == layer[0].data() ? layer[1].data() : layer[0].data(); }
 
-  /// Forward through layers [first, last); `in` is kept, unless it is one of `layer`. Returns where the result is.
+  /// Forward through layers [first, last). Returns the result. `in` is not changed unless it is one of `layer`.
   T* forward(const Network<T>& network, Index first, Index last, const Block& block, const T* params, const T* in) {
-    // No layers stand only before the first, or after the last, both of which have n_features.
+    // An empty range lies before the first layer or after the last; both have n_features.
     if (first == last) return std::copy_n(in, network.n_features() * block.width, other(in)), other(in);
     if constexpr (std::is_same_v<T, float>) {
       if (reduced) return reduced->forward(first, last, block, in, {layer[0].data(), layer[1].data()}, operands);
@@ -44,46 +45,21 @@ struct Scorer<T>::Workspace {
   }
 
   Buffer<T> input, seen, target, joint[2], layer[2], row, factor;
-  Buffer<T> divergence;  // of a code that is drawn, else zeros
+  Buffer<T> divergence;  // of a random code, else zeros
   Ranking<T> ranking;
-  Target<T> wanted;     // the rows as they were read, missing values and all
-  T* output = nullptr;  // what came out of the last layer
+  Target<T> wanted;     // the rows as they were read, with NaN for missing values
+  T* output = nullptr;  // of the last layer
   Prefetcher ahead;
   const ReducedNetwork* reduced;
   ReducedNetwork::Operands operands;
 };
 
-/// W (row-major, outputs x inputs) and b of W x + b.
-template <class T>
-void Scorer<T>::Map::set(const double* weights, const double* bias) {
-  const Parameter& to = layer.weights();
-  for (Index o = 0; o < layer.n_out(); ++o) {
-    for (Index i = 0; i < layer.n_in(); ++i)
-      params[to.template at<T>(o, i)] = static_cast<T>(weights[o * layer.n_in() + i]);
-    params[layer.bias().template at<T>(0, o)] = static_cast<T>(bias[o]);
-  }
-}
-
-template <class T>
-void Scorer<T>::set_whitening(const double* centre, const double* whitening, const double* usual,
-                              const double* deviation) {
-  const Index p = n_joint(), d = network_.n_features();
-  std::vector<double> bias;
-  for (Index k = 0; k < p; ++k) bias.push_back(-std::inner_product(centre, centre + p, whitening + k * p, 0.0));
-  whitening_.emplace(p, p).set(whitening, bias.data());
-  usual_.reset(2 * d);
-  for (Index j = 0; j < d; ++j) {
-    usual_[j] = static_cast<T>(usual[j]);
-    usual_[d + j] = static_cast<T>(1 / deviation[j]);
-  }
-}
-
-/// Calls f(block, workspace) for each block of rows, on as many threads as there is work for.
+/// Calls f(block, workspace) for each block of rows, on no more threads than there is work for.
 template <class T>
 template <class F>
 void Scorer<T>::each_block(Index n_rows, F&& f) const {
   constexpr double kWorkOfThread = 5e6;  // multiply-adds that outweigh starting a thread
-  constexpr double kWorkOfTask = 5e6;    // and that outweigh handing out a task
+  constexpr double kWorkOfTask = 5e6;    // multiply-adds that outweigh dispatching a task
   const Index n_joint = whitening_ ? this->n_joint() : 0;
   const double row_work = static_cast<double>(network_.work() + n_joint * n_joint + 8 * network_.n_features());
   const Index n_wanted = std::min(n_rows, reduced_ ? ReducedNetwork::kMostRows : most_rows<T>(network_.n_features()));
@@ -118,7 +94,7 @@ void Scorer<T>::residual(const Block& block, T* output, const Target<T>& target,
   if (target.has_missing) clear_missing(n, target.values, to);
 }
 
-/// A block's rows into work.input, as the network sees them, and work.wanted.
+/// Reads a block's rows into work.wanted, and into work.input with 0 for missing values.
 template <class T>
 void Scorer<T>::read(const InputView& input, const RowList& rows, const Block& block, Workspace& work) const {
   read_block(input, scaling_, rows, block, work.input.data());
@@ -128,21 +104,21 @@ void Scorer<T>::read(const InputView& input, const RowList& rows, const Block& b
   clear_missing(n, work.seen.data(), work.input.data());
 }
 
-/// The same, and through the network; returns the last pre-activations.
+/// Reads a block's rows and takes them through the network; returns the last pre-activations.
 template <class T>
 T* Scorer<T>::pass(const InputView& input, const RowList& rows, const Block& block, Workspace& work) const {
   read(input, rows, block, work);
   return work.forward(network_, 0, n_layers(), block, params_, work.input.data());
 }
 
-/// The same but for the last layer; returns its inputs.
+/// Reads a block's rows and takes them through all layers but the last; returns the inputs of the last.
 template <class T>
 const T* Scorer<T>::pass_to_last(const InputView& input, const Block& block, Workspace& work) const {
   read(input, {}, block, work);
   return work.forward(network_, 0, n_layers() - 1, block, params_, work.input.data());
 }
 
-/// And on to what `metric` is computed from.
+/// Reads a block's rows and takes them through the network; returns what `metric` is computed from.
 template <class T>
 T* Scorer<T>::prepared_pass(const InputView& input, Loss metric, const Block& block, Workspace& work) const {
   T* output = pass(input, {}, block, work);
@@ -150,7 +126,7 @@ T* Scorer<T>::prepared_pass(const InputView& input, Loss metric, const Block& bl
   return output;
 }
 
-/// The rows' v: what is left of the features, and the code.
+/// Returns the rows' v = [r; h], residual and code.
 template <class T>
 const T* Scorer<T>::residual_and_code(const InputView& input, const Block& block, Workspace& work) const {
   T* joint = work.joint[0].data();
@@ -162,31 +138,31 @@ const T* Scorer<T>::residual_and_code(const InputView& input, const Block& block
   return joint;
 }
 
-/// W (v - m) of them.
+/// Returns the rows' W (v - m).
 template <class T>
-const T* Scorer<T>::whitened(const InputView& input, const Block& block, Workspace& work) const {
+const T* Scorer<T>::whiten(const InputView& input, const Block& block, Workspace& work) const {
   const T* joint = residual_and_code(input, block, work);
-  whitening_->layer.forward(block, whitening_->params.data(), joint, work.joint[1].data());
+  whitening_->apply(block, joint, work.joint[1].data());
   return work.joint[1].data();
 }
 
-/// What makes each row's summed terms its error, into work.factor: 1 / the number of elements that are known.
+/// Writes to work.factor the factor from each row's sum of terms to its error: 1 / (number of known elements).
 template <class T>
-void Scorer<T>::row_shares(Loss metric, const Block& block, Workspace& work) const {
-  if (metric == Loss::maximum) return std::fill_n(work.factor.data(), block.width, T(1)), void();
+void Scorer<T>::mean_factors(Loss metric, const Block& block, Workspace& work) const {
+  if (is<LargestError>(metric)) return std::fill_n(work.factor.data(), block.width, T(1)), void();
   const Vec<T> one(T(1)), d(static_cast<T>(whitening_ ? network_.n_features() : network_.output().n_terms()));
   const Vec<T> n_more(whitening_ ? static_cast<T>(network_.code_size()) : T(0));
   network_.output().row_factors(block, work.wanted, work.factor.data());
   map(work.factor.data(), block.width, [&](const Vec<T>& f) { return one / (d / f + n_more); }, work.factor.data());
 }
 
-/// The rows' summed terms, added up as the last layer's outputs come, where that can be; says whether it could.
+/// Adds up the rows' terms as the last layer computes its outputs. Returns false if metric and network do not allow it.
 template <class T>
 bool Scorer<T>::fused_errors(const InputView& input, Loss metric, const Block& block, Workspace& work) const {
   const OutputStage<T>& stage = network_.output();
   const bool ends_reduced = reduced_ && reduced_->ends_reduced();
   if constexpr (std::is_same_v<T, float>) {
-    if (ends_reduced && metric == Loss::squared && stage.is_identity() && !work.wanted.has_missing) {
+    if (ends_reduced && is<SquaredError>(metric) && stage.is_identity() && !work.wanted.has_missing) {
       read(input, {}, block, work);
       reduced_->squared_errors(block, work.input.data(), {work.layer[0].data(), work.layer[1].data()}, work.operands,
                                work.row.data());
@@ -198,7 +174,7 @@ bool Scorer<T>::fused_errors(const InputView& input, Loss metric, const Block& b
   const T* in = pass_to_last(input, block, work);
   T *out = work.other(in), *totals = work.row.data();
   std::fill_n(totals, block.width, T(0));
-  if (metric == Loss::squared && stage.is_identity() && !work.wanted.has_missing &&
+  if (is<SquaredError>(metric) && stage.is_identity() && !work.wanted.has_missing &&
       last.forward_squares(block, params_, in, out, work.wanted.values, totals)) {
     return true;
   }
@@ -208,45 +184,6 @@ bool Scorer<T>::fused_errors(const InputView& input, Loss metric, const Block& b
   return true;
 }
 
-/// Squared lengths of W (v - m).
-template <class T>
-void Scorer<T>::add_squares(const Block& block, const T* z, T* totals) const {
-  for (Index lane = 0; lane < block.width; lane += kLanes<T>) {
-    Vec<T> total(T(0));
-    for (Index at = lane; at < n_joint() * block.width; at += block.width) {
-      const Vec<T> element = Vec<T>::load(z + at);
-      total = fma(element, element, total);
-    }
-    total.store(totals + lane);
-  }
-}
-
-/// What each feature has of them: its own (Garthwaite and Koch 2016), and of the code's the part that its squared
-/// distance from the usual `row` has in the sum of these. Never negative.
-template <class T>
-void Scorer<T>::share_squares(const Block& block, const T* z, const T* row, T* to) const {
-  const Vec<T> least(static_cast<T>(1e-6));  // where a row is as usual in every feature, all have the same part
-  const Index n = network_.n_features() * block.width, n_joint = this->n_joint() * block.width;
-  for (Index lane = 0; lane < block.width; lane += kLanes<T>) {
-    Vec<T> code(T(0)), away(T(0));
-    for (Index at = n + lane; at < n_joint; at += block.width) {
-      const Vec<T> element = Vec<T>::load(z + at);
-      code = fma(element, element, code);
-    }
-    for (Index at = lane, j = 0; at < n; at += block.width, ++j) {
-      const Vec<T> distance = (Vec<T>::load(row + at) - Vec<T>(usual_[j])) * Vec<T>(usual_[j + network_.n_features()]);
-      const Vec<T> square = fma(distance, distance, least);
-      square.store(to + at);
-      away = away + square;
-    }
-    const Vec<T> factor = code / away;
-    for (Index at = lane; at < n; at += block.width) {
-      const Vec<T> element = Vec<T>::load(z + at);
-      fma(Vec<T>::load(to + at), factor, element * element).store(to + at);
-    }
-  }
-}
-
 template <class T>
 void Scorer<T>::errors(const InputView& input, Index n_rows, Loss metric, T* to) const {
   each_block(n_rows, [&](const Block& block, Workspace& work) {
@@ -254,12 +191,12 @@ void Scorer<T>::errors(const InputView& input, Index n_rows, Loss metric, T* to)
       T *totals = work.row.data(), *out = work.joint[1].data();
       const T* joint = residual_and_code(input, block, work);
       std::fill_n(totals, block.width, T(0));
-      whitening_->layer.forward_squares(block, whitening_->params.data(), joint, out, nullptr, totals);
+      whitening_->add_distances(block, joint, out, totals);
     } else if (!fused_errors(input, metric, block, work)) {
       const T* output = prepared_pass(input, metric, block, work);
       network_.output().row_losses(metric, block, output, work.wanted, work.row.data());
     }
-    row_shares(metric, block, work);
+    mean_factors(metric, block, work);
     for (Index i = 0; i < block.n_rows; ++i) to[block.first_row + i] = work.row[i] * work.factor[i];
   });
 }
@@ -306,12 +243,12 @@ void Scorer<T>::feature_errors(const InputView& input, Index n_rows, Loss metric
     T* terms = work.target.data();
     const Index n = d * block.width;
     if (whitening_) {
-      share_squares(block, whitened(input, block, work), work.input.data(), terms);
+      whitening_->contributions(block, whiten(input, block, work), work.input.data(), terms);
     } else {
       const T* output = prepared_pass(input, metric, block, work);
       network_.output().terms(metric, block, output, work.wanted, terms);
     }
-    row_shares(metric, block, work);
+    mean_factors(metric, block, work);
     for (Index at = 0; at < n; at += kLanes<T>) {
       (Vec<T>::load(terms + at) * Vec<T>::load(work.factor.data() + at % block.width)).store(terms + at);
     }
@@ -319,7 +256,7 @@ void Scorer<T>::feature_errors(const InputView& input, Index n_rows, Loss metric
   });
 }
 
-/// The rows' summed terms, the largest of them and the outputs, in work.
+/// Computes the rows' sums of terms, their largest terms and the outputs, in work.
 template <class T>
 void Scorer<T>::ranked_errors(const InputView& input, Loss metric, Index top, const Block& block,
                               Workspace& work) const {
@@ -327,7 +264,7 @@ void Scorer<T>::ranked_errors(const InputView& input, Loss metric, Index top, co
   const Index n = network_.n_features() * block.width;
   T* terms = work.target.data();
   work.ranking.begin(top, block.width);
-  if (!whitening_ && stage.is_separable() && metric != Loss::maximum) {
+  if (!whitening_ && stage.is_separable() && !is<LargestError>(metric)) {
     std::fill_n(work.row.data(), block.width, T(0));
     const auto take = [&](T* z, Index at, Index count) {
       const Target<T> target{work.wanted.values + at, work.wanted.has_missing};
@@ -344,9 +281,9 @@ void Scorer<T>::ranked_errors(const InputView& input, Loss metric, Index top, co
     return stage.finish(metric, block, work.output);
   }
   if (whitening_) {
-    const T* z = whitened(input, block, work);
-    add_squares(block, z, work.row.data());
-    share_squares(block, z, work.input.data(), terms);
+    const T* z = whiten(input, block, work);
+    whitening_->squares(block, z, work.row.data());
+    whitening_->contributions(block, z, work.input.data(), terms);
   } else {
     work.output = prepared_pass(input, metric, block, work);
     stage.row_losses(metric, block, work.output, work.wanted, work.row.data());
@@ -372,14 +309,14 @@ void Scorer<T>::reasons(const InputView& input, Index n_rows, Loss metric, const
     if (!network_.output().columns().empty()) write_expected(block, work, to);
     const Index first = block.first_row * to.top;
     if (to.values) read_elements(input, block, to.top, to.features + first, to.values + first);
-    row_shares(metric, block, work);
+    mean_factors(metric, block, work);
     for (Index i = 0; i < block.n_rows; ++i) to.errors[block.first_row + i] = work.row[i] * work.factor[i];
   });
 }
 
 namespace {
 
-/// Arrays side by side in rows of `top`, or kTop if that is not 0, elements.
+/// Copies from[j][i] to element j of row i; rows have kTop elements, or `top` if kTop is 0.
 template <int kTop, class E, Index kRows>
 [[gnu::noinline]] void interleave(const E (*__restrict from)[kRows], Index top, Index n_rows, E* __restrict to) {
   const auto row = [&](Index i) {
@@ -394,7 +331,7 @@ template <int kTop, class E, Index kRows>
 
 }  // namespace
 
-/// `kTop` is the number of reasons where the compiler is to know it, else 0.
+/// Writes reasons; kTop is the number of reasons, or 0 if it is known only at run time.
 template <class T>
 template <int kTop>
 void Scorer<T>::write_reasons(const Block& block, const Workspace& work, const Reasons& to) const {
@@ -426,7 +363,7 @@ void Scorer<T>::write_reasons(const Block& block, const Workspace& work, const R
   }
 }
 
-/// What is expected of columns; which ones are missing.
+/// Writes the expected values of columns, and marks missing columns.
 template <class T>
 void Scorer<T>::write_expected(const Block& block, const Workspace& work, const Reasons& to) const {
   const Index n = network_.output().n_expected();
@@ -481,7 +418,7 @@ void Scorer<T>::reconstruct(const InputView& input, Index n_rows, bool in_input_
   });
 }
 
-/// A block to rows of a contiguous array.
+/// Writes a block to the rows of a contiguous array.
 template <class T>
 void Scorer<T>::write_rows(const Block& block, const T* from, Index n_features, bool in_input_units, T* to) const {
   for (Index i = 0; i < block.n_rows; ++i) {

@@ -1,5 +1,5 @@
-/// A trained network for reading: rows go through in blocks that stay in cache, and leave one error each, their codes
-/// or their reconstructions.
+/// Scoring with a trained network: errors of rows, reasons for them, codes and reconstructions. Rows go through the
+/// network in blocks that stay in cache.
 #pragma once
 
 #include <optional>
@@ -8,49 +8,52 @@
 #include "aefast/input/read_block.hpp"
 #include "aefast/network/network.hpp"
 #include "low_precision.hpp"
+#include "whitening.hpp"
 
 namespace aefast {
 
 template <class T>
 class Scorer {
  public:
-  /// Borrows everything. `max_threads` is the most that a call may use. `reduced`, for float alone, takes the place of
-  /// the network's layers.
+  /// Borrows all arguments. A call uses at most `max_threads` threads. `reduced`, for float alone, replaces the
+  /// network's layers.
   Scorer(const Network<T>& network, const T* params, const Scaling& scaling, int max_threads,
          const ReducedNetwork* reduced = nullptr)
       : network_(network), params_(params), scaling_(scaling), max_threads_(max_threads), reduced_(reduced) {}
 
-  /// Errors are then mean squares of W (v - m) for v = [r; h], residual and code, of p = d + q elements. All row-major:
-  /// `centre` m (p) and `whitening` W (p x p); for `feature_errors`, `usual` and `deviation` (d) of a scaled row.
-  void set_whitening(const double* centre, const double* whitening, const double* usual, const double* deviation);
+  /// From now on errors are mean squares of W (v - m); whitening.hpp describes the arguments.
+  void set_whitening(const double* centre, const double* matrix, const double* usual, const double* deviation) {
+    whitening_.emplace(network_.n_features(), network_.code_size(), centre, matrix, usual, deviation);
+  }
 
-  /// One error a row: the mean over features of the loss's terms, or their maximum.
+  /// Writes one error per row: the mean of the loss's terms over features, or their maximum.
   void errors(const InputView& input, Index n_rows, Loss metric, T* to) const;
-  /// A row's part of the training objective: `scale` times the sum of the loss's terms (0: their mean) and, where the
-  /// code is drawn, `beta` times its divergence; the draws follow from `seed` and the row's place. `target`, where
-  /// given, has the rows to compare with.
+  /// Writes each row's loss in the training objective: `scale` times the sum of the loss's terms, or their mean if
+  /// `scale` is 0, and `beta` times the divergence of a random code, drawn from `seed` and the row's position.
+  /// `target`, if not null, has the rows to compare with.
   void losses(const InputView& input, const InputView* target, const RowList& rows, Index n_rows, Loss loss, T scale,
               T beta, std::uint64_t seed, T* to) const;
-  /// n_rows x d, contiguous: each feature's share of its row's error.
+  /// Writes each feature's contribution to its row's error: n_rows x d, contiguous.
   void feature_errors(const InputView& input, Index n_rows, Loss metric, T* to) const;
-  /// The features, or columns, with the largest shares of each row's error.
+  /// The features or columns with the largest contributions to each row's error. Arrays have n_rows x top elements;
+  /// `top` is at most kMostReasons.
   struct Reasons {
-    Index top;               // how many of a row, at most kMostReasons
+    Index top;
     T* errors;               // n_rows
-    std::int32_t* features;  // n_rows x top, largest share first, of equal ones the first; missing values come last,
-                             // and are -1 where they are columns
-    T* shares;               // n_rows x top, of the row's error: 0 to 1
-    T* expected;     // n_rows x top x stage's n_expected, the outputs there in the input's units, then zeros; of a
-                     // category alone the number of its most probable level
-    double* values;  // n_rows x top, what the input has there; null for columns of several kinds
+    std::int32_t* features;  // largest contribution first, the lower number first if equal; missing values last, with
+                             // the number -1 if they are columns
+    T* shares;               // contribution / error, in [0, 1]
+    T* expected;             // n_rows x top x n_expected of the output stage: the outputs in the units of the input,
+                             // then zeros; for a category only the number of its most probable level
+    double* values;          // the values of the input; null for columns of several kinds
   };
   static constexpr Index kMostReasons = Ranking<T>::kMost;
   void reasons(const InputView& input, Index n_rows, Loss metric, const Reasons& to) const;
-  /// n_rows x code size.
+  /// Writes n_rows x code size.
   void encode(const InputView& input, Index n_rows, T* to) const;
-  /// n_rows x d, from codes, in the input's units.
+  /// Writes n_rows x d outputs computed from codes, in the units of the input.
   void decode(const InputView& codes, Index n_rows, T* to) const;
-  /// n_rows x d, in the input's units or in the scaled space.
+  /// Writes n_rows x d outputs, in the units of the input or in the scaled space.
   void reconstruct(const InputView& input, Index n_rows, bool in_input_units, T* to) const;
 
  private:
@@ -63,10 +66,8 @@ class Scorer {
   T* prepared_pass(const InputView& input, Loss metric, const Block& block, Workspace& work) const;
   bool fused_errors(const InputView& input, Loss metric, const Block& block, Workspace& work) const;
   const T* residual_and_code(const InputView& input, const Block& block, Workspace& work) const;
-  const T* whitened(const InputView& input, const Block& block, Workspace& work) const;
-  void row_shares(Loss metric, const Block& block, Workspace& work) const;
-  void add_squares(const Block& block, const T* z, T* totals) const;
-  void share_squares(const Block& block, const T* z, const T* row, T* to) const;
+  const T* whiten(const InputView& input, const Block& block, Workspace& work) const;
+  void mean_factors(Loss metric, const Block& block, Workspace& work) const;
   void ranked_errors(const InputView& input, Loss metric, Index top, const Block& block, Workspace& work) const;
   void write_expected(const Block& block, const Workspace& work, const Reasons& to) const;
   template <int kTop>
@@ -81,17 +82,7 @@ class Scorer {
   const Scaling& scaling_;
   int max_threads_;
   const ReducedNetwork* reduced_;
-  /// A linear map after the network.
-  struct Map {
-    Map(Index n_in, Index n_out) : layer(n_in, n_out, Activation<T>{}, n_params), params(n_params) {}
-    void set(const double* weights, const double* bias);
-
-    Index n_params = 0;
-    Dense<T> layer;
-    Buffer<T> params;
-  };
-  std::optional<Map> whitening_;
-  Buffer<T> usual_;  // row, then the inverse of its deviation
+  std::optional<Whitening<T>> whitening_;
 };
 
 }  // namespace aefast

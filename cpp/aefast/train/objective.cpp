@@ -22,7 +22,7 @@ Objective<T>::Objective(const Network<T>& network, const ObjectiveSpec& spec)
     contraction.emplace(encoder, spec.contraction);
   }
   auto* last = dynamic_cast<Dense<T>*>(network.layers().back().get());
-  const bool is_plain = spec.loss == Loss::squared && spec.threshold == 0 && network.output().is_identity();
+  const bool is_plain = is<SquaredError>(spec.loss) && spec.threshold == 0 && network.output().is_identity();
   if (is_plain && last && !last->activation().forward) fused_layer = last;
 }
 

@@ -11,7 +11,7 @@
 namespace aefast {
 
 struct ObjectiveSpec {
-  Loss loss = Loss::squared;
+  Loss loss = SquaredError{};
   double scale = 0;                         // of a row's summed loss; 0 stands for 1 / n_features
   double l1 = 0, l2 = 0;                    // on weights
   double activity_l1 = 0, activity_l2 = 0;  // on the code
