@@ -10,6 +10,8 @@ import pytest
 
 from aefast.engine import core
 from aefast.engine.core import choose_level
+from aefast.model.model import METRICS
+from aefast.model.network import OUTPUT_ACTIVATIONS
 
 LEVELS = ("v2", "v3", "v4", "v4_bf16")
 
@@ -81,3 +83,8 @@ def test_engine_offers_what_its_types_promise():
         elif isinstance(node, ast.ClassDef) and not node.bases:
             methods = {item.name for item in node.body if isinstance(item, ast.FunctionDef)}
             assert methods <= set(dir(getattr(core, node.name)))
+
+
+def test_python_and_the_engine_know_the_same_losses_and_activations():
+    assert sorted(core._engine.loss_names) == sorted(METRICS)
+    assert sorted(core._engine.activation_names) == sorted(OUTPUT_ACTIVATIONS)

@@ -1,4 +1,4 @@
-// The activations by themselves, so that they can be tested against a reference.
+// Activations alone, for tests against a reference, and the names of activations and losses.
 #include "convert.hpp"
 
 namespace aefast::python {
@@ -25,6 +25,8 @@ py::tuple evaluate(const std::string& name, const Contiguous<T>& z) {
 void bind_activation(py::module_& module) {
   module.def("activation", &evaluate<float>, py::arg("name"), py::arg("z").noconvert());
   module.def("activation", &evaluate<double>, py::arg("name"), py::arg("z").noconvert());
+  module.attr("activation_names") = activation_names();
+  module.attr("loss_names") = loss_names();
 }
 
 }  // namespace aefast::python

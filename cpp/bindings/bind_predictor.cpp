@@ -32,7 +32,7 @@ struct Model {
   Buffer<T> params;
   std::shared_ptr<const Scaling> scaling;
   int n_threads;
-  std::unique_ptr<const ReducedNetwork> reduced;
+  std::unique_ptr<const LowPrecisionNetwork> reduced;
 
   Model(const py::dict& spec, const py::sequence& parameters, std::shared_ptr<const Scaling> scaling_, int n_threads_)
       : network(network_spec(spec)), scaling(std::move(scaling_)), n_threads(n_threads_) {
@@ -83,7 +83,7 @@ class Predictor {
     if (precision == Precision::float32) return;
     auto& model = single();
     if ((precision == Precision::int8) != ranges.has_value()) throw py::value_error("ranges go with int8 alone");
-    model.reduced = std::make_unique<const ReducedNetwork>(
+    model.reduced = std::make_unique<const LowPrecisionNetwork>(
         model.network, model.params.data(), precision, as_ranges(ranges.value_or(std::vector<Contiguous<float>>{})));
   }
 

@@ -24,13 +24,7 @@ PYBIND11_MODULE(AEFAST_MODULE, module) {
     info["eigen"] = AEFAST_STRING(EIGEN_WORLD_VERSION) "." AEFAST_STRING(EIGEN_MAJOR_VERSION) "." AEFAST_STRING(
         EIGEN_MINOR_VERSION);
     info["eigen_packet"] = std::to_string(aefast::kLanes<float>) + " x float32";
-    info["fma"] = py::bool_(
-#if defined(__FMA__) || defined(__aarch64__)
-        true
-#else
-        false
-#endif
-    );
+    info["fma"] = aefast::Level::kHasFma;
     const auto describe = [](aefast::Precision precision) {
       return aefast::is_native(precision) ? "native" : "emulated";
     };

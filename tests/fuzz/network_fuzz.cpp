@@ -110,7 +110,7 @@ void score(const NetworkSpec& spec, Bytes& bytes) {
   Buffer<T> to(kRows * network.width()), shares(kRows), expected(kRows);
   Buffer<std::int32_t> features(kRows);
   Buffer<double> values(kRows);
-  const auto all = [&](const ReducedNetwork* reduced) {
+  const auto all = [&](const LowPrecisionNetwork* reduced) {
     Scorer<T> scorer(network, params.data(), scaling, 1, reduced);
     const std::vector<std::string> names = loss_names();
     const Loss metric = find_loss(names[bytes.take<std::uint8_t>() % names.size()]);
@@ -128,14 +128,14 @@ void score(const NetworkSpec& spec, Bytes& bytes) {
   };
   all(nullptr);
   if constexpr (std::is_same_v<T, float>) {
-    const ReducedNetwork bfloat16(network, params.data(), Precision::bfloat16, {});
+    const LowPrecisionNetwork bfloat16(network, params.data(), Precision::bfloat16, {});
     all(&bfloat16);
     std::vector<InputRange> ranges = input_ranges(network, params.data(), scaling, X, 0);
     for (InputRange& range : ranges) {
       if (bytes.take<std::uint8_t>() > 200) range.low.front() = bytes.take<float>();
       if (bytes.take<std::uint8_t>() > 200) range.high.back() = bytes.take<float>();
     }
-    const ReducedNetwork int8(network, params.data(), Precision::int8, ranges);
+    const LowPrecisionNetwork int8(network, params.data(), Precision::int8, ranges);
     all(&int8);
   }
 }

@@ -188,8 +188,8 @@ void store_rows(Rows row, Index n, const ScalingMap<C>& map, Index width, T* to)
 /// Has the rows after those of `block`, which begins with the input's row `first_row`, brought while it is worked on.
 void fetch_next(const InputView& input, Index first_row, const Block& block, Index row_bytes) {
   const Index next = first_row + block.n_rows, n_rows = std::min(block.width, input.rows - next);
-  if (block.ahead && input.row_stride == row_bytes)
-    block.ahead->begin(input.data + next * row_bytes, n_rows * row_bytes);
+  if (block.prefetcher && input.row_stride == row_bytes)
+    block.prefetcher->begin(input.data + next * row_bytes, n_rows * row_bytes);
 }
 
 /// The same of rows in any order, a register's at a time: those a little after the one that begins at `lane`.

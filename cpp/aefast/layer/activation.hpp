@@ -7,6 +7,7 @@
 #include <string_view>
 #include <tuple>
 #include <type_traits>
+#include <vector>
 
 #include "aefast/simd/vector_math.hpp"
 
@@ -188,6 +189,13 @@ void each_activation(F&& f, std::type_identity<std::tuple<A...>>) {
 
 /// All activations: a new one is a struct above and its name here.
 using Activations = std::tuple<Identity, Softmax, Sigmoid, Tanh, Relu, LeakyRelu, Elu, Selu, Softplus, Gelu, Silu>;
+
+/// The names of all activations, in the order of the list.
+inline std::vector<std::string> activation_names() {
+  std::vector<std::string> names;
+  detail::each_activation([&]<class A>(A) { names.emplace_back(A::kName); }, std::type_identity<Activations>{});
+  return names;
+}
 
 /// The activation with that name. Throws std::invalid_argument if there is none.
 template <class T>

@@ -93,8 +93,8 @@ class BatchNorm final : public Layer<T> {
 
   /// `backward_batch` has computed the gradients; one task reports them.
   Index n_gradient_tasks() const override { return 1; }
-  void gradient(Index, std::span<const Block>, const Slice&, T*, const OnGradient& finished) const override {
-    for (int i = 0; i < 2; ++i) finished(parameters_[i].offset, parameters_[i].template size<T>(), false);
+  void gradient(Index, std::span<const Block>, const Slice&, T*, const OnGradient& on_gradient) const override {
+    for (int i = 0; i < 2; ++i) on_gradient(parameters_[i].offset, parameters_[i].template size<T>(), false);
   }
 
  private:

@@ -67,12 +67,12 @@ Index Conv2d<T>::work() const {
   return kernel_.small.size() * kernel_.size * kernel_.size * kernel_.large.channels;
 }
 
-/// The pixel (y, x) of the small image: line by line of the kernel, all its taps that lie inside the large one.
+/// Adds the products for the pixel (y, x) of the small image: one for each line of the kernel inside the large image.
 template <class T>
-void Conv2d<T>::add_line_taps(Index y, Index x, Index width, const T* params, const T* in, SegmentList<T>& taps) const {
+void Conv2d<T>::add_line_taps(Index y, Index x, Index width, const T* params, const T* in, ProductList<T>& taps) const {
   const Image& large = kernel_.large;
   const Range lines = kernel_.taps(y, large.height), columns = kernel_.taps(x, large.width);
-  const Index stride = weights_.template strip_width<T>(0);
+  const Index stride = weights_.template panel_width<T>(0);
   for (Index line = lines.first; line < lines.last; ++line) {
     const Index tap = line * kernel_.size + columns.first;
     const Index pixel =
@@ -82,12 +82,12 @@ void Conv2d<T>::add_line_taps(Index y, Index x, Index width, const T* params, co
   }
 }
 
-/// The pixel (y, x) of the large image: every tap at which one of the small image meets it.
+/// Adds the products for the pixel (y, x) of the large image: one for each tap at which a small pixel meets it.
 template <class T>
 void Conv2d<T>::add_single_taps(Index y, Index x, Index width, const T* params, const T* in,
-                                SegmentList<T>& taps) const {
+                                ProductList<T>& taps) const {
   const Image& small = kernel_.small;
-  const Index stride = weights_.template strip_width<T>(0);
+  const Index stride = weights_.template panel_width<T>(0);
   const auto each_tap = [this](Index large, Index n_small, auto&& f) {
     const Index shifted = large + kernel_.before;
     for (Index tap = shifted % kernel_.stride; tap < kernel_.size && tap <= shifted; tap += kernel_.stride) {
@@ -104,15 +104,15 @@ void Conv2d<T>::add_single_taps(Index y, Index x, Index width, const T* params, 
   });
 }
 
-/// out = kernel in + bias, line by line; `ready` is called with each line of `in` in turn, soon before it is read, and
-/// `finish` as in `multiply`.
+/// out = kernel in + bias, line by line. Calls ready(line) for each line of `in` in turn, before that line is read;
+/// `finish` is that of `multiply`.
 template <class T>
 template <class Ready, class Finish>
 void Conv2d<T>::product(bool to_large, const Block& block, const T* params, const T* in, const T* bias, T* out,
                         Ready&& ready, const Finish& finish) const {
   const Image& from = to_large ? kernel_.small : kernel_.large;
   const Image& to = to_large ? kernel_.large : kernel_.small;
-  SegmentList<T> taps(kernel_.size * kernel_.size);
+  ProductList<T> taps(kernel_.size * kernel_.size);
   Index n_ready = 0;
   for (Index y = 0; y < to.height; ++y) {
     const Index last =
@@ -177,14 +177,14 @@ void Conv2d<T>::backward(const Block& block, const T* params, const T*, const T*
 
 template <class T>
 void Conv2d<T>::gradient(Index task, std::span<const Block> blocks, const Slice&, T* gradient,
-                         const OnGradient& finished) const {
-  if (task > 0) return kernel_gradient_.run(task - 1, blocks, weights_, gradient, finished);
+                         const OnGradient& on_gradient) const {
+  if (task > 0) return kernel_gradient_.run(task - 1, blocks, weights_, gradient, on_gradient);
   const Index n = out_image().channels;
   for (Index channel = 0; channel < n; ++channel) {
     gradient[bias_.offset + channel] =
         sum_rows<T>(blocks, n, channel, [this](Index i) { return Vec<T>::load(pixel_sums_.data() + i); });
   }
-  finished(bias_.offset, bias_.template size<T>(), false);
+  on_gradient(bias_.offset, bias_.template size<T>(), false);
 }
 
 template class Conv2d<float>;

@@ -47,15 +47,15 @@ class Conv2d final : public Layer<T> {
                 const Step<T>& step) override;
   Index n_gradient_tasks() const override { return kernel_gradient_.n_tasks() + 1; }
   void gradient(Index task, std::span<const Block> blocks, const Slice& slice, T* gradient,
-                const OnGradient& finished) const override;
+                const OnGradient& on_gradient) const override;
 
  private:
   const Image& out_image() const { return transposed_ ? kernel_.large : kernel_.small; }
   template <class Ready, class Finish>
   void product(bool to_large, const Block& block, const T* params, const T* in, const T* bias, T* out, Ready&& ready,
                const Finish& finish) const;
-  void add_line_taps(Index y, Index x, Index width, const T* params, const T* in, SegmentList<T>& taps) const;
-  void add_single_taps(Index y, Index x, Index width, const T* params, const T* in, SegmentList<T>& taps) const;
+  void add_line_taps(Index y, Index x, Index width, const T* params, const T* in, ProductList<T>& taps) const;
+  void add_single_taps(Index y, Index x, Index width, const T* params, const T* in, ProductList<T>& taps) const;
 
   Kernel kernel_;
   bool transposed_;

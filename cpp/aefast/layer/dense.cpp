@@ -5,17 +5,18 @@
 namespace aefast {
 namespace {
 
-constexpr Index kTaskRows = 64;  // rows of stored weights whose gradient one task computes: a strip of them fits L1
+constexpr Index kTaskRows =
+    64;  // rows of stored weights whose gradient one task computes; a panel of them fits into L1
 
-/// Cycles a row of the batch of a gradient with the columns in lanes, which pads them to whole registers, after a
-/// transposition of what is in the columns.
+/// Cycles of a gradient per row of the batch, with columns in the lanes: these are padded to whole registers, and one
+/// operand is transposed.
 template <class T>
 Index gradient_cost(Index rows, Index columns) {
   const Index registers = (columns + kLanes<T> - 1) / kLanes<T>;
   return registers * (rows + kLanes<T>) / 2;
 }
 
-/// Whether W is better stored input by input.
+/// True if W should be stored input by input.
 template <class T>
 bool better_flipped(Index n_in, Index n_out) {
   return gradient_cost<T>(n_in, n_out) < gradient_cost<T>(n_out, n_in);
@@ -63,8 +64,8 @@ template <class T>
 template <class Finish, class End>
 void Dense<T>::product(bool transposed, const Block& block, const T* params, const T* in, const T* bias, T* out,
                        const Finish& finish, const End& end) const {
-  const Features wanted = block.share<T>(transposed ? weights_.n_inputs : weights_.n_outputs);
-  multiply_weights(transposed, weights_, params, block.width, in, bias, out, wanted, finish, end, block.ahead);
+  const Features wanted = block.own_features<T>(transposed ? weights_.n_inputs : weights_.n_outputs);
+  multiply_weights(transposed, weights_, params, block.width, in, bias, out, wanted, finish, end, block.prefetcher);
 }
 
 template <class T>
@@ -85,10 +86,11 @@ bool Dense<T>::forward_squares(const Block& block, const T* params, const T* in,
 }
 
 template <class T>
-void Dense<T>::forward_to(const Block& block, const T* params, const T* in, T* out, const OnOutputs<T>& take) const {
+void Dense<T>::forward_to(const Block& block, const T* params, const T* in, T* out,
+                          const OnOutputs<T>& on_outputs) const {
   product(is_tied(), block, params, in, params + bias_.offset, out, [&](T* z, Index n) {
     if (activation_.forward) activation_.forward(z, n);
-    take(z, z - out, n);
+    on_outputs(z, z - out, n);
   });
 }
 
@@ -96,13 +98,13 @@ template <class T>
 void Dense<T>::prepare(Index max_rows, const T* in, const T* delta_out) {
   in_ = in;
   delta_ = delta_out;
-  strips_ = Strips<T>(inputs_are_columns() ? this->n_in() : this->n_out(), max_rows);
+  panels_ = Panels<T>(inputs_are_columns() ? this->n_in() : this->n_out(), max_rows);
   if (activation_.keeps_slopes()) slopes_.reset(this->n_out() * round_up(max_rows, kLanes<T>));
 }
 
-/// Whether the gradient of a chunk is summed in lanes (lane_sums.hpp), as the measured cycles of both say.
+/// True if `multiply_thin` computes the gradient of a chunk faster; the numbers are measured cycles.
 template <class T>
-bool Dense<T>::sums_lanes(Index n_rows) const {
+bool Dense<T>::is_thin_product(Index n_rows) const {
   const Index rows = weights_.n_rows(), columns = weights_.n_columns(),
               padded = round_up(rows, 4) * round_up(columns, 4);
   const Index registers = (n_rows + kLanes<T> - 1) / kLanes<T>;
@@ -111,19 +113,19 @@ bool Dense<T>::sums_lanes(Index n_rows) const {
 
 template <class T>
 void Dense<T>::remember_inputs(const Block& block, const T* in, const Step<T>& step) {
-  if (inputs_are_columns() && !sums_lanes(step.chunk)) strips_.from_block(block, block.first_row, in);
+  if (inputs_are_columns() && !is_thin_product(step.chunk)) panels_.from_block(block, block.first_row, in);
 }
 
 template <class T>
 void Dense<T>::forward_slopes(const Block& block, const T* params, const T* in, const T* target, const T* row_scale,
                               T* losses, Index stride, T* delta_out, const Step<T>& step) {
   remember_inputs(block, in, step);
-  const Features share = block.share<T>(this->n_out());
-  for (Index first = share.first; first < share.last; first += kPanel<T>) {
+  const Features own = block.own_features<T>(this->n_out());
+  for (Index first = own.first; first < own.last; first += kPanel<T>) {
     T* totals = losses + first / kPanel<T> * stride;
     std::fill_n(totals, block.width, T(0));
     multiply_weights(is_tied(), weights_, params, block.width, in, params + bias_.offset, delta_out,
-                     {first, std::min(first + kPanel<T>, share.last)}, Nothing{},
+                     {first, std::min(first + kPanel<T>, own.last)}, Nothing{},
                      StoreSlopes<T>{delta_out, target, row_scale, totals});
   }
 }
@@ -137,7 +139,7 @@ void Dense<T>::forward_train(const Block& block, const T* params, const T* in, T
   });
 }
 
-/// delta_out, `n` elements of a block from element `at` of it on, times the activation's derivative.
+/// Multiplies `n` elements of delta_out, from element `at` of a block on, by the activation's derivative.
 template <class T>
 void Dense<T>::apply_slope(const Block& block, const T* out, Index at, T* delta_out, Index n) const {
   if (!activation_.backward) return;
@@ -154,7 +156,7 @@ void Dense<T>::backward(const Block& block, const T* params, const T* in, const 
     const T* extra = extra_ + n * block.first_row;
     map(delta_out, n * block.width, [](const Vec<T>& d, const Vec<T>& e) { return d + e; }, delta_out, extra);
   }
-  if (!inputs_are_columns() && !sums_lanes(step.chunk)) strips_.from_block(block, block.first_row, delta_out);
+  if (!inputs_are_columns() && !is_thin_product(step.chunk)) panels_.from_block(block, block.first_row, delta_out);
   if (!delta_in) return;
   if (below_ && below_->activation_.is_relu) {
     const StoreWherePositive<T> end{delta_in, in};
@@ -165,59 +167,60 @@ void Dense<T>::backward(const Block& block, const T* params, const T* in, const 
   });
 }
 
-/// The biases, and the weights by strips of columns and stretches of rows.
+/// One task for the biases, and one for every kTaskRows rows of each panel of weights.
 template <class T>
 Index Dense<T>::n_gradient_tasks() const {
   if (tied_to_) return 1;
-  return 1 + strips_.count() * ((weights_.n_rows() + kTaskRows - 1) / kTaskRows);
+  return 1 + panels_.count() * ((weights_.n_rows() + kTaskRows - 1) / kTaskRows);
 }
 
 template <class T>
 void Dense<T>::gradient(Index task, std::span<const Block> blocks, const Slice& slice, T* gradient,
-                        const OnGradient& finished) const {
+                        const OnGradient& on_gradient) const {
   if (task == 0) {
     slice.each_chunk(blocks, [&](auto chunk, bool accumulate) { bias_gradient(chunk, accumulate, gradient); });
-    return finished(bias_.offset, bias_.template size<T>(), false);
+    return on_gradient(bias_.offset, bias_.template size<T>(), false);
   }
-  const Index strip = (task - 1) % strips_.count(), width = strips_.width(strip);
-  const Index first = (task - 1) / strips_.count() * kTaskRows;
+  const Index panel = (task - 1) % panels_.count(), width = panels_.width(panel);
+  const Index first = (task - 1) / panels_.count() * kTaskRows;
   const Index count = std::min(weights_.n_rows() - first, kTaskRows);
-  const Index offset = weights_.template strip<T>(strip * kPanel<T>) + first * width;
-  const bool is_lanes = sums_lanes(slice.chunk);
-  SegmentList<T> rows((tied_by_ ? 2 : 1) * static_cast<Index>(blocks.size()));
+  const Index offset = weights_.template panel<T>(panel * kPanel<T>) + first * width;
+  const bool is_thin = is_thin_product(slice.chunk);
+  ProductList<T> rows((tied_by_ ? 2 : 1) * static_cast<Index>(blocks.size()));
   slice.each_chunk(blocks, [&](std::span<const Block> chunk, bool accumulate) {
     rows.clear();
     for (const Dense* each : {this, static_cast<const Dense*>(tied_by_)}) {
-      if (each) each->add_rows(chunk, first, strip, is_lanes, rows);
+      if (each) each->add_rows(chunk, first, panel, is_thin, rows);
     }
-    if (is_lanes) {
-      const Index columns = std::min(kPanel<T>, weights_.n_columns() - strip * kPanel<T>);
-      multiply_lanes<T>(count, columns, rows.all(), gradient + offset, width, accumulate);
+    if (is_thin) {
+      const Index columns = std::min(kPanel<T>, weights_.n_columns() - panel * kPanel<T>);
+      multiply_thin<T>(count, columns, rows.all(), gradient + offset, width, accumulate);
     } else {
       multiply<T>(count, width, rows.all(), nullptr, gradient + offset, {}, accumulate);
     }
   });
-  finished(offset, count * width, true);
+  on_gradient(offset, count * width, true);
 }
 
-/// What this layer's rows, block after block, add to the gradient of the stored weights from row `first_row` on.
+/// Adds this layer's products, one per block, to those that make up the gradient of the stored weights from row
+/// `first_row` on.
 template <class T>
-void Dense<T>::add_rows(std::span<const Block> blocks, Index first_row, Index strip, bool is_lanes,
-                        SegmentList<T>& segments) const {
+void Dense<T>::add_rows(std::span<const Block> blocks, Index first_row, Index panel, bool is_thin,
+                        ProductList<T>& products) const {
   const T *left = in_, *right = delta_;
   Index n_left = this->n_in(), n_right = this->n_out();
   if (inputs_are_columns()) std::swap(left, right), std::swap(n_left, n_right);
   const Index n_rows = blocks.back().first_row + blocks.back().n_rows - blocks.front().first_row;
   const bool is_far = n_left * n_rows * static_cast<Index>(sizeof(T)) >= kNearBytes;
   for (const Block& block : blocks) {
-    const T* columns = is_lanes ? right + n_right * block.first_row + strip * kPanel<T> * block.width
-                                : strips_.at(strip, block.first_row);
-    segments.add(
+    const T* columns = is_thin ? right + n_right * block.first_row + panel * kPanel<T> * block.width
+                               : panels_.at(panel, block.first_row);
+    products.add(
         {left + n_left * block.first_row + first_row * block.width, columns, block.n_rows, block.width, 1, is_far});
   }
 }
 
-/// Rows are summed lane by lane, then across, for as many outputs at once as there are lanes.
+/// Sums rows lane by lane, then across lanes, for as many outputs at once as there are lanes.
 template <class T>
 void Dense<T>::bias_gradient(std::span<const Block> blocks, bool accumulate, T* gradient) const {
   const Index n = this->n_out();

@@ -1,5 +1,5 @@
 /// Inverted dropout (Srivastava et al. 2014): in training an output is zero with probability `rate` and scaled by
-/// 1 / (1 - rate) otherwise. The mask is drawn again in backward, not stored.
+/// 1 / (1 - rate) otherwise. `backward` draws the mask again instead of storing it.
 #pragma once
 
 #include "aefast/simd/random_fill.hpp"

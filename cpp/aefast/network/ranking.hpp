@@ -1,4 +1,4 @@
-/// The largest terms of each row, found while terms go by: features or columns, as numbers, with their terms.
+/// The largest terms of each row, with the numbers of their features or columns, found in one pass over the terms.
 #pragma once
 
 #include "aefast/simd/simd.hpp"
@@ -13,7 +13,7 @@ class Ranking {
   /// For blocks of up to `width` rows.
   explicit Ranking(Index width) : values_(kMost * width), numbers_(kMost * width) {}
 
-  /// Forgets all; from now on the `top` largest are kept, for `width` rows.
+  /// Starts anew: keeps the `top` largest terms of `width` rows.
   void begin(Index top, Index width) {
     constexpr T kNone = -2;
     top_ = std::max<Index>(top, kFew);
@@ -22,7 +22,7 @@ class Ranking {
     std::fill_n(numbers_.data(), top_ * width, T(0));
   }
 
-  /// `terms` (n x width) have the numbers from `first` on. They come in order: of equal ones the first stay first.
+  /// Adds `terms` (n x width) with the numbers from `first` on. Of equal terms, those added first rank first.
   void add(const T* terms, Index first, Index n) {
     with_size([&]<int kTop>(std::integral_constant<int, kTop>) {
       for (Index lane = 0; lane < width_; lane += kLanes<T>) {
@@ -33,22 +33,23 @@ class Ranking {
     });
   }
 
-  /// By row; the largest have rank 0.
+  /// The terms and the numbers of a rank, by row; the largest terms have rank 0.
   const T* values(Index rank) const { return values_.data() + rank * width_; }
   const T* numbers(Index rank) const { return numbers_.data() + rank * width_; }
 
-  /// Calls f with the size of `Lanes` to use.
+  /// Calls f with the kTop of `Lanes`.
   template <class F>
   void with_size(F&& f) {
     if (top_ <= kFew) f(std::integral_constant<int, kFew>{});
     else f(std::integral_constant<int, 0>{});
   }
 
-  /// What is kept of kLanes rows while their terms come; kTop of them, if that is not 0, in registers.
+  /// The largest terms of kLanes rows while more are added. If kTop is not 0, it is their number, and they stay in
+  /// registers.
   template <int kTop>
   class Lanes {
    public:
-    /// The next term has the number `next`.
+    /// The next term added has the number `next`.
     Lanes(const Ranking& all, Index lane, Index next) : top_(kTop > 0 ? kTop : all.top_), next_(static_cast<T>(next)) {
       for (Index rank = 0; rank < top(); ++rank) {
         value_[rank] = Vec<T>::load(all.values(rank) + lane);
@@ -58,7 +59,7 @@ class Ranking {
 
     void add(const Vec<T>& term) {
       Mask<T> moves = less(value_[top() - 1], term);
-      for (Index rank = top() - 1; rank > 0; --rank) {  // those that are less move down, the last is lost
+      for (Index rank = top() - 1; rank > 0; --rank) {  // smaller terms move down, the last is dropped
         const Mask<T> above = less(value_[rank - 1], term);
         value_[rank] = max(value_[rank], min(value_[rank - 1], term));
         number_[rank] = select(above, number_[rank - 1], select(moves, next_, number_[rank]));

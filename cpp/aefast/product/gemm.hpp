@@ -1,15 +1,16 @@
-/// The one matrix product of the engine: C = bias + sum over segments of A B.
+/// The one matrix product of the engine: C = bias + sum of products A B.
 ///
-/// B and C are row-major *panels*: a few vectors wide, so that a row of one is one to four registers. A is read one
-/// element at a time and broadcast, with any strides, so it is never packed or transposed. Everything is this product:
+/// B and C are *panels*: row-major matrices that are one to four vectors wide, so that a row of one is one to four
+/// registers. A is read one element at a time and broadcast, with any strides, so it is never packed or transposed.
+/// Everything is this product:
 ///
 ///   forward              out (n_out x rows)   = W      (n_out x n_in)  in (n_in x rows)
 ///   backward to inputs   din (n_in x rows)    = W^T    (n_in x n_out)  dout (n_out x rows)
 ///   gradient             dW (n_out x n_in)    = dout   (n_out x rows)  in^T (rows x n_in)
 ///
-/// Activations are kept feature by feature with rows in the lanes, hence narrow layers waste no lane, no sum runs
-/// across lanes, and a row's result does not depend on the rows beside it. Every element of C is summed in the order of
-/// the depth by fused multiply-adds, whatever the tile.
+/// Activations are stored feature by feature with rows in the lanes. So narrow layers waste no lane, no sum runs across
+/// lanes, and a row's result does not depend on the other rows. Every element of C is summed in the order of the depth
+/// by fused multiply-adds, whatever the register tile.
 #pragma once
 
 #include <array>
@@ -17,12 +18,12 @@
 #include <utility>
 #include <vector>
 
-#include "aefast/simd/simd.hpp"
+#include "ends.hpp"
 
 namespace aefast {
 
-/// Brings what is needed next from memory while products are computed: a few lines at each of their segments, as many
-/// at once would hold up the loads. The segments of one block tell how to spread the next.
+/// Fetches the next rows while products are computed: a few cache lines at each product, since many at once would delay
+/// the loads. The number of products of one block determines how many lines each product of the next block fetches.
 class Prefetcher {
  public:
   void begin(const std::byte* from, Index bytes) {
@@ -45,40 +46,41 @@ class Prefetcher {
   Index step_ = 0, n_steps_ = 0;
 };
 
-/// A stretch of the depth: `depth` steps from `a` and `b` on, the elements of A `a_row` and `a_depth` apart.
+/// One product A B of the sum. Its depth is `depth`; neighbouring elements of A are `a_row` apart from row to row, and
+/// `a_depth` along the depth.
 template <class T>
-struct Segment {
-  Segment() {}  // a list has room for many, which need no values before they are added
-  Segment(const T* a_, const T* b_, Index depth_, Index a_row_, Index a_depth_, bool is_far_ = false,
-          Prefetcher* ahead_ = nullptr)
-      : a(a_), b(b_), depth(depth_), a_row(a_row_), a_depth(a_depth_), is_far(is_far_), ahead(ahead_) {}
+struct Product {
+  Product() {}  // leaves the elements of a list that are not in use without values
+  Product(const T* a_, const T* b_, Index depth_, Index a_row_, Index a_depth_, bool is_far_ = false,
+          Prefetcher* prefetcher_ = nullptr)
+      : a(a_), b(b_), depth(depth_), a_row(a_row_), a_depth(a_depth_), is_far(is_far_), prefetcher(prefetcher_) {}
 
   const T* a;
   const T* b;
   Index depth;
   Index a_row;
   Index a_depth;
-  bool is_far;        // A is in no near cache: what is needed of it next is fetched ahead
-  Prefetcher* ahead;  // what else is fetched meanwhile
+  bool is_far;             // A is larger than a core's own cache, so its next elements are prefetched
+  Prefetcher* prefetcher;  // may be null
 };
 
-/// A list of segments that needs no allocation while it is short.
+/// A list of products; short ones need no allocation.
 template <class T>
-class SegmentList {
+class ProductList {
  public:
-  explicit SegmentList(Index capacity) {
+  explicit ProductList(Index capacity) {
     if (capacity > kInline) more_.resize(static_cast<std::size_t>(capacity));
     data_ = capacity > kInline ? more_.data() : inline_;
   }
-  void add(const Segment<T>& segment) { data_[size_++] = segment; }
+  void add(const Product<T>& product) { data_[size_++] = product; }
   void clear() { size_ = 0; }
-  std::span<Segment<T>> all() { return {data_, size_}; }
+  std::span<Product<T>> all() { return {data_, size_}; }
 
  private:
   static constexpr Index kInline = 64;
-  Segment<T> inline_[kInline];
-  std::vector<Segment<T>> more_;
-  Segment<T>* data_;
+  Product<T> inline_[kInline];
+  std::vector<Product<T>> more_;
+  Product<T>* data_;
   std::size_t size_ = 0;
 };
 
@@ -87,13 +89,13 @@ namespace detail {
 template <class T>
 inline constexpr Index kLine = 64 / static_cast<Index>(sizeof(T));
 
-/// Rows of the register tile for a panel of `vectors`: enough accumulators to hide the latency of a multiply-add, and
-/// few enough to stay in registers.
+/// Rows of the register tile for a panel of `vectors`: enough sums to hide the latency of a multiply-add, and few
+/// enough to stay in registers.
 constexpr int tile_rows(int vectors) { return Level::kTileRows[vectors - 1]; }
 
-/// `kRows` rows of C, all of them in registers while the depth goes by, and taken from there by `end`.
+/// Computes kRows rows of C in registers, then calls `end` with them.
 template <class T, class End, int kRows, int kVectors>
-void tile(std::span<const Segment<T>> segments, const T* bias, bool accumulate, T* c, const End& end) {
+void tile(std::span<const Product<T>> products, const T* bias, bool accumulate, T* c, const End& end) {
   static_assert(kRows * kVectors + kVectors + 1 <= kRegisters, "the tile would spill");
   constexpr Index kWidth = kVectors * kLanes<T>, kStepsAhead = 32;
   Vec<T> sum[kRows][kVectors];
@@ -103,13 +105,13 @@ void tile(std::span<const Segment<T>> segments, const T* bias, bool accumulate, 
     AEFAST_UNROLL
     for (int j = 0; j < kVectors; ++j) sum[i][j] = accumulate ? Vec<T>::load(c + i * kWidth + j * kLanes<T>) : start;
   }
-  for (const Segment<T>& segment : segments) {
-    if (segment.ahead) segment.ahead->step();
-    const T* a = segment.a;
-    const T* b = segment.b;
+  for (const Product<T>& product : products) {
+    if (product.prefetcher) product.prefetcher->step();
+    const T* a = product.a;
+    const T* b = product.b;
     const auto go = [&](auto fetches, auto a_row) __attribute__((always_inline)) {
-      for (Index k = 0; k < segment.depth; ++k) {
-        if constexpr (fetches) __builtin_prefetch(a + kStepsAhead * segment.a_depth);
+      for (Index k = 0; k < product.depth; ++k) {
+        if constexpr (fetches) __builtin_prefetch(a + kStepsAhead * product.a_depth);
         Vec<T> right[kVectors];
         AEFAST_UNROLL
         for (int j = 0; j < kVectors; ++j) right[j] = Vec<T>::load(b + j * kLanes<T>);
@@ -119,29 +121,29 @@ void tile(std::span<const Segment<T>> segments, const T* bias, bool accumulate, 
           AEFAST_UNROLL
           for (int j = 0; j < kVectors; ++j) sum[i][j] = fma(left, right[j], sum[i][j]);
         }
-        a += segment.a_depth;
+        a += product.a_depth;
         b += kWidth;
       }
     };
-    constexpr std::integral_constant<Index, 1> kNext;  // known steps need no registers of their own
+    constexpr std::integral_constant<Index, 1> kNext;  // constant strides need no registers
     constexpr std::integral_constant<Index, kPanel<T>> kPanelOn;
-    if (segment.is_far && segment.a_row == 1) {  // what the next rows of C need
+    if (product.is_far && product.a_row == 1) {  // fetch what the next rows of C need
       go(std::true_type{}, kNext);
       continue;
     }
-    for (Index k = 0; segment.is_far && k < segment.depth; k += kLine<T>) {
+    for (Index k = 0; product.is_far && k < product.depth; k += kLine<T>) {
       AEFAST_UNROLL
-      for (int i = 0; i < kRows; ++i) __builtin_prefetch(a + (kRows + i) * segment.a_row + k);
+      for (int i = 0; i < kRows; ++i) __builtin_prefetch(a + (kRows + i) * product.a_row + k);
     }
-    if (segment.a_row == 1) go(std::false_type{}, kNext);
-    else if (segment.a_row == kPanel<T>) go(std::false_type{}, kPanelOn);
-    else go(std::false_type{}, segment.a_row);
+    if (product.a_row == 1) go(std::false_type{}, kNext);
+    else if (product.a_row == kPanel<T>) go(std::false_type{}, kPanelOn);
+    else go(std::false_type{}, product.a_row);
   }
   end(sum, c);
 }
 
 template <class T, class End>
-using Tile = void (*)(std::span<const Segment<T>>, const T*, bool, T*, const End&);
+using Tile = void (*)(std::span<const Product<T>>, const T*, bool, T*, const End&);
 
 /// The tile of `rows` x kVectors, from a table made at compile time.
 template <class T, class End, int kVectors>
@@ -153,137 +155,38 @@ Tile<T, End> find_tile(int rows) {
 }
 
 template <int kVectors, class T, class Finish, class End>
-void multiply_rows(Index rows, std::span<Segment<T>> segments, const T* bias, bool accumulate, T* c,
+void multiply_rows(Index rows, std::span<Product<T>> products, const T* bias, bool accumulate, T* c,
                    const Finish& finish, const End& end) {
   constexpr Index kMaxRows = tile_rows(kVectors);
   constexpr Index kWidth = kVectors * kLanes<T>;
-  const Index groups = (rows + kMaxRows - 1) / kMaxRows;
-  const Index least = groups > 1 ? rows / groups : rows;
-  const Index n_least = (least + 1) * groups - rows;  // nearly equal: no thin, slow last one
-  for (Index row = 0, group = 0; row < rows; ++group) {
-    const Index count = group < n_least ? least : least + 1;
+  const Index n_tiles = (rows + kMaxRows - 1) / kMaxRows;
+  const Index least = n_tiles > 1 ? rows / n_tiles : rows;
+  const Index n_least = (least + 1) * n_tiles - rows;  // tiles of nearly equal height: no thin, slow last one
+  for (Index row = 0, tile = 0; row < rows; ++tile) {
+    const Index count = tile < n_least ? least : least + 1;
     const T* row_bias = bias ? bias + row : nullptr;
-    find_tile<T, End, kVectors>(static_cast<int>(count))(segments, row_bias, accumulate, c + row * kWidth, end);
+    find_tile<T, End, kVectors>(static_cast<int>(count))(products, row_bias, accumulate, c + row * kWidth, end);
     finish(c + row * kWidth, count * kWidth);
-    for (Segment<T>& segment : segments) segment.a += count * segment.a_row;
+    for (Product<T>& product : products) product.a += count * product.a_row;
     row += count;
   }
 }
 
 }  // namespace detail
 
-struct Nothing {
-  template <class T>
-  void operator()(T*, Index) const {}
-};
-
-/// Ends of a product: what becomes of a tile's sums while they are in registers. They are stored as they are,
-struct Store {
-  template <class T, int kRows, int kVectors>
-  void operator()(const Vec<T> (&sum)[kRows][kVectors], T* c) const {
-    store(sum, c, [](const Vec<T>& v) { return v; });
-  }
-
- protected:
-  template <class T, int kRows, int kVectors, class F>
-  [[gnu::always_inline]] static void store(const Vec<T> (&sum)[kRows][kVectors], T* c, F&& f) {
-    AEFAST_UNROLL
-    for (int i = 0; i < kRows; ++i) {
-      AEFAST_UNROLL
-      for (int j = 0; j < kVectors; ++j) f(sum[i][j]).store(c + (i * kVectors + j) * kLanes<T>);
-    }
-  }
-};
-
-/// or, if negative, as zeros,
-struct StoreRelu : Store {
-  template <class T, int kRows, int kVectors>
-  void operator()(const Vec<T> (&sum)[kRows][kVectors], T* c) const {
-    store(sum, c, [](const Vec<T>& v) { return max(v, Vec<T>(T(0))); });
-  }
-};
-
-/// or, where `y` is not positive, as zeros, `c` and `y` being laid out alike (ReLU's derivative, from its output),
-template <class T>
-struct StoreWherePositive {
-  const T *c, *y;
-
-  template <int kRows, int kVectors>
-  void operator()(const Vec<T> (&sum)[kRows][kVectors], T* tile) const {
-    const T* output = y + (tile - c);
-    AEFAST_UNROLL
-    for (int i = 0; i < kRows; ++i) {
-      AEFAST_UNROLL
-      for (int j = 0; j < kVectors; ++j) {
-        const Index at = (i * kVectors + j) * kLanes<T>;
-        mask_and(less(Vec<T>(T(0)), Vec<T>::load(output + at)), sum[i][j]).store(tile + at);
-      }
-    }
-  }
-};
-
-/// or not at all: the squares of what they differ by from `target`, laid out as the product, which has `c` alone as its
-/// place, are added to `totals` (width). No target is one of zeros.
-template <class T>
-struct AddSquares {
-  const T *c, *target;
-  T* totals;
-
-  template <int kRows, int kVectors>
-  void operator()(const Vec<T> (&sum)[kRows][kVectors], const T* tile) const {
-    const T* wanted = target ? target + (tile - c) : nullptr;
-    AEFAST_UNROLL
-    for (int j = 0; j < kVectors; ++j) {
-      Vec<T> total = Vec<T>::load(totals + j * kLanes<T>);
-      AEFAST_UNROLL
-      for (int i = 0; i < kRows; ++i) {
-        Vec<T> error = sum[i][j];
-        if (wanted) error = error - Vec<T>::load(wanted + (i * kVectors + j) * kLanes<T>);
-        total = fma(error, error, total);
-      }
-      total.store(totals + j * kLanes<T>);
-    }
-  }
-};
-
-/// or, in training, the squares are added up and their gradient, times `scale` (width), is stored in the sums' place.
-template <class T>
-struct StoreSlopes {
-  const T *c, *target, *scale;
-  T* totals;
-
-  template <int kRows, int kVectors>
-  void operator()(const Vec<T> (&sum)[kRows][kVectors], T* tile) const {
-    const T* wanted = target + (tile - c);
-    AEFAST_UNROLL
-    for (int j = 0; j < kVectors; ++j) {
-      const Vec<T> factor = Vec<T>::load(scale + j * kLanes<T>);
-      Vec<T> total = Vec<T>::load(totals + j * kLanes<T>);
-      AEFAST_UNROLL
-      for (int i = 0; i < kRows; ++i) {
-        const Index at = (i * kVectors + j) * kLanes<T>;
-        const Vec<T> error = sum[i][j] - Vec<T>::load(wanted + at);
-        total = total + error * error;
-        (factor * (error + error)).store(tile + at);
-      }
-      total.store(totals + j * kLanes<T>);
-    }
-  }
-};
-
-/// C (rows x width) = bias + sum over segments of A B, with B and C panels of `width` (a multiple of the lanes, at most
-/// kPanel) and `finish(elements, count)` called on every few rows of C while they are in cache. `segments` is scratch.
-/// With `accumulate` the products are added to C as it is, and there is no bias.
+/// C (rows x width) = bias + sum of products. B and C are panels of `width`, a multiple of the lanes and at most
+/// kPanel. `end` stores the sums of a register tile; `finish(elements, count)` is called for every few rows of C while
+/// they are in cache. With `accumulate` the products are added to C, and there is no bias. Changes `products`.
 template <class T, class Finish = Nothing, class End = Store>
-void multiply(Index rows, Index width, std::span<Segment<T>> segments, const T* bias, T* c, const Finish& finish = {},
+void multiply(Index rows, Index width, std::span<Product<T>> products, const T* bias, T* c, const Finish& finish = {},
               bool accumulate = false, const End& end = {}) {
   using detail::multiply_rows;
   switch (width / kLanes<T>) {
-    case 1: return multiply_rows<1>(rows, segments, bias, accumulate, c, finish, end);
-    case 2: return multiply_rows<2>(rows, segments, bias, accumulate, c, finish, end);
-    case 3: return multiply_rows<3>(rows, segments, bias, accumulate, c, finish, end);
+    case 1: return multiply_rows<1>(rows, products, bias, accumulate, c, finish, end);
+    case 2: return multiply_rows<2>(rows, products, bias, accumulate, c, finish, end);
+    case 3: return multiply_rows<3>(rows, products, bias, accumulate, c, finish, end);
     case 4:
-      if constexpr (kMaxVectors > 3) return multiply_rows<4>(rows, segments, bias, accumulate, c, finish, end);
+      if constexpr (kMaxVectors > 3) return multiply_rows<4>(rows, products, bias, accumulate, c, finish, end);
       break;
     default: break;
   }

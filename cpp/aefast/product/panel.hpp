@@ -1,10 +1,10 @@
-/// The two ways an array of rows x features is stored inside the engine, and the passage between them.
+/// The two layouts of rows x features inside the engine, and the conversion between them.
 ///
-/// A *block* holds up to kPanel rows feature by feature: element (feature, row) at feature * width + row, where width
-/// is the number of rows rounded up to whole registers. Products forward and backward read and write blocks.
+/// A *block* holds up to kPanel rows feature by feature: element (feature, row) is at feature * width + row, with the
+/// number of rows rounded up to whole registers as its width. Products forward and backward read and write blocks.
 ///
-/// *Strips* hold all rows of a batch row by row, cut into strips of kPanel features: within a strip, element (row,
-/// feature) at row * strip width + feature. Gradients of weights read strips.
+/// *Panels* hold all rows of a batch row by row, kPanel features in each panel: element (row, feature) of a panel is at
+/// row * panel width + feature. Gradients of weights read panels.
 #pragma once
 
 #include "gemm.hpp"
@@ -17,49 +17,49 @@ struct Features {
   Index count() const { return last - first; }
 };
 
-/// Rows of a batch that go through the network together.
+/// Rows of a batch that pass through the network together.
 struct Block {
   Index index;      // which block of the batch
   Index first_row;  // of the batch
   Index n_rows;
-  Index width;                  // n_rows rounded up to whole registers
-  Prefetcher* ahead = nullptr;  // of the rows after them, where these are read soon
-  Index part = 0, n_parts = 1;  // of the features of each layer that are computed, where threads share a block
+  Index width;                       // n_rows rounded up to whole registers
+  Prefetcher* prefetcher = nullptr;  // fetches the rows after the block, if they are read soon
+  Index worker = 0, n_workers = 1;   // if threads share a block, each computes some features of each layer
 
-  /// Those of `n` features that belong to this part; parts begin at whole registers or, of many features, panels.
+  /// The features, of `n`, that this worker computes: whole registers or, of many features, whole panels.
   template <class T>
-  Features share(Index n) const {
-    if (n_parts == 1) return {0, n};
+  Features own_features(Index n) const {
+    if (n_workers == 1) return {0, n};
     const Index step = n >= 2 * kPanel<T> ? kPanel<T> : kLanes<T>;
-    const auto begin = [&](Index i) { return std::min(n, round_up(n * i / n_parts, step)); };
-    return {begin(part), begin(part + 1)};
+    const auto begin = [&](Index i) { return std::min(n, round_up(n * i / n_workers, step)); };
+    return {begin(worker), begin(worker + 1)};
   }
 };
 
-/// Features cut into strips, each as wide as a panel but for the last.
+/// The rows of a batch in panels of kPanel features; the last may be narrower.
 template <class T>
-class Strips {
+class Panels {
  public:
-  Strips() = default;
-  Strips(Index n_features, Index max_rows)
+  Panels() = default;
+  Panels(Index n_features, Index max_rows)
       : n_features_(n_features),
         max_rows_(round_up(max_rows, kLanes<T>)),
         data_(round_up(n_features, kLanes<T>) * round_up(max_rows, kLanes<T>)) {}
 
   Index n_features() const { return n_features_; }
   Index count() const { return (n_features_ + kPanel<T> - 1) / kPanel<T>; }
-  Index width(Index strip) const { return std::min(kPanel<T>, round_up(n_features_ - strip * kPanel<T>, kLanes<T>)); }
-  T* at(Index strip, Index row) { return data_.data() + strip * kPanel<T> * max_rows_ + row * width(strip); }
-  const T* at(Index strip, Index row) const { return const_cast<Strips*>(this)->at(strip, row); }
+  Index width(Index panel) const { return std::min(kPanel<T>, round_up(n_features_ - panel * kPanel<T>, kLanes<T>)); }
+  T* at(Index panel, Index row) { return data_.data() + panel * kPanel<T> * max_rows_ + row * width(panel); }
+  const T* at(Index panel, Index row) const { return const_cast<Panels*>(this)->at(panel, row); }
 
-  /// A block's share of the features to rows first_row.. of the strips; those past the last become zero.
+  /// Copies the own features of a block to rows [first_row, first_row + width); features past the last become zero.
   void from_block(const Block& block, Index first_row, const T* from) {
-    const Features share = block.share<T>(n_features_);
-    for (Index feature = share.first; feature < share.last; feature += kLanes<T>) {
-      const Index strip = feature / kPanel<T>, strip_width = width(strip);
+    const Features own = block.own_features<T>(n_features_);
+    for (Index feature = own.first; feature < own.last; feature += kLanes<T>) {
+      const Index panel = feature / kPanel<T>, panel_width = width(panel);
       for (Index row = 0; row < block.width; row += kLanes<T>) {
         transpose_square(from + feature * block.width + row, block.width, n_features_ - feature,
-                         at(strip, first_row + row) + feature % kPanel<T>, strip_width);
+                         at(panel, first_row + row) + feature % kPanel<T>, panel_width);
       }
     }
   }
@@ -70,8 +70,8 @@ class Strips {
   Buffer<T> data_;
 };
 
-/// The most rows of a block in scoring: a register less than a panel where the panel's rows would leave too little of a
-/// core's own cache to the weights, and products have registers enough to be as fast with fewer rows.
+/// The most rows of a block in scoring: a panel's or, if these rows of a wide layer would leave too little of a core's
+/// own cache to the weights, one register less. Levels with 32 registers are as fast with fewer rows.
 template <class T>
 Index most_rows(Index n_features) {
   constexpr Index kMuch = 384 * 1024;
@@ -79,7 +79,7 @@ Index most_rows(Index n_features) {
   return kRegisters == 32 && is_wide ? kPanel<T> - kLanes<T> : kPanel<T>;
 }
 
-/// Rows of a block: a panel's, but no more than there are, and fewer where a layer of theirs would take much memory.
+/// The number of rows of a block, in whole registers: at most kPanel, and fewer if a layer would need much memory.
 template <class T>
 Index block_width(Index n_rows, Index n_features) {
   constexpr Index kBytes = 32 * 1024 * 1024;
@@ -88,7 +88,7 @@ Index block_width(Index n_rows, Index n_features) {
   return std::clamp(n_fit / kLanes<T> * kLanes<T>, kLanes<T>, n_wanted);
 }
 
-/// Cuts `n_rows` into blocks of at most `width` rows.
+/// Block `index` of `n_rows` rows cut into blocks of at most `width` rows.
 template <class T>
 Block block_of(Index index, Index n_rows, Index width) {
   const Index first = index * width;
@@ -98,7 +98,7 @@ Block block_of(Index index, Index n_rows, Index width) {
 
 inline Index count_rows(std::span<const Block> blocks) { return blocks.back().first_row + blocks.back().n_rows; }
 
-/// Calls f(offset) on every register of a feature, in all blocks.
+/// Calls f(offset) for every register of a feature, in all blocks.
 template <class T, class F>
 void each_register(std::span<const Block> blocks, Index n_features, Index feature, F&& f) {
   for (const Block& block : blocks) {
@@ -107,8 +107,8 @@ void each_register(std::span<const Block> blocks, Index n_features, Index featur
   }
 }
 
-/// Sums f(offset of a register, rows of it that exist) over a feature's rows: lanes first, in the order of the rows, so
-/// that how rows are cut into blocks does not show.
+/// Sums f(offset of a register) over the rows of a feature that exist. Lanes are summed first, in the order of the
+/// rows, so that the result does not depend on how rows are cut into blocks.
 template <class T, class F>
 T sum_rows(std::span<const Block> blocks, Index n_features, Index feature, F&& f) {
   Vec<T> lanes(T(0));

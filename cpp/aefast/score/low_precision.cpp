@@ -3,31 +3,34 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "aefast/layer/dense.hpp"
 #include "aefast/simd/simd.hpp"
 
 namespace aefast {
 namespace {
 
-constexpr Index kGroup = 4;                             // outputs of a tile, whose features fill whole words
-constexpr Index kLeastDepth = 16;                       // of a product in reduced precision
-constexpr Index kLeastBytes = 32, kMostBytes = 50'000;  // of one of bytes: where it pays, and cannot overflow
-constexpr float kRounding = 12582912.0f;                // 1.5 * 2^23: what is added to it is rounded to an integer
+constexpr Index kTileOutputs = 4;                       // outputs of a register tile, which fill whole words
+constexpr Index kLeastDepth = 16;                       // of a product in low precision
+constexpr Index kLeastBytes = 32, kMostBytes = 50'000;  // depths at which a product of bytes pays and cannot overflow
+constexpr float kRounding = 12582912.0f;                // 1.5 * 2^23; adding a number to it rounds that to an integer
 
-/// The byte of one feature, in a word.
+/// Quantizes one feature to a byte, in a word.
 Words quantize(const Packing& packing, Index feature, const Float& x) {
   const Float steps =
       max(min(x * Float(packing.inverse[feature]), Float(packing.high[feature])), Float(packing.low[feature]));
   return bits(steps + Float(packing.shift[feature])) & 0xffu;
 }
 
-/// Two or one words of the operand from the features of group `group`, for one register of rows.
-inline void pack_group(const Packing& packing, Index group, const Float (&x)[kGroup], Index width, std::uint32_t* to) {
-  to += group * packing.words_of_group() * width;
+/// Packs the features of tile `number` into two words (bfloat16) or one (bytes) of the operand, for one register of
+/// rows.
+inline void pack_tile(const Packing& packing, Index number, const Float (&x)[kTileOutputs], Index width,
+                      std::uint32_t* to) {
+  to += number * packing.words_of_tile() * width;
   if (packing.precision == Precision::bfloat16) {
     store(Level::Bfloat16::pack(x[0], x[1]), to);
     store(Level::Bfloat16::pack(x[2], x[3]), to + width);
   } else {
-    const Index first = group * kGroup;
+    const Index first = number * kTileOutputs;
     store(quantize(packing, first, x[0]) | quantize(packing, first + 1, x[1]) << 8 |
               quantize(packing, first + 2, x[2]) << 16 | quantize(packing, first + 3, x[3]) << 24,
           to);
@@ -38,9 +41,9 @@ inline void pack_group(const Packing& packing, Index group, const Float (&x)[kGr
 
 bool is_native(Precision precision) { return precision == Precision::float32 || Level::kHasLowPrecision; }
 
-/// Where the outputs of a layer go: into the next one's operand, an array, or, with `row_errors`, squared differences
-/// from an array added up for each row.
-struct ReducedNetwork::Destination {
+/// The destination of a layer's outputs: the operand of the next layer, or an array; with `row_errors`, their squared
+/// differences from `wanted` are added up for each row instead.
+struct LowPrecisionNetwork::Destination {
   const Packing* packing = nullptr;
   std::uint32_t* packed = nullptr;
   float* out = nullptr;
@@ -48,40 +51,41 @@ struct ReducedNetwork::Destination {
   float* row_errors = nullptr;
 };
 
-/// A dense layer: its weights, in groups of kGroup outputs, one after the other for each word of the depth.
-struct ReducedNetwork::Dense {
+/// A dense layer in low precision. Weights are stored by tiles of kTileOutputs outputs, and in a tile by word of the
+/// depth.
+struct LowPrecisionNetwork::Dense {
   Dense(const aefast::Dense<float>& layer, const float* params, Precision precision, const InputRange* range);
 
   void forward(const Block& block, const std::uint32_t* in, const Destination& to) const;
 
   Index n_in, n_out, n_words;
-  Packing packing;  // of its inputs
+  Packing packing;  // of the inputs
   void (*activation)(float*, Index);
   bool is_relu;
   Buffer<std::uint32_t> weights;
   Buffer<float> bias;           // bfloat16
-  Buffer<float> step;           // bytes: what one unit of the sum is worth, by output
-  Buffer<std::uint32_t> start;  // bytes: the bias in units, less what the inputs' zeros add
+  Buffer<float> step;           // bytes: the value of one unit of the sum, by output
+  Buffer<std::uint32_t> start;  // bytes: the bias in units, minus the contribution of the inputs' zeros
 
  private:
   void round_to_bfloat16(const std::vector<float>& w);
   void round_to_bytes(const std::vector<float>& w, const InputRange& range);
   template <class Kind, int kVectors>
-  void tile(Index group, const std::uint32_t* in, const Destination& to) const;
+  void tile(Index number, const std::uint32_t* in, const Destination& to) const;
   template <class Kind>
-  void groups(const Block& block, const std::uint32_t* in, const Destination& to) const;
+  void tiles(const Block& block, const std::uint32_t* in, const Destination& to) const;
 };
 
-ReducedNetwork::Dense::Dense(const aefast::Dense<float>& layer, const float* params, Precision precision,
-                             const InputRange* range)
+LowPrecisionNetwork::Dense::Dense(const aefast::Dense<float>& layer, const float* params, Precision precision,
+                                  const InputRange* range)
     : n_in(layer.n_in()),
       n_out(layer.n_out()),
       activation(layer.activation().forward),
       is_relu(layer.activation().is_relu) {
   const bool as_bytes = precision == Precision::int8 && n_in >= kLeastBytes && n_in <= kMostBytes;
   packing.precision = as_bytes ? Precision::int8 : Precision::bfloat16;
-  n_words = round_up(n_in, kGroup) / kGroup * packing.words_of_group();
-  const Index n_outputs = round_up(n_out, kGroup), n_inputs = round_up(n_in, kGroup);
+  n_words = round_up(n_in, kTileOutputs) / kTileOutputs * packing.words_of_tile();
+  const Index n_outputs = round_up(n_out, kTileOutputs), n_inputs = round_up(n_in, kTileOutputs);
   weights.reset(n_outputs * n_words);
   bias.reset(n_outputs);
   for (Index o = 0; o < n_out; ++o) bias[o] = params[layer.bias().at<float>(0, o)];
@@ -96,20 +100,21 @@ ReducedNetwork::Dense::Dense(const aefast::Dense<float>& layer, const float* par
   else round_to_bfloat16(w);
 }
 
-void ReducedNetwork::Dense::round_to_bfloat16(const std::vector<float>& w) {
-  const Index n_inputs = round_up(n_in, kGroup);
+void LowPrecisionNetwork::Dense::round_to_bfloat16(const std::vector<float>& w) {
+  const Index n_inputs = round_up(n_in, kTileOutputs);
   const auto rounded = [&](Index o, Index i) {
     return aefast::round_to_bfloat16(Float(w[static_cast<std::size_t>(o * n_inputs + i)]))[0];
   };
   for (Index o = 0; o < weights.size() / n_words; ++o) {
     for (Index k = 0; k < n_words; ++k) {
-      weights[(o / kGroup * n_words + k) * kGroup + o % kGroup] = rounded(o, 2 * k) >> 16 | rounded(o, 2 * k + 1);
+      weights[(o / kTileOutputs * n_words + k) * kTileOutputs + o % kTileOutputs] =
+          rounded(o, 2 * k) >> 16 | rounded(o, 2 * k + 1);
     }
   }
 }
 
-void ReducedNetwork::Dense::round_to_bytes(const std::vector<float>& w, const InputRange& range) {
-  const Index n_inputs = round_up(n_in, kGroup), n_outputs = round_up(n_out, kGroup);
+void LowPrecisionNetwork::Dense::round_to_bytes(const std::vector<float>& w, const InputRange& range) {
+  const Index n_inputs = round_up(n_in, kTileOutputs), n_outputs = round_up(n_out, kTileOutputs);
   std::vector<double> input_step(static_cast<std::size_t>(n_inputs)), zero(input_step);
   for (Buffer<float>* buffer : {&packing.inverse, &packing.low, &packing.high, &packing.shift}) buffer->reset(n_inputs);
   for (Index i = 0; i < n_inputs; ++i) {
@@ -118,7 +123,7 @@ void ReducedNetwork::Dense::round_to_bytes(const std::vector<float>& w, const In
     const double high = i < n_in ? std::max(0.0, static_cast<double>(range.high[at])) : 0.0;
     const double inverse = 255 / (high - low);
     const bool is_used = inverse > 0 && inverse < static_cast<double>(std::numeric_limits<float>::max());
-    input_step[at] = is_used ? 1 / inverse : 0;  // an input that was always 0 is taken for 0
+    input_step[at] = is_used ? 1 / inverse : 0;  // an input that was always 0 counts as 0
     zero[at] = is_used ? std::nearbyint(-low * inverse) : 0.0;
     packing.inverse[i] = is_used ? static_cast<float>(inverse) : 0.0f;
     packing.low[i] = static_cast<float>(-zero[at]);
@@ -141,22 +146,22 @@ void ReducedNetwork::Dense::round_to_bytes(const std::vector<float>& w, const In
       const double rounded = std::clamp(std::nearbyint(weight(i) / static_cast<double>(step[o])), -127.0, 127.0);
       offset -= rounded * zero[static_cast<std::size_t>(i)];
       const auto byte = static_cast<std::uint32_t>(static_cast<std::int32_t>(rounded)) & 0xffu;
-      weights[(o / kGroup * n_words + i / 4) * kGroup + o % kGroup] |= byte << (8 * (i % 4));
+      weights[(o / kTileOutputs * n_words + i / 4) * kTileOutputs + o % kTileOutputs] |= byte << (8 * (i % 4));
     }
     start[o] = static_cast<std::uint32_t>(static_cast<std::int64_t>(offset));
   }
 }
 
-/// One group of outputs for all rows of a block of kVectors registers, from the operand `in`.
+/// Computes one tile of outputs for a block of kVectors registers of rows, from the operand `in`.
 template <class Kind, int kVectors>
-void ReducedNetwork::Dense::tile(Index group, const std::uint32_t* in, const Destination& to) const {
-  static_assert(kGroup * kVectors + kVectors + 1 <= kRegisters, "the tile would spill");
+void LowPrecisionNetwork::Dense::tile(Index number, const std::uint32_t* in, const Destination& to) const {
+  static_assert(kTileOutputs * kVectors + kVectors + 1 <= kRegisters, "the tile would spill");
   constexpr bool kBytesIn = std::is_same_v<Kind, Level::Bytes>;
   constexpr Index kWidth = kVectors * kLanes<float>;
-  const Index first = group * kGroup;
-  typename Kind::Sum sum[kGroup][kVectors];
+  const Index first = number * kTileOutputs;
+  typename Kind::Sum sum[kTileOutputs][kVectors];
   AEFAST_UNROLL
-  for (int i = 0; i < kGroup; ++i) {
+  for (int i = 0; i < kTileOutputs; ++i) {
     AEFAST_UNROLL
     for (int j = 0; j < kVectors; ++j) {
       if constexpr (kBytesIn) sum[i][j] = broadcast(start[first + i]);
@@ -169,18 +174,18 @@ void ReducedNetwork::Dense::tile(Index group, const std::uint32_t* in, const Des
     AEFAST_UNROLL
     for (int j = 0; j < kVectors; ++j) right[j] = load(in + j * kLanes<float>);
     AEFAST_UNROLL
-    for (int i = 0; i < kGroup; ++i) {
+    for (int i = 0; i < kTileOutputs; ++i) {
       const Words left = broadcast(w[i]);
       AEFAST_UNROLL
       for (int j = 0; j < kVectors; ++j) sum[i][j] = Kind::dot(sum[i][j], right[j], left);
     }
-    w += kGroup;
+    w += kTileOutputs;
     in += kWidth;
   }
 
-  Float y[kVectors][kGroup];
+  Float y[kVectors][kTileOutputs];
   AEFAST_UNROLL
-  for (int i = 0; i < kGroup; ++i) {
+  for (int i = 0; i < kTileOutputs; ++i) {
     AEFAST_UNROLL
     for (int j = 0; j < kVectors; ++j) {
       if constexpr (kBytesIn)
@@ -190,27 +195,27 @@ void ReducedNetwork::Dense::tile(Index group, const std::uint32_t* in, const Des
   }
   if (is_relu) {
     AEFAST_UNROLL
-    for (int i = 0; i < kGroup; ++i) {
+    for (int i = 0; i < kTileOutputs; ++i) {
       AEFAST_UNROLL
       for (int j = 0; j < kVectors; ++j) y[j][i] = max(y[j][i], Float(0.0f));
     }
   } else if (activation) {
-    alignas(kAlignment) float values[kGroup * kWidth];
+    alignas(kAlignment) float values[kTileOutputs * kWidth];
     AEFAST_UNROLL
-    for (int i = 0; i < kGroup; ++i) {
+    for (int i = 0; i < kTileOutputs; ++i) {
       AEFAST_UNROLL
       for (int j = 0; j < kVectors; ++j) y[j][i].store(values + i * kWidth + j * kLanes<float>);
     }
-    activation(values, kGroup * kWidth);
+    activation(values, kTileOutputs * kWidth);
     AEFAST_UNROLL
-    for (int i = 0; i < kGroup; ++i) {
+    for (int i = 0; i < kTileOutputs; ++i) {
       AEFAST_UNROLL
       for (int j = 0; j < kVectors; ++j) y[j][i] = Float::load(values + i * kWidth + j * kLanes<float>);
     }
   }
   if (to.packing) {
     AEFAST_UNROLL
-    for (int j = 0; j < kVectors; ++j) pack_group(*to.packing, group, y[j], kWidth, to.packed + j * kLanes<float>);
+    for (int j = 0; j < kVectors; ++j) pack_tile(*to.packing, number, y[j], kWidth, to.packed + j * kLanes<float>);
     return;
   }
   if (to.row_errors) {
@@ -218,7 +223,7 @@ void ReducedNetwork::Dense::tile(Index group, const std::uint32_t* in, const Des
     for (int j = 0; j < kVectors; ++j) {
       Float total = Float::load(to.row_errors + j * kLanes<float>);
       AEFAST_UNROLL
-      for (int i = 0; i < kGroup; ++i) {
+      for (int i = 0; i < kTileOutputs; ++i) {
         if (first + i >= n_out) break;
         const Float residual = Float::load(to.wanted + (first + i) * kWidth + j * kLanes<float>) - y[j][i];
         total = fma(residual, residual, total);
@@ -228,7 +233,7 @@ void ReducedNetwork::Dense::tile(Index group, const std::uint32_t* in, const Des
     return;
   }
   AEFAST_UNROLL
-  for (int i = 0; i < kGroup; ++i) {
+  for (int i = 0; i < kTileOutputs; ++i) {
     if (first + i >= n_out) return;
     AEFAST_UNROLL
     for (int j = 0; j < kVectors; ++j) y[j][i].store(to.out + (first + i) * kWidth + j * kLanes<float>);
@@ -236,37 +241,37 @@ void ReducedNetwork::Dense::tile(Index group, const std::uint32_t* in, const Des
 }
 
 template <class Kind>
-void ReducedNetwork::Dense::groups(const Block& block, const std::uint32_t* in, const Destination& to) const {
-  for (Index group = 0; group * kGroup < n_out; ++group) {
+void LowPrecisionNetwork::Dense::tiles(const Block& block, const std::uint32_t* in, const Destination& to) const {
+  for (Index number = 0; number * kTileOutputs < n_out; ++number) {
     switch (block.width / kLanes<float>) {
-      case 1: tile<Kind, 1>(group, in, to); break;
-      case 2: tile<Kind, 2>(group, in, to); break;
-      case 3: tile<Kind, 3>(group, in, to); break;
+      case 1: tile<Kind, 1>(number, in, to); break;
+      case 2: tile<Kind, 2>(number, in, to); break;
+      case 3: tile<Kind, 3>(number, in, to); break;
       default:
-        if constexpr (kMaxVectors > 3) tile<Kind, 4>(group, in, to);
+        if constexpr (kMaxVectors > 3) tile<Kind, 4>(number, in, to);
     }
-    if (block.ahead) block.ahead->step();
+    if (block.prefetcher) block.prefetcher->step();
   }
 }
 
-void ReducedNetwork::Dense::forward(const Block& block, const std::uint32_t* in, const Destination& to) const {
-  if (packing.precision == Precision::int8) groups<Level::Bytes>(block, in, to);
-  else groups<Level::Bfloat16>(block, in, to);
+void LowPrecisionNetwork::Dense::forward(const Block& block, const std::uint32_t* in, const Destination& to) const {
+  if (packing.precision == Precision::int8) tiles<Level::Bytes>(block, in, to);
+  else tiles<Level::Bfloat16>(block, in, to);
 }
 
 namespace {
 
 bool is_dense(const Layer<float>& layer) { return dynamic_cast<const Dense<float>*>(&layer) != nullptr; }
 
-/// Float32 features (n x width) to a layer's operand.
+/// Packs float32 features (n x width) into a layer's operand.
 void pack_block(const Packing& packing, Index n, Index width, const float* from, std::uint32_t* to) {
-  for (Index feature = 0; feature < n; feature += kGroup) {
+  for (Index feature = 0; feature < n; feature += kTileOutputs) {
     for (Index lane = 0; lane < width; lane += kLanes<float>) {
-      Float x[kGroup];
-      for (Index i = 0; i < kGroup; ++i) {
+      Float x[kTileOutputs];
+      for (Index i = 0; i < kTileOutputs; ++i) {
         x[i] = feature + i < n ? Float::load(from + (feature + i) * width + lane) : Float(0.0f);
       }
-      pack_group(packing, feature / kGroup, x, width, to + lane);
+      pack_tile(packing, feature / kTileOutputs, x, width, to + lane);
     }
   }
 }
@@ -277,7 +282,7 @@ std::vector<InputRange> input_ranges(const Network<float>& network, const float*
                                      const InputView& input, Index n_beyond) {
   constexpr Index kWidth = kLanes<float>;
   const Index n_kept = n_beyond + 1;
-  // Of each input of a dense layer the n_kept least values, in order, and of their negatives.
+  // The n_kept least values of each input of a dense layer in order, then the n_kept least negated values.
   std::vector<std::vector<float>> least;
   for (const auto& layer : network.layers()) {
     const auto size = static_cast<std::size_t>(2 * layer->n_in() * n_kept);
@@ -323,8 +328,8 @@ std::vector<InputRange> input_ranges(const Network<float>& network, const float*
   return ranges;
 }
 
-ReducedNetwork::ReducedNetwork(const Network<float>& network, const float* params, Precision precision,
-                               const std::vector<InputRange>& ranges)
+LowPrecisionNetwork::LowPrecisionNetwork(const Network<float>& network, const float* params, Precision precision,
+                                         const std::vector<InputRange>& ranges)
     : network_(network), params_(params) {
   std::size_t n_dense = 0;
   for (const auto& layer : network.layers()) {
@@ -346,49 +351,49 @@ ReducedNetwork::ReducedNetwork(const Network<float>& network, const float* param
   }
 }
 
-ReducedNetwork::Operands ReducedNetwork::operands(Index width) const {
+LowPrecisionNetwork::Operands LowPrecisionNetwork::operands(Index width) const {
   return {Buffer<std::uint32_t>(n_words_ * width, Unset{}), Buffer<std::uint32_t>(n_words_ * width, Unset{})};
 }
 
-float* ReducedNetwork::forward(Index first, Index last, const Block& block, const float* in, float* const (&layer)[2],
-                               Operands& operands) const {
+float* LowPrecisionNetwork::forward(Index first, Index last, const Block& block, const float* in,
+                                    float* const (&layer)[2], Operands& operands) const {
   return forward(first, last, block, in, layer, operands, nullptr);
 }
 
-void ReducedNetwork::squared_errors(const Block& block, const float* in, float* const (&layer)[2], Operands& operands,
-                                    float* row_errors) const {
+void LowPrecisionNetwork::squared_errors(const Block& block, const float* in, float* const (&layer)[2],
+                                         Operands& operands, float* row_errors) const {
   std::fill_n(row_errors, block.width, 0.0f);
   forward(0, static_cast<Index>(dense_.size()), block, in, layer, operands, row_errors);
 }
 
-float* ReducedNetwork::forward(Index first, Index last, const Block& block, const float* in, float* const (&layer)[2],
-                               Operands& operands, float* row_errors) const {
+float* LowPrecisionNetwork::forward(Index first, Index last, const Block& block, const float* in,
+                                    float* const (&layer)[2], Operands& operands, float* row_errors) const {
   [[maybe_unused]] const Level::FlushDenormals flushing;
   const float* from = in;
-  const std::uint32_t* packed = nullptr;  // takes the place of `from` between two dense layers
+  const std::uint32_t* packed = nullptr;  // replaces `from` between two low-precision layers
   float* out = nullptr;
   for (Index i = first; i < last; ++i) {
-    const Dense* reduced = dense(i);
+    const Dense* current = dense(i);
     const auto free = [&] { return from == layer[0] ? layer[1] : layer[0]; };
-    if (!reduced) {
+    if (!current) {
       out = free();
       network_.layers()[static_cast<std::size_t>(i)]->forward(block, params_, from, out);
       from = out;
       continue;
     }
     if (!packed) {
-      pack_block(reduced->packing, reduced->n_in, block.width, from, operands.of[0].data());
+      pack_block(current->packing, current->n_in, block.width, from, operands.of[0].data());
       packed = operands.of[0].data();
     }
     const Dense* next = i + 1 < last ? dense(i + 1) : nullptr;
     if (next) {
       std::uint32_t* to = packed == operands.of[0].data() ? operands.of[1].data() : operands.of[0].data();
-      reduced->forward(block, packed, {.packing = &next->packing, .packed = to});
+      current->forward(block, packed, {.packing = &next->packing, .packed = to});
       packed = to;
     } else {
       out = free();
-      if (row_errors && i + 1 == last) reduced->forward(block, packed, {.wanted = in, .row_errors = row_errors});
-      else reduced->forward(block, packed, {.out = out});
+      if (row_errors && i + 1 == last) current->forward(block, packed, {.wanted = in, .row_errors = row_errors});
+      else current->forward(block, packed, {.out = out});
       from = out;
       packed = nullptr;
     }

@@ -10,7 +10,8 @@ namespace aefast {
 template <class T>
 struct Scorer<T>::Workspace {
   /// `n_joint` is the number of elements of a row that whitening reads.
-  Workspace(const Network<T>& network, const ReducedNetwork* reduced_, Index n_joint, Index width, bool has_missing)
+  Workspace(const Network<T>& network, const LowPrecisionNetwork* low_precision_, Index n_joint, Index width,
+            bool has_missing)
       : input(network.n_features() * width, Unset{}),
         seen(has_missing ? network.n_features() * width : 0, Unset{}),
         target(network.width() * width, Unset{}),
@@ -21,8 +22,8 @@ struct Scorer<T>::Workspace {
         divergence(width),
         ranking(width),
         wanted{has_missing ? seen.data() : input.data(), has_missing},
-        reduced(reduced_) {
-    if (reduced) operands = reduced->operands(width);
+        low_precision(low_precision_) {
+    if (low_precision) operands = low_precision->operands(width);
   }
 
   /// The one of `layer` that is not in use.
@@ -33,7 +34,8 @@ struct Scorer<T>::Workspace {
     // An empty range lies before the first layer or after the last; both have n_features.
     if (first == last) return std::copy_n(in, network.n_features() * block.width, other(in)), other(in);
     if constexpr (std::is_same_v<T, float>) {
-      if (reduced) return reduced->forward(first, last, block, in, {layer[0].data(), layer[1].data()}, operands);
+      if (low_precision)
+        return low_precision->forward(first, last, block, in, {layer[0].data(), layer[1].data()}, operands);
     }
     T* out = nullptr;
     for (Index i = first; i < last; ++i) {
@@ -49,9 +51,9 @@ struct Scorer<T>::Workspace {
   Ranking<T> ranking;
   Target<T> wanted;     // the rows as they were read, with NaN for missing values
   T* output = nullptr;  // of the last layer
-  Prefetcher ahead;
-  const ReducedNetwork* reduced;
-  ReducedNetwork::Operands operands;
+  Prefetcher prefetcher;
+  const LowPrecisionNetwork* low_precision;
+  LowPrecisionNetwork::Operands operands;
 };
 
 /// Calls f(block, workspace) for each block of rows, on no more threads than there is work for.
@@ -62,7 +64,8 @@ void Scorer<T>::each_block(Index n_rows, F&& f) const {
   constexpr double kWorkOfTask = 5e6;    // multiply-adds that outweigh dispatching a task
   const Index n_joint = whitening_ ? this->n_joint() : 0;
   const double row_work = static_cast<double>(network_.work() + n_joint * n_joint + 8 * network_.n_features());
-  const Index n_wanted = std::min(n_rows, reduced_ ? ReducedNetwork::kMostRows : most_rows<T>(network_.n_features()));
+  const Index n_wanted =
+      std::min(n_rows, low_precision_ ? LowPrecisionNetwork::kMostRows : most_rows<T>(network_.n_features()));
   const Index width = block_width<T>(n_wanted, std::max(network_.width(), n_joint));
   const Index n_blocks = (n_rows + width - 1) / width;
   const double n_threads =
@@ -71,7 +74,8 @@ void Scorer<T>::each_block(Index n_rows, F&& f) const {
   ThreadTeam team(static_cast<int>(n_threads));
   std::vector<std::unique_ptr<Workspace>> workspaces;
   for (int thread = 0; thread < team.size(); ++thread) {
-    workspaces.push_back(std::make_unique<Workspace>(network_, reduced_, n_joint, width, scaling_.masks_missing()));
+    workspaces.push_back(
+        std::make_unique<Workspace>(network_, low_precision_, n_joint, width, scaling_.masks_missing()));
   }
   const Index blocks_of_task =
       static_cast<Index>(1 + std::min(15.0, kWorkOfTask / (row_work * static_cast<double>(width))));
@@ -80,7 +84,7 @@ void Scorer<T>::each_block(Index n_rows, F&& f) const {
     for (Index i = task * blocks_of_task; i < last; ++i) {
       Workspace& work = *workspaces[static_cast<std::size_t>(thread)];
       Block block = block_of<T>(i, n_rows, width);
-      block.ahead = &work.ahead;
+      block.prefetcher = &work.prefetcher;
       f(block, work);
     }
   });
@@ -160,16 +164,16 @@ void Scorer<T>::mean_factors(Loss metric, const Block& block, Workspace& work) c
 template <class T>
 bool Scorer<T>::fused_errors(const InputView& input, Loss metric, const Block& block, Workspace& work) const {
   const OutputStage<T>& stage = network_.output();
-  const bool ends_reduced = reduced_ && reduced_->ends_reduced();
+  const bool ends_in_low_precision = low_precision_ && low_precision_->ends_in_low_precision();
   if constexpr (std::is_same_v<T, float>) {
-    if (ends_reduced && is<SquaredError>(metric) && stage.is_identity() && !work.wanted.has_missing) {
+    if (ends_in_low_precision && is<SquaredError>(metric) && stage.is_identity() && !work.wanted.has_missing) {
       read(input, {}, block, work);
-      reduced_->squared_errors(block, work.input.data(), {work.layer[0].data(), work.layer[1].data()}, work.operands,
-                               work.row.data());
+      low_precision_->squared_errors(block, work.input.data(), {work.layer[0].data(), work.layer[1].data()},
+                                     work.operands, work.row.data());
       return true;
     }
   }
-  if (ends_reduced || !stage.is_separable()) return false;
+  if (ends_in_low_precision || !stage.is_separable()) return false;
   const Layer<T>& last = *network_.layers().back();
   const T* in = pass_to_last(input, block, work);
   T *out = work.other(in), *totals = work.row.data();
@@ -270,7 +274,7 @@ void Scorer<T>::ranked_errors(const InputView& input, Loss metric, Index top, co
       const Target<T> target{work.wanted.values + at, work.wanted.has_missing};
       stage.rank_losses(metric, block.width, z, count, target, at / block.width, work.row.data(), work.ranking);
     };
-    if (reduced_ && reduced_->ends_reduced()) {
+    if (low_precision_ && low_precision_->ends_in_low_precision()) {
       work.output = pass(input, {}, block, work);
       take(work.output, 0, n);
     } else {

@@ -15,11 +15,15 @@ namespace aefast {
 template <class T>
 class Scorer {
  public:
-  /// Borrows all arguments. A call uses at most `max_threads` threads. `reduced`, for float alone, replaces the
+  /// Borrows all arguments. A call uses at most `max_threads` threads. `low_precision`, for float alone, replaces the
   /// network's layers.
   Scorer(const Network<T>& network, const T* params, const Scaling& scaling, int max_threads,
-         const ReducedNetwork* reduced = nullptr)
-      : network_(network), params_(params), scaling_(scaling), max_threads_(max_threads), reduced_(reduced) {}
+         const LowPrecisionNetwork* low_precision = nullptr)
+      : network_(network),
+        params_(params),
+        scaling_(scaling),
+        max_threads_(max_threads),
+        low_precision_(low_precision) {}
 
   /// From now on errors are mean squares of W (v - m); whitening.hpp describes the arguments.
   void set_whitening(const double* centre, const double* matrix, const double* usual, const double* deviation) {
@@ -81,7 +85,7 @@ class Scorer {
   const T* params_;
   const Scaling& scaling_;
   int max_threads_;
-  const ReducedNetwork* reduced_;
+  const LowPrecisionNetwork* low_precision_;
   std::optional<Whitening<T>> whitening_;
 };
 

@@ -3,7 +3,7 @@
 namespace aefast {
 
 double multiply_adds(Index n) {
-  constexpr int kSums = 12;  // latencies are four or five cycles, on two units
+  constexpr int kSums = 12;  // latencies are four or five cycles, with two units
   const Vec<float> factor(0.999f), term(0.001f);
   Vec<float> sums[kSums];
   for (Vec<float>& each : sums) each = term;

@@ -1,16 +1,16 @@
-/// What a processor can do at most: fused multiply-adds held in registers, and reading memory once. All else is judged
-/// beside these.
+/// Probes of a processor's limits: fused multiply-adds in registers, and reads of memory. Speeds of the engine are
+/// compared with them.
 #pragma once
 
 #include "simd.hpp"
 
 namespace aefast {
 
-/// `n` rounds of multiply-adds, as many in flight as hide their latency; returns how many floating-point operations
-/// that was.
+/// Computes `n` rounds of independent multiply-adds, enough per round to hide their latency; returns the number of
+/// floating-point operations.
 double multiply_adds(Index n);
 
-/// Reads `n` floats once, a multiple of 128, and returns their sum.
+/// Reads `n` floats, a multiple of 128, once; returns their sum.
 float read_memory(const float* from, Index n);
 
 }  // namespace aefast

@@ -1,4 +1,4 @@
-/// Random numbers by the register: many counters of a Philox stream at once, as uniforms and normals.
+/// Arrays of random numbers, uniform and normal, from many counters of a Philox stream at once.
 #pragma once
 
 #include "aefast/core/random.hpp"
@@ -6,14 +6,14 @@
 
 namespace aefast {
 
-/// `4 * n` words, those of counters (first + i, high): word w of counter i at to[w * n + i]. Written so that the
-/// compiler runs the rounds over vectors of counters.
+/// Writes the 4 * n words of the counters (first + i, high): word w of counter i to to[w * n + i]. The loops let the
+/// compiler run the rounds over vectors of counters.
 inline void fill_words(const Philox& philox, std::uint32_t first, std::uint32_t high, Index n, std::uint32_t* to) {
-  constexpr Index kChunk = 64;
-  for (Index start = 0; start < n; start += kChunk) {
-    const Index count = std::min(kChunk, n - start);
-    std::uint32_t c[4][kChunk];
-    for (Index i = 0; i < kChunk; ++i) {
+  constexpr Index kCounters = 64;
+  for (Index start = 0; start < n; start += kCounters) {
+    const Index count = std::min(kCounters, n - start);
+    std::uint32_t c[4][kCounters];
+    for (Index i = 0; i < kCounters; ++i) {
       c[0][i] = first + static_cast<std::uint32_t>(start + i);
       c[1][i] = high;
       c[2][i] = philox.high()[0];
@@ -21,7 +21,7 @@ inline void fill_words(const Philox& philox, std::uint32_t first, std::uint32_t 
     }
     std::uint32_t k0 = philox.key()[0], k1 = philox.key()[1];
     for (int round = 0; round < Philox::kRounds; ++round) {
-      for (Index i = 0; i < kChunk; ++i) {
+      for (Index i = 0; i < kCounters; ++i) {
         const std::uint64_t p0 = std::uint64_t{Philox::kMultiplier0} * c[0][i];
         const std::uint64_t p1 = std::uint64_t{Philox::kMultiplier1} * c[2][i];
         c[0][i] = static_cast<std::uint32_t>(p1 >> 32) ^ c[1][i] ^ k0;
@@ -36,8 +36,8 @@ inline void fill_words(const Philox& philox, std::uint32_t first, std::uint32_t 
   }
 }
 
-/// A uniform of (-1, 1), symmetric and never an end, as a standard normal: sqrt(2) erfinv (Giles 2012, single
-/// precision, whose 1e-7 is finer than the 24 bits of the uniform).
+/// The standard normal of a uniform in (-1, 1), sqrt(2) erfinv(u), by Giles 2012 in single precision; its error of 1e-7
+/// is below the resolution of a uniform of 24 bits.
 template <class T>
 Vec<T> normal_of_uniform(const Vec<T>& u) {
   using V = Vec<T>;
@@ -51,7 +51,7 @@ Vec<T> normal_of_uniform(const Vec<T>& u) {
   return V(T(1.41421356237309504880)) * u * select(less(w, V(T(5))), centre, tail);
 }
 
-/// Uniforms of [0, 1) for `n_features` features of the `width` rows from `position` on, feature by feature.
+/// Writes uniforms in [0, 1) for `n_features` features of `width` rows from `position` on, feature by feature.
 template <class T>
 void fill_uniform(const Philox& philox, Index position, Index n_features, Index width, T* to) {
   std::uint32_t words[4 * kPanel<T>];
@@ -62,11 +62,11 @@ void fill_uniform(const Philox& philox, Index position, Index n_features, Index 
   }
 }
 
-/// Standard normals, likewise.
+/// Writes standard normals for `n_features` features of `width` rows from `position` on, feature by feature.
 template <class T>
 void fill_normal(const Philox& philox, Index position, Index n_features, Index width, T* to) {
   fill_uniform(philox, position, n_features, width, to);
-  const Vec<T> two(T(2)), shift(static_cast<T>(0x1p-24) - T(1));  // to the middle of each of 2^24 cells
+  const Vec<T> two(T(2)), shift(static_cast<T>(0x1p-24) - T(1));  // to the middle of each of 2^24 intervals
   map(to, n_features * width, [&](const Vec<T>& u) { return normal_of_uniform(fma(two, u, shift)); }, to);
 }
 

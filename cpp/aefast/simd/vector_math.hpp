@@ -1,4 +1,4 @@
-/// Vectorised functions that Eigen's packets lack or round too coarsely, for float and double, to a few ulp.
+/// Vectorised functions that Eigen lacks or computes too coarsely, for float and double, accurate to a few ulp.
 #pragma once
 
 #include <cmath>
@@ -9,11 +9,11 @@
 
 namespace aefast {
 
-/// exp(x) - 1 without cancellation: a Taylor series where |x| is small, the difference elsewhere.
+/// exp(x) - 1 without cancellation: a Taylor series if |x| is small, else the difference.
 template <class T>
 Vec<T> expm1(const Vec<T>& x) {
   using V = Vec<T>;
-  // Within |x| < 0.35 the first term left out is below half an ulp of x: 0.35^7 / 8! and 0.35^13 / 14!.
+  // For |x| < 0.35 the first omitted term is below half an ulp of x: 0.35^7 / 8! and 0.35^13 / 14!.
   constexpr int kTerms = sizeof(T) == 4 ? 7 : 13;
   V series = T(1);
   for (int k = kTerms; k >= 2; --k) series = fma(series, x * V(T(1) / T(k)), V(T(1)));
@@ -54,7 +54,7 @@ Vec<T> softplus(const Vec<T>& x) {
   return max(x, Vec<T>(T(0))) + log1p(exp(-abs(x)));
 }
 
-/// exp(-x^2 / 2), with what rounding takes from the square given back (Dekker 1971), for |x| below 2^8.
+/// exp(-x^2 / 2) for |x| below 2^8, corrected for the rounding of the square (Dekker 1971).
 template <class T>
 Vec<T> gaussian(const Vec<T>& x) {
   using V = Vec<T>;

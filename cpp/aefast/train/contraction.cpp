@@ -7,9 +7,9 @@ namespace {
 
 /// target[o, i] += sum over rows of left[o] right[i], for blocks of features `left` and rows `right`.
 template <class T>
-void add_outer(const Parameter& at, const Block& block, const T* left, const Strips<T>& right, T* target) {
+void add_outer(const Parameter& at, const Block& block, const T* left, const Panels<T>& right, T* target) {
   for (Index strip = 0; strip < right.count(); ++strip) {
-    Segment<T> rows{left, right.at(strip, 0), block.n_rows, block.width, 1};
+    Product<T> rows{left, right.at(strip, 0), block.n_rows, block.width, 1};
     T* c = target + at.at<T>(0, strip * kPanel<T>);
     multiply<T>(at.n_outputs, right.width(strip), {&rows, 1}, nullptr, c, {}, true);
   }
@@ -27,14 +27,14 @@ template <class T>
 struct Contraction<T>::Workspace {
   struct OfLayer {
     Buffer<T> slope, curvature, slope_gradient, c, t, dt;
-    Strips<T> rows;
+    Panels<T> rows;
   };
 
   explicit Workspace(const std::vector<Dense<T>*>& encoder) {
     for (const Dense<T>* each : encoder) {
       const Index n = each->n_out(), size = n * kPanel<T>;
       layers.push_back({Buffer<T>(size), Buffer<T>(size), Buffer<T>(size), Buffer<T>(size), Buffer<T>(size),
-                        Buffer<T>(size), Strips<T>(n, kPanel<T>)});
+                        Buffer<T>(size), Panels<T>(n, kPanel<T>)});
     }
     product.reset(encoder.front()->n_out() * kPanel<T>);
   }
@@ -90,13 +90,13 @@ void Contraction<T>::begin_batch(const T* params) {
   const Index n = weights(0).n_outputs;
   Buffer<T> transposed(weights(0).n_inputs * kPanel<T>);
   for (Index first = 0; first < n; first += kPanel<T>) {
-    const Index width = gram_at_.template strip_width<T>(first), count = std::min(kPanel<T>, n - first);
+    const Index width = gram_at_.template panel_width<T>(first), count = std::min(kPanel<T>, n - first);
     std::fill_n(transposed.data(), transposed.size(), T(0));
     for (Index i = 0; i < weights(0).n_inputs; ++i) {
       for (Index o = 0; o < count; ++o) transposed[i * width + o] = params_[weights(0).template at<T>(first + o, i)];
     }
     multiply_weights(false, weights(0), params_.data(), width, transposed.data(), static_cast<const T*>(nullptr),
-                     gram_.data() + gram_at_.template strip<T>(first));
+                     gram_.data() + gram_at_.template panel<T>(first));
   }
 }
 
@@ -226,7 +226,7 @@ const T* Contraction<T>::gradient(std::span<const Block> blocks) {
   const Parameter& first_weights = weights(0);
   Buffer<T> product(params_.size());
   for (Index first = 0; first < first_weights.n_inputs; first += kPanel<T>) {
-    const Index width = first_weights.template strip_width<T>(first), at = first_weights.template strip<T>(first);
+    const Index width = first_weights.template panel_width<T>(first), at = first_weights.template panel<T>(first);
     multiply_weights(false, gram_at_, total, width, params_.data() + at, static_cast<const T*>(nullptr),
                      product.data() + at);
   }

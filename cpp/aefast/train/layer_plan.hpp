@@ -27,7 +27,7 @@ class LayerPlan final : public StepPlan<T> {
     StepWorkspace<T>& work = pass.work;
     const EpochSpec& epoch = slice.epoch;
     each_part([&](const Block& block) {
-      const Features share = block.share<T>(pass.network.n_features());
+      const Features share = block.own_features<T>(pass.network.n_features());
       T* to = work.values(0, block) + share.first * block.width;
       if (share.count() > 0) {
         read_block(epoch.input.part(share), *epoch.scaling, slice.rows, block, to, share.first);
@@ -72,8 +72,8 @@ class LayerPlan final : public StepPlan<T> {
     const Index n_parts = work.team.n_active();
     work.team.run(static_cast<Index>(work.blocks.size()) * n_parts, [&](Index i, int) {
       Block block = work.blocks[static_cast<std::size_t>(i / n_parts)];
-      block.part = i % n_parts;
-      block.n_parts = n_parts;
+      block.worker = i % n_parts;
+      block.n_workers = n_parts;
       f(block);
     });
   }
