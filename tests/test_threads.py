@@ -7,8 +7,9 @@ from threading import Event
 import numpy as np
 import pytest
 
+from aefast.engine.cgroups import cgroup_quota
 from aefast.engine.config import config
-from aefast.engine.threads import cgroup_quota, default_threads, explain_threads, resolve_threads, threads
+from aefast.engine.threads import default_threads, explain_threads, resolve_threads, threads
 
 V2_MOUNT = "31 24 0:27 {root} /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
 V1_MOUNTS = (

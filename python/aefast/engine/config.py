@@ -1,4 +1,4 @@
-"""What this installation is and how it runs here: the answer to "why is it slow on that machine?"."""
+"""How aefast was built and how it runs on this machine, for bug reports and questions of speed."""
 
 from typing import TypedDict
 
@@ -7,7 +7,7 @@ from aefast.engine.threads import explain_threads
 
 
 class Config(TypedDict):
-    """What `config` returns."""
+    """The dict that `config` returns."""
 
     version: str
     isa_level: str
@@ -28,12 +28,16 @@ def config() -> Config:
     Returns
     -------
     dict
-        ``version``; ``isa_level``, the instruction-set level in use (the environment variable ``AEFAST_ISA`` forces
-        another of ``isa_levels_available`` at import); ``threads``, how many an estimator with ``n_threads=None``
-        uses now, and ``threads_reason``, why; ``compiler``, ``eigen``, ``eigen_packet`` (its widest vector) and
-        ``fma`` (whether it multiplies and adds in one instruction) of the engine in use; ``bfloat16`` and ``int8``,
-        whether it has instructions for these precisions of scoring ("native") or computes the same numbers without
-        them, mostly no faster than float32 ("emulated").
+        These keys:
+
+        - ``version`` of aefast.
+        - ``isa_level``, the instruction-set level in use. The environment variable ``AEFAST_ISA`` selects another of
+          ``isa_levels_available`` at import.
+        - ``threads``, the number that an estimator with ``n_threads=None`` uses now, and ``threads_reason``.
+        - ``compiler``, ``eigen``, ``eigen_packet`` (the widest vector) and ``fma`` (True with fused multiply-add) of
+          the engine in use.
+        - ``bfloat16`` and ``int8``: "native" if the level has instructions for this precision of scoring; "emulated" if
+          it computes the same numbers without them, usually no faster than float32.
 
     Examples
     --------

@@ -1,8 +1,8 @@
 """The compiled engine for this processor.
 
 The engine is compiled once per instruction-set level (``_engine_v2``, ``_engine_v3``, ...). Importing this module
-loads the best one that was built and that the processor can run, or the one the environment variable
-``AEFAST_ISA`` names, and offers its contents under one name. What those are is written in ``core.pyi``.
+loads the best one that was built and that the processor can run, or the one that the environment variable
+``AEFAST_ISA`` names. ``core.pyi`` documents its contents.
 """
 
 import importlib
@@ -20,10 +20,10 @@ except ImportError as error:
 
 
 def choose_level(forced: str | None, known: Sequence[str], built: Sequence[str], supported: Sequence[str]) -> str:
-    """The level to load: ``forced`` where given, else the best of ``built`` that is also in ``supported``.
+    """The level to load: ``forced`` if given, else the best of ``built`` that is also in ``supported``.
 
-    ``known`` is every level there is, lowest first. Raises `ImportError` with the reason when there is none; a
-    forced level is never replaced by another.
+    ``known`` has all levels of this platform, lowest first. Raises `ImportError` if there is no such level; a forced
+    level is never replaced by another.
     """
     usable = [level for level in known if level in built and level in supported]
     usable_text = "usable here: " + (", ".join(usable) or "none")

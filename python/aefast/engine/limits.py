@@ -1,6 +1,6 @@
-"""What this machine can do at most, measured: multiply-adds a second, and bytes read from memory a second.
+"""Measures the limits of this machine: multiply-adds per second, and bytes read from memory per second.
 
-The roofline of a network (Williams, Waterman and Patterson 2009) is the lower of what each allows.
+The roofline of a network (Williams, Waterman and Patterson 2009) is the lower of the speeds that the two allow.
 """
 
 from __future__ import annotations
@@ -21,43 +21,43 @@ N_FLOATS = 32 * 2**20  # 128 MB, beyond any cache
 
 
 class Limits(TypedDict):
-    """Operations of multiply-adds, two each, and bytes read, a second, all threads together."""
+    """Floating-point operations (two per multiply-add) and bytes read per second, by all threads together."""
 
     flops: float
     bytes: float
 
 
 class Probes:
-    """A measurement of each limit, which can take turns with others, and how much it does."""
+    """One measurement of each limit, which can alternate with other measurements, and the work that it does."""
 
     def __init__(self, n_threads: int) -> None:
         self._memory = np.ones((n_threads, N_FLOATS // n_threads), dtype=np.float32)
         self._rounds = [N_ROUNDS] * n_threads
-        self._pool = ThreadPoolExecutor(n_threads)  # its threads end with it
+        self._pool = ThreadPoolExecutor(n_threads)  # its threads end with this object
         self.operations = sum(self._rounds) * core.multiply_adds(1)
         self.bytes = self._memory.nbytes
 
     def multiply_adds(self) -> None:
-        """On registers, by all threads: ``operations``."""
+        """Do ``operations`` floating-point operations on registers, with all threads."""
         list(self._pool.map(core.multiply_adds, self._rounds))
 
     def read_memory(self) -> None:
-        """A part of ``bytes`` by each thread."""
+        """Read ``bytes`` bytes, each thread its part."""
         list(self._pool.map(core.read_memory, self._memory))
 
     def limits(self, of_products: float, of_reading: float) -> Limits:
-        """From the seconds that a call of either takes."""
+        """The limits, from the seconds that one call of `multiply_adds` and one of `read_memory` took."""
         return {"flops": self.operations / of_products, "bytes": self.bytes / of_reading}
 
 
 def measure(n_threads: int, seconds: float = 1.0) -> Limits:
-    """The best of as many measurements as take about ``seconds`` for each limit."""
+    """The best of repeated measurements, about ``seconds`` for each limit."""
     probes = Probes(n_threads)
     return probes.limits(_best(probes.multiply_adds, seconds), _best(probes.read_memory, seconds))
 
 
 def rows_per_second(limits: Limits, flops_per_row: float, bytes_per_row: float) -> float:
-    """What the machine allows."""
+    """The rows per second that the machine allows."""
     return min(limits["flops"] / flops_per_row, limits["bytes"] / bytes_per_row)
 
 

@@ -1,13 +1,13 @@
-"""How much memory this process may still take: what the machine has left, and what the cgroups around it allow."""
+"""The memory that is still available to this process: what is free, and what its cgroups allow."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from aefast.engine.threads import cgroup_folders
+from aefast.engine.cgroups import cgroup_folders
 
 
 def available_memory(root: Path = Path("/")) -> int | None:
-    """Bytes; None where nothing tells. ``root`` is where ``proc`` and the cgroup file systems are."""
+    """Available bytes, None if unknown. ``root`` is the folder that contains ``proc`` and the cgroup file systems."""
     return min((free for free in (_of_machine(root), *_of_cgroups(root)) if free is not None), default=None)
 
 
@@ -22,14 +22,14 @@ def _of_cgroups(root: Path) -> Iterator[int]:
         names = ("memory.max", "memory.current") if is_v2 else ("memory.limit_in_bytes", "memory.usage_in_bytes")
         limit, used = (_count(folder / name) for name in names)
         if limit is not None and used is not None:
-            # Pages of files that nobody needs count as used, until somebody else needs the room.
+            # Cached file pages count as used although the kernel frees them when memory is needed.
             statistics = _table(folder / "memory.stat")
             idle = statistics.get("inactive_file" if is_v2 else "total_inactive_file", 0)
             yield max(0, limit - used + idle)
 
 
 def _count(path: Path) -> int | None:
-    """The number in a file; None where there is none, as in a limit that is "max"."""
+    """The number in a file; None if there is none, for example if a limit is "max"."""
     try:
         return int(path.read_text())
     except (OSError, ValueError):
@@ -37,7 +37,7 @@ def _count(path: Path) -> int | None:
 
 
 def _table(path: Path) -> dict[str, int]:
-    """Names and numbers of a file with a pair in each line."""
+    """The names and numbers of a file that has one pair per line."""
     try:
         lines = [line.split() for line in path.read_text().splitlines()]
     except OSError:
