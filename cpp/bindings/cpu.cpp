@@ -1,4 +1,4 @@
-// The processor detector: a module of its own, built with baseline flags, that is safe to import on any machine.
+// The module that detects the processor's levels. It is built with baseline flags, so any machine can import it.
 #include "cpu_levels.hpp"
 
 #include <pybind11/pybind11.h>
@@ -11,10 +11,10 @@ PYBIND11_MODULE(_cpu, module) {
 
   py::list known;
   py::list supported;
-  for (const std::string_view level : aefast::kLevels) {
-    const py::str name(level.data(), level.size());
+  for (const aefast::Level& level : aefast::levels()) {
+    const py::str name(level.name.data(), level.name.size());
     known.append(name);
-    if (aefast::cpu_supports(level)) supported.append(name);
+    if (level.is_supported) supported.append(name);
   }
   module.attr("known_levels") = py::tuple(known);
   module.attr("supported_levels") = py::tuple(supported);

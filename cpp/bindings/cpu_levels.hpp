@@ -1,34 +1,43 @@
-// Which instruction-set levels a processor can run: asked by the build, for this machine's best, and at import.
+// The instruction-set levels that this processor supports. The build asks for the best of them; the package asks at import.
 #pragma once
 
-#include <array>
 #include <string_view>
+#include <vector>
 
 namespace aefast {
 
+struct Level {
+  std::string_view name;
+  bool is_supported;  // by processor and operating system
+};
+
 #if defined(__x86_64__)
+#define AEFAST_HAS(feature) (__builtin_cpu_supports(feature) != 0)
+#define AEFAST_X86_LEVEL(name, flags, is_supported) {#name, is_supported},
+#define AEFAST_OTHER_LEVEL(name, flags, is_supported)
+#else
+#define AEFAST_X86_LEVEL(name, flags, is_supported)
+#define AEFAST_OTHER_LEVEL(name, flags, is_supported) {#name, is_supported},
+#endif
 
-/// Every level an engine can be built for, lowest first; the names are those of CMakeLists.txt.
-inline constexpr std::array<std::string_view, 4> kLevels{"v2", "v3", "v4", "v4_bf16"};
-
-/// Whether processor and operating system run every instruction the level's compiler flags allow.
-inline bool cpu_supports(std::string_view level) {
+/// Every level of this architecture, lowest first.
+inline std::vector<Level> levels() {
+#if defined(__x86_64__)
   __builtin_cpu_init();
-  if (level == "v2") return __builtin_cpu_supports("x86-64-v2");
-  if (level == "v3") return __builtin_cpu_supports("x86-64-v3");
-  if (level == "v4") return __builtin_cpu_supports("x86-64-v4");
-  if (level == "v4_bf16")
-    return __builtin_cpu_supports("x86-64-v4") && __builtin_cpu_supports("avx512bf16") &&
-           __builtin_cpu_supports("avx512vnni");
-  return false;
+#endif
+  return {
+#include "../levels.def"
+  };
 }
 
-#else
+#undef AEFAST_X86_LEVEL
+#undef AEFAST_OTHER_LEVEL
 
-inline constexpr std::array<std::string_view, 1> kLevels{"baseline"};
-
-inline bool cpu_supports(std::string_view level) { return level == "baseline"; }
-
-#endif
+inline bool cpu_supports(std::string_view name) {
+  for (const Level& level : levels()) {
+    if (level.name == name) return level.is_supported;
+  }
+  return false;
+}
 
 }  // namespace aefast
