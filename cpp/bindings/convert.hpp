@@ -1,4 +1,4 @@
-/// Python objects to the engine's plain types and back. All of it needs the GIL; nothing here computes.
+/// Converts Python objects to the engine's plain types and back. Everything here needs the GIL.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "aefast/input/read_block.hpp"
+#include "aefast/input/statistics.hpp"
 #include "aefast/network/network.hpp"
 #include "aefast/train/optimizer.hpp"
 #include "aefast/train/trainer.hpp"
@@ -20,12 +21,12 @@ namespace aefast::python {
 
 namespace py = pybind11;
 
-/// Contiguous arrays of one type; others are refused, never converted behind the caller's back.
+/// Contiguous arrays of one type.
 template <class T>
 using Contiguous = py::array_t<T, py::array::c_style>;
 
-/// An array, or a list of columns, and the view of it; arrays of a type or alignment that the engine does not read are
-/// copied as float64, columns must be contiguous and of one type.
+/// An array or a list of columns, and the engine's view of it. Arrays whose type or alignment the engine cannot read
+/// are copied as float64. Columns must be contiguous and of one type.
 class Input {
  public:
   explicit Input(const py::array& array);
@@ -56,7 +57,7 @@ decltype(auto) with_dtype(const std::string& name, F&& f) {
 
 using ParameterArrays = std::vector<py::array_t<double, py::array::c_style | py::array::forcecast>>;
 
-/// The arrays as the user sees them, once they are known to fit: weights (n_in, n_out), vectors (n,).
+/// Checks the shapes of parameter arrays as users see them: weights (n_in, n_out), vectors (n,).
 inline ParameterArrays parameter_arrays(const std::vector<Parameter>& parameters, const py::sequence& arrays) {
   if (arrays.size() != parameters.size()) {
     throw py::value_error("expected " + std::to_string(parameters.size()) + " parameter arrays, got " +
@@ -76,12 +77,13 @@ inline ParameterArrays parameter_arrays(const std::vector<Parameter>& parameters
   return found;
 }
 
-/// Fills the flat vector.
+/// Copies arrays to the flat vector of parameters.
 template <class T>
 void import_parameters(const std::vector<Parameter>& parameters, const ParameterArrays& arrays, T* flat) {
   for (std::size_t i = 0; i < parameters.size(); ++i) import_parameter<T>(parameters[i], arrays[i].data(), flat);
 }
 
+/// Copies the flat vector of parameters to arrays.
 template <class T>
 std::vector<py::array> export_parameters(const std::vector<Parameter>& parameters, const T* flat) {
   std::vector<py::array> arrays;

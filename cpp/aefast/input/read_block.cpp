@@ -1,38 +1,16 @@
 #include "read_block.hpp"
 
-#include <cmath>
 #include <cstdint>
-#include <limits>
-#include <vector>
-
-#include "aefast/core/parallel.hpp"
+#include <cstdlib>
 
 namespace aefast {
 namespace {
 
-/// Calls f with a null pointer of the element's type.
-template <class F>
-decltype(auto) with_type(DType dtype, F&& f) {
-  switch (dtype) {
-    case DType::f16: return f(static_cast<const Eigen::half*>(nullptr));
-    case DType::f32: return f(static_cast<const float*>(nullptr));
-    case DType::i8: return f(static_cast<const std::int8_t*>(nullptr));
-    case DType::i16: return f(static_cast<const std::int16_t*>(nullptr));
-    case DType::i32: return f(static_cast<const std::int32_t*>(nullptr));
-    case DType::i64: return f(static_cast<const std::int64_t*>(nullptr));
-    case DType::u8: return f(static_cast<const std::uint8_t*>(nullptr));
-    case DType::u16: return f(static_cast<const std::uint16_t*>(nullptr));
-    case DType::u32: return f(static_cast<const std::uint32_t*>(nullptr));
-    case DType::u64: return f(static_cast<const std::uint64_t*>(nullptr));
-    default: return f(static_cast<const double*>(nullptr));
-  }
-}
-
-/// The type in which an element is scaled: float where it holds every value of S and of the result.
+/// The type in which elements are scaled: float if it holds every value of S and the result is float.
 template <class S, class T>
 using Compute = std::conditional_t<sizeof(T) == 4 && (sizeof(S) <= 2 || std::is_same_v<S, float>), float, double>;
 
-/// The map of a register's values: all of one feature, or each of another. NaN and infinities become NaN.
+/// Scales a register, whose values may be of one feature or of several. NaN and infinities become NaN.
 template <class C>
 struct FeatureMap {
   Vec<C> high, inverse, offset, limit;
@@ -42,7 +20,7 @@ struct FeatureMap {
   }
 };
 
-/// Those of the features from `first` on.
+/// The maps of all features from `first` on.
 template <class C>
 struct ScalingMap {
   explicit ScalingMap(const Scaling& scaling, Index first = 0)
@@ -52,7 +30,7 @@ struct ScalingMap {
         limit(static_cast<C>(scaling.limit())) {}
 
   FeatureMap<C> operator()(Index j) const { return {high[j], inverse[j], offset[j], limit}; }
-  /// Of as many features as `load` loads, from j on.
+  /// The map of a register with several features, from j on, as many as `load` loads.
   template <class Load>
   FeatureMap<C> across(Index j, Load&& load) const {
     return {load(high + j), load(inverse + j), load(offset + j), limit};
@@ -62,14 +40,14 @@ struct ScalingMap {
   C limit;
 };
 
-/// A register of T; `load(part)` gives its first and second part, if it has two, as registers of C.
+/// Scales a register of T. `load(part)` gives it as one register of C, or its halves as two.
 template <class T, class C, class Load>
 Vec<T> scaled(const FeatureMap<C>& first, const FeatureMap<C>& second, Load&& load) {
   if constexpr (std::is_same_v<C, T>) return first(load(0));
   else return narrow(first(load(0)), second(load(1)));
 }
 
-/// Rows at equal distances, and rows anywhere: where each begins.
+/// The first elements of rows at equal distances.
 template <class S>
 struct EvenRows {
   const S* first;
@@ -79,6 +57,7 @@ struct EvenRows {
   const S* operator()(Index i) const { return first + i * step; }
 };
 
+/// The first elements of rows at any addresses.
 template <class S>
 struct ListedRows {
   const S* const* row;
@@ -87,8 +66,8 @@ struct ListedRows {
   const S* operator()(Index i) const { return row[i]; }
 };
 
-/// Columns from `at` on of a register's rows, scaled and then transposed: as many as `load` loads, the first `n` of
-/// which are stored.
+/// Scales and transposes the columns from `at` on of as many rows as a register has lanes. `load` loads that many
+/// columns of a row; the first `n` are stored.
 template <class T, class C, class Rows, class Load>
 [[gnu::always_inline]] inline void store_square(const Rows& row, Index at, Index n, const FeatureMap<C>& first,
                                                 const FeatureMap<C>& second, const Load& load, Index width, T* to) {
@@ -107,7 +86,7 @@ template <class T, class C, class Rows, class Load>
   }
 }
 
-/// How many of a row's elements come before the first that is aligned as registers are; none if rows differ in that.
+/// The number of elements of a row before the first that is aligned to a register; 0 if rows differ in it.
 template <class C, class Rows>
 Index lead_of(const Rows& row) {
   constexpr std::uintptr_t kStep = kLanes<C> * sizeof(C);
@@ -116,8 +95,8 @@ Index lead_of(const Rows& row) {
   return (second - first) % kStep == 0 && lead % sizeof(C) == 0 ? static_cast<Index>(lead / sizeof(C)) : 0;
 }
 
-/// `n` columns, at least as many as lanes, of `width` rows. Some are taken twice where squares would reach past the
-/// last one, or where whole lines of the cache are then taken once.
+/// Stores `n` columns, at least as many as lanes, of `width` rows. The last square overlaps the one before it if it
+/// would reach past the last column. The first does so if the others then begin at cache lines.
 template <class C, class T, class Rows>
 [[gnu::noinline]] void store_wide(Rows row, Index n, const ScalingMap<C>& map, Index width, T* to) {
   constexpr Index kSide = kLanes<T>, kMany = 8 * kSide;
@@ -132,7 +111,7 @@ template <class C, class T, class Rows>
   }
 }
 
-/// The same of fewer columns, masked.
+/// Stores fewer columns than lanes, with masked loads.
 template <class T, class Rows>
 [[gnu::noinline]] void store_masked(Rows row, Index n, const ScalingMap<T>& map, Index width, T* to) {
   const auto load = [n](const T* from) { return load_first(from, n); };
@@ -142,8 +121,8 @@ template <class T, class Rows>
   }
 }
 
-/// The same of few columns, of at least a piece, sixteen bytes at a time: rows anywhere then cost no other lines of
-/// memory than their own.
+/// Stores fewer columns than lanes, at least kPiece, with loads of sixteen bytes: these touch no other cache lines than
+/// the row's own.
 template <class C, class T, class Rows>
 [[gnu::noinline]] void store_narrow(Rows row, Index n, const ScalingMap<C>& map, Index width, T* to) {
   constexpr Index kParts = kLanes<T> / kLanes<C>;
@@ -166,7 +145,7 @@ template <class C, class T, class Rows>
   }
 }
 
-/// Whether rows of any length can be read where they are.
+/// True if rows of any length are read in place.
 template <class C, class T, class Rows>
 inline constexpr bool kMasks = std::is_same_v<C, T> && std::is_same_v<Rows, EvenRows<C>>;
 
@@ -177,47 +156,46 @@ void store_rows(Rows row, Index n, const ScalingMap<C>& map, Index width, T* to)
   else store_narrow(row, n, map, width, to);
 }
 
-/// The first `bytes` from `from` on, as far as it pays. Inline, as all that do nothing but fetch: GCC leaves out calls
-/// of functions without effect.
+/// Prefetches `bytes` bytes, up to kMost. It must be inlined: GCC drops calls of functions without other effects.
 [[gnu::always_inline]] inline void prefetch(const std::byte* from, Index bytes) {
   constexpr Index kLine = 64, kMost = 64 * kLine;
   for (Index i = 0; i < std::min(bytes, kMost); i += kLine) __builtin_prefetch(from + i);
-  __builtin_prefetch(from + std::min(bytes, kMost) - 1);  // in a line of its own unless the row begins with one
+  __builtin_prefetch(from + std::min(bytes, kMost) - 1);  // may lie in one more line
 }
 
-/// Has the rows after those of `block`, which begins with the input's row `first_row`, brought while it is worked on.
-void fetch_next(const InputView& input, Index first_row, const Block& block, Index row_bytes) {
+/// Lets the block's prefetcher bring the rows after the block, which begins at row `first_row` of the input.
+void prefetch_next(const InputView& input, Index first_row, const Block& block, Index row_bytes) {
   const Index next = first_row + block.n_rows, n_rows = std::min(block.width, input.rows - next);
   if (block.prefetcher && input.row_stride == row_bytes)
     block.prefetcher->begin(input.data + next * row_bytes, n_rows * row_bytes);
 }
 
-/// The same of rows in any order, a register's at a time: those a little after the one that begins at `lane`.
+/// Prefetches listed rows a little after the one at `lane`, as many as a register has lanes.
 template <class T>
-[[gnu::always_inline]] inline void fetch_later(const InputView& input, const RowList& rows, const Block& block,
-                                               Index lane, Index row_bytes) {
-  constexpr Index kFetched = 8192;  // bytes of rows on their way
+[[gnu::always_inline]] inline void prefetch_listed(const InputView& input, const RowList& rows, const Block& block,
+                                                   Index lane, Index row_bytes) {
+  constexpr Index kInFlight = 8192;  // bytes that are being fetched
   const Index n_known = std::max(rows.n_known, block.first_row + block.n_rows);
   const Index first =
-      block.first_row + lane + std::clamp(kFetched / std::max<Index>(1, row_bytes), kLanes<T>, kPanel<T>);
+      block.first_row + lane + std::clamp(kInFlight / std::max<Index>(1, row_bytes), kLanes<T>, kPanel<T>);
   for (Index i = first; i < first + kLanes<T>; ++i) {
     prefetch(input.data + rows[std::min(i, n_known - 1)] * input.row_stride, row_bytes);
   }
 }
 
-/// Rows whose features lie along memory: they are scaled, and transposed in registers.
+/// Reads rows whose features are adjacent in memory: scales them and transposes them in registers.
 template <class S, class T>
 void read_rows(const InputView& input, const Scaling& scaling, const RowList& rows, const Block& block, T* to,
                Index first_feature) {
   using C = Compute<S, T>;
-  constexpr Index kSize = sizeof(S), kStretch = std::max<Index>(64 / sizeof(C), kLanes<T>);
+  constexpr Index kSize = sizeof(S), kColumns = std::max<Index>(64 / sizeof(C), kLanes<T>);
   const Index stride = input.column_stride / kSize, d = input.columns, row_bytes = std::abs(input.column_stride) * d;
   const bool is_direct = stride == 1 && d >= kQuad<C>;
   const auto begin_of = [&](Index i) {
     const Index at = rows[block.first_row + std::min(i, block.n_rows - 1)];
     return reinterpret_cast<const S*>(input.data + at * input.row_stride);
   };
-  if (!rows.indices) fetch_next(input, rows[block.first_row], block, row_bytes);
+  if (!rows.indices) prefetch_next(input, rows[block.first_row], block, row_bytes);
   if constexpr (std::is_same_v<S, C>) {
     if (stride == 1 && (d >= kQuad<C> || kMasks<C, T, EvenRows<S>>) && !rows.indices && block.n_rows == block.width) {
       const EvenRows<S> even{begin_of(0), input.row_stride / kSize};
@@ -227,24 +205,24 @@ void read_rows(const InputView& input, const Scaling& scaling, const RowList& ro
   const S* row[kPanel<T>];
   for (Index lane = 0; lane < block.width; lane += kLanes<T>) {
     for (Index i = lane; i < lane + kLanes<T>; ++i) row[i] = begin_of(i);
-    if (rows.indices) fetch_later<T>(input, rows, block, lane, row_bytes);
+    if (rows.indices) prefetch_listed<T>(input, rows, block, lane, row_bytes);
   }
   if constexpr (std::is_same_v<S, C>) {
     if (is_direct) return store_rows(ListedRows<S>{row}, d, ScalingMap<C>(scaling, first_feature), block.width, to);
   }
-  alignas(kAlignment) C stretch[kPanel<T>][kStretch] = {};
-  for (Index first = 0; first < d; first += kStretch) {
-    const Index n = std::min(kStretch, d - first);
+  alignas(kAlignment) C converted[kPanel<T>][kColumns] = {};
+  for (Index first = 0; first < d; first += kColumns) {
+    const Index n = std::min(kColumns, d - first);
     for (Index i = 0; i < block.width; ++i) {
-      for (Index j = 0; j < n; ++j) stretch[i][j] = static_cast<C>(row[i][(first + j) * stride]);
+      for (Index j = 0; j < n; ++j) converted[i][j] = static_cast<C>(row[i][(first + j) * stride]);
     }
-    store_rows(EvenRows<C>{&stretch[0][0], kStretch}, n, ScalingMap<C>(scaling, first_feature + first), block.width,
+    store_rows(EvenRows<C>{&converted[0][0], kColumns}, n, ScalingMap<C>(scaling, first_feature + first), block.width,
                to + first * block.width);
   }
 }
 
-/// Rows that lie next to each other, feature by feature; the next ones are fetched, being too many streams of memory
-/// for the processor to follow.
+/// Reads rows that are adjacent in memory, feature by feature. It prefetches the next ones, because processors do not
+/// recognise so many streams.
 template <class S, class T>
 void read_columns(const InputView& input, const Scaling& scaling, Index first_row, const Block& block, T* to,
                   Index first_feature) {
@@ -268,37 +246,12 @@ void read_columns(const InputView& input, const Scaling& scaling, Index first_ro
 
 }  // namespace
 
-Scaling::Scaling(Buffer<double> shift, Buffer<double> scale, double limit, Buffer<double> fill, bool masks_missing)
-    : shift_(std::move(shift)),
-      scale_(std::move(scale)),
-      limit_(limit),
-      fill_(std::move(fill)),
-      masks_missing_(masks_missing) {
-  const auto set = [this]<class C>(Terms<C>& terms) {
-    constexpr double kMost = static_cast<double>(std::numeric_limits<C>::max()) / 4;  // 1 / scale may overflow
-    for (Buffer<C>* buffer : {&terms.high, &terms.inverse, &terms.offset}) buffer->reset(size());
-    for (Index j = 0; j < size(); ++j) {
-      terms.high[j] = static_cast<C>(shift_[j]);
-      terms.inverse[j] = static_cast<C>(std::min(1 / scale_[j], kMost));
-      terms.offset[j] = static_cast<C>((static_cast<double>(terms.high[j]) - shift_[j]) / scale_[j]);
-    }
-  };
-  set(single_);
-  set(double_);
-}
-
-Scaling Scaling::none(Index n_features) {
-  Buffer<double> scale(n_features);
-  std::fill_n(scale.data(), n_features, 1.0);
-  return {Buffer<double>(n_features), std::move(scale), static_cast<double>(std::numeric_limits<float>::max())};
-}
-
 template <class T>
 void read_block(const InputView& input, const Scaling& scaling, const RowList& rows, const Block& block, T* to,
                 Index first) {
   with_type(input.dtype, [&]<class S>(const S*) {
-    const bool is_stretch = !rows.indices && input.row_stride == static_cast<Index>(sizeof(S)) && input.columns > 1;
-    if (is_stretch || input.starts) read_columns<S>(input, scaling, rows[block.first_row], block, to, first);
+    const bool is_by_column = !rows.indices && input.row_stride == static_cast<Index>(sizeof(S)) && input.columns > 1;
+    if (is_by_column || input.starts) read_columns<S>(input, scaling, rows[block.first_row], block, to, first);
     else read_rows<S>(input, scaling, rows, block, to, first);
   });
   if (!scaling.fills_missing()) return;
@@ -321,99 +274,6 @@ void read_elements(const InputView& input, const Block& block, Index n, const st
       }
     }
   });
-}
-
-namespace {
-
-/// Moments of a stretch of rows about a common origin, one of the rows, so that large means cost no digits.
-struct Moments {
-  Buffer<double> origin, sum, squares, minimum, maximum;
-  Buffer<std::int64_t> n_nonfinite;
-
-  explicit Moments(Index d) : origin(d), sum(d), squares(d), minimum(d), maximum(d), n_nonfinite(d) {
-    std::fill_n(minimum.data(), d, std::numeric_limits<double>::infinity());
-    std::fill_n(maximum.data(), d, -std::numeric_limits<double>::infinity());
-  }
-
-  template <class S>
-  void add(const S* row, Index stride, Index d) {
-    for (Index j = 0; j < d; ++j) {
-      const double x = static_cast<double>(row[j * stride]);
-      const bool finite = std::abs(x) <= std::numeric_limits<double>::max();
-      const double value = finite ? x : origin[j];
-      const double delta = value - origin[j];
-      sum[j] += delta;
-      squares[j] += delta * delta;
-      minimum[j] = std::min(minimum[j], value);
-      maximum[j] = std::max(maximum[j], value);
-      n_nonfinite[j] += !finite;
-    }
-  }
-};
-
-}  // namespace
-
-ColumnStatistics column_statistics(const InputView& input, const RowList& rows, Index n_rows, int n_threads) {
-  // The stretches are fixed, and merged in order, so that the result does not depend on the number of threads.
-  const Index d = input.columns;
-  const Index stretch = std::max<Index>(4096, (n_rows + 63) / 64);
-  const Index n_stretches = std::max<Index>(1, (n_rows + stretch - 1) / stretch);
-  std::vector<Moments> parts;
-  for (Index p = 0; p < n_stretches; ++p) parts.emplace_back(d);
-  Buffer<double> origin(d);
-  with_type(input.dtype, [&]<class S>(const S*) {
-    for (Index j = 0; j < d; ++j) {
-      for (Index i = 0; i < n_rows; ++i) {  // the first finite value, which is the first but where values are missing
-        const std::byte* from = input.data + rows[i] * input.row_stride + j * input.column_stride;
-        origin[j] = static_cast<double>(*reinterpret_cast<const S*>(from));
-        if (std::isfinite(origin[j])) break;
-        origin[j] = 0;
-      }
-    }
-  });
-  ThreadTeam team(n_rows * d < 200'000 ? 1 : n_threads);
-  team.run(n_stretches, [&](Index p, int) {
-    Moments& part = parts[static_cast<std::size_t>(p)];
-    const Index first = p * stretch, last = std::min(n_rows, first + stretch);
-    if (first >= last) return;
-    with_type(input.dtype, [&]<class S>(const S*) {
-      const auto at = [&](Index i) { return reinterpret_cast<const S*>(input.data + rows[i] * input.row_stride); };
-      const Index stride = input.column_stride / static_cast<Index>(sizeof(S));
-      std::copy_n(origin.data(), d, part.origin.data());
-      for (Index i = first; i < last; ++i) part.add(at(i), stride, d);
-    });
-  });
-
-  ColumnStatistics result{Buffer<double>(d), Buffer<double>(d), Buffer<double>(d), Buffer<double>(d),
-                          Buffer<std::int64_t>(d)};
-  for (Index j = 0; j < d; ++j) {
-    // `mean` is relative to the origin until the end.
-    double mean = 0, squares = 0, low = parts[0].minimum[j], high = parts[0].maximum[j], n = 0;
-    for (Index p = 0; p < n_stretches; ++p) {
-      const Moments& part = parts[static_cast<std::size_t>(p)];
-      const Index n_finite = std::min(n_rows, (p + 1) * stretch) - p * stretch - part.n_nonfinite[j];
-      result.n_nonfinite[j] += part.n_nonfinite[j];
-      if (n_finite == 0) continue;
-      const double count = static_cast<double>(n_finite);
-      const double part_mean = part.sum[j] / count;
-      const double part_squares = std::max(0.0, part.squares[j] - part.sum[j] * part.sum[j] / count);
-      const double delta = part_mean - mean;  // Chan et al. 1979, eq. 1.5
-      squares += part_squares + delta * delta * n * count / (n + count);
-      n += count;
-      mean += delta * count / n;
-      low = std::min(low, part.minimum[j]);
-      high = std::max(high, part.maximum[j]);
-    }
-    mean += origin[j];
-    const double deviation = low == high ? 0.0 : std::sqrt(squares / n);
-    // Squares may overflow where the values do not: the middle and half of the range stand in.
-    const bool is_finite = std::isfinite(mean) && std::isfinite(deviation);
-    result.mean[j] = is_finite ? mean : low / 2 + high / 2;
-    result.deviation[j] = is_finite ? deviation : high / 2 - low / 2;
-    result.minimum[j] = low;
-    result.maximum[j] = high;
-  }
-  return result;
 }
 
 }  // namespace aefast

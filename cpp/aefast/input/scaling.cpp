@@ -1,0 +1,33 @@
+#include "scaling.hpp"
+
+#include <limits>
+#include <utility>
+
+namespace aefast {
+
+Scaling::Scaling(Buffer<double> shift, Buffer<double> scale, double limit, Buffer<double> fill, bool masks_missing)
+    : shift_(std::move(shift)),
+      scale_(std::move(scale)),
+      limit_(limit),
+      fill_(std::move(fill)),
+      masks_missing_(masks_missing) {
+  const auto set = [this]<class C>(Terms<C>& terms) {
+    constexpr double kMost = static_cast<double>(std::numeric_limits<C>::max()) / 4;  // 1 / scale may overflow
+    for (Buffer<C>* buffer : {&terms.high, &terms.inverse, &terms.offset}) buffer->reset(size());
+    for (Index j = 0; j < size(); ++j) {
+      terms.high[j] = static_cast<C>(shift_[j]);
+      terms.inverse[j] = static_cast<C>(std::min(1 / scale_[j], kMost));
+      terms.offset[j] = static_cast<C>((static_cast<double>(terms.high[j]) - shift_[j]) / scale_[j]);
+    }
+  };
+  set(single_);
+  set(double_);
+}
+
+Scaling Scaling::none(Index n_features) {
+  Buffer<double> scale(n_features);
+  std::fill_n(scale.data(), n_features, 1.0);
+  return {Buffer<double>(n_features), std::move(scale), static_cast<double>(std::numeric_limits<float>::max())};
+}
+
+}  // namespace aefast
