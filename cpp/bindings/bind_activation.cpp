@@ -1,4 +1,4 @@
-// Activations alone, for tests against a reference, and the names of activations and losses.
+// Binds the activations, for tests against a reference, and the names of activations and losses.
 #include "convert.hpp"
 
 namespace aefast::python {

@@ -1,4 +1,4 @@
-// Arrays, scaling and the specifications of networks, objectives and optimisers.
+// Binds arrays, scaling, statistics and the specifications of networks, objectives and optimisers.
 #include "convert.hpp"
 
 namespace aefast::python {

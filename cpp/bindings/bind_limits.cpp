@@ -1,4 +1,4 @@
-// Probes of what the processor can do at most.
+// Binds measurements of the processor's limits.
 #include "aefast/simd/machine_limits.hpp"
 
 #include "convert.hpp"

@@ -1,4 +1,4 @@
-// Training: parameters and optimiser state behind one object of either precision.
+// Binds the trainer of either precision as one class.
 #include <chrono>
 
 #include "convert.hpp"
@@ -36,7 +36,7 @@ class AnyTrainer {
   std::variant<std::unique_ptr<Trainer<float>>, std::unique_ptr<Trainer<double>>> trainer_;
 };
 
-/// What the engine walks in an epoch, and the Python objects that it borrows from.
+/// The rows of an epoch and the Python objects whose memory they use.
 struct Borrowed {
   Input input;
   std::optional<Input> target;

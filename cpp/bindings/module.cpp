@@ -1,4 +1,4 @@
-// The compiled engine for one instruction-set level: its table of contents.
+// The Python module of the engine for one instruction-set level: its table of contents.
 #include "aefast/score/low_precision.hpp"
 #include "convert.hpp"
 

@@ -16,9 +16,9 @@ void pause() {
 constexpr int kSpins = 2000, kYields = 4000;
 constexpr std::uint64_t kTasks = (std::uint64_t{1} << 32) - 1;
 
-/// Waits until `is_over` for a while, and says whether it is: spinning for some tens of microseconds, then letting
-/// others run. Sleep, after milliseconds, is up to the caller: threads that sleep and wake one another within a step
-/// end up on the same processor, where no scheduler sees that there is work for two.
+/// Waits for `is_over` without sleeping: spins for some tens of microseconds, then yields for milliseconds. Returns
+/// false if it is still not over; the caller may then sleep. Sleeping earlier would be slow: schedulers put threads
+/// that wake each other within a step on the same processor.
 template <class F>
 bool wait_awake(F&& is_over) {
   for (int i = 0; i < kSpins + kYields; ++i) {
@@ -32,11 +32,13 @@ bool wait_awake(F&& is_over) {
 }  // namespace
 
 ThreadTeam::ThreadTeam(int n_threads)
-    : n_threads_(n_threads), queues_(std::make_unique<Queue[]>(static_cast<std::size_t>(n_threads))) {
+    : n_threads_(n_threads),
+      queues_(n_threads > 1 ? std::make_unique<Queue[]>(static_cast<std::size_t>(n_threads)) : nullptr) {
   for (int thread = 1; thread < n_threads; ++thread) workers_.emplace_back([this, thread] { work(thread); });
 }
 
 ThreadTeam::~ThreadTeam() {
+  if (n_threads_ == 1) return;
   stop_.store(true, std::memory_order_relaxed);
   const std::uint64_t last = std::uint64_t{round_.load(std::memory_order_relaxed) + 1} << 32;
   for (int owner = 0; owner < size(); ++owner) queue(owner).open.store(last, std::memory_order_release);
@@ -79,14 +81,15 @@ void ThreadTeam::work(int thread) {
     if (stop_.load(std::memory_order_relaxed)) return;
     std::uint32_t n_done = take_tasks_of(thread, thread, &seen);
     const bool each_has_one = n_done > 0 && own.n_tasks <= static_cast<std::uint32_t>(size());
-    if (!each_has_one) n_done += take_tasks_of_others(thread);  // else a look at them would only hold them up
+    if (!each_has_one)
+      n_done += take_tasks_of_others(thread);  // other threads are not searched then, which would slow them down
     if (n_done == 0) continue;
     n_done_.fetch_add(n_done, std::memory_order_acq_rel);
     n_done_.notify_one();
   }
 }
 
-/// Until the queue is no longer as it was seen: how it is then.
+/// Waits until the queue differs from `seen`; returns its new state.
 std::uint64_t ThreadTeam::wait_for_tasks(const Queue& queue, std::uint64_t seen) const {
   for (;;) {
     std::uint64_t open = seen;
@@ -103,7 +106,7 @@ std::uint32_t ThreadTeam::take_tasks_of_others(int thread) {
   return n_done;
 }
 
-/// Does tasks until none is open; `seen` is what the queue then was.
+/// Runs tasks until none is open; returns their number and, in `seen`, the last state of the queue.
 std::uint32_t ThreadTeam::take_tasks_of(int owner, int thread, std::uint64_t* seen) {
   Queue& its = queue(owner);
   std::uint64_t open = its.open.load(std::memory_order_acquire);

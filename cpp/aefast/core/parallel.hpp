@@ -1,5 +1,5 @@
-/// A team of threads for the length of one call or one training: made by who needs it, gone with it. Nothing is
-/// global, so that a forked child simply makes its own.
+/// A team of threads, which lives as long as one call or one training. Nothing is global, so a forked child simply
+/// makes its own team.
 #pragma once
 
 #include <atomic>
@@ -25,9 +25,9 @@ class ThreadTeam {
 
   int size() const { return n_threads_; }
 
-  /// Calls task(i, thread) for every i in [0, n_tasks), in any order, and returns when all are done. The first
-  /// exception is thrown again here; tasks not yet begun are then left out. What a task writes stays near who did it:
-  /// the same thread is the first to be offered task i in every run of as many tasks.
+  /// Calls task(i, thread) for every i in [0, n_tasks), in any order, and returns when all are done. Rethrows the first
+  /// exception; tasks that have not begun are then skipped. In every run of n_tasks tasks, task i is offered first to
+  /// the same thread, whose cache has what the task wrote before.
   template <class Task>
   void run(Index n_tasks, Task&& task) {
     if (n_threads_ == 1 || n_tasks <= 1) {
@@ -45,15 +45,15 @@ class ThreadTeam {
  private:
   using Call = void (*)(const void* task, Index i, int thread);
 
-  /// Tasks that one thread takes before others do: every size()-th. All that it needs to begin is in one line of the
-  /// cache, on which it waits.
+  /// The tasks that one thread takes before others do: every size()-th. The thread waits on this cache line, which has
+  /// all that it needs to begin.
   struct alignas(kAlignment) Queue {
-    /// The round in the upper half, how many tasks are not yet taken in the lower. Who takes one from a round knows
-    /// that the round goes on until it is done, so a worker that wakes late or not at all holds nobody up.
+    /// The number of the round in the upper half, the number of tasks not yet taken in the lower half. A round lasts
+    /// until every task that was taken is done, so a worker that wakes up late, or not at all, delays nobody.
     std::atomic<std::uint64_t> open{0};
-    Call call = nullptr;  // and these: written only while no task is open
+    Call call = nullptr;  // this and the members below are written only while no task is open
     const void* task = nullptr;
-    std::uint32_t n_tasks = 0;  // of the round
+    std::uint32_t n_tasks = 0;  // of all queues
   };
 
   void dispatch(Index n_tasks, Call call, const void* task);
@@ -62,17 +62,17 @@ class ThreadTeam {
   std::uint32_t take_tasks_of(int owner, int thread, std::uint64_t* seen = nullptr);
   std::uint32_t take_tasks_of_others(int thread);
   Queue& queue(int thread) const { return queues_[static_cast<std::size_t>(thread)]; }
-  /// How many of a round's tasks are first offered to `owner`.
+  /// The number of a round's tasks that are offered first to `owner`.
   Index n_tasks_of(int owner, Index n_tasks) const { return (n_tasks - owner + size() - 1) / size(); }
 
   const int n_threads_;
-  std::unique_ptr<Queue[]> queues_;  // one of each thread
+  std::unique_ptr<Queue[]> queues_;  // one per thread; null if there is only one thread
   std::vector<std::thread> workers_;
   std::exception_ptr error_;
   std::mutex error_mutex_;
   std::atomic<bool> failed_{false}, stop_{false};
-  alignas(kAlignment) std::atomic<std::uint32_t> round_{0};   // what those wait for who sleep
-  alignas(kAlignment) std::atomic<std::uint32_t> n_done_{0};  // tasks that workers have done, ever
+  alignas(kAlignment) std::atomic<std::uint32_t> round_{0};   // sleeping threads wait for it to change
+  alignas(kAlignment) std::atomic<std::uint32_t> n_done_{0};  // tasks that workers have done in all rounds
 };
 
 }  // namespace aefast

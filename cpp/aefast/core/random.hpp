@@ -1,4 +1,5 @@
-/// Counter-based random numbers: a value is a function of (seed, stream, index), never of who asks first.
+/// Counter-based random numbers: a value is a function of seed, stream and index, so the order of calls does not
+/// matter.
 #pragma once
 
 #include <array>
@@ -29,7 +30,7 @@ class Philox {
   const std::uint32_t* key() const { return key_; }
   const std::uint32_t* high() const { return high_; }
 
-  /// The four words of counter `index` of the stream.
+  /// The four words of counter `index`.
   Words operator()(std::uint64_t index) const {
     std::uint32_t c0 = static_cast<std::uint32_t>(index), c1 = static_cast<std::uint32_t>(index >> 32);
     std::uint32_t c2 = high_[0], c3 = high_[1];
@@ -52,14 +53,14 @@ class Philox {
   std::uint32_t high_[2];
 };
 
-/// A word as a number in [0, 1), with 24 bits so that float holds it exactly.
+/// Converts a word to a number in [0, 1), with 24 bits so that float holds it exactly.
 template <class T>
 T uniform(std::uint32_t word) {
   return static_cast<T>(word >> 8) * static_cast<T>(0x1p-24);
 }
 
-/// A bijection of [0, n): a Feistel network over a rectangle of at least n cells, walked until it lands inside (Black
-/// and Rogaway 2002). Any element is found without storing or drawing the others.
+/// A random permutation of [0, n): a Feistel network over a rectangle of at least n cells, applied again until the
+/// result is below n (Black and Rogaway 2002). Any element is computed without the others.
 class Permutation {
  public:
   Permutation(Index n, std::uint64_t seed, std::uint64_t epoch) : n_(static_cast<std::uint64_t>(n)) {
@@ -68,7 +69,7 @@ class Permutation {
     keys_ = Philox(seed, Stream::shuffle, epoch)(0);
   }
 
-  /// to[i] = element first + i. The rounds run over many at once, in loops that the compiler puts into vectors.
+  /// to[i] = element first + i. The rounds run over many elements at once, in loops that the compiler vectorises.
   void fill(Index first, Index n, Index* to) const {
     constexpr std::uint32_t kChunk = 64;
     std::uint32_t column[kChunk], row[kChunk];
@@ -79,7 +80,7 @@ class Permutation {
         column[i] = around(from.column + i, columns_);
         row[i] = from.row + (from.column + i >= columns_);
       }
-      for (std::uint32_t i = 0; columns_ < kChunk && i < kChunk; ++i) {  // more than one line of cells
+      for (std::uint32_t i = 0; columns_ < kChunk && i < kChunk; ++i) {  // narrow rectangle: several rows of cells
         column[i] = cell(begin + i).column;
         row[i] = cell(begin + i).row;
       }
@@ -126,15 +127,15 @@ class Permutation {
     return static_cast<std::uint32_t>((std::uint64_t{x} * bound) >> 32);
   }
 
-  /// Of a sum of two that are below the bound; where it is, the difference wraps.
+  /// sum modulo bound, for a sum of two numbers below the bound: the difference wraps around if the sum is below it.
   static std::uint32_t around(std::uint32_t sum, std::uint32_t bound) { return std::min(sum, sum - bound); }
 
-  /// A coordinate moved, around its bound, by a hash of the other; which can be undone.
+  /// Adds a hash of the other coordinate to a coordinate, modulo its bound, which is invertible.
   static std::uint32_t moved(std::uint32_t coordinate, std::uint32_t bound, std::uint32_t other, std::uint32_t key) {
     return around(coordinate + below(bound, other, key), bound);
   }
 
-  /// One pass of all rounds: a bijection of the rectangle.
+  /// Applies all rounds once: a bijection of the rectangle.
   Index once(Index x) const {
     auto [column, row] = cell(static_cast<std::uint64_t>(x));
     for (unsigned round = 0; round < kRounds; round += 2) {

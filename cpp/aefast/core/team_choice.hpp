@@ -1,6 +1,6 @@
-/// Whether a team of threads is sooner done with training steps than one thread alone, found out on the way. That
-/// depends on how far apart the processors are and on what else they do, which changes by the second; results do not
-/// depend on it, so that either may take any step.
+/// Decides while training whether a team of threads or one thread alone is faster. That depends on the distance between
+/// the processors and on their other work, which changes by the second. Results do not depend on it, so either may take
+/// any step.
 #pragma once
 
 #include <algorithm>
@@ -12,14 +12,14 @@ namespace aefast {
 
 class TeamChoice {
  public:
-  /// Whether the next step is for one thread alone.
+  /// True if one thread alone takes the next step.
   bool is_alone() const { return is_alone_; }
 
-  /// A step of `n_rows` took so many seconds.
+  /// Records that a step of `n_rows` rows took so many seconds.
   void add(double seconds, Index n_rows) {
     seconds_ += seconds;
     n_rows_ += n_rows;
-    if (seconds_ < kStretch) return;
+    if (seconds_ < kPeriod) return;
     const double seconds_of_row = std::exchange(seconds_, 0) / static_cast<double>(std::exchange(n_rows_, 0));
     if (--n_left_ > 0) return;
     is_trial_ = !is_trial_;
@@ -36,11 +36,11 @@ class TeamChoice {
   }
 
  private:
-  static constexpr double kStretch = 2e-3;  // seconds that are compared
-  static constexpr double kWorthIt = 0.95;
-  static constexpr int kOfTrial = 2;              // stretches, of which the last counts: threads wake up, caches fill
-  static constexpr int kFewest = 8, kMost = 256;  // stretches between two trials, more after each that fails,
-  static constexpr int kBetweenTeams = 32;        // and at most of the team, which is not given up for long
+  static constexpr double kPeriod = 2e-3;         // seconds whose speeds are compared
+  static constexpr double kWorthIt = 0.95;        // of the usual time, for a change
+  static constexpr int kOfTrial = 2;              // periods; the last counts, once threads are awake and caches full
+  static constexpr int kFewest = 8, kMost = 256;  // periods between trials, doubled after each trial that fails
+  static constexpr int kBetweenTeams = 32;        // the same at most while one thread is alone
 
   bool is_alone_ = false, is_trial_ = false;
   int n_left_ = kFewest, n_between_ = kFewest;

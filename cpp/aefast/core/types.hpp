@@ -2,7 +2,7 @@
 #pragma once
 
 #ifndef EIGEN_FAST_MATH
-#define EIGEN_FAST_MATH 0  // square roots are rounded as IEEE 754 says
+#define EIGEN_FAST_MATH 0  // square roots are correctly rounded
 #endif
 
 #include <Eigen/Core>
@@ -20,10 +20,10 @@ inline constexpr std::size_t kAlignment = 64;
 /// The smallest multiple of `step` that is not below `value`.
 constexpr Index round_up(Index value, Index step) { return (value + step - 1) / step * step; }
 
-/// Of a buffer that is written before it is read: pages of it that nobody touches cost nothing.
+/// Selects a buffer without initial values: memory pages that are never touched are never allocated.
 struct Unset {};
 
-/// An owned, cache-line aligned array that never moves once sized, zeroed unless told otherwise.
+/// An owned array, aligned to cache lines, that does not move once sized. Zeroed unless made with `Unset`.
 template <class T>
 class Buffer {
  public:

@@ -22,7 +22,7 @@ Vec<T> load(const T* from) {
 
 }  // namespace
 
-/// What one thread needs: for each layer l its slopes, f'', the gradient by the slopes, and c, t and their gradients.
+/// The buffers of one thread: for each layer its slopes, f'', the gradient by the slopes, and c, t and their gradients.
 template <class T>
 struct Contraction<T>::Workspace {
   struct OfLayer {
@@ -155,7 +155,7 @@ void Contraction<T>::pass_unit(Index unit, const Block& block, const T* row_weig
   const T* top_slope = work[last].slope.data() + unit * width;
   const Parameter& top = weights(last);
 
-  // Down: c and t of every layer below the code's.
+  // Down: c and t of every layer below the code layer.
   for (Index i = 0; i < top.n_inputs; ++i) {
     const Vec<T> w(params[top.template at<T>(unit, i)]);
     map(work[last - 1].c.data() + i * width, width, [&](const Vec<T>& s) { return w * s; }, top_slope);
@@ -170,7 +170,7 @@ void Contraction<T>::pass_unit(Index unit, const Block& block, const T* row_weig
         work[l].c.data());
   }
 
-  // The penalty t^T G t, and its gradient 2 G t by t; t t^T is that by G.
+  // The penalty t^T G t and its gradients: 2 G t by t, and t t^T by G.
   T* product = work.product.data();
   multiply_weights(false, gram_at_, gram_.data(), width, work[0].t.data(), static_cast<const T*>(nullptr), product);
   const Vec<T> weight(weight_), two(T(2));
@@ -188,7 +188,7 @@ void Contraction<T>::pass_unit(Index unit, const Block& block, const T* row_weig
   work[0].rows.from_block(block, 0, product);
   add_outer(gram_at_, block, work[0].t.data(), work[0].rows, partial(block));
 
-  // Up again: from the gradient by t to those by the slopes, by c (kept in place of dt), and by the weights.
+  // Up again: from the gradient by t to the gradients by the slopes, by c (which replaces dt), and by the weights.
   for (Index l = 0; l < last; ++l) {
     T* dt = work[l].dt.data();
     T* slope_gradient = work[l].slope_gradient.data();
@@ -221,7 +221,7 @@ const T* Contraction<T>::gradient(std::span<const Block> blocks) {
   for (const Block& block : blocks.subspan(1)) {
     map(total, n_partial_, [](const Vec<T>& a, const Vec<T>& b) { return a + b; }, total, partial(block));
   }
-  // G = W W^T and the gradient D by it is symmetric, so that by W is 2 D W; it takes the place of W.
+  // G = W W^T and the gradient D by G is symmetric, so the gradient by W is 2 D W.
   map(total, gram_at_.template size<T>(), [](const Vec<T>& d) { return d + d; }, total);
   const Parameter& first_weights = weights(0);
   Buffer<T> product(params_.size());

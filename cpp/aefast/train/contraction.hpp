@@ -5,9 +5,9 @@
 ///
 ///   c_l = W_{l+1}^T t_{l+1},  t_l = s_l * c_l,
 ///
-/// so that its squared norm is t_1^T G t_1 with the Gram matrix G = W_1 W_1^T, made once a batch: the inputs, which are
-/// many, never appear. The gradient runs the same way back, and reaches z_l through f''. A row costs about 2 q n_1^2
-/// multiply-adds for q code units and n_1 units in the first layer, and 3 q n_l n_{l+1} for every pair of layers
+/// so its squared norm is t_1^T G t_1 with the Gram matrix G = W_1 W_1^T, which is computed once per batch. The many
+/// inputs never appear. The gradient takes the same way back and reaches z_l through f''. A row costs about 2 q n_1^2
+/// multiply-adds for q code units and n_1 units in the first layer, plus 3 q n_l n_{l+1} for each pair of layers
 /// between.
 #pragma once
 
@@ -20,18 +20,18 @@ namespace aefast {
 template <class T>
 class Contraction {
  public:
-  /// `encoder`: the layers from input to code; their `backward` is made to add what this leaves for it.
+  /// `encoder` has the layers from input to code; their `backward` will add the gradients that `pass_block` leaves.
   Contraction(std::vector<Dense<T>*> encoder, double weight);
   ~Contraction();
 
   void prepare(Index max_rows, Index n_parameters, int n_threads);
-  /// Before the blocks of a batch: takes the weights and makes the Gram matrix.
+  /// Before the blocks of a batch: copies the weights and computes the Gram matrix.
   void begin_batch(const T* params);
   /// After a block's forward pass; `values[l]` are the block's inputs of layer l. Adds each row's penalty to
   /// `row_loss`.
   void pass_block(const Block& block, const T* params, std::span<const T* const> values, const T* row_weight,
                   T* row_loss, int thread);
-  /// After all blocks: the gradient by the weights, laid out as the parameters.
+  /// After all blocks: the gradient by the weights, stored like the parameters.
   const T* gradient(std::span<const Block> blocks);
 
  private:
@@ -46,12 +46,12 @@ class Contraction {
 
   std::vector<Dense<T>*> encoder_;
   T weight_;
-  Parameter gram_at_;               // G, and in each block's partial result the gradient by it
-  std::vector<Parameter> weights_;  // each layer's in `params_`; all but the first's in a block's partial result too
+  Parameter gram_at_;               // layout of G, and of the gradient by G in each block's partial result
+  std::vector<Parameter> weights_;  // layout of each layer's weights in `params_` and, but for the first, in the latter
   Index n_partial_ = 0;
-  Buffer<T> params_;  // the weights once more, output by output
+  Buffer<T> params_;  // copy of the weights, output by output
   Buffer<T> gram_, partials_, gradient_;
-  std::vector<Buffer<T>> extras_;  // by layer, the gradient by z
+  std::vector<Buffer<T>> extras_;  // gradient by z, for each layer
   std::vector<std::unique_ptr<Workspace>> workspaces_;
 };
 

@@ -1,5 +1,5 @@
-/// SGD, RMSprop, Adam and AdamW over one flat vector of parameters. `begin_step` advances time once for all of them;
-/// `update` may then be called for disjoint stretches in any order, from any thread.
+/// SGD, RMSprop, Adam and AdamW over one flat vector of parameters. `begin_step` advances the time of all parameters;
+/// `update` may then be called for disjoint ranges in any order, from any thread.
 #pragma once
 
 #include <cmath>
@@ -36,7 +36,7 @@ class Optimizer {
 
   Index step() const { return step_; }
   void set_step(Index step) { step_ = step; }
-  /// The running averages that make up its state; empty where the kind has none.
+  /// The running averages of the state; empty if the optimizer has none.
   Buffer<T>& first() { return first_; }
   Buffer<T>& second() { return second_; }
 
@@ -62,7 +62,7 @@ class Optimizer {
  private:
   enum class Kind { sgd, rmsprop, adam };
   using V = Vec<T>;
-  /// What a running average that began at zero is multiplied by after t steps: 1 / (1 - beta^t).
+  /// The factor 1 / (1 - beta^t) that corrects a running average for its start at zero, after t steps.
   class Average {
    public:
     explicit Average(double beta) : beta_(beta), settled_(-kLog / std::log(beta)) {}
@@ -72,10 +72,10 @@ class Optimizer {
     }
 
    private:
-    static constexpr double kLog = 40;  // of a beta^t that 1 - beta^t does not show
+    static constexpr double kLog = 40;  // -log(beta^t) from which on 1 - beta^t rounds to 1
     double beta_, settled_;
   };
-  static constexpr Index kAhead = 1024 / static_cast<Index>(sizeof(T));  // state this far on is fetched meanwhile
+  static constexpr Index kAhead = 1024 / static_cast<Index>(sizeof(T));  // distance of prefetched state
 
   template <class F>
   static void each(Index count, F&& f) {

@@ -1,4 +1,4 @@
-/// The penalties of an objective: l1 and l2 on weights, the same on the code. Value and gradient side by side.
+/// The l1 and l2 penalties on weights and on the code: value and gradient.
 #pragma once
 
 #include "aefast/simd/simd.hpp"
