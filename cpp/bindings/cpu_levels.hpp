@@ -1,4 +1,4 @@
-// The instruction-set levels that this processor supports. The build asks for the best of them; the package asks at import.
+// The instruction-set levels that this processor supports. The build and the package ask for the best of them.
 #pragma once
 
 #include <string_view>
