@@ -473,7 +473,7 @@ def test_arrays_that_do_not_fit_are_refused():
         with pytest.raises(ValueError, match=name):
             predictor.errors(np.zeros((3, 4)), "mahalanobis", wrong)
     for metric, unsuited in [("mahalanobis", None), ("mse", whitening)]:
-        with pytest.raises(ValueError, match="whitening goes with"):
+        with pytest.raises(ValueError, match="requires whitening"):
             predictor.feature_errors(np.zeros((3, 4)), metric, unsuited)
     with pytest.raises(ValueError, match="cosine"):
         predictor.errors(np.zeros((3, 4)), "cosine")

@@ -1,11 +1,11 @@
-// Scoring, encoding and decoding with a trained network of either precision.
+// Binds scoring, encoding and decoding with a trained network, of either precision.
 #include "aefast/score/scorer.hpp"
 #include "convert.hpp"
 
 namespace aefast::python {
 namespace {
 
-/// Least and largest inputs (2, n_in) of each dense layer.
+/// The smallest and largest inputs (2, n_in) of each dense layer.
 using Ranges = std::optional<std::vector<Contiguous<float>>>;
 
 std::vector<InputRange> as_ranges(const std::vector<Contiguous<float>>& arrays) {
@@ -25,26 +25,36 @@ Precision find_precision(const std::string& name) {
   throw py::value_error("unknown precision '" + name + "'");
 }
 
-/// A network, its parameters and scaling, in one precision.
+/// A network with its parameters and scaling in one precision, and the scorer that reads them.
 template <class T>
 struct Model {
   Network<T> network;
   Buffer<T> params;
   std::shared_ptr<const Scaling> scaling;
   int n_threads;
-  std::unique_ptr<const LowPrecisionNetwork> reduced;
+  std::unique_ptr<const LowPrecisionNetwork> low_precision;
+  std::optional<Scorer<T>> scorer;
 
   Model(const py::dict& spec, const py::sequence& parameters, std::shared_ptr<const Scaling> scaling_, int n_threads_)
       : network(network_spec(spec)), scaling(std::move(scaling_)), n_threads(n_threads_) {
     const auto all = network.parameters();
     const ParameterArrays arrays = parameter_arrays(all, parameters);
-    params.reset(network.n_parameters());  // no more than there are arrays for
+    params.reset(network.n_parameters());  // as large as the arrays, whose shapes are checked
     import_parameters(all, arrays, params.data());
     if (scaling->size() != network.n_features()) throw py::value_error("scaling has the wrong width");
+    make_scorer();
+  }
+
+  void make_scorer() { scorer.emplace(network, params.data(), *scaling, n_threads, low_precision.get()); }
+
+  /// True if scoring takes no longer than it may take to get the GIL back.
+  bool is_quick(Index n_rows) const {
+    constexpr Index kWork = 200'000;  // multiply-adds
+    return n_rows <= kWork / (network.work() + 8 * network.n_features());
   }
 };
 
-/// What the metric "mahalanobis" needs, and it alone.
+/// The argument `whitening`, for the metric "mahalanobis" only.
 using Whitening =
     std::optional<std::tuple<Contiguous<double>, Contiguous<double>, Contiguous<double>, Contiguous<double>>>;
 
@@ -57,7 +67,7 @@ void check_shape(const Contiguous<double>& array, const char* name, const std::v
 template <class T>
 void check(const Whitening& whitening, const std::string& metric, const Network<T>& network) {
   if (whitening.has_value() != (metric == "mahalanobis")) {
-    throw py::value_error("whitening goes with the metric 'mahalanobis', and it with whitening");
+    throw py::value_error("the metric 'mahalanobis' requires whitening, other metrics do not take it");
   }
   if (!whitening) return;
   const auto& [centre, matrix, usual, deviation] = *whitening;
@@ -82,9 +92,11 @@ class Predictor {
     const Precision precision = find_precision(name);
     if (precision == Precision::float32) return;
     auto& model = single();
-    if ((precision == Precision::int8) != ranges.has_value()) throw py::value_error("ranges go with int8 alone");
-    model.reduced = std::make_unique<const LowPrecisionNetwork>(
+    if ((precision == Precision::int8) != ranges.has_value())
+      throw py::value_error("int8 requires ranges, bfloat16 does not take them");
+    model.low_precision = std::make_unique<const LowPrecisionNetwork>(
         model.network, model.params.data(), precision, as_ranges(ranges.value_or(std::vector<Contiguous<float>>{})));
+    model.make_scorer();
   }
 
   std::vector<py::array> ranges(const py::array& X, Index n_beyond) {
@@ -102,7 +114,8 @@ class Predictor {
     return arrays;
   }
 
-  /// Calls run(scorer, input, to) without the GIL on a new array: (n,) where `columns` is 0, else (n, columns).
+  /// Calls run(scorer, input, to) on a new array, of shape (n, columns), or (n,) if `columns` is 0. Releases the GIL
+  /// unless the call is quick.
   template <class X, class Columns, class Run>
   py::array read(const X& rows, const Whitening& whitening, Columns&& columns, Run&& run) {
     return std::visit(
@@ -110,26 +123,27 @@ class Predictor {
           const Input input(rows);
           const auto [n_in, n_out] = columns(model->network);
           if (input.columns() != n_in) throw py::value_error("X has the wrong width");
-          std::vector<py::ssize_t> shape{input.rows()};
-          if (n_out > 0) shape.push_back(n_out);
-          py::array_t<T> result(shape);
+          py::array_t<T> result = n_out > 0 ? py::array_t<T>({input.rows(), n_out}) : py::array_t<T>(input.rows());
           T* to = result.mutable_data();
           {
-            const py::gil_scoped_release release;
-            Scorer<T> scorer(model->network, model->params.data(), *model->scaling, model->n_threads,
-                             model->reduced.get());
+            std::optional<py::gil_scoped_release> release;
+            if (!model->is_quick(input.rows())) release.emplace();
             if (whitening) {
               const auto& [centre, matrix, usual, deviation] = *whitening;
+              Scorer<T> scorer(model->network, model->params.data(), *model->scaling, model->n_threads,
+                               model->low_precision.get());
               scorer.set_whitening(centre.data(), matrix.data(), usual.data(), deviation.data());
+              run(scorer, input.view(), to);
+            } else {
+              run(*model->scorer, input.view(), to);
             }
-            run(scorer, input.view(), to);
           }
           return result;
         },
         model_);
   }
 
-  /// One error a row of an array, or of columns.
+  /// The error of each row of an array or of a list of columns.
   template <class X>
   py::array errors(const X& rows, const std::string& metric, const Whitening& whitening) {
     const Loss loss = find_loss(metric);
@@ -180,7 +194,7 @@ class Predictor {
  private:
   Model<float>& single() {
     auto* model = std::get_if<std::unique_ptr<Model<float>>>(&model_);
-    if (!model) throw py::value_error("a reduced precision is of float32");
+    if (!model) throw py::value_error("bfloat16 and int8 require dtype float32");
     return **model;
   }
 

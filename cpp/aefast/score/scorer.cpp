@@ -21,6 +21,7 @@ struct Scorer<T>::Workspace {
         factor(width),
         divergence(width),
         ranking(width),
+        n_rows(width),
         wanted{has_missing ? seen.data() : input.data(), has_missing},
         low_precision(low_precision_) {
     if (low_precision) operands = low_precision->operands(width);
@@ -49,12 +50,47 @@ struct Scorer<T>::Workspace {
   Buffer<T> input, seen, target, joint[2], layer[2], row, factor;
   Buffer<T> divergence;  // of a random code, else zeros
   Ranking<T> ranking;
+  Index n_rows;         // of the largest block
   Target<T> wanted;     // the rows as they were read, with NaN for missing values
   T* output = nullptr;  // of the last layer
   Prefetcher prefetcher;
   const LowPrecisionNetwork* low_precision;
   LowPrecisionNetwork::Operands operands;
 };
+
+template <class T>
+Scorer<T>::Scorer(const Network<T>& network, const T* params, const Scaling& scaling, int max_threads,
+                  const LowPrecisionNetwork* low_precision)
+    : network_(network), params_(params), scaling_(scaling), max_threads_(max_threads), low_precision_(low_precision) {}
+
+template <class T>
+Scorer<T>::~Scorer() = default;
+
+/// A workspace for blocks of up to `width` rows, that of an earlier call if there is one.
+template <class T>
+std::unique_ptr<typename Scorer<T>::Workspace> Scorer<T>::take_workspace(Index width) const {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!idle_.empty() && idle_.back()->n_rows == width) {
+      std::unique_ptr<Workspace> work = std::move(idle_.back());
+      idle_.pop_back();
+      return work;
+    }
+  }
+  const Index n_joint = whitening_ ? this->n_joint() : 0;
+  return std::make_unique<Workspace>(network_, low_precision_, n_joint, width, scaling_.masks_missing());
+}
+
+/// Keeps a small workspace for later calls, whose time would otherwise be that of allocating another.
+template <class T>
+void Scorer<T>::keep_workspace(std::unique_ptr<Workspace> work) const {
+  constexpr Index kMostElements = 32 * 1024;  // of the widest layer
+  constexpr std::size_t kMost = 16;           // calls at a time
+  if (network_.width() * work->n_rows > kMostElements) return;
+  const std::lock_guard lock(mutex_);
+  if (idle_.size() == kMost) idle_.erase(idle_.begin());
+  idle_.push_back(std::move(work));
+}
 
 /// Calls f(block, workspace) for each block of rows, on no more threads than there is work for.
 template <class T>
@@ -71,22 +107,26 @@ void Scorer<T>::each_block(Index n_rows, F&& f) const {
   const double n_threads =
       std::min({static_cast<double>(max_threads_), 1 + static_cast<double>(n_rows) * row_work / kWorkOfThread,
                 static_cast<double>(std::max<Index>(1, n_blocks))});
-  ThreadTeam team(static_cast<int>(n_threads));
-  std::vector<std::unique_ptr<Workspace>> workspaces;
-  for (int thread = 0; thread < team.size(); ++thread) {
-    workspaces.push_back(
-        std::make_unique<Workspace>(network_, low_precision_, n_joint, width, scaling_.masks_missing()));
-  }
-  const Index blocks_of_task =
-      static_cast<Index>(1 + std::min(15.0, kWorkOfTask / (row_work * static_cast<double>(width))));
-  team.run((n_blocks + blocks_of_task - 1) / blocks_of_task, [&](Index task, int thread) {
-    const Index last = std::min(n_blocks, (task + 1) * blocks_of_task);
-    for (Index i = task * blocks_of_task; i < last; ++i) {
-      Workspace& work = *workspaces[static_cast<std::size_t>(thread)];
+  const auto run = [&](Index first, Index last, Workspace& work) {
+    for (Index i = first; i < last; ++i) {
       Block block = block_of<T>(i, n_rows, width);
       block.prefetcher = &work.prefetcher;
       f(block, work);
     }
+  };
+  if (n_threads < 2) {
+    std::unique_ptr<Workspace> work = take_workspace(width);
+    run(0, n_blocks, *work);
+    return keep_workspace(std::move(work));
+  }
+  ThreadTeam team(static_cast<int>(n_threads));
+  std::vector<std::unique_ptr<Workspace>> workspaces;
+  for (int thread = 0; thread < team.size(); ++thread) workspaces.push_back(take_workspace(width));
+  const Index blocks_of_task =
+      static_cast<Index>(1 + std::min(15.0, kWorkOfTask / (row_work * static_cast<double>(width))));
+  team.run((n_blocks + blocks_of_task - 1) / blocks_of_task, [&](Index task, int thread) {
+    run(task * blocks_of_task, std::min(n_blocks, (task + 1) * blocks_of_task),
+        *workspaces[static_cast<std::size_t>(thread)]);
   });
 }
 

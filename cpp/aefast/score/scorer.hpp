@@ -2,6 +2,8 @@
 /// network in blocks that stay in cache.
 #pragma once
 
+#include <memory>
+#include <mutex>
 #include <optional>
 
 #include "aefast/core/parallel.hpp"
@@ -18,12 +20,8 @@ class Scorer {
   /// Borrows all arguments. A call uses at most `max_threads` threads. `low_precision`, for float alone, replaces the
   /// network's layers.
   Scorer(const Network<T>& network, const T* params, const Scaling& scaling, int max_threads,
-         const LowPrecisionNetwork* low_precision = nullptr)
-      : network_(network),
-        params_(params),
-        scaling_(scaling),
-        max_threads_(max_threads),
-        low_precision_(low_precision) {}
+         const LowPrecisionNetwork* low_precision = nullptr);
+  ~Scorer();
 
   /// From now on errors are mean squares of W (v - m); whitening.hpp describes the arguments.
   void set_whitening(const double* centre, const double* matrix, const double* usual, const double* deviation) {
@@ -64,6 +62,8 @@ class Scorer {
   struct Workspace;
   template <class F>
   void each_block(Index n_rows, F&& f) const;
+  std::unique_ptr<Workspace> take_workspace(Index width) const;
+  void keep_workspace(std::unique_ptr<Workspace> work) const;
   void read(const InputView& input, const RowList& rows, const Block& block, Workspace& work) const;
   T* pass(const InputView& input, const RowList& rows, const Block& block, Workspace& work) const;
   const T* pass_to_last(const InputView& input, const Block& block, Workspace& work) const;
@@ -87,6 +87,8 @@ class Scorer {
   int max_threads_;
   const LowPrecisionNetwork* low_precision_;
   std::optional<Whitening<T>> whitening_;
+  mutable std::mutex mutex_;
+  mutable std::vector<std::unique_ptr<Workspace>> idle_;  // of past calls on few rows
 };
 
 }  // namespace aefast
