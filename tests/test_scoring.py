@@ -1,5 +1,7 @@
 """Errors, codes and reconstructions: equal to the oracle for every metric, shape, dtype and layout, row by row."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -481,3 +483,17 @@ def test_arrays_that_do_not_fit_are_refused():
         predictor.errors(np.array([["a"] * 4]), "mse")
     with pytest.raises(ValueError, match="shape"):
         engine.predictor(network, [p.T for p in parameters], values)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_one_predictor_serves_several_threads_and_sizes(dtype):
+    """Calls share workspaces of the predictor, one after the other and at the same time."""
+    network, parameters, values, _ = random_model((30, 16, 8, 16, 30))
+    X = np.random.default_rng(1).normal(size=(2000, 30))
+    predictor = engine.predictor(network, parameters, values, dtype)
+    slices = [slice(first, first + n) for n in (1, 3, 17, 33, 700) for first in range(0, 100, 7)] * 5
+    alone = [engine.predictor(network, parameters, values, dtype).errors(X[rows], "mse") for rows in slices]
+    with ThreadPoolExecutor(6) as pool:
+        together = list(pool.map(lambda rows: predictor.errors(X[rows], "mse"), slices))
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(one, other)
