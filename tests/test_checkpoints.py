@@ -12,7 +12,7 @@ import pytest
 import aefast
 from aefast import Autoencoder, ConvergenceError, ModelFileError
 from aefast.callbacks import Checkpoint, CheckpointError
-from aefast.model.container import pack, unpack, write_whole
+from aefast.model.container import pack, unpack
 from aefast.training.checkpoint import digest_of
 from messages import raises_exactly
 
@@ -415,7 +415,7 @@ def changed(document, tensors, key, value):
 def test_a_checkpoint_that_does_not_fit_together_is_refused(tmp_path, key, value):
     path = tmp_path / "c"
     document, tensors, _ = saved(path)
-    write_whole(path, pack("checkpoint", 1, *changed(document, tensors, key, value)))
+    path.write_bytes(pack("checkpoint", 1, *changed(document, tensors, key, value)))
     with pytest.raises((ModelFileError, CheckpointError), match=str(path)):
         estimator(callbacks=Checkpoint(path)).fit(X)
 
@@ -424,7 +424,7 @@ def test_a_checkpoint_of_no_epoch_is_refused(tmp_path):
     path = tmp_path / "c"
     document, tensors, _ = saved(path)
     none = {name: np.zeros(0) for name in ("loss_curve", "monitored", "validation_curve")}
-    write_whole(path, pack("checkpoint", 1, document, {**tensors, **none}))
+    path.write_bytes(pack("checkpoint", 1, document, {**tensors, **none}))
     with pytest.raises(ModelFileError, match="the curves have different lengths"):
         estimator(callbacks=Checkpoint(path)).fit(X)
 
@@ -434,7 +434,7 @@ def test_arrays_of_another_precision_are_refused(tmp_path, name):
     path = tmp_path / "c"
     document, tensors, _ = saved(path)
     wide = tensors[f"{name}.0"].astype(np.float64)
-    write_whole(path, pack("checkpoint", 1, *changed(document, tensors, f"{name}.0", wide)))
+    path.write_bytes(pack("checkpoint", 1, *changed(document, tensors, f"{name}.0", wide)))
     with pytest.raises(ModelFileError, match=f"{name} have wrong shapes"):
         estimator(callbacks=Checkpoint(path)).fit(X)
 

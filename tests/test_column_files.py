@@ -120,10 +120,11 @@ def test_wrong_uses_are_answered_in_one_line(folder, table):
     holes = table.set_column(3, "size", pa.array([1.0] * 900 + [None] * 600))
     write_table(holes, folder / "holes.parquet")
     said = refused(*FIT, "holes.parquet", "-o", "n.safetensors")
-    assert "holes.parquet, row 900 (the first is row 0), column 'size': missing or infinite" in said
+    assert "missing or infinite values: 600 values are not finite, the first (nan) in holes.parquet, row 900" in said
     said = refused("score", "m.safetensors", "holes.parquet", "-o", "s.parquet")
-    assert "holes.parquet, row 900 (the first is row 0), column 'size': missing or infinite" in " ".join(
-        said.replace(str(folder) + "/", "").split()
+    assert (
+        "the first (nan) in holes.parquet, row 900 (the first is row 0), column 'size'; fill or drop such rows"
+        in " ".join(said.replace(str(folder) + "/", "").split())
     )
     write_table(table.set_column(3, "size", pa.array(["big"] * 1500)), folder / "text.parquet")
     assert "column 'size' does not hold numbers" in refused("score", "m.safetensors", "text.parquet", "-o", "s.parquet")
@@ -238,11 +239,11 @@ def test_missing_cells_of_any_kind_are_refused_by_file_and_row(folder, column, e
     kinds = ("--kind-of", "code=categorical", "--epochs", 2)
     for stream in ("--stream", "--no-stream"):
         said = " ".join(refused("fit", f"h{ending}", "-o", "m", stream, *kinds).split())
-        assert f"h{ending}, row 77 (the first is row 0), column '{column}': missing" in said
+        assert f"h{ending}, row 77 (the first is row 0), column '{column}'; fill or drop such rows" in said
     done("fit", write_frame(frame, "c.parquet"), "-o", "m", *kinds)
     said = " ".join(refused("score", "m", f"h{ending}", "-o", "s.csv").split())
-    assert f"h{ending}, row 77 (the first is row 0), column '{column}': missing or infinite; " in said
-    assert "the first of 2 such values" in said
+    assert f"h{ending}, row 77 (the first is row 0), column '{column}'; fill or drop such rows" in said
+    assert "rows 0 to 599 have missing or infinite values: 2 values are not finite, the first (nan) in" in said
 
 
 @pytest.mark.parametrize("missing", ["mask", "mean"])

@@ -11,8 +11,10 @@ import pytest
 from sklearn.base import clone
 
 import aefast
-from aefast.columns.column import MAX_LEVELS, Column, decode, encode, infer_kind, starts
+from aefast.columns.column import MAX_LEVELS, Column, encode, starts
+from aefast.columns.decoding import decode
 from aefast.columns.learner import learn_columns
+from aefast.columns.values import infer_kind
 from aefast.exceptions import ModelFileError
 from aefast.model import file as model_file
 from aefast.model.container import pack
@@ -103,7 +105,7 @@ def test_kinds_can_be_given(table):
 def test_columns_of_no_kind_are_refused_by_name_and_not_dropped(cell):
     frame = pd.DataFrame({"a": np.arange(9.0), "odd": [cell] * 9})
     for data in (frame, pa.Table.from_pandas(frame)):
-        message = r"column 'odd' can neither be learned .* convert it or leave it out \(--exclude odd\)"
+        message = r"column 'odd' can be learned neither .* convert it or leave it out \(--exclude odd\)"
         with pytest.raises(ValueError, match=message):
             aefast.Autoencoder().fit(data)
 

@@ -4,7 +4,8 @@ import gzip
 
 import pytest
 
-from aefast.tables.formats.registry import CsvTable, TableError
+from aefast.tables.formats.base import TableError
+from aefast.tables.formats.csv import CsvTable
 from aefast.tables.source import Source
 
 OK = "1,2,ok\n"

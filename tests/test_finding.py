@@ -108,7 +108,7 @@ def test_a_table_in_a_folder_that_is_not_there_or_no_file_is_an_error(source):
         find_files([source])
     Path("d/gone.csv").unlink()
     os.mkfifo("d/pipe.csv")
-    with pytest.raises(ValueError, match=r"d/pipe\.csv is no file"):
+    with pytest.raises(ValueError, match=r"d/pipe\.csv is not a regular file"):
         find_files([source])
 
 

@@ -13,7 +13,7 @@ import pytest
 
 import aefast
 from aefast.exceptions import AefastError
-from aefast.tables.formats.registry import CsvTable
+from aefast.tables.formats.csv import CsvTable
 from small_tables import done, run_command, write_table
 
 

@@ -11,7 +11,7 @@ from sklearn.exceptions import NotFittedError
 
 import aefast
 from aefast.scoring.scorer import BadValueError, Scorer, nameless
-from aefast.tables.formats.registry import TableError
+from aefast.tables.formats.base import TableError
 from small_tables import FEATURES, features_of, small_model, small_table
 
 
@@ -137,7 +137,7 @@ def test_the_first_bad_value_is_named_with_row_and_column(bad):
     table = small_table(200).set_column(4, "c", pa.array(values, pa.float64()))
     assert table.column_names[4] == "c"
     with pytest.raises(
-        BadValueError, match=r"row 130 .*column 'c'.*3 such values in rows 100 to 199; fill or drop .*or fit"
+        BadValueError, match=r"rows 100 to 199 have .*: 3 values are .*row 130 .*column 'c'; fill or drop .*or fit"
     ) as caught:
         scored(Scorer(small_model()), table, 100)
     assert (caught.value.row, caught.value.column, caught.value.count) == (130, "c", 3)
@@ -267,5 +267,5 @@ def test_a_column_without_values_may_be_of_no_type():
     found, wanted = (next(Scorer(model).score([each])) for each in (nulls, typed))
     assert found.equals(wanted)
     assert next(Scorer(model).score([nulls.slice(0, 0)])).num_rows == 0
-    with pytest.raises(BadValueError, match=r"row 0 .*column 'b': missing"):
+    with pytest.raises(BadValueError, match=r"missing .*row 0 .*column 'b'"):
         list(Scorer(small_model()).score([nulls]))

@@ -12,9 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from aefast.tables import sink as sinks
-from aefast.tables.formats.registry import TableError
-from aefast.tables.sink import ENDINGS, atomic_path, check_folder, check_writable, open_sink
+from aefast.tables.files import atomic_path
+from aefast.tables.formats import parquet
+from aefast.tables.formats.base import TableError
+from aefast.tables.formats.registry import ENDINGS
+from aefast.tables.sink import check_folder, check_writable, open_sink
 from aefast.tables.source import Source
 from messages import raises_exactly
 from small_tables import small_table
@@ -62,7 +64,7 @@ def test_small_batches_are_measured_once_each_and_written_in_large_groups(tmp_pa
             return 80
 
     groups = []
-    monkeypatch.setattr(sinks, "GROUP_ROWS", 400)
+    monkeypatch.setattr(parquet, "GROUP_ROWS", 400)
     monkeypatch.setattr(pa, "Table", SimpleNamespace(from_batches=groups.append))
     monkeypatch.setattr(pa.parquet.ParquetWriter, "write_table", lambda self, table: None)
     with open_sink(tmp_path / "out.parquet", Measured.schema) as sink:
@@ -197,7 +199,7 @@ def test_times_of_far_years_are_written_where_there_is_text(tmp_path, kind, year
 def test_bytes_that_are_no_text_are_refused_in_csv_with_their_column(tmp_path):
     table = pa.table({"n": [1], "raw": [b"\xff"]})
     with (
-        pytest.raises(TableError, match=r"out\.csv cannot be written: column 'raw' \(binary\): .*UTF8.*--keep"),
+        pytest.raises(TableError, match=r"out\.csv cannot be written: column 'raw' \(binary\) .*UTF8.*--keep"),
         open_sink(tmp_path / "out.csv", table.schema) as sink,
     ):
         sink.write(table.to_batches()[0])

@@ -14,14 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aefast.tables.formats.registry import TableError, open_table, rebatch
-from aefast.tables.source import (
-    Source,
-    feature_matrix,
-    is_number,
-    prefetch,
-    read_matrix,
-)
+from aefast.tables.formats.base import TableError, rebatch
+from aefast.tables.formats.registry import open_table
+from aefast.tables.numbers import feature_matrix, is_number
+from aefast.tables.source import Source, prefetch, read_matrix
 from small_tables import FEATURES, features_of, small_table, write_table
 
 NAMED = [".parquet", ".csv", ".feather", ".arrows"]

@@ -97,13 +97,13 @@ def check_apart(outputs: Iterable[Path], others: Mapping[str, Iterable[Path]]) -
 
 def source_of(data: Sequence[str]) -> Source:
     """The tables that DATA names."""
-    from aefast.tables.formats.registry import open_table, table_class
+    from aefast.tables.formats.registry import format_of, open_table
     from aefast.tables.paths import find_files
     from aefast.tables.source import Source
 
     files = as_usage(lambda: find_files(data))
     for path in files:
-        if table_class(path) is None:
+        if format_of(path) is None:
             as_usage(lambda path=path: open_table(path))  # type: ignore[misc]
     return Source(files)
 

@@ -9,6 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+from aefast.tables.text import list_names as listed
+from aefast.tables.text import pluralise as counted
+from aefast.tables.text import printable
+
 __all__ = [
     "counted",
     "facts",
@@ -31,12 +35,6 @@ def missing_extra(error: ModuleNotFoundError) -> str | None:
     return f'the command line needs {name}; pip install "aefast[cli]"' if name in EXTRA else None
 
 
-def printable(text: str) -> str:
-    """The text, which may come from an untrusted file, with all that is not to be seen (control characters, line ends)
-    as Python writes it: it moves no cursor."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
 def say(text: str) -> None:
     """One line or more on standard output."""
     try:
@@ -51,17 +49,6 @@ def say(text: str) -> None:
 def print_json(summary: Any) -> None:
     """Plain data as JSON on standard output."""
     say(json.dumps(summary, indent=2, allow_nan=False))
-
-
-def counted(number: int, things: str) -> str:
-    """A number of things, whose plural ends in s: ``1 row``, ``1,234 rows``."""
-    return f"{number:,} {things.removesuffix('s') if number == 1 else things}"
-
-
-def listed(names: Sequence[str], most: int = 8) -> str:
-    """The first names and the last; of one without letters, quotes."""
-    shown = [name or '""' for name in names]
-    return ", ".join(shown[:most]) + (f" … {shown[-1]}" if len(shown) > most else "")
 
 
 def facts(title: str, lines: Sequence[tuple[str, str]]) -> None:

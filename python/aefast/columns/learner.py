@@ -1,56 +1,75 @@
-"""Kinds and levels of columns, learned from training rows that may come in blocks."""
+"""Learns the kinds and levels of columns from training rows, which may come in blocks."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from aefast.columns.column import (
-    KINDS,
-    MAX_LEVELS,
-    Column,
-    has_values,
-    infer_kind,
-    levels_of,
-    names_of,
-    parts_of,
-    type_of,
-)
+from aefast.columns.column import KINDS, MAX_LEVELS, Column, unknown_levels
+from aefast.columns.values import has_values, infer_kind, levels_of, names_of, parts_of, type_of
+from aefast.tables.numbers import table_of
+from aefast.tables.text import NUMBER_CELL
 
-#: Levels of a column that are counted before the rarest are forgotten.
+Array = NDArray[Any]
+
+#: Levels of a column that are counted before the rarest are dropped.
 MAX_COUNTED = 1 << 18
-#: Of text whose values come more than once in so few of the rows, there is nothing to learn.
+#: The least share of rows with a value that occurs more than once, for text to be learned.
 LEAST_REPEATED = 0.1
-#: How numbers are written, and as cells of text, where blanks may stand beside them.
-NUMBER = r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?"
-AS_NUMBER = re.compile(rf"\s*{NUMBER}\s*")
 
 
 def learn_columns(table: Any, kinds: Mapping[str, str] | None) -> tuple[Column, ...] | None:
-    """The columns of a pandas data frame or an Arrow table; None where all of them are numbers as they stand.
+    """Return the columns of a pandas data frame or an Arrow table; None if all of them are numbers already.
 
     Parameters
     ----------
     table : pandas.DataFrame or pyarrow.Table
         The training rows.
     kinds : mapping of str to str, or None
-        Kinds of columns that are not to be inferred.
+        Kinds of columns that are given and not inferred.
 
     Raises
     ------
     ValueError
-        If a column is of no kind that can be learned, or ``kinds`` names something that is not there.
+        If a column has a type that cannot be learned, or ``kinds`` names a column that does not exist.
     """
     return ColumnLearner(table, kinds).columns()
 
 
-class ColumnLearner:
-    """The same from a table that comes in blocks, of which only the counts of levels are kept.
+def learn_from_all(
+    kinds: Mapping[str, str] | None, first: Any, blocks: Iterable[Any]
+) -> tuple[tuple[Column, ...] | None, str] | None:
+    """Learn columns from all of the ``blocks``, of which ``first`` is the first.
 
-    A column's kind is that of the first block in which it has a value.
+    Blocks with a method ``only`` are asked for the columns that further blocks can change; others are read whole.
+
+    Returns
+    -------
+    columns, refusal
+        See `ColumnLearner`. None if the first block decides everything.
+    """
+    table = table_of(first)
+    learner = None if table is None else ColumnLearner(table, kinds)
+    if learner is None or not learner.unsettled:
+        return None
+    if hasattr(blocks, "only"):
+        blocks = blocks.only(learner.unsettled)
+    for index, block in enumerate(blocks):
+        table = table_of(block)
+        if index > 0 and table is not None:
+            learner.add(table)
+    return learner.columns(), learner.refusal()
+
+
+class ColumnLearner:
+    """Learns columns from a table that comes in blocks. It keeps only the counts of levels.
+
+    The first block in which a column has a value decides its kind.
     """
 
     def __init__(self, table: Any, kinds: Mapping[str, str] | None) -> None:
@@ -67,11 +86,11 @@ class ColumnLearner:
 
     @property
     def unsettled(self) -> list[str]:
-        """The columns of which other blocks may say something new."""
+        """The columns that further blocks can change: categorical ones, and those without a value so far."""
         return [n for n, counts in self._counts.items() if self._kinds[n] == "categorical" or not counts.has_values]
 
     def add(self, table: Any) -> None:
-        """Take in another block, which may have the unsettled columns alone."""
+        """Learn from another block, which may have the unsettled columns only."""
         parts = {
             name: values for name, values in zip(names_of(table), parts_of(table), strict=True) if name in self._counts
         }
@@ -80,7 +99,7 @@ class ColumnLearner:
                 kind = self._given.get(name) or infer_kind(values)
                 if kind is None:
                     raise ValueError(
-                        f"column {name!r} can neither be learned as numbers nor as levels nor as times (its type is "
+                        f"column {name!r} can be learned neither as numbers nor as levels nor as times (its type is "
                         f"{type_of(values)}): convert it or leave it out (--exclude {name})"
                     )
                 if name not in self._kinds or has_values(values):
@@ -89,19 +108,19 @@ class ColumnLearner:
             self._counts[name].add(values, of_levels=self._kinds[name] == "categorical")
 
     def refusal(self) -> str:
-        """Why a column that would be categorical by its type alone is not to be learned, empty where all are."""
+        """Return why a column, inferred to be categorical, should not be learned; empty if all columns are fine."""
         for name, kind in self._kinds.items():
             if kind == "categorical" and name not in self._given:
                 reason = self._counts[name].refusal()
                 if reason:
                     return (
-                        f"column {name!r} {reason}: leave it out (--exclude {name}), or say that it is numeric, a "
-                        f"timestamp or categorical all the same (column_kinds, --kind-of {name}=...)"
+                        f"column {name!r} {reason}: leave it out (--exclude {name}), or give its kind: numeric, "
+                        f"timestamp or categorical (column_kinds, --kind-of {name}=...)"
                     )
         return ""
 
     def columns(self) -> tuple[Column, ...] | None:
-        """What was learned; None where all columns are numbers as they stand."""
+        """Return the columns learned so far; None if all of them are numbers already."""
         if not self._given and set(self._kinds.values()) <= {"numeric"}:
             return None
         found = []
@@ -112,21 +131,21 @@ class ColumnLearner:
 
 
 class LevelCounts:
-    """How many rows of a column have each level, in memory that does not grow with the rows.
+    """Counts the rows of a column with each level, in memory that does not grow with the rows.
 
-    Of more than ``MAX_COUNTED`` levels the rarest are forgotten, and all counts fall by that of the most frequent of
-    those (Agarwal et al. 2012, section 3), which is at most 2 / ``MAX_COUNTED`` of the rows.
+    If there are more than ``MAX_COUNTED`` levels, the rarest are dropped, and all counts are reduced by the count of
+    the most frequent dropped level (Agarwal et al. 2012, section 3): at most 2 / ``MAX_COUNTED`` of the rows.
     """
 
     def __init__(self) -> None:
         self.has_values = False
         self._by_name: dict[str | None, int] = {}
         self._n_rows = self._n_missing = 0
-        #: Levels that do not look like numbers, and the first of them.
+        #: The number of levels that do not look like numbers, and the first such level.
         self._n_words, self._word = 0, ""
 
     def add(self, values: Any, *, of_levels: bool) -> None:
-        """Count the rows of a block, or only ask whether there are values."""
+        """Count the rows of a block; unless ``of_levels``, only note whether there are values."""
         self._n_rows += len(values)
         if not has_values(values):
             self._by_name[None] = self._by_name.get(None, 0) + len(values)
@@ -136,7 +155,7 @@ class LevelCounts:
         if not of_levels:
             return
         codes, names = levels_of(values)
-        words = [name for name in names if name not in self._by_name and not AS_NUMBER.fullmatch(name)]
+        words = [name for name in names if name not in self._by_name and not NUMBER_CELL.fullmatch(name)]
         self._n_words, self._word = self._n_words + len(words), self._word or (words[0] if words else "")
         self._n_missing += int(np.count_nonzero(codes == len(names)))
         for name, count in zip([*names, None], np.bincount(codes, minlength=len(names) + 1), strict=True):
@@ -147,10 +166,10 @@ class LevelCounts:
             self._by_name = {name: count - least for name, count in self._by_name.items() if count > least}
 
     def refusal(self) -> str:
-        """Why there is next to nothing to learn, if so: nearly every value is there once, as in names of rows."""
+        """Return why the levels cannot be learned: nearly every value occurs once, as in identifiers. Else empty."""
         n_values = self._n_rows - self._n_missing
         n_repeated = sum(count for name, count in self._by_name.items() if count > 1 and name is not None)
-        # Of two rows each may well have a level of its own.
+        # Two rows may well have different levels.
         if n_values <= 2 or n_repeated >= LEAST_REPEATED * n_values:
             return ""
         if self._n_words < LEAST_REPEATED * n_values:
@@ -163,8 +182,33 @@ class LevelCounts:
         return f"is text of {n_values} values that nearly all differ, like {self._word!r}, so that none can be learned"
 
     def most_frequent(self) -> tuple[tuple[str | None, ...], tuple[int, ...]]:
-        """The levels to tell apart, and how many rows have each; a level of one row is as good as unknown."""
+        """Return the levels to keep and the rows with each; a level of a single row counts as unknown."""
         ordered = sorted(self._by_name.items(), key=lambda item: (-item[1], item[0] is None, item[0] or ""))
         kept = [(name, count) for name, count in ordered if count > 1][:MAX_LEVELS]
         counts = [count for _, count in kept]
         return tuple(name for name, _ in kept), (*counts, self._n_rows - sum(counts))
+
+
+class UnknownLevels:
+    """Counts training rows with levels that the columns do not have."""
+
+    def __init__(self, columns: tuple[Column, ...] | None) -> None:
+        self._columns = columns
+        self._counts: Counter[str] = Counter()
+        self._n_rows = 0
+
+    def add(self, rows: Array) -> None:
+        """Count the unknown levels of encoded rows."""
+        if self._columns is not None:
+            self._counts.update(unknown_levels(rows, self._columns))
+            self._n_rows += len(rows)
+
+    def warn(self, where: str, remedy: str, *, stacklevel: int = 3) -> None:
+        """Warn if there were any; ``where`` names the rows that the levels come from."""
+        found = [f"{name!r} ({count})" for name, count in self._counts.items() if count]
+        if found:
+            warnings.warn(
+                f"levels come from {where}: of {self._n_rows} later rows, some have levels that were not told apart "
+                f"there, and count as unknown, in {', '.join(found)}; {remedy}",
+                stacklevel=stacklevel,
+            )

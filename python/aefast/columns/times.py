@@ -1,4 +1,4 @@
-"""Points in time in columns of pandas and Arrow as numbers."""
+"""Converts times in pandas and Arrow columns to numbers."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from numpy.typing import NDArray
 
 from aefast.tables.arrow import arrow_values, is_text
 
-#: How a time ends that is written with its distance from UTC.
+#: The end of a time that is written with its offset from UTC.
 _OFFSET = r":\d\d(?:\.\d+)?\s*(?:[Zz]|[-+]\d\d(?::?\d\d)?)\s*$"
 _UNITS_UNKNOWN = (
-    "these are numbers, which do not say what they count nor from when; convert them to times, with "
-    "pandas.to_datetime(values, unit='s') for instance"
+    "these are numbers without a unit or a start; convert them to times, with pandas.to_datetime(values, unit='s') for "
+    "instance"
 )
 
 
 def seconds_since_1970(values: Any) -> NDArray[np.float64]:
-    """Of times and dates, also as ISO text, by the clock on the wall; missing ones are NaN.
+    """Return times and dates, or their ISO text, as seconds since 1970 in local time; missing times are NaN.
 
-    Text with an offset says no place whose clock it is, so that it counts by UTC, as which CSV files are read.
+    Text with an offset is converted to UTC, as Arrow does when it reads CSV files.
 
     Raises
     ------
     ValueError
-        If they are no times, as numbers are not.
+        If the values are not times. Numbers are not.
     """
     return _of_pandas(values) if hasattr(values, "iloc") else _of_arrow(values)
 
@@ -46,11 +46,11 @@ def _of_pandas(values: Any) -> NDArray[np.float64]:
 
 
 def _pandas_texts(texts: Any) -> Any:
-    """Text as times; with offsets, those of UTC."""
+    """Return text as times, in UTC if any has an offset."""
     import pandas as pd
 
     has_offset = bool(texts.dropna().str.contains(_OFFSET).any())
-    with suppress(ValueError):  # which other formats are not
+    with suppress(ValueError):  # raised for other formats
         return pd.to_datetime(texts, utc=has_offset, format="ISO8601")
     return pd.to_datetime(texts, utc=has_offset)
 
@@ -79,7 +79,7 @@ def _of_arrow(values: Any) -> NDArray[np.float64]:
 
 
 def _arrow_texts(texts: Any) -> Any:
-    """The same of ISO text; what is blank is missing, as to pandas."""
+    """Return ISO text as times, in UTC if any has an offset; blank text is a missing time, as in pandas."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -88,5 +88,5 @@ def _arrow_texts(texts: Any) -> Any:
     zone = "UTC" if has_offset else None
     try:
         return texts.cast(pa.timestamp("us", zone))
-    except pa.ArrowInvalid:  # which more than six decimals are not
+    except pa.ArrowInvalid:  # more than six decimals do not fit microseconds
         return texts.cast(pa.timestamp("ns", zone))

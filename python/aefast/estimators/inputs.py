@@ -3,17 +3,15 @@
 Arrays of numbers pass through untouched, whatever their dtype and layout.
 """
 
-import warnings
-from collections import Counter
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
 
-from aefast.columns.column import Column, encode, names_of, unknown_levels
+from aefast.columns.column import Column, encode
 from aefast.columns.learner import ColumnLearner
+from aefast.columns.values import names_of
 from aefast.tables.numbers import not_numbers, numpy_frame, readable, table_of, table_values, unreadable_column
 
 Array = NDArray[Any]
@@ -51,51 +49,6 @@ def read_rows(estimator: Any, X: Any, *, reset: bool) -> Array:
         if culprit is None:
             raise
         raise ValueError(not_numbers(*culprit)) from error
-
-
-def learn_from_all(estimator: Any, first: Any, blocks: Iterable[Any]) -> bool:
-    """Take kinds and levels of columns from all of the ``blocks`` and not from the ``first`` alone, which `read_rows`
-    has read; whether they may have changed.
-
-    Blocks with a method ``only`` are asked for the columns that this is about, the others for all.
-    """
-    table = table_of(first)
-    learner = None if table is None else ColumnLearner(table, estimator.column_kinds)
-    if learner is None or not learner.unsettled:
-        return False
-    if hasattr(blocks, "only"):
-        blocks = blocks.only(learner.unsettled)
-    for index, block in enumerate(blocks):
-        table = table_of(block)
-        if index > 0 and table is not None:
-            learner.add(table)
-    estimator.columns_, estimator._refusal = learner.columns(), learner.refusal()
-    return True
-
-
-class UnknownLevels:
-    """Rows that are learned from with levels that were not there when ``columns`` were."""
-
-    def __init__(self, columns: tuple[Column, ...] | None) -> None:
-        self._columns = columns
-        self._counts: Counter[str] = Counter()
-        self._n_rows = 0
-
-    def add(self, rows: Array) -> None:
-        """Count those of some encoded rows."""
-        if self._columns is not None:
-            self._counts.update(unknown_levels(rows, self._columns))
-            self._n_rows += len(rows)
-
-    def warn(self, where: str, remedy: str, *, stacklevel: int = 3) -> None:
-        """Say how many there were, if any."""
-        found = [f"{name!r} ({count})" for name, count in self._counts.items() if count]
-        if found:
-            warnings.warn(
-                f"levels come from {where}: of {self._n_rows} later rows, some have levels that were not told apart "
-                f"there, and count as unknown, in {', '.join(found)}; {remedy}",
-                stacklevel=stacklevel,
-            )
 
 
 def _learned_columns(estimator: Any, table: Any) -> tuple[tuple[Column, ...] | None, str]:

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
-from aefast.columns.learner import NUMBER
-from aefast.tables.formats.registry import CsvTable
 from aefast.tables.source import Source
+from aefast.tables.text import NUMBER
 
 __all__ = ["lookalikes"]
 
@@ -20,7 +19,7 @@ def lookalikes(source: Source, columns: Sequence[str]) -> Iterator[str]:
     """What to say of those of the text columns that look like numbers or dates, by the first rows of each file."""
     for file in source.files:
         texts = [n for n in columns if pa.types.is_string(file.schema.field(n).type) and n not in file.guessed]
-        if isinstance(file, CsvTable) and texts:
+        if file.types_are_guessed and texts:
             for batch in file.batches(texts, 1 << 16):
                 for name in texts:
                     looks = _looks(batch.column(name))

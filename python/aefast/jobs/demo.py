@@ -14,7 +14,7 @@ from aefast.engine.threads import resolve_threads
 from aefast.jobs.plan import fit_job, report_job
 from aefast.jobs.score import ScoreJob
 from aefast.scoring.scorer import nameless
-from aefast.tables.sink import atomic_path
+from aefast.tables.files import atomic_path
 from aefast.tables.source import Source
 
 __all__ = ["run_demo"]

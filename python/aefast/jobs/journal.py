@@ -20,7 +20,7 @@ from typing import IO, Any, TypeVar
 import pyarrow as pa
 
 from aefast.exceptions import AefastError
-from aefast.model.container import MISFITS, naming
+from aefast.tables.files import MISFITS, naming
 
 __all__ = ["Journal", "ResumeError", "batch_from", "batch_to_bytes", "journal_path"]
 

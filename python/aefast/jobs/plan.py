@@ -13,17 +13,17 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from aefast.columns.column import kind_of_type
+from aefast.columns.values import kind_of_type
 from aefast.exceptions import AefastError
 from aefast.jobs.csv_hints import lookalikes
 from aefast.jobs.training_rows import Blocks, TableBlocks, fits_in_memory, read_sample, read_table
-from aefast.model.container import naming
 from aefast.model.network import layer_widths
 from aefast.scoring.labels import Labels, with_label
 from aefast.scoring.scorer import RESULT_NAMES, BadValueError, MisfitError, Scorer
-from aefast.tables.formats.registry import CsvTable, TableError
-from aefast.tables.sink import atomic_path
-from aefast.tables.source import Source, may_be_numbers, prefetch, read_matrix
+from aefast.tables.files import atomic_path, naming
+from aefast.tables.formats.base import TableError
+from aefast.tables.numbers import find_nonfinite, may_be_numbers
+from aefast.tables.source import Source, prefetch, read_matrix
 from aefast.training.checkpoint import Checkpoint
 
 __all__ = ["fit_job", "recalibrate_job", "report_job", "training_columns"]
@@ -72,8 +72,7 @@ def training_columns(
         return None, in_folders
     names = [n for n in (source.schema.names if columns is None else columns) if n not in exclude]
     for file in source.files:
-        if isinstance(file, CsvTable):
-            file.check_text([n for n in names if n in file.schema.names])
+        file.check_text([n for n in names if n in file.schema.names])
     others = [n for n in names if kind_of_type(source.type_of(n)) is None]
     if others:
         kinds = ", ".join(f"{n!r} is {source.type_of(n)}" for n in others[:8])
@@ -99,7 +98,7 @@ def numeric_columns(source: Source, columns: Sequence[str], kinds: Mapping[str, 
         for name in found:
             kind = file.schema.field(name).type if name in file.schema.names else pa.null()
             # A text file is asked for numbers, and tells the row that holds none.
-            if kind_of_type(kind) == "categorical" and not pa.types.is_boolean(kind) and not isinstance(file, CsvTable):
+            if kind_of_type(kind) == "categorical" and not pa.types.is_boolean(kind) and not file.types_are_guessed:
                 raise TableError(
                     f"{file.path}: column {name!r} is {kind}, but its kind is numeric; give another with "
                     f"--kind-of {name}=categorical"
@@ -147,7 +146,7 @@ def fit_job(
     numeric = None if columns is None else numeric_columns(source, columns, given)
     is_mixed = columns is not None and (given or len(numeric or ()) < len(columns))
     if columns is not None:
-        source.read_as_text(text_columns(source, columns, numeric or (), given))
+        source = source.read_as_text(text_columns(source, columns, numeric or (), given))
 
     def check(X: NDArray[Any], first_row: int) -> None:
         _check_finite(X, columns, source, may_miss=may_miss, first_row=first_row)
@@ -247,7 +246,7 @@ def recalibrate_job(
 ) -> dict[str, Any]:
     """`recalibrate` the estimator on every row of ``source`` and save it; what happened, as plain data."""
     begin = time.perf_counter()
-    scorer = make_scorer(estimator, source, keep=[])
+    scorer, source = make_scorer(estimator, source, keep=[])
     parts: list[NDArray[Any]] = []
     n_read = 0
     with closing(read_batches(scorer, source, None, batch_rows, Clock())) as batches, located(source):
@@ -275,23 +274,13 @@ def recalibrate_job(
 def _check_finite(
     X: NDArray[Any], columns: Sequence[str] | None, source: Source, *, may_miss: bool, first_row: int = 0
 ) -> None:
-    count, first = 0, -1
-    for start in range(0, len(X), 65_536):
-        block = X[start : start + 65_536]
-        bad = np.isinf(block) if may_miss else ~np.isfinite(block)
-        if bad.any():
-            first = start * X.shape[1] + int(np.argmax(bad.ravel())) if first < 0 else first
-            count += int(bad.sum())
-    if count:
-        row, column = divmod(first, X.shape[1])
-        name = columns[column] if columns is not None else f"x{column}"
-        values = "it is the only such value" if count == 1 else f"it is the first of {count} such values"
-        what = "infinite" if may_miss else "missing or infinite"
-        raise TableError(
-            f"{source.place(first_row + row)} (the first is row 0), column {name!r}: {what}; "
-            f"{values}; fill or drop such rows, --exclude the column"
-            + ("" if may_miss else ", or take them as missing with --missing mask or mean")
-        )
+    found = find_nonfinite(X, may_miss=may_miss)
+    if found is not None:
+        name = columns[found.column] if columns is not None else f"x{found.column}"
+        place = f"{source.place(first_row + found.row)} (the first is row 0)"
+        what = "the rows have infinite values" if may_miss else "the rows have missing or infinite values"
+        remedy = "" if may_miss else ", or take them as missing with --missing mask or mean"
+        raise TableError(found.message(what, place, name, "; fill or drop such rows, --exclude the column" + remedy))
 
 
 def make_scorer(
@@ -301,8 +290,9 @@ def make_scorer(
     keep: Sequence[str] | None,
     label: str | None = None,
     **options: Any,
-) -> Scorer:
-    """A `Scorer` for the rows of ``source``, whose columns are checked against the model and the options."""
+) -> tuple[Scorer, Source]:
+    """A `Scorer` for the rows of ``source``, whose columns are checked against the model and the options; and the
+    source whose text columns are read as the model needs them."""
     names = getattr(estimator, "feature_names_in_", None)
     if source.is_matrix:
         if keep or label is not None:
@@ -312,7 +302,7 @@ def make_scorer(
         with _of(source):
             scorer = Scorer(estimator, **options)
             scorer.columns(source.schema)
-        return scorer
+        return scorer, source
     present = source.schema.names
     source.require(with_label(keep, label), "column")
     if names is not None:
@@ -328,27 +318,26 @@ def make_scorer(
         features = [n for n in present if source.holds_numbers(n) and n not in unread]
     known = {c.name: c for c in estimator.columns_ or () if c.kind == "categorical"}
     for file in source.files:
-        for name, column in known.items() if isinstance(file, CsvTable) else ():
+        for name, column in known.items() if file.types_are_guessed else ():
             refusal = column.refusal(file.schema.field(name).type, guessed=True)
             if refusal:
                 raise TableError(f"{file.path}: {refusal}")
-    source.read_as_text(known)
+    source = source.read_as_text(known)
     if keep is None:
         unkept = {*features, *columns_left_out(source, features)}
         keep = [n for n in present if n not in unkept]
     for file in source.files:
-        if isinstance(file, CsvTable):
-            file.check_text(features)
+        file.check_text(features)
         for name in features:
             kind = file.schema.field(name).type
             is_mixed = estimator.columns_ is not None
             fits = kind_of_type(kind) is not None if is_mixed else may_be_numbers(kind)
             # A text file may hold a single cell that is no number, of which the reader will tell the row.
-            if not fits and not isinstance(file, CsvTable):
+            if not fits and not file.types_are_guessed:
                 wanted = "numbers, categories or times" if is_mixed else "numbers"
                 raise TableError(f"{file.path}: column {name!r} is {kind}; the model was fitted on {wanted} there")
     with _of(source):
-        return Scorer(estimator, columns=features, keep=keep, **options)
+        return Scorer(estimator, columns=features, keep=keep, **options), source
 
 
 def handed_on(scorer: Scorer, label: str | None) -> list[str]:
@@ -430,12 +419,10 @@ def report_job(
     """Write the page of `report.render` about every row of ``source``; what happened, as plain data."""
     from aefast.report.page import examine, render
 
-    scorer = make_scorer(estimator, source, keep=keep, label=label)
+    scorer, source = make_scorer(estimator, source, keep=keep, label=label)
     if keep is None:
         scorer.keep = [name for name in scorer.keep if name != label]
-    for file in source.files:  # times are for the axis of time
-        others = [n for n in handed_on(scorer, label) if kind_of_type(file.schema.field(n).type) != "timestamp"]
-        file.hand_on(others)
+    source = source.keep_raw(handed_on(scorer, label), except_times=True)
     labels = None if label is None else Labels(source, label)
     if labels is not None:
         labels.check()

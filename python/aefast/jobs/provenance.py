@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from aefast.model.container import MISFITS
+from aefast.tables.files import MISFITS
 
 __all__ = ["leave_receipt", "read_receipt"]
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aefast.engine import core
-from aefast.jobs.journal import Journal, ResumeError, batch_from, journal_path
+from aefast.jobs.journal import Journal, ResumeError, batch_from, batch_to_bytes, journal_path
 from aefast.jobs.plan import (
     Clock,
     Progress,
@@ -32,7 +32,8 @@ from aefast.model.file import digest
 from aefast.scoring.labels import UNLABELLED, Labels, judgement
 from aefast.scoring.passthrough import TypeClashError, kept_schema
 from aefast.tables.arrow import arrow_values
-from aefast.tables.formats.registry import TableError
+from aefast.tables.formats.base import TableError
+from aefast.tables.formats.registry import writer_class
 from aefast.tables.sink import open_sink
 from aefast.tables.source import Source
 
@@ -119,24 +120,25 @@ class ScoreJob:
         resume: bool = False,
     ) -> None:
         self.folder, self.resume = folder, resume
-        if isinstance(output, str | Path):
-            self._parts = [(source, Path(output))]
-        else:
-            self._parts = list(zip(source.split(), output, strict=True))
-        suffix = self._parts[0][1].suffix.lower()
-        if suffix == ".npy" and (keep or top_features):
-            raise TableError(f"{output}: .npy holds the scores alone; write .parquet to keep columns or reasons")
-        self.source, self.label, self.batch_rows, self.fdr = source, label, batch_rows, fdr
-        kept = [] if suffix == ".npy" else keep
-        self.scorer = make_scorer(
+        outputs = [Path(output)] if isinstance(output, str | Path) else list(output)
+        writer = writer_class(outputs[0])
+        if writer.holds_one_column and (keep or top_features):
+            raise TableError(
+                f"{output}: {outputs[0].suffix} holds the scores alone; write .parquet to keep columns or reasons"
+            )
+        kept = [] if writer.holds_one_column else keep
+        self.scorer, source = make_scorer(
             estimator, source, keep=kept, label=label, top_features=top_features, precision=precision,
-            flat=suffix == ".csv",
+            flat=not writer.holds_nested,
         )  # fmt: skip
-        source.hand_on(handed_on(self.scorer, label))
+        source = source.keep_raw(handed_on(self.scorer, label))
+        self.source, self.label, self.batch_rows, self.fdr = source, label, batch_rows, fdr
+        sources = [source] if isinstance(output, str | Path) else source.split()
+        self._parts = list(zip(sources, outputs, strict=True))
         self._schemas = {
             output: self.scorer.schema(kept_schema(part, self.scorer.keep)) for part, output in self._parts
         }
-        self._scores_only = suffix == ".npy"
+        self._scores_only = writer.holds_one_column
         by_default = kept is None and not source.is_matrix
         self.left_out = columns_left_out(source, self.scorer.feature_names) if by_default else {}
         self.n_rows_to_read = None if source.n_rows is None else source.n_rows * (2 if fdr is not None else 1)
@@ -197,7 +199,7 @@ class ScoreJob:
         labels = None if self.label is None else Labels(source, self.label)
         job, n_rows, n_flagged = self._job(source), tally.n_rows, tally.n_flagged
         with (
-            open_sink(output, written, journal) as sink,
+            open_sink(output, written, lambda batch: journal.append(batch_to_bytes(batch))) as sink,
             closing(self._judged(source, journal, frames, tally)) as found,
         ):
             for judged, batch, record in found:

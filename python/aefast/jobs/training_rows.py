@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from aefast.engine.memory import available_memory
 from aefast.tables.arrow import arrow_array, arrow_values
-from aefast.tables.formats.csv_bytes import is_compressed
-from aefast.tables.formats.registry import TableError
-from aefast.tables.source import Source, feature_matrix, is_number, prefetch
+from aefast.tables.formats.base import TableError
+from aefast.tables.numbers import feature_matrix, is_number
+from aefast.tables.source import Source, prefetch
 from aefast.training.reservoir import Reservoir
 
 __all__ = ["Blocks", "TableBlocks", "fits_in_memory", "read_sample", "read_table"]
@@ -58,9 +58,7 @@ class TableBlocks:
     def only(self, columns: Sequence[str]) -> TableBlocks:
         """The same rows with some of the columns, whose values are not checked."""
         numeric = [name for name in self._numeric if name in columns]
-        source = Source([file.path for file in self._source.files])  # which can be read beside the other
-        source.read_as_text(self._source.as_text)
-        return TableBlocks(source, columns, numeric, lambda X, first_row: None)
+        return TableBlocks(self._source, columns, numeric, lambda X, first_row: None)
 
     def __iter__(self) -> Iterator[pa.Table]:
         block_rows = max(1024, self._source.batch_rows(len(self._columns)))
@@ -139,8 +137,8 @@ def fits_in_memory(source: Source, columns: Sequence[str] | None) -> bool:
     if free is None:
         return True
     if source.n_rows is None:
-        # Text takes about as much room as the numbers it says, and no more than a tenth of it when compressed.
-        n_bytes = sum(f.path.stat().st_size * (10 if is_compressed(f.path) else 1) for f in source.files)
+        # Text takes about as much room as the numbers it says.
+        n_bytes = sum(f.n_bytes for f in source.files)
     else:
         width = source.schema.field(0).type.list_size if columns is None else len(columns)
         n_bytes = source.n_rows * width * 8

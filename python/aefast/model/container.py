@@ -13,9 +13,6 @@ import json
 import os
 import stat
 import struct
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from math import prod
 from typing import IO, Any
 
@@ -24,55 +21,15 @@ from numpy.typing import NDArray
 
 from aefast.engine import core
 from aefast.exceptions import ModelFileError
+from aefast.tables.files import MISFITS
 
 Array = NDArray[Any]
 
-# What reading data of the wrong shape raises.
-MISFITS = (
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    OverflowError,
-    RecursionError,
-    NotImplementedError,
-)
 _DIGEST_PLACE = "0" * 64
 _MOST_ELEMENTS = 1 << 60  # whose bytes NumPy can count
 _DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
 # JSON in memory takes tens of times its size as text; this is a million column names of 60 letters.
 _MAX_HEADER = 1 << 26
-
-
-@contextmanager
-def naming(path: str | os.PathLike[str]) -> Iterator[None]:
-    """An OSError that does not say which file it is about says it is ``path``."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is not None or error.errno is None:
-            raise
-        raise OSError(error.errno, os.strerror(error.errno), os.fspath(path)) from error
-
-
-def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file beside its place, flush it to the disk and rename it; OSError if it cannot be written."""
-    # Through a link, so that the file it points to is replaced and not the link.
-    target = os.path.realpath(path)
-    folder, name = os.path.split(target)
-    temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex}.part")
-    try:
-        with naming(path), open(temporary, "xb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-        raise
-    _sync_folder(folder)
 
 
 def pack(kind: str, version: int, document: dict[str, Any], tensors: dict[str, Array]) -> bytes:
@@ -219,13 +176,3 @@ def _extents(header: dict[str, Any], n_bytes: int, name: str) -> dict[str, tuple
     if end < n_bytes:
         raise ModelFileError(f"{name} is altered: {n_bytes - end} bytes stand after its last tensor")
     return extents
-
-
-def _sync_folder(folder: str) -> None:
-    """Make the rename last through a crash, where the system can open folders."""
-    if hasattr(os, "O_DIRECTORY"):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -21,12 +21,13 @@ from aefast.engine import core
 from aefast.engine.threads import MOST_THREADS
 from aefast.exceptions import ModelFileError
 from aefast.model.calibration import Calibration
-from aefast.model.container import MISFITS, pack, unpack, write_whole
+from aefast.model.container import pack, unpack
 from aefast.model.model import LOSSES, MISSING, FittedNetwork
 from aefast.model.network import join_parameters, level_weight, weight_shapes
 from aefast.model.network_checks import checked_network, integer, number
 from aefast.model.scaling import SCALERS
 from aefast.model.whitening import Whitening
+from aefast.tables.files import MISFITS, atomic_path, naming
 from aefast.training.optimizers import OPTIMIZERS
 from aefast.training.schedules import SCHEDULES
 
@@ -76,7 +77,8 @@ def save(estimator: BaseAutoencoder, path: str | os.PathLike[str]) -> None:
         If the file cannot be written.
     """
     content = to_bytes(estimator)
-    write_whole(path, content)
+    with atomic_path(path) as part, naming(path):
+        part.write_bytes(content)
 
 
 def load(source: str | os.PathLike[str] | bytes | bytearray | memoryview) -> BaseAutoencoder:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aefast.columns.column import Column, as_objects, by_column, decode, encode, shown, starts
+from aefast.columns.column import Column, encode, starts
+from aefast.columns.decoding import as_objects, by_column, decode, shown
 from aefast.engine import core
 from aefast.engine.threads import resolve_threads
 from aefast.model.calibration import Calibration

@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aefast import plots
-from aefast.columns.column import cells
+from aefast.columns.values import cells
 from aefast.model.calibration import RESOLUTION
 from aefast.model.network import layer_widths
 from aefast.plots.drawing import BLUE, GREEN, GREY, ORANGE, on_time_axis

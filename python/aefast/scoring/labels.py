@@ -10,8 +10,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aefast.tables.arrow import arrow_values
-from aefast.tables.formats.registry import CsvTable, TableError
-from aefast.tables.source import Source, feature_matrix, is_number
+from aefast.tables.formats.base import TableError
+from aefast.tables.numbers import feature_matrix, is_number
+from aefast.tables.source import Source
 
 __all__ = ["UNLABELLED", "Labels", "judgement", "with_label"]
 
@@ -37,7 +38,7 @@ class Labels:
         self._source, self._column, self._n_read = source, column, 0
         for file in source.files:
             kind = file.schema.field(column).type
-            is_text = isinstance(file, CsvTable) and pa.types.is_string(kind)
+            is_text = file.types_are_guessed and pa.types.is_string(kind)
             if not is_number(kind) and not pa.types.is_null(kind) and not is_text:
                 raise TableError(f"{file.path}: label column {column!r} is {kind}; {self._MUST}")
 
@@ -64,7 +65,7 @@ class Labels:
 
     def check(self) -> None:
         """Look at all labels before anything else is done, unless that would take parsing whole files of text."""
-        if not any(isinstance(file, CsvTable) for file in self._source.files):
+        if not any(file.reads_all_columns for file in self._source.files):
             labels = Labels(self._source, self._column)
             for batch in self._source.batches([self._column]):
                 labels(batch)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from aefast.tables.arrow import is_text, plain_array, plain_type
-from aefast.tables.formats.registry import TableError
+from aefast.tables.formats.base import TableError
 
 if TYPE_CHECKING:
     from aefast.tables.source import Source

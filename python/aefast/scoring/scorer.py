@@ -16,15 +16,23 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from aefast.cli.terminal import counted
-from aefast.columns.column import Shown, by_column, starts
+from aefast.columns.column import starts
+from aefast.columns.decoding import Shown, by_column
 from aefast.exceptions import AefastError
 from aefast.model import file as model_file
 from aefast.model.model import FittedNetwork
 from aefast.scoring.passthrough import as_type, value_type
 from aefast.tables.arrow import arrow_array, arrow_text, arrow_values, number_text, plain_rows
-from aefast.tables.formats.registry import TableError, repeated
-from aefast.tables.source import feature_columns, feature_matrix, is_number, may_be_numbers
+from aefast.tables.formats.base import TableError
+from aefast.tables.numbers import (
+    NonFinite,
+    feature_columns,
+    feature_matrix,
+    find_nonfinite,
+    is_number,
+    may_be_numbers,
+)
+from aefast.tables.text import pluralise, repeated
 
 __all__ = ["TOP_FEATURES", "BadValueError", "MisfitError", "Scorer", "nameless"]
 
@@ -53,19 +61,22 @@ class BadValueError(AefastError, ValueError):
     """
 
     def __init__(
-        self, row: int, column: str, count: int, batch_start: int, batch_rows: int, *, may_miss: bool = False
+        self, found: NonFinite, column: str, batch_start: int, batch_rows: int, *, may_miss: bool = False
     ) -> None:
-        self.row, self.column, self.count, self.may_miss = row, column, count, may_miss
-        self.batch_start, self.batch_rows = batch_start, batch_rows
-        super().__init__(self.describe(f"row {row}"))
+        self._found, self.column, self.count, self.may_miss = found, column, found.count, may_miss
+        self.row, self._last_row = batch_start + found.row, batch_start + batch_rows - 1
+        self._batch_start = batch_start
+        super().__init__(self.describe(f"row {self.row}"))
 
     def describe(self, place: str) -> str:
-        values = "it is the only such value" if self.count == 1 else f"it is the first of {self.count} such values"
-        what = "infinite" if self.may_miss else "missing or infinite"
-        return (
-            f"{place} (the first is row 0), column {self.column!r}: {what}; {values} in rows {self.batch_start} to "
-            f"{self.batch_start + self.batch_rows - 1}; fill or drop such rows"
-            + ("" if self.may_miss else ", or fit a model that takes missing values, as mask or mean")
+        """Return the message with the place of the first row, which may name a file."""
+        what = "infinite values" if self.may_miss else "missing or infinite values"
+        remedy = "" if self.may_miss else ", or fit a model with missing='mask' or 'mean' (--missing)"
+        return self._found.message(
+            f"rows {self._batch_start} to {self._last_row} have {what}",
+            f"{place} (the first is row 0)",
+            self.column,
+            "; fill or drop such rows" + remedy,
         )
 
 
@@ -301,18 +312,12 @@ class Scorer:
                     X = self.estimator._read(X)[:, starts(self.estimator.columns_)]
                 except ValueError as unreadable:
                     raise MisfitError(first_row, len(X), str(unreadable)) from error
-            bad = ~np.isfinite(X) if self.estimator.missing == "error" else np.isinf(X)
-            if not bad.any():
+            may_miss = self.estimator.missing != "error"
+            bad = find_nonfinite(X, may_miss=may_miss)
+            if bad is None:
                 raise
-            row, column = divmod(int(np.argmax(bad.ravel())), X.shape[1])
-            raise BadValueError(
-                first_row + row,
-                self.feature_names[column],
-                int(bad.sum()),
-                first_row,
-                len(X),
-                may_miss=self.estimator.missing != "error",
-            ) from error
+            column = self.feature_names[bad.column]
+            raise BadValueError(bad, column, first_row, len(X), may_miss=may_miss) from error
         reasons = None if not top else self.reasons(X, top) if found is None else self._as_reasons(X, *found)
         return np.asarray(errors), reasons
 
@@ -348,7 +353,7 @@ class Scorer:
     def _check_width(self, width: int, subject: str) -> None:
         if width != self.n_features:
             fitted = "the model was fitted on" + ("" if self._named else " nameless columns, of which it needs")
-            raise TableError(f"{subject} {counted(width, 'columns')} of numbers to score, {fitted} {self.n_features}")
+            raise TableError(f"{subject} {pluralise(width, 'columns')} of numbers to score, {fitted} {self.n_features}")
 
     def p_values(self, errors: NDArray[Any]) -> NDArray[np.float64]:
         """Conformal p-values of rows with these errors."""

@@ -1,7 +1,7 @@
-"""Arrow for a command, and numbers and text between it and NumPy where they lie.
+"""Numbers and text between Arrow and NumPy, without copies if possible; types that all formats can hold.
 
-`pyarrow.array` and `to_numpy` do the same, but import pandas where it is installed, which takes longer than to score
-a million rows.
+`pyarrow.array` and `to_numpy` convert too, but import pandas if it is installed, which takes longer than scoring a
+million rows.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def arrow_values(array: Any) -> NDArray[Any]:
-    """The numbers or booleans of an Arrow array, chunked or not: a view where there is one to be had; nulls are NaN."""
+    """Return the numbers or booleans of an Arrow array or chunked array, as a view if possible; nulls become NaN."""
     import pyarrow as pa
 
     if isinstance(array, pa.ChunkedArray):
@@ -38,25 +38,40 @@ def arrow_values(array: Any) -> NDArray[Any]:
     return np.where(arrow_values(array.is_valid()), values, np.asarray(np.nan, dtype if dtype.kind == "f" else "f8"))
 
 
+def number_values(array: Any) -> NDArray[Any] | None:
+    """Return the numbers of an Arrow array or chunked array, or None if it holds none.
+
+    Booleans become 0 and 1 (uint8), decimals float64, nulls NaN.
+    """
+    import pyarrow as pa
+
+    kind = array.type
+    if pa.types.is_boolean(kind):
+        return arrow_values(array.cast(pa.uint8()))
+    if pa.types.is_decimal(kind) or pa.types.is_null(kind):
+        return arrow_values(array.cast(pa.float64()))
+    return arrow_values(array) if pa.types.is_integer(kind) or pa.types.is_floating(kind) else None
+
+
 def dtype_of(kind: pa.DataType) -> np.dtype[Any]:
-    """That of an Arrow type of numbers."""
+    """Return the dtype for an Arrow type of numbers."""
     dtype: np.dtype[Any] = np.dtype(kind.to_pandas_dtype())
     return dtype
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Whether an Arrow type is one of text."""
+    """Whether an Arrow type is a type of text."""
     from pyarrow import types
 
     return types.is_string(kind) or types.is_large_string(kind) or _is_view(kind)
 
 
 def _is_view(kind: pa.DataType) -> bool:
-    return str(kind) == "string_view"  # older versions of Arrow have no such type
+    return str(kind) == "string_view"  # older versions of pyarrow have no such type
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:
-    """The type in which text, also that of a dictionary, is not a view, which Arrow has no `take` for."""
+    """Return the type with plain text for views of text, also in dictionaries: Arrow has no `take` for views."""
     import pyarrow as pa
 
     if pa.types.is_dictionary(kind):
@@ -65,22 +80,28 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
 
 
 def plain_schema(schema: pa.Schema) -> pa.Schema:
-    """The same of a schema."""
+    """Return the schema with the `plain_type` of each column."""
     import pyarrow as pa
 
     return pa.schema([field.with_type(plain_type(field.type)) for field in schema], schema.metadata)
 
 
 def plain_rows(rows: Any) -> Any:
-    """A table or record batch of `plain_schema`."""
+    """Return a table or record batch in its `plain_schema`."""
     schema = plain_schema(rows.schema)
     if schema.equals(rows.schema):
         return rows
     return type(rows).from_arrays([plain_array(column) for column in rows.columns], schema=schema)
 
 
+def valid_rows(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return a batch in its `plain_schema`, after checking it: readers trust the offsets and the text of a file."""
+    batch.validate(full=True)
+    return plain_rows(batch)
+
+
 def plain_array(array: Any) -> Any:
-    """An array, chunked or not, of the `plain_type` of its own."""
+    """Return an array or chunked array in its `plain_type`."""
     import pyarrow as pa
 
     kind = plain_type(array.type)
@@ -94,7 +115,7 @@ def plain_array(array: Any) -> Any:
 
 
 def arrow_array(values: NDArray[Any]) -> pa.Array:
-    """An Arrow array of numbers, a view of contiguous ones, or of booleans."""
+    """Return an Arrow array of numbers or booleans; contiguous numbers are not copied."""
     import pyarrow as pa
 
     if values.dtype.kind == "b":
@@ -105,7 +126,7 @@ def arrow_array(values: NDArray[Any]) -> pa.Array:
 
 
 def arrow_text(values: Sequence[str]) -> pa.Array:
-    """An Arrow array of text."""
+    """Return an Arrow array of text."""
     import pyarrow as pa
 
     encoded = [value.encode() for value in values]
@@ -118,8 +139,11 @@ def arrow_text(values: Sequence[str]) -> pa.Array:
 
 @contextmanager
 def arrow_for(threads: int | None) -> Iterator[None]:
-    """Arrow with as many threads, and with the allocator that hands back the memory of one batch for the next: the
-    usual one lets the system clear it anew, which takes a tenth of the time of scoring a large file."""
+    """Let Arrow use this many threads, and an allocator that reuses the memory of one batch for the next.
+
+    With the default allocator, the system clears that memory anew, which takes a tenth of the time of scoring a large
+    file.
+    """
     import pyarrow as pa
 
     before = pa.cpu_count(), pa.default_memory_pool()
@@ -135,7 +159,7 @@ def arrow_for(threads: int | None) -> Iterator[None]:
 
 
 def number_text(values: NDArray[Any]) -> pa.Array:
-    """An Arrow array of numbers as text, six digits each."""
+    """Return an Arrow array with the numbers as text of six significant digits."""
     import pyarrow as pa
 
     lines = ("%.6g\n" * len(values) % tuple(values.tolist())).encode()

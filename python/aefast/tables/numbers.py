@@ -1,30 +1,38 @@
-"""Arrays of numbers from arrays and tables, without scikit-learn: views where there are some to be had.
+"""Arrays of numbers from arrays, data frames and Arrow tables: views if possible, without scikit-learn.
 
-Non-finite values are not looked for where arrays are read: the engine meets them in the pass it makes anyway, and
-`nonfinite_message` then says where they are.
+Reading does not look for non-finite values. The engine meets them in the pass that it makes anyway; `find_nonfinite`
+then locates them for the message.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from aefast.tables.arrow import arrow_values, plain_rows
+from aefast.tables.arrow import arrow_values, dtype_of, number_values, plain_rows
+from aefast.tables.formats.base import TableError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Array = NDArray[Any]
 
-#: The end of a message about NaN, for estimators that can take it.
+#: What to do about NaN, for estimators that can have missing values.
 TAKES_MISSING = "; missing='mask' or 'mean' takes NaN for missing values"
 
 
 def table_of(X: Any) -> Any:
-    """``X`` where it is a data frame, else as an Arrow table where it can be one, else None."""
+    """Return a data frame as it is, other tables as an Arrow table, and None for anything else."""
     return X if hasattr(X, "iloc") and getattr(X, "ndim", 0) == 2 else _arrow_table(X)
 
 
 def readable(rows: Array) -> Array:
-    """The same numbers in a dtype the engine reads: native byte order, at most eight bytes."""
+    """Return the same numbers in a dtype that the engine reads: native byte order, at most eight bytes."""
     if rows.dtype.kind not in "biuf":
         raise ValueError(f"X must hold numbers, got dtype {rows.dtype}")
     if rows.dtype.kind == "b":
@@ -34,35 +42,69 @@ def readable(rows: Array) -> Array:
     return rows if rows.dtype.isnative else rows.astype(rows.dtype.newbyteorder("="))
 
 
-def nonfinite_message(X: Array, names: ArrayLike | None, what: str = "X", *, may_miss: bool = False) -> str:
-    """How many values of ``X`` are NaN (unless they ``may_miss``) or infinite, and where the first one stands.
+@dataclass(frozen=True)
+class NonFinite:
+    """The values of an array that are not finite: how many, how many of them are NaN, and the first."""
 
-    Empty where none are.
-    """
+    count: int
+    n_nan: int
+    row: int
+    column: int
+    value: float
+
+    def message(self, subject: str, place: str, column: object, remedy: str) -> str:
+        """Return the message for users.
+
+        Parameters
+        ----------
+        subject : str
+            What has which values, such as "X contains NaN or infinity".
+        place : str
+            The row of the first value, such as "row 3".
+        column : str or int
+            The column of the first value.
+        remedy : str
+            What to do, empty or with a semicolon before it.
+        """
+        values = "1 value is" if self.count == 1 else f"{self.count} values are"
+        first = f"the first ({self.value}) in {place}, column {column!r}"
+        return f"{subject}: {values} not finite, {first}{remedy}"
+
+
+def find_nonfinite(X: Array, *, may_miss: bool) -> NonFinite | None:
+    """Find the values of ``X`` that are infinite, or NaN unless values ``may_miss``; None if there are none."""
     if X.dtype.kind != "f":
-        return ""
-    count, first, n_missing = 0, "", 0
+        return None
+    count = n_nan = 0
+    first: tuple[int, int, float] | None = None
     n_rows_a_block = max(1, (1 << 20) // X.shape[1])
     for begin in range(0, len(X), n_rows_a_block):
         block = X[begin : begin + n_rows_a_block]
         is_bad = np.isinf(block) if may_miss else ~np.isfinite(block)
         if not is_bad.any():
             continue
-        n_missing += 0 if may_miss else int(np.isnan(block).sum())
+        n_nan += 0 if may_miss else int(np.isnan(block).sum())
         rows, columns = np.nonzero(is_bad)
-        if count == 0:
-            column = int(columns[0]) if names is None else str(np.asarray(names)[columns[0]])
-            first = f"the first ({block[rows[0], columns[0]]}) in row {begin + rows[0]}, column {column!r}"
+        first = first or (begin + int(rows[0]), int(columns[0]), block[rows[0], columns[0]])
         count += len(rows)
-    if count == 0:
+    return None if first is None else NonFinite(count, n_nan, *first)
+
+
+def nonfinite_message(X: Array, names: ArrayLike | None, what: str = "X", *, may_miss: bool = False) -> str:
+    """Return how many values of ``X`` are NaN (unless values ``may_miss``) or infinite, and where the first one is.
+
+    The message is empty if all are finite.
+    """
+    found = find_nonfinite(X, may_miss=may_miss)
+    if found is None:
         return ""
-    values = "1 value is" if count == 1 else f"{count} values are"
-    remedy = TAKES_MISSING if n_missing and what != "Z" else ""
-    return f"{what} contains {'' if may_miss else 'NaN or '}infinity: {values} not finite, {first}{remedy}"
+    column = found.column if names is None else str(np.asarray(names)[found.column])
+    remedy = TAKES_MISSING if found.n_nan and what != "Z" else ""
+    return found.message(f"{what} contains {'' if may_miss else 'NaN or '}infinity", f"row {found.row}", column, remedy)
 
 
 def _arrow_table(X: Any) -> Any:
-    """``X`` as a ``pyarrow.Table`` where it is or offers one, else None. Pandas frames are left to NumPy."""
+    """Return ``X`` as a ``pyarrow.Table`` if it is one or offers one, else None. NumPy reads the frames of pandas."""
     if isinstance(X, np.ndarray) or hasattr(X, "iloc"):
         return None
     offers_arrow = hasattr(X, "__arrow_c_stream__") or hasattr(X, "__arrow_c_array__")
@@ -78,7 +120,7 @@ def _arrow_table(X: Any) -> Any:
         try:
             return plain_rows(pa.table(X))
         except (TypeError, pa.ArrowInvalid):
-            # One column on its own; scikit-learn has the words for that.
+            # This is a single column, for which scikit-learn has a message.
             return None
     from pyarrow.interchange import from_dataframe
 
@@ -86,10 +128,10 @@ def _arrow_table(X: Any) -> Any:
 
 
 def table_values(table: Any) -> Array:
-    """The columns of an Arrow table side by side; nulls become NaN."""
+    """Return the columns of an Arrow table side by side; nulls become NaN."""
     columns = []
     for name, column in zip(table.column_names, table.columns, strict=True):
-        numbers = _column_values(column)
+        numbers = number_values(column)
         if numbers is None:
             raise ValueError(not_numbers(name, column.type))
         columns.append(numbers)
@@ -100,39 +142,27 @@ def table_values(table: Any) -> Array:
 
 
 def numpy_frame(frame: Any) -> Any:
-    """A data frame, whose numbers of Arrow's types are NumPy's; nulls become NaN."""
+    """Return a data frame with NumPy's types for Arrow's types of numbers; nulls become NaN."""
     found = frame
     for index, dtype in enumerate(frame.dtypes):
-        numbers = (
-            _column_values(frame.iloc[:, index].array.__arrow_array__()) if hasattr(dtype, "pyarrow_dtype") else None
-        )
+        if not hasattr(dtype, "pyarrow_dtype"):
+            continue
+        numbers = number_values(frame.iloc[:, index].array.__arrow_array__())
         if numbers is not None:
             found = frame.copy(deep=False) if found is frame else found
             found.isetitem(index, numbers)
     return found
 
 
-def _column_values(column: Any) -> Array | None:
-    """The numbers of an Arrow array, None where it holds none."""
-    import pyarrow as pa
-
-    kind = column.type
-    if pa.types.is_boolean(kind):
-        return arrow_values(column.cast(pa.uint8()))
-    if pa.types.is_decimal(kind) or pa.types.is_null(kind):
-        return arrow_values(column.cast(pa.float64()))
-    return arrow_values(column) if pa.types.is_integer(kind) or pa.types.is_floating(kind) else None
-
-
 def unreadable_column(X: Any) -> tuple[Any, Any] | None:
-    """Name and type of the first column of a data frame that does not turn into numbers, or None."""
+    """Return the name and type of the first column of a data frame that cannot be converted to numbers, or None."""
     if not hasattr(X, "iloc") or getattr(X, "ndim", 0) != 2:
         return None
     for position, column in enumerate(X.columns):
         values = X.iloc[:, position]
         try:
             np.asarray(values, dtype=np.float64)
-            # Times do turn into numbers, but into what depends on their unit.
+            # NumPy converts times too, but the numbers depend on their unit.
             readable = values.dtype.kind not in "mM"
         except (ValueError, TypeError):
             readable = False
@@ -142,5 +172,81 @@ def unreadable_column(X: Any) -> tuple[Any, Any] | None:
 
 
 def not_numbers(column: Any, dtype: Any) -> str:
-    """The message that a column does not hold numbers."""
+    """Return the message that a column does not hold numbers."""
     return f"column {column!r} does not hold numbers (its type is {dtype}): encode it as numbers or leave it out"
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Whether a column of this Arrow type can be read as numbers."""
+    import pyarrow as pa
+
+    kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal)
+    return any(is_kind(kind) for is_kind in kinds)
+
+
+def may_be_numbers(kind: pa.DataType) -> bool:
+    """Whether a column of this Arrow type can be read as numbers, or has only missing values."""
+    import pyarrow as pa
+
+    return is_number(kind) or bool(pa.types.is_null(kind))
+
+
+def _numpy_dtype(kind: pa.DataType) -> np.dtype[Any]:
+    """Return the dtype of `number_values` of an Arrow type, if no value is missing."""
+    import pyarrow as pa
+
+    if pa.types.is_boolean(kind):
+        return np.dtype(np.uint8)
+    if pa.types.is_decimal(kind) or pa.types.is_null(kind):
+        return np.dtype(np.float64)
+    return dtype_of(kind)
+
+
+def feature_matrix(batch: pa.RecordBatch, columns: Sequence[str] | None = None) -> NDArray[Any]:
+    """Return the named columns as one (n, d) array; missing values become NaN.
+
+    Parameters
+    ----------
+    batch : pyarrow.RecordBatch
+    columns : sequence of str or None
+        With None, the batch is one column of fixed-size lists, whose values become the rows without a copy.
+
+    Returns
+    -------
+    ndarray of shape (n, d)
+        In Fortran order, because every column is copied once and as a whole. The dtype is the smallest that
+        holds all columns exactly (NumPy's promotion), so that scores equal those of the table in memory.
+    """
+    if columns is None:
+        kind = batch.schema.field(0).type
+        lists = batch.column(0)
+        if lists.null_count:
+            raise TableError(f"{lists.null_count} rows of column {batch.schema.names[0]!r} are missing")
+        return _numbers(lists.flatten()).reshape(batch.num_rows, kind.list_size)
+    arrays = [batch.column(c) for c in columns]
+    dtype = np.result_type(*(_numpy_dtype(a.type) for a in arrays))
+    if dtype.kind != "f" and any(a.null_count for a in arrays):
+        dtype = np.result_type(dtype, np.float32)
+    X = np.empty((batch.num_rows, len(arrays)), dtype=dtype, order="F")
+    for j, array in enumerate(arrays):
+        X[:, j] = _numbers(array)
+    return X
+
+
+def feature_columns(batch: pa.RecordBatch, columns: Sequence[str]) -> list[NDArray[Any]] | None:
+    """Return views of the named columns; None if their types differ or are not plain numbers, or values are missing."""
+    import pyarrow as pa
+
+    arrays = [batch.column(c) for c in columns]
+    kind = arrays[0].type
+    is_plain = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    if not is_plain or any(a.null_count or not a.type.equals(kind) for a in arrays):
+        return None
+    values = [arrow_values(a) for a in arrays]
+    return values if all(v.flags.aligned for v in values) else None
+
+
+def _numbers(array: pa.Array) -> Array:
+    values = number_values(array)
+    assert values is not None  # callers have checked the types
+    return values

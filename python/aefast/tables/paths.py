@@ -1,4 +1,4 @@
-"""The files that a command's DATA means: files, folders with all tables in them, and patterns of both."""
+"""Finds the files that a command's DATA names: files, folders with all tables in them, and patterns of both."""
 
 from __future__ import annotations
 
@@ -8,22 +8,29 @@ from fnmatch import fnmatchcase
 from glob import has_magic
 from pathlib import Path
 
-from aefast.tables.formats.registry import FORMATS, repeated, table_class
+from aefast.tables.formats.registry import format_of, readable_formats
+from aefast.tables.text import repeated
 
 __all__ = ["check_name", "find_files", "named_files"]
 
 
 def find_files(sources: Iterable[str | Path]) -> list[Path]:
-    """Files for names that may be files, folders (their tables at any depth) or patterns; sorted within each."""
+    """Return the files that names stand for: a file, a folder (its tables at any depth) or a pattern; each sorted."""
     return [path for path, _ in named_files(sources)]
 
 
 def named_files(sources: Iterable[str | Path]) -> list[tuple[Path, Path]]:
-    """What `find_files` finds, each with its name for another folder: relative to the folder that was named or
-    that the pattern begins with.
+    """Return the files as `find_files` does, each with its path relative to the folder that was named.
 
-    Nothing is left out in silence but what is hidden in a folder or no table there: OSError for what is not there or
-    cannot be looked into, ValueError for what is no file, and for a file that is named more than once.
+    For a pattern, that is the folder that the pattern begins with. In a folder, hidden files and files that are not
+    tables are left out.
+
+    Raises
+    ------
+    OSError
+        If a file does not exist or a folder cannot be read.
+    ValueError
+        If a name is not that of a regular file, or a file is named more than once.
     """
     files = [found for source in sources for found in _named_by(source)]
     twice = set(repeated(os.path.abspath(path) for path, _ in files))
@@ -35,13 +42,13 @@ def named_files(sources: Iterable[str | Path]) -> list[tuple[Path, Path]]:
 
 
 def check_name(path: Path) -> None:
-    """Raise ValueError for a table with a name that Arrow cannot open, which NumPy can."""
+    """Raise ValueError if the format of a table cannot open its name."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
-        if path.suffix.lower() == ".npy":
-            return
-        raise ValueError(f"the name of {path} is not UTF-8, as that of a table must be; rename it") from None
+        known = format_of(path)
+        if known is None or not known.any_name:
+            raise ValueError(f"the name of {path} is not UTF-8, as that of a table must be; rename it") from None
 
 
 def _named_by(source: str | Path) -> list[tuple[Path, Path]]:
@@ -49,13 +56,13 @@ def _named_by(source: str | Path) -> list[tuple[Path, Path]]:
     if not name:
         raise ValueError("a name of DATA is empty; name a file, or . for all tables of this folder")
     if name == "-":
-        raise _no_file(path)
+        raise _not_regular(path)
     if has_magic(name) and not path.exists():
         root = next(parent for parent in path.parents if not has_magic(str(parent)))
         matches = list(_matches(root, path.relative_to(root).parts)) if root.is_dir() else []
         if not matches:
             raise FileNotFoundError(f"no file matches {name}")
-        # A folder and what is in it may both match.
+        # A pattern may match both a folder and files in it.
         found = {file for match in matches for file in _files_at(match)}
     else:
         root, found = path if path.is_dir() else path.parent, set(_files_at(path))
@@ -63,8 +70,10 @@ def _named_by(source: str | Path) -> list[tuple[Path, Path]]:
 
 
 def _matches(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
-    """Files and folders that the parts of a pattern match in a folder, as for `glob`, which however passes over folders
-    that cannot be read; ``**`` at the end is the folder itself."""
+    """Yield the files and folders that the parts of a pattern match; ``**`` at the end is the folder itself.
+
+    Patterns mean what they mean to `glob`, which however skips folders that it cannot read; here they raise.
+    """
     first, rest = parts[0], parts[1:]
     if first == "**":
         for inner in _folders_in(folder) if rest else [folder]:
@@ -73,8 +82,8 @@ def _matches(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
     candidates = [folder / first]
     if has_magic(first):
         may_hide = first.startswith(".")
-        listed = (p for p in folder.iterdir() if may_hide or not p.name.startswith("."))
-        candidates = [p for p in listed if fnmatchcase(p.name, first)]
+        visible = (p for p in folder.iterdir() if may_hide or not p.name.startswith("."))
+        candidates = [p for p in visible if fnmatchcase(p.name, first)]
     for path in filter(_is_there, candidates):
         if not rest:
             yield path
@@ -83,7 +92,7 @@ def _matches(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
 
 
 def _is_there(path: Path) -> bool:
-    """Whether there is something, be it a link to nothing; OSError where that cannot be known."""
+    """Whether a path exists; a link counts even if its target does not exist. Raise OSError if that cannot be known."""
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -92,8 +101,10 @@ def _is_there(path: Path) -> bool:
 
 
 def _folders_in(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Path]:
-    """The folder and those in it at any depth that are not hidden, also behind links, unless these lead back to one
-    ``above``."""
+    """Yield the folder and the folders in it at any depth, except hidden ones.
+
+    Links are followed, unless they lead back to a folder ``above``.
+    """
     status = folder.stat()
     here = (status.st_dev, status.st_ino)
     if here not in above:
@@ -104,23 +115,23 @@ def _folders_in(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -
 
 
 def _files_at(path: Path) -> list[Path]:
-    """A file, or the tables in a folder."""
+    """Return a file, or the tables in a folder."""
     if path.is_dir():
         inside = (file for folder in _folders_in(path) for file in folder.iterdir() if _is_table(file))
         found = [file for path in inside for file in _files_at(path)]
         if not found:
-            raise FileNotFoundError(f"no tables in the folder {path}; these can be read: {FORMATS}")
+            raise FileNotFoundError(f"no tables in the folder {path}; these can be read: {readable_formats()}")
         return found
     if not path.exists():
         raise FileNotFoundError(f"there is no file or folder {path}")
     if not path.is_file():
-        raise _no_file(path)
+        raise _not_regular(path)
     return [path]
 
 
 def _is_table(path: Path) -> bool:
-    return not path.name.startswith((".", "_")) and table_class(path) is not None and not path.is_dir()
+    return not path.name.startswith((".", "_")) and format_of(path) is not None and not path.is_dir()
 
 
-def _no_file(path: Path) -> ValueError:
-    return ValueError(f"{path} is no file; rows are read more than once, so save them to a file and name it")
+def _not_regular(path: Path) -> ValueError:
+    return ValueError(f"{path} is not a regular file; rows are read more than once, so save them to a file and name it")

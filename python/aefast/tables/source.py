@@ -1,7 +1,6 @@
-"""Tables in: files as one stream of Arrow record batches, and batches as arrays of numbers.
+"""Reads one or more table files as a stream of Arrow record batches.
 
-A `Source` is a row of files read in order. Nothing here holds more than a few batches, so memory follows
-``batch_rows`` and not the files.
+Nothing here holds more than a few batches, so memory depends on ``batch_rows`` and not on the size of the files.
 """
 
 from __future__ import annotations
@@ -17,36 +16,30 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from aefast.cli.terminal import counted
-from aefast.tables.arrow import arrow_values, dtype_of
-from aefast.tables.formats.registry import NpyTable, TableError, TableFile, open_table, repeated
+from aefast.tables.formats.base import TableError, TableFile
+from aefast.tables.formats.registry import open_table
+from aefast.tables.numbers import feature_matrix, is_number
+from aefast.tables.text import pluralise, quote_names, repeated
 
-__all__ = [
-    "Source",
-    "feature_columns",
-    "feature_matrix",
-    "is_number",
-    "may_be_numbers",
-    "prefetch",
-    "read_matrix",
-]
+__all__ = ["Source", "prefetch", "read_matrix"]
 
 T = TypeVar("T")
 
-# Of a batch whose size nobody chose: each costs the decoder something for every column.
+#: The most bytes and rows of a batch, unless the size is given: a batch costs the decoder some time for every column.
 BATCH_BYTES, BATCH_ROWS = 1 << 26, 1 << 17
-ROW_BLOCK = 2_048  # rows transposed at once by read_matrix: their columns fit the second-level cache
+#: Rows that `read_matrix` transposes at once: their columns fit the second-level cache.
+ROW_BLOCK = 2_048
 
 
 class Source:
-    """The rows of one or more files, one after the other.
+    """The rows of one or more files, one file after the other. It does not change after it was opened.
 
     Attributes
     ----------
     schema : pyarrow.Schema
-        Of the first file. The others may order their columns differently and have more.
+        The schema of the first file. The other files may have more columns, in another order.
     n_rows : int or None
-        None where a format (CSV, Arrow IPC) does not say before it is read.
+        None if a format (CSV, Arrow IPC) does not store the number of rows.
     """
 
     def __init__(self, paths: Iterable[str | Path | TableFile]) -> None:
@@ -56,49 +49,75 @@ class Source:
         self.schema: pa.Schema = self.files[0].schema
         counts = [f.n_rows for f in self.files]
         self.n_rows = None if None in counts else sum(n for n in counts if n is not None)
-        self._starts: list[int] = []
-        self.as_text: frozenset[str] = frozenset()
-        self._check_alike()
+        # The first row of each file, known as soon as the files before it have been read. Every pass finds the same.
+        self._starts: list[int | None] = [0] + [None] * (len(self.files) - 1)
+        self._check_widths()
         for file in self.files:
             twice = sorted(repeated(file.schema.names))
             if twice:
-                raise TableError(f"{file.path} has more than one column named {_listed(twice)}; rename them")
+                raise TableError(f"{file.path} has more than one column named {quote_names(twice)}; rename them")
 
-    def _check_alike(self) -> None:
-        """Raise `TableError` where arrays are beside tables, or rows of arrays have other widths."""
+    def _check_widths(self) -> None:
+        """Raise `TableError` if nameless arrays are mixed with tables, or with arrays of another width."""
         first = self.files[0]
         for file in self.files:
-            if isinstance(file, NpyTable) != isinstance(first, NpyTable):
-                array, table = (file, first) if isinstance(file, NpyTable) else (first, file)
+            if file.row_width == first.row_width:
+                continue
+            if file.row_width is None or first.row_width is None:
+                array, table = (first, file) if file.row_width is None else (file, first)
                 raise TableError(f"{array.path} has no named columns, but {table.path} has; give files of one kind")
-            if isinstance(file, NpyTable) and isinstance(first, NpyTable) and file.width != first.width:
-                raise TableError(
-                    f"{file.path} has rows of {counted(file.width, 'values')}, but {first.path} of {first.width:,}; "
-                    "give arrays of one width"
-                )
+            raise TableError(
+                f"{file.path} has rows of {pluralise(file.row_width, 'values')}, but {first.path} of "
+                f"{first.row_width:,}; give arrays of one width"
+            )
 
     def split(self) -> list[Source]:
-        """A source for each file, whose columns are read as here."""
+        """Return a source for each file, with columns read as in this one."""
         return [Source([file]) for file in self.files]
+
+    def read_as_text(self, columns: Collection[str]) -> Source:
+        """Return a source of the same rows with these columns as text and empty cells as missing values.
+
+        Only files without types of their own differ.
+        """
+        return Source([file.with_text(columns, blank_is_missing=True) for file in self.files])
+
+    def keep_raw(self, columns: Collection[str], *, except_times: bool = False) -> Source:
+        """Return a source of the same rows with the cells of these columns as text, just as they are written.
+
+        Only files without types of their own differ. With ``except_times``, columns of times stay as they are.
+        """
+        files = []
+        for file in self.files:
+            types = {f.name: f.type for f in file.schema} if except_times else {}
+            times = [n for n, kind in types.items() if pa.types.is_timestamp(kind) or pa.types.is_date(kind)]
+            raw = [name for name in columns if name not in times]
+            files.append(file.with_text(raw, blank_is_missing=False))
+        return Source(files)
 
     @property
     def paths(self) -> list[Path]:
-        """Of the files."""
+        """The paths of the files."""
         return [file.path for file in self.files]
+
+    @property
+    def row_width(self) -> int | None:
+        """The number of values in a row of a nameless array; None for tables with named columns."""
+        return self.files[0].row_width
 
     @property
     def is_matrix(self) -> bool:
         """Whether the rows come as one nameless array (``.npy``)."""
-        return isinstance(self.files[0], NpyTable)
+        return self.row_width is not None
 
     @property
     def all_columns(self) -> list[str]:
-        """Those that any file has."""
+        """The columns that at least one file has."""
         return list(dict.fromkeys(name for file in self.files for name in file.schema.names))
 
     @property
     def folder_columns(self) -> list[str]:
-        """Those that names of folders tell (``day=1``, as Hive writes them), which are not read, and no file has."""
+        """The columns that only folder names hold (``day=1``, as Hive writes them). They are not read."""
         parts = (part for path in self.paths for part in path.parts[:-1])
         names = dict.fromkeys(part.partition("=")[0] for part in parts if "=" in part[1:])
         present = set(self.all_columns) if names else ()
@@ -106,35 +125,26 @@ class Source:
 
     @property
     def title(self) -> str:
-        """A short name of it all."""
+        """A short name for all files together."""
         more = len(self.files) - 1
         return self.files[0].path.name + (f" and {more} more" if more else "")
 
-    def read_as_text(self, columns: Collection[str]) -> None:
-        """From now on these columns are text, with empty cells missing, in files without types of their own."""
-        self.as_text = frozenset(columns)
-        for file in self.files:
-            file.read_as_text(columns)
-
-    def hand_on(self, columns: Collection[str]) -> None:
-        """From now on these columns are their cells as they are written, in files without types of their own."""
-        for file in self.files:
-            file.hand_on(columns)
-
     def require(self, columns: Sequence[str], why: str) -> None:
-        """Raise `TableError` naming the file, the columns it lacks and what it has that looks like them."""
+        """Raise `TableError` with the file and the columns that it lacks, and similar names that it has."""
         for file in self.files:
             lacking = [c for c in columns if c not in file.schema.names]
             if lacking:
-                raise TableError(f"{file.path} lacks {why} {_listed(lacking)}{_alike(lacking, file.schema.names)}")
+                raise TableError(
+                    f"{file.path} lacks {why} {quote_names(lacking)}{_similar(lacking, file.schema.names)}"
+                )
 
     def require_in_some(self, columns: Sequence[str]) -> None:
-        """Raise `TableError` naming the columns that no file has, nor the name of a folder."""
+        """Raise `TableError` with the columns that neither a file nor the name of a folder has."""
         present = [*self.all_columns, *self.folder_columns]
         lacking = [c for c in columns if c not in present]
         if lacking:
             lack = "lacks" if len(self.files) == 1 else "lack"
-            raise TableError(f"{self.title} {lack} column {_listed(lacking)}{_alike(lacking, present)}")
+            raise TableError(f"{self.title} {lack} column {quote_names(lacking)}{_similar(lacking, present)}")
 
     def batches(
         self,
@@ -144,13 +154,22 @@ class Source:
         *,
         first_row: int = 0,
     ) -> Iterator[pa.RecordBatch]:
-        """The named columns of every row, in order, at most ``batch_rows`` rows at a time (default: `batch_rows`);
-        never across files. ``first_row``, which a batch must begin with, is where to go on."""
+        """Yield the named columns of every row, in order.
+
+        Parameters
+        ----------
+        columns : sequence of str
+        batch_rows : int, optional
+            The most rows of a batch; by default, those of the method `batch_rows`. A batch never spans files.
+        as_numbers : collection of str
+            Columns to read as float64 in files without types of their own.
+        first_row : int
+            The row to begin with, which must be the first row of a batch.
+        """
         batch_rows = batch_rows or self.batch_rows(len(columns))
-        self._starts = []
         n_read = 0
-        for file in self.files:
-            self._starts.append(n_read)
+        for index, file in enumerate(self.files):
+            self._starts[index] = n_read
             known = 0 if file.n_rows is None else min(max(first_row - n_read, 0), file.n_rows)
             n_read += known
             for batch in file.batches(columns, batch_rows, as_numbers, first_row=known):
@@ -159,111 +178,41 @@ class Source:
                     yield batch
 
     def batch_rows(self, n_columns: int) -> int:
-        """Rows of a batch whose size nobody chose: as many as make 64 MB, 131,072 at most."""
-        first = self.files[0]
-        width = first.width if isinstance(first, NpyTable) else n_columns
+        """Return the default number of rows of a batch: 64 MB of them, at most 131,072."""
+        width = n_columns if self.row_width is None else self.row_width
         return int(np.clip(BATCH_BYTES // (8 * max(width, 1)), 256, BATCH_ROWS))
 
     def holds_numbers(self, column: str) -> bool:
-        """Whether a column of the first file holds numbers, or may."""
+        """Whether a column of the first file holds numbers, or could hold them because its first cells are blank."""
         return is_number(self.schema.field(column).type) or column in self.files[0].guessed
 
     def type_of(self, column: str) -> pa.DataType:
-        """That of the first file that has a value of the column to tell it by, as far as files say."""
+        """Return the type of a column in the first file in which it has values, as far as the schemas show."""
         types = [
             f.schema.field(column).type for f in self.files if column in f.schema.names and column not in f.guessed
         ]
-        told = [kind for kind in types if not pa.types.is_null(kind)]
-        return told[0] if told else self.schema.field(column).type
+        known = [kind for kind in types if not pa.types.is_null(kind)]
+        return known[0] if known else self.schema.field(column).type
 
     def place(self, row: int) -> str:
-        """``"file, row i"`` of a row counted over all files read by the last call of `batches`."""
-        start = max((start for start in self._starts if start <= row), default=0)
-        return f"{self.file_of(row).path}, row {row - start}"
+        """Return ``"file, row i"`` for a row counted over all files. The files before it must have been read."""
+        index = self._file_index(row)
+        return f"{self.files[index].path}, row {row - (self._starts[index] or 0)}"
 
     def file_of(self, row: int) -> TableFile:
-        """The file that such a row is in."""
-        return self.files[max((i for i, start in enumerate(self._starts) if start <= row), default=0)]
+        """Return the file of a row counted over all files. The files before it must have been read."""
+        return self.files[self._file_index(row)]
 
-
-def is_number(kind: pa.DataType) -> bool:
-    """Whether a column of this type is read as numbers as it stands."""
-    kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal)
-    return any(is_kind(kind) for is_kind in kinds)
-
-
-def may_be_numbers(kind: pa.DataType) -> bool:
-    """The same, or of nothing but missing values, as a column of text may be too."""
-    return is_number(kind) or pa.types.is_null(kind)
-
-
-def _numpy_dtype(kind: pa.DataType) -> np.dtype[Any]:
-    if pa.types.is_boolean(kind):
-        return np.dtype(np.uint8)
-    if pa.types.is_decimal(kind) or pa.types.is_null(kind):
-        return np.dtype(np.float64)
-    return dtype_of(kind)
-
-
-def feature_matrix(batch: pa.RecordBatch, columns: Sequence[str] | None = None) -> NDArray[Any]:
-    """The named columns as one (n, d) array; missing values are NaN.
-
-    Parameters
-    ----------
-    batch : pyarrow.RecordBatch
-    columns : sequence of str or None
-        None: the batch is one column of fixed-size lists, whose values become the rows without a copy.
-
-    Returns
-    -------
-    ndarray of shape (n, d)
-        In Fortran order, because every column is copied once and as a whole. The dtype is the smallest that
-        holds all columns exactly (NumPy's promotion), so that scores equal those of the table in memory.
-    """
-    if columns is None:
-        kind = batch.schema.field(0).type
-        lists = batch.column(0)
-        if lists.null_count:
-            raise TableError(f"{lists.null_count} rows of column {batch.schema.names[0]!r} are missing")
-        return _numbers(lists.flatten()).reshape(batch.num_rows, kind.list_size)
-    arrays = [batch.column(c) for c in columns]
-    dtype = np.result_type(*(_numpy_dtype(a.type) for a in arrays))
-    if dtype.kind != "f" and any(a.null_count for a in arrays):
-        dtype = np.result_type(dtype, np.float32)
-    X = np.empty((batch.num_rows, len(arrays)), dtype=dtype, order="F")
-    for j, array in enumerate(arrays):
-        X[:, j] = _numbers(array)
-    return X
-
-
-def feature_columns(batch: pa.RecordBatch, columns: Sequence[str]) -> list[NDArray[Any]] | None:
-    """The named columns where they lie; None where they are of several types or not plain numbers, or values are
-    missing."""
-    arrays = [batch.column(c) for c in columns]
-    kind = arrays[0].type
-    is_plain = pa.types.is_integer(kind) or pa.types.is_floating(kind)
-    if not is_plain or any(a.null_count or not a.type.equals(kind) for a in arrays):
-        return None
-    values = [arrow_values(a) for a in arrays]
-    return values if all(v.flags.aligned for v in values) else None
-
-
-def _numbers(array: pa.Array) -> NDArray[Any]:
-    """A view of the values where there is one to be had."""
-    kind = array.type
-    if pa.types.is_boolean(kind):
-        array = array.cast(pa.uint8())
-    elif pa.types.is_decimal(kind) or pa.types.is_null(kind):
-        array = array.cast(pa.float64())
-    return arrow_values(array)
+    def _file_index(self, row: int) -> int:
+        return max(i for i, start in enumerate(self._starts) if start is not None and start <= row)
 
 
 def read_matrix(
     source: Source, columns: Sequence[str] | None, *, progress: Callable[[int], None] | None = None
 ) -> NDArray[Any]:
-    """All rows as one C-ordered (n, d) array: float32 where that holds every column exactly, else float64.
+    """Return all rows as one C-ordered (n, d) array: float32 if that holds every column exactly, else float64.
 
-    Rows are gathered at random in training, so they lie together.
+    In C order the values of a row are adjacent, because training gathers rows at random.
     """
     names = source.schema.names if columns is None else list(columns)
     blocks: list[NDArray[Any]] = []
@@ -275,7 +224,7 @@ def read_matrix(
         if whole is None and source.n_rows is not None and len(source.files) == 1:
             whole = np.empty((source.n_rows, X.shape[1]), dtype=wanted)
         block = np.empty(X.shape, dtype=wanted) if whole is None else whole[n_read : n_read + len(X)]
-        if block.dtype != wanted:  # a batch with missing values needs more room than those before it
+        if block.dtype != wanted:  # a batch with missing values may need a wider dtype
             whole = None if whole is None else whole.astype(wanted)
             block = np.empty(X.shape, dtype=wanted) if whole is None else whole[n_read : n_read + len(X)]
         for start in range(0, len(X), ROW_BLOCK):
@@ -294,7 +243,7 @@ def read_matrix(
 
 
 def prefetch(items: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
-    """The same items, made up to ``depth`` ahead by a thread, so that reading overlaps with what is done to them."""
+    """Yield the same items, which a thread makes up to ``depth`` ahead, so that reading overlaps with their use."""
     slots: queue.Queue[tuple[str, Any]] = queue.Queue(depth)
     stopped = threading.Event()
 
@@ -313,7 +262,7 @@ def prefetch(items: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
                 if not offer("item", item):
                     return
             offer("end", None)
-        except BaseException as error:  # handed to the consumer, whose error it is
+        except BaseException as error:  # raised in the consumer
             offer("error", error)
 
     thread = threading.Thread(target=work, name="aefast-reader", daemon=True)
@@ -332,13 +281,9 @@ def prefetch(items: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
         thread.join()
 
 
-def _listed(names: Sequence[str], most: int = 8) -> str:
-    shown = ", ".join(repr(n) for n in names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
-
-
-def _alike(lacking: Sequence[str], present: Sequence[str]) -> str:
-    alike = [m for name in lacking[:3] for m in difflib.get_close_matches(name, present, n=1)]
-    if alike:
-        return f" (did you mean {_listed(alike)}?)"
-    return f" (it has {_listed(list(present))})" if present else ""
+def _similar(lacking: Sequence[str], present: Sequence[str]) -> str:
+    """Return which of the columns that are present may be meant, in words."""
+    similar = [m for name in lacking[:3] for m in difflib.get_close_matches(name, present, n=1)]
+    if similar:
+        return f" (did you mean {quote_names(similar)}?)"
+    return f" (it has {quote_names(list(present))})" if present else ""

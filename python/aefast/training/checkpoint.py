@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from aefast.engine import core
 from aefast.exceptions import AefastError, ModelFileError
-from aefast.model.container import MISFITS, pack, unpack, write_whole
+from aefast.model.container import pack, unpack
 from aefast.model.file import plain_value
+from aefast.tables.files import MISFITS, atomic_path, naming
 
 if TYPE_CHECKING:
     from aefast.training.callbacks import EpochInfo
@@ -147,7 +148,9 @@ class Checkpoint:
         }
         for name in ("loss_curve", "validation_curve", "monitored"):
             tensors[name] = np.asarray(getattr(state, name), dtype=np.float64)
-        write_whole(self.path, pack("checkpoint", FORMAT_VERSION, document, tensors))
+        content = pack("checkpoint", FORMAT_VERSION, document, tensors)
+        with atomic_path(self.path) as part, naming(self.path):
+            part.write_bytes(content)
 
     def _document(self) -> tuple[dict[str, Any], dict[str, Array]]:
         document, tensors, name = unpack(self.path, "checkpoint", FORMAT_VERSION)

@@ -13,14 +13,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
-from aefast.cli.terminal import printable
 from aefast.columns.column import by_kind, is_level, level_biases, with_columns
+from aefast.columns.learner import UnknownLevels, learn_from_all
 from aefast.engine import core
 from aefast.engine.threads import resolve_threads
-from aefast.estimators.inputs import UnknownLevels, learn_from_all, read_sample_weight
+from aefast.estimators.inputs import read_sample_weight
 from aefast.exceptions import ConvergenceError
 from aefast.model.network import batch_norms, initial_parameters, join_parameters, level_weight, split_parameters
 from aefast.model.scaling import Statistics, column_statistics, fit_scaler, merged, scaled_range
+from aefast.tables.text import printable
 from aefast.training.calibrate import HELD_OUT, MAX_ROWS, RESERVOIR, WEIGHTS, CalibratingMixin
 from aefast.training.checkpoint import Checkpoint, digest_of, identity_of
 from aefast.training.data import Data, Rows
@@ -330,7 +331,9 @@ class FittingMixin(CalibratingMixin):
             raise ValueError("fit_batches needs at least one block of rows, got none") from None
         first = self._read(block, reset=not keeps)
         if not keeps:
-            if not once and learn_from_all(self, block, batches):
+            learned = None if once else learn_from_all(self.column_kinds, block, batches)
+            if learned is not None:
+                self.columns_, self._refusal = learned
                 blocks = iter(batches)
                 first = self._read(next(blocks))
             self._settle_columns(" of the first block" if once else "")

@@ -1,7 +1,7 @@
-"""The bytes of a CSV file: whether they are compressed, in UTF-16, or end within quotes.
+"""The bytes of a CSV file: reading them uncompressed, and finding UTF-16 and a quote that is not closed.
 
-They are read by streams of Arrow's own. It would read an object of Python's from other threads, which may find Python
-gone when the process ends.
+Arrow's own streams read the bytes. Arrow would read a Python file object from other threads, which may run on after
+the interpreter has ended.
 """
 
 from __future__ import annotations
@@ -12,34 +12,31 @@ from typing import Any
 
 import pyarrow as pa
 
-_COMPRESSED = (".gz", ".bz2", ".zst", ".lz4")
+from aefast.tables.formats.base import is_compressed
 
 
-def is_compressed(path: Path) -> bool:
-    """Whether the ending says so, in any case."""
-    return path.suffix.lower() in _COMPRESSED
-
-
-def unpacked(path: Path) -> Any:
-    """The stream of a file's bytes, as they were before compression."""
+def uncompressed(path: Path) -> Any:
+    """Return the stream of a file's bytes, decompressed."""
     codec = pa.Codec.detect(path.name.lower()).name if is_compressed(path) else None
     return pa.input_stream(str(path), compression=codec)
 
 
 def is_utf16(path: Path) -> bool:
-    """Whether a file begins with the mark of UTF-16."""
-    with unpacked(path) as stream:
+    """Whether a file begins with the byte order mark of UTF-16."""
+    with uncompressed(path) as stream:
         return bytes(stream.read(2)) in (BOM_UTF16_LE, BOM_UTF16_BE)
 
 
-def goes_to_the_end(path: Path, cell: bytes) -> bool:
-    """Whether the last cell of a CSV file goes to the very end, line ends and all, as one whose quote is not closed:
-    Arrow takes it to close there."""
+def ends_with_cell(path: Path, cell: bytes) -> bool:
+    """Whether the last cell extends to the last byte of the file, line ends included.
+
+    Then its quote is not closed; Arrow takes the end of the file for the closing quote.
+    """
     if b"\n" not in cell and b"\r" not in cell:
         return False
     written = cell.replace(b'"', b'""')
     end = b""
-    with unpacked(path) as stream:
+    with uncompressed(path) as stream:
         if not is_compressed(path):
             stream.seek(max(0, stream.size() - len(written)))
         while block := stream.read(1 << 20):

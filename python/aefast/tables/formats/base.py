@@ -1,0 +1,143 @@
+"""What every table format provides: a class that reads its files and one that writes them.
+
+Nothing here imports pyarrow until rows are read, so that the command's help starts fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aefast.exceptions import AefastError
+from aefast.tables.text import one_line
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: Suffixes of compressed files.
+COMPRESSED = (".gz", ".bz2", ".zst", ".lz4")
+
+
+class TableError(AefastError, ValueError):
+    """A file is not a table, or not the table that was asked for."""
+
+
+class TableFile:
+    """One file of rows. An open file never changes; `with_text` gives another one.
+
+    Attributes
+    ----------
+    schema : pyarrow.Schema
+        Known without reading the rows.
+    n_rows : int or None
+        None if the format does not store the number of rows.
+    row_width : int or None
+        The number of values in a row of a nameless array; None for a table with named columns.
+    guessed : frozenset of str
+        Columns whose first cells are blank, in a format whose types are guessed: their type could be any.
+    """
+
+    #: The format stores no types: they are guessed from the first rows, and later cells may not fit them.
+    types_are_guessed = False
+    #: Reading one column takes as long as reading all of them.
+    reads_all_columns = False
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.schema: pa.Schema = None
+        self.n_rows: int | None = None
+        self.row_width: int | None = None
+        self.guessed: frozenset[str] = frozenset()
+
+    @property
+    def n_bytes(self) -> int:
+        """The size of the file, or an estimate of its uncompressed size."""
+        return self.path.stat().st_size
+
+    def with_text(self, columns: Collection[str], *, blank_is_missing: bool) -> TableFile:
+        """Return the same file with these columns read as text, if the types of the format are guessed.
+
+        Parameters
+        ----------
+        columns : collection of str
+        blank_is_missing : bool
+            Whether an empty cell is a missing value; otherwise it is empty text.
+        """
+        return self
+
+    def check_text(self, columns: Collection[str]) -> None:
+        """Raise `TableError` with the row if the text in one of the columns is not UTF-8."""
+
+    def batches(
+        self, columns: Sequence[str], batch_rows: int, as_numbers: Collection[str] = (), *, first_row: int = 0
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the rows from ``first_row`` on in order, ``batch_rows`` at a time.
+
+        ``as_numbers`` names the columns to read as float64, if the types of the format are guessed.
+        """
+        raise NotImplementedError
+
+    def unreadable(self, error: BaseException, place: str = "") -> TableError:
+        """Return the error that this file, or a ``place`` in it, cannot be read."""
+        return TableError(f"{self.path}{place} cannot be read: {one_line(error)}")
+
+
+class Writer:
+    """Writes record batches to one file."""
+
+    #: Whether lists and structs can be written.
+    holds_nested = True
+    #: Whether the file holds one column of numbers alone.
+    holds_one_column = False
+
+    _writer: Any
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        raise NotImplementedError
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        self._writer.write(batch)
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def abandon(self) -> None:
+        """Close the file after an error, when nothing more can be written."""
+        self._writer.close()
+
+
+def is_compressed(path: Path) -> bool:
+    """Whether a file is compressed, by its suffix in any case."""
+    return path.suffix.lower() in COMPRESSED
+
+
+def rebatch(batches: Iterable[pa.RecordBatch], batch_rows: int) -> Iterator[pa.RecordBatch]:
+    """Yield the same rows in batches of exactly ``batch_rows``; the last batch may be shorter."""
+    held: list[pa.RecordBatch] = []
+    n_held = 0
+    for batch in batches:
+        while batch.num_rows:
+            taken = batch.slice(0, batch_rows - n_held)
+            batch = batch.slice(taken.num_rows)
+            held.append(taken)
+            n_held += taken.num_rows
+            if n_held == batch_rows:
+                yield _joined(held)
+                held, n_held = [], 0
+    if held:
+        yield _joined(held)
+
+
+def skip_rows(batches: Iterable[pa.RecordBatch], n_rows: int) -> Iterator[pa.RecordBatch]:
+    """Yield the batches without their first ``n_rows`` rows."""
+    for batch in batches:
+        skipped = min(n_rows, batch.num_rows)
+        n_rows -= skipped
+        yield batch.slice(skipped)
+
+
+def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    import pyarrow as pa
+
+    return batches[0] if len(batches) == 1 else pa.Table.from_batches(batches).combine_chunks().to_batches()[0]

@@ -1,0 +1,95 @@
+"""Parquet files: reading and writing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from aefast.tables.arrow import plain_schema, valid_rows
+from aefast.tables.formats.base import TableError, TableFile, Writer, rebatch, skip_rows
+
+#: A row group is written when it has this many rows or bytes.
+GROUP_ROWS, GROUP_BYTES = 1 << 16, 1 << 24
+
+
+class ParquetTable(TableFile):
+    """A Parquet file."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        try:
+            with pq.ParquetFile(path) as file:
+                self.schema, self.n_rows = plain_schema(file.schema_arrow), file.metadata.num_rows
+        except (pa.ArrowException, OSError) as error:
+            raise self.unreadable(error) from error
+
+    def batches(
+        self, columns: Sequence[str], batch_rows: int, as_numbers: Collection[str] = (), *, first_row: int = 0
+    ) -> Iterator[pa.RecordBatch]:
+        # With a buffer size, column chunks are streamed; without it, a whole row group would be held in memory.
+        with pq.ParquetFile(self.path, buffer_size=1 << 16, pre_buffer=False) as file:
+            groups, n_before = self._groups_from(file, first_row)
+            try:
+                pieces = map(valid_rows, file.iter_batches(batch_rows, groups, columns=list(columns)))
+                yield from rebatch(skip_rows(pieces, n_before), batch_rows)
+            except (pa.ArrowException, OSError) as error:
+                raise self._diagnosis(columns, error) from error
+
+    @staticmethod
+    def _groups_from(file: Any, first_row: int) -> tuple[list[int], int]:
+        """Return the row groups from the one with ``first_row`` on, and how many of their rows come before it."""
+        sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+        ends = np.cumsum(sizes, dtype=np.int64)
+        first = int(np.searchsorted(ends, first_row, side="right"))
+        return list(range(first, len(sizes))), first_row - int(ends[first - 1] if first else 0)
+
+    def _diagnosis(self, columns: Sequence[str], error: BaseException) -> TableError:
+        """Return the error with the row group and the column that cannot be read."""
+        with pq.ParquetFile(self.path) as file:
+            for group in range(file.num_row_groups):
+                for column in columns:
+                    try:
+                        file.read_row_group(group, columns=[column])
+                    except (pa.ArrowException, OSError) as found:
+                        return self.unreadable(found, f", row group {group}, column {column!r},")
+        return self.unreadable(error)
+
+
+class ParquetWriter(Writer):
+    """Collects batches into row groups: those of a wide table have few rows, and small row groups are slow to read."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        # Scores and ids hardly ever repeat, so a dictionary of them would cost time and save no space. P-values take a
+        # few thousand different values. Compression does not make scores much smaller. The setting applies to leaves,
+        # and nested columns have several.
+        texts = [f.name for f in schema if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)]
+        by_name = {name: "none" if name == "anomaly_score" else "snappy" for name in schema.names}
+        compression = "snappy" if any(pa.types.is_nested(f.type) for f in schema) else by_name
+        self._writer = pq.ParquetWriter(path, schema, use_dictionary=[*texts, "p_value"], compression=compression)
+        self._start_group()
+
+    def _start_group(self) -> None:
+        self._held: list[pa.RecordBatch] = []
+        self._n_rows = self._n_bytes = 0
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        self._held.append(batch)
+        self._n_rows += batch.num_rows
+        self._n_bytes += batch.nbytes
+        if self._n_rows >= GROUP_ROWS or self._n_bytes >= GROUP_BYTES:
+            self._write_group()
+
+    def _write_group(self) -> None:
+        group = self._held
+        self._start_group()
+        if group:
+            self._writer.write_table(pa.Table.from_batches(group))
+
+    def close(self) -> None:
+        self._write_group()
+        self._writer.close()

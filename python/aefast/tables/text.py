@@ -1,0 +1,47 @@
+"""Text for messages: plurals, lists of names, text that is safe to print. Also the patterns of numbers in text."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+
+#: A number as text.
+NUMBER = r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?"
+#: A cell that holds a number, with or without blanks around it.
+NUMBER_CELL = re.compile(rf"\s*{NUMBER}\s*")
+
+
+def printable(text: str) -> str:
+    """Return the text with control characters and line ends escaped, so that untrusted text cannot move the cursor."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def one_line(error: BaseException) -> str:
+    """Return the message of an error on one line, or the name of its type if it has no message."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def pluralise(number: int, things: str) -> str:
+    """Return a count with its noun, whose plural ends in s: ``1 row``, ``1,234 rows``."""
+    return f"{number:,} {things.removesuffix('s') if number == 1 else things}"
+
+
+def list_names(names: Sequence[str], most: int = 8) -> str:
+    """Return the first names and the last one, separated by commas; an empty name is shown as two quotes."""
+    shown = [name or '""' for name in names]
+    return ", ".join(shown[:most]) + (f" … {shown[-1]}" if len(shown) > most else "")
+
+
+def quote_names(names: Sequence[str], most: int = 8) -> str:
+    """Return the first names in quotes, and how many more there are."""
+    shown = ", ".join(repr(name) for name in names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def repeated(names: Iterable[T]) -> list[T]:
+    """Return the names that occur more than once."""
+    return [name for name, count in Counter(names).items() if count > 1]
