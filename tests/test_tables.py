@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import threading
 import time
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aefast.tables.formats.base import TableError, rebatch
-from aefast.tables.formats.registry import open_table
+from aefast.tables.formats.base import COMPRESSED, TableError, TableFile, Writer, rebatch
+from aefast.tables.formats.registry import ENDINGS, FORMATS, format_of, open_table, readable_formats, writer_class
 from aefast.tables.numbers import feature_matrix, is_number
 from aefast.tables.source import Source, prefetch, read_matrix
 from small_tables import FEATURES, features_of, small_table, write_table
@@ -46,6 +48,60 @@ def test_batches_are_as_large_as_asked_however_the_file_is_cut(tmp_path, ending)
 def test_formats_that_store_the_number_of_rows_tell_it(tmp_path, ending):
     paths = [write_table(small_table(n), tmp_path / f"t{n}{ending}") for n in (30, 40)]
     assert Source(paths).n_rows == 70
+
+
+def test_a_format_is_a_line_of_the_registry_from_which_suffixes_and_messages_follow():
+    suffixes = [suffix for known in FORMATS for suffix in known.reads]
+    assert len(set(suffixes)) == len(suffixes)
+    for known in FORMATS:
+        assert set(known.writes) <= set(known.reads)
+        assert all(suffix in readable_formats() for suffix in known.reads)
+        for suffix in known.reads:
+            assert format_of(Path(f"t{suffix.upper()}")) is known
+            packed = {format_of(Path(f"t{suffix}{packing}")) for packing in COMPRESSED}
+            assert packed == {known if known.compressed else None}
+        module, _, reader = known.reader.partition(".")
+        assert issubclass(getattr(import_module(f"aefast.tables.formats.{module}"), reader), TableFile)
+    assert all(issubclass(writer_class(Path(f"t{suffix}")), Writer) for suffix in ENDINGS)
+    assert format_of(Path("t")) is format_of(Path("t.gz")) is None
+
+
+@pytest.mark.parametrize(("ending", "guesses"), [(".csv", True), (".parquet", False), (".feather", False)])
+def test_a_source_does_not_change_when_another_reads_columns_as_text(tmp_path, ending, guesses):
+    path = tmp_path / f"t{ending}"
+    if guesses:
+        path.write_text("n,word,when\n1,x,2024-01-01 00:00:00\n,,2024-01-02 00:00:00\n")
+    else:
+        times = pa.array([0, 1], pa.timestamp("s"))
+        write_table(pa.table({"n": [1, None], "word": ["x", ""], "when": times}), path)
+    source = Source([path])
+    names, before = source.schema.names, source.schema
+    as_text, raw = source.read_as_text(["n", "word"]), source.keep_raw(["n", "word", "when"], except_times=True)
+    assert source.schema == before
+
+    def rows(each):
+        return pa.Table.from_batches(list(each.batches(names, 10)))
+
+    assert rows(source).schema == before
+    assert rows(source)["n"].to_pylist() == [1, None]
+    if not guesses:
+        assert rows(as_text) == rows(raw) == rows(source)
+        return
+    assert [rows(as_text)[name].to_pylist() for name in ("n", "word")] == [["1", None], ["x", None]]
+    assert [rows(raw)[name].to_pylist() for name in ("n", "word")] == [["1", ""], ["x", ""]]
+    assert rows(raw)["when"].type == before.field("when").type
+    assert rows(source.keep_raw(["when"]))["when"].type == pa.string()
+
+
+def test_two_passes_over_one_source_place_rows_alike(tmp_path):
+    paths = [write_table(small_table(n, seed=n), tmp_path / f"t{n}.csv") for n in (30, 40)]
+    source = Source(paths)
+    first = source.batches(["a"], 10)
+    assert sum(next(first).num_rows for _ in range(5)) == 50
+    second = source.batches(["id"], 10)
+    assert next(second).num_rows == 10
+    assert source.place(45) == f"{paths[1]}, row 15"
+    assert source.file_of(29).path == paths[0]
 
 
 def test_files_are_read_one_after_the_other_and_rows_are_placed_in_them(tmp_path):
