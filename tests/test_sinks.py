@@ -203,3 +203,11 @@ def test_bytes_that_are_no_text_are_refused_in_csv_with_their_column(tmp_path):
         open_sink(tmp_path / "out.csv", table.schema) as sink,
     ):
         sink.write(table.to_batches()[0])
+
+
+def test_errors_of_a_temporary_file_name_the_file_that_was_asked_for(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "none" / "m", tmp_path / "file" / "m"):
+        with pytest.raises(OSError, match="m'$") as caught, atomic_path(path) as part:
+            part.write_bytes(b"a model")
+        assert caught.value.filename == str(path)

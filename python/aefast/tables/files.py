@@ -46,9 +46,11 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         with naming(path), part.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(part, path)
-    except BaseException:
-        with suppress(FileNotFoundError):
+    except BaseException as error:
+        with suppress(FileNotFoundError, NotADirectoryError):
             part.unlink()
+        if isinstance(error, OSError) and error.filename is not None and os.fspath(error.filename) == str(part):
+            error.filename = str(path)
         raise
     _sync_folder(path.parent)
 
