@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aefast import Autoencoder
 from aefast.estimators.inputs import read_rows, read_sample_weight
-from aefast.tables.numbers import nonfinite_message
+from aefast.tables.numbers import nonfinite_message, table_values
 from messages import TAKES_MISSING, raises_exactly
 
 RNG = np.random.default_rng(0)
@@ -175,6 +175,15 @@ def test_columns_must_be_those_of_fit_by_name(make, columns, words):
         with pytest.raises(ValueError, match="feature names should match") as error:
             method(make(frame))
         assert all(word in str(error.value) for word in words)
+
+
+def test_numbers_of_tables_with_missing_values_are_float64_unless_they_are_floats():
+    columns = {"i": pa.array([1, None], pa.int8()), "b": [True, None], "f": pa.array([0.5, None], pa.float32())}
+    for name, dtype in {"i": np.float64, "b": np.float64, "f": np.float32}.items():
+        values = table_values(pa.table({name: columns[name]}))
+        assert values.dtype == dtype
+        np.testing.assert_array_equal(values, [[0.5 if name == "f" else 1], [np.nan]])
+    assert table_values(pa.table({"b": [True, False]})).dtype == np.uint8
 
 
 def test_missing_values_of_tables_are_found():

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import gzip
+import sys
 import threading
 import time
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.json
 import pyarrow.parquet
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aefast.tables.formats import registry
 from aefast.tables.formats.base import COMPRESSED, TableError, TableFile, Writer, rebatch
 from aefast.tables.formats.registry import ENDINGS, FORMATS, format_of, open_table, readable_formats, writer_class
 from aefast.tables.numbers import feature_matrix, is_number
+from aefast.tables.paths import find_files
 from aefast.tables.source import Source, prefetch, read_matrix
 from small_tables import FEATURES, features_of, small_table, write_table
 
@@ -64,6 +69,29 @@ def test_a_format_is_a_line_of_the_registry_from_which_suffixes_and_messages_fol
         assert issubclass(getattr(import_module(f"aefast.tables.formats.{module}"), reader), TableFile)
     assert all(issubclass(writer_class(Path(f"t{suffix}")), Writer) for suffix in ENDINGS)
     assert format_of(Path("t")) is format_of(Path("t.gz")) is None
+
+
+def test_a_new_format_is_a_file_and_a_line(tmp_path, monkeypatch):
+    class JsonTable(TableFile):
+        def __init__(self, path):
+            super().__init__(path)
+            self._table = pa.json.read_json(path)
+            self.schema, self.n_rows = self._table.schema, len(self._table)
+
+        def batches(self, columns, batch_rows, as_numbers=(), *, first_row=0):
+            yield from rebatch(self._table.slice(first_row).select(columns).to_batches(), batch_rows)
+
+    monkeypatch.setitem(sys.modules, "aefast.tables.formats.json", SimpleNamespace(JsonTable=JsonTable))
+    line = registry.Format("JSON", "json.JsonTable", "", (".jsonl",), ())
+    monkeypatch.setattr(registry, "FORMATS", (*FORMATS, line))
+    (tmp_path / "t.jsonl").write_text('{"a": 1, "b": "x"}\n{"a": 2, "b": "y"}\n')
+    source = Source(find_files([tmp_path]))
+    assert source.n_rows == 2
+    np.testing.assert_array_equal(read_matrix(source, ["a"]), [[1], [2]])
+    assert source.read_as_text(["b"]).keep_raw(["a"]).schema == source.schema
+    assert "JSON (.jsonl)" in readable_formats()
+    with pytest.raises(TableError, match=r"must end in one of \.parquet"):
+        writer_class(tmp_path / "t.jsonl")
 
 
 @pytest.mark.parametrize(("ending", "guesses"), [(".csv", True), (".parquet", False), (".feather", False)])

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
 from aefast.tables.formats.base import TableError, TableFile, Writer, is_compressed, rebatch, skip_rows
@@ -114,6 +113,8 @@ class CsvTable(TableFile):
         """Return the batch with null in empty cells, in the columns in which these are missing values."""
         for index, name in enumerate(batch.schema.names):
             if name in self._blank_is_missing:
+                import pyarrow.compute as pc  # takes a tenth of the start of a command
+
                 cells = batch.column(index)
                 is_empty = pc.equal(pc.binary_length(cells), 0)
                 batch = batch.set_column(index, name, pc.if_else(is_empty, pa.scalar(None, cells.type), cells))
@@ -224,6 +225,8 @@ def _has_far_years(column: pa.Array) -> bool:
         return False
     if unit == "ns" or column.null_count == len(column):
         return False
+    import pyarrow.compute as pc
+
     years = np.array([f"{-_LAST_YEAR}-01-01", f"{_LAST_YEAR + 1}-01-01"], f"datetime64[{unit}]")
     first, beyond = years.astype(np.int64).tolist()
     found = pc.min_max(column)
