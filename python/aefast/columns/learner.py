@@ -41,8 +41,8 @@ def learn_columns(table: Any, kinds: Mapping[str, str] | None) -> tuple[Column, 
     return ColumnLearner(table, kinds).columns()
 
 
-def learn_from_all(
-    kinds: Mapping[str, str] | None, first: Any, blocks: Iterable[Any]
+def learn_from_blocks(
+    first: Any, blocks: Iterable[Any], kinds: Mapping[str, str] | None
 ) -> tuple[tuple[Column, ...] | None, str] | None:
     """Learn columns from all of the ``blocks``, of which ``first`` is the first.
 

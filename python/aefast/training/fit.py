@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
 from aefast.columns.column import by_kind, is_level, level_biases, with_columns
-from aefast.columns.learner import UnknownLevels, learn_from_all
+from aefast.columns.learner import UnknownLevels, learn_from_blocks
 from aefast.engine import core
 from aefast.engine.threads import resolve_threads
 from aefast.estimators.inputs import read_sample_weight
@@ -331,7 +331,7 @@ class FittingMixin(CalibratingMixin):
             raise ValueError("fit_batches needs at least one block of rows, got none") from None
         first = self._read(block, reset=not keeps)
         if not keeps:
-            learned = None if once else learn_from_all(self.column_kinds, block, batches)
+            learned = None if once else learn_from_blocks(block, batches, self.column_kinds)
             if learned is not None:
                 self.columns_, self._refusal = learned
                 blocks = iter(batches)
