@@ -87,7 +87,7 @@ def test_a_new_format_is_a_file_and_a_line(tmp_path, monkeypatch):
     (tmp_path / "t.jsonl").write_text('{"a": 1, "b": "x"}\n{"a": 2, "b": "y"}\n')
     source = Source(find_files([tmp_path]))
     assert source.n_rows == 2
-    np.testing.assert_array_equal(read_matrix(source, ["a"]), [[1], [2]])
+    assert read_all(source, ["b", "a"]).to_pydict() == {"b": ["x", "y"], "a": [1, 2]}
     assert source.read_as_text(["b"]).keep_raw(["a"]).schema == source.schema
     assert "JSON (.jsonl)" in readable_formats()
     with pytest.raises(TableError, match=r"must end in one of \.parquet"):
