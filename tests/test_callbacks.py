@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from aefast import Autoencoder, EpochInfo, StopTraining
-from aefast.training.callbacks import Bar, Lines, Silence, progress
+from aefast.training.progress import Bars, Lines, Silence, progress
 
 X = np.random.default_rng(0).normal(size=(200, 5))
 
@@ -127,6 +127,6 @@ def test_what_shows_progress_depends_on_where(monkeypatch):
     assert isinstance(progress(1, 5), Lines)
     monkeypatch.setattr(sys, "stderr", Terminal())
     pytest.importorskip("rich", reason="the progress bar needs rich")
-    assert isinstance(progress(1, 5), Bar)
-    monkeypatch.setattr("aefast.training.callbacks.find_spec", lambda name: None)
+    assert isinstance(progress(1, 5), Bars)
+    monkeypatch.setattr("aefast.training.progress.find_spec", lambda name: None)
     assert isinstance(progress(1, 5), Lines)

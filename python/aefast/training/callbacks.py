@@ -1,22 +1,19 @@
-"""What happens between epochs: the callback protocol, and the progress that ``verbose`` shows.
+"""The callback protocol: what is called after every epoch of training.
 
 A callback is any callable that takes an `EpochInfo`. Training stops after the epoch in which one returns True or
 raises `StopTraining`; any other exception also ends ``fit``, and leaves the estimator with the weights it would
 have kept had it stopped there.
 """
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib.util import find_spec
-from types import TracebackType
 from typing import Any
 
 from numpy.typing import NDArray
 
 from aefast.training.checkpoint import Checkpoint, CheckpointError, TrainingState
 
-__all__ = ["Callback", "Checkpoint", "CheckpointError", "EpochInfo", "StopTraining", "progress"]
+__all__ = ["Callback", "Checkpoint", "CheckpointError", "EpochInfo", "StopTraining"]
 
 
 class StopTraining(Exception):
@@ -79,74 +76,3 @@ class EpochInfo:
 
 
 Callback = Callable[[EpochInfo], bool | None]
-
-
-class Lines:
-    """One plain line an epoch, on standard output."""
-
-    def __enter__(self) -> "Lines":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass
-
-    def __call__(self, info: EpochInfo) -> None:
-        sys.stdout.write(f"{info}\n")
-        sys.stdout.flush()
-
-
-class Bar:
-    """A rich progress bar over the epochs, on standard error."""
-
-    def __init__(self, max_epochs: int) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-        self._progress = Progress(
-            TextColumn("training"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[losses]}"),
-            TimeElapsedColumn(),
-            console=Console(stderr=True),
-        )
-        self._task = self._progress.add_task("training", total=max_epochs, losses="")
-
-    def __enter__(self) -> "Bar":
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
-
-    def __call__(self, info: EpochInfo) -> None:
-        validation = "" if info.validation_loss is None else f"  validation {info.validation_loss:.5g}"
-        self._progress.update(self._task, completed=info.epoch, losses=f"loss {info.loss:.5g}{validation}")
-
-
-class Silence:
-    """Shows nothing."""
-
-    def __enter__(self) -> "Silence":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass
-
-    def __call__(self, info: EpochInfo) -> None:
-        pass
-
-
-def progress(verbose: int, max_epochs: int) -> Silence | Lines | Bar:
-    """What shows the epochs: nothing, a bar where there is a terminal and rich, else a line an epoch."""
-    if not verbose or max_epochs == 0:
-        return Silence()
-    if sys.stderr.isatty() and find_spec("rich") is not None:
-        return Bar(max_epochs)
-    return Lines()

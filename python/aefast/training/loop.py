@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from aefast.engine import core
 from aefast.exceptions import ConvergenceError
-from aefast.training.callbacks import Callback, EpochInfo, StopTraining, progress
+from aefast.training.callbacks import Callback, EpochInfo, StopTraining
 from aefast.training.checkpoint import TrainingState
+from aefast.training.progress import progress
 from aefast.training.schedules import Plateau, Schedule
 
 Array = NDArray[Any]
