@@ -160,7 +160,7 @@ def check(content: bytes, folder: Path) -> bool:
         return False
     for output in (folder / "out.feather", folder / "out" / "rows.feather"):
         if output.exists():
-            os.utime(output, ns=(0, 0))  # so that its receipt does not stand in for the journal
+            os.utime(output, ns=(0, 0))  # so that its provenance does not stand in for the journal
     fresh = _job(kind, folder, resume=True)
     path = _journals(kind, folder)[0]
     path.parent.mkdir(exist_ok=True)
@@ -181,4 +181,4 @@ def _identity(job: ScoreJob, kind: bytes) -> dict[str, Any]:
     """As a journal of the job begins."""
     from aefast.jobs.score import _stamps
 
-    return {**job._identity, "input": None if kind == KINDS[3] else _stamps(job.source)}
+    return {**job._identity, "input": None if kind == KINDS[3] else _stamps(job.plan.source)}

@@ -18,6 +18,7 @@ import pytest
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
 import aefast
+from aefast.cli.app import COMMANDS
 from aefast.cli.options import KINDS
 from aefast.model.calibration import benjamini_hochberg
 from aefast.tables.source import Source
@@ -104,8 +105,8 @@ def test_fit_says_which_rows_set_the_threshold(folder):
     command = ["fit", "t.parquet", "-o", "new.safetensors", "--columns", "a", "--epochs", 1]
     assert "10 % of these rows are above it" in done(*command).stdout
     printed = done(*command, "--stream").stdout
-    assert "10 % of the 30 rows held out are above it" in printed
-    assert "300 rows (read anew for every epoch) of 1 column: a\n" in printed
+    assert "10 % of the 30 held-out rows are above it" in printed
+    assert "300 rows (read again in every epoch) of 1 column: a\n" in printed
     model = aefast.load("new.safetensors")
     assert model.calibration_.n_rows == 30
     assert (model.calibration_.p_values(np.array([model.threshold_])) <= 4 / 31).all()
@@ -148,7 +149,7 @@ def test_a_model_recalibrated_by_the_command_is_the_one_recalibrated_in_python(f
 @pytest.mark.parametrize("contamination", [0, 0.6])
 def test_recalibration_refuses_what_is_no_share(folder, contamination):
     message = refused(2, "recalibrate", "m.safetensors", "t.parquet", "-o", "x", "--contamination", contamination)
-    assert f"--contamination must be above 0 and at most 0.5, got {contamination}" in message
+    assert f"'--contamination': {contamination} is not above 0 and at most 0.5" in message
 
 
 @pytest.mark.parametrize("data", [".parquet", ".csv", ".feather", ".arrows"])
@@ -398,8 +399,12 @@ WRONG = [
     (2, "lacks column 'lable' (did you mean 'label'?)", "score m.safetensors t.parquet -o out.csv --label lable"),
     (2, "lacks column 'ix'", "score m.safetensors t.parquet -o out.csv --keep ix"),
     (2, ".npy holds the scores alone", "score m.safetensors t.parquet -o out.npy --keep id"),
-    (2, "--fdr must be between 0 and 1, got 2", "score m.safetensors t.parquet -o out.csv --fdr 2"),
-    (2, "--precision must be float32, bfloat16 or int8", "score m.safetensors t.parquet -o out.csv --precision half"),
+    (2, "'--fdr': 2 is not above 0 and below 1", "score m.safetensors t.parquet -o out.csv --fdr 2"),
+    (
+        2,
+        "'--precision': 'half' is not one of 'float32', 'bfloat16', 'int8'; see aefast score",
+        "score m.safetensors t.parquet -o out.csv --precision half",
+    ),
     (2, "--batch-rows", "score m.safetensors t.parquet -o out.csv --batch-rows 0"),
     (2, "--batch-rows", "score m.safetensors t.parquet -o out.csv --batch-rows 99999999999999999999"),
     (2, "--threads", "score m.safetensors t.parquet -o out.csv --threads 99999999999"),
@@ -408,10 +413,18 @@ WRONG = [
     (2, "has 9999999999800000000001 pixels", "report m.safetensors t.parquet --image 99999999999x99999999999"),
     (2, "--threads", "score m.safetensors t.parquet -o out.csv --threads many"),
     (2, "t.npy has no named columns", "score m.safetensors t.npy -o out.csv --keep id"),
-    (2, "--kind convolved is not known; these are: plain", "fit t.parquet -o new.safetensors --kind convolved"),
+    (
+        2,
+        "'--kind': 'convolved' is not one of 'plain', 'denoising'",
+        "fit t.parquet -o new.safetensors --kind convolved",
+    ),
     (2, "--layers must be whole numbers", "fit t.parquet -o new.safetensors --layers 64;32"),
     (2, "--layers must be at least 1 each", "fit t.parquet -o new.safetensors --layers 64,0"),
-    (2, "--contamination must be above 0", "fit t.parquet -o new.safetensors --contamination 0.7"),
+    (
+        2,
+        "'--contamination': 0.7 is not above 0 and at most 0.5",
+        "fit t.parquet -o new.safetensors --contamination 0.7",
+    ),
     (2, "lacks column 'e'", "fit t.parquet -o new.safetensors --columns a,e"),
     (2, "--columns, --exclude and --kind-of need named columns", "fit t.npy -o new.safetensors --exclude x1"),
     (2, "got 'a'", "fit t.parquet -o new --kind-of a"),
@@ -435,7 +448,7 @@ WRONG = [
         "t.parquet, row 0 (the first is row 0), label column 'id': 1000; it must hold 0 and 1",
         "score m.safetensors t.parquet -o out.csv --label id",
     ),
-    (1, "column 'a' is one that the model judges rows by", "score m.safetensors t.parquet -o out.csv --label a"),
+    (1, "the model scores column 'a', so it cannot be the label", "score m.safetensors t.parquet -o out.csv --label a"),
     (1, "t.parquet: label column 'name' is string; it must hold", "report m.safetensors t.parquet --label name"),
     (1, "t.parquet: label column 'name' is string", "score m.safetensors t.parquet -o out.csv --label name"),
     (1, "cut.parquet cannot be read", "score m.safetensors cut.parquet -o out.csv"),
@@ -444,7 +457,7 @@ WRONG = [
     (1, "latin.csv, row 0 (the first is row 0), column 'name', cannot be read: it is not UTF-8", "fit latin.csv -o x"),
     (1, "column 'name', cannot be read: it is not UTF-8", "score mixed.safetensors latin.csv -o out.csv"),
     (1, "t.parquet: the table has 6 columns of numbers", "score nameless.safetensors t.parquet -o out.csv"),
-    (2, "the columns of this one are of several kinds", "report mixed.safetensors t.parquet --image 2x4"),
+    (2, "the columns of this model are of several kinds", "report mixed.safetensors t.parquet --image 2x4"),
 ]
 
 
@@ -487,7 +500,9 @@ def test_a_traceback_is_shown_only_on_request(folder):
 
 def test_an_error_within_aefast_is_one_line_too(folder, monkeypatch):
     monkeypatch.setattr("aefast.jobs.score.ScoreJob.run", lambda *arguments: {}["key"])
-    assert "an error in aefast; --debug shows where" in refused(1, "score", "m.safetensors", "t.parquet", "-o", "o.csv")
+    assert "a bug in aefast; repeat the command with --debug to see where" in refused(
+        1, "score", "m.safetensors", "t.parquet", "-o", "o.csv"
+    )
 
 
 PACKAGE = str(Path(aefast.__file__).resolve().parents[1])
@@ -547,7 +562,7 @@ def test_a_signal_while_scoring_leaves_nothing_but_one_line(folder, start, numbe
     process.send_signal(number)
     stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stdout) == (1, "")
-    after = "no output is half-written, and the same command with --resume goes on"
+    after = "no output is half-written; repeat the command with --resume to continue"
     what = "interrupted" if number == signal.SIGINT else f"ended by {number.name}"
     assert stderr == f"aefast score: {what}; {after}\n"
     assert sorted(os.listdir(folder)) == ["m.safetensors", "out.csv.partial", "t.parquet"]
@@ -606,12 +621,12 @@ def test_a_disk_without_room_is_said_in_one_line(folder, start):
     stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stdout) == (1, "")
     assert stderr.count("\n") == 1
-    assert "out.csv: File too large; make room, and the same command with --resume goes on" in stderr
+    assert "out.csv: File too large; make room and repeat the command with --resume" in stderr
     assert sorted(os.listdir(folder)) == ["long.parquet", "m.safetensors", "out.csv.partial", "t.parquet"]
 
 
-@pytest.mark.parametrize("missing", ["typer", "pyarrow"])
-def test_without_its_extra_the_command_says_how_to_get_it(start, missing):
+@pytest.mark.parametrize(("missing", "where"), [("typer", "aefast"), ("pyarrow", "aefast score")])
+def test_without_its_extra_the_command_says_how_to_get_it(start, missing, where):
     without = f"""
 import sys
 class Nowhere:
@@ -623,7 +638,7 @@ sys.meta_path.insert(0, Nowhere())
     process = start("score", "m.safetensors", "t.parquet", "-o", "scores.csv", setup=without)
     stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stdout) == (1, "")
-    assert stderr == f'aefast: the command line needs {missing}; pip install "aefast[cli]"\n'
+    assert stderr == f'{where}: the command line needs {missing}; run: pip install "aefast[cli]"\n'
 
 
 def test_memory_does_not_follow_the_file(folder, monkeypatch):
@@ -681,3 +696,37 @@ def test_help_lists_the_kinds_of_autoencoder():
     assert "plain, denoising, sparse, contractive, variational." in text
     for kind in KINDS:
         assert run_command("fit", "none.csv", "-o", "m", "--kind", kind).exit_code == 2
+
+
+def test_help_shows_the_defaults_of_the_estimator():
+    text = " ".join(run_command("fit", "--help").stdout.replace("│", " ").split())
+    for name in ("max_epochs", "contamination"):
+        assert f"[default: ({aefast.Autoencoder().get_params()[name]})]" in text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_no_ranges_and_no_types_of_python(command):
+    text = run_command(command, "--help").stdout
+    assert "<=x<=" not in text
+    assert "NoneType" not in text
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("aefast score --precision ", ["float32", "bfloat16", "int8"]),
+        ("aefast fit --kind ", list(KINDS)),
+        ("aefast fit --missing m", ["mask", "mean"]),
+        ("aefast ", list(COMMANDS)),
+        ("aefast score --pre", ["--precision"]),
+    ],
+)
+def test_shells_complete_commands_options_and_choices(start, words, expected):
+    setup = f"""
+import os
+position = len({words!r}.split()) - (not {words!r}.endswith(" "))
+os.environ |= {{"_AEFAST_COMPLETE": "complete_bash", "COMP_WORDS": {words!r}, "COMP_CWORD": str(position)}}
+"""
+    stdout, stderr = start(setup=setup).communicate(timeout=60)
+    assert stderr == ""
+    assert stdout.split() == expected

@@ -32,11 +32,8 @@ LAYERS = [
 ]
 #: Imports that break the rule today. An entry that is no longer needed fails the test; the list must become empty.
 STILL_ALLOWED = {
-    ("aefast.cli.app", "aefast"),
     ("aefast.cli.options", "aefast"),
     ("aefast.engine.core", "aefast"),
-    ("aefast.jobs.bench", "aefast"),
-    ("aefast.jobs.demo", "aefast"),
     ("aefast.model.file", "aefast"),
     ("aefast.model.file", "aefast.estimators.base"),
     ("aefast.model.file", "aefast.training.optimizers"),

@@ -9,7 +9,7 @@ import pyarrow.parquet
 import pytest
 
 import aefast
-from aefast.jobs.training_rows import TableBlocks, read_table
+from aefast.jobs.training_rows import TableBlocks
 from aefast.tables.source import Source
 from small_tables import done, run_command, write_table
 from test_columns import OF_KINDS, plain, traffic
@@ -150,7 +150,7 @@ def test_several_kinds_are_sampled_by_the_seed_and_streamed_where_they_do_not_fi
 @pytest.mark.parametrize("sample", [None, 40])
 def test_a_sample_of_a_table_is_rows_of_it_in_their_order(folder, table, sample):
     blocks = TableBlocks(Source(["t.parquet"]), ["id", *OF_KINDS], ["id"], lambda X, first_row: None)
-    chosen = read_table(blocks, sample, 3)
+    chosen = blocks.read() if sample is None else blocks.sample(sample, 3)
     numbers = chosen["id"].to_numpy()
     assert len(numbers) == (sample or 1500)
     assert (np.diff(numbers) > 0).all()

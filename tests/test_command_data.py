@@ -112,9 +112,9 @@ def test_too_little_memory_is_told_with_what_the_command_has(monkeypatch, comman
     def no_room(*arguments, **options):
         raise MemoryError
 
-    monkeypatch.setattr(f"aefast.jobs.plan.{command}_job", no_room)
+    monkeypatch.setattr(f"aefast.jobs.{command}.{command}_job", no_room)
     model = [] if command == "fit" else ["m.aef"]
-    assert f"out of memory; give {remedy}" in refused(1, command, *model, "ext", "-o", "new.aef")
+    assert f"out of memory; try {remedy}" in refused(1, command, *model, "ext", "-o", "new.aef")
 
 
 @pytest.mark.parametrize("command", [["fit", "ext"], ["report", "m.aef", "ext"]])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aefast.jobs.csv_hints import lookalikes
+from aefast.jobs.csv_hints import csv_hints
 from aefast.tables.source import Source
 from small_tables import run_command
 
@@ -14,7 +14,7 @@ NUMBERS = [str(i / 4) for i in range(40)]
 def told(tmp_path, cells) -> list[str]:
     path = tmp_path / "t.csv"
     path.write_text("a,k\n" + "".join(f'{i},"{cell}"\n' for i, cell in enumerate(cells)))
-    return list(lookalikes(Source([path]), ["k"]))
+    return list(csv_hints(Source([path]), ["k"]))
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ def told(tmp_path, cells) -> list[str]:
     [
         ([*NUMBERS[:17], "oops", *NUMBERS], "numbers, all but 1 of 58 cells (row 17: 'oops'); correct them"),
         ([*NUMBERS, "", "-", "1e-3", "x" * 99], "numbers, all but 2 of 43 cells (row 41: '-'); correct them"),
-        ([n.replace(".", ",") for n in NUMBERS], "numbers with decimal commas (row 0: '0,0'); write points"),
+        ([n.replace(".", ",") for n in NUMBERS], "numbers with decimal commas (row 0: '0,0'); write decimal points"),
         ([f"{i}.12.2024 08:30" for i in range(1, 30)], "dates (row 0: '1.12.2024 08:30'); write them as in 2024-12-31"),
     ],
 )

@@ -163,7 +163,7 @@ def test_an_array_for_a_model_of_named_columns_is_refused_by_name(tmp_path):
         np.save(tmp_path / "rows.npy", np.zeros((9, width)))
         result = run_command("score", tmp_path / "model", tmp_path / "rows.npy", "-o", tmp_path / "out.npy")
         assert result.exit_code == 1
-        assert "rows.npy has no named columns, and the model's are of several kinds" in result.stderr
+        assert "rows.npy has no named columns, but the model needs names" in result.stderr
 
 
 def test_a_header_that_python_cannot_split_into_tokens_is_refused(tmp_path):

@@ -216,7 +216,9 @@ def test_another_model_is_not_gone_on_with_but_other_threads_are(tmp_path, table
         job(table, tmp_path / "out.parquet").run()
     ending_after(np.inf)
     source = Source([table])
-    with pytest.raises(ResumeError, match=r"out\.parquet\.partial was begun with another model; give the same command"):
+    with pytest.raises(
+        ResumeError, match=r"out\.parquet\.partial was begun with another model; repeat the same command"
+    ):
         ScoreJob(small_model(random_state=1), source, tmp_path / "out.parquet", batch_rows=40, resume=True).run()
     same = small_model(n_threads=2)
     assert ScoreJob(same, source, tmp_path / "out.parquet", batch_rows=40, resume=True).run()["resumed_rows"] > 0
@@ -235,7 +237,9 @@ def test_two_runs_do_not_write_the_same_output(tmp_path, table):
 def test_a_file_of_somebody_else_where_progress_would_be_recorded_stays(tmp_path, table, content, resume):
     theirs = tmp_path / "out.parquet.partial"
     theirs.write_bytes(content)
-    with pytest.raises(ResumeError, match=r"out\.parquet\.partial is in the way: .*; move it, or name another output"):
+    with pytest.raises(
+        ResumeError, match=r"out\.parquet\.partial is not a journal of aefast, .*; move it, or name another output"
+    ):
         job(table, tmp_path / "out.parquet", resume=resume).run()
     assert theirs.read_bytes() == content
     assert not (tmp_path / "out.parquet").exists()
@@ -288,7 +292,7 @@ def test_a_full_disk_keeps_what_was_done(tmp_path, table, monkeypatch):
 
 
 @pytest.fixture
-def receipts(tmp_path):
+def extended_attributes(tmp_path):
     """Skips where the file system keeps no extended attributes, without which all is scored again."""
     path = tmp_path / "probe"
     path.touch()
@@ -301,7 +305,7 @@ def receipts(tmp_path):
 
 @pytest.mark.parametrize("ending", [".parquet", ".csv", ".feather", ".npy"])
 @pytest.mark.parametrize("options", [{}, {"fdr": 0.2}])
-def test_an_output_that_is_whole_stays(tmp_path, table, ending_after, receipts, ending, options):
+def test_an_output_that_is_whole_stays(tmp_path, table, ending_after, extended_attributes, ending, options):
     output = tmp_path / f"out{ending}"
     expected = job(table, output, **options).run()
     before = output.stat()
@@ -338,7 +342,9 @@ def lost_output(output):
         (None, {"resume": False}),
     ],
 )  # fmt: skip
-def test_an_output_of_another_job_or_that_was_touched_is_made_again(tmp_path, table, receipts, change, options):
+def test_an_output_of_another_job_or_that_was_touched_is_made_again(
+    tmp_path, table, extended_attributes, change, options
+):
     output = tmp_path / "out.csv"
     job(table, output).run()
     if change:
@@ -350,7 +356,7 @@ def test_an_output_of_another_job_or_that_was_touched_is_made_again(tmp_path, ta
 
 
 @pytest.mark.parametrize("change", [other_table, later_table])
-def test_an_output_of_other_input_or_model_is_made_again(tmp_path, table, receipts, change):
+def test_an_output_of_other_input_or_model_is_made_again(tmp_path, table, extended_attributes, change):
     output = tmp_path / "out.csv"
     job(table, output).run()
     change(table)
@@ -360,14 +366,14 @@ def test_an_output_of_other_input_or_model_is_made_again(tmp_path, table, receip
 
 
 @pytest.mark.parametrize("note", [b"", b"{}", b"[1]", b"\xff", b'{"job": 1, "file": 2}', b'"' + b"[" * 2000])
-def test_a_receipt_that_nobody_left_is_none(tmp_path, table, receipts, note):
+def test_provenance_that_nobody_wrote_is_none(tmp_path, table, extended_attributes, note):
     output = tmp_path / "out.csv"
     job(table, output).run()
     os.setxattr(output, "user.aefast", note)
     assert job(table, output, resume=True).run()["skipped_files"] == 0
 
 
-def test_without_receipts_everything_is_scored_again(tmp_path, table, monkeypatch):
+def test_without_extended_attributes_everything_is_scored_again(tmp_path, table, monkeypatch):
     monkeypatch.delattr(os, "setxattr", raising=False)
     monkeypatch.delattr(os, "getxattr", raising=False)
     job(table, tmp_path / "out.csv").run()
@@ -448,7 +454,7 @@ def test_a_folder_goes_on_with_the_files_that_are_not_whole(parts, ending_after)
 
 
 @pytest.mark.parametrize("options", [[], ["--fdr", 0.2]])
-def test_of_a_folder_only_what_is_not_whole_is_scored(parts, receipts, ending_after, options):
+def test_of_a_folder_only_what_is_not_whole_is_scored(parts, extended_attributes, ending_after, options):
     score("in", "-o", "out", *options)
     scored = ending_after(np.inf)
     summary = score("in", "-o", "out", "--resume", *options)
@@ -459,7 +465,7 @@ def test_of_a_folder_only_what_is_not_whole_is_scored(parts, receipts, ending_af
     assert (summary["rows"], summary["resumed_rows"], summary["skipped_files"]) == (300, 200, 2)
     assert pa.parquet.read_table("out/b.parquet").num_rows == 100
     printed = run_command("score", "m.safetensors", "in", "-o", "out", "--batch-rows", 30, "--resume", *options).stdout
-    assert "300 rows from before, 3 of 3 files as they were" in printed
+    assert "300 rows were scored before; 3 of 3 files were finished" in printed
 
 
 def test_a_damaged_file_of_a_folder_is_named_and_the_others_stay(parts):

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pytest
 
 import aefast
-from aefast.cli.terminal import facts, listed, printable, say
+from aefast.cli.terminal import echo, print_summary
+from aefast.tables.text import list_names, printable
 from small_tables import run_command, small_model, small_table, write_table
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(aefast.__file__).resolve().parents[1])}
@@ -39,16 +40,16 @@ def test_text_is_shown_without_what_moves_a_cursor():
     assert printable(os.fsdecode(b"caf\xe9")) == r"caf\udce9"
 
 
-def test_facts_are_a_line_each(capsys):
-    facts(EVIL, [(EVIL, EVIL)])
-    say(f"one\n{EVIL[:4]}")
+def test_summaries_are_a_line_each(capsys):
+    print_summary(EVIL, [(EVIL, EVIL)])
+    echo(f"one\n{EVIL[:4]}")
     out = capsys.readouterr().out
     assert out.count("\n") == 4
     assert "\x1b" not in out
 
 
 def test_a_name_without_letters_is_seen():
-    assert listed(["", "a"]) == '"", a'
+    assert list_names(["", "a"]) == '"", a'
 
 
 def test_names_of_columns_in_untrusted_files_are_shown_as_text(folder):

@@ -15,8 +15,8 @@ import pytest
 
 import aefast
 from aefast.engine.memory import available_memory
-from aefast.jobs.plan import fit_job
-from aefast.jobs.training_rows import Blocks, fits_in_memory, read_sample
+from aefast.jobs.fit import fit_job
+from aefast.jobs.training_rows import Blocks, fits_in_memory
 from aefast.tables.formats.base import TableError
 from aefast.tables.source import Source
 from small_tables import FEATURES, features_of, run_command, small_table, write_table
@@ -51,24 +51,24 @@ def test_blocks_are_the_rows_and_can_be_gone_through_again(folder, monkeypatch):
 
 
 def test_a_sample_is_of_rows_in_their_order_and_the_same_for_a_seed(folder):
-    source, X = Source(["t.parquet"]), features_of(small_table())
-    rows, n_rows = read_sample(source, FEATURES, 40, 3, nothing)
-    assert (rows.shape, n_rows) == ((40, 4), 300)
+    blocks, X = Blocks(Source(["t.parquet"]), FEATURES, nothing), features_of(small_table())
+    rows = blocks.sample(40, 3)
+    assert (rows.shape, blocks.n_rows) == ((40, 4), 300)
     places = [int(np.flatnonzero((row == X).all(axis=1))[0]) for row in rows]
     assert places == sorted(set(places))
-    np.testing.assert_array_equal(rows, read_sample(source, FEATURES, 40, 3, nothing)[0])
-    assert not np.array_equal(rows, read_sample(source, FEATURES, 40, 4, nothing)[0])
-    np.testing.assert_array_equal(read_sample(source, FEATURES, 1000, 3, nothing)[0], X)
+    np.testing.assert_array_equal(rows, blocks.sample(40, 3))
+    assert not np.array_equal(rows, blocks.sample(40, 4))
+    np.testing.assert_array_equal(blocks.sample(1000, 3), X)
 
 
 def test_a_sample_is_what_the_model_learns_and_it_says_so(folder):
     summary, model = fit("--sample", 100)
     assert (summary["how"], summary["rows"], summary["rows_there"]) == ("sampled", 100, 300)
-    rows, _ = read_sample(Source(["t.parquet"]), FEATURES, 100, 0, nothing)
+    rows = Blocks(Source(["t.parquet"]), FEATURES, nothing).sample(100, 0)
     expected = aefast.Autoencoder((3,), max_epochs=3, random_state=0).fit(rows)
     np.testing.assert_array_equal(model.coefs_[0], expected.coefs_[0])
     printed = run_command("fit", "t.parquet", "-o", "m.safetensors", *OPTIONS, "--sample", 100).stdout
-    assert "100 rows (a random choice of 300) of 4 columns" in printed
+    assert "100 rows (a random sample of 300) of 4 columns" in printed
 
 
 def test_streaming_learns_all_rows_block_by_block(folder):
@@ -124,7 +124,7 @@ def test_streaming_holds_a_few_blocks_and_not_the_file(folder, monkeypatch):
                 held.append(pa.total_allocated_bytes() - before + X.nbytes)
                 yield X
 
-    monkeypatch.setattr("aefast.jobs.plan.Blocks", Watched)
+    monkeypatch.setattr("aefast.jobs.fit.Blocks", Watched)
     fit_job(aefast.Autoencoder((3,), max_epochs=2), source, "m.safetensors", columns=FEATURES, stream=True)
     assert len(held) == 3 * 118
     assert max(held) < 120_000 * 4 * 8 / 5
@@ -212,8 +212,8 @@ def test_a_command_that_was_killed_goes_on_from_its_checkpoint(folder, number, h
     package = str(Path(aefast.__file__).resolve().parents[1])
     # Without early stopping it would run for as long as it is let.
     code = (
-        "import aefast.cli.app as c; new = c.new_estimator; "
-        "c.new_estimator = lambda *a: new(*a).set_params(early_stopping=False); "
+        "import aefast.cli.fit as c; new = c.new_estimator; "
+        "c.new_estimator = lambda *a, **k: new(*a, **k).set_params(early_stopping=False); "
         "from aefast.__main__ import main; main()"
     )
     environment = {**os.environ, "PYTHONPATH": package}
@@ -231,7 +231,7 @@ def test_a_command_that_was_killed_goes_on_from_its_checkpoint(folder, number, h
         finally:
             p.kill()
     if number == signal.SIGTERM:
-        after = "no model was written, and the same command goes on from its checkpoint"
+        after = "no model was written; repeat the command to continue from its checkpoint"
         assert stderr == f"aefast fit: ended by SIGTERM; {after}\n"
     assert sorted(p for p in os.listdir() if not p.endswith(".part")) == ["saved", "t.parquet"]
     from aefast.model.container import unpack

@@ -1,4 +1,4 @@
-"""The ``aefast`` command; says how to get what it needs where that is missing."""
+"""Starts the ``aefast`` command, or names the package that it needs and how to install it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aefast.cli.terminal import missing_extra
 
 
 def main() -> None:
-    """Run the command line, or say in one line which extra it needs."""
+    """Run the command line. If a package is missing, print one line about it and exit with status 1."""
     _start_lightly()
     _open_streams()
     try:
@@ -26,16 +26,21 @@ def main() -> None:
 
 
 def _start_lightly() -> None:
-    """Before NumPy is there. Importing makes a hundred thousand objects, none of which is garbage; and scoring calls no
-    BLAS, whose threads would keep the processors from it while they wait for work."""
+    """Make the start faster; called before NumPy is imported.
+
+    Imports make a hundred thousand objects, none of them garbage, so collections would be wasted. Scoring calls no
+    BLAS, but its idle threads would spin and take processor time from scoring.
+    """
     gc.set_threshold(100_000, 20, 20)
     if sys.argv[1:2] == ["score"]:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def _open_streams() -> None:
-    """Standard streams that were closed lead nowhere, and no file of ours takes their place; letters that the
-    encoding of standard output lacks are question marks there."""
+    """Open closed standard streams as the null device, so that no output file gets their descriptors.
+
+    Characters that the encoding of standard output lacks are printed as question marks.
+    """
     while (spare := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(spare)

@@ -1,4 +1,4 @@
-"""A group of commands that ends every error in one line: 2 for wrong usage, 1 for what failed, 0 otherwise."""
+"""The group of commands: builds the command that runs, and ends every error in one line and an exit status."""
 
 from __future__ import annotations
 
@@ -8,42 +8,78 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from importlib import import_module
+from typing import Any, ClassVar
 
+import typer
+import typer.main
 from typer.core import TyperGroup
 
-from aefast.cli.terminal import missing_extra, printable
+from aefast.cli.terminal import missing_extra
 from aefast.exceptions import AefastError
+from aefast.tables.text import printable
 
-__all__ = ["OneLine", "UsageError", "told"]
+__all__ = ["SETTINGS", "Commands", "UsageError", "describe_error"]
+
+#: Of the group and of every command.
+SETTINGS: dict[str, Any] = {
+    "pretty_exceptions_enable": False,
+    "rich_markup_mode": "rich",
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
 
 
 class UsageError(Exception):
-    """The command as typed cannot be meant; what can be seen without looking into the data."""
+    """The command as typed is wrong. Found without reading rows; the exit status is 2."""
 
 
 class Stopped(BaseException):
-    """Ctrl-C or a signal to end; not an `Exception`, so that nothing on the way takes it for a failure of its own."""
+    """Ctrl-C or a signal ends the command. Not an `Exception`, so no handler of failures catches it."""
 
 
-class OneLine(TyperGroup):
-    """A command group whose errors are one line on standard error, with a traceback only where ``--debug`` asks."""
+class Commands(TyperGroup):
+    """Commands that are imported when they run. Errors are one line; ``--debug`` adds a traceback.
+
+    Attributes
+    ----------
+    panels : dict
+        The panel of ``--help`` for each command. Command ``name`` is the function ``name`` of ``aefast.cli.name``.
+    """
+
+    panels: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands: Any = dict.fromkeys(self.panels)  # the names; `get_command` makes the commands
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names of the commands, as ``--help`` lists them."""
+        return list(self.panels)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of that name, or None."""
+        if cmd_name not in self.panels:
+            return None
+        function = getattr(import_module(f"aefast.cli.{cmd_name}"), cmd_name)
+        only = typer.Typer(add_completion=False, **SETTINGS)
+        only.command(cmd_name, rich_help_panel=self.panels[cmd_name])(function)
+        return typer.main.get_command(only)
 
     def main(self, args: Sequence[str] | None = None, standalone_mode: bool = True, **extra: Any) -> Any:  # type: ignore[override]
-        """Run the command ``args`` name and leave with its exit code."""
+        """Run the command that ``args`` name and exit with its status."""
         given = list(sys.argv[1:] if args is None else args)
         debug = "--debug" in given
         given = [a for a in given if a != "--debug"]
         try:
             with warnings.catch_warnings():
-                warnings.showwarning = _remark
-                code = super().main(args=given, standalone_mode=False, **extra)
+                warnings.showwarning = _show_warning
+                code = super().main(args=given, standalone_mode=False, **{"prog_name": "aefast", **extra})
         except BaseException as error:
             if debug:
                 traceback.print_exc()
-            code = _complain(error, given, self.commands)
+            code = self._report_error(error, given)
         if not standalone_mode:
             return code
         sys.exit(code if isinstance(code, int) else 0)
@@ -56,8 +92,28 @@ class OneLine(TyperGroup):
             except KeyboardInterrupt as error:
                 raise Stopped("interrupted") from error
 
+    def _report_error(self, error: BaseException, args: Sequence[str]) -> int:
+        """Print the error as one line on standard error; returns the exit status."""
+        if isinstance(error, SystemExit):
+            return error.code if isinstance(error.code, int) else 1
+        command = next((arg for arg in args if not arg.startswith("-")), "")
+        where = f"aefast {command}" if command in self.panels else "aefast"
+        code = 1
+        if hasattr(error, "format_message"):  # every error of typer about usage, whatever parser it is built on
+            code = int(getattr(error, "exit_code", 2))
+            message = str(error.format_message()).replace("Value error, ", "")  # a prefix of pydantic
+            message = f"{message.rstrip('. ')}; see {where} --help"
+        elif isinstance(error, UsageError):
+            code, message = 2, str(error)
+        else:
+            message = _describe_failure(error, command, args)
+        with suppress(OSError):  # standard error may be closed
+            sys.stderr.write(f"{where}: {_one_line(message)}\n")
+            sys.stderr.flush()
+        return code
 
-def _remark(message: Warning | str, *others: Any, **more: Any) -> None:
+
+def _show_warning(message: Warning | str, *others: Any, **more: Any) -> None:
     sys.stderr.write(f"aefast: {_one_line(str(message))}\n")
 
 
@@ -65,66 +121,52 @@ def _one_line(text: str) -> str:
     return printable(" ".join(text.split()))
 
 
-def told(error: OSError) -> str:
-    """The error with the file it is about, where it says that."""
+def describe_error(error: OSError) -> str:
+    """The message of the error, with its file if it names one."""
     return f"{error.filename}: {error.strerror}" if error.strerror and error.filename else str(error)
 
 
-def _complain(error: BaseException, args: Sequence[str], commands: Collection[str]) -> int:
-    command = next((a for a in args if not a.startswith("-")), "")
-    where = f"aefast {command}" if command in commands else "aefast"
-    if hasattr(error, "format_message"):  # what typer raises for wrong usage, whoever it gets its parser from
-        message, code = str(error.format_message()), int(getattr(error, "exit_code", 2))
-        message = message.rstrip(". ") + f"; {where} --help tells more"
-    elif isinstance(error, SystemExit):
-        return error.code if isinstance(error.code, int) else 1
-    elif isinstance(error, UsageError):
-        message, code = str(error), 2
-    elif isinstance(error, Stopped):
-        message, code = f"{error}; {_after(command, args)}", 1
-    elif isinstance(error, ModuleNotFoundError) and missing_extra(error):
-        where, message, code = "aefast", str(missing_extra(error)), 1
-    elif isinstance(error, MemoryError):
+def _describe_failure(error: BaseException, command: str, args: Sequence[str]) -> str:
+    """What failed while the command ran, and what to do next."""
+    if isinstance(error, Stopped):
+        return f"{error}; {_what_remains(command, args)}"
+    if isinstance(error, ModuleNotFoundError) and (extra := missing_extra(error)):
+        return extra
+    if isinstance(error, MemoryError):
         remedy = (
             "narrower --layers, fewer columns or a --sample" if command == "fit" else "fewer --batch-rows or columns"
         )
-        message, code = f"out of memory; give {remedy}", 1
-    elif isinstance(error, OSError) and error.strerror and error.filename:
-        message, code = told(error), 1
-        if command == "score" and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            message += "; make room, and the same command with --resume goes on"
-    elif isinstance(error, (AefastError, ValueError, OSError, ImportError, NotImplementedError, RuntimeError)):
-        message, code = str(error) or type(error).__name__, 1
-    else:
-        message, code = f"{type(error).__name__}: {error} (an error in aefast; --debug shows where)", 1
-    with suppress(OSError):  # there may be nobody left to hear it, who has hung up
-        sys.stderr.write(f"{where}: {_one_line(message)}\n")
-        sys.stderr.flush()
-    return code
+        return f"out of memory; try {remedy}"
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        is_full = command == "score" and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        return describe_error(error) + ("; make room and repeat the command with --resume" if is_full else "")
+    if isinstance(error, (AefastError, ValueError, OSError, ImportError, NotImplementedError, RuntimeError)):
+        return str(error) or type(error).__name__
+    return f"{type(error).__name__}: {error} (a bug in aefast; repeat the command with --debug to see where)"
 
 
-def _after(command: str, args: Sequence[str]) -> str:
-    """What a command that was stopped leaves."""
+def _what_remains(command: str, args: Sequence[str]) -> str:
+    """What a command that was stopped leaves behind, and how to continue it."""
     if command == "score":
-        return "no output is half-written, and the same command with --resume goes on"
+        return "no output is half-written; repeat the command with --resume to continue"
     if command == "fit" and any(arg.startswith("--checkpoint") for arg in args):
-        return "no model was written, and the same command goes on from its checkpoint"
+        return "no model was written; repeat the command to continue from its checkpoint"
     return "nothing was written"
 
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    # Not where nohup, for one, has them ignored.
+    """Raise `Stopped` on signals to end, except those that are ignored, as under nohup."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     ends = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
 
     def stop(number: int, frame: Any) -> None:
         for each in ends:
-            signal.signal(each, signal.SIG_IGN)  # once is enough; cleaning up must not be cut short
+            signal.signal(each, signal.SIG_IGN)  # a second signal must not interrupt the cleaning up
         raise Stopped(f"ended by {signal.Signals(number).name}")
 
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     before = {number: signal.signal(number, stop) for number in ends}
     try:
         yield

@@ -1,27 +1,29 @@
-"""What the options of a command say, checked as far as can be without reading rows: wrong usage is told here."""
+"""Reads the values of options, and refuses wrong usage before any row is read."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import Enum
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aefast.cli.group import UsageError, told
+from aefast.cli.group import UsageError, describe_error
 
 if TYPE_CHECKING:
     from aefast.tables.source import Source
 
 __all__ = [
     "KINDS",
+    "Kind",
     "as_usage",
     "check_apart",
     "check_columns",
-    "check_contamination",
     "image_shape",
     "kept_in",
     "kinds_of",
+    "layers_in",
     "load_model",
     "names_in",
     "new_estimator",
@@ -29,7 +31,7 @@ __all__ = [
 ]
 
 
-#: What ``--kind`` can name, and the estimator each is.
+#: The values of ``--kind`` and their estimators.
 KINDS = {
     "plain": "Autoencoder",
     "denoising": "DenoisingAutoencoder",
@@ -37,15 +39,17 @@ KINDS = {
     "contractive": "ContractiveAutoencoder",
     "variational": "VariationalAutoencoder",
 }
-MOST_UNITS = 1 << 24  # of a layer: more is a slip of the finger
-# Of an option with a comma at its end: what stands in quotes, if anything does, and what follows up to the next comma.
+Kind = Enum("Kind", {name: name for name in KINDS}, type=str)  # type: ignore[misc]
+MOST_UNITS = 1 << 24  # of a layer; more is a typing error
+# One name of an option to which a comma was appended: the part in quotes, if any, and what follows up to the comma.
 _NAME = re.compile(r'\s*("(?:[^"]|"")*")?([^,]*),')
 
 
 def names_in(options: Sequence[str] | None) -> list[str] | None:
-    """Comma-separated names of an option that may also be repeated; None where it was not given. As in CSV, a name in
-    double quotes stands as it is, with its commas and blanks; so does the name without letters, also as an option that
-    is empty."""
+    """The comma-separated names of an option that may be repeated; None if it was not given.
+
+    As in CSV, a name in double quotes may hold commas and blanks. An empty option is the empty name, as ``""`` is.
+    """
     if options is None:
         return None
     names = []
@@ -58,13 +62,13 @@ def names_in(options: Sequence[str] | None) -> list[str] | None:
 
 
 def kept_in(options: Sequence[str] | None, source: Source) -> list[str] | None:
-    """The names of ``--keep``; where no column is without a name, an empty option keeps none."""
+    """The names of ``--keep``. An empty option keeps no column, unless there is a column with the empty name."""
     names = names_in(options)
     return [] if names == [""] and "" not in source.all_columns else names
 
 
 def kinds_of(options: Sequence[str] | None) -> dict[str, str]:
-    """What ``--kind-of`` says of columns."""
+    """The kinds of columns that ``--kind-of`` sets."""
     from aefast.columns.column import KINDS
 
     kinds = {}
@@ -76,23 +80,36 @@ def kinds_of(options: Sequence[str] | None) -> dict[str, str]:
     return kinds
 
 
+def layers_in(option: str) -> tuple[int, ...]:
+    """The widths of ``--layers``."""
+    try:
+        widths = tuple(int(width) for width in option.split(","))
+    except ValueError:
+        raise UsageError(f"--layers must be whole numbers with commas, like 64,32, got {option!r}") from None
+    if min(widths) < 1:
+        raise UsageError(f"--layers must be at least 1 each, got {option!r}")
+    if max(widths) > MOST_UNITS:
+        raise UsageError(f"--layers must be at most {MOST_UNITS:,} each, got {option!r}")
+    return widths
+
+
 def as_usage(call: Callable[[], Any]) -> Any:
-    """``call()``, whose complaints are about the command as typed."""
+    """``call()``; its errors become errors of usage."""
     try:
         return call()
     except OSError as error:
-        raise UsageError(told(error)) from error
+        raise UsageError(describe_error(error)) from error
     except ValueError as error:
         raise UsageError(str(error)) from error
 
 
 def check_apart(outputs: Iterable[Path], others: Mapping[str, Iterable[Path]]) -> None:
-    """Refuse to write over what a command reads, or writes elsewhere: ``others``, by what each is to it."""
-    for what, paths in others.items():
+    """Refuse to write over a file that the command reads or writes otherwise; ``others`` has these by their role."""
+    for role, paths in others.items():
         taken = {path.resolve() for path in paths}
         for output in outputs:
             if output.resolve() in taken:
-                raise UsageError(f"{output} is also the {what}; name another file to write to")
+                raise UsageError(f"{output} is also the {role}; name another file to write to")
 
 
 def source_of(data: Sequence[str]) -> Source:
@@ -119,11 +136,11 @@ def check_columns(source: Source, keep: Sequence[str] | None, label: str | None)
 
 
 def load_model(path: Path, threads: int | None, *, to_score: bool = False) -> Any:
-    """The model in a file; without scikit-learn, where it is only ``to_score``."""
+    """The model in a file. ``to_score`` loads it without scikit-learn, for scoring only."""
     from aefast.model.file import load, load_to_score
 
     if not path.exists():
-        raise UsageError(f"there is no model file {path}; aefast fit makes one")
+        raise UsageError(f"there is no model file {path}; make one with aefast fit")
     if path.is_dir():
         raise UsageError(f"{path} is a folder, not a model file")
     estimator = load_to_score(path) if to_score else load(path)
@@ -132,49 +149,15 @@ def load_model(path: Path, threads: int | None, *, to_score: bool = False) -> An
     return estimator
 
 
-def new_estimator(
-    kind: str,
-    layers: str | None,
-    epochs: int | None,
-    contamination: float | None,
-    missing: str,
-    seed: int,
-    threads: int | None,
-) -> Any:
-    """What ``fit`` is to train."""
+def new_estimator(kind: str, **parameters: Any) -> Any:
+    """The estimator of a ``--kind``. Parameters that are None keep their defaults."""
     import aefast
 
-    if kind not in KINDS:
-        raise UsageError(f"--kind {kind} is not known; these are: {', '.join(KINDS)}")
-    if missing not in ("error", "mask", "mean"):
-        raise UsageError(f"--missing must be error, mask or mean, got {missing!r}")
-    given: dict[str, Any] = {"random_state": seed, "n_threads": threads, "missing": missing}
-    if layers is not None:
-        try:
-            widths = tuple(int(w) for w in layers.split(","))
-        except ValueError:
-            raise UsageError(f"--layers must be whole numbers with commas, like 64,32, got {layers!r}") from None
-        if min(widths) < 1:
-            raise UsageError(f"--layers must be at least 1 each, got {layers!r}")
-        if max(widths) > MOST_UNITS:
-            raise UsageError(f"--layers must be at most {MOST_UNITS:,} each, got {layers!r}")
-        given["encoder_layer_sizes"] = widths
-    if epochs is not None:
-        given["max_epochs"] = epochs
-    check_contamination(contamination)
-    if contamination is not None:
-        given["contamination"] = contamination
-    return getattr(aefast, KINDS[kind])(**given)
-
-
-def check_contamination(contamination: float | None) -> None:
-    """Refuse what is no share of rows to call anomalies."""
-    if contamination is not None and not 0 < contamination <= 0.5:
-        raise UsageError(f"--contamination must be above 0 and at most 0.5, got {contamination:g}")
+    return getattr(aefast, KINDS[kind])(**{name: value for name, value in parameters.items() if value is not None})
 
 
 def image_shape(text: str, model: Any) -> tuple[int, ...]:
-    """What ``--image`` says: height, width and perhaps channels, as many values as ``model`` has features."""
+    """The shape that ``--image`` gives: height, width and perhaps channels, with as many values as the model."""
     try:
         shape = tuple(int(part) for part in text.lower().split("x"))
     except ValueError:
@@ -182,9 +165,7 @@ def image_shape(text: str, model: Any) -> tuple[int, ...]:
     if len(shape) not in (2, 3) or min(shape) < 1:
         raise UsageError(f"--image must be HEIGHTxWIDTH, like 8x8, got {text!r}")
     if model.columns_ is not None:
-        raise UsageError(
-            "--image needs a model of pixels, and the columns of this one are of several kinds; leave it out"
-        )
+        raise UsageError("--image needs a model of pixels, but the columns of this model are of several kinds")
     if prod(shape) != model.n_features_in_:
         raise UsageError(f"--image {text} has {prod(shape)} pixels, the model has {model.n_features_in_} features")
     return shape

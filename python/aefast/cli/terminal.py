@@ -1,78 +1,84 @@
-"""What commands print: plain text in a pipe; tables, colours and progress on a terminal."""
+"""Prints what commands have to say: plain text in a pipe; tables, colours and progress on a terminal."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from aefast.tables.text import list_names as listed
-from aefast.tables.text import pluralise as counted
-from aefast.tables.text import printable
+from aefast.tables.text import list_names, printable
+
+if TYPE_CHECKING:
+    from aefast.training.progress import Silence
 
 __all__ = [
-    "counted",
-    "facts",
-    "listed",
+    "describe_left_out",
+    "display",
+    "echo",
     "missing_extra",
     "print_json",
-    "printable",
-    "progress",
-    "rows_and_columns",
-    "say",
-    "status",
+    "print_summary",
+    "print_table",
 ]
 
 EXTRA = ("typer", "rich", "pyarrow", "matplotlib", "jinja2")
 
 
 def missing_extra(error: ModuleNotFoundError) -> str | None:
-    """What to install, where it is something of the extra ``cli`` that was not found."""
+    """The message if a package of the extra ``cli`` is not installed; None for other modules."""
     name = (error.name or "").partition(".")[0]
-    return f'the command line needs {name}; pip install "aefast[cli]"' if name in EXTRA else None
+    return f'the command line needs {name}; run: pip install "aefast[cli]"' if name in EXTRA else None
 
 
-def say(text: str) -> None:
-    """One line or more on standard output."""
+def echo(text: str) -> None:
+    """Print one line or more on standard output."""
     try:
         sys.stdout.write("\n".join(map(printable, text.split("\n"))) + "\n")
         sys.stdout.flush()
     except OSError as error:
-        # What is still in the buffer would fail once more when Python ends.
+        # Python would flush the buffer once more at its end, and fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise OSError(error.errno, error.strerror, "standard output") from error
 
 
 def print_json(summary: Any) -> None:
-    """Plain data as JSON on standard output."""
-    say(json.dumps(summary, indent=2, allow_nan=False))
+    """Print plain data as JSON on standard output."""
+    echo(json.dumps(summary, indent=2, allow_nan=False))
 
 
-def facts(title: str, lines: Sequence[tuple[str, str]]) -> None:
-    """A title and named values below it."""
+def describe_left_out(columns: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The line of a summary about the columns that are left out, by their reasons; no line if there are none."""
+    names = ", ".join(f"{list_names([name])} ({why})" for name, why in columns.items())
+    return [("left out", names)] if names else []
+
+
+def print_summary(title: str, lines: Sequence[tuple[str, str]]) -> None:
+    """Print a title and named values below it."""
     title, lines = printable(title), [(printable(name), printable(value)) for name, value in lines]
     if not sys.stdout.isatty():
         width = max(len(name) for name, _ in lines)
-        say("\n".join([title, *(f"  {name:<{width}}  {value}" for name, value in lines)]))
+        echo("\n".join([title, *(f"  {name:<{width}}  {value}" for name, value in lines)]))
         return
+    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    heading = Text(title, style="bold")
-    table = Table(title=heading, title_justify="left", box=None, show_header=False, padding=(0, 2, 0, 0))
+    table = Table(
+        title=Text(title, style="bold"), title_justify="left", box=None, show_header=False, padding=(0, 2, 0, 0)
+    )
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in lines:
         table.add_row(Text(name), Text(value))
-    _console().print(table)
+    Console(highlight=False).print(table)
 
 
-def rows_and_columns(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table; all columns but the first are aligned to the right."""
+def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table. The first column is aligned to the left, the others to the right."""
     from rich import box
+    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -81,29 +87,11 @@ def rows_and_columns(title: str, header: Sequence[str], rows: Sequence[Sequence[
         table.add_column(name, justify="right" if i else "left", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    _console().print(table)
+    Console(highlight=False).print(table)
 
 
-def _console(stderr: bool = False) -> Any:
-    from rich.console import Console
+def display() -> Silence:
+    """The display of a command's progress: bars if standard error is a terminal, else nothing."""
+    from aefast.training.progress import Bars, Silence
 
-    return Console(stderr=stderr, highlight=False)
-
-
-@contextmanager
-def progress(what: str, n_rows: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar of rows done so far on a terminal, nothing elsewhere; gives the function to call with each number more."""
-    if not sys.stderr.isatty():
-        yield lambda rows: None
-        return
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = [TextColumn(what), BarColumn(), TextColumn("{task.completed:,.0f} rows"), TimeElapsedColumn()]
-    with Progress(*columns, console=_console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=n_rows)
-        yield lambda rows: bar.advance(task, rows)
-
-
-def status(what: str) -> Any:
-    """A turning wheel on a terminal while the block runs, nothing elsewhere."""
-    return _console(stderr=True).status(what) if sys.stderr.isatty() else nullcontext()
+    return Bars(transient=True) if sys.stderr.isatty() else Silence()

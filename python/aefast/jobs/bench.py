@@ -1,4 +1,4 @@
-"""Rows a second on this machine, training and scoring, beside the same network written in NumPy."""
+"""Measures rows per second of training and scoring on this machine, and of the same network written in NumPy."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from aefast.engine import core, limits
 from aefast.engine.threads import resolve_threads
+from aefast.estimators.autoencoder import Autoencoder
 
 __all__ = ["measure"]
 
@@ -23,7 +24,7 @@ VALUES = 6_000_000  # numbers in the rows of one measurement
 
 
 class NumpyAutoencoder:
-    """ReLU between layers, none on the last, mean squared error, Adam: what one writes by hand in an afternoon."""
+    """A plain NumPy autoencoder: ReLU hidden layers, a linear output, mean squared error, Adam."""
 
     def __init__(self, widths: Sequence[int], seed: int = 0) -> None:
         rng = np.random.default_rng(seed)
@@ -46,7 +47,7 @@ class NumpyAutoencoder:
         return outputs
 
     def errors(self, X: Array) -> Array:
-        """The mean squared error of each row, in batches that stay in cache."""
+        """The mean squared error of each row, in blocks that stay in cache."""
         result = np.empty(len(X), dtype=np.float32)
         for start in range(0, len(X), 1024):
             rows = X[start : start + 1024]
@@ -57,7 +58,7 @@ class NumpyAutoencoder:
         return result
 
     def step(self, X: Array, rate: float = 1e-3) -> None:
-        """One batch: forward, backward and Adam (Kingma and Ba 2015, algorithm 1)."""
+        """Train on one minibatch: forward, backward and Adam (Kingma and Ba 2015, algorithm 1)."""
         outputs = self.forward(X)
         delta = outputs[-1] - X
         delta *= np.float32(2 / X.size)
@@ -75,36 +76,34 @@ class NumpyAutoencoder:
             p -= size * m / (np.sqrt(v) + np.float32(1e-8))
 
     def epoch(self, X: Array, rng: np.random.Generator) -> None:
-        """All rows once, shuffled."""
+        """Train on all rows once, shuffled."""
         order = rng.permutation(len(X))
         for start in range(0, len(X), BATCH_SIZE):
             self.step(X[order[start : start + BATCH_SIZE]])
 
 
 def measure(*, seconds: float = 0.3, n_threads: int | None = None) -> dict[str, Any]:
-    """Best rows a second over about ``seconds`` for each figure.
+    """The best rows per second found within about ``seconds`` for each figure.
 
     Parameters
     ----------
     seconds : float
     n_threads : int, optional
-        For aefast and for NumPy; default all CPUs this process may use.
+        Of aefast and of NumPy. Default: all CPUs this process may use.
 
     Returns
     -------
     dict
-        ``networks`` has for each shape ``scoring`` and ``training``: ``rows_per_second``, ``numpy`` (the same by
-        `NumpyAutoencoder`, with one BLAS thread or all, whichever is faster) and ``share_of_limit`` (of what
-        ``limit_gflops`` and ``limit_gbytes``, measured in the same run, allow: the products of a row, and reading it
-        once).
+        ``networks`` has ``scoring`` and ``training`` for each shape, each with ``rows_per_second``; ``numpy``, the rows
+        per second of `NumpyAutoencoder` with one BLAS thread or all, whichever is faster; and ``share_of_limit``, the
+        share of the rows per second that ``limit_gflops`` and ``limit_gbytes`` allow. These limits are measured in the
+        same run; a row needs its matrix products and is read once.
     """
-    import aefast
-
     threads = resolve_threads(n_threads)
     machine = limits.measure(threads, seconds)
     networks = [_measure_shape(widths, seconds, threads, machine) for widths in SHAPES]
     return {
-        "version": aefast.__version__,
+        "version": core.__version__,
         "isa_level": core.isa_level,
         "threads": threads,
         "batch_size": BATCH_SIZE,
@@ -115,18 +114,16 @@ def measure(*, seconds: float = 0.3, n_threads: int | None = None) -> dict[str, 
 
 
 def _measure_shape(widths: Sequence[int], seconds: float, threads: int, machine: limits.Limits) -> dict[str, Any]:
-    import aefast
-
     X = np.random.default_rng(0).normal(size=(VALUES // widths[0], widths[0])).astype(np.float32)
     n_encoder = len(widths) // 2
     epoch_ends: list[float] = []
     begin = time.perf_counter()
 
-    def late(info: Any) -> bool:
+    def stop_when_late(info: Any) -> bool:
         epoch_ends.append(info.seconds)
         return len(epoch_ends) > 2 and time.perf_counter() - begin > seconds
 
-    model = aefast.Autoencoder(
+    model = Autoencoder(
         tuple(widths[1 : n_encoder + 1]),
         activation="relu",
         code_activation="relu",
@@ -139,13 +136,13 @@ def _measure_shape(widths: Sequence[int], seconds: float, threads: int, machine:
         score_metric="mse",
         random_state=0,
         n_threads=threads,
-        callbacks=(late,),
+        callbacks=(stop_when_late,),
     )
     model.fit(X)
     by_hand = NumpyAutoencoder(widths)
     rng = np.random.default_rng(0)
     flops = 2 * sum(a * b for a, b in zip(widths[:-1], widths[1:], strict=True))
-    # The gradient of the input is not needed, which spares a third of the first layer's work.
+    # Training does three products per layer, but needs no gradient of the input.
     training_flops = 3 * flops - 2 * widths[0] * widths[1]
     trained = len(X) / min(np.diff(epoch_ends))
     scored = len(X) / _best(lambda: model.reconstruction_error(X), seconds)
@@ -170,7 +167,7 @@ def _measure_shape(widths: Sequence[int], seconds: float, threads: int, machine:
 
 
 def _best_of_blas(call: Callable[[], Any], seconds: float, threads: int) -> float:
-    """Small products are often faster without BLAS's threads, large ones with them."""
+    """The shorter time of one BLAS thread and ``threads``: threads slow small products down and speed large ones up."""
     times = []
     for n in sorted({1, threads}):
         with _blas_threads(n):
@@ -179,7 +176,7 @@ def _best_of_blas(call: Callable[[], Any], seconds: float, threads: int) -> floa
 
 
 def _best(call: Callable[[], Any], seconds: float) -> float:
-    """The shortest of as many calls as fit into ``seconds``, at least two after a first."""
+    """The shortest time of a call within ``seconds``: one call to warm up, then at least two."""
     call()
     best, n_calls, begin = float("inf"), 0, time.perf_counter()
     while n_calls < 2 or time.perf_counter() - begin < seconds:

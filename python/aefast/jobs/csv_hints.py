@@ -1,46 +1,49 @@
-"""Columns of text in CSV files that look like something else, but for a few cells or how it is written."""
+"""Hints about text columns of CSV files that look like numbers or dates, but for a few cells or their notation."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import pyarrow as pa
 
 from aefast.tables.source import Source
 from aefast.tables.text import NUMBER
 
-__all__ = ["lookalikes"]
+__all__ = ["csv_hints"]
 
 _WITH_COMMA = r"[-+]?[\d.]*,\d+"
 _DATE = r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}(\s.*)?"
+_FIRST_ROWS = 1 << 16
 
 
-def lookalikes(source: Source, columns: Sequence[str]) -> Iterator[str]:
-    """What to say of those of the text columns that look like numbers or dates, by the first rows of each file."""
+def csv_hints(source: Source, columns: Sequence[str]) -> Iterator[str]:
+    """One message for each of the text columns that looks like numbers or dates in the first rows of a file."""
     for file in source.files:
         texts = [n for n in columns if pa.types.is_string(file.schema.field(n).type) and n not in file.guessed]
-        if file.types_are_guessed and texts:
-            for batch in file.batches(texts, 1 << 16):
-                for name in texts:
-                    looks = _looks(batch.column(name))
-                    if looks:
-                        yield (
-                            f"{file.path}, column {name!r} is learned as categories, but looks like {looks}, or give "
-                            f"--kind-of {name}=categorical"
-                        )
-                break
+        if not (texts and file.types_are_guessed):
+            continue
+        for batch in islice(file.batches(texts, _FIRST_ROWS), 1):
+            for name in texts:
+                looks = _looks_like(batch.column(name))
+                if looks:
+                    yield (
+                        f"{file.path}, column {name!r} is learned as categories, but looks like {looks}, or give "
+                        f"--kind-of {name}=categorical"
+                    )
 
 
-def _looks(column: pa.Array) -> str | None:
+def _looks_like(column: pa.Array) -> str | None:
+    """What the cells look like, with the first exception and a remedy; None if they look like text."""
     import pyarrow.compute as pc
 
     def matches(pattern: str) -> pa.Array:
         return pc.fill_null(pc.match_substring_regex(column, rf"^\s*({pattern})\s*$"), False)
 
-    is_told = pc.and_(pc.is_valid(column), pc.invert(matches("")))
-    n_values = is_told.true_count
+    has_value = pc.and_(pc.is_valid(column), pc.invert(matches("")))
+    n_values = has_value.true_count
 
-    def cell(which: pa.Array) -> str:
+    def first(which: pa.Array) -> str:
         row = pc.index(which, True).as_py()
         text = column[row].as_py()
         return f"row {row}: {text[:40]!r}"
@@ -50,12 +53,12 @@ def _looks(column: pa.Array) -> str | None:
 
     numbers = matches(NUMBER)
     if all_but_few(numbers):
-        others = pc.and_(is_told, pc.invert(numbers))
+        others = pc.and_(has_value, pc.invert(numbers))
         if others.true_count:
-            return f"numbers, all but {others.true_count:,} of {n_values:,} cells ({cell(others)}); correct them"
+            return f"numbers, all but {others.true_count:,} of {n_values:,} cells ({first(others)}); correct them"
     if all_but_few(matches(f"{NUMBER}|{_WITH_COMMA}")):
-        return f"numbers with decimal commas ({cell(matches(_WITH_COMMA))}); write points"
+        return f"numbers with decimal commas ({first(matches(_WITH_COMMA))}); write decimal points"
     dates = matches(_DATE)
     if all_but_few(dates):
-        return f"dates ({cell(dates)}); write them as in 2024-12-31"
+        return f"dates ({first(dates)}); write them as in 2024-12-31"
     return None

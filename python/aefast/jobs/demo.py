@@ -1,4 +1,4 @@
-"""A whole job on real rows that come with scikit-learn: a table, a model, scores and a report."""
+"""The demo: a table, a model, scores and a report, from scikit-learn's handwritten digits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aefast.engine.threads import resolve_threads
-from aefast.jobs.plan import fit_job, report_job
+from aefast.estimators.autoencoder import Autoencoder
+from aefast.jobs.fit import fit_job
+from aefast.jobs.report import report_job
 from aefast.jobs.score import ScoreJob
 from aefast.scoring.scorer import nameless
 from aefast.tables.files import atomic_path
@@ -25,10 +27,10 @@ PIXELS = [f"p{row}{column}" for row in range(8) for column in range(8)]
 
 
 def digit_tables() -> tuple[pa.Table, pa.Table]:
-    """The 8 × 8 digits of Alpaydin and Kaynak (1998) for training, without one kind, and for testing, with a few of it.
+    """Two tables of the 8 × 8 digits of Alpaydin and Kaynak (1998): to train, without one digit, and to test, with it.
 
-    Columns: ``id`` (position in the data set), ``digit``, ``stranger`` (whether it is the kind held out) and the
-    64 pixels, 0 to 16.
+    Columns: ``id`` (position in the data set), ``digit``, ``stranger`` (True for the digit that is left out of
+    training) and the 64 pixels, 0 to 16.
     """
     from sklearn.datasets import load_digits
 
@@ -48,20 +50,18 @@ def _table(pixels: NDArray[Any], digits: NDArray[Any], rows: NDArray[np.int64]) 
 
 
 def run_demo(folder: str | Path) -> dict[str, Any]:
-    """Train on digits, score others with a stranger among them, and report, all into ``folder``; what came out.
+    """Train on digits without one of the ten, score rows with it, and write everything into ``folder``.
 
-    Every step is the one the commands take, from files to files.
+    Runs the same jobs as the commands, from files to files. Returns a summary as plain data.
     """
-    import aefast
-
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     training, test = digit_tables()
     _write(training, folder / "train.parquet")
     _write(test, folder / "test.parquet")
 
-    # Pixels are all of one kind, 0 to 16: what is off by as much counts as much.
-    estimator = aefast.Autoencoder(scaler="minmax", score_metric="mse", random_state=0, contamination=0.02)
+    # All pixels have the same unit, so errors of the same size count the same.
+    estimator = Autoencoder(scaler="minmax", score_metric="mse", random_state=0, contamination=0.02)
     fitted = fit_job(estimator, Source([folder / "train.parquet"]), folder / "digits.safetensors", columns=PIXELS)
     source = Source([folder / "test.parquet"])
     about = ["id", "digit", "stranger"]
@@ -72,7 +72,7 @@ def run_demo(folder: str | Path) -> dict[str, Any]:
         folder / "report.html",
         title=f"A stranger among the digits: the {HELD_OUT}",
         subtitle=f"An autoencoder learned {training.num_rows:,} handwritten digits without a single {HELD_OUT}. "
-        f"Here it judges {test.num_rows} others, of which {N_STRANGERS} are {HELD_OUT}s.",
+        f"Here it scores {test.num_rows} others, of which {N_STRANGERS} are {HELD_OUT}s.",
         keep=["id", "digit"],
         label="stranger",
         image_shape=(8, 8),
@@ -102,7 +102,7 @@ def _write(table: pa.Table, path: Path) -> None:
 
 
 def _speed(estimator: Any, table: pa.Table) -> float:
-    """Rows a second scored in memory; the table is repeated, being too short to time."""
+    """Rows scored per second, in memory. The table is repeated, because it is too short to be timed."""
     X = np.column_stack([table.column(name).to_numpy() for name in PIXELS]).astype(np.float32)
     X = np.tile(X, (1 + 200_000 // len(X), 1))
     best = float("inf")

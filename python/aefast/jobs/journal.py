@@ -1,8 +1,9 @@
-"""What a job has done so far, in a file beside its output, so that the same command can go on after a kill.
+"""The journal of a job: a file beside the output that records progress, so that a killed job can be resumed.
 
-A journal is a row of frames: length, checksum of this frame's bytes and of those before it, bytes.
-A frame that was cut short, damaged or moved ends it, so that whatever killed the writer, the frames before hold. The
-first one says what the job is: the same journal is not continued with another model, other options or other input.
+A journal is a sequence of frames. Each has a length, a checksum over the bytes of this and all earlier frames, and
+its bytes. Reading stops at the first frame that is cut short, damaged or moved, so the frames before it are valid
+however the writer was killed. The first frame identifies the job: a journal is not continued with another model, other
+options or other input.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ _HEAD = struct.Struct("<QI")
 
 
 class ResumeError(AefastError, ValueError):
-    """A journal that belongs to another job, or to one that is running."""
+    """The journal belongs to another job, or to a job that is running."""
 
 
 def journal_path(output: Path) -> Path:
-    """Where the journal of a job with this output is."""
+    """The path of the journal of a job with this output."""
     return output.with_name(output.name + ".partial")
 
 
@@ -46,17 +47,17 @@ class Journal:
     identity : dict
         Plain data that names the job: model, options, input. Compared key by key.
     resume : bool
-        Go on with the frames that are there; otherwise they are dropped.
+        Continue after the frames that are there. False drops them.
 
     Attributes
     ----------
     found : bool
-        Whether there was something to go on with.
+        True if there are frames to continue from.
 
     Raises
     ------
     ResumeError
-        Where the journal's identity is another, another process writes it, or the file is no journal.
+        If the journal has another identity, if another process is writing it, or if the file is not a journal.
     """
 
     def __init__(self, path: Path, identity: dict[str, Any], *, resume: bool) -> None:
@@ -82,48 +83,47 @@ class Journal:
             try:
                 self.append(json.dumps(identity).encode())
             except OSError:
-                self.remove()  # what is less than a frame would be nobody's
+                self.remove()  # part of a frame would identify no job
                 raise
         else:
             self._compare(self.read(_identity, first), json.loads(json.dumps(identity)))
             self.found = True
 
     def _refuse_foreign(self) -> None:
-        """Raise `ResumeError` for a file that does not begin as every journal does: it is somebody's."""
+        """Raise `ResumeError` for a file that does not begin as a journal does, and so belongs to somebody else."""
         self._file.seek(0)
         beginning = self._file.read(_HEAD.size + 1)
         self._file.seek(0)
-        # An identity is a JSON object, and short.
+        # A journal begins with a short JSON object: its length fits into three bytes.
         if beginning and (beginning[3:8] != bytes(5) or beginning[_HEAD.size :] != b"{"):
             raise ResumeError(
-                f"{self.path} is in the way: progress is recorded there, and it holds something else; move it, or name "
+                f"{self.path} is not a journal of aefast, but progress would be recorded there; move it, or name "
                 "another output"
             )
 
     def read(self, make: Callable[[bytes], T], frame: bytes) -> T:
-        """What ``make`` makes of a frame; ResumeError where its checksum is right and what it says is not."""
+        """``make(frame)``; raises `ResumeError` if the frame has a valid checksum but invalid content."""
         try:
             return make(frame)
         except (pa.ArrowException, OSError, StopIteration, *MISFITS) as error:
             raise self.unfit(f"{type(error).__name__}: {error}") from error
 
     def unfit(self, what: str) -> ResumeError:
-        """The error for frames that are whole but not what the job writes."""
-        return ResumeError(
-            f"cannot resume: {self.path} holds what no run wrote ({what}); leave out --resume to start anew"
-        )
+        """The error for frames with valid checksums that this job cannot have written."""
+        return ResumeError(f"cannot resume: {self.path} has invalid content ({what}); leave out --resume to start over")
 
     def _compare(self, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
         for what in ours:
             if theirs.get(what) != ours[what]:
                 raise ResumeError(
                     f"cannot resume: {self.path} was begun with {_difference(what, theirs.get(what), ours[what])}; "
-                    "give the same command again, or leave out --resume to start anew"
+                    "repeat the same command, or leave out --resume to start over"
                 )
 
     def replay(self) -> Iterator[bytes]:
-        """The frames after the first; what follows the last whole one is cut off. To be gone through before
-        anything is appended."""
+        """Yield the frames after the first, then cut off what follows the last valid one.
+
+        Must be exhausted before anything is appended."""
         yield from self._frames()
         self._file.truncate()
 
@@ -144,7 +144,7 @@ class Journal:
             return
 
     def append(self, content: Any) -> None:
-        """Add a frame: bytes, or what gives them as a buffer."""
+        """Add a frame: bytes or a buffer."""
         view = memoryview(content)
         self._checksum = zlib.crc32(view, self._checksum)
         with naming(self.path):
@@ -153,18 +153,18 @@ class Journal:
             self._file.flush()
 
     def close(self) -> None:
-        """Leave it, so that the job can be resumed."""
-        with suppress(OSError):  # of a frame that there was no room for
+        """Close the file and leave it, so that the job can be resumed."""
+        with suppress(OSError):  # from the unwritten rest of a frame on a full disk
             self._file.close()
 
     def remove(self) -> None:
-        """The job is done, or is not worth resuming."""
+        """Delete the file: the job is done, or resuming cannot help."""
         self.path.unlink(missing_ok=True)
         self.close()
 
 
 def batch_to_bytes(batch: pa.RecordBatch) -> pa.Buffer:
-    """A batch as a frame: a stream of its own, in which dictionaries have their place too."""
+    """The bytes of a batch: an IPC stream of its own, which can also hold dictionaries."""
     stream = pa.BufferOutputStream()
     with pa.ipc.new_stream(stream, batch.schema) as writer:
         writer.write_batch(batch)
@@ -172,11 +172,11 @@ def batch_to_bytes(batch: pa.RecordBatch) -> pa.Buffer:
 
 
 def batch_from(content: Any, schema: pa.Schema | None = None) -> pa.RecordBatch:
-    """The batch in a frame, without a copy; ValueError where it is not of ``schema``."""
+    """The batch in a frame, without a copy; raises ValueError if its schema is not ``schema``."""
     batch = pa.ipc.open_stream(content).read_next_batch()
     batch.validate(full=True)
     if schema is not None and not batch.schema.equals(schema):
-        raise ValueError("the columns are others")
+        raise ValueError("its columns differ")
     return batch
 
 
@@ -185,7 +185,7 @@ def _identity(frame: bytes) -> dict[str, Any]:
 
 
 def _difference(what: str, theirs: Any, ours: Any) -> str:
-    """In words: what differs."""
+    """Describes the difference between two values of the identity."""
     if isinstance(theirs, dict) and isinstance(ours, dict):
         for name in ours:
             if theirs.get(name) != ours[name]:

@@ -1,7 +1,7 @@
-"""What an output was made from, noted with the file, so that the same job need not make it again.
+"""Notes with an output what it was made from, so that the same job need not make it again.
 
-The note is an extended attribute: the file's bytes are as they would be without, whatever the format. It holds for as
-long as the file is what was written, and is lost where a file system or a copy keeps no such attributes.
+The note is an extended attribute of the file, so the file's bytes do not depend on it, whatever the format. A note
+counts only while the file is unchanged. File systems and copies without extended attributes lose it.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from typing import Any
 
 from aefast.tables.files import MISFITS
 
-__all__ = ["leave_receipt", "read_receipt"]
+__all__ = ["read_provenance", "write_provenance"]
 
 _NAME = "user.aefast"
 
 
-def leave_receipt(path: Path, job: dict[str, Any], about: dict[str, int]) -> None:
-    """Note with a file that is whole which job it is of, and a few numbers ``about`` it, where that can be."""
-    note = {"job": _digest(job), "file": _stamp(path), **about}
+def write_provenance(path: Path, job: dict[str, Any], counts: dict[str, int]) -> None:
+    """Note with a finished file the job that made it and some counts, if the file system can."""
+    note = {"job": _digest(job), "file": _stamp(path), **counts}
     with suppress(OSError, AttributeError):
         os.setxattr(path, _NAME, json.dumps(note).encode())
 
 
-def read_receipt(path: Path, job: dict[str, Any]) -> dict[str, int] | None:
-    """What was noted about a file, if it is of this very job and was not touched since."""
+def read_provenance(path: Path, job: dict[str, Any]) -> dict[str, int] | None:
+    """The counts noted with a file, or None unless this very job made it and it is unchanged."""
     try:
         note = json.loads(os.getxattr(path, _NAME))
         if note.pop("job") != _digest(job) or note.pop("file") != _stamp(path):

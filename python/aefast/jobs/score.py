@@ -1,4 +1,4 @@
-"""Scoring files into files: side by side, whole or not at all, and going on after a kill."""
+"""Scores files into files: reading, scoring and writing overlap, outputs appear whole, ended jobs can be resumed."""
 
 from __future__ import annotations
 
@@ -16,21 +16,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aefast.engine import core
+from aefast.jobs.clock import Clock, Progress, no_progress
 from aefast.jobs.journal import Journal, ResumeError, batch_from, batch_to_bytes, journal_path
-from aefast.jobs.plan import (
-    Clock,
-    Progress,
-    columns_left_out,
-    handed_on,
-    located,
-    make_scorer,
-    no_progress,
-    read_batches,
-)
-from aefast.jobs.provenance import leave_receipt, read_receipt
+from aefast.jobs.plan import ScorePlan, located, plan_scoring
+from aefast.jobs.provenance import read_provenance, write_provenance
 from aefast.model.file import digest
 from aefast.scoring.labels import UNLABELLED, Labels, judgement
-from aefast.scoring.passthrough import TypeClashError, kept_schema
+from aefast.scoring.passthrough import TypeClashError
 from aefast.tables.arrow import arrow_values
 from aefast.tables.formats.base import TableError
 from aefast.tables.formats.registry import writer_class
@@ -41,12 +33,12 @@ __all__ = ["ScoreJob"]
 
 
 class Tally:
-    """What a scoring job has done."""
+    """Counts what a scoring job has done."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
         self.reading, self.scoring, self.writing = Clock(), Clock(), 0.0
-        self.n_rows = self.n_flagged = self.n_resumed = self.n_whole = 0
+        self.n_rows = self.n_flagged = self.n_resumed = self.n_skipped_files = 0
         self.labels: list[NDArray[np.int8]] = []
         self.scores: list[NDArray[np.float64]] = []
         self.flags: list[NDArray[np.bool_]] = []
@@ -58,15 +50,16 @@ class Tally:
         self.n_resumed += resumed
         self.progress(n_rows)
 
-    def skip(self, about: dict[str, Any]) -> None:
-        """Count the rows of an output that is whole from a run before."""
-        self.n_whole += 1
-        self.add(about["rows"], about["anomalies"], resumed=about["rows"])
+    def skip(self, counts: dict[str, Any]) -> None:
+        """Count the rows of an output that an earlier run finished."""
+        self.n_skipped_files += 1
+        self.add(counts["rows"], counts["anomalies"], resumed=counts["rows"])
 
-    def take(self, scored: pa.RecordBatch, *, hold: bool) -> None:
-        """Count a batch, and hold its scores where they will be judged."""
+    def add_batch(self, scored: pa.RecordBatch, labels: NDArray[np.int8] | None) -> None:
+        """Count a scored batch; with labels, hold its scores until all rows are judged."""
         self.add(scored.num_rows, scored.column("is_anomaly").true_count)
-        if hold:
+        if labels is not None:
+            self.labels.append(labels)
             self.scores.append(arrow_values(scored.column("anomaly_score")))
             self.flags.append(arrow_values(scored.column("is_anomaly")))
 
@@ -74,34 +67,35 @@ class Tally:
 class ScoreJob:
     """Score the rows of ``source`` into files that appear whole or not at all.
 
-    Reading, scoring and writing go on side by side, a few batches of ``batch_rows`` rows apart. What can be said
-    about the columns is said when the job is made, before any row is read. What is done is recorded in journals
-    beside the outputs, which a run that is killed leaves behind for one with ``resume``.
+    Reading, scoring and writing overlap, a few batches of ``batch_rows`` rows apart. Columns are checked when the job
+    is made, before any row is read. Journals beside the outputs record what is done; a run that is killed leaves them
+    behind, and a run with ``resume`` continues from them.
 
     Parameters
     ----------
     estimator : fitted estimator
     source : Source
     output : path, or list of paths
-        One file for all rows, or one for each file of ``source``, whose endings are the same and say the format.
+        One file for all rows, or one file for each file of ``source``; then all have the same ending. The ending
+        decides the format.
     folder : path, optional
-        Of the outputs where they are many: the journal of the whole job is kept there.
+        The folder of the outputs, if there are many: the journal of the whole job is kept there.
     keep : list of str or None
-        Input columns to hand on; None: those the model does not read and every file has, but for results of a scoring
-        before this one, whose names are taken. ``left_out`` says which these are. Cells of CSV stay as they are
-        written; in one output of many files a column has the type that holds what is in all.
+        Input columns to copy to the output. None keeps every column that the model does not read, if all files have
+        it and no result has its name; ``plan.left_out`` names the others. Cells of CSV files are copied as they are
+        written. If many files become one, a column gets a type that holds the values of all of them.
     label : str, optional
-        A column that is 1 or true for known anomalies, 0 or false for other rows, to judge the scores by; rows without
-        a label are scored and not judged. Labels and scores are held.
+        A column that is 1 or true for known anomalies and 0 or false for other rows; the scores are judged by it.
+        Rows without a label are scored and not judged. Labels and scores are held in memory.
     top_features, batch_rows, precision
         As in `Scorer` and `Source.batches`.
     fdr : float, optional
-        Flag by Benjamini and Hochberg's procedure over all rows, which takes a pass of its own to count p-values.
+        Flag rows by the procedure of Benjamini and Hochberg over all rows. Takes a second pass, to count p-values.
     resume : bool
-        Go on where a run of the same job was ended, if there was one: with the rows that are recorded, and outputs
-        that are whole stay as they are. Those are known by a receipt, or in a folder where not all are whole by its
-        journal, and are of the same model, options and unchanged input; with ``label``, which takes all scores, they
-        are made again. The outputs are the same bytes as those of an undisturbed run.
+        Continue a run of the same job that was ended, if there was one: recorded rows are not scored again, and
+        finished outputs stay. A finished output is known by its provenance, or by the folder's journal, and stays only
+        if model, options and input are the same. With ``label``, finished outputs are made again, because judging
+        takes all scores. The outputs are byte-identical to those of a run that was not ended.
     """
 
     def __init__(
@@ -119,30 +113,28 @@ class ScoreJob:
         fdr: float | None = None,
         resume: bool = False,
     ) -> None:
-        self.folder, self.resume = folder, resume
         outputs = [Path(output)] if isinstance(output, str | Path) else list(output)
         writer = writer_class(outputs[0])
         if writer.holds_one_column and (keep or top_features):
-            raise TableError(
-                f"{output}: {outputs[0].suffix} holds the scores alone; write .parquet to keep columns or reasons"
-            )
-        kept = [] if writer.holds_one_column else keep
-        self.scorer, source = make_scorer(
-            estimator, source, keep=kept, label=label, top_features=top_features, precision=precision,
+            suffix = outputs[0].suffix
+            raise TableError(f"{output}: {suffix} holds the scores alone; write .parquet to keep columns or reasons")
+        self.plan = plan = plan_scoring(
+            estimator,
+            source,
+            keep=[] if writer.holds_one_column else keep,
+            label=label,
+            top_features=top_features,
+            precision=precision,
+            batch_rows=batch_rows,
             flat=not writer.holds_nested,
-        )  # fmt: skip
-        source = source.keep_raw(handed_on(self.scorer, label))
-        self.source, self.label, self.batch_rows, self.fdr = source, label, batch_rows, fdr
-        sources = [source] if isinstance(output, str | Path) else source.split()
+            scores_only=writer.holds_one_column,
+        )
+        self.folder, self.fdr, self.resume = folder, fdr, resume
+        sources = [plan.source] if isinstance(output, str | Path) else plan.source.split()
         self._parts = list(zip(sources, outputs, strict=True))
-        self._schemas = {
-            output: self.scorer.schema(kept_schema(part, self.scorer.keep)) for part, output in self._parts
-        }
-        self._scores_only = writer.holds_one_column
-        by_default = kept is None and not source.is_matrix
-        self.left_out = columns_left_out(source, self.scorer.feature_names) if by_default else {}
+        self._schemas = {output: plan.output_schema(part) for part, output in self._parts}
         self.n_rows_to_read = None if source.n_rows is None else source.n_rows * (2 if fdr is not None else 1)
-        options = {"keep": self.scorer.keep, "label": label, "top_features": top_features, "batch_rows": batch_rows}
+        options = {"keep": list(plan.keep), "label": label, "top_features": top_features, "batch_rows": batch_rows}
         self._identity = {
             "model": digest(estimator),
             "options": {**options, "precision": precision, "fdr": fdr},
@@ -150,116 +142,120 @@ class ScoreJob:
         }
 
     def run(self, progress: Progress = no_progress) -> dict[str, Any]:
-        """Do it; what happened, as plain data."""
+        """Score all rows; returns a summary as plain data."""
         begin = time.perf_counter()
         tally = Tally(progress)
-        if self.label is not None:
-            Labels(self.source, self.label).check()
+        if self.plan.label is not None:
+            Labels(self.plan.source, self.plan.label).check()
         if self.folder is None:
-            source, output = self._parts[0]
-            with self._journal(output, _stamps(source)) as journal:
-                whole = self._receipt(source, output)
-                if whole:
-                    tally.skip(whole)
-                else:
-                    frames = journal.replay()
-                    self._settle(journal, frames, tally)
-                    self._score_into(source, output, journal, frames, tally)
+            self._score_one(tally)
         else:
             self._score_files(self.folder, tally)
         return self._summary(tally, time.perf_counter() - begin)
 
-    def _score_files(self, folder: Path, tally: Tally) -> None:
-        """One output for each file. The folder's journal names those that are whole, whatever stops the others."""
-        stamps = _stamps(self.source) if self.fdr is not None else None
-        with self._journal(folder / "aefast", stamps, keep=True) as journal:
-            whole = {output: self._receipt(source, output) for source, output in self._parts}
-            if not all(whole.values()):
+    def _score_one(self, tally: Tally) -> None:
+        """Score all rows into one output."""
+        [(source, output)] = self._parts
+        with self._journal(output, _stamps(source)) as journal:
+            finished = self._finished(source, output)
+            if finished:
+                tally.skip(finished)
+            else:
                 frames = journal.replay()
-                self._settle(journal, frames, tally)
+                plan = self._decided(journal, frames, tally)
+                self._score_into(plan, source, output, journal, frames, tally)
+
+    def _score_files(self, folder: Path, tally: Tally) -> None:
+        """Score each file into one output of its own. The folder's journal records every finished output."""
+        stamps = _stamps(self.plan.source) if self.fdr is not None else None
+        with self._journal(folder / "aefast", stamps, keep=True) as journal:
+            finished = {output: self._finished(source, output) for source, output in self._parts}
+            plan, records = self.plan, {}
+            if not all(finished.values()):
+                frames = journal.replay()
+                plan = self._decided(journal, frames, tally)
                 records = {r["output"]: r for r in (journal.read(_record, frame) for frame in frames)}
             for source, output in self._parts:
-                stamp, done = _stamps(source), whole[output]
-                if done is None and self.label is None:
+                stamp, counts = _stamps(source), finished[output]
+                if counts is None and plan.label is None:
                     record = records.get(str(output))
-                    done = record if record and record["input"] == stamp and output.exists() else None
-                if done is not None:
-                    tally.skip(done)
+                    counts = record if record and record["input"] == stamp and output.exists() else None
+                if counts is not None:
+                    tally.skip(counts)
                     continue
                 with self._journal(output, stamp) as own:
-                    about = self._score_into(source, output, own, own.replay(), tally)
-                journal.append(json.dumps({"output": str(output), "input": stamp, **about}).encode())
+                    counts = self._score_into(plan, source, output, own, own.replay(), tally)
+                journal.append(json.dumps({"output": str(output), "input": stamp, **counts}).encode())
 
     def _score_into(
-        self, source: Source, output: Path, journal: Journal, frames: Iterator[bytes], tally: Tally
+        self, plan: ScorePlan, source: Source, output: Path, journal: Journal, frames: Iterator[bytes], tally: Tally
     ) -> dict[str, int]:
-        """All rows of ``source`` into one file: those recorded, then the others. Gives how many, and anomalies."""
+        """Score all rows of ``source`` into one file, recorded rows first; returns the counts of rows and anomalies."""
         schema = self._schemas[output]
-        written = pa.schema([schema.field("anomaly_score")]) if self._scores_only else schema
-        labels = None if self.label is None else Labels(source, self.label)
+        labels = None if plan.label is None else Labels(source, plan.label)
         job, n_rows, n_flagged = self._job(source), tally.n_rows, tally.n_flagged
         with (
-            open_sink(output, written, lambda batch: journal.append(batch_to_bytes(batch))) as sink,
-            closing(self._judged(source, journal, frames, tally)) as found,
+            open_sink(output, plan.written(schema), lambda batch: journal.append(batch_to_bytes(batch))) as sink,
+            closing(self._judged(plan, source, journal, frames, tally)) as found,
         ):
             for judged, batch, record in found:
-                with tally.scoring, _telling_types(source, tally.n_rows - n_rows):
-                    scored = self.scorer.results(judged, batch, schema)
+                with tally.scoring, _naming_types(source, tally.n_rows - n_rows):
+                    scored = plan.scorer.results(judged, batch, schema)
                 sink.write(scored, record)
-                tally.take(scored, hold=labels is not None)
-                if labels is not None:
-                    tally.labels.append(labels(batch))
+                tally.add_batch(scored, None if labels is None else labels(batch))
         tally.writing += sink.seconds
-        about = {"rows": tally.n_rows - n_rows, "anomalies": tally.n_flagged - n_flagged}
-        leave_receipt(output, job, about)
-        return about
+        counts = {"rows": tally.n_rows - n_rows, "anomalies": tally.n_flagged - n_flagged}
+        write_provenance(output, job, counts)
+        return counts
 
     def _job(self, source: Source) -> dict[str, Any]:
-        """All that an output depends on: with ``fdr``, every row."""
+        """Everything that an output depends on. With ``fdr``, it depends on every row of every file."""
         return {**self._identity, "input": _stamps(source), "all": None if self.fdr is None else self._all}
 
     @cached_property
     def _all(self) -> str:
-        """A digest of the stamps of all files: there may be thousands, and each output depends on them."""
-        return hashlib.sha256(json.dumps(_stamps(self.source)).encode()).hexdigest()
+        """A digest of the stamps of all files. There may be thousands, and every output names them."""
+        return hashlib.sha256(json.dumps(_stamps(self.plan.source)).encode()).hexdigest()
 
-    def _receipt(self, source: Source, output: Path) -> dict[str, int] | None:
-        """What is known of an output that can stay; judging by labels takes the scores of all rows."""
-        return read_receipt(output, self._job(source)) if self.resume and self.label is None else None
+    def _finished(self, source: Source, output: Path) -> dict[str, int] | None:
+        """The counts of an output that an earlier run finished and that can stay, else None."""
+        return read_provenance(output, self._job(source)) if self.resume and self.plan.label is None else None
 
     def _judged(
-        self, source: Source, journal: Journal, frames: Iterator[bytes], tally: Tally
+        self, plan: ScorePlan, source: Source, journal: Journal, frames: Iterator[bytes], tally: Tally
     ) -> Generator[tuple[pa.RecordBatch, pa.RecordBatch, pa.RecordBatch | None], None, None]:
-        """What is judged, the rows it is of, and what of it is to be recorded: rows that are, then the others."""
+        """Errors and reasons, the rows they belong to, and what to record of them (None if it is recorded already)."""
         n_done = 0
-        for judged, batch in self._recorded(source, journal, frames, tally.reading):
+        for judged, batch in self._recorded(plan, source, journal, frames, tally.reading):
             n_done += judged.num_rows
             yield judged, batch, None
         tally.n_resumed += n_done
-        with closing(self._batches(source, tally.reading, n_done)) as batches:
+        with closing(plan.batches(source, tally.reading, n_done)) as batches:
             for batch in batches:
                 with tally.scoring, located(source):
-                    judged = self.scorer.judge(batch, first_row=n_done)
+                    judged = plan.scorer.judge(batch, first_row=n_done)
                 n_done += judged.num_rows
                 yield judged, batch, judged
 
     def _recorded(
-        self, source: Source, journal: Journal, frames: Iterator[bytes], clock: Clock
+        self, plan: ScorePlan, source: Source, journal: Journal, frames: Iterator[bytes], clock: Clock
     ) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
-        """What a run before this one has judged, with the columns of those rows that are handed on, read anew."""
-        schema = self.scorer.judged_schema
-        with closing(self._batches(source, clock, unscored=True)) as batches:
+        """The errors and reasons that an earlier run recorded, with the kept columns of their rows, which are read."""
+        schema = plan.scorer.judged_schema
+        with closing(plan.batches(source, clock, unscored=True)) as batches:
             for frame in frames:
                 judged = journal.read(lambda frame: batch_from(frame, schema), frame)
-                batch = next(batches, None) if self.scorer.keep or self.label is not None else judged
+                batch = next(batches, None) if plan.keep or plan.label is not None else judged
                 if batch is None or batch.num_rows != judged.num_rows:
                     raise journal.unfit("more or other rows than there are")
                 yield judged, batch
 
     @contextmanager
     def _journal(self, output: Path, stamps: Any, *, keep: bool = False) -> Iterator[Journal]:
-        """The journal of one output. It stays where going on may help: after a signal or a full disk, or to
-        ``keep`` it; not where the same rows would fail again."""
+        """The journal of one output. It is removed at the end, and after an error that would occur again.
+
+        It stays if resuming can help: after a signal or a full disk, and after any error with ``keep``.
+        """
         output.parent.mkdir(parents=True, exist_ok=True)
         journal = Journal(journal_path(output), {**self._identity, "input": stamps}, resume=self.resume)
         try:
@@ -272,25 +268,47 @@ class ScoreJob:
             raise
         journal.remove()
 
-    def _settle(self, journal: Journal, frames: Iterator[bytes], tally: Tally) -> None:
-        """Find the cutoff of p-values that all rows together decide, or the record of it."""
+    def _decided(self, journal: Journal, frames: Iterator[bytes], tally: Tally) -> ScorePlan:
+        """The plan with the cutoff of p-values, which takes all rows to find unless the journal has it."""
         if self.fdr is None:
-            return
+            return self.plan
         record = next(frames, None)
         if record is None:
-            record = json.dumps(self._cutoff(tally)).encode()
+            record = json.dumps(self._cutoff(self.fdr, tally)).encode()
             journal.append(record)
-        self.scorer.p_value_cutoff = journal.read(lambda frame: float(json.loads(frame)), record)
+        cutoff = journal.read(lambda frame: float(json.loads(frame)), record)
+        return self.plan.with_cutoff(max(cutoff, 0.0))  # no p-value is 0
+
+    def _cutoff(self, fdr: float, tally: Tally) -> float:
+        """The largest p-value that the procedure of Benjamini and Hochberg (1995) reports, or -1 if it reports none.
+
+        Calibrated p-values take few different values, so the counts of each stand for all rows.
+        """
+        plan = self.plan
+        calibration = plan.model.calibration_
+        levels = calibration.levels()
+        counts = np.zeros(len(levels), dtype=np.int64)
+        n_rows = 0
+        with closing(plan.batches(plan.source, tally.reading)) as batches:
+            for batch in batches:
+                with tally.scoring, located(plan.source):
+                    errors = plan.scorer.batch_errors(batch, first_row=n_rows)
+                    counts += np.bincount(calibration.places(errors), minlength=len(levels))
+                n_rows += batch.num_rows
+                tally.progress(batch.num_rows)
+        n_at_most = np.cumsum(counts[::-1])[::-1]
+        holds = (n_at_most > 0) & (levels <= fdr * n_at_most / max(n_rows, 1))
+        return float(levels[holds].max(initial=-1.0))
 
     def _summary(self, tally: Tally, seconds: float) -> dict[str, Any]:
-        threshold = float(self.scorer.estimator.threshold_)
+        threshold = float(self.plan.model.threshold_)
         summary: dict[str, Any] = {
             "output": str(self.folder or self._parts[0][1]),
             "files": len(self._parts),
-            "left_out": self.left_out,
+            "left_out": self.plan.left_out,
             "rows": tally.n_rows,
             "resumed_rows": tally.n_resumed,
-            "skipped_files": tally.n_whole,
+            "skipped_files": tally.n_skipped_files,
             "anomalies": tally.n_flagged,
             "threshold": threshold,
             "rule": f"score above {threshold:.6g}" if self.fdr is None else f"false-discovery rate {self.fdr:g}",
@@ -302,44 +320,20 @@ class ScoreJob:
         }
         if self.fdr is not None:
             summary["fdr"] = self.fdr
-            summary["least_p_value"] = float(self.scorer.p_values(np.array([np.inf]))[0])
-        if self.label is not None and tally.n_rows:
+            summary["least_p_value"] = float(self.plan.scorer.p_values(np.array([np.inf]))[0])
+        if self.plan.label is not None and tally.n_rows:
             labels, scores = np.concatenate(tally.labels), np.concatenate(tally.scores)
             if self.fdr is not None:
-                # What is flagged by p-value is what is above some score, too.
+                # Rows flagged by p-value are the rows above some score.
                 threshold = float(scores[~np.concatenate(tally.flags)].max(initial=scores.min() - 1))
             summary["unlabelled"] = int(np.count_nonzero(labels == UNLABELLED))
             summary["quality"] = judgement(labels, scores, threshold)
         return summary
 
-    def _batches(
-        self, source: Source, clock: Clock, first_row: int = 0, *, unscored: bool = False
-    ) -> Generator[pa.RecordBatch, None, None]:
-        return read_batches(self.scorer, source, self.label, self.batch_rows, clock, first_row, unscored=unscored)
-
-    def _cutoff(self, tally: Tally) -> float:
-        """The largest p-value that Benjamini and Hochberg's procedure (1995) reports, or -1 for none. Calibrated
-        p-values take few different values, so counts of each stand for all rows."""
-        assert self.fdr is not None
-        calibration = self.scorer.estimator.calibration_
-        levels = calibration.levels()
-        counts = np.zeros(len(levels), dtype=np.int64)
-        n_rows = 0
-        with closing(self._batches(self.source, tally.reading)) as batches:
-            for batch in batches:
-                with tally.scoring, located(self.source):
-                    errors = self.scorer.batch_errors(batch, first_row=n_rows)
-                    counts += np.bincount(calibration.places(errors), minlength=len(levels))
-                n_rows += batch.num_rows
-                tally.progress(batch.num_rows)
-        n_at_most = np.cumsum(counts[::-1])[::-1]
-        holds = (n_at_most > 0) & (levels <= self.fdr * n_at_most / max(n_rows, 1))
-        return float(levels[holds].max(initial=-1.0))
-
 
 @contextmanager
-def _telling_types(source: Source, row: int) -> Iterator[None]:
-    """A kept column of the batch from that row on that does not convert is named with two files."""
+def _naming_types(source: Source, row: int) -> Iterator[None]:
+    """Name two files in errors about a kept column of the batch from ``row`` on that does not convert."""
     try:
         yield
     except TypeClashError as error:
@@ -347,7 +341,7 @@ def _telling_types(source: Source, row: int) -> Iterator[None]:
 
 
 def _record(frame: bytes) -> dict[str, Any]:
-    """Of an output that is whole."""
+    """A finished output, as the folder's journal records it."""
     record = json.loads(frame)
     return {
         "output": str(record["output"]),
@@ -358,6 +352,6 @@ def _record(frame: bytes) -> dict[str, Any]:
 
 
 def _stamps(source: Source) -> dict[str, list[int]]:
-    """Size and time of each file: what is not the same when a file has changed."""
+    """Size and modification time of each file, which differ once a file has changed."""
     stats = {str(file.path.absolute()): file.path.stat() for file in source.files}
     return {path: [stat.st_size, stat.st_mtime_ns] for path, stat in stats.items()}

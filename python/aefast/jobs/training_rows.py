@@ -1,4 +1,4 @@
-"""The rows a file is learned from: all of them in memory, a random choice of them, or all of them block by block."""
+"""The rows that a model is trained on: all of them in memory, a random sample, or all of them block by block."""
 
 from __future__ import annotations
 
@@ -10,70 +10,122 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aefast.engine.memory import available_memory
+from aefast.jobs.clock import Progress, no_progress
 from aefast.tables.arrow import arrow_array, arrow_values
 from aefast.tables.formats.base import TableError
 from aefast.tables.numbers import feature_matrix, is_number
-from aefast.tables.source import Source, prefetch
+from aefast.tables.source import Source, prefetch, read_matrix
 from aefast.training.reservoir import Reservoir
 
-__all__ = ["Blocks", "TableBlocks", "fits_in_memory", "read_sample", "read_table"]
+__all__ = ["Blocks", "TableBlocks", "fits_in_memory"]
 
 Array = NDArray[Any]
 
-#: What is done to each block: it raises for values that cannot be learned.
+#: Called with each block and the position of its first row; raises for values that cannot be learned.
 Check = Callable[[Array, int], None]
 
 
 class Blocks:
-    """The rows of files as matrices of at most 64 MB, read anew each time it is gone through."""
+    """The rows of files as matrices of at most 64 MB. Each iteration reads the files again.
+
+    Attributes
+    ----------
+    source : Source
+        The files, with the columns' types decided.
+    n_rows : int
+        Known after the first iteration.
+    """
 
     def __init__(self, source: Source, columns: Sequence[str] | None, check: Check) -> None:
-        self._source, self._columns, self._check = source, columns, check
+        self.source, self._columns, self._check = source, columns, check
+        self._names = source.schema.names if columns is None else list(columns)
+        self._numeric: Sequence[str] = self._names
         self.n_rows = 0
 
-    def __iter__(self) -> Iterator[Array]:
-        names = self._source.schema.names if self._columns is None else list(self._columns)
-        block_rows = max(1024, self._source.batch_rows(len(names)))
+    def __iter__(self) -> Iterator[Any]:
+        block_rows = max(1024, self.source.batch_rows(len(self._names)))
         n_read = 0
-        for batch in prefetch(self._source.batches(names, block_rows, names), depth=1):
-            X = np.ascontiguousarray(feature_matrix(batch, self._columns))
-            self._check(X, n_read)
-            n_read += len(X)
-            yield X
-        if n_read == 0:
-            raise TableError(f"{self._source.title} has no rows to learn from")
-        self.n_rows = n_read
+        for batch in prefetch(self.source.batches(self._names, block_rows, self._numeric), depth=1):
+            yield self._block(batch, n_read)
+            n_read += batch.num_rows
+        self._count(n_read)
+
+    def _block(self, batch: pa.RecordBatch, first_row: int) -> Any:
+        X = np.ascontiguousarray(feature_matrix(batch, self._columns))
+        self._check(X, first_row)
+        return X
+
+    def _count(self, n_rows: int) -> None:
+        if n_rows == 0:
+            raise TableError(f"{self.source.title} has no rows to learn from")
+        self.n_rows = n_rows
+
+    def read(self, progress: Progress = no_progress) -> Any:
+        """All rows."""
+        X = read_matrix(self.source, self._columns, progress=progress)
+        self._count(len(X))
+        self._check(X, 0)
+        return X
+
+    def sample(self, n_rows: int, seed: int, progress: Progress = no_progress) -> Any:
+        """A uniform random sample of at most ``n_rows`` rows, in their order, read in one pass."""
+        sample = Reservoir(np.random.default_rng(seed), n_rows)
+        for X in self:
+            sample.add(X)
+            progress(len(X))
+        return sample.rows()
 
 
-class TableBlocks:
-    """The same as Arrow tables, for columns of several kinds; ``numeric`` names those that are numbers.
+class TableBlocks(Blocks):
+    """The rows of files as Arrow tables, for columns of several kinds; ``numeric`` names those that are numbers.
 
-    What is checked has a column for each: of what is no number, NaN where a value is missing and else 0.
+    The check gets a matrix with every column: NaN marks missing values, and a value that is not a number is 0.
     """
 
     def __init__(self, source: Source, columns: Sequence[str], numeric: Sequence[str], check: Check) -> None:
-        self._source, self._columns, self._numeric, self._check = source, list(columns), list(numeric), check
-        self.n_rows = 0
+        super().__init__(source, columns, check)
+        self._numeric = list(numeric)
 
     def only(self, columns: Sequence[str]) -> TableBlocks:
-        """The same rows with some of the columns, whose values are not checked."""
+        """The same rows with some of the columns, which are not checked. Can be read while the others are read."""
         numeric = [name for name in self._numeric if name in columns]
-        return TableBlocks(self._source, columns, numeric, lambda X, first_row: None)
+        return TableBlocks(self.source, columns, numeric, lambda X, first_row: None)
 
-    def __iter__(self) -> Iterator[pa.Table]:
-        block_rows = max(1024, self._source.batch_rows(len(self._columns)))
-        n_read = 0
-        for batch in prefetch(self._source.batches(self._columns, block_rows, self._numeric), depth=1):
-            self._check(_checkable(batch), n_read)
-            n_read += batch.num_rows
-            yield pa.Table.from_batches([batch])
-        if n_read == 0:
-            raise TableError(f"{self._source.title} has no rows to learn from")
-        self.n_rows = n_read
+    def _block(self, batch: pa.RecordBatch, first_row: int) -> Any:
+        self._check(_checkable(batch), first_row)
+        return pa.Table.from_batches([batch])
+
+    def read(self, progress: Progress = no_progress) -> Any:
+        """All rows as one table."""
+        return self._table(progress, lambda block, first_row: block)
+
+    def sample(self, n_rows: int, seed: int, progress: Progress = no_progress) -> Any:
+        """A uniform random sample of at most ``n_rows`` rows, in their order. Takes two passes: one counts the rows."""
+        n_there = sum(len(block) for block in self)
+        chosen = np.sort(np.random.default_rng(seed).choice(n_there, min(n_rows, n_there), replace=False))
+
+        def chosen_of(block: pa.Table, first_row: int) -> pa.Table:
+            first, last = np.searchsorted(chosen, [first_row, first_row + len(block)])
+            return block.take(arrow_array(chosen[first:last] - first_row))
+
+        return self._table(progress, chosen_of)
+
+    def _table(self, progress: Progress, choose: Callable[[pa.Table, int], pa.Table]) -> pa.Table:
+        parts, n_read = [], 0
+        for block in self:
+            parts.append(choose(block, n_read))
+            n_read += len(block)
+            progress(len(block))
+        # The type of a column may differ between files: dictionaries or text, or null if a file has no value.
+        fields = [
+            pa.field(field.name, _common_type([part.schema.field(field.name).type for part in parts]))
+            for field in parts[0].schema
+        ]
+        return pa.concat_tables([part.cast(pa.schema(fields)) for part in parts])
 
 
 def _checkable(batch: pa.RecordBatch) -> Array:
-    """The numbers of a batch, and of its other columns which values are missing."""
+    """The numbers of a batch; other columns are NaN if a value is missing and else 0."""
     columns = [
         column if is_number(column.type) else arrow_array(np.where(arrow_values(column.is_null()), np.nan, 0.0))
         for column in batch.columns
@@ -81,64 +133,20 @@ def _checkable(batch: pa.RecordBatch) -> Array:
     return feature_matrix(pa.record_batch(columns, batch.schema.names), batch.schema.names)
 
 
-def read_table(
-    blocks: TableBlocks, sample: int | None, seed: int, progress: Callable[[int], None] = lambda rows: None
-) -> pa.Table:
-    """All rows of the blocks as one table, or a uniform random choice of at most ``sample`` of them, in their order.
-
-    The choice takes two passes: one counts the rows.
-    """
-    chosen: NDArray[np.int64] | None = None
-    if sample is not None:
-        n_rows = sum(len(block) for block in blocks)
-        chosen = np.sort(np.random.default_rng(seed).choice(n_rows, min(sample, n_rows), replace=False))
-    parts, n_read = [], 0
-    for block in blocks:
-        if chosen is None:
-            parts.append(block)
-        else:
-            first, last = np.searchsorted(chosen, [n_read, n_read + len(block)])
-            parts.append(block.take(arrow_array(chosen[first:last] - n_read)))
-        n_read += len(block)
-        progress(len(block))
-    # Files may say the same things in other types, dictionaries and text for instance, or have no value to say.
-    kinds = [
-        pa.field(field.name, _told_type([part.schema.field(field.name).type for part in parts]))
-        for field in parts[0].schema
-    ]
-    return pa.concat_tables([part.cast(pa.schema(kinds)) for part in parts])
-
-
-def _told_type(types: Sequence[pa.DataType]) -> pa.DataType:
+def _common_type(types: Sequence[pa.DataType]) -> pa.DataType:
+    """The first type that is not null; the type of its values if it is a dictionary."""
     kind = next((kind for kind in types if not pa.types.is_null(kind)), types[0])
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
-def read_sample(
-    source: Source,
-    columns: Sequence[str] | None,
-    n_rows: int,
-    seed: int,
-    check: Check,
-    progress: Callable[[int], None] = lambda rows: None,
-) -> tuple[Array, int]:
-    """A uniform random choice of at most ``n_rows`` rows, in their order, in one pass; and how many rows there are."""
-    sample = Reservoir(np.random.default_rng(seed), n_rows)
-    blocks = Blocks(source, columns, check)
-    for X in blocks:
-        sample.add(X)
-        progress(len(X))
-    return sample.rows(), blocks.n_rows
-
-
 def fits_in_memory(source: Source, columns: Sequence[str] | None) -> bool:
-    """Whether the rows as float64 take at most half of the memory that this process may have now."""
+    """True if the rows as float64 take at most half of the memory that is available to this process."""
     free = available_memory()
     if free is None:
         return True
     if source.n_rows is None:
-        # Text takes about as much room as the numbers it says.
-        n_bytes = sum(f.n_bytes for f in source.files)
+        # Text takes about as much room as the numbers in it.
+        n_bytes = sum(file.n_bytes for file in source.files)
     else:
         width = source.schema.field(0).type.list_size if columns is None else len(columns)
         n_bytes = source.n_rows * width * 8

@@ -32,6 +32,9 @@ class Silence:
         """Show a step over ``n_rows`` rows (None if unknown). Call the result with each number of rows done."""
         return lambda rows: None
 
+    def epochs(self, max_epochs: int) -> None:
+        """Show a step over epochs."""
+
 
 class Lines(Silence):
     """Writes one plain line per epoch to standard output."""
@@ -46,13 +49,11 @@ class Bars(Silence):
 
     Parameters
     ----------
-    max_epochs : int, optional
-        Draws a bar of the epochs.
     transient : bool
         Remove the bars at the end.
     """
 
-    def __init__(self, max_epochs: int | None = None, *, transient: bool = False) -> None:
+    def __init__(self, *, transient: bool = False) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -64,8 +65,6 @@ class Bars(Silence):
             console=Console(stderr=True, highlight=False),
             transient=transient,
         )
-        if max_epochs is not None:
-            self._epochs = self._bars.add_task("training", total=max_epochs, done=f"0/{max_epochs}")
 
     def __enter__(self) -> Bars:
         self._bars.start()
@@ -77,7 +76,14 @@ class Bars(Silence):
     def __call__(self, info: EpochInfo) -> None:
         validation = "" if info.validation_loss is None else f"  validation {info.validation_loss:.5g}"
         done = f"{info.epoch}/{info.max_epochs}  loss {info.loss:.5g}{validation}"
-        self._bars.update(self._epochs, completed=info.epoch, done=done)
+        self._bars.update(self._training, completed=info.epoch, done=done)
+        for task in self._bars.tasks:  # end the step before; streamed rows have none
+            if task.id != self._training and not task.finished:
+                self._bars.update(task.id, total=task.completed, visible=task.completed > 0)
+
+    def epochs(self, max_epochs: int) -> None:
+        """Show a bar of epochs."""
+        self._training = self._bars.add_task("training", total=max_epochs, done=f"0/{max_epochs}")
 
     def rows(self, what: str, n_rows: int | None) -> Callable[[int], None]:
         """Show a bar of rows. Its length pulses if ``n_rows`` is None."""
@@ -97,5 +103,7 @@ def progress(verbose: int, max_epochs: int) -> Silence:
     if not verbose or max_epochs == 0:
         return Silence()
     if sys.stderr.isatty() and find_spec("rich") is not None:
-        return Bars(max_epochs)
+        bars = Bars()
+        bars.epochs(max_epochs)
+        return bars
     return Lines()

@@ -1,0 +1,206 @@
+"""``aefast fit``: train an autoencoder on the rows of tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from aefast.cli.arguments import ROWS, RUNNING, Data, Json, Missing, Threads, outlier_share, whole_number
+from aefast.cli.group import UsageError
+from aefast.cli.options import (
+    KINDS,
+    Kind,
+    as_usage,
+    check_apart,
+    kinds_of,
+    layers_in,
+    names_in,
+    new_estimator,
+    source_of,
+)
+from aefast.cli.terminal import describe_left_out, display, print_json, print_summary
+from aefast.tables.text import list_names, pluralise
+
+NETWORK = "Network and training"
+
+
+def fit(
+    data: Data,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="MODEL", help="Model file to write.")],
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(metavar="a,b", help="Columns to learn.", show_default="all", rich_help_panel=ROWS),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(metavar="id", help="Columns not to learn.", rich_help_panel=ROWS)
+    ] = None,
+    kind_of: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="port=categorical",
+            help="Kinds of columns: numeric, categorical or timestamp.",
+            show_default="by the type of the column",
+            rich_help_panel=ROWS,
+        ),
+    ] = None,
+    missing: Annotated[
+        Missing,
+        typer.Option(
+            help="Missing values: error refuses them, mask ignores them, mean replaces them by the column's mean.",
+            rich_help_panel=ROWS,
+        ),
+    ] = Missing.error,
+    sample: Annotated[
+        int | None,
+        typer.Option(
+            parser=whole_number(1), metavar="N", help="Learn from a random sample of N rows.", rich_help_panel=ROWS
+        ),
+    ] = None,
+    stream: Annotated[
+        bool | None,
+        typer.Option(
+            help="Read the files again in every epoch, instead of holding all rows in memory.",
+            show_default="stream if the rows do not fit into memory",
+            rich_help_panel=ROWS,
+        ),
+    ] = None,
+    kind: Annotated[
+        Kind, typer.Option(metavar="KIND", help=f"Variant of autoencoder: {', '.join(KINDS)}.", rich_help_panel=NETWORK)
+    ] = Kind["plain"],
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="64,32",
+            help="Widths of the encoder's layers; the last is the code.",
+            show_default="by the number of columns",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            parser=whole_number(0),
+            metavar="N",
+            help="Passes over the rows, at most; training stops early when the loss no longer falls.",
+            show_default="100",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None,
+    contamination: Annotated[
+        float | None,
+        typer.Option(
+            parser=outlier_share,
+            metavar="P",
+            help="Share of the training rows above the threshold, above 0 and at most 0.5.",
+            show_default="0.1",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None,
+    seed: Annotated[
+        int,
+        typer.Option(
+            parser=whole_number(0, (1 << 32) - 1),
+            metavar="N",
+            help="Seed of everything random.",
+            rich_help_panel=NETWORK,
+        ),
+    ] = 0,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Save training to FILE after every epoch. If it is killed, the same command continues from FILE.",
+            rich_help_panel=RUNNING,
+        ),
+    ] = None,
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Train an autoencoder on the rows of tables and write it to a file."""
+    from aefast.jobs.fit import fit_job, training_columns
+    from aefast.tables.arrow import arrow_for
+    from aefast.tables.sink import check_writable
+
+    estimator = new_estimator(
+        kind.value,
+        encoder_layer_sizes=None if layers is None else layers_in(layers),
+        max_epochs=epochs,
+        contamination=contamination,
+        missing=missing.value,
+        random_state=seed,
+        n_threads=threads,
+    )
+    for path in (output, checkpoint):
+        if path is not None:
+            as_usage(lambda path=path: check_writable(path))  # type: ignore[misc]
+    if sample is not None and stream:
+        raise UsageError("--sample and --stream exclude each other: a sample is held in memory")
+    source = source_of(data)
+    check_apart([output], {"input": source.paths, "checkpoint": [checkpoint] if checkpoint else []})
+    check_apart([checkpoint] if checkpoint else [], {"input": source.paths})
+    chosen, excluded, kinds = names_in(columns), names_in(exclude) or [], kinds_of(kind_of)
+    if source.is_matrix and (chosen or excluded or kinds):
+        raise UsageError("--columns, --exclude and --kind-of need named columns, which .npy files do not have")
+    as_usage(lambda: source.require([*(chosen or []), *kinds], "column"))
+    as_usage(lambda: source.require_in_some(excluded))
+    estimator.set_params(column_kinds=kinds or None)
+    names, left_out = training_columns(source, chosen, excluded)
+    for name in set(kinds) & set(left_out):
+        raise UsageError(f"--kind-of {name}={kinds[name]}: {name!r} is not learned ({left_out[name]}); leave it out")
+    with arrow_for(threads), display() as bars:
+        advance = bars.rows("reading", source.n_rows)
+        bars.epochs(estimator.max_epochs)
+        summary = fit_job(
+            estimator,
+            source,
+            output,
+            columns=names,
+            sample=sample,
+            stream=stream,
+            checkpoint=checkpoint,
+            progress=advance,
+            callbacks=[bars],
+        )
+    summary["excluded"] = left_out
+    if as_json:
+        print_json(summary)
+    else:
+        _print(summary, estimator.columns_ or ())
+
+
+def _print(summary: dict[str, Any], columns: Any) -> None:
+    from aefast.columns.column import by_kind
+
+    loss = "not trained" if summary["loss"] is None else f"{summary['loss']:.5g}"
+    if summary["validation_loss"] is not None:
+        loss += f", {summary['validation_loss']:.5g} on held-out rows"
+    is_streamed = summary["how"] == "streamed"
+    how = {
+        "in memory": "",
+        "sampled": f" (a random sample of {summary['rows_there']:,})",
+        "streamed": " (read again in every epoch)",
+    }[summary["how"]]
+    reading = f"{summary['reading_seconds']:.2f} s"
+    share = f"{100 * summary['contamination']:.3g} %"
+    rows = f"the {pluralise(summary['threshold_rows'], 'held-out rows')}" if is_streamed else "these rows"
+    names = f": {list_names(summary['columns'])}" if summary["columns"] else ""
+    print_summary(
+        f"{summary['kind']} {'–'.join(map(str, summary['layers']))}",
+        [
+            (
+                "learned from",
+                f"{pluralise(summary['rows'], 'rows')}{how} of {pluralise(summary['n_features'], 'columns')}{names}",
+            ),
+            *by_kind(columns),
+            *describe_left_out(summary["excluded"]),
+            (
+                "epochs",
+                f"{summary['epochs']} in {summary['training_seconds']:.2f} s, after {reading} of reading",
+            ),
+            ("loss", loss),
+            ("threshold", f"{summary['threshold']:.6g}: {share} of {rows} are above it"),
+            ("written to", summary["model"]),
+        ],
+    )

@@ -1,0 +1,39 @@
+"""``aefast info``: describe a model."""
+
+from __future__ import annotations
+
+from aefast.cli.arguments import Json, Model
+from aefast.cli.options import load_model
+from aefast.cli.terminal import print_json, print_summary
+from aefast.tables.text import list_names, pluralise
+
+
+def info(model: Model, as_json: Json = False) -> None:
+    """Describe a model: network, columns, threshold and parameters."""
+    from aefast.columns.column import by_kind, levels_of_each
+    from aefast.jobs.info import changed_parameters, describe_model
+
+    estimator = load_model(model, None)
+    summary = describe_model(estimator, model)
+    if as_json:
+        print_json(summary)
+        return
+    columns = estimator.columns_ or ()
+    names = f": {list_names(summary['features'])}" if summary["features"] else ""
+    print_summary(
+        f"{summary['kind']} {'–'.join(map(str, summary['layers']))}",
+        [
+            ("file", f"{model}, {summary['bytes']:,} bytes"),
+            ("features", f"{summary['n_features']}{names}"),
+            *by_kind(columns),
+            *levels_of_each(columns),
+            ("network", f"{estimator.activation}, loss {estimator.loss}, {summary['n_parameters']:,} parameters"),
+            (
+                "trained",
+                f"{pluralise(summary['epochs'], 'epochs')}, optimizer {estimator.optimizer}, scaler {estimator.scaler}",
+            ),
+            ("threshold", f"{summary['threshold']:.6g} ({estimator.score_metric_})"),
+            ("p-values", f"from {summary['calibration_rows']:,} rows, so none is below {summary['least_p_value']:.3g}"),
+            ("not default", ", ".join(changed_parameters(estimator)) or "nothing"),
+        ],
+    )

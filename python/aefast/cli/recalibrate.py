@@ -1,0 +1,59 @@
+"""``aefast recalibrate``: set the threshold and the p-values of a model from other rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aefast.cli.arguments import BatchRows, Data, Json, Model, Threads, outlier_share
+from aefast.cli.options import as_usage, check_apart, load_model, source_of
+from aefast.cli.terminal import display, print_json, print_summary
+
+
+def recalibrate(
+    model: Model,
+    data: Data,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="MODEL2", help="Model file to write.")],
+    contamination: Annotated[
+        float | None,
+        typer.Option(
+            parser=outlier_share,
+            metavar="P",
+            help="Share of these rows above the threshold, above 0 and at most 0.5.",
+            show_default="that of the model",
+        ),
+    ] = None,
+    batch_rows: BatchRows = None,
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Set the threshold and the p-values of a model from the rows of tables, without training."""
+    from aefast.jobs.recalibrate import recalibrate_job
+    from aefast.tables.arrow import arrow_for
+    from aefast.tables.sink import check_writable
+
+    as_usage(lambda: check_writable(output))
+    source = source_of(data)
+    check_apart([output], {"input": source.paths})
+    estimator = load_model(model, threads)
+    if contamination is not None:
+        estimator.set_params(contamination=contamination)
+    with arrow_for(threads), display() as bars:
+        rows = bars.rows("scoring", source.n_rows)
+        summary = recalibrate_job(estimator, source, output, batch_rows=batch_rows, progress=rows)
+    if as_json:
+        print_json(summary)
+        return
+    percent = f"{100 * summary['contamination']:.3g} %"
+    above = f"{summary['above_before']:,} of these rows ({100 * summary['above_before'] / summary['rows']:.3g} %)"
+    print_summary(
+        f"{model.name} recalibrated",
+        [
+            ("rows", f"{summary['rows']:,} in {summary['seconds']:.2f} s"),
+            ("threshold", f"{summary['threshold']:.6g}: {percent} of these rows are above it"),
+            ("before", f"{summary['threshold_before']:.6g}: {above} were above it"),
+            ("written to", str(output)),
+        ],
+    )

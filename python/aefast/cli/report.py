@@ -1,0 +1,74 @@
+"""``aefast report``: write a page about the scores of tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aefast.cli.arguments import ROWS, BatchRows, Data, Json, Model, Threads
+from aefast.cli.options import as_usage, check_apart, check_columns, image_shape, kept_in, load_model, source_of
+from aefast.cli.terminal import display, echo, print_json
+from aefast.tables.text import pluralise
+
+
+def report(
+    model: Model,
+    data: Data,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="HTML", help="Page to write.")] = Path(
+        "report.html"
+    ),
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="id,ts",
+            help="Columns to show beside the rows with the highest scores.",
+            show_default="the first three that the model does not use",
+            rich_help_panel=ROWS,
+        ),
+    ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Column that is 1 for known anomalies and 0 for other rows.",
+            rich_help_panel=ROWS,
+        ),
+    ] = None,
+    image: Annotated[
+        str | None,
+        typer.Option(metavar="8x8", help="Draw rows as images of this height and width.", rich_help_panel=ROWS),
+    ] = None,
+    batch_rows: BatchRows = None,
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Write one HTML page of charts and tables about the scores of tables."""
+    from aefast.jobs.report import report_job
+    from aefast.tables.arrow import arrow_for
+    from aefast.tables.sink import check_writable
+
+    as_usage(lambda: check_writable(output, (".html", ".htm")))
+    source = source_of(data)
+    check_apart([output], {"input": source.paths, "model": [model]})
+    kept = kept_in(keep, source)
+    check_columns(source, kept, label)
+    estimator = load_model(model, threads)
+    shape = image_shape(image, estimator) if image else None
+    with arrow_for(threads), display() as bars:
+        summary = report_job(
+            estimator,
+            source,
+            output,
+            title=f"{model.name} on {source.title}",
+            keep=kept,
+            label=label,
+            image_shape=shape,
+            batch_rows=batch_rows,
+            progress=bars.rows("scoring", source.n_rows),
+        )
+    if as_json:
+        print_json(summary)
+    else:
+        echo(f"{pluralise(summary['rows'], 'rows')}, {summary['anomalies']:,} above the threshold; open {output}")

@@ -1,0 +1,157 @@
+"""``aefast score``: give every row of tables its anomaly score."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from aefast.cli.arguments import ROWS, RUNNING, BatchRows, Data, Json, Model, Precision, Threads, number, whole_number
+from aefast.cli.group import UsageError
+from aefast.cli.options import as_usage, check_apart, check_columns, kept_in, load_model, source_of
+from aefast.cli.terminal import describe_left_out, display, print_json, print_summary
+from aefast.tables.text import pluralise
+
+RESULTS = "Results"
+
+
+def score(
+    model: Model,
+    data: Data,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="OUT",
+            help="File to write: .parquet, .csv, .feather, .arrow, .ipc or .npy. Or a folder: one output per input.",
+        ),
+    ],
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="id,ts",
+            help="Input columns to copy to the output.",
+            show_default="all that the model does not use",
+            rich_help_panel=ROWS,
+        ),
+    ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Column that is 1 for known anomalies and 0 for other rows. Prints AUC, precision and recall.",
+            rich_help_panel=ROWS,
+        ),
+    ] = None,
+    top_features: Annotated[
+        int,
+        typer.Option(
+            parser=whole_number(0),
+            metavar="K",
+            help="Add the K features with the largest shares of each row's score.",
+            rich_help_panel=RESULTS,
+        ),
+    ] = 0,
+    fdr: Annotated[
+        float | None,
+        typer.Option(
+            parser=number(float, "above 0 and below 1", lambda q: 0 < q < 1),
+            metavar="Q",
+            help="Limit the expected share of false alarms among flagged rows to Q. Reads DATA twice.",
+            show_default="flag scores above the model's threshold",
+            rich_help_panel=RESULTS,
+        ),
+    ] = None,
+    precision: Annotated[
+        Precision, typer.Option(help="Arithmetic; the others are faster than float32.", rich_help_panel=RESULTS)
+    ] = Precision.float32,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Continue a command that was ended. Finished outputs are kept unless --label is given.",
+            rich_help_panel=RUNNING,
+        ),
+    ] = False,
+    batch_rows: BatchRows = None,
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Give every row of tables its anomaly score."""
+    from aefast.jobs.score import ScoreJob
+    from aefast.tables.arrow import arrow_for
+    from aefast.tables.formats.registry import writer_class
+    from aefast.tables.paths import check_name, named_files
+    from aefast.tables.sink import ENDINGS, check_folder, check_writable, outputs_in
+
+    folder = output if output.is_dir() or not output.suffix else None
+    as_usage(lambda: check_writable(output, ENDINGS) if folder is None else check_folder(output))
+    source = source_of(data)
+    outputs = [output] if folder is None else as_usage(lambda: outputs_in(folder, [n for _, n in named_files(data)]))
+    for each in outputs:
+        as_usage(lambda each=each: check_name(each))  # type: ignore[misc]
+    check_apart(outputs, {"input": source.paths, "model": [model]})
+    kept = kept_in(keep, source)
+    if writer_class(outputs[0]).holds_one_column and (kept or top_features):
+        suffix = outputs[0].suffix
+        raise UsageError(f"{output}: {suffix} holds the scores alone; write .parquet to keep columns or reasons")
+    check_columns(source, kept, label)
+    job = ScoreJob(
+        load_model(model, threads, to_score=True),
+        source,
+        output if folder is None else outputs,
+        folder=folder,
+        keep=kept,
+        label=label,
+        top_features=top_features,
+        batch_rows=batch_rows,
+        precision=precision.value,
+        fdr=fdr,
+        resume=resume,
+    )
+    with arrow_for(threads), display() as bars:
+        summary = job.run(bars.rows("scoring", job.n_rows_to_read))
+    if as_json:
+        print_json(summary)
+    else:
+        print_summary(f"Scores of {model.name}", _lines(summary, label))
+
+
+def _lines(summary: dict[str, Any], label: str | None) -> list[tuple[str, str]]:
+    from aefast.model.calibration import too_few_held_out
+
+    steps = [f"{step} {summary[f'{step}_seconds']:.2f} s" for step in ("reading", "scoring", "writing")]
+    share = 100 * summary["anomalies"] / max(summary["rows"], 1)
+    lines = [
+        ("rows", f"{summary['rows']:,} in {summary['seconds']:.2f} s: {summary['rows_per_second']:,.0f} rows a second"),
+        ("steps", f"{', '.join(steps)}; they overlap"),
+        ("anomalies", f"{summary['anomalies']:,} ({share:.3g} %), {summary['rule']}"),
+    ]
+    if summary["resumed_rows"]:
+        rows = pluralise(summary["resumed_rows"], "rows")
+        files = f"{summary['skipped_files']:,} of {pluralise(summary['files'], 'files')}"
+        lines.append(("resumed", f"{rows} were scored before; {files} were finished"))
+    lines += describe_left_out(summary["left_out"])
+    if label is not None and summary["rows"]:
+        lines += _quality(summary["quality"], label, summary["unlabelled"])
+    if "fdr" in summary and not summary["anomalies"]:
+        remark = too_few_held_out(summary["least_p_value"], summary["rows"], summary["fdr"])
+        lines += [("remark", remark)] if remark else []
+    return [*lines, ("written to", summary["output"])]
+
+
+def _quality(quality: dict[str, Any] | None, label: str, n_unlabelled: int) -> list[tuple[str, str]]:
+    """The lines about how well the scores find the labelled anomalies."""
+    lines = [("unlabelled", f"{pluralise(n_unlabelled, 'rows')} without a {label}, not judged")] if n_unlabelled else []
+    if quality is None:
+        return [*lines, ("labels", f"all of one kind in column {label}, so the scores cannot be judged")]
+    best = quality["best"]
+    lines += [("AUC", f"{quality['aucroc']:.4f}, average precision {quality['average_precision']:.4f}")]
+    for name, at, rule in (("flagged", quality, ""), ("at best", best, f", score above {best['threshold']:.6g}")):
+        (_, wrong), (missed, right) = at["confusion_matrix"]
+        counts = f"{right:,} of {right + missed:,} anomalies and {wrong:,} other rows"
+        shares = f"precision {at['precision']:.4f}, recall {at['recall']:.4f}, F1 {at['f1']:.4f}"
+        lines.append((name, f"{counts}: {shares}{rule}"))
+    return lines

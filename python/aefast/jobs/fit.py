@@ -1,0 +1,215 @@
+"""Trains an estimator on the rows of files and saves it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from aefast.columns.values import kind_of_type
+from aefast.exceptions import AefastError
+from aefast.jobs.clock import Clock, Progress, no_progress
+from aefast.jobs.csv_hints import csv_hints
+from aefast.jobs.training_rows import Blocks, TableBlocks, fits_in_memory
+from aefast.model.network import layer_widths
+from aefast.tables.formats.base import TableError
+from aefast.tables.numbers import find_nonfinite
+from aefast.tables.source import Source
+from aefast.training.checkpoint import Checkpoint
+
+__all__ = ["fit_job", "training_columns"]
+
+
+def training_columns(
+    source: Source, columns: Sequence[str] | None, exclude: Sequence[str]
+) -> tuple[list[str] | None, dict[str, str]]:
+    """The columns to learn, and the columns left out with the reason.
+
+    Every column left out has a reason: a column that cannot be learned is refused unless it is excluded by name.
+    The columns of an array have no names and are all learned; the first value is then None.
+    """
+    in_folders = dict.fromkeys(source.folder_columns, "in folder names")
+    if source.is_matrix:
+        return None, in_folders
+    names = [n for n in (source.schema.names if columns is None else columns) if n not in exclude]
+    for file in source.files:
+        file.check_text([n for n in names if n in file.schema.names])
+    others = [n for n in names if kind_of_type(source.type_of(n)) is None]
+    if others:
+        kinds = ", ".join(f"{n!r} is {source.type_of(n)}" for n in others[:8])
+        raise TableError(
+            f"{source.files[0].path}: columns of numbers, text, categories, booleans and times can be learned, but "
+            f"{kinds}; leave such columns out with --exclude {','.join(others)}"
+        )
+    if not names:
+        raise TableError(f"{source.files[0].path}: no columns are left to learn; exclude fewer columns")
+    source.require(names, "column")
+    why = "not in every file" if columns is None else "not in --columns"
+    left_out = {n: "--exclude" if n in exclude else why for n in source.all_columns if n not in names}
+    return names, left_out | in_folders
+
+
+def fit_job(
+    estimator: Any,
+    source: Source,
+    output: str | Path,
+    *,
+    columns: Sequence[str] | None,
+    sample: int | None = None,
+    stream: bool | None = None,
+    checkpoint: str | Path | None = None,
+    progress: Progress = no_progress,
+    callbacks: Sequence[Callable[[Any], Any]] = (),
+) -> dict[str, Any]:
+    """Fit ``estimator`` on the named columns and save it; returns a summary as plain data.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Gets matrices if all columns are numbers, by their types or its ``column_kinds``, and else Arrow tables.
+    source : Source
+    output : path
+        The model file.
+    columns : sequence of str or None
+        None for arrays.
+    sample : int, optional
+        Learn from a random sample of so many rows.
+    stream : bool, optional
+        True reads the files again for every epoch; False holds all rows in memory. None streams if the rows do not
+        fit into memory.
+    checkpoint : path, optional
+        Where training is saved after every epoch. A job that was killed continues from there.
+    progress : callable
+        Called with the number of rows of each block that is read into memory.
+    callbacks : sequence of callables
+        Called after every epoch with its `EpochInfo`.
+    """
+    reading, training = Clock(), Clock()
+    own_callbacks = estimator.callbacks
+    save = [] if checkpoint is None else [Checkpoint(checkpoint, keep=True)]
+    estimator.set_params(callbacks=(*save, *callbacks))
+    estimator._check_parameters()
+    rows, texts = _training_rows(estimator, source, columns)
+    if sample is None and (stream or (stream is None and not fits_in_memory(source, columns))):
+        how = "streamed"
+        with training, _naming_columns(estimator, source, columns):
+            estimator.fit_batches(rows)
+        n_learned = rows.n_rows
+    else:
+        how = "in memory" if sample is None else "sampled"
+        with reading:
+            X = rows.read(progress) if sample is None else rows.sample(sample, estimator.random_state, progress)
+        n_learned = len(X)
+        with training, _naming_columns(estimator, source, columns):
+            estimator.fit(X)
+    for hint in csv_hints(rows.source, texts):
+        warnings.warn(hint, stacklevel=2)
+    estimator.set_params(callbacks=own_callbacks)
+    if columns is not None:
+        # scikit-learn sets this from a data frame; the rows may have been a matrix without names.
+        estimator.feature_names_in_ = np.asarray(columns, dtype=object)
+    estimator.save(output)
+    if checkpoint is not None:
+        Path(checkpoint).unlink(missing_ok=True)
+    validation = list(getattr(estimator, "validation_curve_", None) or [])
+    n_epochs = int(estimator.n_epochs_)
+    return {
+        "model": str(output),
+        "kind": type(estimator).__name__,
+        "layers": layer_widths(estimator.network_),
+        "rows": n_learned,
+        "rows_there": rows.n_rows,
+        "how": how,
+        "n_features": int(estimator.n_features_in_),
+        "columns": None if columns is None else list(columns),
+        "kinds": None if estimator.columns_ is None else {c.name: c.kind for c in estimator.columns_},
+        "epochs": n_epochs,
+        "loss": float(estimator.loss_curve_[-1]) if len(estimator.loss_curve_) else None,
+        "validation_loss": float(min(validation)) if validation else None,
+        "threshold": float(estimator.threshold_),
+        # The threshold comes from the held-out rows if rows are streamed, as p-values do, and else from all rows.
+        "threshold_rows": estimator.calibration_.n_rows if how == "streamed" else n_learned,
+        "contamination": float(estimator.contamination),
+        "reading_seconds": reading.seconds,
+        "training_seconds": training.seconds,
+        "rows_per_second": n_learned * n_epochs / training.seconds,
+    }
+
+
+def _training_rows(estimator: Any, source: Source, columns: Sequence[str] | None) -> tuple[Blocks, list[str]]:
+    """The rows to learn, and the columns that are learned as text because of their type alone."""
+    may_miss = estimator.missing != "error"
+    if columns is None:
+        return Blocks(source, None, partial(_check_finite, columns, source, may_miss)), []
+    kinds = estimator.column_kinds or {}
+    numeric = _numeric_columns(source, columns, kinds)
+    source = source.read_as_text(_text_columns(source, columns, numeric, kinds))
+    check = partial(_check_finite, columns, source, may_miss)
+    if not kinds and len(numeric) == len(columns):
+        return Blocks(source, columns, check), []
+    return TableBlocks(source, columns, numeric, check), [n for n in columns if n not in {*kinds, *numeric}]
+
+
+def _numeric_columns(source: Source, columns: Sequence[str], kinds: Mapping[str, str]) -> list[str]:
+    """The columns that are numbers, by ``kinds`` or else by their type."""
+    inferred = {
+        n: "numeric" if all(n in f.guessed for f in source.files) else kind_of_type(source.type_of(n)) for n in columns
+    }
+    found = [n for n, kind in (inferred | dict(kinds)).items() if kind == "numeric"]
+    for file in source.files:
+        for name in found:
+            kind = file.schema.field(name).type if name in file.schema.names else pa.null()
+            # Text files can be read as numbers; the reader raises with the row of a cell that is none.
+            if kind_of_type(kind) == "categorical" and not pa.types.is_boolean(kind) and not file.types_are_guessed:
+                raise TableError(
+                    f"{file.path}: column {name!r} is {kind}, but its kind is numeric; give another with "
+                    f"--kind-of {name}=categorical"
+                )
+    return found
+
+
+def _text_columns(
+    source: Source, columns: Sequence[str], numeric: Sequence[str], kinds: Mapping[str, str]
+) -> list[str]:
+    """The categorical columns, by ``kinds`` or else by their type, without booleans."""
+    others = {n: source.type_of(n) for n in columns if n not in numeric and n not in kinds}
+    inferred = [
+        n for n, kind in others.items() if kind_of_type(kind) == "categorical" and not pa.types.is_boolean(kind)
+    ]
+    return inferred + [n for n in columns if kinds.get(n) == "categorical"]
+
+
+@contextmanager
+def _naming_columns(estimator: Any, source: Source, columns: Sequence[str] | None) -> Iterator[None]:
+    """Name the table and its columns in errors about the rows that the estimator is fitted on."""
+    estimator._called = columns
+    try:
+        yield
+    except ValueError as error:
+        if isinstance(error, AefastError):
+            raise
+        raise TableError(f"{source.title}: {error}") from error
+    finally:
+        del estimator._called
+
+
+def _check_finite(
+    columns: Sequence[str] | None, source: Source, may_miss: bool, X: NDArray[Any], first_row: int
+) -> None:
+    """Raise `TableError` with the first place of a missing or infinite value, if such values cannot be learned."""
+    found = find_nonfinite(X, may_miss=may_miss)
+    if found is not None:
+        name = columns[found.column] if columns is not None else f"x{found.column}"
+        place = f"{source.place(first_row + found.row)} (the first is row 0)"
+        what = "the rows have infinite values" if may_miss else "the rows have missing or infinite values"
+        remedy = f"; fill or drop such rows, leave the column out with --exclude {name}"
+        if not may_miss:
+            remedy += ", or accept missing values with --missing mask or --missing mean"
+        raise TableError(found.message(what, place, name, remedy))

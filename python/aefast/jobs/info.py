@@ -1,0 +1,46 @@
+"""Describes a model file: its network, its columns, its threshold and its parameters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aefast.model.network import layer_widths
+
+__all__ = ["changed_parameters", "describe_model"]
+
+_PLAIN = (bool, int, float, str, type(None))
+
+
+def describe_model(estimator: Any, path: Path) -> dict[str, Any]:
+    """What is known of a model, as plain data."""
+    names = getattr(estimator, "feature_names_in_", None)
+    parameters = _parameters(estimator)
+    return {
+        "model": str(path),
+        "bytes": path.stat().st_size,
+        "kind": type(estimator).__name__,
+        "layers": layer_widths(estimator.network_),
+        "n_parameters": int(sum(np.size(a) for a in (*estimator.coefs_, *estimator.intercepts_))),
+        "n_features": int(estimator.n_features_in_),
+        "features": None if names is None else [str(n) for n in names],
+        "kinds": None if estimator.columns_ is None else {c.name: c.kind for c in estimator.columns_},
+        "levels": {c.name: list(c.levels) for c in estimator.columns_ or () if c.kind == "categorical"},
+        "threshold": float(estimator.threshold_),
+        "calibration_rows": estimator.calibration_.n_rows,
+        "least_p_value": estimator.calibration_.least,
+        "epochs": int(estimator.n_epochs_),
+        "parameters": {k: v if isinstance(v, _PLAIN) else repr(v) for k, v in parameters.items()},
+    }
+
+
+def changed_parameters(estimator: Any) -> list[str]:
+    """The parameters that differ from the defaults, as ``name=value``."""
+    defaults = type(estimator)().get_params(deep=False)
+    return [f"{k}={v!r}" for k, v in _parameters(estimator).items() if repr(v) != repr(defaults[k])]
+
+
+def _parameters(estimator: Any) -> dict[str, Any]:
+    return {k: v for k, v in estimator.get_params(deep=False).items() if k != "callbacks"}

@@ -1,0 +1,53 @@
+"""Sets the threshold and the p-values of a model from the rows of files, without training."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aefast.jobs.clock import Clock, Progress, no_progress
+from aefast.jobs.plan import located, plan_scoring
+from aefast.tables.formats.base import TableError
+from aefast.tables.source import Source
+
+__all__ = ["recalibrate_job"]
+
+
+def recalibrate_job(
+    estimator: Any,
+    source: Source,
+    output: str | Path,
+    *,
+    batch_rows: int | None = None,
+    progress: Progress = no_progress,
+) -> dict[str, Any]:
+    """Recalibrate the estimator on every row of ``source`` and save it; returns a summary as plain data."""
+    begin = time.perf_counter()
+    plan = plan_scoring(estimator, source, keep=[], batch_rows=batch_rows)
+    parts: list[NDArray[Any]] = []
+    n_read = 0
+    with closing(plan.batches(plan.source, Clock())) as batches, located(plan.source):
+        for batch in batches:
+            parts.append(plan.scorer.batch_errors(batch, first_row=n_read).astype(estimator.dtype))
+            n_read += batch.num_rows
+            progress(batch.num_rows)
+    if n_read == 0:
+        raise TableError(f"{source.title} has no rows to calibrate with")
+    errors, before = np.concatenate(parts), float(estimator.threshold_)
+    n_above = int(np.count_nonzero(errors > before))
+    estimator._decide_by(errors, errors)
+    estimator.save(output)
+    return {
+        "model": str(output),
+        "rows": n_read,
+        "contamination": float(estimator.contamination),
+        "threshold_before": before,
+        "above_before": n_above,
+        "threshold": float(estimator.threshold_),
+        "seconds": time.perf_counter() - begin,
+    }
