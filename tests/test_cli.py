@@ -1,4 +1,4 @@
-"""The commands: what they write and print, what they refuse and how, and that nothing half-done is left behind."""
+"""The commands: what they write and print, which wrong uses they refuse, and that no output is left half-written."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def done(*arguments: object):
 
 
 def refused(code: int, *arguments: object) -> str:
-    """The one line that the command leaves with."""
+    """The one line on standard error that the command ends with."""
     result = run_command(*arguments)
     assert (result.exit_code, result.stdout) == (code, "")
     assert result.stderr.endswith("\n")
@@ -368,7 +368,7 @@ def test_the_version_is_printed():
     assert done("--version").stdout == f"aefast {aefast.__version__}\n"
 
 
-# Wrong uses: the exit code, what the one line says, the command.
+# Wrong uses: the exit status, a part of the message, the command.
 WRONG = [
     (2, "No such command 'scroe'", "scroe"),
     (2, "Missing argument 'MODEL'", "score"),

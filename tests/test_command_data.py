@@ -1,4 +1,4 @@
-"""What commands say of the tables that DATA names: all of their rows and columns are taken, or said to be left out."""
+"""Commands use every row of the tables that DATA names, and use every column or report it as left out."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def fit(*arguments: object) -> dict:
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """A working folder with tables that have a column more each: ext/1 (a, b), ext/2 (b, a, c)."""
+    """A working folder with two tables of different columns: ext/1 (a, b) and ext/2 (b, a, c)."""
     monkeypatch.chdir(tmp_path)
     Path("ext").mkdir()
     write_table(small_table(40).select(["a", "b"]), Path("ext/1.parquet"))

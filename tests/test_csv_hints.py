@@ -1,4 +1,4 @@
-"""Text in CSV files that looks like numbers or dates is told of, and nothing else is."""
+"""Text in CSV files that looks like numbers or dates gets a hint, and no other text does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from small_tables import run_command
 NUMBERS = [str(i / 4) for i in range(40)]
 
 
-def told(tmp_path, cells) -> list[str]:
+def hints(tmp_path, cells) -> list[str]:
     path = tmp_path / "t.csv"
     path.write_text("a,k\n" + "".join(f'{i},"{cell}"\n' for i, cell in enumerate(cells)))
     return list(csv_hints(Source([path]), ["k"]))
@@ -27,20 +27,20 @@ def told(tmp_path, cells) -> list[str]:
     ],
 )
 def test_text_that_looks_like_something_else_is_named_with_an_example(tmp_path, cells, looks):
-    [said] = told(tmp_path, cells)
+    [hint] = hints(tmp_path, cells)
     where = f"{tmp_path / 't.csv'}, column 'k'"
-    assert said.startswith(f"{where} is learned as categories, but looks like {looks}, or give")
+    assert hint.startswith(f"{where} is learned as categories, but looks like {looks}, or give")
 
 
 @pytest.mark.parametrize("cells", [["tcp", "udp"] * 20, [*NUMBERS[:20], *["high"] * 20], ["", "", ""], []])
 def test_text_is_text(tmp_path, cells):
-    assert told(tmp_path, cells) == []
+    assert hints(tmp_path, cells) == []
 
 
 @pytest.mark.filterwarnings("always")
-def test_fit_tells_unless_the_kind_was_given(tmp_path, monkeypatch):
+def test_fit_warns_unless_the_kind_was_given(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    told(tmp_path, [*[str(i % 5) for i in range(60)], "oops"])
+    hints(tmp_path, [*[str(i % 5) for i in range(60)], "oops"])
     command = ["fit", "t.csv", "-o", "m.safetensors", "--epochs", 1]
     result = run_command(*command)
     assert result.exit_code == 0

@@ -1,4 +1,4 @@
-"""The demo finds strangers among digits, from nothing but what is installed."""
+"""The demo finds the digit that it was not trained on, with nothing but the installed packages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A scoring job that was ended goes on where it was, to the same bytes, or says why it cannot."""
+"""A resumed scoring job writes the same bytes as one that was not ended, or raises with the reason why it cannot."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def table(tmp_path):
 
 @pytest.fixture
 def ending_after(monkeypatch):
-    """A function that lets so many batches be scored before ``error`` strikes; it gives the list of those scored."""
+    """A function that raises ``error`` after so many batches are scored; it returns the list of the scored batches."""
     at_once = Scorer.judge
 
     def arm(n_batches: float, error: BaseException | None = None) -> list[int]:
@@ -293,7 +293,7 @@ def test_a_full_disk_keeps_what_was_done(tmp_path, table, monkeypatch):
 
 @pytest.fixture
 def extended_attributes(tmp_path):
-    """Skips where the file system keeps no extended attributes, without which all is scored again."""
+    """Skips the test if the file system has no extended attributes, because then everything is scored again."""
     path = tmp_path / "probe"
     path.touch()
     try:

@@ -19,12 +19,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aefast.jobs.training_rows import read_matrix
 from aefast.tables.formats import registry
 from aefast.tables.formats.base import COMPRESSED, TableError, TableFile, Writer, rebatch
 from aefast.tables.formats.registry import ENDINGS, FORMATS, format_of, open_table, readable_formats, writer_class
 from aefast.tables.numbers import feature_matrix, is_number
 from aefast.tables.paths import find_files
-from aefast.tables.source import Source, prefetch, read_matrix
+from aefast.tables.source import Source, prefetch
 from small_tables import FEATURES, features_of, small_table, write_table
 
 NAMED = [".parquet", ".csv", ".feather", ".arrows"]

@@ -1,4 +1,4 @@
-"""What is printed arrives on any terminal, moves no cursor, and is not missed where there is nobody to read it."""
+"""Output is safe on any terminal, works in every encoding, and closed streams are no error."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def run(command: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
-    """A command of a shell, in which ``$AEFAST`` is ours."""
+    """Runs a shell command, in which ``$AEFAST`` is the command line under test."""
     ours = f"{sys.executable} -m aefast"
     return subprocess.run(["sh", "-c", command], capture_output=True, env=ENVIRONMENT | {"AEFAST": ours} | environment)
 

@@ -1,4 +1,4 @@
-"""Files are learned whole, sampled or block by block, as asked or as memory allows; and training of them resumes."""
+"""Training on files: rows in memory, sampled or streamed, by option or by the memory there is, and resumed training."""
 
 import gzip
 import json
@@ -92,7 +92,7 @@ def test_what_does_not_fit_into_memory_is_streamed_unless_asked_otherwise(folder
 
 
 def test_the_memory_that_rows_take_is_reckoned_from_their_number_or_the_size_of_their_text(folder, monkeypatch):
-    """Rows as float64 in half of what is free; text as long as it is, ten times that where it is compressed."""
+    """Rows count as float64 and text by its size, ten times that if compressed; half of the free memory may be used."""
     X = features_of(small_table())
     np.save("t.npy", X)
     text = write_table(small_table(), folder / "t.csv").read_bytes()

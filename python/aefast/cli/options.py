@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
+from importlib import import_module
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,13 +32,13 @@ __all__ = [
 ]
 
 
-#: The values of ``--kind`` and their estimators.
+#: The values of ``--kind``, and module and class of each in ``aefast.estimators``.
 KINDS = {
-    "plain": "Autoencoder",
-    "denoising": "DenoisingAutoencoder",
-    "sparse": "SparseAutoencoder",
-    "contractive": "ContractiveAutoencoder",
-    "variational": "VariationalAutoencoder",
+    "plain": "autoencoder.Autoencoder",
+    "denoising": "denoising.DenoisingAutoencoder",
+    "sparse": "sparse.SparseAutoencoder",
+    "contractive": "contractive.ContractiveAutoencoder",
+    "variational": "variational.VariationalAutoencoder",
 }
 Kind = Enum("Kind", {name: name for name in KINDS}, type=str)  # type: ignore[misc]
 MOST_UNITS = 1 << 24  # of a layer; more is a typing error
@@ -151,9 +152,9 @@ def load_model(path: Path, threads: int | None, *, to_score: bool = False) -> An
 
 def new_estimator(kind: str, **parameters: Any) -> Any:
     """The estimator of a ``--kind``. Parameters that are None keep their defaults."""
-    import aefast
-
-    return getattr(aefast, KINDS[kind])(**{name: value for name, value in parameters.items() if value is not None})
+    module, name = KINDS[kind].split(".")
+    estimator = getattr(import_module(f"aefast.estimators.{module}"), name)
+    return estimator(**{key: value for key, value in parameters.items() if value is not None})
 
 
 def image_shape(text: str, model: Any) -> tuple[int, ...]:

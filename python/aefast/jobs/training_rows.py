@@ -14,12 +14,15 @@ from aefast.jobs.clock import Progress, no_progress
 from aefast.tables.arrow import arrow_array, arrow_values
 from aefast.tables.formats.base import TableError
 from aefast.tables.numbers import feature_matrix, is_number
-from aefast.tables.source import Source, prefetch, read_matrix
+from aefast.tables.source import Source, prefetch
 from aefast.training.reservoir import Reservoir
 
-__all__ = ["Blocks", "TableBlocks", "fits_in_memory"]
+__all__ = ["Blocks", "TableBlocks", "fits_in_memory", "read_matrix"]
 
 Array = NDArray[Any]
+
+#: Rows that `read_matrix` transposes at once: their columns fit the second-level cache.
+ROW_BLOCK = 2_048
 
 #: Called with each block and the position of its first row; raises for values that cannot be learned.
 Check = Callable[[Array, int], None]
@@ -137,6 +140,38 @@ def _common_type(types: Sequence[pa.DataType]) -> pa.DataType:
     """The first type that is not null; the type of its values if it is a dictionary."""
     kind = next((kind for kind in types if not pa.types.is_null(kind)), types[0])
     return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def read_matrix(source: Source, columns: Sequence[str] | None, *, progress: Progress = no_progress) -> Array:
+    """Return all rows as one C-ordered (n, d) array: float32 if that holds every column exactly, else float64.
+
+    In C order the values of a row are adjacent, because training gathers rows at random.
+    """
+    names = source.schema.names if columns is None else list(columns)
+    blocks: list[Array] = []
+    whole: Array | None = None
+    n_read = 0
+    for batch in prefetch(source.batches(names, as_numbers=names)):
+        X = feature_matrix(batch, columns)
+        wanted = np.result_type(X.dtype, np.float32)
+        if whole is None and source.n_rows is not None and len(source.files) == 1:
+            whole = np.empty((source.n_rows, X.shape[1]), dtype=wanted)
+        block = np.empty(X.shape, dtype=wanted) if whole is None else whole[n_read : n_read + len(X)]
+        if block.dtype != wanted:  # a batch with missing values may need a wider dtype
+            whole = None if whole is None else whole.astype(wanted)
+            block = np.empty(X.shape, dtype=wanted) if whole is None else whole[n_read : n_read + len(X)]
+        for start in range(0, len(X), ROW_BLOCK):
+            block[start : start + ROW_BLOCK] = X[start : start + ROW_BLOCK]
+        if whole is None:
+            blocks.append(block)
+        n_read += len(X)
+        progress(len(X))
+    if whole is not None:
+        return whole
+    if not blocks:
+        width = source.schema.field(0).type.list_size if columns is None else len(names)
+        return np.empty((0, width), dtype=np.float64)
+    return np.concatenate(blocks)
 
 
 def fits_in_memory(source: Source, columns: Sequence[str] | None) -> bool:

@@ -8,27 +8,24 @@ from __future__ import annotations
 import difflib
 import queue
 import threading
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from aefast.tables.formats.base import TableError, TableFile
 from aefast.tables.formats.registry import open_table
-from aefast.tables.numbers import feature_matrix, is_number
+from aefast.tables.numbers import is_number
 from aefast.tables.text import pluralise, quote_names, repeated
 
-__all__ = ["Source", "prefetch", "read_matrix"]
+__all__ = ["Source", "prefetch"]
 
 T = TypeVar("T")
 
 #: The most bytes and rows of a batch, unless the size is given: a batch costs the decoder some time for every column.
 BATCH_BYTES, BATCH_ROWS = 1 << 26, 1 << 17
-#: Rows that `read_matrix` transposes at once: their columns fit the second-level cache.
-ROW_BLOCK = 2_048
 
 
 class Source:
@@ -205,41 +202,6 @@ class Source:
 
     def _file_index(self, row: int) -> int:
         return max(i for i, start in enumerate(self._starts) if start is not None and start <= row)
-
-
-def read_matrix(
-    source: Source, columns: Sequence[str] | None, *, progress: Callable[[int], None] | None = None
-) -> NDArray[Any]:
-    """Return all rows as one C-ordered (n, d) array: float32 if that holds every column exactly, else float64.
-
-    In C order the values of a row are adjacent, because training gathers rows at random.
-    """
-    names = source.schema.names if columns is None else list(columns)
-    blocks: list[NDArray[Any]] = []
-    whole: NDArray[Any] | None = None
-    n_read = 0
-    for batch in prefetch(source.batches(names, as_numbers=names)):
-        X = feature_matrix(batch, columns)
-        wanted = np.result_type(X.dtype, np.float32)
-        if whole is None and source.n_rows is not None and len(source.files) == 1:
-            whole = np.empty((source.n_rows, X.shape[1]), dtype=wanted)
-        block = np.empty(X.shape, dtype=wanted) if whole is None else whole[n_read : n_read + len(X)]
-        if block.dtype != wanted:  # a batch with missing values may need a wider dtype
-            whole = None if whole is None else whole.astype(wanted)
-            block = np.empty(X.shape, dtype=wanted) if whole is None else whole[n_read : n_read + len(X)]
-        for start in range(0, len(X), ROW_BLOCK):
-            block[start : start + ROW_BLOCK] = X[start : start + ROW_BLOCK]
-        if whole is None:
-            blocks.append(block)
-        n_read += len(X)
-        if progress is not None:
-            progress(len(X))
-    if whole is not None:
-        return whole
-    if not blocks:
-        width = source.schema.field(0).type.list_size if columns is None else len(names)
-        return np.empty((0, width), dtype=np.float64)
-    return np.concatenate(blocks)
 
 
 def prefetch(items: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
