@@ -62,11 +62,15 @@ def number(kind: Callable[[Any], T], wanted: str, accepts: Callable[[T], bool]) 
     return read
 
 
-def whole_number(least: int, most: int | None = None) -> Callable[[Any], int]:
+def whole_number(least: int, most: int = 1 << 62) -> Callable[[Any], int]:
     """A parser of whole numbers in a range."""
-    at_most = "" if most is None else f" and at most {most:,}"
-    greatest = 1 << 62 if most is None else most
-    return number(int, f"a whole number of at least {least}{at_most}", lambda n: least <= n <= greatest)
+
+    def accepts(value: int) -> bool:
+        if value > most:
+            raise typer.BadParameter(f"{value} is above the limit of {most:,}")
+        return value >= least
+
+    return number(int, f"a whole number of at least {least}", accepts)
 
 
 def outlier_share(text: Any) -> float:

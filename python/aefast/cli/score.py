@@ -65,7 +65,10 @@ def score(
         ),
     ] = None,
     precision: Annotated[
-        Precision, typer.Option(help="Arithmetic; the others are faster than float32.", rich_help_panel=RESULTS)
+        Precision,
+        typer.Option(
+            help="Arithmetic of scoring. bfloat16 and int8 are faster and less exact.", rich_help_panel=RESULTS
+        ),
     ] = Precision.float32,
     resume: Annotated[
         bool,
