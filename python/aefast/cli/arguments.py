@@ -1,10 +1,11 @@
-"""The arguments and options that several commands share, and the types of options."""
+"""How options are declared: their panels, parsers and choices, and the options that several commands share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -12,25 +13,20 @@ import typer
 
 from aefast.engine.threads import MOST_THREADS
 
-__all__ = [
-    "ROWS",
-    "RUNNING",
-    "BatchRows",
-    "Data",
-    "Json",
-    "Missing",
-    "Model",
-    "Precision",
-    "Threads",
-    "number",
-    "outlier_share",
-    "whole_number",
-]
-
 T = TypeVar("T", int, float)
 
-#: Panels of ``--help``.
-ROWS, RUNNING = "Rows and columns", "Running"
+
+def option(
+    panel: str, metavar: str | None, help: str, *names: str, default: str | bool = True, parser: Any = None
+) -> Any:
+    """An option in a panel of ``--help``; ``default`` describes the default if its value does not."""
+    return typer.Option(*names, metavar=metavar, help=help, show_default=default, parser=parser, rich_help_panel=panel)
+
+
+rows = partial(option, "Rows and columns")
+network = partial(option, "Network and training")
+results = partial(option, "Results")
+running = partial(option, "Running")
 
 
 class Precision(str, Enum):
@@ -80,31 +76,16 @@ def outlier_share(text: Any) -> float:
 
 Data = Annotated[
     list[str],
-    typer.Argument(
-        metavar="DATA...", help="Tables to read: files, folders or patterns. Parquet, CSV, Arrow IPC or .npy."
-    ),
+    typer.Argument(metavar="DATA...", help="Tables: files, folders or patterns. Parquet, CSV, Arrow IPC or .npy."),
 ]
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file that aefast fit wrote.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.", rich_help_panel=RUNNING)]
+Json = Annotated[bool, running(None, "Print the summary as JSON.", "--json")]
 Threads = Annotated[
     int | None,
-    typer.Option(
-        "--threads",
-        parser=whole_number(1, MOST_THREADS),
-        metavar="N",
-        help="CPUs to use.",
-        show_default="all that this process may use",
-        rich_help_panel=RUNNING,
-    ),
+    running("N", "CPUs to use.", default="all that this process may use", parser=whole_number(1, MOST_THREADS)),
 ]
 BatchRows = Annotated[
     int | None,
-    typer.Option(
-        "--batch-rows",
-        parser=whole_number(1),
-        metavar="N",
-        help="Rows held in memory at a time.",
-        show_default="64 MB of rows, at most 131,072",
-        rich_help_panel=RUNNING,
-    ),
+    running("N", "Rows held in memory at a time.", default="64 MB, at most 131,072 rows", parser=whole_number(1)),
 ]
+Label = Annotated[str | None, rows("COLUMN", "Column that is 1 for known anomalies and 0 for other rows.")]

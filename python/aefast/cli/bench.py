@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
-from aefast.cli.arguments import Json, Threads, number
+from aefast.cli.arguments import Json, Threads, number, running
 from aefast.cli.terminal import display, echo, print_json, print_table
 from aefast.tables.text import pluralise
 
 
 def bench(
     seconds: Annotated[
-        float,
-        typer.Option(
-            parser=number(float, "at least 0.01", lambda s: s >= 0.01), metavar="S", help="Seconds for each figure."
-        ),
+        float, running("S", "Time for each figure.", parser=number(float, "at least 0.01", lambda s: s >= 0.01))
     ] = 0.3,
     threads: Threads = None,
     as_json: Json = False,
@@ -32,7 +27,7 @@ def bench(
         return
     echo(f"aefast {results['version']}, {results['isa_level']}, {pluralise(results['threads'], 'threads')}, float32")
     for work, title in (("scoring", "Million rows scored a second"), ("training", "Million rows trained on a second")):
-        rows = [
+        lines = [
             [
                 network["network"],
                 f"{network[work]['rows_per_second'] / 1e6:.2f}",
@@ -42,7 +37,7 @@ def bench(
             ]
             for network in results["networks"]
         ]
-        print_table(title, ["network", "aefast", "NumPy", "ratio", "of the limit"], rows)
+        print_table(title, ["network", "aefast", "NumPy", "ratio", "of the limit"], lines)
     limits = f"{results['limit_gflops']:.0f} GFLOP/s and {results['limit_gbytes']:.0f} GB/s"
     echo(f"Training uses Adam and minibatches of {results['batch_size']} rows. The limit is what this machine reaches")
     echo(f"with multiply-adds on registers alone and with reading memory once: {limits}.")

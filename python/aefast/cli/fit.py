@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from aefast.cli.arguments import ROWS, RUNNING, Data, Json, Missing, Threads, outlier_share, whole_number
+from aefast.cli.arguments import Data, Json, Missing, Threads, network, outlier_share, rows, running, whole_number
 from aefast.cli.group import UsageError
 from aefast.cli.options import (
     KINDS,
@@ -23,96 +23,47 @@ from aefast.cli.options import (
 from aefast.cli.terminal import describe_left_out, display, print_json, print_summary
 from aefast.tables.text import list_names, pluralise
 
-NETWORK = "Network and training"
-
 
 def fit(
     data: Data,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="MODEL", help="Model file to write.")],
-    columns: Annotated[
-        list[str] | None,
-        typer.Option(metavar="a,b", help="Columns to learn.", show_default="all", rich_help_panel=ROWS),
-    ] = None,
-    exclude: Annotated[
-        list[str] | None, typer.Option(metavar="id", help="Columns not to learn.", rich_help_panel=ROWS)
-    ] = None,
+    columns: Annotated[list[str] | None, rows("a,b", "Columns to learn.", default="all")] = None,
+    exclude: Annotated[list[str] | None, rows("id", "Columns not to learn.")] = None,
     kind_of: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="port=categorical",
-            help="Kinds of columns: numeric, categorical or timestamp.",
-            show_default="by the type of the column",
-            rich_help_panel=ROWS,
+        rows(
+            "port=categorical", "Kinds of columns: numeric, categorical or timestamp.", default="by the column's type"
         ),
     ] = None,
     missing: Annotated[
         Missing,
-        typer.Option(
-            help="Missing values: error refuses them, mask ignores them, mean replaces them by the column's mean.",
-            rich_help_panel=ROWS,
-        ),
+        rows(None, "Missing values: error refuses them, mask ignores them, mean replaces them by the column's mean."),
     ] = Missing.error,
-    sample: Annotated[
-        int | None,
-        typer.Option(
-            parser=whole_number(1), metavar="N", help="Learn from a random sample of N rows.", rich_help_panel=ROWS
-        ),
-    ] = None,
+    sample: Annotated[int | None, rows("N", "Learn from a random sample of N rows.", parser=whole_number(1))] = None,
     stream: Annotated[
         bool | None,
-        typer.Option(
-            help="Read the files again in every epoch, instead of holding all rows in memory.",
-            show_default="stream if the rows do not fit into memory",
-            rich_help_panel=ROWS,
+        rows(
+            None, "Read the files again in every epoch, or hold all rows in memory.", default="by the memory there is"
         ),
     ] = None,
-    kind: Annotated[
-        Kind, typer.Option(metavar="KIND", help=f"Variant of autoencoder: {', '.join(KINDS)}.", rich_help_panel=NETWORK)
-    ] = Kind["plain"],
+    kind: Annotated[Kind, network("KIND", f"Variant of autoencoder: {', '.join(KINDS)}.")] = Kind["plain"],
     layers: Annotated[
         str | None,
-        typer.Option(
-            metavar="64,32",
-            help="Widths of the encoder's layers; the last is the code.",
-            show_default="by the number of columns",
-            rich_help_panel=NETWORK,
-        ),
+        network("64,32", "Widths of the encoder's layers; the last is the code.", default="by the number of columns"),
     ] = None,
     epochs: Annotated[
         int | None,
-        typer.Option(
-            parser=whole_number(0),
-            metavar="N",
-            help="Passes over the rows, at most; training stops early when the loss no longer falls.",
-            show_default="100",
-            rich_help_panel=NETWORK,
-        ),
+        network("N", "Most passes over the rows; training may stop early.", default="100", parser=whole_number(0)),
     ] = None,
     contamination: Annotated[
         float | None,
-        typer.Option(
-            parser=outlier_share,
-            metavar="P",
-            help="Share of the training rows above the threshold, above 0 and at most 0.5.",
-            show_default="0.1",
-            rich_help_panel=NETWORK,
-        ),
+        network("P", "Share of rows above the threshold, at most 0.5.", default="0.1", parser=outlier_share),
     ] = None,
-    seed: Annotated[
-        int,
-        typer.Option(
-            parser=whole_number(0, (1 << 32) - 1),
-            metavar="N",
-            help="Seed of everything random.",
-            rich_help_panel=NETWORK,
-        ),
-    ] = 0,
+    seed: Annotated[int, network("N", "Seed of everything random.", parser=whole_number(0, (1 << 32) - 1))] = 0,
     checkpoint: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Save training to FILE after every epoch. If it is killed, the same command continues from FILE.",
-            rich_help_panel=RUNNING,
+        running(
+            "FILE", "Save training to FILE after every epoch. If it is killed, the same command continues from FILE."
         ),
     ] = None,
     threads: Threads = None,
@@ -184,7 +135,7 @@ def _print(summary: dict[str, Any], columns: Any) -> None:
     }[summary["how"]]
     reading = f"{summary['reading_seconds']:.2f} s"
     share = f"{100 * summary['contamination']:.3g} %"
-    rows = f"the {pluralise(summary['threshold_rows'], 'held-out rows')}" if is_streamed else "these rows"
+    judged = f"the {pluralise(summary['threshold_rows'], 'held-out rows')}" if is_streamed else "these rows"
     names = f": {list_names(summary['columns'])}" if summary["columns"] else ""
     print_summary(
         f"{summary['kind']} {'–'.join(map(str, summary['layers']))}",
@@ -200,7 +151,7 @@ def _print(summary: dict[str, Any], columns: Any) -> None:
                 f"{summary['epochs']} in {summary['training_seconds']:.2f} s, after {reading} of reading",
             ),
             ("loss", loss),
-            ("threshold", f"{summary['threshold']:.6g}: {share} of {rows} are above it"),
+            ("threshold", f"{summary['threshold']:.6g}: {share} of {judged} are above it"),
             ("written to", summary["model"]),
         ],
     )

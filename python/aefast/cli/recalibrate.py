@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from aefast.cli.arguments import BatchRows, Data, Json, Model, Threads, outlier_share
+from aefast.cli.arguments import BatchRows, Data, Json, Model, Threads, outlier_share, results
 from aefast.cli.options import as_usage, check_apart, load_model, source_of
 from aefast.cli.terminal import display, print_json, print_summary
 
@@ -18,11 +18,8 @@ def recalibrate(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="MODEL2", help="Model file to write.")],
     contamination: Annotated[
         float | None,
-        typer.Option(
-            parser=outlier_share,
-            metavar="P",
-            help="Share of these rows above the threshold, above 0 and at most 0.5.",
-            show_default="that of the model",
+        results(
+            "P", "Share of these rows above the threshold, at most 0.5.", default="as in fit", parser=outlier_share
         ),
     ] = None,
     batch_rows: BatchRows = None,

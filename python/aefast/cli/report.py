@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from aefast.cli.arguments import ROWS, BatchRows, Data, Json, Model, Threads
+from aefast.cli.arguments import BatchRows, Data, Json, Label, Model, Threads, rows
 from aefast.cli.options import as_usage, check_apart, check_columns, image_shape, kept_in, load_model, source_of
 from aefast.cli.terminal import display, echo, print_json
 from aefast.tables.text import pluralise
@@ -21,25 +21,10 @@ def report(
     ),
     keep: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="id,ts",
-            help="Columns to show beside the rows with the highest scores.",
-            show_default="the first three that the model does not use",
-            rich_help_panel=ROWS,
-        ),
+        rows("id,ts", "Columns to show beside the rows with the highest scores.", default="the first three"),
     ] = None,
-    label: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COLUMN",
-            help="Column that is 1 for known anomalies and 0 for other rows.",
-            rich_help_panel=ROWS,
-        ),
-    ] = None,
-    image: Annotated[
-        str | None,
-        typer.Option(metavar="8x8", help="Draw rows as images of this height and width.", rich_help_panel=ROWS),
-    ] = None,
+    label: Label = None,
+    image: Annotated[str | None, rows("8x8", "Draw rows as images of this height and width.")] = None,
     batch_rows: BatchRows = None,
     threads: Threads = None,
     as_json: Json = False,

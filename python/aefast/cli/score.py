@@ -7,13 +7,24 @@ from typing import Annotated, Any
 
 import typer
 
-from aefast.cli.arguments import ROWS, RUNNING, BatchRows, Data, Json, Model, Precision, Threads, number, whole_number
+from aefast.cli.arguments import (
+    BatchRows,
+    Data,
+    Json,
+    Label,
+    Model,
+    Precision,
+    Threads,
+    number,
+    results,
+    rows,
+    running,
+    whole_number,
+)
 from aefast.cli.group import UsageError
 from aefast.cli.options import as_usage, check_apart, check_columns, kept_in, load_model, source_of
 from aefast.cli.terminal import describe_left_out, display, print_json, print_summary
 from aefast.tables.text import pluralise
-
-RESULTS = "Results"
 
 
 def score(
@@ -30,53 +41,27 @@ def score(
     ],
     keep: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="id,ts",
-            help="Input columns to copy to the output.",
-            show_default="all that the model does not use",
-            rich_help_panel=ROWS,
-        ),
+        rows("id,ts", "Input columns to copy to the output.", default="all that the model does not use"),
     ] = None,
-    label: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COLUMN",
-            help="Column that is 1 for known anomalies and 0 for other rows. Prints AUC, precision and recall.",
-            rich_help_panel=ROWS,
-        ),
-    ] = None,
+    label: Label = None,
     top_features: Annotated[
-        int,
-        typer.Option(
-            parser=whole_number(0),
-            metavar="K",
-            help="Add the K features with the largest shares of each row's score.",
-            rich_help_panel=RESULTS,
-        ),
+        int, results("K", "Add the K features with the largest shares of each row's score.", parser=whole_number(0))
     ] = 0,
     fdr: Annotated[
         float | None,
-        typer.Option(
+        results(
+            "Q",
+            "Limit the expected share of false alarms among flagged rows to Q. Reads DATA twice.",
+            default="flag scores above the model's threshold",
             parser=number(float, "above 0 and below 1", lambda q: 0 < q < 1),
-            metavar="Q",
-            help="Limit the expected share of false alarms among flagged rows to Q. Reads DATA twice.",
-            show_default="flag scores above the model's threshold",
-            rich_help_panel=RESULTS,
         ),
     ] = None,
     precision: Annotated[
-        Precision,
-        typer.Option(
-            help="Arithmetic of scoring. bfloat16 and int8 are faster and less exact.", rich_help_panel=RESULTS
-        ),
+        Precision, results(None, "Arithmetic of scoring. bfloat16 and int8 are faster and less exact.")
     ] = Precision.float32,
     resume: Annotated[
         bool,
-        typer.Option(
-            "--resume",
-            help="Continue a command that was ended. Finished outputs are kept unless --label is given.",
-            rich_help_panel=RUNNING,
-        ),
+        running(None, "Continue an ended command. Finished outputs are kept unless --label is given.", "--resume"),
     ] = False,
     batch_rows: BatchRows = None,
     threads: Threads = None,
