@@ -1,4 +1,4 @@
-"""Each picture is drawn on the axes it is given, returns them, and shows what it is about."""
+"""Each drawing function draws on the given axes, returns them and shows the right values."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_drawing_returns_the_axes_it_was_given(name, model, ax):
 
 
 @pytest.mark.parametrize("name", DRAWINGS)
-def test_a_drawing_makes_axes_where_it_is_given_none(name, model):
+def test_a_drawing_makes_its_own_axes_if_none_are_given(name, model):
     ax = DRAWINGS[name](model, features_of(small_table()), None)
     assert ax.has_data()
     plt.close(ax.figure)
@@ -79,7 +79,7 @@ def test_loss_curves_without_validation_show_training_alone(ax):
     assert len(plots.loss_curves(model, ax=ax).get_lines()) == 1
 
 
-def test_every_error_is_in_the_histogram_and_the_threshold_cuts_it(ax):
+def test_every_error_is_in_the_histogram_and_the_threshold_is_a_line(ax):
     errors = np.random.default_rng(0).exponential(size=250)
     plots.error_histogram(errors, threshold=1.5, labels=errors > 2, ax=ax)
     assert sum(bar.get_height() for bar in ax.patches) == 250
@@ -94,13 +94,13 @@ def test_every_threshold_of_a_histogram_has_its_line(ax):
 
 
 @pytest.mark.parametrize("errors", [[], [0.0], [3.0] * 5, [0.0, 0.0, 1e-30, 1e30]])
-def test_histograms_of_odd_errors_are_drawn(errors, ax):
+def test_histograms_of_extreme_errors_are_drawn(errors, ax):
     plots.error_histogram(errors, threshold=1.0, ax=ax)
     assert sum(bar.get_height() for bar in ax.patches) == len(errors)
     ax.figure.canvas.draw()
 
 
-def test_no_strange_row_is_lost_in_a_long_table(ax):
+def test_a_single_high_score_stays_visible_in_a_long_table(ax):
     errors = np.ones(1_000_000)
     errors[123_456] = 2.0
     plots.scores_over_rows(errors, threshold=1.5, columns=200, ax=ax)
@@ -159,7 +159,7 @@ def test_curves_mark_every_threshold_that_finds_something(ax):
 
 
 @pytest.mark.parametrize("errors", [[], [1.0]])
-def test_scores_of_hardly_any_rows_are_drawn(errors, ax):
+def test_scores_of_very_few_rows_are_drawn(errors, ax):
     plots.scores_over_rows(errors, threshold=0.5, ax=ax)
     ax.figure.canvas.draw()
 
@@ -216,7 +216,7 @@ def test_calibration_of_uniform_p_values_is_the_diagonal(ax):
     np.testing.assert_allclose(curve.get_xdata(), curve.get_ydata(), atol=0.002)
 
 
-def test_the_roc_curve_tells_its_area(ax):
+def test_the_roc_curve_states_its_area(ax):
     rng = np.random.default_rng(0)
     labels, scores = rng.random(100) < 0.3, rng.random(100)
     plots.roc_curve(labels, scores, ax=ax)

@@ -1,4 +1,4 @@
-"""The report is one page that stands alone and says what was found."""
+"""The report is one self-contained page that shows the scores, the most anomalous rows and the reasons."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from matplotlib.image import imread
 from sklearn.metrics import roc_auc_score
 
 from aefast.model.calibration import Calibration
-from aefast.report.page import drift, examine, figure, number, render
+from aefast.report import drift, examine, figure, render
+from aefast.report.wording import number
 from aefast.scoring.evaluation import evaluate
 from aefast.scoring.scorer import Scorer
 from small_tables import FEATURES, small_model, small_table
@@ -62,7 +63,7 @@ class Outline(HTMLParser):
             assert self.open.pop() == tag
 
 
-def test_all_rows_are_examined_and_the_strangest_found():
+def test_all_rows_are_scored_and_the_most_anomalous_kept():
     table = small_table(300)
     errors = small_model().reconstruction_error(table.select(FEATURES)).astype(float)
     findings = findings_of(table, n_strangest=5)
@@ -83,14 +84,14 @@ def test_reasons_are_counted_over_the_flagged_rows():
     np.testing.assert_array_equal(findings_of(table).reasons, expected)
 
 
-def test_the_reasons_of_a_strange_row_are_those_of_explain():
+def test_the_reasons_of_an_anomalous_row_are_those_of_explain():
     table = small_table(300)
     strangest = findings_of(table).strangest[0]
     explained = small_model().explain(table.select(FEATURES).slice(strangest.row, 1))
     assert [r["feature"] for r in strangest.reasons] == list(explained["feature"])
 
 
-def test_the_page_is_well_formed_and_needs_nothing_else():
+def test_the_page_is_well_formed_and_loads_nothing():
     page = page_of()
     outline = Outline(page)
     assert outline.open == []
@@ -101,13 +102,13 @@ def test_the_page_is_well_formed_and_needs_nothing_else():
     assert not re.search(r"@import|url\((?!#)", page)
 
 
-def test_the_page_says_what_was_found():
+def test_the_page_shows_the_findings():
     table = small_table()
     findings = findings_of(table, labelled=True)
     page = render(findings, title="Pumps in May", subtitle="nightly")
     for text in (
         "Pumps in May", "nightly", "Scores over rows", "Drift since calibration", "Calibration", "Training",
-        "Against the labels", "Columns by how often they are the reason", "The strangest rows and why",
+        "Labels: ROC curve", "Columns that explain the anomalies", "Most anomalous rows and their reasons",
     ):  # fmt: skip
         assert text in page
     assert f"{findings.strangest[0].about['id']}" in page
@@ -123,12 +124,12 @@ def test_light_dark_and_paper_each_have_their_colours():
     assert all("currentColor" in drawing and "#101112" not in drawing for drawing in drawings)
 
 
-def test_images_are_drawn_where_rows_are_images():
+def test_images_are_drawn_if_the_rows_are_images():
     assert "as images" not in page_of()
     assert "data:image/png;base64" in page_of(image_shape=(2, 2))
 
 
-def test_names_are_text_whatever_they_hold():
+def test_markup_in_names_is_escaped():
     hostile = "<script>alert(1)</script> & $x_1$"
     table = small_table().rename_columns([hostile, *small_table().column_names[1:]])
     findings = examine(Scorer(small_model(), keep=[hostile]), table.to_batches())
@@ -138,21 +139,21 @@ def test_names_are_text_whatever_they_hold():
 
 
 @pytest.mark.parametrize("n_rows", [0, 1, 2])
-def test_hardly_any_rows_make_a_page_too(n_rows):
+def test_a_page_is_made_of_very_few_rows(n_rows):
     assert Outline(page_of(n_rows)).open == []
 
 
-def test_a_table_without_strange_rows_says_so():
+def test_the_page_says_when_no_row_is_above_the_threshold():
     calm = pa.table(dict.fromkeys(["id", *FEATURES, "label"], np.zeros(50)))
     findings = findings_of(calm)
     assert findings.n_flagged == 0
     assert "No row is above the threshold" in render(findings, title="calm")
 
 
-def test_labels_of_one_kind_are_no_error():
+def test_labels_of_one_kind_only_are_not_evaluated():
     findings = findings_of(small_table(20).slice(1, 1), labelled=True)
     assert findings.quality is None
-    assert "Against the labels" not in render(findings, title="calm")
+    assert "Labels: " not in render(findings, title="calm")
 
 
 def test_a_figure_is_an_image_with_a_name():
@@ -168,7 +169,7 @@ def test_a_figure_is_an_image_with_a_name():
     [(1234, "1234"), (0.123456, "0.1235"), (12345.6, "12\u202f346"), (3e12, "3e+12"), (None, "–"), (float("nan"), "–"),
      (True, "True"), ("pump 7", "pump 7"), ("x" * 60, "x" * 60), ("x" * 61, "x" * 59 + "…")],
 )  # fmt: skip
-def test_values_are_written_for_people(value, text):
+def test_values_are_formatted_for_reading(value, text):
     assert number(value) == text
 
 
@@ -177,7 +178,7 @@ def with_times(table: pa.Table, times) -> pa.Table:
 
 
 @pytest.mark.parametrize("kind", [pa.timestamp("s"), pa.timestamp("ns", "Europe/Berlin"), pa.date32()])
-def test_scores_are_shown_over_time_where_a_column_has_it(kind):
+def test_scores_are_drawn_over_time_if_a_column_holds_times(kind):
     table = small_table(200)
     days = np.datetime64("2026-03-01") + np.arange(200) * np.timedelta64(1, "D")
     scorer = Scorer(small_model(), keep=["at"])
@@ -185,10 +186,10 @@ def test_scores_are_shown_over_time_where_a_column_has_it(kind):
     np.testing.assert_array_equal(findings.times.astype("datetime64[D]"), days)
     page = render(findings, title="days")
     assert "Scores over time" in page
-    assert "Error of each row in the order of time" in page
+    assert "Score of each row in the order of time" in page
 
 
-def test_rows_without_a_time_are_numbered():
+def test_rows_are_numbered_if_one_time_is_missing():
     times = pa.array([None if i == 7 else i for i in range(50)], pa.timestamp("s"))
     findings = examine(Scorer(small_model(), keep=["at"]), with_times(small_table(50), times).to_batches())
     assert findings.times is None
@@ -196,16 +197,16 @@ def test_rows_without_a_time_are_numbered():
 
 
 @pytest.mark.parametrize("never", ["0001-01-01", "9999-12-31"])
-def test_times_beyond_the_calendar_leave_rows_in_their_order(never):
+def test_rows_are_numbered_if_a_time_cannot_be_drawn(never):
     days = np.append(np.datetime64("2026-03-01") + np.arange(49), np.datetime64(never))
     table = with_times(small_table(50), pa.array(days).cast(pa.timestamp("us")))
     findings = examine(Scorer(small_model(), keep=["at"]), table.to_batches())
     page = render(findings, title="for ever")
     assert "Scores over rows" in page
-    assert "row (some times are beyond the calendar)" in page
+    assert "row (some times are out of range)" in page
 
 
-def test_columns_beside_the_strangest_rows_are_those_asked_for():
+def test_columns_beside_the_most_anomalous_rows_can_be_chosen():
     kept = ["id", "name", "label", "b", "a"]
     findings = examine(Scorer(small_model(), keep=kept), small_table(50).to_batches())
     heads = re.findall("<th>([^<]*)</th>", render(findings, title="all"))
@@ -214,26 +215,26 @@ def test_columns_beside_the_strangest_rows_are_those_asked_for():
     assert re.findall("<th>([^<]*)</th>", render(findings, title="few", about=["name"]))[:2] == ["name", "reasons"]
 
 
-def test_drift_is_told_where_there_is_some():
+def test_drift_is_described_with_size_and_direction():
     rng = np.random.default_rng(0)
     calibration = Calibration.of(rng.exponential(size=30_000))
     drawn = [drift(factor * rng.exponential(size=20_000), calibration) for factor in (1.0, 1.25, 0.7, 4.0)]
-    assert drawn[0].startswith("No drift: these rows score like the 30,000 that the model was calibrated on")
+    assert drawn[0].startswith("No drift: the scores are distributed like those of the 30,000 calibration rows (")
     for text, size in zip(drawn[1:], ("slightly higher", "clearly lower", "much higher"), strict=True):
-        assert text.startswith(f"Drift: these rows score {size} than the 30,000")
+        assert text.startswith(f"Drift: the scores are {size} than those of the 30,000 calibration rows; ")
     assert "recalibrate" in drawn[1]
     assert drift(np.empty(0), calibration) == "There are no rows to compare."
 
 
 @pytest.mark.parametrize("n_rows", [1, 3])
-def test_few_rows_cannot_tell_drift(n_rows):
+def test_too_few_rows_allow_no_test_for_drift(n_rows):
     calibration = Calibration.of(np.random.default_rng(0).exponential(size=500))
-    said = drift(np.full(n_rows, 100.0), calibration)
-    assert said.startswith(f"Too few rows to tell drift: with {n_rows} here and 500 that the model was calibrated on")
+    text = drift(np.full(n_rows, 100.0), calibration)
+    assert text.startswith(f"Too few rows to test for drift: with {n_rows} rows here and 500 calibration rows, ")
     assert drift(np.full(50, 100.0), calibration).startswith("Drift")
 
 
-def test_chance_alone_is_seldom_called_drift():
+def test_samples_of_one_distribution_are_rarely_called_drift():
     rng = np.random.default_rng(1)
     texts = [drift(rng.normal(size=80), Calibration.of(rng.normal(size=120))) for _ in range(500)]
     assert sum(text.startswith("Drift") for text in texts) <= 3
@@ -243,26 +244,26 @@ def test_the_page_names_the_thresholds():
     findings = findings_of(small_table(), labelled=True)
     page = render(findings, title="lines")
     best = findings.quality["best"]
-    assert f"The largest F1, {best['f1']:.3f}, is at {number(best['threshold'])}." in page
+    assert f"A threshold of {number(best['threshold'])} would give the largest F1, {best['f1']:.3f}." in page
     for name in ("threshold", "best F1"):
         assert f">{name}</text>" in page
-    # p-values of 0.01 take 99 held-out rows, of which this model has 27.
+    # A p-value of 0.01 needs 99 held-out rows; this model has 27.
     assert "p = 0.01" not in page
     model = small_model(validation_fraction=0.5)
     assert "p = 0.01" in render(examine(Scorer(model), small_table(20).to_batches()), title="lines")
 
 
-def test_the_threshold_and_the_best_one_are_set_side_by_side():
+def test_counts_are_shown_at_the_threshold_and_at_the_best_one():
     findings = findings_of(small_table(), labelled=True)
     page = render(findings, title="counts")
-    counts = page[page.index("Against the labels: counts") :]
-    for name, at in (("threshold", findings.quality), ("best F1", findings.quality["best"])):
+    counts = page[page.index("Labels: confusion matrix") :]
+    for name, at in (("model", findings.quality), ("best F1", findings.quality["best"])):
         (right_alone, wrong), (missed, found) = at["confusion_matrix"]
         row = counts[counts.index(f"<b>{name}</b>") :]
         cells = re.findall(r'data-name="[^"]*">([^<]*)<', row[: row.index("</tr>")])
         assert cells[1:5] == [str(n) for n in (found, missed, wrong, right_alone)]
         assert cells[-1] == f"{at['f1']:.3f}"
-    for name in ("ROC curve", "Precision by recall"):
+    for name in ("ROC curve", "Precision-recall curve"):
         drawing = page[page.index(f'aria-label="{name}"') :]
         assert ">best F1</text>" in drawing[: drawing.index("</svg>")]
 
@@ -278,7 +279,7 @@ def test_long_names_and_values_are_cut():
     assert name[:80] not in page
 
 
-def test_rows_without_a_label_are_neither_judged_nor_called_normal():
+def test_rows_without_a_label_are_left_out_of_the_evaluation():
     labels = small_table()["label"].to_numpy().astype(np.int8)
     labels[::3] = -1
     table = small_table().set_column(6, "label", pa.array(labels))
@@ -288,10 +289,10 @@ def test_rows_without_a_label_are_neither_judged_nor_called_normal():
     assert findings.n_unlabelled == 100
     assert findings.quality == evaluate(labels[known], findings.errors[known], small_model().threshold_)
     assert all((row.label is None) == (row.row % 3 == 0) for row in findings.strangest)
-    assert "100 rows without a label are not judged" in render(findings, title="partly")
+    assert "100 rows without a label are left out" in render(findings, title="partly")
 
 
-def test_a_small_screen_has_its_own_drawing_of_all_rows():
+def test_small_screens_get_a_narrower_drawing_of_all_rows():
     wide, narrow = (page_of().split(f'<div class="{kind}"><svg')[1].split("</svg>")[0] for kind in ("wide", "narrow"))
     widths = [float(re.search(r'viewBox="0 0 ([\d.]+) ', drawing)[1]) for drawing in (wide, narrow)]
     assert widths[0] > 1.9 * widths[1]
@@ -302,7 +303,7 @@ def test_a_small_screen_has_its_own_drawing_of_all_rows():
 
 @pytest.fixture(scope="module")
 def browse(tmp_path_factory):
-    """Runs headless Chromium on the page with further options; gives its standard output."""
+    """Return a function that runs headless Chromium on the page and returns its standard output."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser")
     if browser is None:
         pytest.skip("needs chromium, which is not installed here")
@@ -322,7 +323,7 @@ def browse(tmp_path_factory):
 def test_a_browser_shows_the_whole_page(browse):
     shown = browse("--dump-dom")
     assert shown.count("<svg") == 9
-    for text in ("Pumps in May</h1>", "The strangest rows as images", "Drift since calibration", "Made by aefast"):
+    for text in ("Pumps in May</h1>", "Most anomalous rows as images", "Drift since calibration", "Made by aefast"):
         assert text in shown
 
 
@@ -334,7 +335,7 @@ def test_a_browser_shows_it_light_and_dark_and_on_paper(browse, tmp_path):
         browse(f"--screenshot={picture}", "--window-size=1100,2600", "--hide-scrollbars", scheme)
         pixels = imread(picture)[..., :3]
         brightness[name] = pixels.mean()
-        # Text and curves stand out: much is page, a little is far from it.
+        # Text and curves are visible: a small share of the pixels differs strongly from the background.
         assert 0.005 < np.mean(np.abs(pixels.mean(axis=2) - np.median(pixels)) > 0.4) < 0.3
     assert brightness["light"] > 0.85
     assert brightness["dark"] < 0.25

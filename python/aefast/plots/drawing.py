@@ -1,10 +1,11 @@
-"""What the pictures share: colours, axes, bins, mosaics of images.
+"""Building blocks of the pictures: colours, axes, histogram bins, mosaics of images.
 
-The colours are those of Okabe and Ito (2008), which people of all colour visions tell apart.
+The colours are those of Okabe and Ito (2008). People with any kind of colour vision can tell them apart.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,7 @@ SERIES = (BLUE, ORANGE, GREEN, PURPLE, SKY, YELLOW)
 
 
 def new_axes(ax: Axes | None) -> Axes:
-    """The axes given, or those of a new figure."""
+    """Return ``ax``, or the axes of a new figure if it is None."""
     if ax is not None:
         return ax
     import matplotlib.pyplot as plt
@@ -28,21 +29,21 @@ def new_axes(ax: Axes | None) -> Axes:
 
 
 def finish(ax: Axes, axis: str = "y") -> None:
-    """No frame where there is no scale, and faint lines across ``axis``."""
+    """Remove the top and right frame lines and draw faint grid lines across ``axis``."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis=axis, color=GREY, alpha=0.25, linewidth=0.7)  # type: ignore[arg-type]
     ax.set_axisbelow(True)
 
 
 def mosaic(rows: list[NDArray[Any]], ax: Axes | None) -> Axes:
-    """Rows of images in [0, 1] as one picture, a transparent pixel between them."""
+    """Draw rows of images with values in [0, 1] as one picture, with a transparent pixel between them."""
     ax = new_axes(ax)
     n, height, width = rows[0].shape[:3]
     canvas = np.zeros((len(rows) * (height + 1) - 1, n * (width + 1) - 1, 4))
     for r, images in enumerate(rows):
         for c, image in enumerate(np.clip(images, 0, 1)):
             spot = canvas[r * (height + 1) :, c * (width + 1) :][:height, :width]
-            # Grey images as ink on paper: light where there is nothing.
+            # Grey images are inverted, like ink on paper: 0 is white.
             coloured = image.ndim == 3 and image.shape[-1] >= 3
             spot[..., :3] = image[..., :3] if coloured else 1 - image.reshape(height, width, 1)
             spot[..., 3] = 1
@@ -52,13 +53,17 @@ def mosaic(rows: list[NDArray[Any]], ax: Axes | None) -> Axes:
 
 
 def spans_decades(values: NDArray[Any]) -> bool:
-    """Whether the largest value leaves the others indistinguishable on a linear scale."""
+    """Return True if a linear scale would squeeze most values together: the largest exceeds 30 medians."""
     positive = values[values > 0]
     return len(positive) > 0 and float(positive.max()) > 30 * float(np.median(positive))
 
 
 def bin_edges(errors: NDArray[Any], bins: int) -> tuple[NDArray[Any], bool]:
-    """Edges that hold all errors (those below the first go into the first bin), and whether they are logarithmic."""
+    """Return the edges of the histogram bins and whether they are logarithmic.
+
+    The last edge is above all errors. With logarithmic edges the smallest errors may lie below the first edge; callers
+    count them in the first bin.
+    """
     low, high = float(errors.min()), float(errors.max())
     if spans_decades(errors):
         low = max(low, float(np.quantile(errors[errors > 0], 0.001)))
@@ -69,8 +74,16 @@ def bin_edges(errors: NDArray[Any], bins: int) -> tuple[NDArray[Any], bool]:
 
 
 def on_time_axis(times: ArrayLike) -> bool:
-    """Whether Matplotlib, which knows the years 1 to 9999, can draw all these times and a margin of a hundredth: not
-    the first or the last day of the calendar, say, that stand for never."""
+    """Return True if Matplotlib can draw all these times.
+
+    Matplotlib knows the years 1 to 9999 and needs a margin at both ends of the axis. Tables often use the first or the
+    last day of the calendar for "never", and such times cannot be drawn.
+    """
     at = np.asarray(times, dtype="datetime64[us]")
     within = (at >= np.datetime64("0200-01-01")) & (at < np.datetime64("9800-01-01"))
     return bool(within.all())
+
+
+def thresholds_by_name(threshold: float | Mapping[str, float] | None) -> Mapping[str, float]:
+    """Return the thresholds to draw by the name of each; a single one is named "threshold"."""
+    return threshold if isinstance(threshold, Mapping) else {} if threshold is None else {"threshold": threshold}

@@ -1,0 +1,178 @@
+"""One pass over a table: its scores, its most anomalous rows, and the columns that explain them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from aefast.columns.column import cells
+from aefast.plots.drawing import on_time_axis
+from aefast.scoring.labels import UNLABELLED, judgement
+from aefast.scoring.scorer import Scorer
+
+
+@dataclass
+class Strange:
+    """One of the most anomalous rows, with the values to show beside it and the reasons for its score."""
+
+    row: int
+    error: float
+    features: Any  # the scorer's matrix of this one row
+    about: dict[str, Any]
+    label: bool | None = None
+    p_value: float = float("nan")
+    reasons: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class Findings:
+    """The result of one pass over a table.
+
+    ``reasons`` counts, for each feature, the flagged rows whose error it has the largest share of. ``times`` holds the
+    time of each row if the table has a complete column of times.
+    """
+
+    scorer: Scorer
+    errors: NDArray[np.float64]
+    p_values: NDArray[np.float64]
+    labels: NDArray[Any] | None
+    strangest: list[Strange]
+    reasons: NDArray[np.int64]
+    seconds: float
+    times: NDArray[np.datetime64] | None = None
+
+    @property
+    def threshold(self) -> float:
+        return float(self.scorer.estimator.threshold_)
+
+    @property
+    def is_timed(self) -> bool:
+        """True if the rows can be drawn in the order of time."""
+        return self.times is not None and on_time_axis(self.times)
+
+    @property
+    def flagged(self) -> NDArray[np.bool_]:
+        """Mask of the rows above the threshold."""
+        return self.errors > self.threshold
+
+    @property
+    def quality(self) -> dict[str, Any] | None:
+        """Quality of the scores measured with the labels, or None without labels of both kinds."""
+        return None if self.labels is None else judgement(self.labels, self.errors, self.threshold)
+
+    @property
+    def n_unlabelled(self) -> int:
+        """Number of rows without a label; 0 if no labels were asked for."""
+        return 0 if self.labels is None else int(np.count_nonzero(self.labels == UNLABELLED))
+
+    @property
+    def n_flagged(self) -> int:
+        """Number of rows above the threshold."""
+        return int(self.flagged.sum())
+
+
+def examine(
+    scorer: Scorer,
+    batches: Iterable[pa.RecordBatch],
+    *,
+    label: Callable[[pa.RecordBatch], NDArray[Any]] | None = None,
+    n_strangest: int = 12,
+    progress: Callable[[int], None] | None = None,
+) -> Findings:
+    """Score every row once; keep all scores, but only the most anomalous rows.
+
+    Parameters
+    ----------
+    scorer : Scorer
+        Its kept columns are shown beside the most anomalous rows.
+    batches : iterable of pyarrow.RecordBatch
+    label : callable, optional
+        Takes a batch and returns one value per row: true for an anomaly, false for a normal row, or `UNLABELLED`.
+    n_strangest : int
+        Number of most anomalous rows to keep.
+    progress : callable, optional
+        Called with the number of rows of each batch.
+
+    Returns
+    -------
+    Findings
+    """
+    begin = time.perf_counter()
+    errors: list[NDArray[np.float64]] = []
+    labels: list[NDArray[Any]] = []
+    strangest: list[Strange] = []
+    reasons = np.zeros(scorer.n_features, dtype=np.int64)
+    times: list[NDArray[np.datetime64]] = []
+    n_read = 0
+    for batch in batches:
+        times.append(_times(batch))
+        X = scorer.matrix(batch)
+        e = scorer.errors(X, first_row=n_read)
+        known = label(batch) if label is not None else None
+        flagged = np.flatnonzero(e > scorer.estimator.threshold_)
+        if len(flagged):
+            reasons += np.bincount(scorer.main_features(scorer.take(X, flagged)), minlength=scorer.n_features)
+        least = strangest[-1].error if len(strangest) == n_strangest else -np.inf
+        over = np.flatnonzero(e > least)
+        for i in over[np.argsort(-e[over], kind="stable")[:n_strangest]]:
+            about = {c: cells(batch.column(c).slice(int(i), 1))[0] for c in scorer.keep}
+            strangest.append(
+                Strange(
+                    n_read + int(i),
+                    float(e[i]),
+                    scorer.take(X, np.array([i])),
+                    about,
+                    None if known is None or known[i] == UNLABELLED else bool(known[i]),
+                )
+            )
+        strangest = sorted(strangest, key=lambda s: (-s.error, s.row))[:n_strangest]
+        errors.append(e)
+        if known is not None:
+            labels.append(known)
+        n_read += len(e)
+        if progress is not None:
+            progress(len(e))
+    all_errors = np.concatenate(errors) if errors else np.empty(0)
+    findings = Findings(
+        scorer,
+        all_errors,
+        scorer.p_values(all_errors),
+        (np.concatenate(labels) if labels else np.empty(0, dtype=bool)) if label is not None else None,
+        strangest,
+        reasons,
+        time.perf_counter() - begin,
+    )
+    at = np.concatenate(times) if times else _times(pa.RecordBatch.from_pylist([]))
+    if len(at) == len(all_errors) > 0 and not np.isnat(at).any():
+        findings.times = at
+    _give_reasons(findings)
+    return findings
+
+
+def _times(batch: pa.RecordBatch) -> NDArray[np.datetime64]:
+    """Return the first column of dates or timestamps, or an empty array if there is none."""
+    for column in batch.columns:
+        if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
+            return np.asarray(column.to_numpy(zero_copy_only=False), dtype="datetime64[us]")
+    return np.empty(0, dtype="datetime64[us]")
+
+
+def _give_reasons(findings: Findings, top: int = 3) -> None:
+    """Set the p-values and reasons of the most anomalous rows."""
+    if not findings.strangest:
+        return
+    scorer = findings.scorer
+    X = scorer.join([s.features for s in findings.strangest])
+    for strange, p, reasons in zip(
+        findings.strangest,
+        scorer.p_values(np.array([s.error for s in findings.strangest])),
+        scorer.reasons(X, top).to_pylist(),
+        strict=True,
+    ):
+        strange.p_value, strange.reasons = float(p), reasons
