@@ -1,4 +1,4 @@
-"""The detectors with PyOD's names and signs, alone and among PyOD's own."""
+"""The detectors have PyOD's names and signs, and work in PyOD's ensembles."""
 
 import pickle
 import subprocess
@@ -123,7 +123,7 @@ def test_unified_probabilities_rise_from_the_mean_on(fitted):
     assert 0 <= p.min() < p.max() <= 1
 
 
-def test_confidence_is_the_chance_that_a_binomial_says_the_same(fitted):
+def test_confidence_is_a_tail_probability_of_the_binomial(fitted):
     labels, confidence = fitted.predict(X_NEW, return_confidence=True)
     scores = fitted.decision_function(X_NEW)
     for row in (0, 100, N_ROWS - 1, int(np.argmin(np.abs(scores - fitted.threshold_)))):
@@ -142,7 +142,7 @@ def test_uncertain_rows_are_rejected(fitted):
     np.testing.assert_array_equal(rejected, np.where(uncertain, -2, labels))
     expected, bound, cost = stats
     assert 0 <= expected <= bound
-    # Where the binomial's distribution function is 1 - e^-T and e^-T.
+    # The bounds are where the binomial distribution function is 1 - e^-T and e^-T.
     assert binom.cdf(39, N_ROWS, small_share(0)) == pytest.approx(1 - np.exp(-3))
     assert expected == pytest.approx(small_share(1) - small_share(0))
     assert cost == pytest.approx(min(0.1, small_share(0)) + min(1 - small_share(1), 0.1) + expected * 0.1)
@@ -155,7 +155,7 @@ def small_share(side):
     return brentq(lambda p: binom.cdf(39, N_ROWS, p) - wanted, 0, 1, xtol=1e-14)
 
 
-def test_training_can_be_judged_by_labels():
+def test_training_scores_can_be_evaluated_with_labels():
     detector = small()
     assert detector.fit_predict_score(X, Y) == roc_auc_score(Y, detector.decision_scores_)
     highest = np.argsort(-detector.decision_scores_)[:N_ODD]
@@ -170,7 +170,7 @@ def test_scores_repeat_for_all_detectors():
     np.testing.assert_array_equal(first.decision_function(X), first.decision_scores_)
 
 
-def test_detectors_go_through_pickle_frames_and_pipelines(fitted):
+def test_detectors_work_with_pickle_data_frames_and_pipelines(fitted):
     again = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(again.predict(X_NEW), fitted.predict(X_NEW))
     frame = pd.DataFrame(X, columns=list("abcdef"))
@@ -190,24 +190,24 @@ def test_unfitted_use_is_refused(method):
     [
         ({"contamination": 0.6}, "contamination must be a number in (0, 0.5], got 0.6"),
         ({"contamination": "auto"}, "contamination must be a number in (0, 0.5], got 'auto'"),
-        ({"device": "cuda:0"}, "device must be None or 'cpu', where aefast computes, got 'cuda:0'"),
+        ({"device": "cuda:0"}, "device must be None or 'cpu', the only device of aefast, got 'cuda:0'"),
         ({"optimizer_name": "lbfgs"}, "optimizer_name must be one of adam, sgd, got 'lbfgs'"),
-        ({"optimizer_params": {"amsgrad": True}}, "optimizer_params has 'amsgrad', which aefast's adam does not know"),
+        ({"optimizer_params": {"amsgrad": True}}, "optimizer_params has 'amsgrad', unknown to optimizer_name='adam'"),
         ({"dropout_rate": (0.1,)}, "dropout_rate must be one rate, or one for each of the 3 hidden layers, got 1"),
         ({"hidden_neuron_list": ()}, "hidden_neuron_list must have at least one width, that of the code, got ()"),
         ({"hidden_neuron_list": (8, 0)}, "hidden_neuron_list must hold integers of at least 1, got 0"),
     ],
 )
-def test_what_cannot_be_done_is_refused(parameters, message):
+def test_invalid_parameters_are_refused(parameters, message):
     with raises_exactly(ValueError, message):
         small(**parameters).fit(X)
 
 
-def test_the_variational_detector_refuses_what_it_does_not_do():
+def test_the_variational_detector_refuses_unsupported_parameters():
     with pytest.raises(ValueError, match="capacity must be 0"):
         VAE(capacity=5.0).fit(X)
     for clip in ((1,), (5, -5)):
-        with pytest.raises(ValueError, match="logvar_clip must be a lower and a larger upper bound"):
+        with pytest.raises(ValueError, match="logvar_clip must be a pair"):
             VAE(logvar_clip=clip)
     with pytest.raises(ValueError, match="method must be 'linear' or 'unify', got 'something'"):
         small().fit(X).predict_proba(X, method="something")
@@ -241,7 +241,7 @@ def test_widths_of_the_variational_detector_are_refused_by_name(name):
         VAE(**{name: (8, 0)}).fit(X)
 
 
-def test_remedies_are_those_that_a_detector_has():
+def test_advice_names_parameters_of_the_detector():
     with raises_exactly(
         ValueError, "column 'x0' has values from 0 to 9e+09, too large for preprocessing=False: set it to True"
     ):
@@ -255,7 +255,7 @@ def test_pyod_itself_is_not_imported():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-# Beside PyOD's own, where it is installed.
+# Comparisons with PyOD itself, if it is installed.
 
 
 def test_answers_are_those_of_pyod_for_the_same_scores(fitted):
@@ -314,14 +314,14 @@ def test_ensembles_of_pyod_take_these_detectors():
 
 
 @pytest.mark.parametrize("kind", DETECTORS)
-def test_detectors_show_what_is_not_default_and_hand_on_the_rest(kind):
+def test_the_repr_shows_the_parameters_that_are_not_defaults(kind):
     assert repr(kind()) == f"{kind.__name__}()"
     assert repr(kind(lr=0.5, contamination=0.2)) == f"{kind.__name__}(contamination=0.2, lr=0.5)"
     assert set(kind().get_params()) >= {"lr", "epoch_num", "n_threads"}
     assert kind(lr=0.5).lr == clone(kind(lr=0.5)).lr == 0.5
 
 
-def test_missing_values_are_refused_without_what_detectors_have_not(fitted):
+def test_missing_values_are_refused_with_advice_that_fits_detectors(fitted):
     holes = np.vstack([X[:5], [[np.nan] * 6]])
     message = "X contains NaN or infinity: 6 values are not finite, the first (nan) in row 5, column 'x0'"
     for call in (fitted.decision_function, small().fit):

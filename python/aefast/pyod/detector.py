@@ -1,11 +1,9 @@
-"""What a PyOD detector answers, on the errors of an aefast estimator."""
+"""Detector: PyOD's methods and attributes, computed from the errors of an aefast estimator."""
 
 from __future__ import annotations
 
 import inspect
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,53 +15,31 @@ from sklearn.metrics import roc_auc_score
 from sklearn.utils.validation import check_is_fitted
 
 from aefast.estimators.autoencoder import Autoencoder
-from aefast.exceptions import ConvergenceError
-from aefast.model.network import widths
-from aefast.tables.numbers import TAKES_MISSING
-from aefast.training.optimizers import SGD, Adam, Optimizer
+from aefast.pyod.parameters import NAMES, optimizer_of, own_words
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
     from aefast.estimators.base import BaseAutoencoder
 
-#: What `Detector.predict_with_rejection` gives rows that it does not judge.
+#: Label that `Detector.predict_with_rejection` returns for rejected rows.
 REJECTED = -2
-#: What a detector calls the parameters of the estimator.
-NAMES = {
-    "lr": "learning_rate",
-    "epoch_num": "max_epochs",
-    "batch_size": "batch_size",
-    "random_state": "random_state",
-    "verbose": "verbose",
-    "batch_norm": "batch_norm",
-    "dropout_rate": "dropout",
-    "n_threads": "n_threads",
-}
-#: Ends of the estimator's messages, and what they say of a detector, which has other parameters or none for it.
-_WORDS = {
-    re.escape(TAKES_MISSING): "; fill or drop them",
-    "scaler=None: use a scaler": "preprocessing=False: set it to True",
-    " for scaler='standard': divide it by a constant first": ": divide it by a constant first",
-    r"lower learning_rate or set clip_norm=1\.0; the estimator (.*)": r"lower lr; the detector \1",
-    r"got dropout=(.*)": r"got dropout_rate=\1",
-}
 
 
 class Detector(BaseEstimator):
-    """What the detectors share: PyOD's methods, on the scores of an aefast estimator.
+    """Base class of the detectors: PyOD's methods, computed from the scores of an aefast estimator.
 
     Attributes
     ----------
     decision_scores_ : ndarray of shape (n,), float64
-        Scores of the training rows, higher for more abnormal ones: the Euclidean distance of a scaled row and its
-        reconstruction.
+        Scores of the training rows, higher for more abnormal rows. A score is the Euclidean distance between a scaled
+        row and its reconstruction.
     threshold_ : float
-        The ``1 - contamination`` quantile of these.
+        The ``1 - contamination`` quantile of ``decision_scores_``.
     labels_ : ndarray of shape (n,), int64
         1 for training rows above the threshold, else 0.
     model : estimator
-        The aefast estimator, with its own signs.
+        The fitted aefast estimator. Its methods have scikit-learn's signs.
     history_ : dict
         ``history_["loss"]`` is the mean loss of each epoch.
     """
@@ -93,7 +69,7 @@ class Detector(BaseEstimator):
         return tags
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Name the parent's parameters that a constructor hands on, for scikit-learn and help()."""
+        """Add the parent's parameters to a signature with ``**parameters``, for scikit-learn and help()."""
         super().__init_subclass__(**options)
         own = inspect.signature(cls.__init__).parameters
         named = {name: each for name, each in own.items() if each.kind != each.VAR_KEYWORD}
@@ -103,15 +79,15 @@ class Detector(BaseEstimator):
             cls.__init__.__signature__ = inspect.Signature(list(named.values()))  # type: ignore[attr-defined]
 
     def _model(self) -> BaseAutoencoder:
-        """The estimator that the parameters describe."""
+        """Make the unfitted estimator that the parameters describe."""
         raise NotImplementedError
 
-    def _described(self) -> dict[str, Any]:
-        """Parameters of the estimator that all detectors have."""
+    def _estimator_parameters(self) -> dict[str, Any]:
+        """Return the estimator's parameters that follow from those of every detector."""
         if not isinstance(self.contamination, Real) or not 0 < self.contamination <= 0.5:
             raise ValueError(f"contamination must be a number in (0, 0.5], got {self.contamination!r}")
         if self.device not in (None, "cpu"):
-            raise ValueError(f"device must be None or 'cpu', where aefast computes, got {self.device!r}")
+            raise ValueError(f"device must be None or 'cpu', the only device of aefast, got {self.device!r}")
         optimizer, l2 = optimizer_of(self.optimizer_name, self.optimizer_params or {})
         return {
             "scaler": "standard" if self.preprocessing else None,
@@ -133,14 +109,14 @@ class Detector(BaseEstimator):
         }
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Train on the rows of ``X``.
+        """Train on the rows of ``X`` and score them.
 
         Parameters
         ----------
         X : array-like of shape (n, d)
             Finite numbers.
         y : ignored
-            For PyOD's conventions.
+            Accepted for compatibility with PyOD.
 
         Returns
         -------
@@ -172,14 +148,14 @@ class Detector(BaseEstimator):
         return (scores > self.threshold_).astype(np.int64)
 
     def decision_function(self, X: Any, batch_size: int | None = None) -> NDArray[np.float64]:
-        """Scores of rows: higher is more abnormal.
+        """Return the scores of rows; higher is more abnormal.
 
         Parameters
         ----------
         X : array-like of shape (n, d)
             Finite numbers.
         batch_size : ignored
-            For PyOD's conventions.
+            Accepted for compatibility with PyOD.
 
         Returns
         -------
@@ -190,51 +166,52 @@ class Detector(BaseEstimator):
         ValueError
             If the input is not valid.
         NotFittedError
-            Before `fit`.
+            If the detector has not been fitted.
         """
         check_is_fitted(self, "decision_scores_")
         return self._scores(X)
 
     def predict(self, X: Any, return_confidence: bool = False) -> Any:
-        """Which rows are outliers: 1 where the score exceeds ``threshold_``, else 0.
+        """Classify rows: 1 for outliers, whose scores exceed ``threshold_``, else 0.
 
         Parameters
         ----------
         X : array-like of shape (n, d)
             As in `decision_function`.
         return_confidence : bool, default False
-            Also give `predict_confidence`.
+            Also return the result of `predict_confidence`.
 
         Returns
         -------
-        ndarray of shape (n,), int64; with ``return_confidence`` a pair of it and a confidence for each row
+        ndarray of shape (n,), int64; with ``return_confidence`` a pair of it and the confidences
         """
         scores = self.decision_function(X)
         labels = self._labels(scores)
         return (labels, self._confidence(scores)) if return_confidence else labels
 
     def predict_proba(self, X: Any, method: str = "linear", return_confidence: bool = False) -> Any:
-        """Scores as probabilities of being an outlier (Kriegel et al. 2011).
+        """Convert scores to probabilities of being an outlier (Kriegel et al. 2011).
 
         Parameters
         ----------
         X : array-like of shape (n, d)
             As in `decision_function`.
         method : {"linear", "unify"}, default "linear"
-            "linear": the place between the least and the largest score of the training rows. "unify": erf((s - m) /
-            (sqrt(2) t)), with mean m and standard deviation t of these scores, and 0 below m.
+            "linear": the relative position between the smallest and the largest score of the training rows. "unify":
+            erf((s - m) / (sqrt(2) t)) for a score s, with mean m and standard deviation t of the training scores, and 0
+            below m.
         return_confidence : bool, default False
-            Also give `predict_confidence`.
+            Also return the result of `predict_confidence`.
 
         Returns
         -------
-        ndarray of shape (n, 2), float64; with ``return_confidence`` a pair of it and a confidence for each row
-            In [0, 1]: of being normal and of being an outlier.
+        ndarray of shape (n, 2), float64; with ``return_confidence`` a pair of it and the confidences
+            Probabilities of being normal and of being an outlier.
 
         Raises
         ------
         ValueError
-            Also if the method is unknown.
+            If ``method`` is unknown or the input is not valid.
         """
         scores = self.decision_function(X)
         if method == "linear":
@@ -249,11 +226,11 @@ class Detector(BaseEstimator):
         return (probabilities, self._confidence(scores)) if return_confidence else probabilities
 
     def predict_confidence(self, X: Any) -> NDArray[np.float64]:
-        """How likely each row's prediction would stay the same with other training rows of the same kind.
+        """Return the probability that each row's prediction stays the same with other training rows of the same kind.
 
-        With n training rows, of which k have scores up to the row's, an outlier's confidence is the probability that
-        a binomial of n and (1 + k) / (2 + n) exceeds n - floor(contamination n), and another row's one minus that
-        (Perini, Vercruyssen and Davis 2020).
+        Of n training rows let k have scores up to that of the row. The confidence of an outlier is the probability that
+        a binomial variable of n trials with probability (1 + k) / (2 + n) exceeds n - floor(contamination n). The
+        confidence of a normal row is one minus that probability (Perini, Vercruyssen and Davis 2020).
 
         Parameters
         ----------
@@ -284,18 +261,18 @@ class Detector(BaseEstimator):
         c_fn: float = 1,
         c_r: float = -1,
     ) -> Any:
-        """`predict`, but -2 for rows whose prediction is too uncertain (Perini and Davis 2023).
+        """Classify rows as `predict` does, but return -2 for rows of low confidence (Perini and Davis 2023).
 
         Parameters
         ----------
         X : array-like of shape (n, d)
             As in `decision_function`.
         T : float, default 32
-            Rows are rejected where ``2 |p - 1/2| <= 1 - 2 exp(-T)`` for the probability p to be called an outlier.
+            A row of confidence p is rejected if ``2 |p - 1/2| <= 1 - 2 exp(-T)``.
         return_stats : bool, default False
-            Also give `compute_rejection_stats`.
+            Also return the result of `compute_rejection_stats`.
         delta, c_fp, c_fn, c_r : float
-            As there.
+            Passed to `compute_rejection_stats`.
 
         Returns
         -------
@@ -312,16 +289,16 @@ class Detector(BaseEstimator):
     def compute_rejection_stats(
         self, T: float = 32, delta: float = 0.1, c_fp: float = 1, c_fn: float = 1, c_r: float = -1
     ) -> tuple[float, float, float]:
-        """What `predict_with_rejection` will do to rows like those of training (Perini and Davis 2023, section 3).
+        """Estimate how often `predict_with_rejection` rejects rows and at what cost (Perini and Davis 2023, section 3).
 
         Parameters
         ----------
         T : float, default 32
-            As there.
+            As in `predict_with_rejection`.
         delta : float in (0, 1), default 0.1
-            The bound on the rate holds with probability ``1 - delta``.
+            The bound on the rejection rate holds with probability ``1 - delta``.
         c_fp, c_fn, c_r : float
-            Costs of a false alarm, a miss and a rejection; the last is ``contamination`` where it is below 0.
+            Costs of a false alarm, a missed anomaly and a rejection. A negative ``c_r`` stands for ``contamination``.
 
         Returns
         -------
@@ -338,7 +315,7 @@ class Detector(BaseEstimator):
             raise ValueError(f"delta must be in (0, 1), got {delta!r}")
         n, share = len(self.decision_scores_), float(self.contamination)
         c_r = share if c_r < 0 else c_r
-        # Quantiles of the share of scores above: where the binomial's distribution function is 1 - e^-T and e^-T.
+        # Shares of scores above at which the binomial distribution function is 1 - e^-T and e^-T.
         n_outliers = int(n * share)
         low, high = (float(betaincinv(n_outliers, n - n_outliers + 1, p)) for p in (np.exp(-T), 1 - np.exp(-T)))
         root = 2 * n * (-3 * share**2 - 2 * n * (1 - share) ** 2 + 4 * share - 3) + T * (n + 2) ** 2 - 8
@@ -349,11 +326,11 @@ class Detector(BaseEstimator):
         return high - low, float(bound), float(cost)
 
     def fit_predict(self, X: Any, y: Any = None) -> NDArray[np.int64]:
-        """`fit`, then ``labels_``."""
+        """Fit and return ``labels_``."""
         return self.fit(X).labels_
 
     def fit_predict_score(self, X: Any, y: ArrayLike, scoring: str = "roc_auc_score") -> float:
-        """`fit`, then how well ``decision_scores_`` rank the rows labelled 1.
+        """Fit, then measure how well ``decision_scores_`` rank the rows labelled 1.
 
         Parameters
         ----------
@@ -362,7 +339,8 @@ class Detector(BaseEstimator):
         y : array-like of shape (n,)
             1 for outliers, 0 for other rows.
         scoring : {"roc_auc_score", "prc_n_score"}, default "roc_auc_score"
-            The area under the ROC curve, or the share of outliers among as many of the highest scores as there are.
+            The area under the ROC curve, or the share of outliers among the k highest scores, k being the number of
+            outliers.
 
         Returns
         -------
@@ -381,47 +359,3 @@ class Detector(BaseEstimator):
         outliers = np.asarray(y) == 1
         highest = np.argsort(-scores, kind="stable")[: np.count_nonzero(outliers)]
         return float(np.mean(outliers[highest]))
-
-
-@contextmanager
-def own_words() -> Iterator[None]:
-    """Errors of the estimator without what its parameters could do about them, which a detector has not."""
-    try:
-        yield
-    except (ValueError, ConvergenceError) as error:
-        text = re.sub(r"^dropout must", "dropout_rate must", str(error))
-        for theirs, own in _WORDS.items():
-            text = re.sub(theirs + "$", own, text)
-        if text == str(error):
-            raise
-        raise type(error)(text) from None
-
-
-def known(parameter: str, name: str, names: Sequence[str]) -> str:
-    """``name``, or ValueError if it is none of ``names``."""
-    if name not in names:
-        raise ValueError(f"{parameter} must be one of {', '.join(names)}, got {name!r}")
-    return name
-
-
-def widths_of(parameter: str, sizes: Sequence[int], least: int = 0) -> tuple[int, ...]:
-    """As many widths of layers as that, or more."""
-    found = widths(sizes, parameter)
-    if len(found) < least:
-        raise ValueError(f"{parameter} must have at least one width, that of the code, got {sizes!r}")
-    return found
-
-
-def optimizer_of(name: str, parameters: Mapping[str, Any]) -> tuple[Optimizer, float]:
-    """The optimiser, and the weight of the L2 penalty that PyTorch's optimisers call ``weight_decay``."""
-    left = dict(parameters)
-    l2 = float(left.pop("weight_decay", 0.0 if parameters else 1e-5))
-    optimizer: Optimizer
-    if known("optimizer_name", name, ("adam", "sgd")) == "adam":
-        beta_1, beta_2 = left.pop("betas", (0.9, 0.999))
-        optimizer = Adam(beta_1, beta_2, left.pop("eps", 1e-8))
-    else:
-        optimizer = SGD(left.pop("momentum", 0.0), left.pop("nesterov", False))
-    if left:
-        raise ValueError(f"optimizer_params has {', '.join(map(repr, left))}, which aefast's {name} does not know")
-    return optimizer, l2

@@ -1,13 +1,4 @@
-"""The autoencoders as PyOD's detectors: its names of parameters, methods and attributes, and its signs.
-
-Here, unlike elsewhere in aefast, `decision_function` is higher for more abnormal rows and `predict` gives 1 for
-outliers and 0 for other rows. PyOD itself (Zhao, Nasrullah and Li 2019, JMLR 20) is not needed; its combinations and
-ensembles take these detectors like their own.
-
-As in PyOD all rows train the network for ``epoch_num`` epochs and none are held out, so that the estimator in ``model``
-has no use for p-values until it is recalibrated. The defaults of the parameters are PyOD's, not those of
-`aefast.Autoencoder`, but for ``verbose``.
-"""
+"""The detectors: one class for each kind of autoencoder, with the constructors that PyOD's users know."""
 
 from __future__ import annotations
 
@@ -23,18 +14,11 @@ from aefast.estimators.denoising import DenoisingAutoencoder
 from aefast.estimators.sparse import SparseAutoencoder
 from aefast.estimators.variational import VariationalAutoencoder
 from aefast.model.network import ACTIVATIONS, OUTPUT_ACTIVATIONS
-from aefast.pyod.detector import Detector, known, widths_of
+from aefast.pyod.detector import Detector
+from aefast.pyod.parameters import known, widths_of
 
 if TYPE_CHECKING:
     from aefast.estimators.base import BaseAutoencoder
-
-__all__ = [
-    "VAE",
-    "AutoEncoder",
-    "ContractiveAutoEncoder",
-    "DenoisingAutoEncoder",
-    "SparseAutoEncoder",
-]
 
 
 def _constraints(estimator: type[BaseAutoencoder], *names: str) -> dict[str, list[Any]]:
@@ -42,43 +26,43 @@ def _constraints(estimator: type[BaseAutoencoder], *names: str) -> dict[str, lis
 
 
 class AutoEncoder(Detector):
-    """PyOD's ``AutoEncoder``.
+    """The counterpart of PyOD's ``AutoEncoder``.
 
     Parameters
     ----------
     contamination : float in (0, 0.5], default 0.1
-        Share of the training rows to call outliers.
+        Share of the training rows to label as outliers.
     preprocessing : bool, default True
         Scale columns to mean 0 and variance 1.
     lr : float, default 1e-3
         Learning rate.
     epoch_num : int, default 10
-        Passes over the rows.
+        Number of passes over the training rows.
     batch_size : int, default 32
-        Rows a step; an incomplete last batch is left out.
+        Rows of a minibatch. An incomplete last minibatch of an epoch is left out.
     optimizer_name : {"adam", "sgd"}, default "adam"
-        How steps are taken.
+        Optimiser.
     device : None or "cpu"
-        Where to compute; there is no other place.
+        Computation always runs on the CPU.
     random_state : int, RandomState instance or None, default 42
-        Fixes everything random.
+        Seed of all random numbers.
     use_compile, compile_mode : ignored
-        For PyOD's conventions: all is compiled.
+        Accepted for compatibility with PyOD. The engine is always compiled.
     verbose : int, default 0
-        1 prints a line an epoch. PyOD's default is 1.
+        1 prints one line per epoch. PyOD's default is 1.
     optimizer_params : dict, default {"weight_decay": 1e-5}
-        ``weight_decay`` (an L2 penalty on weights), for "adam" ``betas`` and ``eps``, for "sgd" ``momentum`` and
-        ``nesterov``.
+        ``weight_decay`` is the weight of an L2 penalty on weights. "adam" also takes ``betas`` and ``eps``, "sgd"
+        ``momentum`` and ``nesterov``.
     hidden_neuron_list : sequence of int, default (64, 32)
-        Widths after the input; the last is the code, and the decoder mirrors them.
+        Widths of the layers after the input. The last is the width of the code; the decoder mirrors the encoder.
     hidden_activation_name : str, default "relu"
-        Of all layers but the last.
+        Activation of all layers except the last.
     batch_norm : bool, default True
-        Batch normalisation of these.
+        Batch normalisation of all layers except the last.
     dropout_rate : float in [0, 1), default 0.2
-        Dropout of the hidden layers.
+        Dropout rate of the hidden layers.
     n_threads : int, optional
-        As in `aefast.Autoencoder`, like all below that PyOD does not have.
+        Number of threads, as in `aefast.Autoencoder`. PyOD does not have this parameter.
 
     Examples
     --------
@@ -133,20 +117,20 @@ class AutoEncoder(Detector):
         self.dropout_rate = dropout_rate
         self.n_threads = n_threads
 
-    def _described(self) -> dict[str, Any]:
+    def _estimator_parameters(self) -> dict[str, Any]:
         return {
-            **super()._described(),
+            **super()._estimator_parameters(),
             "encoder_layer_sizes": widths_of("hidden_neuron_list", self.hidden_neuron_list, least=1),
             "activation": known("hidden_activation_name", self.hidden_activation_name, ACTIVATIONS),
             "code_activation": self.hidden_activation_name,
         }
 
     def _model(self) -> BaseAutoencoder:
-        return Autoencoder(**self._described())
+        return Autoencoder(**self._estimator_parameters())
 
 
 class DenoisingAutoEncoder(AutoEncoder):
-    """`AutoEncoder` that learns to give back clean rows from noisy ones.
+    """`AutoEncoder` that is trained to reconstruct clean rows from noisy rows.
 
     Parameters
     ----------
@@ -154,7 +138,7 @@ class DenoisingAutoEncoder(AutoEncoder):
     noise_level : float, default 0.1
         As in `aefast.DenoisingAutoencoder`.
     **parameters
-        Those of `AutoEncoder`.
+        Parameters of `AutoEncoder`.
 
     Examples
     --------
@@ -174,7 +158,7 @@ class DenoisingAutoEncoder(AutoEncoder):
         self.noise_level = noise_level
 
     def _model(self) -> BaseAutoencoder:
-        return DenoisingAutoencoder(noise=self.noise, noise_level=self.noise_level, **self._described())
+        return DenoisingAutoencoder(noise=self.noise, noise_level=self.noise_level, **self._estimator_parameters())
 
 
 class SparseAutoEncoder(AutoEncoder):
@@ -188,7 +172,7 @@ class SparseAutoEncoder(AutoEncoder):
     k : int, optional
         As in `aefast.SparseAutoencoder`, which also chooses the activation of the code.
     **parameters
-        Those of `AutoEncoder`.
+        Parameters of `AutoEncoder`.
 
     Examples
     --------
@@ -219,11 +203,11 @@ class SparseAutoEncoder(AutoEncoder):
 
     def _model(self) -> BaseAutoencoder:
         sparsity = {name: getattr(self, name) for name in ("sparsity", "sparsity_weight", "sparsity_target", "k")}
-        return SparseAutoencoder(**{**self._described(), "code_activation": "auto", **sparsity})
+        return SparseAutoencoder(**{**self._estimator_parameters(), "code_activation": "auto", **sparsity})
 
 
 class ContractiveAutoEncoder(AutoEncoder):
-    """`AutoEncoder` whose code changes little where the input does.
+    """`AutoEncoder` with a penalty on the derivatives of the code by the input.
 
     Parameters
     ----------
@@ -232,7 +216,7 @@ class ContractiveAutoEncoder(AutoEncoder):
     batch_norm, dropout_rate
         Off by default.
     **parameters
-        Those of `AutoEncoder`.
+        Parameters of `AutoEncoder`.
 
     Examples
     --------
@@ -253,14 +237,14 @@ class ContractiveAutoEncoder(AutoEncoder):
         self.contraction = contraction
 
     def _model(self) -> BaseAutoencoder:
-        return ContractiveAutoencoder(contraction=self.contraction, **self._described())
+        return ContractiveAutoencoder(contraction=self.contraction, **self._estimator_parameters())
 
 
 class VAE(Detector):
-    """PyOD's ``VAE``, but for two things: its objective is the evidence lower bound, and scores repeat.
+    """The counterpart of PyOD's ``VAE``, with the evidence lower bound as its objective and repeatable scores.
 
-    PyOD holds the divergence below ``capacity``, whose default of 0 turns it off, and draws a code for every score.
-    Here the divergence counts in full, and scores come from the mean of the code.
+    PyOD limits the KL divergence to ``capacity``; its default of 0 switches the divergence off. PyOD also draws a
+    random code for every score. Here the divergence counts in full, and scores use the mean of the code.
 
     Parameters
     ----------
@@ -269,23 +253,23 @@ class VAE(Detector):
     verbose, optimizer_params, hidden_activation_name, n_threads
         As in `AutoEncoder`.
     epoch_num : int, default 30
-        Passes over the rows.
+        Number of passes over the training rows.
     beta : float, default 1
         Weight of the divergence, as in `aefast.VariationalAutoencoder`.
     capacity : 0
-        For PyOD's conventions; others are refused.
+        Accepted for compatibility with PyOD. `fit` raises ValueError for any other value.
     encoder_neuron_list, decoder_neuron_list : sequence of int, default (128, 64, 32) and (32, 64, 128)
         Widths of the hidden layers before and after the code.
     latent_dim : int, default 2
         Width of the code.
     output_activation_name : str, default "identity"
-        Of the last layer.
+        Activation of the last layer.
     batch_norm : bool, default False
-        Batch normalisation of hidden layers.
+        Batch normalisation of the hidden layers.
     dropout_rate : float in [0, 1), default 0.2
-        Dropout of the hidden layers.
+        Dropout rate of the hidden layers.
     logvar_clip : pair of float or None, default (-30, 20)
-        For PyOD's conventions: checked, but log-variances need no lower bound here, and the upper one is always 20.
+        Checked, but not used: log-variances need no lower bound here, and the upper bound is always 20.
 
     Examples
     --------
@@ -354,18 +338,18 @@ class VAE(Detector):
         self.dropout_rate = dropout_rate
         self.logvar_clip = logvar_clip
         self.n_threads = n_threads
-        # PyOD refuses these before `fit`, and its users may count on that.
+        # PyOD checks this in the constructor, and users may rely on that.
         if logvar_clip is not None and (len(logvar_clip) != 2 or not logvar_clip[0] < logvar_clip[1]):
-            raise ValueError(f"logvar_clip must be a lower and a larger upper bound, got {logvar_clip!r}")
+            raise ValueError(f"logvar_clip must be a pair (lower, upper) with lower < upper, got {logvar_clip!r}")
 
     def _model(self) -> BaseAutoencoder:
         if self.capacity != 0:
-            raise ValueError(f"capacity must be 0: the divergence is not held below it here, got {self.capacity!r}")
+            raise ValueError(f"capacity must be 0, as aefast does not limit the divergence, got {self.capacity!r}")
         return VariationalAutoencoder(
             (*widths_of("encoder_neuron_list", self.encoder_neuron_list), self.latent_dim),
             decoder_layer_sizes=widths_of("decoder_neuron_list", self.decoder_neuron_list),
             activation=known("hidden_activation_name", self.hidden_activation_name, ACTIVATIONS),
             output_activation=known("output_activation_name", self.output_activation_name, OUTPUT_ACTIVATIONS),
             beta=self.beta,
-            **self._described(),
+            **self._estimator_parameters(),
         )

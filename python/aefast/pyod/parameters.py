@@ -1,0 +1,77 @@
+"""Translates PyOD's parameters into those of the estimators, and the estimators' errors into PyOD's names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from aefast.exceptions import ConvergenceError
+from aefast.model.network import widths
+from aefast.tables.numbers import TAKES_MISSING
+from aefast.training.optimizers import SGD, Adam, Optimizer
+
+#: The estimator's parameter behind each parameter of a detector.
+NAMES = {
+    "lr": "learning_rate",
+    "epoch_num": "max_epochs",
+    "batch_size": "batch_size",
+    "random_state": "random_state",
+    "verbose": "verbose",
+    "batch_norm": "batch_norm",
+    "dropout_rate": "dropout",
+    "n_threads": "n_threads",
+}
+#: Endings of the estimator's messages and the endings to replace them with, which name the detector's parameters.
+_WORDS = {
+    re.escape(TAKES_MISSING): "; fill or drop them",
+    "scaler=None: use a scaler": "preprocessing=False: set it to True",
+    " for scaler='standard': divide it by a constant first": ": divide it by a constant first",
+    r"lower learning_rate or set clip_norm=1\.0; the estimator (.*)": r"lower lr; the detector \1",
+    r"got dropout=(.*)": r"got dropout_rate=\1",
+}
+
+
+@contextmanager
+def own_words() -> Iterator[None]:
+    """Raise the estimator's errors again with advice that names the parameters of the detector."""
+    try:
+        yield
+    except (ValueError, ConvergenceError) as error:
+        text = re.sub(r"^dropout must", "dropout_rate must", str(error))
+        for theirs, own in _WORDS.items():
+            text = re.sub(theirs + "$", own, text)
+        if text == str(error):
+            raise
+        raise type(error)(text) from None
+
+
+def known(parameter: str, name: str, names: Sequence[str]) -> str:
+    """Return ``name``; raise ValueError if it is not among ``names``."""
+    if name not in names:
+        raise ValueError(f"{parameter} must be one of {', '.join(names)}, got {name!r}")
+    return name
+
+
+def widths_of(parameter: str, sizes: Sequence[int], least: int = 0) -> tuple[int, ...]:
+    """Return the widths of the layers; raise ValueError if there are fewer than ``least``."""
+    found = widths(sizes, parameter)
+    if len(found) < least:
+        raise ValueError(f"{parameter} must have at least one width, that of the code, got {sizes!r}")
+    return found
+
+
+def optimizer_of(name: str, parameters: Mapping[str, Any]) -> tuple[Optimizer, float]:
+    """Return the optimiser and the weight of the L2 penalty, which PyTorch calls ``weight_decay``."""
+    left = dict(parameters)
+    l2 = float(left.pop("weight_decay", 0.0 if parameters else 1e-5))
+    optimizer: Optimizer
+    if known("optimizer_name", name, ("adam", "sgd")) == "adam":
+        beta_1, beta_2 = left.pop("betas", (0.9, 0.999))
+        optimizer = Adam(beta_1, beta_2, left.pop("eps", 1e-8))
+    else:
+        optimizer = SGD(left.pop("momentum", 0.0), left.pop("nesterov", False))
+    if left:
+        raise ValueError(f"optimizer_params has {', '.join(map(repr, left))}, unknown to optimizer_name={name!r}")
+    return optimizer, l2
