@@ -17,7 +17,7 @@ import peers  # noqa: E402
 import results  # noqa: E402
 import shapes  # noqa: E402
 import timing  # noqa: E402
-from aefast import _limits  # noqa: E402
+from aefast.engine.limits import Probes, rows_per_second  # noqa: E402
 
 # Relative to an error of order one: of float32 sums of up to 2048 products; of 8 bits; of 8 bits and ranges.
 TOLERANCES = {"bfloat16": 0.02, "int8": 0.25}
@@ -105,7 +105,7 @@ def main():
     found = {name: make for name, make in found.items() if make.scores}
     others = [name for name in found if name != "aefast"]
     environment = results.environment(found)
-    probes = _limits.Probes(options.threads)
+    probes = Probes(options.threads)
     threads = f"{options.threads} thread" + "s" * (options.threads > 1)
     print(f"\n## Scoring, float32, {threads}, {environment['isa']}, {environment['processor']}\n")
     for name, reason in missing.items():
@@ -121,7 +121,7 @@ def main():
         best = max((rates[name]["rows_per_second"] for name in others), default=float("nan"))
         ratios.append(ours / best)
         flops = shapes.flops_per_row(widths)
-        bound = _limits.rows_per_second(machine, flops, shapes.bytes_per_row(widths))
+        bound = rows_per_second(machine, flops, shapes.bytes_per_row(widths))
         cells = [f"{results.rate(rates[n]['rows_per_second'])} ({rates[n]['batch']})" for n in others]
         limited = [f"{ours * flops / 1e9:.0f}", f"{machine['flops'] / 1e9:.0f}", f"{machine['bytes'] / 1e9:.0f}"]
         table.append([shape, results.rate(ours), *cells, *limited, f"{ours / bound:.2f}", f"{ours / best:.2f}"])

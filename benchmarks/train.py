@@ -15,7 +15,7 @@ import peers  # noqa: E402
 import results  # noqa: E402
 import shapes  # noqa: E402
 import timing  # noqa: E402
-from aefast import _limits  # noqa: E402
+from aefast.engine import limits  # noqa: E402
 
 # Of the mean move of a weight. The first moves of Adam are g / |g|, which rounding can turn round where g is nearly
 # zero; scikit-learn adds epsilon before the correction of the bias, where the others add it after.
@@ -71,7 +71,7 @@ def main():
     found = {name: make for name, make in found.items() if make.trains}
     others = [name for name in found if name != "aefast"]
     environment = results.environment(found)
-    machine = _limits.measure(options.threads)
+    machine = limits.measure(options.threads)
     threads = f"{options.threads} thread" + "s" * (options.threads > 1)
     print(f"\n## Training, Adam, float32, {threads}, {environment['isa']}, {environment['processor']}\n")
     for name, reason in missing.items():

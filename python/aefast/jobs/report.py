@@ -31,7 +31,7 @@ def report_job(
     progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """Write the page of `report.render` about every row of ``source``; returns a summary as plain data."""
-    from aefast.report.page import examine, render
+    from aefast.report import examine, render
 
     # The page has an axis of time, so times stay times.
     plan = plan_scoring(estimator, source, keep=keep, label=label, batch_rows=batch_rows, keeps_times=True)

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from aefast.columns.column import cells
+from aefast.columns.values import cells
 from aefast.plots.drawing import on_time_axis
 from aefast.scoring.labels import UNLABELLED, judgement
 from aefast.scoring.scorer import Scorer
