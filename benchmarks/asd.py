@@ -1,10 +1,10 @@
-"""Faults of real servers, found row by row: AUCROC and average precision beside other detectors.
+"""Detection of server faults row by row: AUCROC and average precision beside other detectors.
 
     python benchmarks/asd.py FOLDER [--only aefast,kNN] [--seeds 0,1] [--servers 1,2,3]
 
 FOLDER holds the Application Server Dataset (omi-N_train.npy, omi-N_test.npy and omi-N_test_label.npy;
-https://github.com/zhhlee/InterFusion): 19 metrics a sampling step. Detectors see single rows, not the steps before
-them, have their libraries' defaults and one thread. Columns are brought into [0, 1] by the training rows.
+https://github.com/zhhlee/InterFusion): 19 metrics per sampling step. Detectors see single rows, not the steps before
+them. They use their libraries' defaults and one thread. Columns are scaled to [0, 1] with the training rows.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def main():
 
 
 def read(folder, server):
-    """Training rows, test rows and the labels of these."""
+    """Return training rows, test rows and the labels of the test rows."""
     train, test, labels = (np.load(folder / f"omi-{server}_{part}.npy") for part in ("train", "test", "test_label"))
     return *min_max_scaled(train.astype(np.float64), test.astype(np.float64)), labels.ravel().astype(int)
 

@@ -1,9 +1,9 @@
-"""Every bar that aefast is held to, measured in one go, with the shortfalls marked.
+"""Measures every target of aefast in one run and marks the targets that are missed.
 
     python benchmarks/bars.py [--json FILE] [--from FILE] [--rounds 5] [--shapes ...]
 
-Runs `score.py` and `train.py` for one thread and for all, in float32 and in reduced precision, and the import; FILE
-gets what they measured, and `--from` judges such a file without measuring again.
+Runs `score.py` and `train.py` with one thread and with all, in float32 and in reduced precision, and times the import.
+`--json FILE` stores the measurements; `--from FILE` evaluates such a file without measuring again.
 """
 
 import argparse
@@ -18,15 +18,15 @@ import shapes
 from aefast.engine import limits
 
 HERE = Path(__file__).parent
-NARROWEST = 64  # every layer at least this wide: the arithmetic alone decides
-LONG_STEP = 100e-6  # seconds of work that two threads must share well
+NARROWEST = 64  # networks whose layers are all at least this wide are bound by arithmetic alone
+LONG_STEP = 100e-6  # seconds from which a step must gain from a second thread
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", help="file that gets the measurements")
-    parser.add_argument("--from", dest="given", help="judge the measurements of this file")
-    parser.add_argument("--rounds", default="5", help="measurements of each, the best counts (%(default)s)")
+    parser.add_argument("--json", help="file to store the measurements in")
+    parser.add_argument("--from", dest="given", help="evaluate the measurements in this file")
+    parser.add_argument("--rounds", default="5", help="number of measurements, of which the best counts (%(default)s)")
     parser.add_argument("--shapes", help="networks, comma-separated (all)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -43,7 +43,7 @@ def main():
 
 
 def measure(path, options):
-    """Append to ``path`` what the commands measure."""
+    """Run the commands and append their measurements to ``path``."""
     shared = ["--json", str(path), "--rounds", options.rounds]
     shared += ["--shapes", options.shapes] if options.shapes else []
     for command in (["score.py"], ["score.py", "--reduced"], ["train.py"]):
@@ -52,7 +52,7 @@ def measure(path, options):
 
 
 def import_seconds(rounds=7):
-    """Of `import aefast` and an estimator after scikit-learn."""
+    """Seconds of importing aefast and an estimator, beyond those of importing scikit-learn."""
     timed = "t = time.perf_counter(); import aefast; aefast.Autoencoder; print(time.perf_counter() - t)"
     code = f"import time, sklearn.base; {timed}"
     return min(
@@ -62,12 +62,12 @@ def import_seconds(rounds=7):
 
 
 def rate(rates, name="aefast"):
-    """Rows a second of one peer."""
+    """Rows per second of one peer."""
     return rates[name]["rows_per_second"]
 
 
 def ratios(record, ours="aefast", theirs=None):
-    """{network: our rate over that of the best peer, or of the one called ``theirs``}."""
+    """Return {network: rate of aefast / rate of the best peer, or of the peer ``theirs``}."""
     found = {}
     for shape, rates in record["shapes"].items():
         others = [theirs] if theirs else [name for name in rates if not name.startswith("aefast")]
@@ -77,12 +77,12 @@ def ratios(record, ours="aefast", theirs=None):
 
 
 def verdict(bar, least, value, where=""):
-    """A row of the table."""
+    """Return one row of the table of targets."""
     return [bar, f"{least:g}", f"{value:.2f}", where, "yes" if value >= least else "**no**"]
 
 
 def worst_and_mean(bar, found, everywhere, mean):
-    """Two rows: the lowest ratio and the geometric mean."""
+    """Return two rows of the table: the lowest ratio and the geometric mean."""
     shape = min(found, key=found.get)
     return [
         verdict(f"{bar}, everywhere", everywhere, found[shape], shape),
@@ -91,7 +91,7 @@ def worst_and_mean(bar, found, everywhere, mean):
 
 
 def judge(records):
-    """Rows of the table of bars, for whatever the records hold."""
+    """Return the rows of the table of targets that the records allow."""
     rows = []
     for record in records:
         threads = record["threads"]
@@ -116,7 +116,7 @@ def judge(records):
 
 
 def roofline(record, name):
-    """The least share of what the machine allows, of networks that are wide throughout and of the others."""
+    """Return the lowest shares of the roofline: of networks whose layers are all wide, and of the others."""
     shares = {True: {}, False: {}}
     for shape, rates in record["shapes"].items():
         widths = shapes.SHAPES[shape]
@@ -133,7 +133,7 @@ def roofline(record, name):
 
 
 def scaling(shapes_of, name):
-    """What more threads gain in training."""
+    """Return the rows about the gain of more threads in training."""
     one = {case: rates["aefast"]["rows_per_second_of_one_thread"] for case, rates in shapes_of.items()}
     gains = {case: rate(shapes_of[case]) / one[case] for case in one}
     steps = {case: int(case.rsplit(", ", 1)[1]) / one[case] for case in one}

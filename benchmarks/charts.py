@@ -1,4 +1,4 @@
-"""Pictures of what `bars.py --json FILE` measured: `python benchmarks/charts.py FILE -o FOLDER`.
+"""Draws the measurements of `bars.py --json FILE`: `python benchmarks/charts.py FILE -o FOLDER`.
 
 `roofline.png`: what each network reaches of what the machine allows; `ratios.png`: aefast beside every peer.
 """
@@ -31,9 +31,11 @@ PEERS = {
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("file", type=Path, help="what bars.py or score.py and train.py wrote")
+    parser.add_argument("file", type=Path, help="file of bars.py, or of score.py and train.py")
     parser.add_argument("-o", "--output", type=Path, default=Path("."), help="folder for the pictures")
-    parser.add_argument("--threads", type=int, default=1, help="measurements with so many threads (%(default)s)")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="number of threads of the measurements to draw (%(default)s)"
+    )
     options = parser.parse_args()
     records = [r for r in json.loads(options.file.read_text()) if r["threads"] == options.threads]
     score = next(r for r in records if r["what"] == "score")
@@ -43,7 +45,7 @@ def main():
 
 
 def roofline(record, path):
-    """GFLOP/s over operations a byte (Williams, Waterman and Patterson 2009)."""
+    """Draw GFLOP/s over operations per byte (Williams, Waterman and Patterson 2009)."""
     peak, bandwidth = (max(limits[what] for limits in record["limits"].values()) / 1e9 for what in ("flops", "bytes"))
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
     intensity = np.geomspace(4, 2000, 200)
@@ -78,7 +80,7 @@ def roofline(record, path):
 
 
 def ratios(score, train, path):
-    """How many times as fast aefast is as each peer."""
+    """Draw the speed of aefast relative to each peer."""
     panels = [("scoring", score)] + ([("training", train)] if train else [])
     heights = [len(record["shapes"]) for _, record in panels]
     figure, all_axes = plt.subplots(

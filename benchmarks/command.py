@@ -1,4 +1,4 @@
-"""What the benchmark commands share: their options, and a process of its own for each number of threads."""
+"""The options of the benchmark commands, and one process for each number of threads."""
 
 import argparse
 import os
@@ -9,18 +9,22 @@ from timing import limit_threads, use_cpu_clock
 
 
 def parse(description, default_threads="1,all", **more):
-    """Options, with ``threads`` a number by the time this returns in a process that measures.
+    """Parse the options; ``threads`` is a single number in the process that measures.
 
-    Libraries fix their pools when they are first imported, so that each number of threads needs a process: the first
-    one runs the others and ends.
+    Libraries fix their thread pools at import, so each number of threads needs a process of its own. The first process
+    starts the others and ends.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", default=default_threads, help="numbers or 'all', comma-separated (%(default)s)")
     parser.add_argument("--shapes", help="networks, comma-separated (all eight)")
     parser.add_argument("--peers", help="peers, comma-separated (all that are installed)")
-    parser.add_argument("--rounds", type=int, default=5, help="measurements of each, the best counts (%(default)s)")
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="number of measurements, of which the best counts (%(default)s)"
+    )
     parser.add_argument("--json", help="file that results are appended to")
-    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: one thread, busy machine")
+    parser.add_argument(
+        "--clock", choices=["wall", "cpu"], default="wall", help="cpu: for one thread on a busy machine"
+    )
     for name, settings in more.items():
         parser.add_argument(f"--{name}", **settings)
     options = parser.parse_args()
@@ -36,7 +40,7 @@ def parse(description, default_threads="1,all", **more):
     limit_threads(options.threads)
     if options.clock == "cpu":
         if options.threads > 1:
-            parser.error("--clock cpu adds the threads' times up, and so measures one thread only")
+            parser.error("--clock cpu adds up the times of all threads; use it with --threads 1")
         use_cpu_clock()
     return options
 
@@ -51,11 +55,11 @@ def _without_threads(arguments):
 
 
 def chosen(text, names):
-    """The comma-separated names, checked, or all."""
+    """Return the comma-separated names, or all ``names`` if there are none; stop if one is unknown."""
     if not text:
         return list(names)
     picked = text.split(",")
     unknown = [name for name in picked if name not in names]
     if unknown:
-        raise SystemExit(f"unknown: {', '.join(unknown)}; there are {', '.join(names)}")
+        raise SystemExit(f"unknown: {', '.join(unknown)}; choose from {', '.join(names)}")
     return picked

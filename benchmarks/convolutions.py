@@ -1,11 +1,10 @@
-"""Layers of images: what one more costs, beside a dense layer and PyTorch's; then whole networks beside PyTorch and
-OpenVINO, in images a second.
+"""Layers of images: the cost of one more layer, and the speed of whole networks, beside PyTorch and OpenVINO.
 
     python benchmarks/convolutions.py [--threads 1] [--rounds 5] [--clock cpu]
 
-One more layer: two networks that differ in nothing but two layers more, the difference halved, so that reading rows
-and the layers at the ends do not count. A dense layer takes its turns among them. PyTorch gets its better memory
-format, channels first or last.
+The cost of one more layer is half the difference between two networks, of which one has two more layers. Reading rows
+and the layers at both ends therefore do not count. A dense layer takes turns with them. PyTorch is measured with both
+memory formats, channels first and channels last.
 """
 
 import itertools
@@ -37,25 +36,25 @@ NAMES = {"score": "forward", "train": "forward and backward"}
 
 
 def conv(image, channels):
-    """A 3 x 3 convolution that keeps the image's sides."""
+    """Return a 3 x 3 convolution that keeps the size of the image."""
     layer = {"kind": "conv2d", "image": image, "channels": channels, "kernel_size": 3, "padding": "same"}
     return layer | {"activation": "relu"}
 
 
 def resized(kind, image, channels=0):
-    """Half or twice the sides."""
+    """Return a layer that halves or doubles the sides of the image."""
     layer = {"kind": kind, "image": image, "factor": 2}
     return layer if kind != "conv2d_transpose" else conv(image, channels) | layer
 
 
 def stack(side, channels, n_layers):
-    """Convolutions of that many channels between those that lead from one channel and back."""
+    """Return layers from one channel to ``channels``, convolutions of these, and a layer back to one channel."""
     hidden = [conv((side, side, channels), channels) for _ in range(n_layers)]
     return [conv((side, side, 1), channels), *hidden, conv((side, side, channels), 1)]
 
 
 def autoencoder(channels, up):
-    """Convolutions each followed by pooling, and the way back by "upsample2d" or "conv2d_transpose"."""
+    """Return convolutions, each followed by pooling, and the decoder with "upsample2d" or "conv2d_transpose"."""
     layers, image = [], (28, 28, 1)
     for n in channels:
         layers += [conv(image, n), resized("max_pool2d", (*image[:2], n))]
@@ -80,7 +79,7 @@ NETWORKS = {
 
 
 def parameters_of(layers, seed=0):
-    """Kernels (height, width, in, out), of transposed ones (height, width, out, in), and biases."""
+    """Return kernels (height, width, in, out), or (height, width, out, in) if transposed, and biases."""
     rng, arrays = np.random.default_rng(seed), []
     for layer in layers:
         if layer["kind"] == "dense":
@@ -114,16 +113,16 @@ class Engine:
         self.trainer = core.Trainer(network, parameters, loss, adam, "float32", 0, options.threads)
 
     def score(self):
-        """Errors of all images."""
+        """Return the errors of all images."""
         return self.predictor.errors(self.X, "mse")
 
     def train(self):
-        """An epoch."""
+        """Run one epoch."""
         self.trainer.train_epoch(self.X, self.scaling, epoch=0, learning_rate=1e-5, batch_size=options.batch)
 
 
 def torch_model(layers):
-    """The same network of PyTorch's layers, with the same weights."""
+    """Return the same network made of PyTorch's layers, with the same weights."""
     modules, rest = [], iter([torch.from_numpy(array) for array in parameters_of(layers)])
     for layer in layers:
         if layer["kind"] == "max_pool2d":
@@ -134,7 +133,7 @@ def torch_model(layers):
             ends = layer["image"][2], layer["channels"]
             if layer["kind"] == "conv2d":
                 module = torch.nn.Conv2d(*ends, 3, padding=1)
-            else:  # this crops before the first pixel what the engine crops after the last: the same work
+            else:  # this crops before the first pixel, the engine after the last one: the same amount of work
                 module = torch.nn.ConvTranspose2d(*ends, 3, stride=2, padding=1, output_padding=1)
             with torch.no_grad():
                 module.weight.copy_(next(rest).permute(3, 2, 0, 1))
@@ -155,12 +154,12 @@ class Torch:
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-5, fused=True)
 
     def score(self):
-        """Errors of all images."""
+        """Return the errors of all images."""
         with torch.inference_mode():
             return torch.cat([(self.model(x) - x).square().mean(dim=(1, 2, 3)) for x in self.batches]).numpy()
 
     def train(self):
-        """An epoch."""
+        """Run one epoch."""
         for x in self.batches:
             self.optimizer.zero_grad(set_to_none=True)
             torch.nn.functional.mse_loss(self.model(x), x).backward()
@@ -179,7 +178,7 @@ class OpenVino:
         self.request = openvino.compile_model(model, "CPU", settings).create_infer_request()
 
     def score(self):
-        """Errors of all images."""
+        """Return the errors of all images."""
         errors = []
         for x in self.X:
             output = next(iter(self.request.infer(openvino.Tensor(x, shared_memory=True)).values()))
@@ -188,7 +187,7 @@ class OpenVino:
 
 
 def engines_of(layers):
-    """{name: engine} of all that there are, each checked to compute the same errors."""
+    """Return {name: engine} for all installed engines; stop if their errors differ."""
     d = int(np.prod(layers[0].get("image", layers[0].get("units"))))
     X = shapes.random_rows(N_BATCHES * options.batch, d)
     found = {"aefast": Engine(layers, X)}
@@ -208,7 +207,7 @@ def engines_of(layers):
 
 
 def calls(networks, what):
-    """{(engine, network): callable} of everything that can do `what`."""
+    """Return {(engine, network): callable} for all engines that can do ``what``."""
     return {
         (engine, name): getattr(each, what)
         for name, layers in networks.items()
@@ -218,12 +217,12 @@ def calls(networks, what):
 
 
 def products_of(side, channels):
-    """Multiply-adds of a 3 x 3 convolution of an image, taps outside left out."""
+    """Return the multiply-adds of a 3 x 3 convolution of an image, without taps outside the image."""
     return ((3 * side - 2) * channels) ** 2
 
 
 def layer_rates(side, channels, what):
-    """FLOP/s of one more convolution by {engine}, and of one more dense layer in the same rounds."""
+    """Return the FLOP/s of one more convolution for each engine, and of one more dense layer in the same rounds."""
     units = {"kind": "dense", "units": DENSE, "activation": "relu"}
     networks = {"short": stack(side, channels, 1), "long": stack(side, channels, 3)}
     dense = {"dense short": [units] * 2, "dense long": [units] * 4}
@@ -241,7 +240,7 @@ def layer_rates(side, channels, what):
 
 
 def layer_table(what):
-    """GFLOP/s of one more layer, forward or forward and backward."""
+    """Return the table of GFLOP/s of one more layer: forward, or forward and backward."""
     rows, peers = [], []
     for side, channels in LAYERS:
         rates, dense = layer_rates(side, channels, what)
@@ -253,7 +252,7 @@ def layer_table(what):
 
 
 def network_table(what):
-    """Images a second of whole networks."""
+    """Return the table of images per second of whole networks."""
     rows, peers = [], []
     for name, layers in NETWORKS.items():
         seconds = timing.interleave(calls({name: layers}, what), options.rounds)

@@ -1,15 +1,16 @@
-"""Whether strange rows come first: AUCROC on labelled tables, beside other detectors, all with their defaults.
+"""Detection of anomalies: AUCROC on labelled tables, beside other detectors, all with their defaults.
 
     python benchmarks/detection.py FOLDER [--only aefast,kNN] [--seeds 0,1] [--json FILE] [--reuse FILE]
 
 FOLDER holds ADBench's tables (.npz files with ``X`` and ``y``, 1 being an anomaly; https://github.com/Minqi824/ADBench).
-At most 10,000 rows of each are used. Two protocols, the same splits for all detectors, means over tables and seeds:
+At most 10,000 rows of each are used. There are two protocols, with the same splits for all detectors:
 
-- contaminated: a stratified split of 70 % to train on, anomalies included, and 30 % to rank;
-- normals: train on normal rows, rank all anomalies and as many other normal rows.
+- contaminated: train on 70 % of the rows, anomalies included, and rank the other 30 % (a stratified split);
+- normals: train on normal rows, and rank all anomalies and as many other normal rows.
 
-Columns are brought into [0, 1] by the training rows. Each detector has one thread, and time is that of fitting and
-scoring, by the wall and by the CPU; the latter is compared, as it does not depend on who else is at work.
+Figures are means over tables and seeds. Columns are scaled to [0, 1] with the training rows. Each detector has one
+thread. Times are the wall and CPU seconds of fitting and scoring; CPU seconds are compared, because they do not depend
+on other work on the machine.
 """
 
 import argparse
@@ -31,10 +32,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder of .npz files")
     parser.add_argument("--only", help="detectors, comma-separated (all)")
-    parser.add_argument("--tables", help="names of files that hold one of these, comma-separated (all)")
+    parser.add_argument("--tables", help="parts of the names of the files to use, comma-separated (all)")
     parser.add_argument("--seeds", default="0,1", help="comma-separated (%(default)s)")
-    parser.add_argument("--json", type=Path, help="file that the results are written to")
-    parser.add_argument("--reuse", type=Path, help="such a file: what it holds is not measured again")
+    parser.add_argument("--json", type=Path, help="file to write the results to")
+    parser.add_argument("--reuse", type=Path, help="file of earlier results, which are not measured again")
     options = parser.parse_args()
     seeds = [int(seed) for seed in options.seeds.split(",")]
     files = sorted(options.data.glob("*.npz"), key=lambda path: int(path.stem.split("_")[0]))
@@ -71,7 +72,7 @@ def read(path):
 
 
 def split(X, y, protocol, seed):
-    """Training rows, test rows and the labels of these."""
+    """Return training rows, test rows and the labels of the test rows."""
     if len(X) > MAX_ROWS:
         some, _ = train_test_split(np.arange(len(X)), train_size=MAX_ROWS, stratify=y, random_state=seed)
         X, y = X[some], y[some]
@@ -87,7 +88,7 @@ def split(X, y, protocol, seed):
 
 
 def mean(found, what, name, protocol="", table=""):
-    """Mean over the results of that detector, NaN of none."""
+    """Return the mean over the results of the detector, or NaN if there are none."""
     values = [
         result[what]
         for key, result in found.items()
@@ -98,7 +99,7 @@ def mean(found, what, name, protocol="", table=""):
 
 
 def total(found, what, name):
-    """Seconds of the whole table, NaN of none."""
+    """Return the seconds of all tables together, or NaN if there are no results."""
     return sum(result[what] for key, result in found.items() if key.split("|")[0] == name) or float("nan")
 
 
@@ -121,7 +122,7 @@ def by_table(found, names, tables, protocol):
 
 
 def bars(found):
-    """What the defaults of `aefast.Autoencoder` must reach, as a table; a bar is unknown where a peer is missing."""
+    """Return the table of targets for the defaults of `aefast.Autoencoder`; a missing peer leaves a target unknown."""
     ours = {protocol: mean(found, "auc", "aefast", protocol) for protocol in PROTOCOLS}
     ratio = total(found, "cpu", "aefast") / total(found, "cpu", "PyOD AutoEncoder")
     wanted = [

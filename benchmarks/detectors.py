@@ -1,6 +1,7 @@
 """The detectors that `detection.py` and `asd.py` compare, all with their libraries' defaults.
 
-Each is a function of training rows, test rows and a seed, and gives a score for each test row, higher being stranger.
+Each is a function of training rows, test rows and a seed. It returns one score per test row, higher for more abnormal
+rows.
 """
 
 import time
@@ -10,7 +11,7 @@ import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 from threadpoolctl import threadpool_limits
 
-#: What a robust covariance of the inputs takes, as the library does: share of the rows kept, steps, clipping.
+#: Settings of the robust covariance, equal to the library's: share of the rows kept, steps, clipping.
 KEPT, STEPS, LIMIT = 0.8, 10, 10.0
 
 
@@ -27,7 +28,7 @@ def isolation_forest(train, test, seed):
 
 
 def robust_covariance(train, test, seed):
-    """Mahalanobis distances of the inputs alone, from the closest 80 % of the rows: what the network must add to."""
+    """Mahalanobis distances of the inputs from the closest 80 % of the rows; the baseline without a network."""
     from sklearn.covariance import ledoit_wolf
 
     mean, deviation = train.mean(axis=0), train.std(axis=0)
@@ -91,27 +92,27 @@ DETECTORS = {
 
 
 def warm_up(names):
-    """Let the detectors import what they need, so that this is not timed."""
+    """Import everything that the detectors need, so that imports are not timed."""
     rows = np.random.default_rng(0).normal(size=(64, 3))
     for name in names:
         DETECTORS[name](rows, rows, 0)
 
 
 def measure(name, train, test, labels, seed):
-    """AUCROC, average precision, and seconds of fitting and scoring by the wall and by the CPU, on one thread."""
+    """Return AUCROC, average precision, and wall and CPU seconds of fitting and scoring with one thread."""
     with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore")
         wall, cpu = time.perf_counter(), time.process_time()
         scores = DETECTORS[name](train, test, seed)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    # PyOD's PCA divides by eigenvalues of zero.
+    # PyOD's PCA divides by zero eigenvalues.
     scores = np.nan_to_num(np.asarray(scores, dtype=np.float64), nan=0.0, posinf=1e300, neginf=-1e300)
     auc, precision = roc_auc_score(labels, scores), average_precision_score(labels, scores)
     return {"auc": float(auc), "ap": float(precision), "wall": wall, "cpu": cpu}
 
 
 def min_max_scaled(train, test):
-    """Both by least value and range of the training rows; a constant column is only shifted."""
+    """Scale both sets by minimum and range of the training rows; a constant column is only shifted."""
     low, high = train.min(axis=0), train.max(axis=0)
     span = np.where(high > low, high - low, 1.0)
     return (train - low) / span, (test - low) / span

@@ -1,8 +1,8 @@
-"""What a user calls, from array to array: `fit` beside NumPy by hand, `reconstruction_error` beside ONNX Runtime.
+"""End to end: `fit` and `reconstruction_error` as a user calls them, beside the peers.
 
     python benchmarks/end_to_end.py [--threads 1,all]
 
-One network (30-16-8-16-30), 100,000 rows, minibatches of 256, whole `fit` calls with all that they do besides training.
+One network (30-16-8-16-30), 100,000 rows, minibatches of 256. The time of `fit` includes everything besides training.
 """
 
 import command
@@ -22,7 +22,7 @@ OTHERS = ["numpy", "torch", "jax", "scikit-learn", "onnxruntime", "openvino"]
 
 
 def estimator(**changed):
-    """An autoencoder that does the work of the peers: no validation rows, no scaling, ReLU throughout."""
+    """Return an autoencoder that does the same work as the peers: no validation rows, no scaling, ReLU throughout."""
     settings = {
         "encoder_layer_sizes": WIDTHS[1:3],
         "activation": "relu",
@@ -41,7 +41,7 @@ def estimator(**changed):
 
 
 def compare(title, ours, others, n_rows):
-    """A table of rows a second and our ratio to each peer."""
+    """Print a table of rows per second and of aefast's ratio to each peer."""
     seconds = timing.interleave({"aefast": ours, **others}, options.rounds)
     rates = {name: n_rows / best for name, (best, _) in seconds.items()}
     rows = [[name, results.rate(r), f"{rates['aefast'] / r:.2f}"] for name, r in rates.items()]

@@ -1,11 +1,11 @@
-"""Published figures: what each kind of autoencoder must reach on real data, measured, beside its bar.
+"""Published figures: results of each kind of autoencoder on real data, beside their targets.
 
     python benchmarks/figures.py FOLDER [--only NAME,...] [--json FILE] [--threads N] [--no-torch]
 
-FOLDER holds ``mnist.npz`` and ``fashion_mnist.npz``, each with x_train, y_train, x_test and y_test as Keras gives them.
-Pixels are in [0, 1] and not scaled further, no held-out rows, no early stopping, seed 0. The seconds are those of
-``fit``, on the wall and of all CPUs together; the second is the fairer one on a busy machine. Three of the runs are
-repeated in PyTorch, where that is installed.
+FOLDER holds ``mnist.npz`` and ``fashion_mnist.npz``, each with x_train, y_train, x_test and y_test as Keras provides
+them. Pixels are in [0, 1] and not scaled further. There are no held-out rows and no early stopping; the seed is 0.
+Seconds are the wall time and the CPU time of ``fit``; on a busy machine the CPU time is the fairer one. Three of the
+runs are repeated in PyTorch if it is installed.
 """
 
 import argparse
@@ -20,19 +20,19 @@ import aefast
 from results import append_json, environment, markdown
 
 PLAIN = {"scaler": None, "validation_fraction": 0.0, "early_stopping": False, "random_state": 0}
-#: Pixels as chances of ink.
+#: Settings for pixels as probabilities of ink.
 BERNOULLI = {**PLAIN, "output_activation": "sigmoid", "loss": "binary_crossentropy"}
 
 
 def made(kind, *sizes, **parameters):
-    """An estimator with the settings that the runs share, which are not the defaults for tables."""
+    """Return an estimator with the settings of all runs, which differ from the defaults for tables."""
     settings = {"activation": "relu", "batch_size": 256, "learning_rate": 1e-3, "score_metric": "mse"}
     return kind(*sizes, **settings | parameters)
 
 
 @dataclass
 class Figure:
-    """One measured value; ``bar`` is None where it is only reported, ``higher`` says on which side of it is better."""
+    """One measured value and its target; without a target, ``bar`` is None. ``higher`` is True if higher is better."""
 
     name: str
     value: float
@@ -56,7 +56,7 @@ class Figure:
 
 
 class Images:
-    """The data sets of a folder, as rows of pixels in [0, 1], each read once; and PyTorch, or None."""
+    """The data sets of a folder as rows of pixels in [0, 1], each read once, and PyTorch or None."""
 
     def __init__(self, folder, torch=None):
         self.folder = Path(folder)
@@ -64,7 +64,7 @@ class Images:
         self.read = {}
 
     def __call__(self, name):
-        """X_train, y_train, X_test, y_test."""
+        """Return X_train, y_train, X_test, y_test."""
         if name not in self.read:
             with np.load(self.folder / f"{name}.npz", allow_pickle=False) as file:
                 self.read[name] = tuple(
@@ -75,14 +75,14 @@ class Images:
 
 
 def timed(call):
-    """What it returns, seconds on the wall, CPU seconds."""
+    """Call it and return (result, wall seconds, CPU seconds)."""
     wall, cpu = time.perf_counter(), time.process_time()
     result = call()
     return result, time.perf_counter() - wall, time.process_time() - cpu
 
 
 def beside_torch(figure, torch, train, value):
-    """The figure with what the same run gives in PyTorch, if that is there."""
+    """Return the figure with the result of the same run in PyTorch, if it is installed."""
     if torch is not None:
         module, figure.peer_wall, figure.peer_cpu = timed(lambda: train(torch))
         figure.peer_value = value(torch, module)
@@ -105,7 +105,7 @@ def knn_accuracy(train, y_train, test, y_test):
 
 
 def pca_floor(train, X, n_components):
-    """Mean squared error a pixel of ``X`` given back from that many principal components of ``train``."""
+    """Return the mean squared error per pixel of ``X``, reconstructed from principal components of ``train``."""
     from sklearn.decomposition import PCA
 
     pca = PCA(n_components, svd_solver="covariance_eigh").fit(train.astype(np.float64))
@@ -113,7 +113,7 @@ def pca_floor(train, X, n_components):
 
 
 def linear(images):
-    """A linear autoencoder ends at the principal components (Baldi and Hornik 1989)."""
+    """A linear autoencoder converges to the principal components (Baldi and Hornik 1989)."""
     X, _, _, _ = images("mnist")
     for code in (8, 32):
         floor = pca_floor(X, X, code)
@@ -126,7 +126,7 @@ def linear(images):
 
 
 def deep(images):
-    """Non-linear codes give back more than as many principal components."""
+    """Non-linear codes reconstruct better than as many principal components."""
     X, _, X_test, _ = images("mnist")
     for code, bar in ((8, 0.03744), (16, 0.02686), (32, 0.01683)):
         schedule = aefast.CosineSchedule(2e-3, n_epochs=20)
@@ -144,7 +144,7 @@ def deep(images):
 
 
 def hinton(images):
-    """784-1000-500-250-30, the network of Hinton and Salakhutdinov (2006): squared error a pixel of about .0038."""
+    """784-1000-500-250-30, the network of Hinton and Salakhutdinov (2006): squared error per pixel of about .0038."""
     X, _, X_test, _ = images("mnist")
     schedule = aefast.CosineSchedule(1e-3, n_epochs=10, warmup=1)
     model = made(
@@ -161,7 +161,7 @@ def hinton(images):
 
 
 def small_code(code, X, n_starts):
-    """Of several starts the one with the least training loss: units of a ReLU code may be dead from the start."""
+    """Return the start with the lowest training loss, because units of a ReLU code may be dead from the start."""
     models = [
         made(
             aefast.Autoencoder,
@@ -177,7 +177,7 @@ def small_code(code, X, n_starts):
 
 
 def codes(images):
-    """Eight numbers an image are enough for seven neighbours to name it."""
+    """Seven nearest neighbours classify images from codes of eight numbers."""
     for name, code, bar, n_starts in (
         ("mnist", 8, 0.897, 1),
         ("fashion_mnist", 8, 0.800, 8),
@@ -220,7 +220,7 @@ def noisy(X, seed, standard_deviation=0.55):
 
 
 def denoising(images):
-    """Clean digits from digits with noise of 0.55 standard deviations, clipped to [0, 1]."""
+    """Reconstruct digits from noisy ones: normal noise of standard deviation 0.55, clipped to [0, 1]."""
     X, _, X_test, _ = images("mnist")
     X_noisy, X_test_noisy = noisy(X, 0), noisy(X_test, 1)
     model = made(aefast.DenoisingAutoencoder, (32,), code_activation="relu", batch_size=150, max_epochs=30, **BERNOULLI)
@@ -235,11 +235,11 @@ def denoising(images):
 
 
 def convolutional(images):
-    """The same noise, drawn anew in each epoch (Vincent et al. 2008), for layers 64-32-32-64-1 of 3 x 3. It takes about
-    a quarter of an hour of a CPU.
+    """Denoising with noise drawn again in each epoch (Vincent et al. 2008), for layers 64-32-32-64-1 of 3 x 3.
 
-    From glorot weights at a rate of .001, a third of the 32 channels of the code die within the first forty steps, here
-    as in PyTorch from the same weights; hence he weights and a rate that rises over six epochs before it falls.
+    It takes about a quarter of an hour of CPU time. From glorot weights at a rate of .001, a third of the 32 channels
+    of the code die within the first forty steps, in PyTorch too from the same weights. Hence the he weights, and a rate
+    that rises over six epochs before it falls.
     """
     X, _, X_test, _ = images("mnist")
     rng, X_test_noisy = np.random.default_rng(0), noisy(X_test, 1)
@@ -260,8 +260,10 @@ def convolutional(images):
 
 
 def variational(images):
-    """784-400-20 after ten epochs (Kingma and Welling 2014, as in PyTorch's example): the mean of three starts, which
-    differ by some tenths of a nat."""
+    """784-400-20 after ten epochs (Kingma and Welling 2014, as in PyTorch's example).
+
+    The figure is the mean of three starts, which differ by some tenths of a nat.
+    """
     X, _, X_test, _ = images("mnist")
     seeds = range(3)
 
@@ -290,7 +292,7 @@ def variational(images):
 
 
 def logistic_error(train, y_train, test, y_test):
-    """Per cent of test rows that logistic regression on sparse codes gets wrong."""
+    """Return the percentage of test rows that logistic regression on sparse codes misclassifies."""
     from scipy.sparse import csr_matrix
     from sklearn.linear_model import LogisticRegression
 
@@ -300,10 +302,10 @@ def logistic_error(train, y_train, test, y_test):
 
 
 def sparse(images):
-    """k-sparse codes that a linear classifier reads (Makhzani and Frey 2013, table 2: 1.35 %).
+    """Linear classification of k-sparse codes (Makhzani and Frey 2013, table 2: 1.35 %).
 
-    As there, training begins with a larger k, so that no unit is left out, and codes are of alpha k units, alpha being
-    what is best for 10,000 held-out training images (section 2 and algorithm 1).
+    As in the paper, training begins with a larger k, so that no unit stays unused. Codes have alpha k units; alpha is
+    the best value on 10,000 held-out training images (section 2 and algorithm 1).
     """
     X, y, X_test, y_test = images("mnist")
     model = made(aefast.SparseAutoencoder, (1000,), sparsity="topk", tied_weights=True, warm_start=True, **PLAIN)
@@ -329,7 +331,7 @@ def sparse(images):
 
 
 def probe_accuracy(train, y_train, test, y_test):
-    """Of a linear classifier on codes scaled to unit variance."""
+    """Return the accuracy of a linear classifier on codes scaled to unit variance."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -338,20 +340,20 @@ def probe_accuracy(train, y_train, test, y_test):
 
 
 def jacobian_norm(model, X):
-    """Mean over rows of the squared Frobenius norm of the code's Jacobian, for one sigmoid encoder layer."""
+    """Return the mean over rows of the squared Frobenius norm of the code's Jacobian, for one sigmoid layer."""
     h = model.transform(X).astype(np.float64)
     return float(np.mean((h * (1 - h)) ** 2 @ np.sum(model.coefs_[0].astype(np.float64) ** 2, axis=0)))
 
 
 def contractive(images):
-    """The same network with and without the contraction (Rifai et al. 2011)."""
+    """One network with and without the contractive penalty (Rifai et al. 2011)."""
     X, y, X_test, y_test = images("mnist")
     settings = {**BERNOULLI, "code_activation": "sigmoid", "max_epochs": 30, "tied_weights": True}
     models = {
         "plain": made(aefast.Autoencoder, (128,), **settings),
         "contractive": made(aefast.ContractiveAutoencoder, (128,), contraction=1e-3, **settings),
     }
-    norm = accuracy = None  # bars for the second are what the first reaches
+    norm = accuracy = None  # the results of the first network are the targets of the second
     for name, model in models.items():
         _, wall, cpu = timed(lambda model=model: model.fit(X))
         figures = [
@@ -388,8 +390,8 @@ def main():
     parser.add_argument("folder", help="folder of mnist.npz and fashion_mnist.npz")
     parser.add_argument("--only", help=f"some of {', '.join(ROWS)}")
     parser.add_argument("--json", help="file that results are appended to")
-    parser.add_argument("--threads", type=int, help="of aefast and PyTorch alike (each its own default)")
-    parser.add_argument("--no-torch", action="store_true", help="leave the runs in PyTorch out")
+    parser.add_argument("--threads", type=int, help="threads of aefast and of PyTorch (default: that of each)")
+    parser.add_argument("--no-torch", action="store_true", help="leave out the runs in PyTorch")
     options = parser.parse_args()
     names = options.only.split(",") if options.only else list(ROWS)
     unknown = [name for name in names if name not in ROWS]

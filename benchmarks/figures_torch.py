@@ -1,4 +1,4 @@
-"""Three runs of `figures` in PyTorch: the same network, data, batches and Adam, as somebody who knows PyTorch would."""
+"""Three runs of `figures` in PyTorch: the same network, data, batches and Adam, written as an expert would."""
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ set_threads = torch.set_num_threads
 
 
 def fit(module, loss, X, targets, batch_size, max_epochs, seed=0):
-    """Minibatches in a new order each epoch; the fused optimiser; every row read in place."""
+    """Train with shuffled minibatches and the fused optimiser, without copying the rows."""
     torch.manual_seed(seed)
     for layer in module.modules():
         if isinstance(layer, nn.Linear):
@@ -48,7 +48,7 @@ class Variational(nn.Module):
         self.decoder = nn.Sequential(nn.Linear(20, 400), nn.ReLU(), nn.Linear(400, 784))
 
     def negative_elbo(self, x):
-        """Mean over rows, in nats."""
+        """Return the mean over rows, in nats."""
         mean, log_variance = self.encoder(x).chunk(2, dim=1)
         z = mean + torch.exp(log_variance / 2) * torch.randn_like(mean)
         kl = 0.5 * (mean.square() + log_variance.exp() - log_variance - 1).sum()

@@ -1,9 +1,9 @@
-"""The nightly job, whole: 567,498 rows of network connections through ``aefast fit`` and ``aefast score``.
+"""A whole nightly job: 567,498 rows of network connections through ``aefast fit`` and ``aefast score``.
 
     python benchmarks/http_job.py FOLDER_WITH_adbench/16_http.npz [--work FOLDER]
 
-Writes the set as Parquet with an ``id`` column, trains and scores by the command line, and checks that all rows came
-back in order. Reading is timed apart, as the same columns read by the same reader with nothing done to them.
+Writes the data set as Parquet with an ``id`` column, trains and scores with the command line, and checks that all rows
+are in order in the output. Reading is also timed alone: the same reader reads the same columns and discards them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder of data sets")
-    parser.add_argument("--work", type=Path, help="folder for the files made; default a temporary one")
+    parser.add_argument("--work", type=Path, help="folder for the files (default: a temporary one)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         run(options.data, options.work or Path(temporary))
@@ -47,9 +47,9 @@ def run(data: Path, work: Path) -> None:
     assert result["id"].to_numpy().tolist() == list(range(len(X))), "rows are missing or out of order"
     assert {"anomaly_score", "is_anomaly"} <= set(result.column_names)
     print(
-        f"score: {scored['rows']:,} rows in {scored['seconds']:.3f} s, {scored['rows_per_second']:,.0f} rows a second;"
-        f" reading {scored['reading_seconds']:.3f} s, scoring {scored['scoring_seconds']:.3f} s,"
-        f" writing {scored['writing_seconds']:.3f} s, side by side"
+        f"score: {scored['rows']:,} rows in {scored['seconds']:.3f} s, {scored['rows_per_second']:,.0f} rows per second"
+        f"; reading {scored['reading_seconds']:.3f} s, scoring {scored['scoring_seconds']:.3f} s,"
+        f" writing {scored['writing_seconds']:.3f} s, in parallel"
     )
     print(f"reading alone: {reading_alone(table, [*names, 'id', 'anomaly']):.3f} s")
     print(f"AUC {scored['quality']['aucroc']:.4f}, average precision {scored['quality']['average_precision']:.4f}")
@@ -61,7 +61,7 @@ def aefast(*arguments: object) -> dict:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(done.stderr)
-    print(f"$ aefast {' '.join(map(str, arguments))}    ({time.perf_counter() - begin:.1f} s with start-up)")
+    print(f"$ aefast {' '.join(map(str, arguments))}    ({time.perf_counter() - begin:.1f} s including start-up)")
     return json.loads(done.stdout)
 
 

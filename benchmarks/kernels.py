@@ -1,4 +1,4 @@
-"""The engine's pieces one by one: products, activations, reading of each dtype, metrics, statistics.
+"""Parts of the engine one by one: products, activations, reading of each dtype, metrics, statistics.
 
 python benchmarks/kernels.py [--threads 1]
 """
@@ -21,19 +21,19 @@ METRICS = ["mse", "mae", "max", "huber", "mahalanobis"]
 
 
 def best(call):
-    """Seconds of the best of several calls."""
+    """Return the seconds of the fastest of several calls."""
     return timing.interleave({"": call}, options.rounds)[""][0]
 
 
 def predictor(network, parameters):
-    """Of a network without scaling."""
+    """Return a predictor of the network without scaling."""
     d = network["n_features"]
     scaling = core.Scaling(np.zeros(d), np.ones(d), 1e6)
     return core.Predictor(network, parameters, scaling, "float32", options.threads)
 
 
 def product_table(machine):
-    """One layer forward and its input read: the GFLOP/s of the product in each shape."""
+    """Measure one dense layer with the reading of its input: GFLOP/s for each shape."""
     rows = []
     for n_in, n_out in PRODUCTS:
         network = network_of((n_in, n_out, n_in))
@@ -47,18 +47,18 @@ def product_table(machine):
 
 
 def activation_table():
-    """Value and derivative of elements in cache."""
+    """Measure the value and the derivative of each activation, with the elements in cache."""
     rows = []
     for dtype in (np.float32, np.float64):
         z = np.random.default_rng(0).normal(scale=3, size=16384).astype(dtype)
         for name in ACTIVATIONS:
             seconds = best(lambda name=name, z=z: core.activation(name, z))
             rows.append([name, np.dtype(dtype).name, f"{1e9 * seconds / len(z):.2f}"])
-    return results.markdown(["activation and derivative", "dtype", "ns an element"], rows)
+    return results.markdown(["activation and derivative", "dtype", "ns per element"], rows)
 
 
 def reading_table():
-    """Rows of each dtype and order through a network so thin that reading them is most of the work."""
+    """Measure reading of each dtype and order, with a network so thin that reading is most of the work."""
     widths = (64, 1, 64)
     weights = [array for pair in shapes.random_weights(widths) for array in pair]
     encode = predictor(network_of(widths), weights).encode
@@ -70,11 +70,11 @@ def reading_table():
             rows.append(
                 [f"{dtype}, {order}", f"{array.nbytes / seconds / 1e9:.2f}", f"{array.size / seconds / 1e9:.2f}"]
             )
-    return results.markdown(["input", "GB/s", "elements a ns"], rows)
+    return results.markdown(["input", "GB/s", "elements per ns"], rows)
 
 
 def metric_table():
-    """What each metric and its feature shares cost on one network."""
+    """Measure each metric and its feature shares on one network."""
     widths = (128, 64, 32, 64, 128)
     weights = [array for pair in shapes.random_weights(widths) for array in pair]
     model, X, rows = predictor(network_of(widths), weights), shapes.random_rows(32768, 128), []
@@ -89,7 +89,7 @@ def metric_table():
 
 
 def statistics_table():
-    """One pass over the columns."""
+    """Measure one pass over the columns."""
     X, rows = shapes.random_rows(2**18, 32), []
     for dtype in ["float32", "float64", "int16"]:
         array = X.astype(dtype)
@@ -100,7 +100,7 @@ def statistics_table():
 
 def main():
     machine = limits.measure(options.threads)
-    print(f"\n## The engine's pieces, {options.threads} thread(s), {core.isa_level}, {results.processor()}\n")
+    print(f"\n## Parts of the engine, {options.threads} thread(s), {core.isa_level}, {results.processor()}\n")
     print(f"Limits: {machine['flops'] / 1e9:.0f} GFLOP/s, {machine['bytes'] / 1e9:.1f} GB/s.\n")
     for table in (product_table(machine), activation_table(), reading_table(), metric_table(), statistics_table()):
         print(table + "\n")

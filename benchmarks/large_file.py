@@ -1,12 +1,11 @@
-"""A file larger than one likes to hold: `aefast score` beside pyarrow with ONNX Runtime, and killed at half.
+"""A large file: `aefast score` beside pyarrow with ONNX Runtime, and `aefast score` killed half-way.
 
     python benchmarks/large_file.py [--rows 10000000] [--dtype float32] [--compression snappy] [--work FOLDER]
 
-Makes a Parquet file of an id and 40 columns of numbers with some structure, trains 40-80-6-80-40 on its first
-200,000 rows, and scores all of it by the command and by `onnx_job.py`: seconds of the clock and of the processors,
-peak memory, and how much of it is decoding. Then it checks that the scores are those of the rows in memory, bit for
-bit, and that a run that is killed at half leaves no output and goes on to the same bytes. A `table.parquet`
-in FOLDER is used as it is.
+Writes a Parquet file with an id and 40 columns of numbers with some structure, and trains 40-80-6-80-40 on its first
+200,000 rows. Scores all rows with the command and with `onnx_job.py`, and measures wall time, CPU time, peak memory and
+the share of decoding. Then it checks that the scores have the same bits as those of the rows in memory, and that a run
+killed half-way leaves no output and continues to the same bytes. A `table.parquet` in FOLDER is used as it is.
 """
 
 from __future__ import annotations
@@ -38,20 +37,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
-    parser.add_argument("--compression", default="snappy", help="of the Parquet file (%(default)s)")
+    parser.add_argument("--compression", default="snappy", help="compression of the Parquet file (%(default)s)")
     parser.add_argument(
         "--rounds",
         type=int,
         default=3,
-        help="runs of each, in turn; the least time counts, of the clock and of CPUs (%(default)s)",
+        help="number of runs of each job, in turn; the lowest wall and CPU times count (%(default)s)",
     )
-    parser.add_argument("--work", type=Path, help="folder for the files made; default a temporary one")
+    parser.add_argument("--work", type=Path, help="folder for the files (default: a temporary one)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         work = options.work or Path(temporary)
         needed = 3 * options.rows * N_COLUMNS * np.dtype(options.dtype).itemsize
         if shutil.disk_usage(work).free < needed:
-            sys.exit(f"{work} needs {needed / 1e9:.0f} GB of room; name another folder with --work")
+            sys.exit(f"{work} has less than {needed / 1e9:.0f} GB of free space; name another folder with --work")
         run(options, work)
 
 
@@ -104,7 +103,7 @@ for _ in pq.ParquetFile(sys.argv[1], buffer_size=1 << 16, pre_buffer=False).iter
 """
 
 
-# A process begins with the peak memory of the one it was forked from, so that a small one starts the job.
+# A forked process inherits the peak memory of its parent, so a small process starts the job.
 LAUNCH = """
 import os, sys, time
 begin = time.perf_counter()
@@ -116,7 +115,7 @@ sys.exit(os.waitstatus_to_exitcode(status))
 
 
 def measured(command: list[object]) -> tuple[float, float, float]:
-    """Seconds of the clock, of the processors, and the peak memory in bytes of a process."""
+    """Run a command and return its wall seconds, CPU seconds and peak memory in bytes."""
     launch = [sys.executable, "-S", "-c", LAUNCH, *map(str, command)]
     seconds, cpu, peak = subprocess.run(launch, stdout=subprocess.PIPE, check=True).stdout.split()
     return float(seconds), float(cpu), float(peak)
@@ -136,7 +135,7 @@ def make_table(path: Path, n_rows: int, dtype: np.dtype, compression: str) -> No
 
 
 def onnx_model(estimator: aefast.Autoencoder) -> bytes:
-    """From rows ``x`` (n, d) in their units to ``error`` (n,), the mean squared error in the scaled space."""
+    """Return a graph from rows ``x`` (n, d) in input units to ``error`` (n,), the mean squared error after scaling."""
     shift, scale = estimator.scaler_shift_.astype(np.float32), (1 / estimator.scaler_scale_).astype(np.float32)
     constants = [numpy_helper.from_array(shift, "shift"), numpy_helper.from_array(scale, "scale")]
     nodes = [helper.make_node("Sub", ["x", "shift"], ["shifted"]), helper.make_node("Mul", ["shifted", "scale"], ["s"])]
@@ -163,13 +162,13 @@ def onnx_model(estimator: aefast.Autoencoder) -> bytes:
 
 
 def compare(estimator: aefast.Autoencoder, table: Path, scores: Path, onnx: Path) -> None:
-    """The written scores beside those of the rows in memory, which they must equal, and beside the peer's."""
+    """Check that the written scores equal those of the rows in memory and are close to the peer's."""
     ours, theirs = pq.read_table(scores), pq.read_table(onnx)
     file, start, off = pq.ParquetFile(table), 0, 0.0
     for group in range(file.num_row_groups):
         rows = file.read_row_group(group)
         part = ours.slice(start, rows.num_rows)
-        assert part["id"].equals(rows["id"]), "rows are lacking or out of order"
+        assert part["id"].equals(rows["id"]), "rows are missing or out of order"
         errors = estimator.reconstruction_error(rows.select(FEATURES)).astype(np.float64)
         np.testing.assert_array_equal(part["anomaly_score"].to_numpy(), errors)
         np.testing.assert_array_equal(part["is_anomaly"].to_numpy(), errors > estimator.threshold_)
@@ -184,13 +183,13 @@ def compare(estimator: aefast.Autoencoder, table: Path, scores: Path, onnx: Path
 
 def kill_at_half(command: list[object], seconds: float, work: Path) -> None:
     output, journal = work / "resumed.parquet", work / "resumed.parquet.partial"
-    # Errors of four bytes, as the journal holds them.
+    # The journal stores each error in four bytes.
     half = pq.read_metadata(work / "scores.parquet").num_rows * 4 / 2
     output.unlink(missing_ok=True)
     with subprocess.Popen([str(c) for c in command], stdout=subprocess.DEVNULL) as process:
         while not (journal.exists() and journal.stat().st_size > half):
             if process.poll() is not None:
-                sys.exit("it was done before it could be killed: give more --rows")
+                sys.exit("the job ended before it could be killed; set a larger --rows")
             time.sleep(0.01)
         process.kill()
     assert not output.exists(), "a killed run left an output"
@@ -198,11 +197,11 @@ def kill_at_half(command: list[object], seconds: float, work: Path) -> None:
     done = subprocess.run([*map(str, command), "--resume"], capture_output=True, text=True, check=True)
     summary = json.loads(done.stdout)
     digests = [hashlib.sha256((work / name).read_bytes()).hexdigest() for name in ("scores.parquet", output.name)]
-    assert digests[0] == digests[1], "the resumed run gave other bytes"
-    assert not list(work.glob("*.part*t.partial")), "a journal was left"
+    assert digests[0] == digests[1], "the resumed run wrote different bytes"
+    assert not list(work.glob("*.part*t.partial")), "a journal remained"
     print(
         f"Killed after {summary['resumed_rows']:,} rows: no output; --resume scored the other "
-        f"{summary['rows'] - summary['resumed_rows']:,} in {time.perf_counter() - begin:.2f} s (undisturbed: "
+        f"{summary['rows'] - summary['resumed_rows']:,} in {time.perf_counter() - begin:.2f} s (uninterrupted: "
         f"{seconds:.2f} s), to the same bytes."
     )
 

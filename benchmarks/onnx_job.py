@@ -1,11 +1,11 @@
-"""What one writes without aefast to score a large Parquet file: pyarrow and ONNX Runtime, with care.
+"""A careful script without aefast that scores a large Parquet file with pyarrow and ONNX Runtime.
 
     python benchmarks/onnx_job.py NETWORK.onnx TABLE.parquet OUT.parquet --threshold T [--ahead | --plain]
 
-The file is read in batches, columns are decoded and the network is run on all CPUs, scaling and error are in the
-graph, and `id`, score and flag are written with the options that `aefast score` uses. With ``--ahead`` a thread reads
-the next batches and another writes, so that nothing waits for either. With ``--plain`` it is what one writes without
-measuring: the reader's and the writer's defaults, and the network run on whole batches.
+The script reads the file in batches, decodes columns and runs the network on all CPUs. Scaling and error are part of
+the graph. It writes `id`, score and flag with the options that `aefast score` uses. With ``--ahead``, one thread reads
+the next batches and another one writes. With ``--plain``, the reader and the writer use their defaults, and the network
+runs on whole batches.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 BATCH_ROWS = 65_536
-RUN_ROWS = 8_192  # in one call of the network, whose activations then stay in the second-level cache
+RUN_ROWS = 8_192  # rows per call of the network, few enough for activations to stay in the second-level cache
 
 
 def main() -> None:
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def ahead(items):
-    """The same items, made by a thread."""
+    """Yield the same items, made by a thread."""
     slots = queue.Queue(2)
 
     def work():
@@ -76,7 +76,7 @@ def ahead(items):
 
 
 def behind(write):
-    """The same call made by a thread, and what waits for it."""
+    """Return a function that makes the same call in a thread, and one that waits for it."""
     slots = queue.Queue(2)
 
     def work():

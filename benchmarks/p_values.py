@@ -1,10 +1,10 @@
-"""Whether p-values are what they say where the rows that calibrate them have also chosen the epoch.
+"""Validity of p-values if the rows that calibrate them have also chosen the epoch.
 
     python benchmarks/p_values.py [--runs 1000]
 
-Each run draws rows near a plane with tails, fits, and draws 500 rows of the same kind, which are thus normal: no more
-than a share a of them should get p <= a. The most a share can be is the largest multiple of 1 / (m + 1) up to a, for m
-rows held out; exchangeable rows reach it on average. Standard errors are over runs, which share nothing.
+Each run draws rows near a plane with heavy tails, fits, and draws 500 rows of the same kind. These rows are normal, so
+a share of at most a of them should get p <= a. With m rows held out, exchangeable rows reach the largest multiple of
+1 / (m + 1) up to a on average. Standard errors are over runs, which are independent.
 """
 
 import argparse
@@ -29,12 +29,12 @@ CASES = {
 
 
 def rows_near_a_plane(rng, n_rows, plane):
-    """Student's t with 5 degrees of freedom on the plane, and unit noise."""
+    """Draw rows: Student's t with 5 degrees of freedom on the plane, plus unit noise."""
     return rng.standard_t(5, size=(n_rows, len(plane))) @ plane + rng.normal(size=(n_rows, plane.shape[1]))
 
 
 def shares(case, n_runs):
-    """(rows held out, for each run the share of normal rows with p at most each of the levels)."""
+    """Return the number of held-out rows, and for each run the share of normal rows with p at most each level."""
     n_rows, n_columns, parameters = CASES[case]
     rng, found = np.random.default_rng(0), []
     for run in range(n_runs):
@@ -47,7 +47,7 @@ def shares(case, n_runs):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=1000, help="training sets of each case (%(default)s)")
+    parser.add_argument("--runs", type=int, default=1000, help="number of training sets of each case (%(default)s)")
     options = parser.parse_args()
     table = []
     for case in CASES:

@@ -1,11 +1,11 @@
-"""Ranking: whether bfloat16 and int8 put the rows of ADBench's sets in the order in which float32 puts them.
+"""Ranking in reduced precision: whether bfloat16 and int8 rank the rows of ADBench's sets as float32 does.
 
     python benchmarks/precision.py FOLDER [--metrics mse,mahalanobis] [--seeds 2] [--sets 12_fault,44_Wilt]
 
-FOLDER has files `*.npz` with `X` and `y` (1: anomaly). Each set, of at most 10,000 rows, is split 70 to 30 by class;
-the default estimator, but for `score_metric`, is fitted on the larger part, scaled to [0, 1], without labels. Errors
-of the smaller part are compared between precisions: Spearman's correlation, and what changes in the area under the ROC
-curve.
+FOLDER has files `*.npz` with `X` and `y` (1: anomaly). Each set has at most 10,000 rows and is split 70 to 30 by class.
+The default estimator, except for `score_metric`, is fitted on the larger part, scaled to [0, 1], without labels. The
+errors of the smaller part are compared between precisions: Spearman's correlation, and the change of the area under the
+ROC curve.
 """
 
 import argparse
@@ -25,7 +25,7 @@ BARS = {"bfloat16": (0.999, 0.002), "int8": (0.99, 0.005)}
 
 
 def parts(path, seed):
-    """(training rows, other rows, their labels)."""
+    """Return (training rows, other rows, labels of the other rows)."""
     with np.load(path, allow_pickle=False) as file:
         X, y = file["X"].astype(np.float64), file["y"].astype(int)
     if len(X) > MOST_ROWS:
@@ -37,7 +37,7 @@ def parts(path, seed):
 
 
 def compare(path, metric, seed):
-    """{"n_features", "float32": area, precision: (correlation, change of the area)}."""
+    """Return {"n_features", "float32": area, precision: (correlation, change of the area)}."""
     train, test, labels = parts(path, seed)
     model = aefast.Autoencoder(score_metric=metric, random_state=seed).fit(train)
     exact = model.reconstruction_error(test)
@@ -50,7 +50,7 @@ def compare(path, metric, seed):
 
 
 def table(paths, metric, seeds):
-    """Print one metric's rows and how they meet the bars; correlations are the least, changes the mean over seeds."""
+    """Print the rows of one metric and their targets: the lowest correlation and the mean change over seeds."""
     rows, every = [], {precision: [] for precision in BARS}
     for path in paths:
         runs = [compare(path, metric, seed) for seed in range(seeds)]

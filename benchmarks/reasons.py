@@ -1,10 +1,10 @@
-"""Whether the column that was changed is the first reason, in tables of several kinds.
+"""Accuracy of the reasons: whether the changed column is the first reason, in tables of several kinds.
 
     python benchmarks/reasons.py [--seeds 3] [--columns 3,6,10,20,50]
 
-Of each of 400 rows one value is moved by some deviations of its column, up or down, or is another row's ("other"). The
-default `Autoencoder` is trained on 4000 rows without changes. Beside its reasons: the largest squared residual of the
-same network, and the value that is furthest from its mean in deviations, which needs no network.
+In each of 400 rows one value is moved up or down by some standard deviations of its column, or replaced by another
+row's value ("other"). The default `Autoencoder` is trained on 4000 rows without changes. Its reasons are compared with
+the largest squared residual of the same network, and with the value furthest from its mean in standard deviations.
 """
 
 import argparse
@@ -19,32 +19,32 @@ CHANGES = ("other", 1, 3, 6, 30)
 
 
 def independent(rng, n, mixing):
-    """Columns without relation."""
+    """Independent normal columns."""
     return rng.normal(size=(n, mixing.shape[1]))
 
 
 def skewed(rng, n, mixing):
-    """The same with long tails."""
+    """Independent columns with long tails."""
     return rng.lognormal(size=(n, mixing.shape[1]))
 
 
 def linear(rng, n, mixing, noise=0.3):
-    """A quarter as many factors as columns, and noise."""
+    """Linear factors, a quarter as many as columns, plus noise."""
     return rng.normal(size=(n, len(mixing))) @ mixing + noise * rng.normal(size=(n, mixing.shape[1]))
 
 
 def tight(rng, n, mixing):
-    """The same with less noise."""
+    """Linear factors with less noise."""
     return linear(rng, n, mixing, noise=0.02)
 
 
 def curved(rng, n, mixing):
-    """The same through tanh."""
+    """Linear factors through tanh."""
     return np.tanh(rng.normal(size=(n, len(mixing))) @ mixing) + 0.1 * rng.normal(size=(n, mixing.shape[1]))
 
 
 def repeated(rng, n, mixing):
-    """Linear, and the first column twice; one of the two is changed."""
+    """Linear factors with the first column repeated; one of the two is changed."""
     X = linear(rng, n, mixing)
     X[:, 1] = X[:, 0]
     return X
@@ -54,7 +54,7 @@ KINDS = (independent, skewed, linear, tight, curved, repeated)
 
 
 def found(kind, d, seed):
-    """{change: share of the rows in which the changed column comes first, by each means}."""
+    """Return {change: share of the rows in which the changed column comes first, for each method}."""
     rng = np.random.default_rng(seed)
     mixing = rng.normal(size=(max(1, d // 4), d))
     X = kind(rng, N_TRAINING, mixing)
@@ -79,7 +79,7 @@ def found(kind, d, seed):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3, help="tables of each kind and width (%(default)s)")
+    parser.add_argument("--seeds", type=int, default=3, help="number of tables of each kind and width (%(default)s)")
     parser.add_argument("--columns", default="3,6,10,20,50", help="widths (%(default)s)")
     options = parser.parse_args()
     widths, seeds = [int(d) for d in options.columns.split(",")], range(options.seeds)

@@ -1,4 +1,4 @@
-"""Tables of results: Markdown for people, JSON for plots and comparisons."""
+"""Writes results: Markdown tables for readers, JSON for plots and comparisons."""
 
 import json
 import platform
@@ -7,19 +7,19 @@ from pathlib import Path
 
 
 def geometric_mean(ratios):
-    """Of positive numbers; NaN of none."""
+    """Return the geometric mean of positive numbers, or NaN if there are none."""
     ratios = list(ratios)
     return exp(sum(map(log, ratios)) / len(ratios)) if ratios else float("nan")
 
 
 def summary(ratios):
-    """The two figures that the bars are about."""
+    """State the geometric mean and the lowest ratio, which the targets are about."""
     mean = geometric_mean(ratios)
     return f"Geometric mean of the ratios to the best peer: {mean:.2f}; lowest: {min(ratios):.2f}."
 
 
 def markdown(headers, rows):
-    """A Markdown table with the first column to the left and the others to the right."""
+    """Return a Markdown table; the first column is left-aligned, the others right-aligned."""
     cells = [[str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(headers, *cells, strict=True)]
 
@@ -32,7 +32,7 @@ def markdown(headers, rows):
 
 
 def rate(rows_per_second):
-    """Rows a second in thousands or millions, three digits."""
+    """Format rows per second in thousands or millions, with three digits."""
     for unit, name in ((1e6, "M"), (1e3, "k")):
         if rows_per_second >= unit:
             return f"{rows_per_second / unit:.3g} {name}"
@@ -40,7 +40,7 @@ def rate(rows_per_second):
 
 
 def processor():
-    """The processor's own name, where the system tells."""
+    """Return the processor's name, or its architecture if the system does not state the name."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
@@ -49,7 +49,7 @@ def processor():
 
 
 def environment(peers):
-    """What a reader needs to place the figures: processor, level and the versions of everybody."""
+    """Return the context of the figures: processor, instruction-set level and versions."""
     from importlib.metadata import PackageNotFoundError, version
 
     from aefast.engine import core
@@ -64,7 +64,7 @@ def environment(peers):
 
 
 def append_json(path, record):
-    """Add a record to a file that holds a list of them."""
+    """Append a record to a file that holds a JSON list of records."""
     path = Path(path)
     records = json.loads(path.read_text()) if path.exists() else []
     path.write_text(json.dumps([*records, record], indent=1))

@@ -1,9 +1,9 @@
-"""Scoring: rows a second of every peer on every network, and the share of what this machine allows.
+"""Scoring: rows per second of every peer on every network, and aefast's share of the roofline.
 
     python benchmarks/score.py [--threads 1,all] [--shapes 30-16-8-16-30,784-8-784] [--peers numpy,jax] [--json FILE]
     python benchmarks/score.py --reduced [...]      aefast in bfloat16 and int8 beside OpenVINO in bfloat16
 
-Every peer is first checked to compute the errors that float64 NumPy computes. Each gets its own best batch size.
+The errors of every peer are first compared with those of float64 NumPy. Each peer gets its own best batch size.
 """
 
 import command
@@ -19,13 +19,13 @@ import shapes  # noqa: E402
 import timing  # noqa: E402
 from aefast.engine.limits import Probes, rows_per_second  # noqa: E402
 
-# Relative to an error of order one: of float32 sums of up to 2048 products; of 8 bits; of 8 bits and ranges.
+# Largest allowed differences from errors of order one: for words of 8 bits, and for float32 sums of 2048 products.
 TOLERANCES = {"bfloat16": 0.02, "int8": 0.25}
 TOLERANCE = 2e-4
 
 
 def exact_errors(weights, X):
-    """The mean squared errors in float64."""
+    """Return the mean squared errors in float64."""
     h = X = X.astype(np.float64)
     for index, (w, b) in enumerate(weights):
         h = h @ w + b
@@ -34,17 +34,20 @@ def exact_errors(weights, X):
 
 
 def verify(name, peer, weights, X):
-    """Stop unless the peer computes the right errors, for an odd number of rows as well."""
+    """Stop if the peer computes wrong errors; the rows include an incomplete last batch."""
     expected = exact_errors(weights, X)
     for batch in {min(batch, 1024) for batch in peer.scoring_batches}:
         difference = np.abs(peer.score(X, batch) - expected).max() / expected.max()
         if not difference < TOLERANCES.get(name.rpartition(" ")[2], TOLERANCE):
-            raise SystemExit(f"{name} computes other errors: off by {difference:.2g}")
+            raise SystemExit(f"{name} computes wrong errors: off by {difference:.2g}")
 
 
 def measure_shape(widths, found, probes=None):
-    """{peer: {"rows_per_second", "median_rows_per_second", "batch"}} of one network, and what the machine allows while
-    they take turns: the clock of a processor is not always the same."""
+    """Return the rates of all peers on one network and the machine's limits.
+
+    The rates are {peer: {"rows_per_second", "median_rows_per_second", "batch"}}. The limits are measured in turn with
+    the peers, because the processor's clock changes.
+    """
     weights, X = shapes.random_weights(widths), shapes.random_rows(shapes.scoring_rows(widths), widths[0])
     running, batch_of, n_rows_of = {}, {}, {}
     for name, make in found.items():
@@ -72,14 +75,14 @@ def measure_shape(widths, found, probes=None):
 
 
 def main_reduced():
-    """The table of reduced precisions."""
+    """Measure and print the table of reduced precisions."""
     found, missing = peers.load_reduced()
     environment = results.environment(found)
     threads = f"{options.threads} thread" + "s" * (options.threads > 1)
     print(f"\n## Scoring in reduced precision, {threads}, {environment['isa']}, {environment['processor']}\n")
     for name, reason in missing.items():
         print(f"- {name} is left out: {reason}")
-    print("Rows a second (GFLOP/s), and the ratio to OpenVINO in bfloat16.\n")
+    print("Rows per second (GFLOP/s), and the ratio to OpenVINO in bfloat16.\n")
     ours, other = ["aefast bfloat16", "aefast int8"], "openvino bfloat16"
     table, ratios, record = [], {name: [] for name in ours}, {}
     for shape in command.chosen(options.shapes, shapes.SHAPES):
@@ -110,7 +113,7 @@ def main():
     print(f"\n## Scoring, float32, {threads}, {environment['isa']}, {environment['processor']}\n")
     for name, reason in missing.items():
         print(f"- {name} is left out: {reason}")
-    print("Rows a second (batch size that suits each best).\n")
+    print("Rows per second (best batch size of each peer).\n")
 
     headers = ["network", *found, "GFLOP/s", "limit", "GB/s", "of the roofline", "to the best peer"]
     table, ratios, record, limits = [], [], {}, {}

@@ -1,4 +1,4 @@
-"""The networks every benchmark uses, and their arithmetic."""
+"""The networks that all benchmarks use, their operation counts, weights and rows."""
 
 from math import prod, sqrt
 
@@ -20,20 +20,22 @@ SHAPES = {
 
 
 def flops_per_row(widths, training=False):
-    """Multiplications and additions of a row's matrix products: one forward, and twice that again backward, where
-    the gradient of the input, which nobody needs, is left out."""
+    """Return the multiplications and additions of a row's matrix products.
+
+    Training adds twice the forward count for the backward pass, without the gradient of the input.
+    """
     pairs = list(zip(widths[:-1], widths[1:], strict=True))
     forward = 2 * sum(map(prod, pairs))
     return 3 * forward - 2 * prod(pairs[0]) if training else forward
 
 
 def bytes_per_row(widths):
-    """What scoring a float32 row must read and write: the row, once, and one error."""
+    """Return the bytes that scoring a float32 row must read and write: the row and one error."""
     return 4 * widths[0] + 4
 
 
 def random_weights(widths, seed=0):
-    """[(weights (n_in, n_out), biases (n_out,))] in float32, Glorot uniform."""
+    """Return [(weights (n_in, n_out), biases (n_out,))] in float32, Glorot uniform."""
     rng = np.random.default_rng(seed)
     layers = []
     for n_in, n_out in zip(widths[:-1], widths[1:], strict=True):
@@ -44,7 +46,7 @@ def random_weights(widths, seed=0):
 
 
 def aligned(shape, dtype=np.float32, alignment=64):
-    """An empty array that begins on a cache line, so that every library can take it without a copy."""
+    """Return an empty array that begins on a cache line, so that no library has to copy it."""
     n_bytes = prod(shape) * np.dtype(dtype).itemsize
     buffer = np.empty(n_bytes + alignment, dtype=np.uint8)
     begin = -buffer.ctypes.data % alignment
@@ -52,7 +54,7 @@ def aligned(shape, dtype=np.float32, alignment=64):
 
 
 def random_rows(n_rows, n_features, seed=1):
-    """Standard normal float32 rows with a few directions shared between features."""
+    """Return float32 rows: standard normal noise plus four common factors."""
     rng = np.random.default_rng(seed)
     X = aligned((n_rows, n_features))
     mixing = rng.normal(size=(4, n_features)).astype(np.float32) / 2
@@ -64,10 +66,10 @@ def random_rows(n_rows, n_features, seed=1):
 
 
 def scoring_rows(widths):
-    """Rows enough to be larger than the last-level cache (64 MB), a multiple of 16384."""
+    """Return the number of rows to score: 64 MB, more than the last-level cache, as a multiple of 16384."""
     return max(1, 64 * 2**20 // (4 * widths[0]) // 16384) * 16384
 
 
 def training_rows(widths):
-    """Rows for training: about 16 MB, a multiple of 1024, at most 131072."""
+    """Return the number of rows to train on: about 16 MB, a multiple of 1024, at most 131072."""
     return min(131072, max(8, 16 * 2**20 // (4 * widths[0]) // 1024) * 1024)

@@ -1,4 +1,4 @@
-"""Fair timing: every candidate in turn, round after round, the best of its rounds, on the same CPUs."""
+"""Fair timing: all candidates take turns on the same CPUs, and the best round of each counts."""
 
 import os
 import time
@@ -12,22 +12,22 @@ THREAD_VARIABLES = (
     "NPROC",  # XLA's pool
 )
 
-SETTLING = 0.02  # seconds in which threads that wait for more work, spinning, go to sleep
+SETTLING = 0.02  # seconds after which idle threads of the previous candidate have stopped spinning
 
 clock = time.perf_counter
 
 
 def use_cpu_clock():
-    """Count this process's CPU time instead of the wall's: for one thread on a machine that others use as well."""
+    """Measure this process's CPU time instead of wall time: for one thread on a busy machine."""
     global clock
     clock = time.process_time
 
 
 def limit_threads(n_threads):
-    """Confine this process to ``n_threads`` CPUs and tell every library so; call it before importing any of them."""
+    """Confine this process and its libraries to ``n_threads`` CPUs; call this before importing any of them."""
     available = sorted(os.sched_getaffinity(0))
     if n_threads > len(available):
-        raise SystemExit(f"{n_threads} threads asked for, {len(available)} CPUs available")
+        raise SystemExit(f"--threads {n_threads} needs {n_threads} CPUs, but only {len(available)} are available")
     os.sched_setaffinity(0, available[-n_threads:])
     for name in THREAD_VARIABLES:
         os.environ[name] = str(n_threads)
@@ -35,17 +35,17 @@ def limit_threads(n_threads):
 
 
 def seconds_of(call):
-    """Time of one call."""
+    """Return the duration of one call."""
     begin = clock()
     call()
     return clock() - begin
 
 
 def interleave(candidates, rounds=7, at_least=0.05):
-    """Seconds a call for each of ``candidates`` (name to callable): {name: (best, median)}.
+    """Time ``candidates`` (name to callable) and return {name: (best, median)} in seconds per call.
 
-    Each candidate is called once unmeasured, then in every round as often as fills ``at_least`` seconds, all taking
-    turns, so that a slow moment of the machine hits them alike.
+    Each candidate is first called once without timing. In every round, each is then called repeatedly for ``at_least``
+    seconds. Taking turns spreads slow moments of the machine over all candidates.
     """
     repeats = {}
     for name, call in candidates.items():
@@ -63,7 +63,7 @@ def interleave(candidates, rounds=7, at_least=0.05):
 
 
 def best_argument(call, arguments, rounds=2):
-    """The argument with which ``call(argument)`` is quickest: how each candidate gets its own best batch size."""
+    """Return the argument for which ``call(argument)`` is fastest; this finds each candidate's best batch size."""
     arguments = list(arguments)
     if len(arguments) == 1:
         return arguments[0]

@@ -1,8 +1,8 @@
-"""Training: rows a second of whole shuffled epochs with Adam, of every peer on every network and batch size.
+"""Training: rows per second of shuffled epochs with Adam, for every peer, network and batch size.
 
     python benchmarks/train.py [--threads 1,all] [--shapes 30-16-8-16-30] [--batches 32,256,1024] [--peers numpy,jax]
 
-Every peer is first checked to arrive at NumPy's weights from the same start and the same order of rows.
+The weights of every peer are first compared with NumPy's, after training from the same start in the same order of rows.
 """
 
 import command
@@ -17,20 +17,20 @@ import shapes  # noqa: E402
 import timing  # noqa: E402
 from aefast.engine import limits  # noqa: E402
 
-# Of the mean move of a weight. The first moves of Adam are g / |g|, which rounding can turn round where g is nearly
-# zero; scikit-learn adds epsilon before the correction of the bias, where the others add it after.
+# Relative to the mean change of a weight. The first steps of Adam are g / |g|; rounding can flip their sign if g is
+# nearly 0. Also, scikit-learn adds epsilon before the bias correction and the others add it after.
 TOLERANCE = 0.02
-SLOW_ROWS = 16384  # for a peer that says it is slow
-SINGLE = "aefast, one thread"  # in turn with all threads, since what the machine can do changes by the minute
+SLOW_ROWS = 16384  # for peers with a row limit
+SINGLE = "aefast, one thread"  # takes turns with all threads, because the speed of the machine changes by the minute
 
 
 def flat(weights):
-    """All weights in one vector."""
+    """Return all weights in one vector."""
     return np.concatenate([np.ravel(array) for pair in weights for array in pair])
 
 
 def verify(found, widths):
-    """Stop unless every peer takes the steps that NumPy takes."""
+    """Stop if the training steps of a peer differ from NumPy's."""
     weights, X = shapes.random_weights(widths), shapes.random_rows(4 * 256, widths[0])
     expected = peers.load(["numpy"])[0]["numpy"](weights, 1)
     expected.train(X, 256, 1, shuffle=False)
@@ -40,11 +40,11 @@ def verify(found, widths):
         peer.train(X, 256, 1, shuffle=False)
         difference = np.abs(flat(peer.weights()) - flat(expected.weights())).mean() / move
         if not difference < TOLERANCE:
-            raise SystemExit(f"{name} takes other steps: off by {difference:.2g} of a step")
+            raise SystemExit(f"{name} takes different steps: off by {difference:.2g} of a step")
 
 
 def measure(widths, batch, found):
-    """{peer: {"rows_per_second", "median_rows_per_second"}} of one network and batch size."""
+    """Return {peer: {"rows_per_second", "median_rows_per_second"}} for one network and batch size."""
     weights, X = shapes.random_weights(widths), shapes.random_rows(shapes.training_rows(widths), widths[0])
     running, n_rows_of = {}, {}
     for name, make in found.items():
@@ -76,7 +76,7 @@ def main():
     print(f"\n## Training, Adam, float32, {threads}, {environment['isa']}, {environment['processor']}\n")
     for name, reason in missing.items():
         print(f"- {name} is left out: {reason}")
-    print("Rows a second, whole shuffled epochs.\n")
+    print("Rows per second, whole shuffled epochs.\n")
 
     headers = ["network, batch", *found, "GFLOP/s", "of peak", "to the best peer"]
     table, ratios, record = [], [], {}

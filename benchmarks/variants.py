@@ -1,10 +1,10 @@
-"""What a training step of each kind of autoencoder costs beside one of the plain network, and beside its arithmetic.
+"""Cost of a training step of each kind of autoencoder, relative to the plain network.
 
     python benchmarks/variants.py [--threads 1] [--shapes 128-64-32-64-128] [--batch 256]
 
-The time of more epochs of `fit` less that of fewer, so that what comes before and after training does not count. All
-take their turns. Products are the multiply-adds of a row, of which a contractive penalty and a variational code have
-more.
+A step's time is the difference between `fit` with many epochs and with few, so that the work before and after training
+does not count. All variants take turns. Products are the multiply-adds of a row; a contractive penalty and a
+variational code need more of them.
 """
 
 import command
@@ -40,7 +40,7 @@ VARIANTS = {
 
 
 def estimator(name, widths, n_epochs):
-    """Of the mirrored network, ReLU throughout, without anything that is not training."""
+    """Return an estimator of the mirrored network with ReLU that does nothing besides training."""
     make, more = VARIANTS[name]
     half = widths[1 : len(widths) // 2 + 1]
     settings = {
@@ -60,8 +60,8 @@ def estimator(name, widths, n_epochs):
 
 
 def products(name, widths):
-    """Multiply-adds of a row in training: forward, back and gradients, and what a penalty needs (`contraction.hpp`)."""
-    if name == "variational":  # two numbers of each code unit come out of the encoder
+    """Return the multiply-adds of a row in training: forward, backward, gradients and penalties (`contraction.hpp`)."""
+    if name == "variational":  # the encoder has two outputs for each code unit
         half = len(widths) // 2
         widths = [*widths[:half], 2 * widths[half]], widths[half:]
         pairs = [pair for part in widths for pair in zip(part[:-1], part[1:], strict=True)]
@@ -76,7 +76,7 @@ def products(name, widths):
 
 
 def fits(widths, X):
-    """{(variant, number of epochs): a whole fit}."""
+    """Return {(variant, number of epochs): callable that fits}."""
     keys = [(name, n) for name in VARIANTS for n in (FEW, MANY)]
     return {key: lambda key=key, widths=widths, X=X: estimator(key[0], widths, key[1]).fit(X) for key in keys}
 

@@ -1,7 +1,7 @@
-"""Codes as features of a classifier: an autoencoder in a scikit-learn Pipeline, its size chosen by GridSearchCV.
+"""Codes as features of a classifier: an autoencoder in a scikit-learn Pipeline, with its size chosen by GridSearchCV.
 
-The autoencoder sees no labels. The grid asks how many numbers an image a classifier needs, of its code and, for
-comparison, of principal components.
+The autoencoder is trained without labels. The grid shows how many numbers per image a classifier needs, as a code of
+the autoencoder and, for comparison, as principal components.
 """
 
 import matplotlib.pyplot as plt
@@ -49,7 +49,7 @@ def main(arguments=None):
         accuracies[f"{name}, best on test"] = float(search.score(X_test, y_test))
     ax.set_xscale("log", base=2)
     ax.set_xticks(SIZES, SIZES)
-    ax.set(title="7 nearest neighbours on codes", xlabel="numbers an image", ylabel="cross-validated accuracy")
+    ax.set(title="7 nearest neighbours on codes", xlabel="numbers per image", ylabel="cross-validated accuracy")
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False, loc="lower right")
     plt.savefig(picture, dpi=120)

@@ -1,6 +1,7 @@
-"""Images in eight numbers: a convolutional network beside as many principal components.
+"""Compression of images to eight numbers: a convolutional network beside eight principal components.
 
-Its layers see a pixel and its neighbours, with the same weights everywhere, so that few weights do for whole images.
+A convolutional layer combines a pixel and its neighbours with the same weights everywhere. A few weights are therefore
+enough for whole images.
 """
 
 import matplotlib.pyplot as plt
@@ -22,7 +23,7 @@ def main(arguments=None):
         channels=(32, 16),
         code_size=8,
         activation="relu",
-        # With the squared error a sigmoid that gives 0 everywhere, which suits most pixels, would stay there.
+        # Most pixels are 0. With the squared error, training could get stuck with sigmoids that are 0 everywhere.
         output_activation="sigmoid",
         loss="binary_crossentropy",
         learning_rate=CosineSchedule(5e-3, n_epochs=n_epochs),
@@ -35,14 +36,16 @@ def main(arguments=None):
     pca = PCA(8).fit(X)
 
     chosen = [int(np.flatnonzero(y_test == digit)[0]) for digit in range(10)]
-    given_back = {
+    reconstructed = {
         "principal components": np.clip(pca.inverse_transform(pca.transform(X_test)), 0, 1),
         "convolutional network": model.reconstruct(X_test),
     }
-    errors = {name: float(np.mean((images - X_test) ** 2)) for name, images in given_back.items()}
-    names = [f"{name}\n(squared error {errors[name]:.4f})" for name in given_back]
+    errors = {name: float(np.mean((images - X_test) ** 2)) for name, images in reconstructed.items()}
+    names = [f"{name}\n(squared error {errors[name]:.4f})" for name in reconstructed]
     _, ax = plt.subplots(figsize=(8, 2), layout="constrained")
-    show([X_test[chosen], *(images[chosen] for images in given_back.values())], [f"{side * side} pixels", *names], ax)
+    show(
+        [X_test[chosen], *(images[chosen] for images in reconstructed.values())], [f"{side * side} pixels", *names], ax
+    )
     plt.savefig(picture, dpi=120, bbox_inches="tight")
     return errors
 

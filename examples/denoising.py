@@ -1,4 +1,4 @@
-"""Images without their noise: a denoising autoencoder gives back clean digits from noisy ones it has not seen."""
+"""Denoising: an autoencoder reconstructs clean digits from noisy digits that it has not seen before."""
 
 import matplotlib.pyplot as plt
 import numpy as np

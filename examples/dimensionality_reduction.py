@@ -1,7 +1,7 @@
-"""Two numbers an image: a non-linear code beside principal components.
+"""Dimensionality reduction to two numbers per image: a non-linear code beside principal components.
 
-Both give back 64 or 784 pixels from two numbers. The autoencoder gives them back better, and its map of the digits
-keeps them further apart.
+Both reconstruct 64 or 784 pixels from two numbers. The autoencoder has the smaller error, and its map separates the
+digits better.
 """
 
 import matplotlib.pyplot as plt
@@ -40,7 +40,7 @@ def main(arguments=None):
         codes = method.transform(X_test)
         errors[name] = float(np.mean((back(codes) - X_test) ** 2))
         points = ax.scatter(*codes.T, c=y_test, cmap="tab10", vmin=-0.5, vmax=9.5, s=4 if len(codes) > 1000 else 12)
-        ax.set(title=f"{name}: squared error {errors[name]:.4f} a pixel", xticks=[], yticks=[])
+        ax.set(title=f"{name}: squared error {errors[name]:.4f} per pixel", xticks=[], yticks=[])
     plt.colorbar(points, ax=axes, ticks=range(10), label="digit", pad=0.01)
     plt.savefig(picture, dpi=120)
     return errors

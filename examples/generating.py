@@ -1,4 +1,4 @@
-"""New digits: a variational autoencoder draws images that are in no data set, and walks from one digit to another."""
+"""New digits: a variational autoencoder draws images that are in no data set, and morphs one digit into another."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -34,12 +34,12 @@ def main(arguments=None):
     lower.set_title("from a zero to a seven", fontsize="medium")
     plt.savefig(picture, dpi=120)
 
-    # What pixels drawn one by one, each from its own distribution, would give.
+    # For comparison: images whose pixels are drawn independently, each from its own distribution.
     pixels = np.take_along_axis(X, np.random.default_rng(0).integers(len(X), size=(60, X.shape[1])), axis=0)
     nearest = NearestNeighbors(n_neighbors=1).fit(X)
     return {
         "distance to the nearest real digit": float(nearest.kneighbors(new)[0].mean()),
-        "of pixels drawn one by one": float(nearest.kneighbors(pixels)[0].mean()),
+        "distance of independent pixels": float(nearest.kneighbors(pixels)[0].mean()),
     }
 
 

@@ -1,4 +1,4 @@
-"""What the examples share: their options, digits to work on, and rows of small pictures."""
+"""Helpers of the examples: options, digits to train on, and rows of small pictures."""
 
 import argparse
 import os
@@ -12,18 +12,21 @@ import matplotlib.pyplot as plt
 
 
 def options(about, picture, arguments=None):
-    """The folder of real data, which may be None, and where the picture goes."""
+    """Parse the options; return the folder of real data, or None, and the file of the picture."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", nargs="?", default=os.environ.get("AEFAST_DATA"), help="of real data (AEFAST_DATA)")
+    parser.add_argument(
+        "folder", nargs="?", default=os.environ.get("AEFAST_DATA"), help="folder of real data (AEFAST_DATA)"
+    )
     parser.add_argument("-o", "--picture", default=picture, help="file to write (%(default)s)")
     given = parser.parse_args(arguments)
     return (Path(given.folder) if given.folder else None), given.picture
 
 
 def digits(folder, name="mnist"):
-    """X_train, y_train, X_test, y_test: rows of pixels in [0, 1].
+    """Return X_train, y_train, X_test, y_test; rows are images with pixels in [0, 1].
 
-    Of 28 x 28 from ``mnist.npz`` in ``folder``, or, without one, the 1797 of 8 x 8 that come with scikit-learn.
+    They are those of 28 x 28 in ``mnist.npz`` in ``folder``. Without a folder they are scikit-learn's 1797 digits of
+    8 x 8.
     """
     if folder is None:
         from sklearn.datasets import load_digits
@@ -38,7 +41,7 @@ def digits(folder, name="mnist"):
 
 
 def show(rows, names=(), ax=None):
-    """Rows of square pictures, ink on paper, each row with its name to the left."""
+    """Draw rows of square pictures, dark on white, each row with its name to the left."""
     ax = ax or plt.subplots(figsize=(len(rows[0]) * 0.62 + 1.4, len(rows) * 0.7), layout="constrained")[1]
     side = round(rows[0].shape[1] ** 0.5)
     tiles = [[np.pad(image.reshape(side, side), (0, max(1, side // 14))) for image in row] for row in rows]

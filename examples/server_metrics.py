@@ -1,7 +1,7 @@
-"""Faults of a server: a model of its usual behaviour scores every step, and says which metrics are strange.
+"""Faults of a server: a model of its usual behaviour scores every step and names the anomalous metrics.
 
-With a folder that has ``asd/omi-2_*.npy`` (Application Server Dataset, 19 metrics of a real server), else with eight
-made-up metrics that follow the load of the day, and two faults that break how they hang together.
+The data are 19 metrics of a real server if the folder has ``asd/omi-2_*.npy`` (Application Server Dataset). Otherwise
+they are eight simulated metrics that follow the load of the day, with two faults that break their correlation.
 """
 
 import matplotlib.pyplot as plt
@@ -14,14 +14,14 @@ from pictures import options
 WINDOW = 5
 
 
-def made_up_server(n_rows, rng):
+def simulated_server(n_rows, rng):
     load = 0.5 + 0.3 * np.sin(2 * np.pi * np.arange(n_rows) / 720) + 0.05 * rng.normal(size=n_rows)
     metrics = load[:, np.newaxis] ** np.linspace(0.5, 2, 8) * np.linspace(1, 0.3, 8)
     return metrics + 0.02 * rng.normal(size=metrics.shape)
 
 
 def windows(rows):
-    """Each row with those before it, so that a change that is too quick can be seen."""
+    """Return each row together with the rows before it, so that sudden changes show."""
     return np.hstack([rows[k : len(rows) - WINDOW + 1 + k] for k in range(WINDOW)])
 
 
@@ -31,7 +31,7 @@ def main(arguments=None):
         train, test, labels = (np.load(folder / f"asd/omi-2_{part}.npy") for part in ("train", "test", "test_label"))
     else:
         rng = np.random.default_rng(0)
-        train, test, labels = made_up_server(4000, rng), made_up_server(2000, rng), np.zeros(2000)
+        train, test, labels = simulated_server(4000, rng), simulated_server(2000, rng), np.zeros(2000)
         for begin, metric in ((600, 2), (1400, 6)):
             test[begin : begin + 60, metric] += 0.25
             labels[begin : begin + 60] = 1
@@ -48,7 +48,10 @@ def main(arguments=None):
 
     worst = windows(test)[[np.argmax(errors)]]
     shares = model.feature_errors(worst).reshape(WINDOW, -1).sum(axis=0)
-    return {"AUC": float(roc_auc_score(labels, errors)), "strangest metric of the worst step": int(np.argmax(shares))}
+    return {
+        "AUC": float(roc_auc_score(labels, errors)),
+        "most anomalous metric of the worst step": int(np.argmax(shares)),
+    }
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """A stranger among digits: one boot among thousands of handwritten digits has by far the largest error.
 
-The model has seen digits and nothing else, and no label.
+The model is trained on digits only, without labels.
 """
 
 import matplotlib.pyplot as plt
@@ -36,14 +36,14 @@ def main(arguments=None):
         random_state=0,
     ).fit(X)
     errors = model.reconstruction_error(rows)
-    strangest = np.argsort(-errors)[:6]
+    highest = np.argsort(-errors)[:6]
 
     _, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained", width_ratios=(1.3, 1))
     plots.error_histogram(errors, threshold=model.threshold_, ax=left)
     left.margins(x=0.08)
     left.annotate("the boot", (errors[-1], 1), (errors[-1], 8), ha="center", arrowprops={"arrowstyle": "->"})
-    show([rows[strangest], model.reconstruct(rows[strangest])], ["row", "given back"], right)
-    right.set_xticks((np.arange(6) + 0.5) * right.images[0].get_size()[1] / 6, [f"{e:.3f}" for e in errors[strangest]])
+    show([rows[highest], model.reconstruct(rows[highest])], ["row", "reconstruction"], right)
+    right.set_xticks((np.arange(6) + 0.5) * right.images[0].get_size()[1] / 6, [f"{e:.3f}" for e in errors[highest]])
     right.set_xlabel("the six largest errors")
     plt.savefig(picture, dpi=120)
     return {"rank": 1 + int(np.sum(errors[:-1] >= errors[-1])), "ratio": float(errors[-1] / errors[:-1].max())}

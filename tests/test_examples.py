@@ -1,4 +1,4 @@
-"""Every example runs on the small data it comes with, shows what it says it shows, and writes its picture."""
+"""Every example runs on small data, has the result that its docstring states, and writes its picture."""
 
 import importlib
 import sys
@@ -16,7 +16,7 @@ if not EXAMPLES.is_dir():
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Runs an example by name in an empty folder and gives back what it measured, its picture having been looked at."""
+    """Return a function that runs an example in an empty folder, checks its picture and returns its measurements."""
     import matplotlib.pyplot as plt
 
     def run(name):
@@ -37,7 +37,7 @@ def run(tmp_path, monkeypatch):
         sys.modules.pop(path.stem, None)
 
 
-def test_two_units_of_code_give_back_more_than_two_principal_components(run):
+def test_two_units_of_code_reconstruct_better_than_two_principal_components(run):
     errors = run("dimensionality_reduction")
     assert errors["autoencoder"] < 0.8 * errors["principal components"]
 
@@ -48,23 +48,23 @@ def test_few_units_of_code_classify_better_than_as_many_principal_components(run
     assert accuracies["autoencoder, best on test"] > 0.93
 
 
-def test_a_convolutional_code_gives_back_more_than_as_many_principal_components(run):
+def test_a_convolutional_code_reconstructs_better_than_as_many_principal_components(run):
     errors = run("compression")
     assert errors["convolutional network"] < 0.8 * errors["principal components"]
 
 
-def test_denoising_takes_most_of_the_noise_away(run):
+def test_denoising_removes_most_of_the_noise(run):
     errors = run("denoising")
     assert errors["denoised"] < 0.4 * errors["noisy"]
 
 
-def test_the_boot_is_the_strangest_of_all_rows_by_far(run):
+def test_the_boot_has_by_far_the_largest_error(run):
     found = run("stranger")
     assert found["rank"] == 1
     assert found["ratio"] > 2
 
 
-def test_digits_drawn_are_nearer_to_real_ones_than_pixels_drawn_one_by_one(run):
+def test_sampled_digits_are_nearer_to_real_ones_than_independent_pixels(run):
     near, far = run("generating").values()
     assert near < 0.7 * far
 
@@ -72,10 +72,10 @@ def test_digits_drawn_are_nearer_to_real_ones_than_pixels_drawn_one_by_one(run):
 def test_faults_of_the_server_are_found_and_their_metric_named(run):
     found = run("server_metrics")
     assert found["AUC"] > 0.99
-    assert found["strangest metric of the worst step"] == 6
+    assert found["most anomalous metric of the worst step"] == 6
 
 
-def test_every_example_is_tested_and_says_what_it_shows():
+def test_every_example_is_tested_and_has_a_docstring():
     tested = Path(__file__).read_text(encoding="utf-8")
     for path in EXAMPLES.glob("*.py"):
         source = path.read_text(encoding="utf-8")

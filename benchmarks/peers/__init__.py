@@ -1,13 +1,13 @@
-"""Other libraries doing the same work, each written as somebody who knows that library would.
+"""Other libraries that do the same work, each used as an expert of the library would.
 
-A peer is built from the weights of a network with ReLU hidden layers and a linear output, and offers
+A peer is built from the weights of a network with ReLU hidden layers and a linear output. It has these methods:
 
 - ``score(X, batch)``: the mean squared error of each row's reconstruction, float32 (n,),
 - ``train(X, batch, epochs, shuffle=True)``: Adam (1e-3, 0.9, 0.999, 1e-8) on the mean squared error,
-- ``weights()``: the weights as they are now,
+- ``weights()``: the current weights.
 
-or the part of that which its library can do (`scores`, `trains`). A module whose library is missing is left out
-by `load`, which says so.
+`scores` and `trains` say which of them the library supports. `load` leaves out a module whose library is missing and
+returns the reason.
 """
 
 from importlib import import_module
@@ -30,7 +30,7 @@ __all__ = ["ADAM", "MODULES", "Peer", "load", "load_reduced"]
 
 
 def load(names=None):
-    """({name: peer class}, {name: why it is left out}) for ``names``, or for all."""
+    """Return ({name: peer class}, {name: reason for leaving it out}) for ``names``, or for all."""
     found, missing = {}, {}
     for name in names or MODULES:
         try:
@@ -41,7 +41,7 @@ def load(names=None):
 
 
 def load_reduced():
-    """Those that score in reduced precision, like `load`: aefast in each, and OpenVINO in bfloat16."""
+    """Return what `load` returns, for the peers that score in reduced precision: aefast, and OpenVINO in bfloat16."""
     found, missing = load(["aefast", "openvino"])
     engine = import_module("peers.aefast_engine")
     found |= {"aefast bfloat16": engine.AefastBfloat16Peer, "aefast int8": engine.AefastInt8Peer}

@@ -1,4 +1,4 @@
-"""aefast itself, through the engine calls that its estimators make."""
+"""aefast: the engine calls that its estimators make."""
 
 import numpy as np
 
@@ -15,7 +15,7 @@ OPTIMIZER = {
 
 
 def network_of(widths):
-    """The `NetworkSpec` of the benchmark networks."""
+    """Return the `NetworkSpec` of a benchmark network."""
     activations = ["relu"] * (len(widths) - 2) + ["identity"]
     return {
         "n_features": widths[0],
@@ -29,7 +29,7 @@ def network_of(widths):
 
 
 class AefastPeer(Peer):
-    """``score`` takes all rows at once: the engine cuts its own blocks."""
+    """aefast; ``score`` passes all rows at once, because the engine makes its own blocks."""
 
     scoring_batches = (2**62,)
     precision = "float32"
@@ -48,11 +48,11 @@ class AefastPeer(Peer):
         self.epoch = 0
 
     def score(self, X, batch):
-        """One call for all rows, whatever ``batch`` says."""
+        """Score all rows in one call; ``batch`` is ignored."""
         return self.predictor.errors(X, "mse")
 
     def train(self, X, batch, epochs, shuffle=True):
-        """Whole epochs in the engine."""
+        """Run whole epochs in the engine."""
         for _ in range(epochs):
             self.trainer.train_epoch(
                 X,
@@ -65,19 +65,19 @@ class AefastPeer(Peer):
             self.epoch += 1
 
     def weights(self):
-        """From the trainer."""
+        """Return the trainer's weights."""
         flat = self.trainer.parameters()
         return list(zip(flat[::2], flat[1::2], strict=True))
 
 
 class AefastBfloat16Peer(AefastPeer):
-    """The same, scoring in bfloat16."""
+    """aefast, scoring in bfloat16."""
 
     precision = "bfloat16"
 
 
 class AefastInt8Peer(AefastPeer):
-    """The same, scoring in int8."""
+    """aefast, scoring in int8."""
 
     precision = "int8"
 

@@ -1,4 +1,4 @@
-"""JAX: whole epochs in one jitted scan, the parameters donated; scoring in one jitted call a batch."""
+"""JAX: whole epochs in one jitted scan with donated parameters; scoring in one jitted call per batch."""
 
 from functools import partial
 
@@ -10,7 +10,7 @@ from peers.base import ADAM, Peer, batches, epoch_order
 
 
 def reconstruct(layers, x):
-    """The network's output."""
+    """Return the network's output."""
     *hidden, (w_last, b_last) = layers
     for w, b in hidden:
         x = jax.nn.relu(x @ w + b)
@@ -19,18 +19,18 @@ def reconstruct(layers, x):
 
 @jax.jit
 def row_errors(layers, x):
-    """(n,) mean squared errors."""
+    """Return the mean squared errors, shape (n,)."""
     return jnp.mean(jnp.square(reconstruct(layers, x) - x), axis=1)
 
 
 def batch_loss(layers, x):
-    """The mean squared error of a batch."""
+    """Return the mean squared error of a batch."""
     return jnp.mean(jnp.square(reconstruct(layers, x) - x))
 
 
 @partial(jax.jit, donate_argnums=0)
 def train_epoch(state, X, order):
-    """Adam over the batches ``order`` (n_batches, batch) of row indices."""
+    """Train with Adam on the batches ``order`` of row indices, shape (n_batches, batch)."""
 
     def step(state, rows):
         layers, mean, square, count = state
@@ -48,7 +48,7 @@ def train_epoch(state, X, order):
 
 
 class JaxPeer(Peer):
-    """Rows are handed over without a copy, which needs arrays that begin on a cache line."""
+    """JAX. Rows are passed without a copy, which needs arrays that begin on a cache line."""
 
     def __init__(self, weights, n_threads):
         super().__init__(weights, n_threads)

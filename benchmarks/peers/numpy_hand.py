@@ -1,4 +1,4 @@
-"""NumPy by hand: buffers made once, every operation into them, Adam over one flat vector."""
+"""NumPy by hand: operations write into preallocated buffers, and Adam works on one flat vector."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from peers.base import ADAM, Peer, batches, epoch_order
 
 
 class NumpyPeer(Peer):
-    """Weights, gradients and both moments are views into flat vectors."""
+    """NumPy. Weights, gradients and both moments are views into flat vectors."""
 
     def __init__(self, weights, n_threads):
         super().__init__(weights, n_threads)

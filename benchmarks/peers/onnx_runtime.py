@@ -1,4 +1,4 @@
-"""ONNX Runtime: the network and the row error in one graph, every optimisation on."""
+"""ONNX Runtime: the network and the row error in one graph, with every optimisation switched on."""
 
 import numpy as np
 import onnxruntime
@@ -8,7 +8,7 @@ from peers.base import Peer, batches
 
 
 def onnx_model(layers):
-    """A serialised graph from rows ``x`` (n, d) to their mean squared errors ``error`` (n,)."""
+    """Return a serialised graph from rows ``x`` (n, d) to their mean squared errors ``error`` (n,)."""
     nodes, constants, last = [], [], "x"
     for index, (w, b) in enumerate(layers):
         constants += [numpy_helper.from_array(w, f"w{index}"), numpy_helper.from_array(b, f"b{index}")]
@@ -35,7 +35,7 @@ def onnx_model(layers):
 
 
 class OnnxRuntimePeer(Peer):
-    """Sequential execution with its own threads."""
+    """ONNX Runtime with sequential execution and threads of its own."""
 
     trains = False
 

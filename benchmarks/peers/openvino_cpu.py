@@ -1,4 +1,4 @@
-"""OpenVINO's CPU plugin: one stream a thread, requests in flight on all of them, inputs shared and not copied."""
+"""OpenVINO's CPU plugin: one stream per thread, requests in flight on all streams, shared inputs."""
 
 import numpy as np
 import openvino
@@ -8,8 +8,10 @@ from peers.onnx_runtime import onnx_model
 
 
 class OpenVinoPeer(Peer):
-    """Compiled for each batch size: a fixed shape is what it optimises best. The rows left over fill part of a batch.
-    ``precision`` is said explicitly, because the plugin takes bfloat16 by itself where it can."""
+    """OpenVINO, compiled for each batch size, because it optimises fixed shapes best.
+
+    The last rows fill part of a batch. ``precision`` is explicit, because the plugin uses bfloat16 by itself if it can.
+    """
 
     trains = False
     precision = "f32"
@@ -17,7 +19,7 @@ class OpenVinoPeer(Peer):
     def __init__(self, weights, n_threads):
         super().__init__(weights, n_threads)
         self.core = openvino.Core()
-        self.model = onnx_model(self.layers)  # kept: what is read from it may point into it
+        self.model = onnx_model(self.layers)  # kept alive, because arrays read from it may point into it
         self.requests = {}
 
     def _requests(self, batch):
@@ -57,7 +59,7 @@ class OpenVinoPeer(Peer):
 
 
 class OpenVinoBfloat16Peer(OpenVinoPeer):
-    """The same in bfloat16."""
+    """OpenVINO in bfloat16."""
 
     precision = "bf16"
 

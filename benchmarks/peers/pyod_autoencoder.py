@@ -1,4 +1,4 @@
-"""PyOD's `AutoEncoder`, without the batch normalisation, dropout and weight decay that are its defaults."""
+"""PyOD's `AutoEncoder`, without its default batch normalisation, dropout and weight decay."""
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ from peers.base import ADAM, Peer
 
 
 class PyodPeer(Peer):
-    """Its score is the distance between row and reconstruction, squared and divided by d here."""
+    """PyOD. Its score is the distance between row and reconstruction; here it is squared and divided by d."""
 
     scoring_batches = (1024, 16384)
     row_limit = 65536

@@ -1,4 +1,4 @@
-"""scikit-learn: an `MLPRegressor` from the rows to themselves."""
+"""scikit-learn: an `MLPRegressor` that predicts the rows from themselves."""
 
 import warnings
 
@@ -10,7 +10,7 @@ from peers.base import ADAM, Peer, batches
 
 
 class SklearnPeer(Peer):
-    """Its loss is half the squared error summed over features, so that epsilon is enlarged by d / 2 for equal steps."""
+    """scikit-learn. Its loss is half the squared error summed over features, so epsilon is multiplied by d / 2."""
 
     def __init__(self, weights, n_threads):
         super().__init__(weights, n_threads)

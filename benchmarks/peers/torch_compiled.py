@@ -1,4 +1,4 @@
-"""PyTorch with ``torch.compile``: scoring with the weights frozen and packed, training with the loss compiled."""
+"""PyTorch with ``torch.compile``: frozen and packed weights for scoring, a compiled loss for training."""
 
 import shutil
 
@@ -11,7 +11,7 @@ if not (shutil.which("g++") or shutil.which("clang++")):
 
 
 class CompiledTorchPeer(TorchPeer):
-    """One compilation a batch size, so few sizes are tried."""
+    """Compiled PyTorch. Each batch size needs a compilation, so few sizes are tried."""
 
     scoring_batches = (1024, 16384)
 

@@ -1,4 +1,4 @@
-"""PyTorch in eager mode: inference mode for scoring, fused Adam for training, one gather a batch."""
+"""PyTorch in eager mode: inference mode for scoring, fused Adam for training, one gather per batch."""
 
 import numpy as np
 import torch
@@ -8,7 +8,7 @@ from peers.base import ADAM, Peer, batches
 
 
 def build_model(layers):
-    """An `nn.Sequential` with these weights."""
+    """Return an `nn.Sequential` with these weights."""
     modules = []
     for index, (w, b) in enumerate(layers):
         linear = nn.Linear(*w.shape)
@@ -22,7 +22,7 @@ def build_model(layers):
 
 
 class TorchPeer(Peer):
-    """``loss`` and ``row_errors`` are what a subclass compiles."""
+    """PyTorch. Subclasses compile ``loss`` and ``row_errors``."""
 
     def __init__(self, weights, n_threads):
         super().__init__(weights, n_threads)
@@ -37,11 +37,11 @@ class TorchPeer(Peer):
         )
 
     def row_errors(self, x):
-        """(n,) mean squared errors."""
+        """Return the mean squared errors, shape (n,)."""
         return (self.model(x) - x).square().mean(dim=1)
 
     def loss(self, x):
-        """The mean squared error of a batch."""
+        """Return the mean squared error of a batch."""
         return nn.functional.mse_loss(self.model(x), x)
 
     def score(self, X, batch):
