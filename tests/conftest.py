@@ -1,4 +1,4 @@
-"""What all tests share: where optional real data is, and settings of the libraries they use."""
+"""Fixtures and settings of all tests: optional real data, signals, hypothesis."""
 
 import os
 import signal
@@ -11,14 +11,14 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 collect_ignore = ["fuzz"]  # run by .ci/fuzz, with libraries of its own
 
-# A shell ignores Ctrl-C for what it starts in the background, and nohup a closed terminal; children inherit that, and
-# the tests of these signals cannot do with it.
+# Shells ignore Ctrl-C for background processes, and nohup ignores a closed terminal. Child processes inherit this, but
+# the tests of these signals need the default handlers.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-# The same examples in every run, so that a failure is about the code; and no deadline, since no test is about time.
+# Every run uses the same examples, so that a failure comes from the code. No test measures time: there is no deadline.
 hypothesis.settings.register_profile("aefast", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("aefast")
 
@@ -34,7 +34,7 @@ def pytest_addoption(parser):
 
 @pytest.fixture(scope="session")
 def data_path(request):
-    """The folder of optional real data; without it the test is skipped."""
+    """Return the folder of optional real data; skip the test if there is none."""
     folder = request.config.getoption("--aefast-data")
     if not folder:
         pytest.skip("needs a folder of real data: set AEFAST_DATA or give --aefast-data")

@@ -1,6 +1,6 @@
-"""Model files that nobody meant well with: seeds, ways to change them, and what must hold whatever is in them.
+"""Hostile model files: valid ones to start from, ways to change them, and a check that must hold for any content.
 
-`tests/test_hostile.py` draws a few hundred of them from fixed seeds; `tests/fuzz/` lets a fuzzer look for more.
+`tests/test_hostile.py` makes a few hundred of them from fixed seeds; the fuzzers in `tests/fuzz/` search for more.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pandas as pd
 
 import aefast
 
-# What looks reasonable somewhere, and is out of bounds elsewhere.
+# Values that are valid in some places and out of bounds in others.
 NUMBERS = (
     0,
     1,
@@ -60,7 +60,7 @@ DOUBLES = (0.0, -0.0, 1e-310, 1e-38, -1.0, 1e30, 1e300, -1e300, np.inf, -np.inf,
 
 
 def model_seeds() -> list[bytes]:
-    """A model file of every class, and of every kind of layer."""
+    """Return model files of every class and every kind of layer."""
     rows = np.random.default_rng(0).uniform(size=(40, 16))
     common: dict[str, Any] = {"max_epochs": 1, "random_state": 0, "n_threads": 1}
     image: dict[str, Any] = {"image_shape": (4, 4, 1), "channels": (3, 2), "code_size": 3, **common}
@@ -85,13 +85,13 @@ def model_seeds() -> list[bytes]:
 
 
 def mixed_rows(n_rows: int) -> pd.DataFrame:
-    """Columns of every kind."""
+    """Return a table with columns of every kind."""
     times = pd.date_range("2024-01-01", periods=n_rows, freq="h")
     return pd.DataFrame({"a": np.arange(n_rows) % 7.0, "b": ["x", "y"] * (n_rows // 2), "c": times})
 
 
 def rows_for(model: Any) -> Any:
-    """Three rows of the model's columns."""
+    """Return three rows with the model's columns."""
     n = model.n_features_in_
     if model.columns_ is None:
         model.__dict__.pop("feature_names_in_", None)
@@ -102,13 +102,13 @@ def rows_for(model: Any) -> Any:
 
 
 def split(content: bytes) -> tuple[dict[str, Any], bytes]:
-    """The header as a dict, and the bytes of the tensors."""
+    """Return the header as a dict and the bytes of the tensors."""
     (length,) = struct.unpack("<Q", content[:8])
     return json.loads(content[8 : 8 + length]), content[8 + length :]
 
 
 def joined(header: dict[str, Any], data: bytes) -> bytes:
-    """A file of the parts with a digest that is right, as a forger would make it."""
+    """Return a file of the parts with a correct digest, as a forger would make it."""
     header = {**header, "__metadata__": {**header["__metadata__"], "digest": "0" * 64}}
     text = json.dumps(header, separators=(",", ":")).encode()
     whole = struct.pack("<Q", len(text)) + text + data
@@ -116,7 +116,7 @@ def joined(header: dict[str, Any], data: bytes) -> bytes:
 
 
 def forged(content: bytes, rng: random.Random, kind: str = "model") -> bytes:
-    """The file with up to three changes of its description or its tensors, signed anew."""
+    """Return the file with up to three changes of its description or its tensors and a correct digest."""
     header, data = split(content)
     for _ in range(rng.randint(1, 3)):
         which = rng.random()
@@ -158,7 +158,7 @@ def change_json(tree: Any, rng: random.Random) -> None:
 
 
 def _resized_tensor(header: dict[str, Any], data: bytes, rng: random.Random) -> tuple[dict[str, Any], bytes]:
-    """One tensor longer or shorter, in places that fit together."""
+    """Make one tensor longer or shorter and adjust the offsets."""
     tensors = {key: entry for key, entry in header.items() if key != "__metadata__"}
     try:
         chosen = rng.choice(list(tensors))
@@ -188,7 +188,7 @@ def _changed_number(data: bytes, rng: random.Random) -> bytes:
 
 
 def check_model(content: bytes) -> bool:
-    """Whether ``content`` is a model, which then must work; what is none must be refused as such."""
+    """Return True if ``content`` is a model, which must then work; otherwise loading must raise ModelFileError."""
     try:
         scoring = aefast.model.file.load_to_score(content)
     except aefast.ModelFileError:
@@ -227,7 +227,7 @@ def check_model(content: bytes) -> bool:
 
 
 def _scores(model: Any) -> Any:
-    """Three errors, or why there are none."""
+    """Return the errors of three rows, or the reason for refusing them."""
     try:
         return model.reconstruction_error(rows_for(model))
     except ValueError as error:

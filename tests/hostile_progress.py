@@ -1,6 +1,6 @@
-"""Saved progress that nobody meant well with: training checkpoints and journals of scoring, as they are gone on from.
+"""Hostile saved progress: checkpoints of training and journals of scoring, and what resuming from them may do.
 
-`tests/test_hostile.py` draws some of them from fixed seeds; `tests/fuzz/` lets a fuzzer look for more.
+`tests/test_hostile.py` makes some of them from fixed seeds; the fuzzers in `tests/fuzz/` search for more.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _HEAD = struct.Struct("<QI")
 
 
 class Cut(BaseException):
-    """Ends a run as a kill would."""
+    """Ends a run like a kill."""
 
 
 def _estimator(path: Path, *callbacks: Any) -> aefast.Autoencoder:
@@ -56,8 +56,10 @@ def _journals(kind: bytes, folder: Path) -> list[Path]:
 
 @lru_cache
 def seeds(folder: Path) -> tuple[bytes, ...]:
-    """Of each of `KINDS`, whose name comes first, what a run leaves that was ended. Journals lack their first frame,
-    which says where the files are."""
+    """Return what an interrupted run of each of `KINDS` leaves, after the name of the kind.
+
+    Journals come without their first frame, which holds the paths of the files.
+    """
 
     def cut(info: Any) -> None:
         if info.epoch == 2:
@@ -87,7 +89,7 @@ def seeds(folder: Path) -> tuple[bytes, ...]:
 
 
 def frames(content: bytes) -> list[bytes]:
-    """What the frames hold."""
+    """Return the contents of the frames."""
     found = []
     while len(content) >= _HEAD.size:
         length, _ = _HEAD.unpack(content[: _HEAD.size])
@@ -97,7 +99,7 @@ def frames(content: bytes) -> list[bytes]:
 
 
 def framed(parts: list[bytes]) -> bytes:
-    """Frames whose checksums are right."""
+    """Return frames with correct checksums."""
     content, checksum = b"", 0
     for part in parts:
         checksum = zlib.crc32(part, checksum)
@@ -106,7 +108,7 @@ def framed(parts: list[bytes]) -> bytes:
 
 
 def changed(content: bytes, rng: random.Random) -> bytes:
-    """The same with changes that checksums and digests do not show."""
+    """Return changed content with correct checksums and digests."""
     kind, _, rest = content.partition(b"\n")
     if kind == KINDS[0]:
         return kind + b"\n" + forged(rest, rng, "checkpoint")
@@ -144,7 +146,7 @@ def _change_frame(parts: list[bytes], at: int, rng: random.Random) -> None:
 
 
 def check(content: bytes, folder: Path) -> bool:
-    """Whether work goes on from it, and comes to an end; else it is refused by the name of the file."""
+    """Return True if work resumes from it and ends; otherwise the error must name the file."""
     kind, _, rest = content.partition(b"\n")
     if kind == KINDS[0]:
         path = folder / "checkpoint"
@@ -178,7 +180,7 @@ def _refused(path: Path, error: Exception) -> bool:
 
 
 def _identity(job: ScoreJob, kind: bytes) -> dict[str, Any]:
-    """As a journal of the job begins."""
+    """Return the first frame of a journal of the job."""
     from aefast.jobs.score import _stamps
 
     return {**job._identity, "input": None if kind == KINDS[3] else _stamps(job.plan.source)}

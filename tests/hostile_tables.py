@@ -1,6 +1,6 @@
-"""Tables that nobody meant well with: damaged files and strange columns, and what every command makes of them.
+"""Hostile tables: damaged files and unusual columns, and what every command may do with them.
 
-`tests/test_hostile.py` draws some of them from fixed seeds; `tests/fuzz/` lets a fuzzer look for more.
+`tests/test_hostile.py` makes some of them from fixed seeds; the fuzzers in `tests/fuzz/` search for more.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ N_QUICK = sum(words[0] != "report" for words in COMMANDS)
 
 
 def mixed_table(n_rows: int = 90) -> pa.Table:
-    """`small_table` with columns of every kind."""
+    """Return `small_table` with columns of every kind."""
     times = np.datetime64("2024-01-01T00:00", "us") + np.arange(n_rows) * np.timedelta64(97, "m")
     others = {
         "kind": pa.array(["x", "y", None] * (n_rows // 3)),
@@ -54,18 +54,18 @@ def mixed_table(n_rows: int = 90) -> pa.Table:
 
 @lru_cache
 def mixed_model() -> Any:
-    """Fitted on columns of every kind. Not to be changed by a test."""
+    """Return a model fitted on columns of every kind. Tests must not change it."""
     table = mixed_table().select([*FEATURES, "kind", "when", "flag"])
     return aefast.Autoencoder((8, 2), max_epochs=2, missing="mask", random_state=0, n_threads=1).fit(table)
 
 
 def table_seeds(folder: Path) -> list[bytes]:
-    """A table in every format; the first byte says which of `ENDINGS` it is and which of `COMMANDS` it is for."""
+    """Return a table in every format; the first byte encodes the suffix (`ENDINGS`) and the command (`COMMANDS`)."""
     return [of_table(mixed_table(), ending, 0, folder) for ending in ENDINGS]
 
 
 def of_table(table: pa.Table, ending: str, command: int, folder: Path) -> bytes:
-    """What `check_table` takes, of a table that the format may not be able to hold all columns of."""
+    """Return the input of `check_table` for a table; columns that the format cannot hold are left out."""
     kept: list[int] = []
     for place in range(table.num_columns if ending != ".npy" else 0):
         try:
@@ -82,12 +82,12 @@ def of_table(table: pa.Table, ending: str, command: int, folder: Path) -> bytes:
 
 
 def for_command(content: bytes, command: int) -> bytes:
-    """The same table, given to another command."""
+    """Return the same table for another command."""
     return bytes([command * len(ENDINGS) + content[0] % len(ENDINGS)]) + content[1:]
 
 
 def changed_table(content: bytes, rng: random.Random) -> bytes:
-    """The table with a few bytes changed, doubled or cut out."""
+    """Return the table with a few bytes changed, repeated or removed."""
     changed = bytearray(content)
     for _ in range(rng.randint(1, 4)):
         at = rng.randrange(1, len(changed))
@@ -108,7 +108,7 @@ def changed_table(content: bytes, rng: random.Random) -> bytes:
     return bytes(changed)
 
 
-# Columns of valid files.
+# Unusual columns in valid files.
 
 FLOATS = (0.0, -0.0, 1.5, -3.0, 5e-324, 1e-40, 3e38, -3e38, 1e300, 1.7e308, np.inf, -np.inf, np.nan, None)
 INTEGERS = (0, 1, -1, 7, 127, 255, -(1 << 31), (1 << 53) + 1, (1 << 63) - 1, -(1 << 63), None)
@@ -118,7 +118,7 @@ NAMES = ("", "a ", "A", "x,y", "a\nb", "é", "anomaly_score", "is_anomaly", "x0"
 
 
 def _arrays(n: int, rng: random.Random) -> dict[str, Callable[[], pa.Array]]:
-    """Ways to make a column of ``n`` rows."""
+    """Return functions that make a column of ``n`` rows."""
 
     def some(values: tuple[Any, ...]) -> list[Any]:
         few = rng.sample(values, min(len(values), rng.choice((1, 2, 4, len(values)))))
@@ -168,7 +168,7 @@ def _arrays(n: int, rng: random.Random) -> dict[str, Callable[[], pa.Array]]:
 
 
 def strange_table(rng: random.Random) -> pa.Table:
-    """A few columns of `mixed_table`, in any order, some of other types and values; and others beside them."""
+    """Return some columns of `mixed_table` in any order, some with other types and values, and further columns."""
     n = rng.choice((0, 1, 2, 3, 30, 90))
     table = mixed_table().slice(0, n)
     arrays = _arrays(n, rng)
@@ -186,15 +186,15 @@ def strange_table(rng: random.Random) -> pa.Table:
 
 
 def strange_file(rng: random.Random, folder: Path) -> bytes:
-    """A `strange_table` for a command."""
+    """Return a `strange_table` for a command."""
     ending = rng.choice(ENDINGS[:-1])
-    # Drawing the pictures of a report takes longer than all else.
+    # The pictures of a report take longer than everything else.
     command = rng.randrange(N_QUICK if rng.random() < 0.95 else len(COMMANDS))
     return of_table(strange_table(rng), ending, command, folder)
 
 
 def check_table(content: bytes, folder: Path) -> int:
-    """The exit code of a command on a table, which must be one of the three that are, with one line if not 0."""
+    """Return the exit code of a command on a table; it must be 0, 1 or 2, with a one-line message if it is not 0."""
     first = content[0] if content else 1
     command, ending = COMMANDS[first // len(ENDINGS) % len(COMMANDS)], ENDINGS[first % len(ENDINGS)]
     files = {"MODEL": folder / "model", "MIXED": folder / "mixed", "ROWS": folder / f"rows{ending}"}

@@ -1,4 +1,4 @@
-"""Errors compared word for word, since a user reads them."""
+"""Compares error messages word for word, because users read them."""
 
 from contextlib import contextmanager
 
@@ -10,7 +10,7 @@ TAKES_MISSING = "; missing='mask' or 'mean' takes NaN for missing values"
 
 @contextmanager
 def raises_exactly(kind, message):
-    """The block raises ``kind`` with exactly ``message``, which is one line."""
+    """Check that the block raises ``kind`` with exactly ``message``, which is one line."""
     with pytest.raises(kind) as error:
         yield
     assert str(error.value) == message

@@ -1,8 +1,8 @@
-"""The oracle: a dense autoencoder in slow, plain float64 NumPy, one function a formula.
+"""The oracle: a dense autoencoder in slow, plain float64 NumPy, with one function per formula.
 
-It takes the same specifications as the engine (``aefast.engine.core``: network, objective, optimiser) and lists
-parameters in the same order. Nothing is blocked, fused or reused for speed, so that each function can be
-checked against its equation by reading. A new kind of layer is one more entry in `LAYERS`.
+It uses the same specifications as the engine (``aefast.engine.core``: network, objective, optimiser) and the same order
+of parameters. Nothing is blocked, fused or reused for speed, so that readers can check each function against its
+equation. A new kind of layer is one more entry in `LAYERS`.
 """
 
 from dataclasses import dataclass, field
@@ -47,12 +47,12 @@ ACTIVATIONS = {
 
 
 def column_groups(network):
-    """The column ranges that a softmax normalises together."""
+    """Return the ranges of columns that a softmax normalises together."""
     return network.get("groups") or [(0, network["n_features"])]
 
 
 def softmax(z, groups):
-    """Each group of columns exponentiated and divided by its sum."""
+    """Return the softmax of each group of columns."""
     p = np.empty_like(z)
     for begin, end in groups:
         e = np.exp(z[:, begin:end] - z[:, begin:end].max(axis=1, keepdims=True))
@@ -61,7 +61,7 @@ def softmax(z, groups):
 
 
 def log_softmax(z, groups):
-    """The logarithm of `softmax` without ever rounding a probability to zero."""
+    """Return the logarithm of `softmax` without rounding any probability to zero."""
     log_p = np.empty_like(z)
     for begin, end in groups:
         shifted = z[:, begin:end] - z[:, begin:end].max(axis=1, keepdims=True)
@@ -70,7 +70,7 @@ def log_softmax(z, groups):
 
 
 def softmax_pullback(p, dp, groups):
-    """The gradient before a softmax from the gradient ``dp`` after it: p (dp - <p, dp>) in each group."""
+    """Return the gradient before a softmax from the gradient ``dp`` after it: p (dp - <p, dp>) in each group."""
     dz = np.empty_like(p)
     for begin, end in groups:
         q, dq = p[:, begin:end], dp[:, begin:end]
@@ -78,7 +78,7 @@ def softmax_pullback(p, dp, groups):
     return dz
 
 
-# Losses: one value an element, and the derivative with respect to the output y; t is the target.
+# Losses: one value per element, and the derivative with respect to the output y; t is the target.
 
 SMALLEST_PROBABILITY = 1e-12
 
@@ -101,7 +101,7 @@ def _huber(t, y):
 
 
 def _split_target(t):
-    """(the target as a probability, how far outside [0, 1] it lies): the distance counts in full as error."""
+    """Return the target clipped to [0, 1] and its distance from [0, 1], which counts in full as error."""
     q = np.clip(t, 0, 1)
     return q, np.abs(t - q)
 
@@ -125,7 +125,7 @@ LOSSES = {
 }
 
 
-# Losses that are taken from the pre-activation of their own output activation.
+# Losses that are computed from the pre-activation of their own output activation.
 PAIRS = {("binary_crossentropy", "sigmoid"), ("categorical_crossentropy", "softmax")}
 
 
@@ -155,7 +155,7 @@ def element_loss(loss, network, target, z, y):
 
 
 def column_stages(network, loss="mse"):
-    """Of each column of a table its place and weight, an output stage of its own, and the loss it takes."""
+    """Yield each column of a table: its place, its weight, its output activation and its loss."""
     for b, e, weight in network["columns"]:
         is_category = (b, e) in network["groups"]
         activation = "softmax" if is_category else network["layers"][-1]["activation"]
@@ -164,16 +164,16 @@ def column_stages(network, loss="mse"):
 
 
 def n_terms(network):
-    """What a row's losses are averaged over: features, or columns of a table."""
+    """Return the number of terms that a row's loss averages: features, or columns of a table."""
     return len(network.get("columns", [])) or network["n_features"]
 
 
-# Layers: forward keeps what backward needs in a Record.
+# Layers: the forward pass stores what the backward pass needs in a Record.
 
 
 @dataclass
 class Record:
-    """What one layer saw and made: input, pre-activation, output (after dropout), and the dropout factors."""
+    """The input of a layer, its pre-activation, its output (after dropout), and the dropout factors."""
 
     x: np.ndarray
     z: np.ndarray
@@ -182,7 +182,7 @@ class Record:
 
 
 def dense_forward(layer, network, weights, bias, x, mask=None):
-    """y = f(x W + b), then the elements where ``mask`` is 0 dropped and the rest enlarged by 1 / (1 - rate)."""
+    """Return y = f(x W + b); elements with ``mask`` 0 are dropped and the others multiplied by 1 / (1 - rate)."""
     z = x @ weights + bias
     if network.get("columns") and layer is network["layers"][-1]:
         stages = column_stages(network)
@@ -196,7 +196,7 @@ def dense_forward(layer, network, weights, bias, x, mask=None):
 
 
 def dense_backward(layer, weights, record, dy=None, dz=None):
-    """Gradients (weights, bias, input) from the gradient of the output ``dy``, or of the pre-activation ``dz``."""
+    """Return the gradients (weights, bias, input) from the gradient of the output ``dy`` or pre-activation ``dz``."""
     if dz is None:
         dz = dy * record.factors * ACTIVATIONS[layer["activation"]][1](record.z)
     return record.x.T @ dz, dz.sum(axis=0), dz @ weights.T
@@ -206,12 +206,12 @@ LAYERS = {"dense": (dense_forward, dense_backward)}
 
 
 def tied_to(layer):
-    """Index of the layer that owns this one's weights, or -1."""
+    """Return the index of the layer that owns this layer's weights, or -1."""
     return layer.get("tied_to", -1)
 
 
 def parameter_shapes(network):
-    """Shapes in the order of the flat list: a layer's own weights, then its biases."""
+    """Return the shapes in the order of the flat list: a layer's own weights, then its biases."""
     shapes, n_in = [], network["n_features"]
     for layer in network["layers"]:
         if tied_to(layer) < 0:
@@ -222,7 +222,7 @@ def parameter_shapes(network):
 
 
 def parameter_positions(network):
-    """For each layer, where its weights and its biases stand in the flat list (a tied layer: its owner's weights)."""
+    """Return the positions of each layer's weights and biases in the flat list; a tied layer uses its owner's."""
     positions, next_free = [], 0
     for layer in network["layers"]:
         if tied_to(layer) < 0:
@@ -235,7 +235,7 @@ def parameter_positions(network):
 
 
 def layer_parameters(network, parameters):
-    """(weights, biases) of every layer, a tied layer's weights being its owner's transposed."""
+    """Return (weights, biases) of every layer; a tied layer has the transposed weights of its owner."""
     pairs = []
     for layer, (w, b) in zip(network["layers"], parameter_positions(network), strict=True):
         weights = np.asarray(parameters[w], dtype=np.float64)
@@ -244,7 +244,7 @@ def layer_parameters(network, parameters):
 
 
 def forward(network, parameters, x, masks=None, first=0, last=None):
-    """Records of the layers ``first`` to ``last`` for scaled rows ``x``. ``masks`` has one entry (or None) a layer."""
+    """Return the records of layers ``first`` to ``last`` for scaled rows ``x``; ``masks`` has one entry per layer."""
     records, pairs = [], layer_parameters(network, parameters)
     for index in range(first, len(pairs) if last is None else last):
         layer, (weights, bias) = network["layers"][index], pairs[index]
@@ -255,7 +255,7 @@ def forward(network, parameters, x, masks=None, first=0, last=None):
 
 
 def backward(network, parameters, records, dz_last, dy_code=0.0):
-    """Gradient of every parameter from that of the last pre-activation; ``dy_code`` is added at the code's outputs."""
+    """Return every parameter's gradient from that of the last pre-activation; ``dy_code`` is added at the code."""
     gradient = [np.zeros(shape) for shape in parameter_shapes(network)]
     positions, pairs = parameter_positions(network), layer_parameters(network, parameters)
     dy = None
@@ -274,13 +274,15 @@ def backward(network, parameters, records, dz_last, dy_code=0.0):
 
 
 def row_shares(n_rows, sample_weight):
-    """Each row's share of an average over rows; weights multiply it and are not normalised here."""
+    """Return each row's weight in the average over rows; sample weights multiply it and are not normalised here."""
     return (np.ones(n_rows) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)) / n_rows
 
 
 def row_factors(target, network=None):
-    """What makes a row's sum over known features one over all (n, 1): features / known ones, 0 where none is. Where
-    features stand for columns of a table, those are counted."""
+    """Return the factor (n, 1) that scales a row's sum over known features to all features; 0 if none is known.
+
+    If features stand for columns of a table, columns are counted.
+    """
     if network is not None and network.get("columns"):
         target = target[:, [begin for begin, _, _ in network["columns"]]]
     n_known = (~np.isnan(target)).sum(axis=1, keepdims=True)
@@ -288,7 +290,7 @@ def row_factors(target, network=None):
 
 
 def objective_and_gradient(network, parameters, objective, x, sample_weight=None, target=None, masks=None):
-    """(data loss, whole objective, gradient) of scaled rows ``x``.
+    """Return (data loss, whole objective, gradient) of scaled rows ``x``.
 
     The data loss is the average over rows and known features; the network is given 0 for NaN. The objective adds
     l2/2 sum w^2 + l1 sum |w| over weights, tied ones once, and the row average of activity_l2/2 sum h^2 + activity_l1
@@ -317,12 +319,12 @@ def objective_and_gradient(network, parameters, objective, x, sample_weight=None
 
 
 def clip_global_norm(gradient, clip_norm):
-    """The gradient, shortened to ``clip_norm`` where its norm over all parameters together is larger (0: never)."""
+    """Return the gradient, shortened to ``clip_norm`` if its norm over all parameters is larger (0: never)."""
     norm = np.sqrt(sum((g * g).sum() for g in gradient))
     return [g * (clip_norm / norm) for g in gradient] if clip_norm and norm > clip_norm else gradient
 
 
-# Optimisers: one step moves every parameter and advances time once.
+# Optimisers: one step changes every parameter and advances time once.
 
 
 @dataclass
@@ -337,7 +339,7 @@ class Optimizer:
     slots: list = field(default_factory=list)
 
     def step(self, parameters, gradient, learning_rate):
-        """The moved parameters."""
+        """Return the parameters after a step."""
         move = {"sgd": self._sgd, "rmsprop": self._rmsprop, "adam": self._adam, "adamw": self._adam}[self.spec["kind"]]
         if not self.slots:
             self.slots = [[np.zeros(np.shape(p)) for p in parameters] for _ in range(2)]
@@ -371,7 +373,7 @@ class Optimizer:
 
 
 def train(network, parameters, objective, optimizer, batches, learning_rate):
-    """Parameters after one step for each (scaled rows, sample weights or None) of ``batches``."""
+    """Return the parameters after one step for each (scaled rows, sample weights or None) of ``batches``."""
     parameters = [np.array(p, dtype=np.float64) for p in parameters]
     for x, sample_weight in batches:
         _, _, gradient = objective_and_gradient(network, parameters, objective, x, sample_weight)
@@ -381,43 +383,45 @@ def train(network, parameters, objective, optimizer, batches, learning_rate):
 
 
 def initializer_distribution(name, n_in, n_out):
-    """("uniform", bound) or ("normal", standard deviation): Glorot and Bengio 2010 (eq. 16), He et al. 2015 (eq. 10),
-    LeCun et al. 1998 (eq. 16)."""
+    """Return ("uniform", bound) or ("normal", standard deviation).
+
+    Glorot and Bengio 2010 (eq. 16), He et al. 2015 (eq. 10), LeCun et al. 1998 (eq. 16).
+    """
     family, kind = name.rsplit("_", 1)
     variance = {"glorot": 2 / (n_in + n_out), "he": 2 / n_in, "lecun": 1 / n_in}[family]
     return (kind, np.sqrt(3 * variance)) if kind == "uniform" else (kind, np.sqrt(variance))
 
 
-# Reading a trained network. A scaling is a tuple (shift, scale, limit).
+# Scoring with a trained network. A scaling is a tuple (shift, scale, limit).
 
 
 def scale_rows(X, scaling):
-    """The rows in the space the network sees: clip((x - shift) / scale, -limit, limit)."""
+    """Return the scaled rows: clip((x - shift) / scale, -limit, limit)."""
     shift, scale, limit = scaling
     return np.clip((np.asarray(X, dtype=np.float64) - shift) / scale, -limit, limit)
 
 
 def encode(network, parameters, scaling, X):
-    """Codes (n, q)."""
+    """Return the codes (n, q)."""
     return forward(network, parameters, scale_rows(X, scaling), last=network["n_encoder_layers"])[-1].y
 
 
 def decode(network, parameters, scaling, Z):
-    """Rows (n, d) in input units from codes (n, q)."""
+    """Return rows (n, d) in input units from codes (n, q)."""
     shift, scale, _ = scaling
     Z = np.asarray(Z, dtype=np.float64)
     return forward(network, parameters, Z, first=network["n_encoder_layers"])[-1].y * scale + shift
 
 
 def reconstruct(network, parameters, scaling, X, scaled=False):
-    """Reconstructed rows (n, d), in input units or in the scaled space."""
+    """Return the reconstructed rows (n, d), in input units or in the scaled space."""
     shift, scale, _ = scaling
     y = forward(network, parameters, scale_rows(X, scaling))[-1].y
     return y if scaled else y * scale + shift
 
 
 def feature_errors(network, parameters, scaling, X, metric, whitening=None):
-    """Each feature's share (n, d) of its row's error.
+    """Return each feature's share (n, d) of its row's error.
 
     With ``whitening`` m, W, u and s the error is the mean of the squares of W (v - m) for v = [r; h], residual and
     code: feature j has the j-th of them, and of the code's the part that ((x_j - u_j) / s_j)^2 + 1e-6 has in the sum
@@ -449,7 +453,7 @@ def feature_errors(network, parameters, scaling, X, metric, whitening=None):
 
 
 def errors(network, parameters, scaling, X, metric, whitening=None, masks_missing=False):
-    """One error a row (n,); NaN for a row that holds NaN or infinity, unless NaN marks what is missing."""
+    """Return one error per row (n,); NaN for a row with NaN or infinity, unless NaN marks missing values."""
     finite = np.isfinite(np.asarray(X, dtype=np.float64)).all(axis=1) | masks_missing
     result = np.full(len(X), np.nan)
     result[finite] = feature_errors(network, parameters, scaling, X[finite], metric, whitening).sum(axis=1)
@@ -460,8 +464,10 @@ def errors(network, parameters, scaling, X, metric, whitening=None, masks_missin
 
 
 def network_spec(widths, activation="relu", code_activation=None, output_activation="identity", **options):
-    """A `NetworkSpec` from all widths, input to output: (5, 4, 2, 4, 5). Options: n_encoder_layers (half), tied,
-    dropout (of the hidden layers), groups."""
+    """Return a `NetworkSpec` from all widths, input to output, such as (5, 4, 2, 4, 5).
+
+    Options: n_encoder_layers (default: half), tied, dropout (of the hidden layers), groups.
+    """
     n_layers = len(widths) - 1
     n_encoder_layers = options.get("n_encoder_layers", (n_layers + 1) // 2)
     layers = []
@@ -480,7 +486,7 @@ def network_spec(widths, activation="relu", code_activation=None, output_activat
 
 
 def random_parameters(network, rng):
-    """Weights of variance 1 / inputs and biases around zero, float64."""
+    """Return weights of variance 1 / inputs and biases around zero, in float64."""
     return [
         rng.normal(size=shape) / np.sqrt(shape[0]) if len(shape) > 1 else 0.3 * rng.normal(size=shape)
         for shape in parameter_shapes(network)
@@ -488,10 +494,10 @@ def random_parameters(network, rng):
 
 
 def random_scaling(n_features, rng):
-    """A (shift, scale, limit) that leaves ordinary rows unclipped."""
+    """Return a (shift, scale, limit) that does not clip ordinary rows."""
     return rng.normal(size=n_features), rng.uniform(0.5, 2.0, size=n_features), 1e6
 
 
 def no_scaling(n_features):
-    """A (shift, scale, limit) that changes nothing below the limit."""
+    """Return a (shift, scale, limit) that changes nothing below the limit."""
     return np.zeros(n_features), np.ones(n_features), 1e6

@@ -1,8 +1,8 @@
-"""The oracle for layers of images: each is written out as the list of products it consists of.
+"""The oracle for layers of images: each layer is written out as a list of products.
 
-A convolution is a dense layer most of whose weights are zero and whose others are the same few numbers again and
-again. `taps` lists which: (input feature, output feature, element of the kernel). From that list follow the output,
-the gradients and their rounding bounds, by the formulas of a dense layer. Features of an image are (y, x, channel).
+A convolution is a dense layer. Most of its weights are zero, and the others repeat the few numbers of the kernel.
+`taps` lists these weights: (input feature, output feature, element of the kernel). The output, the gradients and their
+rounding bounds follow from the list by the formulas of a dense layer. Features are ordered by (y, x, channel).
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ CONVOLUTIONS = ("conv2d", "conv2d_transpose")
 
 
 def output_image(layer):
-    """(height, width, channels) of what a layer gives."""
+    """Return (height, width, channels) of a layer's output."""
     height, width, channels = layer["image"]
     factor, size = layer.get("factor", 1), layer.get("kernel_size")
     match layer["kind"]:
@@ -34,7 +34,7 @@ def output_image(layer):
 
 
 def n_outputs(layer):
-    """The features that a layer of any kind gives."""
+    """Return the number of output features of any layer."""
     return layer["units"] if layer["kind"] == "dense" else int(np.prod(output_image(layer)))
 
 
@@ -43,7 +43,7 @@ def _feature(image, y, x, channel):
 
 
 def taps(layer):
-    """Arrays (input feature, output feature, row of the kernel, column of the kernel), an entry a product.
+    """Return arrays (input feature, output feature, row of the kernel, column of the kernel), one entry per product.
 
     The kernel of a convolution is (tap, channel in) x channel out, that of a transposed one (tap, channel out) x
     channel in. Output pixel o of a convolution meets input pixel i = o - before + tap, output pixel o of a transposed
@@ -66,7 +66,7 @@ def taps(layer):
 
 
 def dense_matrix(layer, kernel):
-    """The weights (n_in, n_out) of the dense layer that a convolution is."""
+    """Return the convolution as weights (n_in, n_out) of a dense layer."""
     source, target, row, column = taps(layer)
     matrix = np.zeros((int(np.prod(layer["image"])), n_outputs(layer)))
     matrix[source, target] = kernel[row, column]
@@ -74,7 +74,7 @@ def dense_matrix(layer, kernel):
 
 
 def kernel_gradient(layer, kernel, by_matrix):
-    """The gradient of the kernel from that of the dense weights: every use counts."""
+    """Return the gradient of the kernel: for each element, the sum over its uses in the dense weights."""
     source, target, row, column = taps(layer)
     gradient = np.zeros_like(kernel)
     np.add.at(gradient, (row, column), by_matrix[source, target])
@@ -82,7 +82,7 @@ def kernel_gradient(layer, kernel, by_matrix):
 
 
 def parameter_shapes(network):
-    """Shapes in the order of the flat list."""
+    """Return the shapes in the order of the flat list."""
     shapes, n_in = [], network["n_features"]
     for layer in network["layers"]:
         kind = layer["kind"]
@@ -98,7 +98,7 @@ def parameter_shapes(network):
 
 @dataclass
 class Linear:
-    """A layer's weights written out, its biases by output, and where its parameters stand in the flat list."""
+    """A layer's dense weights, its biases by output, and the positions of its parameters in the flat list."""
 
     matrix: np.ndarray
     bias: np.ndarray
@@ -106,7 +106,7 @@ class Linear:
 
 
 def linear_layers(network, parameters):
-    """A `Linear` for every dense layer and convolution, None for the others."""
+    """Return a `Linear` for every dense layer and convolution, None for other layers."""
     layers, position = [], 0
     for layer in network["layers"]:
         kind = layer["kind"]
@@ -122,14 +122,14 @@ def linear_layers(network, parameters):
 
 
 def _windows(layer, x):
-    """The inputs of pooling by output pixel: (n, height, width, channels, factor^2), line by line within a square."""
+    """Return the inputs of each pooled pixel: (n, height, width, channels, factor^2), line by line in a window."""
     factor, (height, width, channels) = layer["factor"], output_image(layer)
     squares = x.reshape(len(x), height, factor, width, factor, channels)
     return squares.transpose(0, 1, 3, 5, 2, 4).reshape(len(x), height, width, channels, factor**2)
 
 
 def _from_windows(layer, windows):
-    """Back from `_windows` to rows."""
+    """Return rows from the result of `_windows`."""
     factor, (height, width, channels) = layer["factor"], output_image(layer)
     squares = windows.reshape(-1, height, width, channels, factor, factor).transpose(0, 1, 4, 2, 5, 3)
     return squares.reshape(len(windows), -1)
@@ -141,7 +141,7 @@ def _upsampled(layer, x):
 
 
 def forward(network, parameters, x):
-    """[(input, pre-activation, output)] of every layer."""
+    """Return [(input, pre-activation, output)] for all layers."""
     records = []
     for layer, linear in zip(network["layers"], linear_layers(network, parameters), strict=True):
         if linear is not None:
@@ -157,7 +157,7 @@ def forward(network, parameters, x):
 
 
 def _spread(layer, dy, x):
-    """The gradient of the input of a layer without parameters. Of equal maxima the first has it all."""
+    """Return the input's gradient for a layer without parameters; the first of equal maxima gets all of it."""
     if layer["kind"] == "max_pool2d":
         windows = _windows(layer, x)
         winners = np.eye(layer["factor"] ** 2)[windows.argmax(axis=-1)]
@@ -168,7 +168,7 @@ def _spread(layer, dy, x):
 
 
 def objective_and_gradient(network, parameters, x):
-    """The squared error averaged over rows and features, and its gradient, shaped like the parameters."""
+    """Return the squared error, averaged over rows and features, and its gradient, shaped like the parameters."""
     records, linear_of = forward(network, parameters, x), linear_layers(network, parameters)
     residual = records[-1][2] - x
     gradient = [np.zeros(shape) for shape in parameter_shapes(network)]
@@ -189,8 +189,10 @@ def objective_and_gradient(network, parameters, x):
 
 
 def bounds(network, parameters, x, unit):
-    """(bound on the error of the last output, bounds shaped like the parameters on that of the gradient), as in
-    `rounding`: a sum of n products is off by at most n units of the sum of their magnitudes."""
+    """Return bounds on the rounding errors of the last output and of the gradient, as in `rounding`.
+
+    A sum of n products is off by at most n units of the sum of their magnitudes.
+    """
     linear_of, records = linear_layers(network, parameters), forward(network, parameters, x)
     layers = network["layers"]
     errors = [(None, 4 * unit * np.abs(x))]  # of each layer's pre-activation and output
@@ -232,7 +234,7 @@ def bounds(network, parameters, x, unit):
 
 
 def random_parameters(network, rng):
-    """Weights that keep the size of what goes through, and small biases."""
+    """Return weights that keep the variance of the activations, and small biases."""
     return [
         rng.normal(size=shape) / np.sqrt(shape[0]) if len(shape) == 2 else 0.3 * rng.normal(size=shape)
         for shape in parameter_shapes(network)

@@ -1,18 +1,18 @@
-"""The oracle of reduced precision: bfloat16 and bytes by the definitions, exact to the last bit.
+"""The oracle of reduced precision: bfloat16 and bytes by their definitions, exact to the last bit.
 
-A product of two bfloat16 numbers is a float32 number, so that a sum of them in float32 rounds the same whether or not
-the processor has fused or special instructions; sums of bytes are integers.
+The product of two bfloat16 numbers is a float32 number. Sums of such products in float32 therefore round the same, with
+or without fused or special instructions. Sums of bytes are integers.
 """
 
 import numpy as np
 
 ROUNDING = np.float32(1.5 * 2**23)
-# Inputs of a layer that is computed in bfloat16, or in bytes; with fewer it stays float32.
+# Smallest number of inputs of a layer computed in bfloat16 and in bytes; layers with fewer inputs use float32.
 LEAST_DEPTH, LEAST_BYTES = 16, 32
 
 
 def to_bfloat16(x):
-    """float32 rounded to the nearest bfloat16, the even one of two; denormals to zero."""
+    """Round float32 to the nearest bfloat16, ties to even; denormals become zero."""
     x = np.ascontiguousarray(x, dtype=np.float32)
     word = x.view(np.uint32)
     rounded = ((word + 0x7FFF + ((word >> 16) & 1)) & np.uint32(0xFFFF0000)).view(np.float32)
@@ -20,7 +20,7 @@ def to_bfloat16(x):
 
 
 def bfloat16_sums(x, weights, biases):
-    """x @ weights + biases: of two neighbouring features the second is added first."""
+    """Return x @ weights + biases; of each pair of features the second is added first."""
     x, weights = to_bfloat16(x), to_bfloat16(weights)
     total = np.repeat(biases[np.newaxis].astype(np.float32), len(x), axis=0)
     for even in range(0, x.shape[1], 2):
@@ -31,8 +31,10 @@ def bfloat16_sums(x, weights, biases):
 
 
 def byte_sums(x, weights, biases, ranges):
-    """x @ weights + biases, with inputs in 255 steps of their ranges (2, n_in), weights in 127 of their output's
-    largest."""
+    """Return x @ weights + biases with quantised operands.
+
+    Inputs have 255 steps within their ranges (2, n_in); weights have 127 steps up to the largest of their output.
+    """
     low, high = np.minimum(ranges[0], 0).astype(np.float64), np.maximum(ranges[1], 0).astype(np.float64)
     is_used = high > low
     inverse = 255 / np.where(is_used, high - low, np.inf)
@@ -48,7 +50,7 @@ def byte_sums(x, weights, biases, ranges):
 
 
 def sums(x, weights, biases, precision, ranges, float32_sums):
-    """A layer before its activation; ``float32_sums(x, weights, biases)`` computes one that is not reduced."""
+    """Return a layer's pre-activations; ``float32_sums(x, weights, biases)`` computes a layer in float32."""
     if len(weights) < LEAST_DEPTH:
         return float32_sums(x, weights, biases)
     if precision == "int8" and len(weights) >= LEAST_BYTES:

@@ -1,8 +1,8 @@
-"""How far two correct implementations of `reference` may lie apart: first-order rounding bounds.
+"""First-order rounding bounds: how much two correct implementations of `reference` may differ.
 
-A sum of n products is off by at most n units of the sum of their magnitudes, whatever the order (Higham 2002,
-eq. 3.5); a layer passes errors on times the magnitudes of its weights and the steepest slope of its activation.
-``unit`` is half the machine epsilon of the arithmetic under test.
+A sum of n products is off by at most n units of the sum of their magnitudes, in any order (Higham 2002, eq. 3.5). A
+layer multiplies errors by the magnitudes of its weights and the steepest slope of its activation. ``unit`` is half the
+machine epsilon of the arithmetic under test.
 """
 
 import numpy as np
@@ -21,14 +21,14 @@ from reference import (
     tied_to,
 )
 
-# The largest |f'| and |f''|, where they are not 1 and 0.
+# The largest |f'| and |f''| of activations for which they are not 1 and 0.
 STEEPEST = {"sigmoid": 0.25, "selu": 1.7581, "gelu": 1.1290, "silu": 1.0999}
 CURVATURE = {"sigmoid": 0.0963, "tanh": 0.7699, "elu": 1, "selu": 1.7581, "gelu": 0.7979, "silu": 0.5, "softplus": 0.25}
 FUNCTION_UNITS = 16  # an activation or logarithm is trusted to eight ulp, 16 units
 
 
 def unit_of(dtype):
-    """Half the distance from 1 to the next number."""
+    """Return half the distance from 1 to the next number."""
     return float(np.finfo(dtype).eps) / 2
 
 
@@ -40,7 +40,7 @@ def _activation_error(layer, z, y, e_z, unit):
 
 
 def layer_errors(network, parameters, x, unit, first=0, last=None):
-    """[(error of the pre-activation, error of the output)] for each layer, each (n, units)."""
+    """Return [(bound of the pre-activation, bound of the output)] for each layer, each (n, units)."""
     e_x, bounds = 4 * unit * np.abs(x), []
     pairs = layer_parameters(network, parameters)
     records = forward(network, parameters, x, first=first, last=last)
@@ -54,7 +54,7 @@ def layer_errors(network, parameters, x, unit, first=0, last=None):
 
 
 def feature_error_bound(network, parameters, x, metric, unit, whitening=None):
-    """Bound (n, d) on the error of each feature's share of a row's error; summed over a row, on the row's error."""
+    """Return bounds (n, d) of the features' shares of a row's error; their sum bounds the row's error."""
     records, layer_bounds = forward(network, parameters, x), layer_errors(network, parameters, x, unit)
     record, (e_z, e_y) = records[-1], layer_bounds[-1]
     e_x, n_features = 4 * unit * np.abs(x), network["n_features"]
@@ -103,13 +103,13 @@ def feature_error_bound(network, parameters, x, metric, unit, whitening=None):
 
 
 def row_error_bound(network, parameters, x, metric, unit, whitening=None):
-    """Bound (n,) on the error of `reference.errors`."""
+    """Return bounds (n,) of `reference.errors`."""
     shares = feature_error_bound(network, parameters, x, metric, unit, whitening)
     return shares.max(axis=1) if metric == "max" else shares.sum(axis=1)
 
 
 def _last_delta_error(network, loss, record, target, e_z, e_y, unit):
-    """Error (n, d) of the loss's derivative by the last pre-activation, before division by n and d."""
+    """Return bounds (n, d) of the loss's derivative by the last pre-activation, before division by n and d."""
     y, groups = record.y, column_groups(network)
     output = network["layers"][-1]["activation"]
     e_t = 4 * unit * np.abs(target)
@@ -137,14 +137,14 @@ def _last_delta_error(network, loss, record, target, e_z, e_y, unit):
 
 
 def _delta_error(activation, z, dy, e_dy, e_z, unit):
-    """Error of dy f'(z)."""
+    """Return bounds of dy f'(z)."""
     slope = np.abs(ACTIVATIONS[activation][1](z))
-    # the derivative itself is rounded to a few units of what its formula adds up, at most about 1
+    # The derivative itself is rounded to a few units of the terms of its formula, which are at most about 1.
     return slope * e_dy + np.abs(dy) * (CURVATURE.get(activation, 0.0) * e_z + FUNCTION_UNITS * unit * (1 + slope))
 
 
 def gradient_bound(network, parameters, objective, x, unit, sample_weight=None, target=None):
-    """Bounds shaped like the parameters on the error of the gradient of `reference.objective_and_gradient`."""
+    """Return bounds of the gradient of `reference.objective_and_gradient`, shaped like the parameters."""
     target = x if target is None else target
     pairs, positions = layer_parameters(network, parameters), parameter_positions(network)
     records = forward(network, parameters, x)

@@ -1,4 +1,4 @@
-"""Small tables, the same in every format, and a model fitted on them in a moment."""
+"""Small tables in every format, and a model that is quickly fitted on them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FEATURES = ["a", "b", "c", "d"]
 
 
 def small_table(n_rows: int = 300, seed: int = 0) -> pa.Table:
-    """``id``, a text column, four features that hang together, and ``label``, 1 for the few rows that do not."""
+    """Return ``id``, a text column, four correlated features, and ``label``, 1 for the few rows without correlation."""
     rng = np.random.default_rng(seed)
     a, b = rng.normal(size=(2, n_rows))
     features = {"a": a, "b": b, "c": a - b, "d": 2 * a + b}
@@ -30,7 +30,7 @@ def small_table(n_rows: int = 300, seed: int = 0) -> pa.Table:
 
 @lru_cache
 def small_model(**parameters: Any) -> Any:
-    """Fitted on the features of `small_table` without its strange rows. Not to be changed by a test."""
+    """Return a model fitted on the features of `small_table` without its anomalies. Tests must not change it."""
     import aefast
 
     table = small_table()
@@ -40,7 +40,7 @@ def small_model(**parameters: Any) -> Any:
 
 
 def write_table(table: pa.Table, path: Path) -> Path:
-    """``table`` in the format of the path's ending."""
+    """Write ``table`` in the format of the path's suffix."""
     if path.suffix == ".parquet":
         pa.parquet.write_table(table, path, row_group_size=70)
     elif path.suffix == ".csv":
@@ -58,23 +58,23 @@ def write_table(table: pa.Table, path: Path) -> Path:
 
 
 def run_command(*arguments: object) -> Any:
-    """The command line in this process: what it printed, and its exit code."""
+    """Run the command line in this process; return its output and its exit code."""
     from typer.testing import CliRunner
 
     from aefast.cli.app import app
 
-    # Older click mixes the streams unless told not to, newer click cannot be told.
+    # Older versions of click mix the streams by default; newer ones lack the option.
     separate = {"mix_stderr": False} if "mix_stderr" in signature(CliRunner).parameters else {}
     return CliRunner(**separate).invoke(app, [str(a) for a in arguments])
 
 
 def done(*arguments: object) -> str:
-    """What a command prints that must not fail, or complain."""
+    """Return the output of a command that must succeed without warnings."""
     result = run_command(*arguments)
     assert (result.exit_code, result.stderr) == (0, "")
     return result.stdout
 
 
 def features_of(table: pa.Table, names: list[str] = FEATURES) -> np.ndarray:
-    """The features as an array, in order."""
+    """Return the features as an array, in order."""
     return np.column_stack([table[name].to_numpy() for name in names])

@@ -1,4 +1,4 @@
-"""Each activation and its derivative against arithmetic of 40 digits, over everything a float can be."""
+"""Each activation and its derivative agree with 40-digit arithmetic, over the whole range of floats."""
 
 import mpmath
 import numpy as np

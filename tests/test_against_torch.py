@@ -1,4 +1,4 @@
-"""One full-batch step of the engine against PyTorch's autograd, over random architectures, in float64."""
+"""One full-batch step of the engine agrees with PyTorch's autograd in float64, over random architectures."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The autoencoder as its user sees it: what fit leaves behind, and that every answer is the formula's."""
+"""Autoencoder as users see it: the fitted attributes, and results that follow their formulas."""
 
 import numpy as np
 import pandas as pd
@@ -176,7 +176,7 @@ def test_contamination_is_the_share_of_training_rows_called_outliers(contaminati
 
 
 def test_outliers_are_ranked_first():
-    # Rows on a plane, and rows off it with the same means and variances.
+    # Rows on a plane, and other rows with the same means and variances off it.
     rng = np.random.default_rng(1)
     normal = rng.normal(size=(1000, 2)) @ rng.normal(size=(2, 8))
     odd = np.array([rng.permutation(column) for column in normal[:50].T]).T
@@ -188,7 +188,7 @@ def test_outliers_are_ranked_first():
 def test_anomalies_that_it_was_trained_on_are_ranked_first():
     rng = np.random.default_rng(2)
     data = rng.normal(size=(1000, 2)) @ rng.normal(size=(2, 8)) + 0.1 * rng.normal(size=(1000, 8))
-    # Equal to each other but for noise, and within the range of each column.
+    # Both columns are equal up to noise, and within the range of each column.
     data[:80] = data.std(axis=0) * [1, -1, 1, -1, 1, -1, 1, -1] + 0.1 * rng.normal(size=(80, 8))
     errors = Autoencoder(random_state=0).fit(data).reconstruction_error(data)
     assert roc_auc_score(np.arange(1000) < 80, errors) > 0.95
@@ -234,7 +234,7 @@ def test_p_values_are_valid_for_new_rows_of_the_same_kind():
         assert abs(np.mean(p <= level) - level) < 4 * deviation
 
 
-def test_detect_reports_what_is_odd_and_little_else():
+def test_detect_reports_anomalies_and_few_other_rows():
     rng = np.random.default_rng(3)
     model = Autoencoder((4, 2), random_state=0, max_epochs=10).fit(rng.normal(size=(4000, 5)))
     mask = model.detect(np.vstack([rng.normal(size=(200, 5)), rng.normal(size=(40, 5)) + 30]), fdr=0.1)
@@ -312,7 +312,7 @@ def test_weights_that_were_replaced_are_used():
     assert (model.predict(X) == -1).sum() == 30
 
 
-def test_warm_start_goes_on_from_the_weights_and_keeps_the_scaler():
+def test_warm_start_continues_from_the_weights_and_keeps_the_scaler():
     model = fitted(warm_start=True, optimizer=SGD(), learning_rate=0.1, validation_fraction=0, batch_size=300)
     shift = model.scaler_shift_
     once = clone_weights(model)
@@ -363,7 +363,7 @@ def test_partial_fit_keeps_the_scaler_of_the_first_call():
     assert (model.predict(X + 100) == -1).sum() == 30
 
 
-def test_partial_fit_goes_on_after_fit():
+def test_partial_fit_continues_after_fit():
     model = fitted()
     model.partial_fit(X)
     assert model.n_epochs_ == 6
@@ -517,7 +517,7 @@ def test_overcomplete_codes_are_allowed():
     np.testing.assert_allclose(model.reconstruction_error(X), expected, rtol=1e-9)
 
 
-def test_rows_too_small_for_single_precision_are_said_to_be():
+def test_rows_too_small_for_single_precision_are_refused_as_such():
     rows = (np.random.default_rng(0).normal(size=(200, 4)) * 1e-40).astype(np.float32)
     model = Autoencoder((2,), scaler=None, max_epochs=1, random_state=0).fit(rows)
     message = (

@@ -1,4 +1,4 @@
-"""Batch normalisation: the layer against the oracle and PyTorch, and what becomes of it in a fitted estimator."""
+"""Batch normalisation: the layer agrees with the oracle and PyTorch, and is folded into a fitted estimator."""
 
 import copy
 
@@ -97,11 +97,11 @@ def test_steps_are_those_of_pytorch():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_scoring_is_dense_and_gives_what_training_ended_with(dtype):
+def test_scoring_is_dense_and_matches_the_end_of_training(dtype):
     model = Autoencoder((16, 4), batch_norm=True, dtype=dtype, **FAST, early_stopping=False).fit(X)
     assert [w.shape for w in model.coefs_] == [(8, 16), (16, 4), (4, 16), (16, 8)]
     assert [None if norm is None else norm.shape for norm in model.norms_] == [(4, 16), (4, 4), (4, 16), None]
-    # The same weights in an estimator that knows nothing of batch normalisation.
+    # An estimator without batch normalisation has the same weights.
     plain = Autoencoder((16, 4), dtype=dtype, score_metric="mse", max_epochs=0, random_state=0).fit(X)
     plain.coefs_, plain.intercepts_ = model.coefs_, model.intercepts_
     plain.scaler_shift_, plain.scaler_scale_ = model.scaler_shift_, model.scaler_scale_
@@ -123,7 +123,7 @@ def test_no_training_leaves_the_function_as_it_is(dtype):
     np.testing.assert_allclose(model.reconstruct(X), before, rtol=0, atol=rounding * np.abs(before).max())
 
 
-def test_training_in_two_goes_is_training_in_one():
+def test_training_in_two_parts_equals_training_in_one():
     settings = {"batch_norm": True, "optimizer": "sgd", "dtype": "float64", "shuffle": False, "random_state": 0}
     settings |= {"learning_rate": 0.05, "early_stopping": False, "validation_fraction": 0}
     one = Autoencoder((16, 4), max_epochs=6, **settings).fit(X)
@@ -133,7 +133,7 @@ def test_training_in_two_goes_is_training_in_one():
     np.testing.assert_allclose(one.loss_curve_, two.loss_curve_, rtol=1e-10)
 
 
-def test_a_loaded_model_goes_on_as_the_saved_one_would():
+def test_a_loaded_model_continues_training_like_the_saved_one():
     model = Autoencoder((16, 4), batch_norm=True, dtype="float64", **FAST).fit(X)
     again = aefast.load(to_bytes(model))
     for a, b in zip(again.norms_, model.norms_, strict=True):
@@ -145,7 +145,7 @@ def test_a_loaded_model_goes_on_as_the_saved_one_would():
         np.testing.assert_array_equal(a, b)
 
 
-def test_partial_fit_goes_on_with_optimiser_and_statistics():
+def test_partial_fit_keeps_optimiser_and_statistics():
     model = Autoencoder((16, 4), batch_norm=True, score_metric="mse", random_state=0)
     for _ in range(60):
         model.partial_fit(X)
@@ -153,7 +153,7 @@ def test_partial_fit_goes_on_with_optimiser_and_statistics():
     assert -model.score(X) < 0.3 * model.loss_curve_[0]
 
 
-def test_replaced_weights_are_what_is_scored_and_what_training_starts_from():
+def test_replaced_weights_are_used_by_scoring_and_training():
     model = Autoencoder((16, 4), batch_norm=True, warm_start=True, dtype="float64", **FAST).fit(X)
     model.coefs_ = [2 * w for w in model.coefs_]
     replaced = copy.deepcopy(model).score(X)

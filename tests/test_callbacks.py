@@ -1,4 +1,4 @@
-"""What callbacks are told, how they stop training, and what ``verbose`` shows."""
+"""The values that callbacks receive, how they stop training, and the output of ``verbose``."""
 
 import io
 import sys
@@ -21,7 +21,7 @@ def info(epoch=1, validation_loss=0.5):
     return EpochInfo(epoch, 10, 0.25, validation_loss, 0.25, 0.001, 1.5, weights=lambda: ([], []), state=None)
 
 
-def test_callbacks_are_told_of_each_epoch():
+def test_callbacks_receive_each_epoch():
     told = []
     model = fitted(callbacks=[told.append], learning_rate=0.01)
     assert [each.epoch for each in told] == [1, 2, 3, 4, 5, 6]
@@ -44,7 +44,7 @@ def test_callbacks_see_the_weights_of_their_epoch():
     def remember(told):
         coefs, intercepts = told.weights()
         seen.append(coefs)
-        # Theirs to change.
+        # The callback may change its copy.
         for array in coefs + intercepts:
             array[...] = np.nan
 
@@ -120,7 +120,7 @@ def test_on_a_terminal_verbose_draws_a_bar(monkeypatch):
     assert "6/6" in terminal.getvalue()
 
 
-def test_what_shows_progress_depends_on_where(monkeypatch):
+def test_progress_depends_on_the_terminal(monkeypatch):
     assert isinstance(progress(0, 5), Silence)
     assert isinstance(progress(1, 0), Silence)
     monkeypatch.setattr(sys, "stderr", io.StringIO())

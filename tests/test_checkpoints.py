@@ -1,4 +1,4 @@
-"""Training that was killed goes on to the same bits, and never from a checkpoint of something else."""
+"""Interrupted training continues to the same bits, and never from a checkpoint of something else."""
 
 import copy
 import os
@@ -20,7 +20,7 @@ X = np.random.default_rng(0).normal(size=(300, 6)) @ np.random.default_rng(1).no
 
 
 class Killed(BaseException):
-    """Stands for a kill: nothing on the way catches it."""
+    """Simulates a kill: no handler catches it."""
 
 
 def killer(epoch):
@@ -86,7 +86,7 @@ CASES = {
 
 @pytest.mark.parametrize("parameters", CASES.values(), ids=CASES)
 @pytest.mark.parametrize("epoch", [1, 4, 8])
-def test_training_goes_on_to_the_same_bits(tmp_path, parameters, epoch):
+def test_interrupted_training_continues_to_the_same_bits(tmp_path, parameters, epoch):
     model = killed_and_resumed(tmp_path / "c", epoch, lambda e: e.fit(X), **parameters)
     assert_same(model, estimator(**parameters).fit(X))
 
@@ -100,7 +100,7 @@ def test_best_weights_from_before_the_kill_are_kept(tmp_path):
 
 @pytest.mark.parametrize("epoch", [29, 31, 33])
 def test_epochs_before_an_objective_has_settled_count_for_nothing_after_a_kill_either(tmp_path, epoch):
-    """The divergence is weighed ever more for 30 epochs, in which losses are lower than they will be."""
+    """The weight of the divergence grows for 30 epochs, so that early losses are too low to compare."""
     parameters = {
         "cls": aefast.VariationalAutoencoder, "beta": aefast.LinearSchedule(0.0, 5.0, n_epochs=30),
         "encoder_layer_sizes": (32, 4), "max_epochs": 60, "n_epochs_no_change": 3, "learning_rate": 0.01,
@@ -129,7 +129,7 @@ def test_blocks_of_rows_go_on_too(tmp_path):
 
 @pytest.mark.parametrize("parameters", [{}, {"validation_fraction": 0}, {"scaler": "robust"}], ids=str)
 def test_blocks_of_more_rows_than_are_kept_go_on_too(tmp_path, parameters, monkeypatch):
-    """What is kept is chosen by the seed alone."""
+    """The seed alone chooses the rows that are kept."""
     monkeypatch.setattr("aefast.training.fit.MAX_ROWS", 15)
     blocks = [X[:100], X[100:150], X[150:]]
     undisturbed = estimator(**parameters).fit_batches(blocks)
@@ -179,7 +179,7 @@ def test_training_is_saved_every_so_many_epochs(tmp_path):
     assert_same(model, estimator().fit(X))
 
 
-def test_what_is_kept_at_the_end_gives_the_model_again_without_training(tmp_path):
+def test_the_final_checkpoint_restores_the_model_without_training(tmp_path):
     first = estimator(callbacks=Checkpoint(tmp_path / "c", keep=True)).fit(X)
     assert (tmp_path / "c").exists()
     told = []
@@ -238,7 +238,7 @@ def test_no_row_may_differ_held_out_or_not(tmp_path, row):
 @pytest.mark.parametrize("fit", ["fit", "fit_batches"])
 @pytest.mark.parametrize("order", [np.arange(300)[::-1], np.r_[0, 2, 1, 3:300], np.r_[0:200, 201, 200, 202:300]])
 def test_the_same_rows_in_another_order_are_other_rows(tmp_path, fit, order):
-    """Columns of 0 to 299 in some order, so that no sum is rounded and none shows the order."""
+    """Return columns of 0 to 299 in some order: no sum is rounded, so sums do not depend on the order."""
     rows = np.random.default_rng(5).permuted(np.tile(np.arange(300.0)[:, None], 6), axis=0)
     path, blocks = tmp_path / "c", (lambda rows: rows) if fit == "fit" else lambda rows: np.split(rows, [150])
     with pytest.raises(Killed):

@@ -94,14 +94,14 @@ def test_every_kind_is_fitted_scored_and_described(folder, kind):
     assert told["layers"] == [len(FEATURES), 8, 2, 8, len(FEATURES)]
 
 
-def test_fit_says_what_it_learned_from_and_what_it_left_out(folder):
+def test_fit_reports_the_columns_that_it_uses_and_leaves_out(folder):
     printed = done("fit", "t.parquet", "-o", "new.safetensors", "--columns", "a,b,c", "--epochs", 2).stdout
     assert "300 rows of 3 columns: a, b, c" in printed
     assert "id (not in --columns)" in printed
     assert "threshold" in printed
 
 
-def test_fit_says_which_rows_set_the_threshold(folder):
+def test_fit_reports_which_rows_set_the_threshold(folder):
     command = ["fit", "t.parquet", "-o", "new.safetensors", "--columns", "a", "--epochs", 1]
     assert "10 % of these rows are above it" in done(*command).stdout
     printed = done(*command, "--stream").stdout
@@ -147,7 +147,7 @@ def test_a_model_recalibrated_by_the_command_is_the_one_recalibrated_in_python(f
 
 
 @pytest.mark.parametrize("contamination", [0, 0.6])
-def test_recalibration_refuses_what_is_no_share(folder, contamination):
+def test_recalibration_refuses_an_invalid_contamination(folder, contamination):
     message = refused(2, "recalibrate", "m.safetensors", "t.parquet", "-o", "x", "--contamination", contamination)
     assert f"'--contamination': {contamination} is not above 0 and at most 0.5" in message
 
@@ -184,13 +184,13 @@ def test_by_default_the_columns_that_the_model_does_not_read_are_kept(folder):
     assert read_table("out.parquet").column_names == ["id", "name", "label", "anomaly_score", "p_value", "is_anomaly"]
 
 
-def test_what_was_scored_can_be_scored_again(folder):
+def test_a_scored_file_can_be_scored_again(folder):
     done("score", "m.safetensors", "t.parquet", "-o", "out.parquet", "--keep", "id,a,b,c,d")
     done("score", "m.safetensors", "out.parquet", "-o", "again.parquet")
     assert read_table("again.parquet").column_names == ["id", "anomaly_score", "p_value", "is_anomaly"]
 
 
-def test_columns_that_cannot_be_handed_on_are_named(folder):
+def test_columns_that_cannot_be_kept_are_named(folder):
     more = small_table(40).append_column("zz", pa.array(range(40))).append_column("p_value", pa.array(range(40)))
     write_table(more, folder / "more.parquet")
     for data in (["more.parquet", "t.parquet"], ["t.parquet", "more.parquet"]):
@@ -207,7 +207,7 @@ def test_columns_that_cannot_be_handed_on_are_named(folder):
     assert json.loads(done("score", "m.safetensors", "t.parquet", "-o", "out.csv", "--json").stdout)["left_out"] == {}
 
 
-def test_reasons_are_lists_where_the_format_has_lists_and_text_in_csv(folder):
+def test_reasons_are_lists_or_text_in_csv(folder):
     done("score", "m.safetensors", "t.parquet", "-o", "out.parquet", "--top-features", 2)
     done("score", "m.safetensors", "t.parquet", "-o", "out.csv", "--top-features", 2)
     lists, text = (read_table(f"out{e}")["top_features"].to_pylist() for e in (".parquet", ".csv"))
@@ -273,7 +273,7 @@ def test_labels_that_begin_late_in_a_text_file_are_labels(folder):
 
 
 @pytest.mark.parametrize(("ending", "n_scored"), [(".parquet", 0), (".feather", 0), (".csv", 3)])
-def test_a_wrong_label_is_named_with_its_row_before_scoring_where_that_is_cheap(folder, monkeypatch, ending, n_scored):
+def test_a_wrong_label_is_refused_with_its_row_before_scoring_if_that_is_cheap(folder, monkeypatch, ending, n_scored):
     from aefast.scoring.scorer import Scorer
 
     at_once, scored = Scorer.judge, []
@@ -578,7 +578,7 @@ def test_a_signal_that_is_ignored_ends_nothing(folder, start):
     assert (folder / "out.csv").exists()
 
 
-def test_a_full_standard_output_is_said_in_one_line(folder):
+def test_a_full_standard_output_is_a_one_line_error(folder):
     with open("/dev/full", "w") as full:
         code = "from aefast.__main__ import main; main()"
         run = subprocess.run(
@@ -614,7 +614,7 @@ def test_a_signal_while_fitting_leaves_no_model(folder, start, number):
     assert sorted(os.listdir(folder)) == ["fitting", "m.safetensors", "t.parquet"]
 
 
-def test_a_disk_without_room_is_said_in_one_line(folder, start):
+def test_a_full_disk_is_a_one_line_error(folder, start):
     write_table(pa.concat_tables([small_table()] * 30), folder / "long.parquet")
     small_disk = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))"
     process = start("score", "m.safetensors", "long.parquet", "-o", "out.csv", "--batch-rows", 500, setup=small_disk)
@@ -672,7 +672,7 @@ def test_names_with_commas_stand_in_quotes_as_in_csv(folder):
     assert read_table("s.parquet").column_names[:2] == ["id", "a,1"]
 
 
-def test_info_tells_levels_and_what_p_values_come_from(folder):
+def test_info_shows_levels_and_calibration(folder):
     table = small_table().append_column("word", pa.array(["x", "y", "z"] * 100))
     write_table(table, folder / "w.parquet")
     done("fit", "w.parquet", "-o", "w.safetensors", "--exclude", "id,name,label", "--epochs", 1)

@@ -1,4 +1,4 @@
-"""Rules of the house that a reader relies on and a compiler does not check."""
+"""Rules of the code base that no compiler checks."""
 
 import ast
 import re
@@ -52,7 +52,7 @@ def sources(*folders, endings):
 
 
 def offenders(pattern, paths):
-    """Names of the files whose code, comments aside, matches."""
+    """Return the names of the files whose code, without comments, matches."""
     return [path.name for path in paths if re.search(pattern, COMMENT.sub("", path.read_text(encoding="utf-8")))]
 
 
@@ -156,7 +156,7 @@ def test_files_are_short_and_say_first_what_they_are_for():
     for path in sources("cpp", "python", endings={".hpp", ".cpp", ".py"}):
         text = path.read_text(encoding="utf-8")
         assert text.count("\n") <= (600 if path.suffix == ".py" else 500), path
-        # An implementation is explained by the header of the same name, which it includes first.
+        # An implementation may instead first include the header of the same name, which explains it.
         assert text.startswith(("//", '"""', f'#include "{path.stem}.hpp"')), path
 
 
@@ -172,7 +172,7 @@ def test_import_brings_in_no_optional_library():
     ours = code.replace("aefast", modules)
     run = subprocess.run([sys.executable, "-c", ours], capture_output=True, text=True, check=True)
     optional = {"pandas", "pyarrow", "matplotlib", "typer", "rich", "jinja2", "torch", "pyod"}
-    # What scikit-learn itself brings in is not ours to answer for.
+    # Libraries that scikit-learn itself imports do not count.
     plain = subprocess.run(
         [sys.executable, "-c", code.replace("aefast", "sklearn.base")], capture_output=True, text=True, check=True
     )

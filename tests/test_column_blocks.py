@@ -1,4 +1,4 @@
-"""Tables that come in blocks: kinds and levels are those of all rows, or it is said how many rows had others."""
+"""Tables in blocks: kinds and levels come from all rows, or a warning counts the rows with other levels."""
 
 import json
 import re
@@ -92,7 +92,7 @@ def test_a_kind_is_that_of_the_first_block_with_values(make, first, later, kind,
 
 
 @pytest.mark.parametrize("given", [None, {"b": "categorical"}])
-def test_numbers_alone_stay_numbers_unless_told_otherwise(given):
+def test_numbers_stay_numbers_unless_another_kind_is_set(given):
     blocks = [pd.DataFrame({"a": [np.nan] * 9, "b": 1.0}), pd.DataFrame({"a": np.arange(9.0), "b": [2.0] * 8 + [3.0]})]
     model = aefast.Autoencoder(missing="mask", column_kinds=given, **OPTIONS).fit_batches(blocks)
     wanted = None if given is None else (Column("a", "numeric"), Column("b", "categorical", ("1", "2"), (9, 8, 1)))
@@ -115,7 +115,7 @@ def test_ranges_beside_levels_are_those_of_all_blocks(scaler):
     np.testing.assert_allclose(model.scaler_scale_, whole.scaler_scale_, rtol=1e-12)
 
 
-def test_what_comes_once_has_the_levels_of_its_first_block_and_says_so(capsys):
+def test_an_iterator_has_the_levels_of_its_first_block_and_warns(capsys):
     frame = sorted_table()
     blocks = in_blocks(frame, [50, 400])
     n_unknown = int((frame["proto"][50:] != "icmp").sum())
@@ -134,7 +134,7 @@ def test_what_comes_once_has_the_levels_of_its_first_block_and_says_so(capsys):
     assert "categorical: proto (1 level of the first block), port (" in capsys.readouterr().err
 
 
-def test_nothing_is_said_where_no_level_is_new(capsys):
+def test_no_warning_if_no_level_is_new(capsys):
     frame = traffic(900)
     blocks = in_blocks(frame, [500])
     once = aefast.Autoencoder(**OPTIONS, verbose=1).fit_batches(iter(blocks))
@@ -146,7 +146,7 @@ def test_nothing_is_said_where_no_level_is_new(capsys):
     aefast.Autoencoder(**OPTIONS).fit_batches(iter([numbers, numbers])).partial_fit(numbers)
 
 
-def test_partial_fit_says_how_many_rows_have_levels_that_are_new_to_it():
+def test_partial_fit_counts_rows_with_new_levels():
     frame = sorted_table()
     model = aefast.Autoencoder(**OPTIONS)
     with warnings.catch_warnings():
@@ -196,7 +196,7 @@ def test_a_streamed_file_has_the_levels_of_all_its_rows(tmp_path, ending):
 
 
 def test_only_columns_with_levels_are_read_before_the_others(tmp_path, monkeypatch):
-    """And places are told as in the files, although two readers were at work."""
+    """Errors name the places in the files, although two readers read them."""
     halves = in_blocks(traffic(3000), [1500])
     paths = [write_table(as_arrow(half), tmp_path / f"{i}.parquet") for i, half in enumerate(halves)]
     read = []
@@ -228,7 +228,7 @@ def test_a_kind_is_that_of_the_first_file_with_values(tmp_path, how, endings):
     assert column == Column("name", "categorical", (None, "a", "b"), (80, 20, 20, 0))
 
 
-def test_text_where_other_files_have_numbers_is_refused_by_file_and_column(tmp_path):
+def test_text_is_refused_if_other_files_have_numbers(tmp_path):
     tables = [pa.table({"name": cells, "x": np.arange(40.0)}) for cells in (np.arange(40) // 2, ["a", "b"] * 20)]
     paths = [write_table(t, tmp_path / f"{i}.parquet") for i, t in enumerate(tables)]
     said = run_command("fit", *paths, "-o", tmp_path / "m").stderr

@@ -1,4 +1,4 @@
-"""Files with columns of several kinds: learned, scored and reported as the tables they hold."""
+"""Files with columns of several kinds train, score and report like the tables in them."""
 
 import json
 
@@ -131,7 +131,7 @@ def test_wrong_uses_are_answered_in_one_line(folder, table):
     assert not (folder / "s.parquet").exists()
 
 
-def test_several_kinds_are_sampled_by_the_seed_and_streamed_where_they_do_not_fit(folder, table, monkeypatch):
+def test_several_kinds_are_sampled_by_the_seed_or_streamed_if_they_do_not_fit(folder, table, monkeypatch):
     def learned(*options):
         summary = json.loads(done(*FIT, "t.parquet", "-o", "m.safetensors", "--json", *options))
         return summary["how"], summary["rows"], aefast.load("m.safetensors")
@@ -214,12 +214,12 @@ def test_truth_and_whole_numbers_are_the_same_however_they_are_written(folder, e
 
 
 @pytest.mark.parametrize("ending", [".csv", ".parquet"])
-def test_numbers_where_text_was_are_refused(folder, ending):
+def test_numbers_are_refused_if_the_column_held_text(folder, ending):
     table = traffic(300)[["proto", "size"]]
     done("fit", write_frame(table, "t.parquet"), "-o", "m", "--epochs", 1)
     said = " ".join(refused("score", "m", write_frame(table.assign(proto=1.5), f"n{ending}"), "-o", "s.csv").split())
     assert f"n{ending}" in said
-    # Text of which the first rows look like truth or numbers is what the levels are.
+    # The levels are the text, although the first rows look like truth values or numbers.
     words = pd.DataFrame({"word": ["true", "1.50", "x"] * 100, "a": table["size"]})
     done("fit", write_frame(words, "w.parquet"), "-o", "w", "--epochs", 1)
     for word in ("true", "1.50"):
@@ -258,14 +258,14 @@ def test_an_empty_cell_is_the_null_of_other_formats(folder, missing):
         assert None in aefast.load("m").columns_[0].levels
 
 
-def test_text_that_is_no_column_of_the_model_is_handed_on_as_it_is(folder):
+def test_text_outside_the_model_is_kept_as_it_is(folder):
     frame = coded()[["code", "a"]].assign(note="")
     done("fit", write_frame(frame, "c.csv"), "-o", "m", "--exclude", "note", "--epochs", 1)
     done("score", "m", write_frame(frame.assign(note=["NA", ""] * 300), "c.csv"), "-o", "s.parquet")
     assert pyarrow.parquet.read_table("s.parquet")["note"].to_pylist() == ["NA", ""] * 300
 
 
-def test_times_are_learned_as_numbers_where_that_is_asked_for(folder):
+def test_times_are_numbers_if_the_kind_is_set(folder):
     for ending in (".csv", ".parquet"):
         write_frame(coded(), f"c{ending}")
         done("fit", f"c{ending}", "-o", "m", "--kind-of", "k=categorical,when=numeric", "--exclude", "code")
@@ -289,7 +289,7 @@ def test_names_of_rows_are_refused_and_numbers_with_a_bad_cell_too(folder):
 
 
 @pytest.mark.parametrize("ending", [".parquet", ".arrow"])
-def test_views_of_text_are_read_and_handed_on(folder, ending):
+def test_string_views_are_read_and_kept(folder, ending):
     if not hasattr(pa, "string_view"):
         pytest.skip("this Arrow has no such type")
     table = pa.Table.from_pandas(coded().drop(columns="when"), preserve_index=False)
@@ -324,7 +324,7 @@ def test_times_with_offsets_are_the_same_in_every_format(folder):
 
 
 @pytest.mark.parametrize("ending", [".csv", ".parquet"])
-def test_numbers_where_times_were_learned_are_refused(folder, ending):
+def test_numbers_are_refused_if_the_column_held_times(folder, ending):
     frame = coded()[["a", "when"]]
     done("fit", write_frame(frame, f"t{ending}"), "-o", "m", "--epochs", 1)
     seconds = frame["when"].astype("datetime64[s]").astype("int64")

@@ -1,4 +1,4 @@
-"""Tables with text, booleans, categories and times: what their columns become, and what models say of them."""
+"""Tables with text, booleans, categories and times: how columns are encoded, scored and explained."""
 
 import pickle
 from datetime import date, datetime, timedelta
@@ -24,7 +24,7 @@ OF_KINDS = ["proto", "port", "size", "flag", "count", "when"]
 
 
 def traffic(n_rows=2000, seed=0):
-    """Ports and sizes go with the protocol, and all is in working hours."""
+    """Return rows whose ports and sizes depend on the protocol, all in working hours."""
     rng = np.random.default_rng(seed)
     proto = rng.choice(["tcp", "udp", "icmp"], p=[0.6, 0.3, 0.1], size=n_rows)
     port = np.select([proto == "tcp", proto == "udp"], [rng.choice(["80", "443", "22"], size=n_rows), "53"], "0")
@@ -157,7 +157,7 @@ def test_numbers_are_no_times(values):
             of_times(data)
 
 
-def test_text_says_times_with_an_offset_and_without_alike_in_all_tables():
+def test_times_as_text_with_and_without_offset_are_read_alike_in_all_tables():
     texts = [
         "2024-03-02T03:04:05Z",
         "2024-03-02T03:04:05.123Z",
@@ -271,12 +271,12 @@ def test_text_that_is_hardly_ever_there_twice_is_refused_by_name_unless_its_kind
                 aefast.Autoencoder().fit_batches([each[:200], each[200:]])
     given = {"host": "categorical"}
     assert aefast.Autoencoder(max_epochs=1, column_kinds=given).fit(ids).columns_[-1].levels == ()
-    # A block may have each level once, where all rows have it often.
+    # A level that occurs often in all rows may occur only once in each block.
     blocks = [pd.DataFrame({"host": list("abcdefgh"), "x": np.arange(8.0)}) for _ in range(20)]
     assert len(aefast.Autoencoder(max_epochs=1).fit_batches(blocks).columns_[0].levels) == 8
 
 
-def test_levels_are_the_same_whatever_type_they_come_in():
+def test_levels_do_not_depend_on_the_type_of_the_column():
     column = (Column("a", "categorical", ("80", "443", "0.5", "True"), (3, 2, 2, 2, 0)),)
     wanted = [0, 1, 2, 4]
     for values in (["80", "443", "0.5", "9"], [80.0, 443.0, 0.5, 9.0], pd.Categorical([80, 443, 0.5, 9])):
@@ -304,7 +304,7 @@ def test_errors_are_means_over_columns(model, table):
 
 
 @pytest.mark.parametrize("metric", ["mse", "mae", "huber", "max", "mahalanobis"])
-def test_what_does_not_fit_scores_high_and_its_column_is_the_reason(table, metric):
+def test_inconsistent_values_score_high_and_their_column_is_the_reason(table, metric):
     model = aefast.Autoencoder((64, 8), score_metric=metric, random_state=0).fit(traffic(4000))
     odd = plain(traffic(8, seed=1))
     odd.loc[0, "proto"] = "gre"
@@ -325,7 +325,7 @@ def test_what_does_not_fit_scores_high_and_its_column_is_the_reason(table, metri
 def test_a_level_that_training_rows_did_not_have_is_improbable_however_long_it_was_trained(table, max_epochs):
     model = aefast.Autoencoder(max_epochs=max_epochs, random_state=0).fit(table)
     new = plain(table.head(50)).assign(proto="new")
-    # Of 2000 rows none had it, so it is less probable than one in a few hundred.
+    # None of 2000 rows had the level, so its probability is below one in a few hundred.
     assert model.feature_errors(new)[:, 0].min() > np.log(200) / 6
     assert model.feature_errors(table)[:, 0].mean() < 1.5 / 6
 
@@ -339,7 +339,7 @@ def test_tables_of_any_make_give_the_same_scores(model, table):
     assert model.explain(arrow[:3]).equals(model.explain(table[:3]))
 
 
-def test_other_tables_are_refused_by_what_is_wrong(model, table):
+def test_tables_that_do_not_fit_are_refused_with_the_reason(model, table):
     with pytest.raises(ValueError, match="The feature names should match"):
         model.predict(table.rename(columns={"port": "gate"}))
     with pytest.raises(ValueError, match="Feature names must be in the same order|feature names should match"):
@@ -436,7 +436,7 @@ def test_a_model_keeps_its_columns(model, table, tmp_path):
     given = clone(model).set_params(column_kinds={"count": "categorical"}, max_epochs=1).fit(table)
     given.save(tmp_path / "m.safetensors")
     assert aefast.load(tmp_path / "m.safetensors").column_kinds == {"count": "categorical"}
-    # A fit to numbers alone forgets them.
+    # A later fit to numbers alone forgets the columns.
     assert clone(model).fit(table).fit(table[["size", "count"]]).columns_ is None
 
 
@@ -460,7 +460,7 @@ def test_columns_of_a_damaged_model_file_are_refused(model, change):
         aefast.load(pack("model", model_file.FORMAT_VERSION, described, tensors))
 
 
-def test_kinds_are_told_while_training(table, capsys):
+def test_kinds_are_reported_while_training(table, capsys):
     aefast.Autoencoder(max_epochs=1, verbose=1).fit(table)
     told = capsys.readouterr().err
     assert "numeric: size, count\n" in told

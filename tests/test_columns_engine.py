@@ -1,4 +1,4 @@
-"""The engine's output stage where features stand for columns of several kinds: equal to the oracle, row by row."""
+"""The engine's output stage for columns of several kinds equals the oracle, row by row."""
 
 import numpy as np
 import pytest

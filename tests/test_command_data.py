@@ -45,21 +45,21 @@ def folder(tmp_path, monkeypatch):
         (["--columns", "a,b"], "not in --columns"),
     ],
 )
-def test_fit_says_which_columns_of_later_files_it_leaves_out(options, why):
+def test_fit_reports_columns_that_only_later_files_have(options, why):
     summary = fit("ext", *options)
     assert (summary["columns"], summary["excluded"]) == (["a", "b"], {"c": why})
 
 
-def test_what_a_later_file_lacks_may_be_excluded():
+def test_a_column_that_a_later_file_lacks_may_be_excluded():
     assert fit("ext/2.parquet", "ext/1.parquet", "--exclude", "c")["columns"] == ["b", "a"]
 
 
-def test_excluding_what_no_file_has_is_wrong_usage():
+def test_excluding_an_unknown_column_is_wrong_usage():
     said = refused(2, "fit", "ext", "--exclude", "d", "-o", "m.aef")
     assert "1.parquet and 1 more lack column 'd' (it has 'a', 'b', 'c')" in said
 
 
-def test_columns_in_names_of_folders_are_said_to_be_left_out():
+def test_columns_in_folder_names_are_reported_as_left_out():
     for day in (1, 2):
         Path(f"hive/day={day}").mkdir(parents=True)
         write_table(small_table(40, seed=day).select(["a", "b"]), Path(f"hive/day={day}/p.parquet"))
@@ -93,7 +93,7 @@ def test_a_report_shows_every_column_that_it_is_asked_for(folder):
     assert heads == {0: ["id", "name", "c"], 2: ["id", "k", "l", "m", "n"]}
 
 
-def test_what_cannot_be_learned_is_told_with_the_table_and_its_column(folder):
+def test_columns_that_cannot_be_used_are_named_with_their_table(folder):
     rows = small_table(40).select(["a", "b", "c"]).rename_columns(["id", "cpu", "mem"])
     write_table(rows.set_column(2, "mem", pa.array([1e300] * 40)), folder / "large.parquet")
     write_table(rows.set_column(1, "cpu", pa.nulls(40, pa.float64())), folder / "void.parquet")
@@ -106,7 +106,7 @@ def test_what_cannot_be_learned_is_told_with_the_table_and_its_column(folder):
 
 
 @pytest.mark.parametrize(("command", "remedy"), [("fit", "narrower --layers"), ("recalibrate", "fewer --batch-rows")])
-def test_too_little_memory_is_told_with_what_the_command_has(monkeypatch, command, remedy):
+def test_too_little_memory_is_an_error_that_names_options(monkeypatch, command, remedy):
     fit("ext")
 
     def no_room(*arguments, **options):
@@ -118,7 +118,7 @@ def test_too_little_memory_is_told_with_what_the_command_has(monkeypatch, comman
 
 
 @pytest.mark.parametrize("command", [["fit", "ext"], ["report", "m.aef", "ext"]])
-def test_a_full_disk_is_told_with_the_file(folder, command):
+def test_a_disk_full_error_names_the_file(folder, command):
     fit("ext")
     run_command("report", "m.aef", "ext", "-o", "warm.html")  # Matplotlib keeps a list of fonts
     before = sorted(os.listdir(folder))
@@ -181,7 +181,7 @@ def test_an_empty_keep_keeps_nothing(folder):
     assert pa.parquet.read_schema("s.parquet").names == ["anomaly_score", "p_value", "is_anomaly"]
 
 
-def test_names_that_are_not_utf_8_are_refused_only_where_arrow_has_to_open_them(folder):
+def test_names_that_are_not_utf_8_are_refused_only_if_arrow_opens_them(folder):
     name = os.fsdecode(b"caf\xe9")
     done("fit", "ext", "-o", f"{name}.aef", "--epochs", 0)
     assert r"caf\udce9.aef" in done("info", f"{name}.aef")

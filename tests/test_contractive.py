@@ -1,4 +1,4 @@
-"""ContractiveAutoencoder: the norm it weighs is the Jacobian's, and it brings it down."""
+"""ContractiveAutoencoder: its penalty is the Jacobian's norm, and training reduces it."""
 
 import numpy as np
 import pytest
@@ -56,7 +56,7 @@ def test_no_contraction_is_a_plain_autoencoder():
 
 
 def test_of_one_linear_layer_it_is_a_penalty_on_its_squares():
-    # contraction sum w^2 over the encoder's weights is what l2 = 2 contraction would be on them.
+    # For a linear encoder the penalty is contraction * sum w^2, the same as l2 = 2 * contraction on its weights.
     settings = {"optimizer": "sgd", "learning_rate": 0.1, "batch_size": 600, "max_epochs": 1, "dtype": "float64"}
     settings |= {"validation_fraction": 0, "random_state": 0}
     model = ContractiveAutoencoder((3,), contraction=0.5, **settings).fit(X)
@@ -74,7 +74,7 @@ def test_curves_are_without_the_penalty_and_the_best_loss_is_with_it():
     assert model.best_loss_ > min(model.validation_curve_)
 
 
-def test_it_goes_with_ties_dropout_in_the_decoder_and_weights():
+def test_it_works_with_tied_weights_dropout_and_sample_weights():
     model = ContractiveAutoencoder((16, 4), tied_weights=True, dropout=(0, 0, 0.2), **FAST)
     model.fit(X, sample_weight=np.linspace(0.5, 2, 600))
     assert model.validation_curve_[-1] < model.validation_curve_[0]

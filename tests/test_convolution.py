@@ -1,4 +1,4 @@
-"""Layers of images: convolution, its transpose, pooling and upsampling, against a slow oracle and PyTorch."""
+"""Layers of images (convolution, its transpose, pooling, upsampling) agree with a slow oracle and PyTorch."""
 
 import hypothesis
 import numpy as np
@@ -38,7 +38,7 @@ def dense(*units, activation="tanh"):
 
 
 def chain(image, *layers, n_encoder_layers=1):
-    """A network of `layers` on images of that shape, each told the image that it gets."""
+    """Return a network of `layers` on images of that shape; each layer gets the shape of its input."""
     n_features, filled = int(np.prod(image)), []
     for layer in layers:
         given = {key: value for key, value in layer.items() if key != "gives"}
@@ -126,7 +126,7 @@ def test_gradient_equals_the_oracle_for_any_number_of_rows(n_rows):
 
 @strategies.composite
 def two_convolutions(draw):
-    """One way to another image and back."""
+    """Draw layers that change the size of the image, and layers that change it back."""
     size = strategies.integers(1, 5)
     channels = strategies.sampled_from([1, 2, 3, 8, 9, 17, 33])
     kernel_size, factor = draw(size), draw(strategies.integers(1, 3))
@@ -179,7 +179,7 @@ def test_gradient_is_the_slope_of_the_objective(name):
 
 
 def test_of_equal_maxima_the_first_takes_the_gradient():
-    """Weights of zero make all pixels alike to pooling, but the gradient of the weights tells who was taken."""
+    """With zero weights all pixels tie in pooling; the gradient of the weights shows which pixel was chosen."""
     network = chain((4, 4, 2), conv(2, 1, activation="identity"), pool(2), upsample(2), conv(2, 1), n_encoder_layers=2)
     parameters, x = make_rows(network, 18)
     parameters[0][:] = 0
@@ -195,7 +195,7 @@ WIDE = chain((8, 6, 1), conv(16), pool(2), conv(20), transposed(2, 3, 2), upsamp
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("n_threads", [2, 3, 7])
 def test_any_number_of_threads_trains_the_same_network(n_threads, dtype):
-    """Threads also decide how many rows go through the network together."""
+    """The number of threads also changes the number of rows that go through the network together."""
     parameters, x = make_rows(WIDE, 150)
     scaling = engine.identity_scaling(48)
     adam = {"kind": "adam"}
@@ -242,7 +242,7 @@ def test_weight_penalties_count_every_element_of_a_kernel_once():
 
 
 def one_layer(**changes):
-    """A network of one layer on 4 x 6 pixels of 2 channels, which should not be."""
+    """Return an invalid network of one layer on 4 x 6 pixels of 2 channels."""
     layer = {"kind": "conv2d", "image": (4, 6, 2), "channels": 2, "kernel_size": 3} | changes
     return {"n_features": 48, "layers": [layer], "n_encoder_layers": 1, "groups": []}
 

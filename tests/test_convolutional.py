@@ -1,4 +1,4 @@
-"""ConvolutionalAutoencoder: networks of every shape that fits, by name what does not, and images in all forms."""
+"""ConvolutionalAutoencoder: networks of every valid shape, errors for the others, and images in all forms."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def test_scikit_learn_checks(estimator, check):
 
 
 def parameters_of(model):
-    """As the oracle takes them."""
+    """Return the parameters in the order of the oracle."""
     flat = []
     for weights, biases in zip(model.coefs_, model.intercepts_, strict=True):
         flat += [weights.reshape(-1, weights.shape[-1]), biases]
@@ -68,7 +68,7 @@ def test_the_network_is_as_wide_as_documented(name):
 @pytest.mark.parametrize("pool", [1, 2])
 @pytest.mark.parametrize("kernel_size", [1, 2, 3])
 def test_every_network_gives_back_its_image_as_the_oracle_does(kernel_size, pool, upsampling, padding, code_size):
-    # Sides that two stages of any kind divide.
+    # Sides that two stages of pooling divide, with any padding.
     rest = (kernel_size - 1) * (1 + pool) if padding == "valid" else 0
     images = RNG.normal(size=(20, pool**2 + rest, 2 * pool**2 + rest, 2))
     model = ConvolutionalAutoencoder(
@@ -156,7 +156,7 @@ def test_training_lowers_the_loss_and_repeats_with_any_threads(upsampling):
         np.testing.assert_array_equal(model.score_samples(DIGITS), models[0].score_samples(DIGITS))
 
 
-def test_a_stranger_among_images_is_found():
+def test_an_anomalous_image_is_found():
     model = ConvolutionalAutoencoder((8, 8, 1), channels=(8, 4), code_size=8, **{**FAST, "max_epochs": 15}).fit(DIGITS)
     stranger = np.indices((8, 8)).sum(axis=0) % 2  # a chessboard
     errors = model.reconstruction_error(np.concatenate([DIGITS, stranger[np.newaxis]]))
@@ -195,7 +195,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_is_loaded_is_what_was_saved(name):
+def test_a_loaded_object_equals_the_saved_one(name):
     model = clone(CASES[name]).fit(DIGITS)
     content = to_bytes(model)
     again = aefast.load(content)
@@ -289,7 +289,7 @@ class ConvolutionalSparse(SparseAutoencoder, ConvolutionalAutoencoder):
 
 
 class ConvolutionalContractive(ContractiveAutoencoder, ConvolutionalAutoencoder):
-    """What makes no sense: the norm is that of dense layers."""
+    """An invalid combination: the contractive norm is defined for dense layers only."""
 
 
 def test_a_sparse_code_of_images():
@@ -408,7 +408,7 @@ def test_wrong_uses_are_answered_in_one_line(use):
         do()
 
 
-def test_sizes_that_are_said_to_fit_do_fit():
+def test_suggested_sizes_are_valid():
     for side in (4 * 1 + 6, 4 * 3 + 6):
         images = np.zeros((3, side, side, 1))
         model = ConvolutionalAutoencoder(padding="valid", channels=(2, 2), **FAST).fit(images)

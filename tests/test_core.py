@@ -1,4 +1,4 @@
-"""The choice among the engines that were built is the best one, or the forced one, or refused with the reason."""
+"""The best compiled engine is chosen, or the forced one, or an error states the reason."""
 
 import ast
 import os
@@ -67,13 +67,13 @@ def test_cpu_below_every_built_level_is_refused_with_the_reason():
         choose_level(None, LEVELS, built=("v4",), supported=("v2",))
 
 
-def test_import_fails_where_the_environment_forces_an_unknown_level():
+def test_import_fails_if_the_environment_forces_an_unknown_level():
     run = run_python("import aefast", AEFAST_ISA="v9")
     assert run.returncode != 0
     assert "ImportError: AEFAST_ISA='v9' is not a level of this platform" in run.stderr
 
 
-def test_engine_offers_what_its_types_promise():
+def test_the_engine_matches_its_type_stubs():
     stub = ast.parse(Path(core.__file__).with_name("core.pyi").read_text(encoding="utf-8"))
     for node in stub.body:
         if isinstance(node, ast.FunctionDef):

@@ -1,4 +1,4 @@
-"""CSV files as people have them: quotes, encodings and compression, and cells that are handed on as they are."""
+"""CSV files as users have them: quotes, encodings, compression, and kept cells that stay as they are."""
 
 import gzip
 
@@ -26,7 +26,7 @@ def test_a_quote_that_is_not_closed_is_named_with_its_row(tmp_path, monkeypatch,
         rows_of(path, columns)
 
 
-def test_a_quote_that_takes_the_delimiters_of_its_row_is_told_of_too(tmp_path):
+def test_a_quote_that_swallows_its_delimiters_is_an_error(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("a,b,note\n" + OK + '1,"2,5 inch\n' + OK * 1000)
     with pytest.raises(TableError, match=r"row 1 \(the first is row 0\).*a quote is not closed"):
@@ -61,7 +61,7 @@ def test_compressed_files_are_known_by_their_ending_in_any_case(tmp_path, name):
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
-def test_a_file_in_utf_16_is_told_from_a_damaged_one(tmp_path, encoding):
+def test_a_file_in_utf_16_is_distinguished_from_a_damaged_one(tmp_path, encoding):
     path = tmp_path / "t.csv"
     path.write_bytes((("" if encoding == "utf-16" else "\ufeff") + "a,b\n1,2\n").encode(encoding))
     with pytest.raises(TableError, match=r"t\.csv is UTF-16; convert it, with iconv"):

@@ -26,7 +26,7 @@ def summary(folder):
     return json.loads((folder.parent / "summary.json").read_text())
 
 
-def test_no_row_is_both_learned_and_judged_and_the_stranger_is_never_learned():
+def test_training_and_test_rows_are_disjoint_and_training_has_no_stranger():
     training, test = digit_tables()
     assert not set(training["id"].to_pylist()) & set(test["id"].to_pylist())
     assert HELD_OUT not in training["digit"].to_pylist()
@@ -42,7 +42,7 @@ def test_the_rows_are_those_of_scikit_learn():
     np.testing.assert_array_equal(table["digit"].to_numpy(), digits.target[rows])
 
 
-def test_the_stranger_is_found(summary):
+def test_the_anomaly_is_found(summary):
     assert summary["aucroc"] > 0.98
     assert summary["rows_per_second"] > 0
 

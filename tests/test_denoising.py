@@ -1,4 +1,4 @@
-"""DenoisingAutoencoder: what its noises do, and that it is the clean row it is held to."""
+"""DenoisingAutoencoder: the effect of each noise, and the clean row as the target."""
 
 import numpy as np
 import pandas as pd
@@ -72,7 +72,7 @@ def test_no_noise_is_a_plain_autoencoder(kind):
 
 
 def linear_gain(model):
-    """What a one-feature linear autoencoder multiplies by."""
+    """Return the factor by which a linear autoencoder of one feature multiplies."""
     return float((model.coefs_[0] @ model.coefs_[1])[0, 0])
 
 
@@ -91,7 +91,7 @@ def test_recorded_noise_takes_the_place_of_drawn_noise():
     rows = np.random.default_rng(1).normal(size=(4000, 1))
     settings = {"max_epochs": 60, "learning_rate": 0.02, "batch_size": 1000, "random_state": 0, "dtype": "float64"}
     recorded = rows + np.random.default_rng(2).normal(size=rows.shape)
-    # A level that would leave nothing of the rows, if it were used.
+    # This level of noise would destroy the rows if it were used.
     models = [
         DenoisingAutoencoder((1,), noise_level=level, early_stopping=False, **settings).fit(rows, X_noisy=recorded)
         for level in (0.0, 100.0)
@@ -100,7 +100,7 @@ def test_recorded_noise_takes_the_place_of_drawn_noise():
     assert linear_gain(models[1]) == linear_gain(models[0])
 
 
-def test_held_out_rows_are_given_back_as_they_are_or_from_their_recorded_noise():
+def test_held_out_rows_are_reconstructed_from_themselves_or_from_recorded_noise():
     settings = {"max_epochs": 0, "random_state": 0, "validation_fraction": 0, "dtype": "float64", "scaler": None}
     model = DenoisingAutoencoder((4,), score_metric="mse", **settings).fit(X)
     assert model.best_loss_ == pytest.approx(-model.score(X), rel=1e-12)
@@ -136,7 +136,7 @@ def test_a_callable_gets_scaled_batches_and_its_rows_are_what_the_network_sees()
     assert [batch.shape for batch in seen] == [(150, 6), (150, 6), (100, 6)]
     scaled = (X - model.scaler_shift_) / model.scaler_scale_
     np.testing.assert_allclose(np.concatenate(seen), scaled, rtol=1e-12)
-    # From nothing the network can give back nothing but the mean: the loss is the variance.
+    # From an empty input the network can reconstruct only the mean, so the loss is the variance.
     assert model.loss_curve_[0] == pytest.approx(1, abs=0.01)
 
 
@@ -177,7 +177,7 @@ def test_noise_helps_to_undo_noise():
             (64, 16), noise_level=level, scaler=None, max_epochs=60, learning_rate=3e-3, random_state=0
         ).fit(rows)
         errors[level] = ((model.reconstruct(noisy) - X_test) ** 2).mean()
-    # The noise has a variance of 0.16 an element; a network that never met any leaves most of it.
+    # The noise has a variance of 0.16 per element; a network trained without noise leaves most of it.
     assert errors[0.4] < 0.7 * errors[0.0] < 0.7 * 0.16
 
 
@@ -198,7 +198,7 @@ def test_salt_and_pepper_knows_the_range_of_every_feature():
     np.testing.assert_allclose(model._noise_range, [np.zeros(3), np.ones(3)], atol=1e-12)
 
 
-def test_a_model_with_a_callable_cannot_be_saved_and_says_why(tmp_path):
+def test_saving_a_model_with_a_callable_raises_with_the_reason(tmp_path):
     model = DenoisingAutoencoder((4,), noise=abs, max_epochs=1).fit(X)
     message = (
         "cannot save parameter noise=<built-in function abs>: a model file holds data only; set_params(noise=...) to a "

@@ -1,4 +1,4 @@
-"""Autoencoder among scikit-learn's tools: its estimator checks, copies of all kinds, frames, pipelines, searches."""
+"""Autoencoder with scikit-learn's tools: estimator checks, copies, data frames, pipelines, searches."""
 
 import copy
 import pickle
@@ -115,7 +115,7 @@ def test_a_clone_is_unfitted_with_equal_parameters():
     assert other.get_params() == model.get_params()
 
 
-def test_transform_gives_frames_where_asked(model):
+def test_transform_returns_data_frames_if_set(model):
     frame = clone(model).set_output(transform="pandas").fit(FRAME).transform(FRAME)
     assert list(frame.columns) == ["autoencoder0", "autoencoder1"]
     assert frame.index.equals(FRAME.index)
@@ -147,7 +147,7 @@ def test_model_selection_maximises_minus_the_error():
     assert scores[0] < scores[1] < 0
 
 
-def test_threads_of_the_user_may_share_a_model(model):
+def test_user_threads_may_share_a_model(model):
     scores = model.score_samples(FRAME)
     with ThreadPoolExecutor(4) as pool:
         for other in pool.map(lambda _: model.score_samples(FRAME), range(32)):

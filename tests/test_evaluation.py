@@ -1,4 +1,4 @@
-"""Evaluation against labels: scikit-learn's metrics, and clear words about what cannot be judged."""
+"""Evaluation with labels equals scikit-learn's metrics, and labels that cannot be used are refused."""
 
 import json
 
@@ -87,6 +87,6 @@ def test_the_result_is_plain_data():
         ([0, 1], [0.5, 1], np.nan, "threshold must be finite, got nan"),
     ],
 )
-def test_what_cannot_be_judged_is_refused(labels, scores, threshold, message):
+def test_labels_that_cannot_be_evaluated_are_refused(labels, scores, threshold, message):
     with raises_exactly(ValueError, message):
         aefast.evaluate(labels, scores, threshold)

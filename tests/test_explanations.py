@@ -1,4 +1,4 @@
-"""The table of reasons: which features, in which order, with which numbers."""
+"""The table of reasons: its features, their order and their values."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def test_table_has_a_line_for_each_row_and_feature():
     ]
 
 
-def test_table_is_a_data_frame_where_pandas_is_installed(monkeypatch):
+def test_the_table_is_a_data_frame_if_pandas_is_installed(monkeypatch):
     table = explanation_table(np.ones((1, 1)), np.ones((1, 1)), np.ones((1, 1)), ["a"], 1)
     frame = as_frame(table)
     assert list(frame.columns) == ["row", "feature", "value", "expected", "share"]

@@ -1,4 +1,4 @@
-"""What DATA means is all there: every table once, whatever names it, or an error that says what cannot be had."""
+"""DATA stands for every matching table once, or an error names what cannot be read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine's objective and gradient: against differences of its own objective, and against the oracle."""
+"""The engine's objective and gradient agree with finite differences and with the oracle."""
 
 import numpy as np
 import pytest
@@ -40,14 +40,14 @@ MARGIN = 20 * STEP  # from any kink, so that both ends of a difference lie on th
 
 
 def is_smooth(network, parameters, loss, x, target):
-    """Whether no unit and no residual is near a kink."""
+    """Return True if no unit and no residual is near a kink."""
     records = reference.forward(network, parameters, x)
     kinked = {"relu", "leaky_relu", "selu"}
     for record, layer in zip(records, network["layers"], strict=True):
         if layer["activation"] in kinked and np.abs(record.z).min() < MARGIN:
             return False
     code = records[network["n_encoder_layers"] - 1]
-    # a code of exactly zero (ReLU) stays zero and counts nothing
+    # A code of exactly zero (ReLU) stays zero and has no penalty.
     if np.abs(code.y[code.y != 0]).min(initial=1) < MARGIN:
         return False
     return loss != "mae" or np.abs(records[-1].y - target).min() > MARGIN
@@ -77,7 +77,7 @@ def make_case(loss, hidden, output, seed=0, widths=(5, 4, 3, 4, 5), n_rows=6, **
 
 
 def assert_gradient_is_the_slope(network, parameters, objective, x, arguments):
-    """Every partial derivative against a central difference, whose error is of order step^2 and eps / step."""
+    """Compare every partial derivative with a central difference, whose error is of order step^2 and eps / step."""
     trainer, scaling = engine.trainer(network, parameters, objective), engine.identity_scaling(x.shape[1])
     _, gradient = trainer.gradient(x, scaling, **arguments)
     moved = [p.copy() for p in parameters]
@@ -116,7 +116,7 @@ def test_gradient_is_the_slope_for_every_output_activation(output, loss):
 
 @pytest.mark.parametrize("output", ["softmax", "identity"])
 @pytest.mark.parametrize("loss", ["categorical_crossentropy", "mse"])
-def test_gradient_is_the_slope_where_softmax_has_groups(loss, output):
+def test_gradient_is_the_slope_for_softmax_with_groups(loss, output):
     network, parameters, objective, x, arguments = make_case(loss, "silu", output)
     network["groups"] = [(0, 2), (2, 5)]
     x = np.concatenate([x[:, :2] / x[:, :2].sum(1, keepdims=True), x[:, 2:] / x[:, 2:].sum(1, keepdims=True)], axis=1)
@@ -125,14 +125,14 @@ def test_gradient_is_the_slope_where_softmax_has_groups(loss, output):
 
 @pytest.mark.parametrize("output", ["sigmoid", "softmax"])
 @pytest.mark.parametrize("loss", NATURAL_OUTPUT)
-def test_gradient_is_the_slope_where_a_target_lies_outside_zero_and_one(loss, output):
+def test_gradient_is_the_slope_for_targets_outside_zero_and_one(loss, output):
     network, parameters, objective, x, _ = make_case(loss, "tanh", output)
     x[0, 0], x[1, 2], x[2] = 1.5, -0.5, 3.0
     assert_gradient_is_the_slope(network, parameters, objective, x, {})
 
 
 def assert_equals_oracle(case, dtype, values=None):
-    """Objective and gradient within the rounding of the arithmetic."""
+    """Compare objective and gradient with the oracle, within rounding."""
     network, parameters, objective, x, arguments = case
     parameters = [p.astype(dtype).astype(np.float64) for p in parameters]
     values = values or reference.no_scaling(x.shape[1])
@@ -147,7 +147,7 @@ def assert_equals_oracle(case, dtype, values=None):
     _, expected_value, expected = reference.objective_and_gradient(network, parameters, objective, scaled, **on_scaled)
     unit = 2 * rounding.unit_of(dtype)  # the oracle rounds as well
     bounds = rounding.gradient_bound(network, parameters, objective, scaled, unit, **on_scaled)
-    # moving by a rounding of the parameters costs the gradient along it; adding up costs a rounding a term
+    # Rounding the parameters changes the objective by the gradient along the change; each addition rounds once.
     along = sum(np.abs(g * p).sum() for g, p in zip(expected, parameters, strict=True))
     assert value == pytest.approx(expected_value, rel=unit * (64 + scaled.size), abs=unit * 64 * along)
     for g, e, bound in zip(gradient, expected, bounds, strict=True):
@@ -215,7 +215,7 @@ def test_chosen_rows_are_the_only_ones_that_count(loss):
     ("loss", "output"), [(loss, output) for loss in NATURAL_OUTPUT for output in ("sigmoid", "softmax")]
 )
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_crossentropies_stay_finite_where_outputs_reach_zero_and_one(loss, output, extreme, dtype):
+def test_crossentropies_stay_finite_if_outputs_reach_zero_and_one(loss, output, extreme, dtype):
     network = reference.network_spec((3, 2, 3), "identity", output_activation=output)
     parameters = [np.zeros((3, 2)), np.zeros(2), np.zeros((2, 3)), np.array([1e4, -1e4, 0.0])]
     value, gradient = engine.trainer(network, parameters, {"loss": loss}, dtype=dtype).gradient(

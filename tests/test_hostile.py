@@ -1,4 +1,4 @@
-"""Files that nobody meant well with, drawn from fixed seeds: refused in words, or read; never anything else."""
+"""Hostile files, made from fixed seeds, are refused with a message or read correctly."""
 
 import json
 import random
@@ -29,12 +29,12 @@ def models():
 def test_a_forged_model_works_or_is_refused(models, which):
     assert hostile.check_model(models[which])
     accepted = sum(hostile.check_model(hostile.forged(models[which], random.Random(seed))) for seed in range(25))
-    # Both happen, so that what comes after the first check is reached too.
+    # Some changed files load, so the code after the first check is reached too.
     assert 0 < accepted < 25
 
 
 def test_a_model_file_takes_memory_in_proportion_to_its_size(models):
-    """Forged counts, however large, are held against the file before anything is made for them."""
+    """Forged counts are compared with the size of the file before memory is allocated."""
     contents = [hostile.forged(content, random.Random(seed)) for content in models for seed in range(8)]
     for content in contents:
         tracemalloc.start()
@@ -80,7 +80,7 @@ def test_the_command_ends_a_changed_table_in_one_line(which, tmp_path):
 
 
 @pytest.mark.parametrize("command", range(len(hostile_tables.COMMANDS)))
-def test_every_command_ends_a_table_of_strange_columns_in_one_line(command, tmp_path):
+def test_every_command_handles_unusual_columns_with_one_line_at_most(command, tmp_path):
     for seed in range(3 if hostile_tables.COMMANDS[command][0] == "report" else 8):
         content = hostile_tables.strange_file(random.Random(100 * command + seed), tmp_path)
         hostile_tables.check_table(hostile_tables.for_command(content, command), tmp_path)
@@ -120,7 +120,7 @@ def test_a_column_that_an_output_cannot_hold_is_named(ending, tmp_path):
 
 
 def test_text_of_an_arrow_file_that_points_beyond_it_is_refused(tmp_path):
-    """Arrow maps such a file as it is, and would read wherever its offsets point."""
+    """Arrow maps such files without checks and would follow their offsets anywhere."""
     table = pa.table({name: np.linspace(0, 1, 20) for name in "abcd"} | {"name": [f"row {i}" for i in range(20)]})
     path = tmp_path / "rows.arrow"
     with pa.ipc.new_file(str(path), table.schema) as writer:
@@ -138,7 +138,7 @@ def test_text_of_an_arrow_file_that_points_beyond_it_is_refused(tmp_path):
 
 @pytest.mark.parametrize("ending", [".parquet", ".feather", ".csv"])
 def test_text_that_is_not_utf_8_is_refused_by_file(ending, tmp_path):
-    """Parquet files may say of any bytes that they are text."""
+    """Parquet files may declare any bytes as text."""
     table = small_table(90)
     name = pa.array([b"a", b"\xff\xfe", b"b"] * 30)
     path = tmp_path / f"rows{ending}"
@@ -167,7 +167,7 @@ def test_an_array_for_a_model_of_named_columns_is_refused_by_name(tmp_path):
 
 
 def test_a_header_that_python_cannot_split_into_tokens_is_refused(tmp_path):
-    """NumPy gives some headers to Python's tokenizer, whose errors are of a kind of their own."""
+    """NumPy passes some headers to Python's tokenizer, which raises errors of other types."""
     header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (3, 4L), "
     content = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header
     assert hostile_tables.check_table(bytes([4]) + content, tmp_path) == 1

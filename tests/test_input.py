@@ -1,4 +1,4 @@
-"""What the engine makes of numbers that are hard to scale: huge, subnormal, far from zero, integers beyond a float."""
+"""The engine scales difficult numbers correctly: huge, subnormal, far from zero, integers beyond a float."""
 
 import ctypes
 import mmap
@@ -14,7 +14,7 @@ DTYPES = ["float32", "float64"]
 
 
 def scaled_by_the_engine(X, values, dtype):
-    """The rows as the network sees them: through layers that pass everything on, and nothing added."""
+    """Return the scaled rows, by passing them through identity layers."""
     n_features = X.shape[1]
     network = reference.network_spec((n_features, n_features, n_features), "identity")
     parameters = [np.eye(n_features), np.zeros(n_features)] * 2
@@ -22,7 +22,7 @@ def scaled_by_the_engine(X, values, dtype):
 
 
 def assert_scaled_exactly(X, values, dtype, units=4):
-    """Equal to the scaling in float64, to a few roundings of the result."""
+    """Check that the engine's scaling equals that in float64, up to a few roundings of the result."""
     expected = reference.scale_rows(X, values)
     allowed = units * np.finfo(dtype).eps / 2 * np.abs(expected)
     difference = np.abs(scaled_by_the_engine(X, values, dtype) - expected)
@@ -30,7 +30,7 @@ def assert_scaled_exactly(X, values, dtype, units=4):
 
 
 def before_forbidden_memory(X):
-    """A copy whose last byte is the last one before a page that must not be read."""
+    """Return a copy that ends at the border of a page that must not be read."""
     size = -(-X.nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
     pages = mmap.mmap(-1, size + mmap.PAGESIZE)
     address = ctypes.addressof(ctypes.c_char.from_buffer(pages))
@@ -61,7 +61,7 @@ def test_a_small_spread_far_from_zero_keeps_its_digits(mean, dtype, fortran):
     X = mean + 1e-3 * rng.normal(size=(200, 5))
     values = X.mean(axis=0), X.std(axis=0), 1e6
     X = np.asfortranarray(X) if fortran else X
-    # X - mean is exact in double (Sterbenz); what remains are the roundings of scale and result
+    # X - mean is exact in double (Sterbenz); only scale and result are rounded.
     assert_scaled_exactly(X, values, dtype)
 
 
@@ -70,7 +70,7 @@ def test_single_precision_rows_are_scaled_with_a_mean_that_single_precision_cann
     X = (mean + np.random.default_rng(0).normal(size=(200, 5))).astype(np.float32)
     values = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64), 1e6
     expected = reference.scale_rows(X, values)
-    # the part of the mean that float32 cannot hold is at most 2^-24 of it, and is itself held to 2^-24
+    # The rest of the mean that float32 cannot hold is at most 2^-24 of it, and is stored with an error of 2^-24.
     allowed = 2**-22 * np.abs(expected) + 2**-47 * np.abs(mean) + 2**-24 * 2**-24 * np.abs(mean / values[1])
     assert (np.abs(scaled_by_the_engine(X, values, "float32") - expected) <= allowed).all()
 
@@ -103,9 +103,9 @@ def test_the_largest_numbers_are_scored_finitely(input_dtype, dtype, metric):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_subnormal_numbers_are_as_small_as_they_are(name, scale, dtype):
     X = np.array([[0, 1], [2, 3], [-1, 1000]], dtype=name) * np.finfo(name).smallest_subnormal
-    # scaled up nothing is lost
+    # Scaled up, all values stay exact.
     assert_scaled_exactly(X, (np.zeros(2), np.full(2, scale), 1e6), dtype)
-    # left as they are they may become zero, never anything else
+    # Unscaled, they may become zero, but nothing else.
     plain = scaled_by_the_engine(X, reference.no_scaling(2), dtype)
     assert (np.abs(plain) <= np.abs(X.astype(np.float64)) + np.finfo(dtype).smallest_subnormal).all()
 
@@ -127,7 +127,7 @@ def test_the_ends_of_every_integer_type_are_read(name):
         assert_scaled_exactly(X, (np.zeros(2), np.full(2, 3.0), 1e30), dtype)
 
 
-def test_integers_larger_than_a_float_are_told_apart():
+def test_integers_larger_than_a_float_are_distinguished():
     X = np.array([[2**40], [2**40 + 1], [2**40 + 2]], dtype=np.int64)
     got = scaled_by_the_engine(X, (np.full(1, 2.0**40), np.ones(1), 1e6), "float32")
     assert got.ravel().tolist() == [0.0, 1.0, 2.0]

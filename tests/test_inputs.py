@@ -1,4 +1,4 @@
-"""What may be given as rows: arrays of any dtype and layout in place, frames and tables by name; and what may not."""
+"""Accepted inputs: arrays of any dtype and layout without copies, data frames and tables by name; and refused ones."""
 
 import tracemalloc
 
@@ -37,7 +37,7 @@ def read_only(X):
 
 
 class Holder:
-    """Something that is no array but gives one."""
+    """An object with __array__."""
 
     def __init__(self, X):
         self._X = X
@@ -47,7 +47,7 @@ class Holder:
 
 
 class Stream:
-    """Something that offers Arrow data and nothing else."""
+    """An object with Arrow's C stream interface only."""
 
     def __init__(self, table):
         self._table = table
@@ -57,7 +57,7 @@ class Stream:
 
 
 class Interchange:
-    """Something that offers the data-frame interchange protocol and nothing else."""
+    """An object with the data-frame interchange protocol only."""
 
     def __init__(self, frame):
         self._frame = frame
@@ -97,7 +97,7 @@ def test_fit_and_scoring_take_little_memory_beside_the_rows(order):
     model.fit(X).score_samples(X)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    # Errors in two precisions, sorted, and row numbers: a few numbers a row, but no second table.
+    # Errors in two precisions, sorted, and row numbers: a few numbers per row, but no copy of the table.
     assert peak < 0.75 * X.nbytes
 
 
@@ -227,7 +227,7 @@ def test_missing_values_of_tables_are_found():
     ],
     ids=["text", "category", "time", "Arrow text", "Arrow time"],
 )
-def test_columns_that_are_no_numbers_are_named_where_numbers_were_learned(X, message):
+def test_columns_without_numbers_are_named_if_the_model_needs_numbers(X, message):
     with raises_exactly(ValueError, message):
         NAMED.score_samples(X)
 
@@ -238,7 +238,7 @@ def test_times_are_no_numbers(X):
         Autoencoder().fit(X)
 
 
-def test_pyarrow_is_asked_for_only_where_it_is_needed(monkeypatch):
+def test_pyarrow_is_imported_only_if_it_is_needed(monkeypatch):
     monkeypatch.setattr("aefast.tables.numbers.find_spec", lambda name: None)
     np.testing.assert_array_equal(NAMED.score_samples(TABLE), SCORES)
     with raises_exactly(ImportError, "reading a Stream needs pyarrow: pip install pyarrow"):
@@ -248,7 +248,7 @@ def test_pyarrow_is_asked_for_only_where_it_is_needed(monkeypatch):
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_one_bad_value_anywhere_is_found(bad, dtype, layout):
+def test_one_bad_value_is_found_in_any_place(bad, dtype, layout):
     X = BASE.astype(dtype)
     X[211, 3] = bad
     X = LAYOUTS[layout](X)
@@ -283,7 +283,7 @@ def test_codes_must_fit_the_network_and_be_finite():
         MODEL.inverse_transform([[0, 0], [np.inf, np.nan]])
 
 
-def test_weights_are_scaled_to_a_mean_of_one_where_there_are_any():
+def test_sample_weights_are_scaled_to_a_mean_of_one():
     X = np.zeros((4, 1))
     assert read_sample_weight([0, 1, 2, 3], X).tolist() == [0, 0.5, 1, 1.5]
     assert read_sample_weight([1e308] * 4, X).tolist() == [1] * 4

@@ -1,4 +1,4 @@
-"""Every level of the engine that this processor runs agrees with the oracle, forced in a process of its own."""
+"""Every instruction-set level that this processor supports agrees with the oracle, in a process of its own."""
 
 import os
 import subprocess
@@ -47,7 +47,7 @@ def test_a_forced_level_is_the_one_that_runs(level):
 
 @pytest.mark.parametrize("level", [level for level in core.isa_levels_available if level != core.isa_level])
 def test_a_level_agrees_with_the_oracle(level):
-    """The level in use is what all other tests run on."""
+    """All other tests already run with the level in use."""
     tests = [str(TESTS / name) for name in CORE_TESTS]
     result = run(["-m", "pytest", "-q", "-p", "no:cacheprovider", *tests], level)
     assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-1000:]

@@ -1,4 +1,4 @@
-"""Columns that are handed on beside scores: as they are, and of one type where several files become one."""
+"""Kept columns stay as they are, and get one type if several files become one."""
 
 import datetime
 import json
@@ -48,7 +48,7 @@ def refused(*arguments):
 
 
 def scored(*sources, output="o.parquet", **options):
-    """The kept columns of what a command with these sources writes."""
+    """Score these sources and return the kept columns of the output."""
     done("score", "m", *sources, "-o", output, *(item for pair in options.items() for item in pair))
     table = pyarrow.feather.read_table(output) if output.endswith("feather") else pyarrow.parquet.read_table(output)
     return table.drop_columns(["anomaly_score", "p_value", "is_anomaly"])
@@ -58,7 +58,7 @@ CELLS = ["00123", "12345678901234567890", "1e5", "TRUE", " 7", "2024-01-01", "1.
 
 
 @pytest.mark.parametrize("n_cells", [len(CELLS), 1, 2, 4])
-def test_cells_of_csv_are_handed_on_as_they_are_written(folder, n_cells):
+def test_kept_cells_of_csv_keep_their_text(folder, n_cells):
     cells = CELLS[:n_cells]
     quoted = ('"' + cell.replace('"', '""') + '"' if '"' in cell else cell for cell in cells)
     csv_of(folder / "z.csv", "acct,a,b", *(f"{cell},1,2" for cell in quoted))
@@ -68,7 +68,7 @@ def test_cells_of_csv_are_handed_on_as_they_are_written(folder, n_cells):
     assert read["acct"].tolist() == cells
 
 
-def test_a_cell_far_down_may_be_of_another_kind_than_those_before(folder, monkeypatch):
+def test_a_later_cell_may_be_of_another_kind(folder, monkeypatch):
     monkeypatch.setattr(CsvTable, "_BLOCK", 1 << 12)
     refs = [*map(str, range(5000)), "X5000", ""]
     csv_of(folder / "z.csv", "ref,a,b", *(f"{ref},1,2" for ref in refs))
@@ -79,7 +79,7 @@ def test_a_cell_far_down_may_be_of_another_kind_than_those_before(folder, monkey
     ("zero", "one"), [("0", "1"), ("0.0", "1.0"), ("false", "true"), ("False", "TRUE"), (" 0", "01")]
 )
 @pytest.mark.parametrize("blank", ["", "NaN", "null"])
-def test_labels_are_understood_as_text_and_handed_on_as_they_are(folder, zero, one, blank):
+def test_labels_may_be_text_and_are_kept_as_they_are(folder, zero, one, blank):
     labels = [zero, one, blank, one]
     csv_of(folder / "z.csv", "label,a,b", *(f"{label},{i},2" for i, label in enumerate(labels)))
     summary = json.loads(done("score", "m", "z.csv", "-o", "o.parquet", "--label", "label", "--json"))
@@ -96,7 +96,7 @@ def test_a_report_has_an_axis_of_time_and_cells_as_they_are(folder):
     assert "008" in page
 
 
-def test_truth_with_other_words_further_down_is_learned_where_it_is_said_to_be_levels(folder, monkeypatch):
+def test_later_truth_values_with_other_words_are_levels_if_the_kind_is_set(folder, monkeypatch):
     monkeypatch.setattr(CsvTable, "_BLOCK", 1 << 12)
     flags = [*["true", "false"] * 1000, *["maybe"] * 9]
     csv_of(folder / "f.csv", "flag,a", *(f"{flag},{i % 7}" for i, flag in enumerate(flags)))
@@ -151,7 +151,7 @@ def test_times_of_two_zones_stay_the_same_instants(folder):
 )
 @pytest.mark.parametrize("backwards", [False, True])
 @pytest.mark.parametrize("output", ["o.parquet", "o.feather"])
-def test_one_file_has_the_type_that_holds_what_is_in_all(folder, one, other, both, backwards, output):
+def test_a_single_output_has_a_type_that_holds_the_values_of_all_files(folder, one, other, both, backwards, output):
     parts = (other, one) if backwards else (one, other)
     for name, values in zip("12", parts, strict=True):
         write_table(rows(x=values), folder / "in" / f"{name}.parquet")
@@ -200,7 +200,7 @@ def test_lists_and_numbers_are_of_no_common_type(folder):
 
 
 @pytest.mark.parametrize("output", ["o.parquet", "o.csv"])
-def test_text_that_is_not_utf_8_is_told_of_the_input(folder, output):
+def test_text_that_is_not_utf_8_is_reported_for_the_input(folder, output):
     (folder / "lat.csv").write_bytes("note,a,b\nok,1,2\nZürich,1,2\n".encode("latin1"))
     said = refused("score", "m", "lat.csv", "-o", output)
     assert "lat.csv, row 1 (the first is row 0), column 'note', cannot be read: it is not UTF-8; convert" in said

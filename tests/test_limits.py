@@ -1,4 +1,4 @@
-"""What other figures are judged beside: multiply-adds on registers, and memory read once."""
+"""The measured limits of the machine: multiply-adds on registers, and memory read once."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Missing values: masked ones have no part in losses, gradients and errors; filled ones are the columns' means."""
+"""Missing values: masked ones do not influence losses, gradients and errors; filled ones are column means."""
 
 import pickle
 
@@ -35,7 +35,7 @@ def masking(values):
 
 
 def with_holes(X, share=0.2, seed=0):
-    """The rows with a share of NaN, and the second row with nothing else."""
+    """Return the rows with a share of values replaced by NaN; the second row is all NaN."""
     X = X.copy()
     X[np.random.default_rng(seed).random(X.shape) < share] = np.nan
     X[1:2] = np.nan
@@ -43,7 +43,7 @@ def with_holes(X, share=0.2, seed=0):
 
 
 def related_rows(n_rows=600, n_features=8, seed=0):
-    """Rows on a plane, nearly; always the same one."""
+    """Return rows near a plane, which is the same for every seed."""
     plane, rng = np.random.default_rng(0).normal(size=(2, n_features)), np.random.default_rng(seed + 1)
     return rng.normal(size=(n_rows, 2)) @ plane + 0.05 * rng.normal(size=(n_rows, n_features))
 
@@ -54,7 +54,7 @@ def related_rows(n_rows=600, n_features=8, seed=0):
 @pytest.mark.parametrize("option", ["rows", "sample_weight", "target"])
 @pytest.mark.parametrize("output", ["identity", "relu", "gelu", "sigmoid", "softmax"])
 @pytest.mark.parametrize("loss", sorted(reference.LOSSES))
-def test_the_gradient_is_the_slope_of_what_is_known(loss, output, option, monkeypatch):
+def test_the_gradient_is_the_slope_of_the_loss_over_known_values(loss, output, option, monkeypatch):
     if loss in NATURAL_OUTPUT and output not in ("sigmoid", "softmax"):
         output = NATURAL_OUTPUT[loss]
     network, parameters, objective, x, arguments = make_case(loss, "tanh", output, **{option: True})
@@ -77,7 +77,7 @@ def test_the_gradient_is_the_slope_of_what_is_known(loss, output, option, monkey
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("output_activation", ["identity", "sigmoid", "softmax", "gelu"])
 @pytest.mark.parametrize("metric", METRICS)
-def test_errors_are_over_what_is_known(metric, output_activation, dtype):
+def test_errors_are_means_over_known_values(metric, output_activation, dtype):
     if metric not in RESIDUAL_METRICS and output_activation not in ("sigmoid", "softmax"):
         output_activation = "sigmoid"
     for n_rows, n_features in [(1, 5), (2, 1), (17, 7), (150, 33), (65, 70)]:
@@ -176,8 +176,8 @@ def test_noise_adds_nothing_where_nothing_is_known():
         np.testing.assert_array_equal(got, wanted)
 
 
-def test_a_loss_that_is_summed_is_summed_over_what_is_known():
-    """All outputs are 0, so that each known value has its square for a term."""
+def test_a_summed_loss_is_summed_over_known_values():
+    """All outputs are 0, so that the terms of the loss are the squares of the known values."""
     network = reference.network_spec((5, 3, 5), "identity")
     parameters = [0 * p for p in reference.random_parameters(network, np.random.default_rng(0))]
     X, scaling = with_holes(np.random.default_rng(1).normal(size=(60, 5))), masking(reference.no_scaling(5))
@@ -236,7 +236,7 @@ def test_a_column_without_values_is_refused_by_name(missing):
 
 @pytest.mark.parametrize("name", VARIANTS)
 @pytest.mark.parametrize("metric", ["mse", "mahalanobis"])
-def test_every_estimator_learns_from_what_is_there(name, metric):
+def test_every_estimator_trains_on_known_values(name, metric):
     make = getattr(aefast, name)
     sizes = {} if "Convolutional" in name else {"encoder_layer_sizes": (16, 3)}
     options = {**VARIANTS[name], **sizes, "max_epochs": 5, "random_state": 0, "score_metric": metric}
@@ -250,7 +250,7 @@ def test_every_estimator_learns_from_what_is_there(name, metric):
 
 
 @pytest.mark.parametrize("scaler", ["standard", "minmax", "robust"])
-def test_masked_models_find_what_does_not_fit_among_what_is_known(scaler):
+def test_masked_models_find_anomalies_among_known_values(scaler):
     X = with_holes(related_rows(3000), 0.05)
     model = aefast.Autoencoder((16, 2), missing="mask", scaler=scaler, max_epochs=60, random_state=0).fit(X)
     odd = with_holes(related_rows(400, seed=3), 0.05, seed=1)
@@ -271,7 +271,7 @@ def test_missing_features_are_never_reasons():
             np.testing.assert_array_equal(n_reasons, (~np.isnan(X)).sum(axis=1))
 
 
-def test_what_is_known_and_as_expected_comes_before_what_is_missing():
+def test_known_values_come_before_missing_ones_among_equal_reasons():
     model = aefast.Autoencoder((2,), scaler=None, missing="mask", max_epochs=0, score_metric="mse").fit(related_rows())
     for array in (*model.coefs_, *model.intercepts_):
         array[:] = 0
@@ -282,7 +282,7 @@ def test_what_is_known_and_as_expected_comes_before_what_is_missing():
     assert features.tolist() == [[5]]
 
 
-def test_the_mean_stands_for_what_is_missing():
+def test_missing_values_are_replaced_by_the_mean():
     X = with_holes(related_rows())
     means = np.nanmean(X, axis=0)
     filled = np.where(np.isnan(X), means, X)
@@ -304,7 +304,7 @@ def test_the_bound_of_a_variational_model_is_that_of_the_known_features():
     np.testing.assert_allclose(difference, model.intercepts_[-1][3] ** 2 / 2, rtol=1e-3, atol=1e-5)
 
 
-def test_blocks_may_lack_values_that_others_have():
+def test_a_block_may_have_no_known_value_of_a_column():
     X = related_rows(900)
     X[:300, 1] = X[400:, 6] = np.nan
     for batches in (X.reshape(3, 300, 8), X[::-1].reshape(3, 300, 8)):

@@ -1,4 +1,4 @@
-"""The model file: what goes in comes out, and nothing else gets in."""
+"""Model files: what is saved is loaded, and everything else is refused."""
 
 import hashlib
 import json
@@ -39,13 +39,13 @@ def content(model):
 
 
 def split(content):
-    """The header as a dict, and the bytes of the tensors."""
+    """Return the header as a dict and the bytes of the tensors."""
     (length,) = struct.unpack("<Q", content[:8])
     return json.loads(content[8 : 8 + length]), content[8 + length :]
 
 
 def joined(header, data):
-    """A file of the parts with a digest that is right, as a forger would make it."""
+    """Return a file of the parts with a correct digest, as a forger would make it."""
     header = {**header, "__metadata__": {**header["__metadata__"], "digest": "0" * 64}}
     text = json.dumps(header, separators=(",", ":")).encode()
     whole = struct.pack("<Q", len(text)) + text + data
@@ -73,7 +73,7 @@ def forged(content, change):
     ],
     ids=["default", "tied", "robust", "objects", "sequences", "untrained"],
 )
-def test_what_is_loaded_is_what_was_saved(parameters, tmp_path):
+def test_a_loaded_object_equals_the_saved_one(parameters, tmp_path):
     model = fitted(**parameters)
     model.save(tmp_path / "model.safetensors")
     again = aefast.load(tmp_path / "model.safetensors")
@@ -211,7 +211,7 @@ def test_bytes_after_the_end_are_an_alteration(content):
         load(content + b"abc")
 
 
-def test_a_newer_format_says_so(content):
+def test_a_newer_format_is_refused_as_newer(content):
     header, data = split(content)
     header["__metadata__"]["format_version"] = str(FORMAT_VERSION + 1)
     message = f"the model has format version 2, but aefast {aefast.__version__} reads up to 1: upgrade aefast"
@@ -234,7 +234,7 @@ def test_the_message_names_the_file(tmp_path):
         load(path)
 
 
-def test_what_is_no_file_is_not_waited_for(tmp_path):
+def test_loading_refuses_folders_and_pipes_at_once(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, tmp_path / "pipe"):
         with pytest.raises(ModelFileError, match="is not a regular file"):
@@ -428,7 +428,7 @@ def test_images_beyond_reason_are_refused_in_fit():
         model.fit(np.ones((2, 64)))
 
 
-def test_more_threads_than_a_file_may_ask_for_are_refused_in_fit():
+def test_fit_refuses_more_threads_than_a_model_file_may_have():
     with pytest.raises(ValueError, match=r"'n_threads' parameter .* in the range \[1, 1024\]. Got 2000"):
         fitted(n_threads=2000)
 
@@ -451,7 +451,7 @@ def test_names_that_no_file_holds_are_refused_before_it_is_written(monkeypatch, 
         to_bytes(model)
 
 
-def test_what_is_of_one_process_is_no_part_of_a_model(tmp_path):
+def test_a_model_contains_nothing_of_its_process(tmp_path):
     mine = tmp_path / "t.checkpoint"
     for callbacks in ((print_nothing,), print_nothing, [aefast.Checkpoint(mine)]):
         estimator = fitted(callbacks=callbacks, random_state=np.random.RandomState(0))

@@ -84,7 +84,7 @@ def test_initial_weights_have_the_variance_of_their_source(weight_init):
     weights = initial_parameters(spec, weight_init, np.random.default_rng(0), "float64")[0]
     kind, size = reference.initializer_distribution(weight_init, n_in, n_out)
     variance = size**2 / 3 if kind == "uniform" else size**2
-    # The variance of n values of kurtosis at most 3 is known to sqrt(2 / n) of itself.
+    # The sample variance of n values of kurtosis at most 3 has a relative standard error of sqrt(2 / n).
     assert weights.var() == pytest.approx(variance, rel=4 * sqrt(2 / weights.size))
     assert abs(weights.mean()) < 4 * sqrt(variance / weights.size)
     if kind == "uniform":
@@ -186,7 +186,7 @@ def test_batch_normalisation_is_folded_into_the_weights():
     np.testing.assert_allclose(forward(read, folded, x).z, forward(spec, parameters, x, training=False).z, rtol=1e-12)
 
 
-def test_what_was_folded_comes_out_again():
+def test_folded_normalisation_can_be_unfolded():
     spec, parameters = normalised(np.random.default_rng(0))
     coefs, intercepts = split_parameters(spec, parameters)
     again = join_parameters(spec, coefs, intercepts, "float64", batch_norms(spec, parameters))
@@ -237,7 +237,7 @@ def test_a_drawn_code_is_read_as_its_mean_or_its_log_variance():
     assert all(a is b or (a == b).all() for a, b in zip(flat, parameters, strict=True))
 
 
-def test_widths_are_those_of_what_is_scored():
+def test_layer_widths_are_those_used_in_scoring():
     def kept(code):
         return [code, {"kind": "top_k", "units": code["units"], "k": 1}]
 

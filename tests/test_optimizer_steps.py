@@ -1,4 +1,4 @@
-"""Each optimiser over several steps: the engine against the oracle, and the oracle's conventions against PyTorch's."""
+"""Several steps of each optimiser: the engine agrees with the oracle, and the oracle with PyTorch."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def case():
 
 
 def minibatches(x, sample_weight=None):
-    """What an unshuffled epoch takes, one after another."""
+    """Return the batches of an unshuffled epoch in order."""
     cuts = range(0, len(x), BATCH_SIZE)
     return [(x[i : i + BATCH_SIZE], None if sample_weight is None else sample_weight[i : i + BATCH_SIZE]) for i in cuts]
 
@@ -103,7 +103,7 @@ def test_every_minibatch_advances_time_by_one(case, name):
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_training_goes_on_from_a_stored_state_as_if_never_interrupted(case, name):
+def test_training_continues_from_a_stored_state_with_the_same_result(case, name):
     network, parameters, x = case
     whole, _ = train_engine(network, parameters, None, OPTIMIZERS[name], x, n_epochs=4)
     begun, _ = train_engine(network, parameters, None, OPTIMIZERS[name], x, n_epochs=2)
@@ -113,7 +113,7 @@ def test_training_goes_on_from_a_stored_state_as_if_never_interrupted(case, name
     assert_same_bits(resumed.parameters(), whole.parameters())
 
 
-def test_slots_are_shaped_like_parameters_and_refused_where_they_are_not(case):
+def test_slots_must_have_the_shape_of_the_parameters(case):
     network, parameters, x = case
     trainer, _ = train_engine(network, parameters, None, OPTIMIZERS["adam"], x)
     step, slots = trainer.optimizer_state()

@@ -1,4 +1,4 @@
-"""Optimisers as objects: what they tell the engine, and what they refuse."""
+"""Optimisers as objects: the specification for the engine, and invalid parameters."""
 
 import numpy as np
 import pytest

@@ -138,7 +138,7 @@ def test_drift_shows_the_shares_of_both_sets_of_rows(ax):
             assert np.abs(np.cumsum(drawn.get_data().values) - np.cumsum(expected)).max() < allowed
 
 
-def test_curves_mark_where_the_threshold_is(ax):
+def test_curves_mark_the_threshold(ax):
     labels, scores = np.array([0, 0, 0, 0, 1, 1]), np.array([1.0, 2.0, 3.0, 8.0, 4.0, 9.0])
     plots.roc_curve(labels, scores, threshold=3.5, ax=ax)
     assert [float(v[0]) for v in ax.get_lines()[-1].get_data()] == [0.25, 1.0]

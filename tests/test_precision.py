@@ -1,4 +1,4 @@
-"""Scoring in bfloat16 and int8: the bits of the oracle at every level, the ranking of float32."""
+"""Scoring in bfloat16 and int8: the bits of the oracle at every level, and the ranking of float32."""
 
 import numpy as np
 import pytest
@@ -253,7 +253,7 @@ def test_only_float32_estimators_have_other_precisions():
         double.reconstruction_error(X, precision="int8")
 
 
-def test_a_model_without_ranges_says_what_to_do():
+def test_a_model_without_ranges_raises_with_advice():
     old = aefast.Autoencoder((3,), max_epochs=1).fit(X)
     old.input_ranges_ = None
     message = (

@@ -1,4 +1,4 @@
-"""One fitted estimator in many processes and threads: after a fork, in pools of every kind, from threads at once."""
+"""One fitted estimator in many processes and threads: after a fork, in pools, and concurrently."""
 
 import multiprocessing
 import os
@@ -18,7 +18,7 @@ from aefast.engine import core
 from aefast.engine import threads as threads_module
 from small_tables import FEATURES, features_of, small_model, small_table
 
-# Newer Pythons warn of every fork of a process with threads, and that is the matter here.
+# Newer versions of Python warn about forks of processes with threads, which are what these tests are about.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
 ROWS = features_of(small_table(5000))
@@ -45,7 +45,7 @@ def stream(model):
 
 
 def in_child(work, model):
-    """What ``work(model)`` gives in a fork of this process; a child that hangs is ended after a while."""
+    """Return ``work(model)`` of a forked process; a child that hangs is killed after a while."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -68,7 +68,7 @@ def test_a_child_works_after_its_parent_has(work):
     model = model_of()
     expected = np.ascontiguousarray(work(model)).tobytes()[:60_000]
     assert in_child(work, model) == expected
-    # And the parent goes on.
+    # The parent process still works.
     assert np.ascontiguousarray(work(model)).tobytes()[:60_000] == expected
 
 
@@ -118,17 +118,17 @@ CALLS = {
 }
 
 
-def test_threads_that_call_one_estimator_at_once_get_what_one_alone_gets():
+def test_concurrent_calls_of_one_estimator_equal_sequential_calls():
     model = model_of()
     expected = {name: call(model) for name, call in CALLS.items()}
     names = list(CALLS) * 6
-    # No thread begins before all are there.
+    # All threads begin together.
     with ThreadPoolExecutor(8, initializer=threading.Barrier(8, timeout=60).wait) as pool:
         for name, result in zip(names, pool.map(lambda name: CALLS[name](model), names), strict=True):
             np.testing.assert_array_equal(result, expected[name])
 
 
-def test_threads_that_train_at_once_get_what_one_alone_gets():
+def test_concurrent_training_equals_sequential_training():
     expected = model_of().coefs_[0]
     with ThreadPoolExecutor(4) as pool:
         for model in pool.map(model_of, [1, 2, 2, 1]):
@@ -178,7 +178,7 @@ def test_a_scorer_takes_bytes_and_gives_an_iterator(tmp_path):
 
 
 def test_the_command_that_scores_starts_no_threads_of_blas():
-    """They would take turns with those that work."""
+    """Idle threads would compete with working ones."""
     script = """
 import sys
 sys.argv = ["aefast", sys.argv[1], "--help"]

@@ -25,7 +25,7 @@ N_ROWS, N_ODD = 400, 40
 
 
 def table(rng, n_rows=N_ROWS, n_odd=N_ODD):
-    """Rows near a plane, and the last few off it, with labels."""
+    """Return rows near a plane, of which the last ones are off it, and their labels."""
     rows = rng.normal(size=(n_rows, 2)) @ np.array([[1.0, 2, 0, -1, 1, 3], [0, 1, 1, 2, -1, -2]])
     rows += 0.1 * rng.normal(size=rows.shape)
     rows[-n_odd:] = 4 * rng.normal(size=(n_odd, 6))

@@ -1,4 +1,4 @@
-"""The oracle itself, against finite differences: what the engine is compared with must be right on its own."""
+"""The oracle agrees with finite differences."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Fitting again: what stays of the model there is, and that a fit which is refused changes nothing."""
+"""Fitting again: what stays of the previous model, and that a refused fit changes nothing."""
 
 import numpy as np
 import pandas as pd
@@ -49,7 +49,7 @@ def test_a_warm_start_keeps_the_levels_that_its_weights_know(fit, model):
     np.testing.assert_allclose(model.reconstruction_error(OTHER), errors, rtol=1e-4)
 
 
-def test_a_warm_start_says_how_many_rows_have_other_levels(model):
+def test_a_warm_start_counts_rows_with_other_levels(model):
     rows = OTHER.assign(level=["z"] * 30 + ["a"] * 370)
     for fit in (lambda: again(model).fit(rows), lambda: again(model).fit_batches([rows[:10], rows[10:]])):
         with pytest.warns(UserWarning, match=r"of 400 later rows, .* in 'level' \(30\).*; let these have all") as told:

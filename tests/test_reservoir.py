@@ -1,4 +1,4 @@
-"""A bounded choice of rows is uniform over all that came, in their order, whatever the blocks."""
+"""A bounded sample is uniform over all rows, in their order, whatever the blocks."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def test_those_with_the_smallest_keys_stay():
     np.testing.assert_array_equal(chosen([7] * 142 + [6], 50), np.sort(np.argsort(keys)[:50]))
 
 
-def test_all_rows_are_kept_where_there_is_room():
+def test_all_rows_are_kept_if_they_fit():
     np.testing.assert_array_equal(chosen([3, 4], 7), np.arange(7))
 
 

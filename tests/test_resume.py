@@ -55,7 +55,7 @@ def job(table: Path, output: Path, **options) -> ScoreJob:
 
 @pytest.mark.parametrize("ending", [".parquet", ".csv", ".feather", ".npy"])
 @pytest.mark.parametrize("n_batches", [0, 1, 4, 7])
-def test_what_was_interrupted_goes_on_to_the_same_bytes(tmp_path, table, ending_after, ending, n_batches):
+def test_an_interrupted_job_continues_to_the_same_bytes(tmp_path, table, ending_after, ending, n_batches):
     whole, output = tmp_path / f"whole{ending}", tmp_path / f"out{ending}"
     expected = job(table, whole).run()
     ending_after(n_batches)
@@ -135,7 +135,7 @@ def test_a_journal_that_lost_its_end_is_used_up_to_there(tmp_path, table, ending
     assert (tmp_path / "out.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
 
 
-def test_what_is_recorded_after_a_loss_holds_too(tmp_path, table, ending_after):
+def test_progress_recorded_after_a_loss_is_used_too(tmp_path, table, ending_after):
     job(table, tmp_path / "whole.parquet").run()
     ending_after(4)
     with pytest.raises(KeyboardInterrupt):
@@ -159,7 +159,7 @@ def test_without_resume_a_job_starts_anew(tmp_path, table, ending_after):
     assert scored[0] == 0
 
 
-def test_resuming_what_never_began_is_a_run(tmp_path, table):
+def test_resuming_a_job_that_never_began_runs_it(tmp_path, table):
     assert job(table, tmp_path / "out.parquet", resume=True).run()["resumed_rows"] == 0
 
 
@@ -234,7 +234,7 @@ def test_two_runs_do_not_write_the_same_output(tmp_path, table):
 
 @pytest.mark.parametrize("resume", [False, True])
 @pytest.mark.parametrize("content", [b"x", b"precious\n", b"a,b\n" + b"1,2\n" * 99, bytes(99)])
-def test_a_file_of_somebody_else_where_progress_would_be_recorded_stays(tmp_path, table, content, resume):
+def test_another_file_in_the_place_of_the_journal_is_kept(tmp_path, table, content, resume):
     theirs = tmp_path / "out.parquet.partial"
     theirs.write_bytes(content)
     with pytest.raises(
@@ -269,7 +269,7 @@ def test_rows_that_cannot_be_scored_leave_nothing(tmp_path, table, ending_after)
     assert os.listdir(tmp_path) == [table.name]
 
 
-def test_a_full_disk_keeps_what_was_done(tmp_path, table, monkeypatch):
+def test_progress_is_kept_when_the_disk_is_full(tmp_path, table, monkeypatch):
     job(table, tmp_path / "whole.npy").run()
     written = []
     append = Journal.append
@@ -428,7 +428,7 @@ def test_false_discoveries_are_controlled_over_all_files_of_a_folder(parts):
     )
 
 
-def test_a_folder_goes_on_with_the_files_that_are_not_whole(parts, ending_after):
+def test_resuming_a_folder_continues_with_its_unfinished_files(parts, ending_after):
     score("in", "-o", "whole")
     ending_after(6)
     with pytest.raises(KeyboardInterrupt):
@@ -505,7 +505,7 @@ def test_a_file_of_a_folder_that_has_changed_is_scored_again(parts, ending_after
         (["t.tsv"], "out/t.tsv cannot be written: it must end in one of .parquet"),
     ],
 )
-def test_what_cannot_go_into_one_folder_is_refused(parts, data, said):
+def test_inputs_that_cannot_share_an_output_folder_are_refused(parts, data, said):
     Path("more").mkdir()
     write_table(small_table(20), Path("more/a.parquet"))
     for name, separator in (("t.csv", ","), ("t.tsv", "\t")):

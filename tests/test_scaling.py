@@ -1,4 +1,4 @@
-"""The scalers, against scikit-learn's, and the columns that scalers trip over."""
+"""The scalers agree with scikit-learn's, and handle difficult columns."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: the rate of each epoch, and what they refuse."""
+"""Learning-rate schedules: the rate of each epoch, and invalid parameters."""
 
 from math import inf
 
@@ -51,7 +51,7 @@ def test_exponential_falls_every_epoch():
     assert rates(ExponentialSchedule(8.0, factor=0.5), 4) == [8.0, 4.0, 2.0, 1.0]
 
 
-def test_cosine_goes_from_initial_over_the_middle_to_final_and_stays():
+def test_cosine_falls_from_initial_to_final_and_stays_there():
     got = rates(CosineSchedule(1.0, n_epochs=4, final=0.2), 7)
     assert got[0] == 1.0
     assert got[2] == pytest.approx(0.6)

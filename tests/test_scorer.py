@@ -1,4 +1,4 @@
-"""Scores of a stream are those of the table in memory, row by row, with what was asked to be kept."""
+"""Scores of a stream equal those of the table in memory, row by row, with the kept columns."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_columns_of_any_number_type_score_as_in_memory(kind):
 
 
 @pytest.mark.parametrize("kind", [pa.float32(), pa.float64(), pa.int32()])
-def test_plain_columns_are_scored_where_they_lie(kind, monkeypatch):
+def test_plain_columns_are_scored_without_copies(kind, monkeypatch):
     table = pa.table({c: np.rint(column.to_numpy()) for c, column in zip(FEATURES, features_only(), strict=True)})
     table = table.cast(pa.schema([(c, kind) for c in FEATURES]))
     expected = small_model().reconstruction_error(table)
@@ -234,7 +234,7 @@ def test_wrong_options_are_refused_before_any_row(options, kind, said):
         Scorer(small_model(), **options)
 
 
-def test_what_is_no_fitted_model_is_refused():
+def test_anything_but_a_fitted_model_is_refused():
     with pytest.raises(NotFittedError):
         Scorer(aefast.Autoencoder())
     with pytest.raises(TypeError, match="model must be an estimator of aefast, or the path or bytes of a model file"):
@@ -246,7 +246,7 @@ def test_kept_columns_that_are_not_there_are_named():
         scored(Scorer(small_model(), keep=["id", "zzz"]), small_table())
 
 
-def test_data_frames_are_no_batches_and_told_what_to_do():
+def test_data_frames_are_refused_as_batches_with_advice():
     with pytest.raises(TypeError, match=r"got DataFrame of str; pyarrow.Table.from_pandas\(frame\) makes a table"):
         next(Scorer(small_model()).score(small_table().to_pandas()))
 
@@ -259,7 +259,7 @@ def test_batches_with_columns_of_one_name_are_refused(keep):
         list(Scorer(small_model(), keep=keep).score([twice]))
 
 
-def test_a_column_without_values_may_be_of_no_type():
+def test_a_column_without_values_may_have_type_null():
     model = small_model(missing="mask")
     batch = small_table(50).select(FEATURES).to_batches()[0]
     nulls = batch.set_column(1, "b", pa.nulls(50))

@@ -1,4 +1,4 @@
-"""Errors, codes and reconstructions: equal to the oracle for every metric, shape, dtype and layout, row by row."""
+"""Errors, codes and reconstructions equal the oracle for every metric, shape, dtype and layout, row by row."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -400,7 +400,7 @@ def test_reasons_of_any_number_of_rows_and_threads(n_rows):
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "int8", "int64", "uint16"])
-def test_reasons_come_with_the_values_of_the_input_whatever_its_layout(dtype):
+def test_reasons_have_the_input_values_for_any_layout(dtype):
     network, parameters, values, _ = random_model([7, 3, 7])
     X = np.random.default_rng(3).integers(0, 100, size=(133, 7)).astype(dtype)
     predictor = engine.predictor(network, parameters, values)
@@ -412,7 +412,7 @@ def test_reasons_come_with_the_values_of_the_input_whatever_its_layout(dtype):
 
 @pytest.mark.parametrize("missing", [False, True])
 @pytest.mark.parametrize("n_features", [1, 2, 3, 5, 7, 8, 9, 13, 15, 16, 17, 31, 33, 67, 130])
-def test_of_equal_reasons_the_first_comes_first_whatever_the_width(n_features, missing):
+def test_equal_reasons_come_in_column_order_for_any_width(n_features, missing):
     network = reference.network_spec([n_features, 3, n_features], "relu")
     parameters = [np.zeros((n_features, 3)), np.zeros(3), np.zeros((3, n_features)), np.zeros(n_features)]
     rng = np.random.default_rng(n_features)

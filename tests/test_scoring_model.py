@@ -1,4 +1,4 @@
-"""Files are scored without scikit-learn and pandas, by what gives the estimator's scores bit for bit."""
+"""Files are scored without scikit-learn and pandas, with the same bits as the estimator's scores."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ print(*sorted({name.partition(".")[0] for name in sys.modules} & {"sklearn", "sc
 
 @pytest.mark.parametrize("options", [[], ["--top-features", "2"], ["--fdr", "0.1"]])
 @pytest.mark.parametrize("ending", [".parquet", ".feather", ".csv", ".npy"])
-def test_the_command_scores_without_what_takes_long_to_import(tmp_path, ending, options):
+def test_the_command_scores_without_slow_imports(tmp_path, ending, options):
     small_model().save(tmp_path / "m.safetensors")
     table = write_table(small_table(), tmp_path / f"table{ending}")
     command = ["score", tmp_path / "m.safetensors", table, "-o", tmp_path / "scores.parquet", *options]
@@ -98,7 +98,7 @@ def test_a_file_with_a_parameter_out_of_range_is_refused(load, change):
         load(pack("model", model_file.FORMAT_VERSION, described, tensors))
 
 
-def test_a_model_of_numbers_says_which_shape_of_rows_it_takes():
+def test_a_model_of_numbers_states_the_shape_of_rows_that_it_accepts():
     model = model_file.load_to_score(model_file.to_bytes(small_model()))
     with pytest.raises(ValueError, match=r"rows of 4 values, got an array of shape \(3, 5\)"):
         model.reconstruction_error(np.zeros((3, 5)))

@@ -1,4 +1,4 @@
-"""A file that is written appears whole or not at all."""
+"""An output file appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from small_tables import small_table
 
 
 @pytest.mark.parametrize("ending", [e for e in ENDINGS if e != ".npy"])
-def test_what_is_written_is_read_back(tmp_path, ending):
+def test_a_written_file_reads_back_equal(tmp_path, ending):
     table = small_table(100)
     path = tmp_path / f"out{ending}"
     with open_sink(path, table.schema) as sink:
@@ -35,7 +35,7 @@ def test_what_is_written_is_read_back(tmp_path, ending):
     assert sorted(os.listdir(tmp_path)) == [path.name]
 
 
-def test_a_parquet_file_is_compressed_where_that_saves_space(tmp_path):
+def test_a_parquet_column_is_compressed_if_that_saves_space(tmp_path):
     rng = np.random.default_rng(0)
     flat = pa.table({
         "id": np.arange(10_000), "anomaly_score": rng.normal(size=10_000), "p_value": rng.integers(1, 99, 10_000) / 99
@@ -134,7 +134,7 @@ def test_an_ending_that_cannot_be_written_is_answered_with_those_that_can(tmp_pa
         pass
 
 
-def test_what_is_in_the_way_of_writing_is_said_beforehand(tmp_path):
+def test_obstacles_to_writing_are_reported_before_the_work(tmp_path):
     with pytest.raises(IsADirectoryError, match="is a folder"):
         check_writable(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"folder .*none of out\.csv does not exist"):
@@ -186,7 +186,7 @@ def test_times_that_csv_has_no_text_for_are_refused_with_their_column(tmp_path, 
 
 @pytest.mark.parametrize("kind", [pa.timestamp("s"), pa.timestamp("us", "UTC"), pa.date32(), pa.date64()])
 @pytest.mark.parametrize("year", [-32_767, 0, 32_767])
-def test_times_of_far_years_are_written_where_there_is_text(tmp_path, kind, year):
+def test_times_of_far_years_are_written_as_text(tmp_path, kind, year):
     days = int(np.datetime64(f"{year}-01-01", "D").astype(int))
     time = pa.array([days], pa.int32()).cast(pa.date32()).cast(kind)
     table = pa.table({"t": pa.chunked_array([time])})

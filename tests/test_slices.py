@@ -1,5 +1,4 @@
-"""Batches are taken in parts: of networks with few parameters in chunks, each with a gradient of its own, of others, if
-they are too large for the caches, in slices. The step is that of the whole batch, with any number of threads."""
+"""Batches that are cut into slices and chunks give the step of the whole batch, with any number of threads."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""SparseAutoencoder: each means does to the code what its source says."""
+"""SparseAutoencoder: each kind of sparsity has the effect on the code that its source describes."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Any supported file is read as the same rows, in order, in batches of bounded size; what is wrong is named."""
+"""Files of all formats give the same rows, in order, in batches of bounded size; errors name the place."""
 
 from __future__ import annotations
 
@@ -142,14 +142,14 @@ def test_files_are_read_one_after_the_other_and_rows_are_placed_in_them(tmp_path
 
 
 @pytest.mark.parametrize(("ending", "header"), [(".csv", "a;b"), (".csv", "a\tb"), (".tsv", "a,b"), (".csv", "a|b")])
-def test_other_separators_than_those_of_the_ending_are_told(tmp_path, ending, header):
+def test_separators_that_contradict_the_suffix_are_named(tmp_path, ending, header):
     path = tmp_path / f"t{ending}"
     path.write_text(f"{header}\n1{header[1]}2\n")
     with pytest.raises(TableError, match=r"t\..sv: its columns seem to be separated by '.{1,2}' and not by"):
         Source([path])
 
 
-def test_text_that_is_not_utf_8_is_named_where_it_is_wanted(tmp_path):
+def test_text_that_is_not_utf_8_is_named_if_its_column_is_needed(tmp_path):
     path = tmp_path / "t.csv"
     path.write_bytes("a,city\n1,Bern\n2,Zürich\n".encode("latin1"))
     file = open_table(path)
@@ -303,13 +303,13 @@ def test_lists_of_fixed_size_become_rows_without_a_copy():
     assert np.shares_memory(X, lists.values.to_numpy())
 
 
-def test_numbers_are_told_from_what_only_looks_like_them():
+def test_numbers_are_distinguished_from_similar_text():
     assert all(map(is_number, [pa.int8(), pa.float16(), pa.bool_(), pa.decimal128(5, 2)]))
     assert not any(map(is_number, [pa.string(), pa.timestamp("s"), pa.date32(), pa.list_(pa.int8())]))
 
 
 @pytest.mark.parametrize("endings", [[".parquet"], [".csv"], [".parquet", ".feather", ".csv"]])
-def test_a_matrix_of_all_rows_is_what_the_files_hold(tmp_path, endings):
+def test_the_matrix_of_all_rows_equals_the_files(tmp_path, endings):
     tables = [small_table(50, seed=i) for i in range(len(endings))]
     paths = [write_table(t, tmp_path / f"{i}{e}") for i, (t, e) in enumerate(zip(tables, endings, strict=True))]
     seen = []
@@ -344,7 +344,7 @@ def test_items_made_ahead_come_in_order():
     assert list(prefetch(range(100))) == list(range(100))
 
 
-def test_an_error_made_ahead_is_raised_where_the_items_are_used():
+def test_an_error_while_prefetching_is_raised_in_the_consumer():
     def items():
         yield 1
         raise OSError("disk gone")

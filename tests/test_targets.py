@@ -1,4 +1,4 @@
-"""What crossentropies refuse in training, whatever the estimator and the way to its rows."""
+"""Training rows that crossentropies refuse, for all estimators and ways of fitting."""
 
 import numpy as np
 import pytest
@@ -78,7 +78,7 @@ def test_rows_held_out_count(row):
         aefast.Autoencoder(validation_fraction=0.5, **BINARY).fit(X)
 
 
-def test_rows_held_out_may_lie_beyond_those_that_a_scaler_was_fitted_to():
+def test_held_out_rows_may_exceed_the_range_of_the_scaler():
     for seed in range(10):  # the largest value is held out in half of them
         model = aefast.Autoencoder(validation_fraction=0.5, **{**BINARY, "scaler": "minmax", "random_state": seed})
         assert np.isfinite(model.fit(OUTSIDE * 10).validation_curve_).all()

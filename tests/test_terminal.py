@@ -34,7 +34,7 @@ def run(command: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(["sh", "-c", command], capture_output=True, env=ENVIRONMENT | {"AEFAST": ours} | environment)
 
 
-def test_text_is_shown_without_what_moves_a_cursor():
+def test_printed_text_has_its_control_characters_escaped():
     assert printable("pump 7 – Zürich 水") == "pump 7 – Zürich 水"
     assert printable(EVIL) == r"\x1b[2J\x1b]0;owned\x07a\nb\x9b\u202e"
     assert printable(os.fsdecode(b"caf\xe9")) == r"caf\udce9"

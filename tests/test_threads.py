@@ -1,4 +1,4 @@
-"""The default number of threads is the CPUs this process may use, here of fake machines; `threads` overrides it."""
+"""The default number of threads is the number of usable CPUs (of simulated machines); `threads` overrides it."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -94,7 +94,7 @@ def test_quota_of_version_1_is_found_in_nested_groups(machine):
     assert (number, reason) == (3, "cgroup quota of 3 CPUs in /sys/fs/cgroup/cpu,cpuacct/slice/cpu.cfs_quota_us")
 
 
-def test_both_hierarchies_count_where_both_are_mounted(machine):
+def test_both_cgroup_hierarchies_count_if_both_are_mounted(machine):
     files = {
         "/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "600000\n",
         "/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000\n",

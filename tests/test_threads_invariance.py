@@ -1,4 +1,4 @@
-"""Training gives the same bits with any number of threads."""
+"""Training has the same bits with any number of threads."""
 
 import numpy as np
 import pytest

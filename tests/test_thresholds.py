@@ -1,4 +1,4 @@
-"""Thresholds, conformal p-values and false-discovery control, against their definitions and guarantees."""
+"""Thresholds, conformal p-values and false-discovery control agree with their definitions and guarantees."""
 
 import pickle
 import warnings
@@ -105,7 +105,7 @@ def test_the_distance_is_that_of_kolmogorov_and_smirnov():
     for n, m, factor in ((1, 1, 1.0), (40, 300, 1.0), (700, 900, 1.4), (2000, 20_000, 0.5)):
         known, errors = rng.exponential(size=m), factor * rng.exponential(size=n)
         exact = ks_2samp(known, errors).statistic
-        # Found at the kept errors, and so too small by what lies between two of them in either sample.
+        # The distance is computed at the kept errors, so it misses what lies between two of them in either sample.
         assert exact - 1 / n - 1 / 128 <= Calibration.of(known).distance(errors) <= exact + 1e-12
 
 
@@ -131,7 +131,7 @@ def test_p_values_are_valid_on_average_over_calibration_sets():
 
 @pytest.mark.parametrize("m", [19, 3000])
 def test_p_values_of_tied_errors_are_valid_too(m):
-    # Of a few values, of which the largest are rare; with 3000 of them the sketch has more ties than it keeps errors.
+    # A few values, of which the largest are rare; with 3000 errors the sketch has more ties than kept errors.
     rng, n_sets = np.random.default_rng(11), 2000
     errors = rng.poisson(1.0, size=(n_sets, m + 1)).astype(np.float64)
     p = np.array([Calibration.of(row[:m]).p_values(row[m:])[0] for row in errors])
@@ -171,7 +171,7 @@ def overfitted(rows, seed, **parameters):
 
 @pytest.mark.parametrize("parameters", [{"early_stopping": False}, {"learning_rate": 1e-3, "batch_size": 256}])
 def test_normal_rows_are_called_abnormal_at_the_rate_allowed(parameters):
-    # Over training sets as well: all is drawn anew each time, so that runs are independent.
+    # Training sets vary too: everything is drawn again each time, so that runs are independent.
     rng, n_runs = np.random.default_rng(4), 200
     p = []
     for run in range(n_runs):
@@ -225,7 +225,7 @@ def test_detection_keeps_the_rate_of_false_discoveries():
 
 
 def test_without_abnormal_rows_detection_is_rarely_wrong():
-    # With nothing to find any report is false, so that the rate is that of any report at all.
+    # Without anomalies every report is false, so the rate is that of any report at all.
     rng, n_runs, fdr = np.random.default_rng(6), 2000, 0.2
     reports = []
     for _ in range(n_runs):
@@ -290,7 +290,7 @@ def test_many_errors_get_the_p_values_of_each_and_leave_the_calibration_as_it_wa
     assert pickle.dumps(calibration) == before
 
 
-def test_nothing_to_detect_is_told_where_no_row_alone_could_be():
+def test_detect_warns_if_no_single_row_could_be_reported():
     rng = np.random.default_rng(0)
     model = Autoencoder((2,), max_epochs=1, random_state=0).fit(rng.normal(size=(400, 4)))
     X = rng.normal(size=(400, 4))

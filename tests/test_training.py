@@ -1,4 +1,4 @@
-"""The loop over epochs: when it stops, what it keeps, what it does when a loss or a person says stop."""
+"""The loop over epochs: when it stops, what it keeps, and how it is interrupted."""
 
 import signal
 import subprocess
@@ -89,7 +89,7 @@ def test_epochs_before_the_objective_has_settled_are_not_compared():
     assert (trainer.n_epochs, kept(training), training.best_loss) == (8, 6, 7)
 
 
-def test_the_last_weights_stay_where_the_objective_never_settles():
+def test_the_last_weights_are_kept_if_the_objective_never_settles():
     training, trainer = run([1, 2, 3, 4, 5], settled=lambda epoch: False)
     training.run()
     assert (trainer.n_epochs, kept(training), training.best_loss) == (5, 5, 5)
@@ -249,7 +249,7 @@ def test_dropout_is_for_training_alone():
     assert model.loss_curve_[0] > without.loss_curve_[0]
 
 
-def test_penalties_make_what_they_penalise_smaller():
+def test_penalties_reduce_the_penalised_quantity():
     plain = Autoencoder((4,), random_state=0, max_epochs=30, learning_rate=0.01).fit(X)
     options = {"random_state": 0, "max_epochs": 30, "learning_rate": 0.01}
     for name, size in [
@@ -269,7 +269,7 @@ def test_every_optimiser_lowers_the_loss(optimizer):
     assert model.loss_curve_[-1] < model.loss_curve_[0]
 
 
-def test_a_last_batch_that_is_not_full_may_be_left_out():
+def test_an_incomplete_last_batch_can_be_dropped():
     options = {"validation_fraction": 0, "shuffle": False, "max_epochs": 1, "batch_size": 128, "random_state": 0}
     dropped = Autoencoder((4,), drop_last=True, scaler="standard", **options).fit(X)
     alone = Autoencoder((4,), scaler=None, **options)

@@ -61,7 +61,7 @@ def test_a_sample_is_of_rows_in_their_order_and_the_same_for_a_seed(folder):
     np.testing.assert_array_equal(blocks.sample(1000, 3), X)
 
 
-def test_a_sample_is_what_the_model_learns_and_it_says_so(folder):
+def test_a_sample_is_trained_on_and_the_output_states_that(folder):
     summary, model = fit("--sample", 100)
     assert (summary["how"], summary["rows"], summary["rows_there"]) == ("sampled", 100, 300)
     rows = Blocks(Source(["t.parquet"]), FEATURES, nothing).sample(100, 0)
@@ -80,7 +80,7 @@ def test_streaming_learns_all_rows_block_by_block(folder):
     assert list(model.feature_names_in_) == FEATURES
 
 
-def test_what_does_not_fit_into_memory_is_streamed_unless_asked_otherwise(folder, monkeypatch):
+def test_rows_that_do_not_fit_into_memory_are_streamed_by_default(folder, monkeypatch):
     assert fit()[0]["how"] == "in memory"
     monkeypatch.setattr("aefast.jobs.training_rows.available_memory", lambda: 2 * 300 * 4 * 8 - 1)
     assert not fits_in_memory(Source(["t.parquet"]), FEATURES)
@@ -187,7 +187,7 @@ V1 = "33 31 0:30 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
         ),
     ],
 )
-def test_memory_is_what_machine_and_cgroup_leave(tmp_path, mounts, group, files, expected):
+def test_available_memory_follows_machine_and_cgroup(tmp_path, mounts, group, files, expected):
     (tmp_path / "proc/self").mkdir(parents=True)
     (tmp_path / "proc/meminfo").write_text("MemTotal: 9000 kB\nMemAvailable:    1000 kB\n")
     (tmp_path / "proc/self/cgroup").write_text(group + "\n")
@@ -206,7 +206,7 @@ def test_a_machine_that_does_not_tell_is_not_doubted(tmp_path, monkeypatch, fold
 
 
 @pytest.mark.parametrize(("number", "how"), [(signal.SIGKILL, []), (signal.SIGTERM, ["--stream"])])
-def test_a_command_that_was_killed_goes_on_from_its_checkpoint(folder, number, how):
+def test_a_killed_command_continues_from_its_checkpoint(folder, number, how):
     options = ["--exclude", "id,name,label", "--layers", "3", "--checkpoint", "saved", *how]
     command = ["fit", "t.parquet", "-o", "m.safetensors", *options, "--epochs"]
     package = str(Path(aefast.__file__).resolve().parents[1])

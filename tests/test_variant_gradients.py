@@ -1,4 +1,4 @@
-"""Objective and gradient of every variant: against an oracle, differences of the objective, and PyTorch's autograd."""
+"""Objective and gradient of every variant agree with an oracle, finite differences and PyTorch's autograd."""
 
 from functools import partial
 

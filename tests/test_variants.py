@@ -1,4 +1,4 @@
-"""What all variants share: scikit-learn's contract, copies and files, threads, ways to fit, and combination."""
+"""Behaviour that all variants share: scikit-learn's contract, copies and files, threads, fitting, combination."""
 
 import copy
 import inspect
@@ -135,7 +135,7 @@ def test_variants_combine():
         ),
     ],
 )
-def test_what_does_not_combine_is_refused_whichever_comes_first(variants, message, order):
+def test_options_that_exclude_each_other_are_refused_in_any_order(variants, message, order):
     both = type("Both", tuple(variants[i] for i in order), {})
     for fit in (lambda model: model.fit(X), lambda model: model.partial_fit(X), lambda model: model.fit_batches([X])):
         with raises_exactly(ValueError, message):
@@ -189,7 +189,7 @@ def test_every_way_to_fit_works_and_repeats(name):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_warm_start_goes_on(name):
+def test_a_warm_start_continues_training(name):
     model = clone(CASES[name]).set_params(warm_start=True, max_epochs=10, learning_rate=0.01).fit(X)
     before, rounding = model.reconstruct(X), 1e-5 * np.abs(X).max()
     model.set_params(max_epochs=0).fit(X)
@@ -311,7 +311,7 @@ def test_unfitted_use_is_not_fitted_error(variant, method):
 
 @pytest.mark.parametrize("n_rows", [1, 31, 256, 300])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_penalties_are_what_the_objective_adds_for_a_code(n_rows, dtype):
+def test_penalties_equal_the_terms_of_the_objective(n_rows, dtype):
     network = network_of(6, [dense(9), dense(4, "sigmoid")], [dense(6, "identity")])
     parameters, scaling = random_parameters(network, np.random.default_rng(0)), engine.identity_scaling(6)
     rows = X[:n_rows]

@@ -1,4 +1,4 @@
-"""VariationalAutoencoder: its bound is a bound, its draws are fair, and its answers repeat."""
+"""VariationalAutoencoder: its bound is a bound, its samples follow the distribution, its results repeat."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def test_the_last_encoder_layer_has_means_and_log_variances(model):
     assert model.get_feature_names_out().tolist() == ["variationalautoencoder0", "variationalautoencoder1"]
 
 
-def test_the_distribution_of_a_code_is_what_the_encoder_says(model):
+def test_the_distribution_of_a_code_is_the_output_of_the_encoder(model):
     mean, log_variance = model.encode_distribution(X)
     scaled = (X - model.scaler_shift_) / model.scaler_scale_
     hidden = np.maximum(scaled @ model.coefs_[0] + model.intercepts_[0], 0)
@@ -129,7 +129,7 @@ def test_beta_may_follow_a_schedule():
     )
     cold = VariationalAutoencoder((16, 2), **{**FAST, "max_epochs": 8}).fit(X)
     assert warm.loss_curve_[0] < 0.9 * cold.loss_curve_[0]
-    # Held-out rows are judged by the whole objective from the beginning.
+    # Held-out rows are evaluated with the whole objective from the first epoch.
     assert warm.validation_curve_[0] > warm.loss_curve_[0]
     assert warm.best_loss_ == min(warm.validation_curve_[4:])
 
@@ -148,7 +148,7 @@ def test_log_variances_stay_finite_and_come_back():
     model.intercepts_[1][2:] = 200.0
     assert (model.encode_distribution(X)[1] == 20).all()
     assert np.isfinite(model.elbo(X)).all()
-    # Far outside, the divergence still pulls.
+    # Far outside, the divergence still has a gradient.
     model.intercepts_[1][2:] = 25.0
     model.set_params(max_epochs=30, learning_rate=0.1, clip_norm=1.0, early_stopping=False).fit(X)
     assert (model.encode_distribution(X)[1] < 20).all()

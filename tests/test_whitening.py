@@ -1,4 +1,4 @@
-"""Distances of residuals and codes: Mahalanobis, shrunk, deaf to anomalies, also where there is nothing to invert."""
+"""Mahalanobis distances of residuals and codes: shrunk, robust to anomalies, defined without an inverse too."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def test_squared_lengths_are_mahalanobis_distances_of_residual_and_code():
     v = correlated()
     whitening = joint_whitening(v[:, :3], v[:, 3:], v[:, :3])
     found = distances(whitening, v[:, :3], v[:, 3:])
-    # The closest rows are those that the distance came from.
+    # The rows with the smallest distances are those that mean and covariance came from.
     closest = np.argsort(found)[:320]
     S = shrunk_covariance(v[closest] - v[closest].mean(axis=0))
     away = v - v[closest].mean(axis=0)
@@ -43,7 +43,7 @@ def test_anomalies_that_flock_do_not_hide_each_other():
     codes = np.random.default_rng(0).normal(size=(450, 1))
     found = distances(joint_whitening(X, codes, X), X, codes)
     assert found[flock].min() > found[50:].max()
-    # Seen from the mean and covariance of all rows, some of them are nearer than some of the others.
+    # By the mean and covariance of all rows, some anomalies are nearer than some normal rows.
     away = X - X.mean(axis=0)
     naive = np.einsum("ni,ij,nj->n", away, np.linalg.inv(np.cov(X.T)), away)
     assert naive[flock].min() < naive[50:].max()
@@ -116,7 +116,7 @@ def test_turning_changes_no_distance():
     assert not np.allclose(turned.matrix, whitening.matrix)
 
 
-def test_of_a_linear_network_the_parts_do_not_depend_on_what_is_residual_and_what_is_code():
+def test_reasons_of_a_linear_network_do_not_depend_on_the_split_into_residual_and_code():
     X = correlated()
     covariance = shrunk_covariance(X - X.mean(axis=0))
     parts = []
@@ -183,7 +183,7 @@ def test_the_metric_sees_a_broken_correlation_that_the_mean_square_does_not():
     rng = np.random.default_rng(0)
     t = rng.normal(size=(2000, 1))
     X = np.hstack([t, t, rng.normal(size=(2000, 1))]) + 0.05 * rng.normal(size=(2000, 3))
-    # A network that knows only the mean: its residuals are the rows, and correlate as they do.
+    # The network knows only the mean: its residuals are the centred rows and have their correlations.
     model = Autoencoder((1,), max_epochs=0, scaler=None, score_metric="mahalanobis", random_state=0).fit(X)
     model.coefs_ = [np.zeros_like(w) for w in model.coefs_]
     model.set_params(warm_start=True).fit(X)
@@ -192,7 +192,7 @@ def test_the_metric_sees_a_broken_correlation_that_the_mean_square_does_not():
     assert model.reconstruction_error(apart) > 20 * model.reconstruction_error(together)
 
 
-def test_the_metric_sees_a_row_far_out_along_what_the_network_knows():
+def test_the_metric_detects_rows_that_are_extreme_along_learnt_directions():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(2000, 1)) * [[1.0, 2.0, -1.0]] + 0.1 * rng.normal(size=(2000, 3))
     model = Autoencoder((1,), activation="identity", score_metric="mahalanobis", random_state=0).fit(X)

@@ -1,4 +1,4 @@
-"""Wrong uses of the estimators and the one line that each is answered with."""
+"""Wrong uses of the estimators and their one-line errors."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from messages import TAKES_MISSING, raises_exactly
 X = np.random.default_rng(0).normal(size=(60, 4))
 BAD = X.copy()
 BAD[[7, 9, 9], [2, 0, 1]] = [np.inf, np.nan, np.nan]
-# Two rows over and over, so that any choice of them has the same range.
+# Two rows repeated, so that every sample has the same range.
 OUTSIDE = np.tile([[0.5, 0.5, -1, 0.5], [0.25, 0.5, 3, 0.5]], (30, 1))
 MODEL = Autoencoder((3, 2), score_metric="mse", max_epochs=1, random_state=0).fit(X)
 ACTIVATIONS = "'identity', 'sigmoid', 'tanh', 'relu', 'leaky_relu', 'elu', 'selu', 'gelu', 'silu', 'softplus'"
@@ -30,7 +30,7 @@ def replaced(**attributes):
     return model
 
 
-# What is done, and the message.
+# A wrong use and its message.
 WRONG = {
     "too few columns": (
         lambda: MODEL.predict(X[:, :3]),

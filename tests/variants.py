@@ -1,7 +1,7 @@
 """The oracle of the variants: every kind of layer in training and the whole objective of a batch, slow and plain.
 
-It is written over a `Backend`, so that the same formulas give values in NumPy and gradients in PyTorch. What is drawn
-at random is an argument; `drawn_code` and `corrupted` find out what the engine draws.
+The formulas use a `Backend`, so that they give values in NumPy and gradients in PyTorch. Random numbers are arguments;
+`drawn_code` and `corrupted` find the engine's random numbers.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ EPSILON = 1e-5  # of batch normalisation
 
 @dataclass
 class Backend:
-    """What the formulas need beside operators and methods that NumPy's arrays and PyTorch's tensors share."""
+    """Functions that the formulas need besides the operators that NumPy's arrays and PyTorch's tensors share."""
 
     activate: Any  # (name, z) -> f(z)
     slope: Any  # (name, z) -> f'(z)
@@ -28,7 +28,7 @@ class Backend:
 
 
 def activated(name, z):
-    """The output of a layer, in NumPy."""
+    """Return the output of a layer, in NumPy."""
     return reference.softmax(z, [(0, z.shape[1])]) if name == "softmax" else reference.ACTIVATIONS[name][0](z)
 
 
@@ -44,22 +44,22 @@ NUMPY = Backend(
 )
 
 
-# Networks. A layer is a dict as the engine reads it.
+# Networks. A layer is a dict in the engine's form.
 
 
 def dense(units, activation="tanh", **options):
-    """A dense layer."""
+    """Return a dense layer."""
     return {"kind": "dense", "units": units, "activation": activation, **options}
 
 
 def network_of(n_features, encoder, decoder):
-    """A `NetworkSpec`."""
+    """Return a `NetworkSpec`."""
     layers = [*encoder, *decoder]
     return {"n_features": n_features, "layers": layers, "n_encoder_layers": len(encoder), "groups": []}
 
 
 def random_parameters(network, rng):
-    """As `reference.random_parameters`; with gammas and variances around one."""
+    """Return parameters like `reference.random_parameters`, with gammas and variances around one."""
     parameters, n = [], network["n_features"]
     for layer in network["layers"]:
         if layer["kind"] == "dense":
@@ -76,7 +76,7 @@ def random_parameters(network, rng):
 
 
 def running_statistics(network):
-    """Positions of running means and variances in the flat list: in training nothing depends on them."""
+    """Return the positions of running means and variances in the flat list; training does not depend on them."""
     positions, at = set(), 0
     for layer in network["layers"]:
         if layer["kind"] == "dense":
@@ -91,7 +91,7 @@ def running_statistics(network):
 
 
 def batch_norm(z, gamma, beta, mean, variance, *, training):
-    """Ioffe and Szegedy 2015, algorithm 1; with the running statistics where it is not training."""
+    """Batch normalisation (Ioffe and Szegedy 2015, algorithm 1); outside training with the running statistics."""
     if training:
         mean = z.mean(axis=0)
         variance = ((z - mean) ** 2).mean(axis=0)
@@ -99,7 +99,7 @@ def batch_norm(z, gamma, beta, mean, variance, *, training):
 
 
 def kept_by_top_k(h, k):
-    """1 for the k largest of each row, of equals the first, else 0."""
+    """Return 1 for the k largest elements of each row, ties to the first, else 0."""
     mask = np.zeros(h.shape)
     for row, values in enumerate(h):
         mask[row, sorted(range(len(values)), key=lambda j: (-values[j], j))[:k]] = 1
@@ -119,8 +119,10 @@ def divergence(mean, log_variance, backend):
 
 @dataclass
 class Passed:
-    """What a forward pass leaves: the last pre-activation, the code, penalties of rows and of the batch, and for dense
-    encoder layers (weights, slopes), of which the Jacobian is made."""
+    """The result of a forward pass: last pre-activation, code, penalties of rows and of the batch.
+
+    For dense encoder layers it also has (weights, slopes), which give the Jacobian.
+    """
 
     z: Any
     code: Any
@@ -130,7 +132,7 @@ class Passed:
 
 
 def forward(network, parameters, x, *, training=True, draw=None, beta=1.0, backend=NUMPY):
-    """A pass over all rows as one batch. ``draw`` (n, q) is the noise of a drawn code."""
+    """Run a forward pass over all rows as one batch; ``draw`` (n, q) is the noise of a random code."""
     remaining = iter(parameters)
     weights_of, chain = {}, []
     h, row_penalty, batch_penalty, code = x, 0 * x[:, 0], 0.0, None
@@ -160,7 +162,7 @@ def forward(network, parameters, x, *, training=True, draw=None, beta=1.0, backe
 
 
 def squared_jacobian_norm(chain):
-    """Each row's sum of squares of d code / d input, the input's part of the chain rule written out."""
+    """Return each row's sum of squares of d code / d input, by the chain rule written out."""
     rows = None
     for weights, slopes in chain:
         rows = weights if rows is None else rows @ weights
@@ -171,7 +173,7 @@ def squared_jacobian_norm(chain):
 def objective_of(
     network, parameters, objective, x, *, target=None, sample_weight=None, draw=None, beta=1.0, backend=NUMPY
 ):
-    """The objective of all rows as one batch, as in the contract of the estimators."""
+    """Return the objective of all rows as one batch, as the estimators define it."""
     target = x if target is None else target
     passed = forward(network, parameters, x, draw=draw, beta=beta, backend=backend)
     output = network["layers"][-1]["activation"]
@@ -180,7 +182,7 @@ def objective_of(
         y = backend.activate(output, passed.z)
         mask = np.abs(np.asarray(backend.values(y - target))) > objective["threshold"]
         mask = mask * 1.0 if backend is NUMPY else terms.new_tensor(mask * 1.0)
-        # The value is that of all elements, the gradient that of the masked.
+        # The value covers all elements, the gradient only the masked ones.
         terms = terms * mask + backend.values(terms) * (1 - mask)
     rows = terms.sum(axis=1) * objective.get("scale", 1 / network["n_features"]) + passed.row_penalty
     if objective.get("contraction"):
@@ -194,8 +196,8 @@ def objective_of(
     return rows.mean() + passed.batch_penalty + penalty
 
 
-# What the engine draws, read off gradients: with one row of weight n and an identity network, the gradient by the last
-# bias is 2 (y - t) / d.
+# The engine's random numbers follow from gradients: with one row of weight n and an identity network, the gradient by
+# the last bias is 2 (y - t) / d.
 
 
 def _outputs(network, parameters, objective, x, seed, epoch):
@@ -210,7 +212,7 @@ def _outputs(network, parameters, objective, x, seed, epoch):
 
 
 def drawn_code(n_rows, n_codes, seed, epoch):
-    """The standard normal numbers (n, q) that a Gaussian code meets."""
+    """Return the standard normal numbers (n, q) that a Gaussian code uses."""
     network = network_of(
         n_codes, [dense(2 * n_codes, "identity"), {"kind": "gaussian_code"}], [dense(n_codes, "identity")]
     )
@@ -224,7 +226,7 @@ def drawn_code(n_rows, n_codes, seed, epoch):
 
 
 def corrupted(x, noise, seed, epoch):
-    """The rows as the engine corrupts them, ``noise`` being the fields of an `ObjectiveSpec`."""
+    """Return the rows with the engine's noise; ``noise`` has the fields of an `ObjectiveSpec`."""
     d = x.shape[1]
     network = network_of(d, [dense(d, "identity")], [dense(d, "identity")])
     parameters = [np.eye(d), np.zeros(d), np.eye(d), np.zeros(d)]

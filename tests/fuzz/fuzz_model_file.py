@@ -1,8 +1,8 @@
-"""A fuzz target (atheris) for `aefast.load`: whatever is signed as a model works or is refused as none.
+"""A fuzz target (atheris) for `aefast.load`: a file with a correct digest either works or raises ModelFileError.
 
     python tests/fuzz/fuzz_model_file.py CORPUS [libFuzzer options]
 
-Most changes are of single values and signed anew, so that they get past the digest.
+Most mutations change single values and correct the digest, so that they get past it.
 """
 
 import random

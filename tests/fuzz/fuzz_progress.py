@@ -1,4 +1,4 @@
-"""A fuzz target (atheris) for saved progress: training and scoring go on from it, or refuse it by name.
+"""A fuzz target (atheris) for saved progress: training and scoring resume from it, or name it in an error.
 
 python tests/fuzz/fuzz_progress.py CORPUS [libFuzzer options]
 """

@@ -1,4 +1,4 @@
-"""A fuzz target (atheris) for the command's inputs: it ends any table with an exit code and at most one line.
+"""A fuzz target (atheris) for the command's inputs: any table gives an exit code and at most one line.
 
 python tests/fuzz/fuzz_tables.py CORPUS [libFuzzer options]
 """
