@@ -1,0 +1,70 @@
+"""Sessions for work on aefast, described in CONTRIBUTING.md: `nox -l` lists them, `nox -s NAME` runs one."""
+
+import nox
+
+nox.needs_version = ">=2024.10"
+nox.options.sessions = ["lint", "test"]
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+
+
+def group(name: str) -> list[str]:
+    """Return the requirements of a dependency group of pyproject.toml."""
+    return nox.project.dependency_groups(PROJECT, name)
+
+
+@nox.session
+def test(session: nox.Session) -> None:
+    """Install aefast with the test extra and run the suite; arguments go to pytest."""
+    session.install(".[test]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check lint, format and types of Python and the format of C++."""
+    # mypy reads the types of the libraries that aefast uses.
+    session.install(
+        *group("lint"), *PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["cli"]
+    )
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+    files = session.run("git", "ls-files", "cpp/*.hpp", "cpp/*.cpp", external=True, silent=True)
+    session.run("clang-format", "--dry-run", "--Werror", *files.split())
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Check the Markdown files and run the examples of the docstrings."""
+    session.install(".[test]")
+    session.run("pytest", "./tests/test_documents.py", "aefast", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Install the peers and run a script of benchmarks/, such as `nox -s bench -- score.py --threads 1`."""
+    if not session.posargs:
+        session.error("name a script of benchmarks/: nox -s bench -- score.py")
+    session.install(".[test]", *group("bench"))
+    script, *arguments = session.posargs
+    session.run("python", f"benchmarks/{script}", *arguments)
+
+
+@nox.session
+def wheels(session: nox.Session) -> None:
+    """Build the wheels of this platform with every instruction-set level; needs Docker or Podman."""
+    session.install("cibuildwheel>=3")
+    session.run("cibuildwheel", "--output-dir", "dist", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def sanitize(session: nox.Session) -> None:
+    """Run the suite with a sanitizer, in the development environment: `nox -s sanitize -- asan`."""
+    session.run(".ci/sanitize", *session.posargs, external=True)
+
+
+@nox.session(venv_backend="none")
+def fuzz(session: nox.Session) -> None:
+    """Fuzz untrusted input, in the current environment: `nox -s fuzz -- SECONDS`."""
+    session.run(".ci/fuzz", *session.posargs, external=True)
