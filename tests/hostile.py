@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 import aefast
+from aefast.estimators.files import to_bytes
 
 # Values that are valid in some places and out of bounds in others.
 NUMBERS = (
@@ -81,7 +82,7 @@ def model_seeds() -> list[bytes]:
         warnings.simplefilter("ignore")
         models = [model.fit(rows) for model in models]
         models.append(aefast.Autoencoder((5, 2), **common).fit(mixed_rows(40)))
-    return [aefast.model.file.to_bytes(model) for model in models]
+    return [to_bytes(model) for model in models]
 
 
 def mixed_rows(n_rows: int) -> pd.DataFrame:
@@ -190,7 +191,7 @@ def _changed_number(data: bytes, rng: random.Random) -> bytes:
 def check_model(content: bytes) -> bool:
     """Return True if ``content`` is a model, which must then work; otherwise loading must raise ModelFileError."""
     try:
-        scoring = aefast.model.file.load_to_score(content)
+        scoring = aefast.model.model.Model.load(content)
     except aefast.ModelFileError:
         scoring = None
     try:
@@ -201,7 +202,7 @@ def check_model(content: bytes) -> bool:
         return False
     assert scoring is not None
     np.testing.assert_array_equal(_scores(scoring), _scores(model))
-    assert aefast.load(aefast.model.file.to_bytes(model)).n_features_in_ == model.n_features_in_
+    assert aefast.load(to_bytes(model)).n_features_in_ == model.n_features_in_
     repr(model)
     X = rows_for(model)
     codes = np.linspace(-1, 1, 3 * model._n_features_out).reshape(3, -1)
@@ -213,7 +214,7 @@ def check_model(content: bytes) -> bool:
         lambda: model.inverse_transform(codes),
         lambda: model.reconstruct(X),
         lambda: model.feature_errors(X),
-        lambda: model._errors_and_reasons(X, min(3, X.shape[1])),
+        lambda: model.model_.reasons(X, min(3, X.shape[1])),
         lambda: model.reconstruction_error(X, precision="bfloat16"),
         lambda: model.reconstruction_error(X, precision="int8"),
     ):

@@ -8,8 +8,9 @@ import pytest
 import aefast
 import engine
 from aefast import Autoencoder
+from aefast.estimators.files import describe, to_bytes
 from aefast.model.container import pack
-from aefast.model.file import FORMAT_VERSION, _describe, to_bytes
+from aefast.model.file import FORMAT_VERSION
 from messages import raises_exactly
 from variants import dense, forward, network_of, random_parameters
 
@@ -196,17 +197,23 @@ def test_ties_are_refused():
         Autoencoder(batch_norm=True, tied_weights=True).fit(X)
 
 
+def changed(model, place, value):
+    norm = model.norms_[0].copy()
+    norm[place] = value
+    model.norms_[0] = norm
+
+
 def forged_norm(model, change):
     model = copy.deepcopy(model)
     change(model)
-    return pack("model", FORMAT_VERSION, *_describe(model))
+    return pack("model", FORMAT_VERSION, *describe(model))
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        lambda model: model.norms_[0].__setitem__((3, 0), -1.0),
-        lambda model: model.norms_[0].__setitem__((1, 0), np.nan),
+        lambda model: changed(model, (3, 0), -1.0),
+        lambda model: changed(model, (1, 0), np.nan),
         lambda model: model.norms_.__setitem__(0, model.norms_[0][:3]),
         lambda model: model.norms_.__setitem__(0, None),
         lambda model: model.norms_.__setitem__(3, np.ones((4, 8))),

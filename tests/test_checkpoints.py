@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -129,8 +130,8 @@ def test_blocks_of_rows_go_on_too(tmp_path):
 
 @pytest.mark.parametrize("parameters", [{}, {"validation_fraction": 0}, {"scaler": "robust"}], ids=str)
 def test_blocks_of_more_rows_than_are_kept_go_on_too(tmp_path, parameters, monkeypatch):
-    """The seed alone chooses the rows that are kept."""
-    monkeypatch.setattr("aefast.training.fit.MAX_ROWS", 15)
+    """What is kept is chosen by the seed alone."""
+    monkeypatch.setattr("aefast.training.blocks.MAX_ROWS", 15)
     blocks = [X[:100], X[100:150], X[150:]]
     undisturbed = estimator(**parameters).fit_batches(blocks)
     assert undisturbed.calibration_.n_rows == 15
@@ -295,7 +296,7 @@ def test_other_weights_to_start_from_and_another_engine_are_not_gone_on_with(tmp
     started = [clone_of(first, callbacks=[Checkpoint(path), killer(3)]) for _ in range(3)]
     with pytest.raises(Killed):
         started[0].fit(X)
-    started[1].coefs_[0][0, 0] += 0.5
+    started[1].coefs_[0] = started[1].coefs_[0] + 0.5
     with pytest.raises(CheckpointError, match="is of a training with other first weights or layers"):
         started[1].fit(X)
     monkeypatch.setattr("aefast.engine.core.isa_level", "v9")
@@ -306,8 +307,9 @@ def test_other_weights_to_start_from_and_another_engine_are_not_gone_on_with(tmp
 def test_another_seed_or_scaler_to_go_on_with_is_another_training(tmp_path):
     """The weights and the settings are the same, and so are the rows held out, of which there are none."""
     first = estimator(max_epochs=2, validation_fraction=0, random_state=np.random.RandomState(0)).fit(X)
+    seed = first.continuation_.seed
     changes = {
-        "_seed": first._seed + 1,
+        "continuation_": replace(first.continuation_, seed=seed + 1),
         "scaler_shift_": first.scaler_shift_ + 1,
         "scaler_scale_": 2 * first.scaler_scale_,
     }
@@ -316,7 +318,7 @@ def test_another_seed_or_scaler_to_go_on_with_is_another_training(tmp_path):
             clone_of(first, callbacks=[Checkpoint(tmp_path / name), killer(3)]).fit(X)
         other = clone_of(first, callbacks=[Checkpoint(tmp_path / name)])
         setattr(other, name, change)
-        said = {"_seed": f"seed {first._seed}, now {first._seed + 1}"}.get(name, "a scaler of other rows")
+        said = {"continuation_": f"seed {seed}, now {seed + 1}"}.get(name, "a scaler of other rows")
         with pytest.raises(CheckpointError, match=f"is of a training with {said};"):
             other.fit(X)
 
@@ -457,6 +459,7 @@ def test_a_damaged_checkpoint_and_a_model_in_its_place_are_refused(tmp_path):
 
 FOREVER = """
 import sys
+from dataclasses import replace
 import numpy as np
 from aefast import Autoencoder
 from aefast.callbacks import Checkpoint

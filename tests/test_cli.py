@@ -19,8 +19,8 @@ from sklearn.metrics import confusion_matrix, roc_auc_score
 
 import aefast
 from aefast.cli.app import COMMANDS
-from aefast.cli.options import KINDS
 from aefast.model.calibration import benjamini_hochberg
+from aefast.model.variants import KINDS
 from aefast.tables.source import Source
 from small_tables import FEATURES, features_of, run_command, small_model, small_table, write_table
 

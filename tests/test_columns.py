@@ -15,9 +15,12 @@ from aefast.columns.column import MAX_LEVELS, Column, encode, starts
 from aefast.columns.decoding import decode
 from aefast.columns.learner import learn_columns
 from aefast.columns.values import infer_kind
+from aefast.engine import core
+from aefast.estimators.files import describe
 from aefast.exceptions import ModelFileError
-from aefast.model import file as model_file
 from aefast.model.container import pack
+from aefast.model.file import FORMAT_VERSION
+from aefast.model.parameters import inference_network
 from messages import raises_exactly
 
 OF_KINDS = ["proto", "port", "size", "flag", "count", "when"]
@@ -290,12 +293,20 @@ def test_levels_do_not_depend_on_the_type_of_the_column():
 # Models.
 
 
+def scaled_outputs(estimator, rows):
+    """Outputs of the network in the scaled space."""
+    model = estimator.model_
+    network, parameters = inference_network(model.network, model.coefs, model.intercepts, model.dtype)
+    predictor = core.Predictor(network, parameters, model.scaling.for_engine(model.missing), model.dtype, 1)
+    return predictor.reconstruct(rows, scaled=True)
+
+
 def test_errors_are_means_over_columns(model, table):
     errors, shares = model.reconstruction_error(table), model.feature_errors(table)
     assert shares.shape == (len(table), 6)
     np.testing.assert_allclose(shares.sum(axis=1), errors, rtol=1e-4, atol=1e-6)
     rows = encode(table, model.columns_, masks_missing=False)
-    outputs = model._predictor().reconstruct(rows, scaled=True)
+    outputs = scaled_outputs(model, rows)
     scaled = (rows - model.scaler_shift_) / model.scaler_scale_
     np.testing.assert_allclose(shares[:, 0], -np.log((rows * outputs)[:, :4].sum(axis=1)) / 6, rtol=1e-3, atol=1e-6)
     np.testing.assert_allclose(shares[:, 2], (scaled - outputs)[:, 10] ** 2 / 6, rtol=1e-3, atol=1e-6)
@@ -402,7 +413,7 @@ def test_every_estimator_of_rows_learns_them(make, table):
 def test_a_variational_bound_has_every_likelihood_in_full(table):
     frame = table[["proto", "size"]]
     model = aefast.VariationalAutoencoder((8, 2), max_epochs=0, random_state=0).fit(frame)
-    model.coefs_[-1][:] = 0  # the outputs are then their biases, whatever is drawn
+    model.coefs_[-1] = np.zeros_like(model.coefs_[-1])  # the outputs are then their biases, whatever is drawn
     same_input = pd.concat([frame[:1]] * 2, ignore_index=True)
     bound = model.elbo(same_input)[0]
     mean, log_variance = model.encode_distribution(frame[:1])
@@ -454,10 +465,10 @@ def test_a_model_keeps_its_columns(model, table, tmp_path):
     ],
 )
 def test_columns_of_a_damaged_model_file_are_refused(model, change):
-    described, tensors = model_file._describe(model)
+    described, tensors = describe(model)
     described["columns"][0] |= change
     with pytest.raises(ModelFileError, match="not a valid model"):
-        aefast.load(pack("model", model_file.FORMAT_VERSION, described, tensors))
+        aefast.load(pack("model", FORMAT_VERSION, described, tensors))
 
 
 def test_kinds_are_reported_while_training(table, capsys):

@@ -10,8 +10,8 @@ import pytest
 
 from aefast.engine import core
 from aefast.engine.core import choose_level
-from aefast.model.model import METRICS
-from aefast.model.network import OUTPUT_ACTIVATIONS
+from aefast.model.layers import OUTPUT_ACTIVATIONS
+from aefast.model.metrics import METRICS
 
 LEVELS = ("v2", "v3", "v4", "v4_bf16")
 

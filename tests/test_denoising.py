@@ -6,7 +6,8 @@ import pytest
 
 import aefast
 from aefast import ConvergenceError, DenoisingAutoencoder
-from aefast.model.file import to_bytes
+from aefast.engine import core
+from aefast.estimators.files import to_bytes
 from messages import TAKES_MISSING, raises_exactly
 from variants import corrupted
 
@@ -192,10 +193,25 @@ def test_partial_fit_and_fit_batches_corrupt_as_well():
         assert noisy.loss_curve_[0] > 1.05 * clean.loss_curve_[0]
 
 
-def test_salt_and_pepper_knows_the_range_of_every_feature():
+def noise_range(monkeypatch, model, rows):
+    """Least and largest values that the engine is given for a noise, when the model is fitted."""
+    given, trainer = [], core.Trainer
+
+    class Trainer:
+        def __new__(cls, network, parameters, objective, *arguments):
+            given.append((objective["noise_lowest"], objective["noise_highest"]))
+            return trainer(network, parameters, objective, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(core, "Trainer", Trainer)
+        model.fit(rows)
+    return np.array(given[0])
+
+
+def test_salt_and_pepper_knows_the_range_of_every_feature(monkeypatch):
     rows = np.random.default_rng(0).uniform(size=(300, 3)) * [1, 10, 100] + [0, 5, -50]
-    model = DenoisingAutoencoder((2,), noise="salt_pepper", scaler="minmax", max_epochs=1, random_state=0).fit(rows)
-    np.testing.assert_allclose(model._noise_range, [np.zeros(3), np.ones(3)], atol=1e-12)
+    model = DenoisingAutoencoder((2,), noise="salt_pepper", scaler="minmax", max_epochs=1, random_state=0)
+    np.testing.assert_allclose(noise_range(monkeypatch, model, rows), [np.zeros(3), np.ones(3)], atol=1e-12)
 
 
 def test_saving_a_model_with_a_callable_raises_with_the_reason(tmp_path):
@@ -270,11 +286,11 @@ def test_noise_beyond_all_bounds_is_a_divergence():
         DenoisingAutoencoder(noise_level=1e30).fit(X)
 
 
-def test_one_wild_value_does_not_become_pepper():
+def test_one_wild_value_does_not_become_pepper(monkeypatch):
     wild = X.copy()
     wild[3, 0] = 1e9
-    model = DenoisingAutoencoder((3,), noise="salt_pepper", max_epochs=0, validation_fraction=0).fit(wild)
-    lowest, highest = model._noise_range
+    model = DenoisingAutoencoder((3,), noise="salt_pepper", max_epochs=0, validation_fraction=0)
+    lowest, highest = noise_range(monkeypatch, model, wild)
     assert (lowest.min() >= -10, highest.max()) == (True, 10)
     trained, other = (
         DenoisingAutoencoder((3,), noise="salt_pepper", max_epochs=5, random_state=0, validation_fraction=0).fit(rows)

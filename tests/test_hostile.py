@@ -16,7 +16,7 @@ import hostile_progress
 import hostile_tables
 from aefast import ModelFileError
 from aefast.columns.values import cells
-from aefast.model.network_checks import checked_network
+from aefast.model.network import checked_network
 from small_tables import run_command, small_model, small_table, write_table
 
 

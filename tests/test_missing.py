@@ -273,12 +273,12 @@ def test_missing_features_are_never_reasons():
 
 def test_known_values_come_before_missing_ones_among_equal_reasons():
     model = aefast.Autoencoder((2,), scaler=None, missing="mask", max_epochs=0, score_metric="mse").fit(related_rows())
-    for array in (*model.coefs_, *model.intercepts_):
-        array[:] = 0
+    for arrays in (model.coefs_, model.intercepts_):
+        arrays[:] = map(np.zeros_like, arrays)
     row = np.full((1, 8), np.nan)
     row[0, 5] = 0
     assert list(model.explain(row, top=1)["feature"]) == ["x5"]
-    _, features, *_ = model._errors_and_reasons(row, 1)
+    _, features, *_ = model.model_.reasons(row, 1)
     assert features.tolist() == [[5]]
 
 
@@ -297,7 +297,7 @@ def test_missing_values_are_replaced_by_the_mean():
 def test_the_bound_of_a_variational_model_is_that_of_the_known_features():
     X = related_rows()
     model = aefast.VariationalAutoencoder((8, 2), missing="mask", scaler=None, max_epochs=1, random_state=0).fit(X)
-    model.coefs_[-1][:] = 0  # the output is then its bias, whatever is drawn
+    model.coefs_[-1] = np.zeros_like(model.coefs_[-1])  # the output is then its bias, whatever is drawn
     zero, missing = X.copy(), X.copy()
     zero[:, 3], missing[:, 3] = 0, np.nan
     difference = model.elbo(missing) - model.elbo(zero)

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 import aefast
 from aefast import Autoencoder, ModelFileError, load
+from aefast.estimators.files import to_bytes
 from aefast.model import container as data_file
-from aefast.model.file import FORMAT_VERSION, to_bytes
-from aefast.model.network_checks import checked_network
+from aefast.model.file import FORMAT_VERSION
+from aefast.model.network import checked_network
 from messages import raises_exactly
 
 X = np.random.default_rng(0).normal(size=(120, 5))
@@ -467,4 +468,4 @@ def print_nothing(info):
 
 
 def test_a_file_that_does_not_tell_the_loss_was_fitted_with_that_of_its_parameters(content):
-    assert load(forged(content, lambda model, header: model.pop("loss")))._loss_kind == "mse"
+    assert load(forged(content, lambda model, header: model.pop("loss"))).model_.loss == "mse"

@@ -8,16 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import reference
-from aefast.model.network import (
+from aefast.model.network import auto_layer_sizes, dense_network, layer_sizes, layer_widths
+from aefast.model.parameters import (
     INITIALIZERS,
-    auto_layer_sizes,
     batch_norms,
-    dense_network,
+    inference_network,
     initial_parameters,
     join_parameters,
-    layer_sizes,
-    layer_widths,
-    reading,
     split_parameters,
 )
 from messages import raises_exactly
@@ -180,7 +177,7 @@ def test_hidden_layers_are_normalised_and_the_output_is_not():
 
 def test_batch_normalisation_is_folded_into_the_weights():
     spec, parameters = normalised(np.random.default_rng(0))
-    read, folded = reading(spec, *split_parameters(spec, parameters), "float64")
+    read, folded = inference_network(spec, *split_parameters(spec, parameters), "float64")
     assert len(folded) == 8
     x = np.random.default_rng(1).normal(size=(7, 5))
     np.testing.assert_allclose(forward(read, folded, x).z, forward(spec, parameters, x, training=False).z, rtol=1e-12)
@@ -226,12 +223,12 @@ def test_a_drawn_code_is_read_as_its_mean_or_its_log_variance():
     coefs, intercepts = split_parameters(spec, parameters)
     assert [w.shape for w in coefs] == [(5, 4), (4, 4), (2, 4), (4, 5)]
     for code, columns in (("mean", slice(0, 2)), ("log_variance", slice(2, 4))):
-        read, flat = reading(spec, coefs, intercepts, "float64", code)
+        read, flat = inference_network(spec, coefs, intercepts, "float64", code)
         assert [layer["units"] for layer in read["layers"]] == [4, 2, 4, 5]
         assert read["n_encoder_layers"] == 2
         np.testing.assert_array_equal(flat[2], coefs[1][:, columns])
         np.testing.assert_array_equal(flat[3], intercepts[1][columns])
-    read, flat = reading(spec, coefs, intercepts, "float64", "draw")
+    read, flat = inference_network(spec, coefs, intercepts, "float64", "draw")
     assert [layer["kind"] for layer in read["layers"]] == ["dense", "dense", "gaussian_code", "dense", "dense"]
     assert read["n_encoder_layers"] == 3
     assert all(a is b or (a == b).all() for a, b in zip(flat, parameters, strict=True))
@@ -252,7 +249,7 @@ def test_replaced_moments_must_have_their_width():
     )
     coefs[1] = coefs[1][:, :2]
     with raises_exactly(ValueError, "coefs_[1] has shape (4, 2), but its layer needs (4, 4)"):
-        reading(spec, coefs, intercepts, "float64")
+        inference_network(spec, coefs, intercepts, "float64")
 
 
 def test_layers_of_training_alone_are_not_read():
@@ -263,7 +260,7 @@ def test_layers_of_training_alone_are_not_read():
     assert [layer.get("tied_to") for layer in spec["layers"]] == [-1, -1, None, 1, 0]
     assert [layer["dropout"] for layer in spec["layers"]] == [0, 0, 0.5, 0, 0]
     parameters = initial_parameters(spec, "he_normal", np.random.default_rng(0), "float64")
-    read, flat = reading(spec, *split_parameters(spec, parameters), "float64")
+    read, flat = inference_network(spec, *split_parameters(spec, parameters), "float64")
     assert [layer["kind"] for layer in read["layers"]] == ["dense"] * 4
     assert [layer["tied_to"] for layer in read["layers"]] == [-1] * 4
     assert (read["n_encoder_layers"], len(flat)) == (2, 8)

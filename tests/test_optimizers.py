@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from aefast import SGD, Adam, AdamW, Autoencoder, RMSprop, load
-from aefast.model.file import to_bytes
+from aefast.estimators.files import to_bytes
 from aefast.training.optimizers import OPTIMIZERS, optimizer_spec
 from messages import raises_exactly
 

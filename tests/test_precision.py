@@ -8,8 +8,8 @@ from scipy.stats import spearmanr
 import aefast
 import reference_reduced
 from aefast.engine import core
-from aefast.model.file import to_bytes
-from aefast.model.network import ACTIVATIONS
+from aefast.estimators.files import to_bytes
+from aefast.model.layers import ACTIVATIONS
 from aefast.scoring.scorer import Scorer
 from engine import identity_scaling
 from messages import raises_exactly

@@ -16,7 +16,7 @@ from aefast import (
     StepSchedule,
     load,
 )
-from aefast.model.file import to_bytes
+from aefast.estimators.files import to_bytes
 from aefast.training.schedules import Plateau, Schedule, as_schedule
 from messages import raises_exactly
 

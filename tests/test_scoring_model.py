@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import aefast
-from aefast.model import file as model_file
+from aefast.estimators.files import describe, to_bytes
 from aefast.model.container import pack
+from aefast.model.file import FORMAT_VERSION
+from aefast.model.model import Model
 from aefast.tables.arrow import arrow_array, arrow_text, arrow_values
 from hostile import model_seeds, rows_for
 from small_tables import FEATURES, small_model, small_table, write_table
@@ -65,43 +67,35 @@ def test_every_name_is_listed_and_comes_with_a_star_and_modules_come_as_attribut
 
 def test_a_file_of_every_kind_of_model_scores_as_its_estimator():
     for content in model_seeds():
-        estimator, model = aefast.load(content), model_file.load_to_score(content)
+        estimator, model = aefast.load(content), Model.load(content)
         X = rows_for(estimator)
-        np.testing.assert_array_equal(model.reconstruction_error(X), estimator.reconstruction_error(X))
+        np.testing.assert_array_equal(model.errors(X), estimator.reconstruction_error(X))
         np.testing.assert_array_equal(model.feature_errors(X), estimator.feature_errors(X))
-        assert model_file.digest(model) == model_file.digest(estimator)
-        assert set(estimator.get_params(deep=False)) <= model_file.PARAMETERS
-
-
-def test_every_parameter_that_a_file_may_have_is_one_of_some_class():
-    known = {name for kind in model_file.CLASSES for name in getattr(aefast, kind)().get_params(deep=False)}
-    assert known == model_file.PARAMETERS
+        assert model.digest() == estimator.model_.digest()
+        assert model.to_bytes() == content
 
 
 def test_models_that_score_otherwise_have_another_digest():
-    one = model_file.load_to_score(model_file.to_bytes(small_model()))
-    digest = model_file.digest(one)
-    one.n_threads = 2
-    assert model_file.digest(one) == digest
-    one.offset_ += 1e-9
-    assert model_file.digest(one) != digest
+    one = Model.load(to_bytes(small_model()))
+    assert one.replace(n_threads=2).digest() == one.digest()
+    assert one.with_threshold(one.threshold + 1e-9).digest() != one.digest()
 
 
 @pytest.mark.parametrize(
     "change", [{"dtype": "float16"}, {"missing": "drop"}, {"n_threads": 0}, {"n_threads": 10**9}, {"n_threads": True}]
 )
-@pytest.mark.parametrize("load", [model_file.load_to_score, aefast.load])
+@pytest.mark.parametrize("load", [Model.load, aefast.load])
 def test_a_file_with_a_parameter_out_of_range_is_refused(load, change):
-    described, tensors = model_file._describe(small_model())
+    described, tensors = describe(small_model())
     described["parameters"] |= change
     with pytest.raises(aefast.ModelFileError, match="not a valid model"):
-        load(pack("model", model_file.FORMAT_VERSION, described, tensors))
+        load(pack("model", FORMAT_VERSION, described, tensors))
 
 
-def test_a_model_of_numbers_states_the_shape_of_rows_that_it_accepts():
-    model = model_file.load_to_score(model_file.to_bytes(small_model()))
+def test_a_model_of_numbers_says_which_shape_of_rows_it_takes():
+    model = Model.load(to_bytes(small_model()))
     with pytest.raises(ValueError, match=r"rows of 4 values, got an array of shape \(3, 5\)"):
-        model.reconstruction_error(np.zeros((3, 5)))
+        model.errors(np.zeros((3, 5)))
 
 
 @given(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import aefast
-from aefast.training.data import Data
+from aefast.training.data import TrainingRows
 from aefast.training.targets import BLOCK_ROWS, check_sums
 from messages import raises_exactly
 
@@ -120,12 +120,12 @@ def test_one_hot_columns_pass_whatever_their_type_and_scaler():
 def test_each_group_of_columns_sums_to_one():
     X = np.tile([0.25, 0.75, 0.5, 0.3, 0.2], (BLOCK_ROWS + 3, 1))
     groups, shift, scale = [(0, 2), (2, 5)], np.zeros(5), np.ones(5)
-    check_sums("categorical_crossentropy", None, Data(X, None), shift, scale, groups)
+    check_sums("categorical_crossentropy", None, TrainingRows(X, None), shift, scale, groups)
     X[BLOCK_ROWS + 1, 4] = 0
     for rows in (None, np.array([0, BLOCK_ROWS + 1])):
         with raises_exactly(ValueError, sums_to(BLOCK_ROWS + 1, 0.8, " in columns 2 to 4")):
-            check_sums("categorical_crossentropy", None, Data(X, rows), shift, scale, groups)
-    check_sums("mse", None, Data(X, None), shift, scale, groups)
+            check_sums("categorical_crossentropy", None, TrainingRows(X, rows), shift, scale, groups)
+    check_sums("mse", None, TrainingRows(X, None), shift, scale, groups)
 
 
 def test_a_model_keeps_its_scaling_when_new_rows_are_refused():

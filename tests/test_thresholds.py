@@ -11,8 +11,9 @@ from hypothesis.extra import numpy as npst
 from scipy.stats import ks_2samp
 
 from aefast import Autoencoder, load
+from aefast.engine import core
+from aefast.estimators.files import to_bytes
 from aefast.model.calibration import Calibration, benjamini_hochberg, contamination_offset, too_few_held_out
-from aefast.model.file import to_bytes
 
 # Few distinct values, so that ties are common.
 scores = npst.arrays(np.float64, st.integers(1, 40), elements=st.integers(-9, 9).map(float))
@@ -195,17 +196,28 @@ def test_early_stopping_by_few_rows_does_not_spoil_the_p_values_of_the_defaults(
 
 @pytest.mark.parametrize("fraction", [0.1, 0.3])
 @pytest.mark.parametrize("in_blocks", [False, True])
-def test_p_values_compare_with_the_rows_that_training_has_not_seen_and_all_of_them(in_blocks, fraction):
+def test_p_values_compare_with_the_rows_that_training_has_not_seen_and_all_of_them(monkeypatch, in_blocks, fraction):
     seen = set()
 
-    class Watched(Autoencoder):
-        def _pass(self, trainer, data, epoch, learning_rate):
-            rows = data.X if data.rows is None else data.X[data.rows]
-            seen.update(map(bytes, np.ascontiguousarray(rows)))
-            return super()._pass(trainer, data, epoch, learning_rate)
+    class Watched:
+        def __new__(cls, *arguments):
+            return Trainer(trainer(*arguments))
 
+    class Trainer:
+        def __init__(self, trainer):
+            self._trainer = trainer
+
+        def __getattr__(self, name):
+            return getattr(self._trainer, name)
+
+        def train_epoch(self, X, scaling, rows, *arguments, **options):
+            seen.update(map(bytes, np.ascontiguousarray(X if rows is None else X[rows])))
+            return self._trainer.train_epoch(X, scaling, rows, *arguments, **options)
+
+    trainer = core.Trainer
+    monkeypatch.setattr(core, "Trainer", Watched)
     rows = normal_rows(np.random.default_rng(9), 300)
-    model = Watched((8, 2), validation_fraction=fraction, max_epochs=3, random_state=0)
+    model = Autoencoder((8, 2), validation_fraction=fraction, max_epochs=3, random_state=0)
     model = model.fit_batches(rows.reshape(3, 100, 5)) if in_blocks else model.fit(rows)
     unseen = np.array([bytes(row) not in seen for row in np.ascontiguousarray(rows)])
     assert unseen.sum() == 300 * fraction

@@ -10,7 +10,7 @@ import pytest
 import aefast
 from aefast import Autoencoder, ConvergenceError
 from aefast.schedules import ConstantSchedule, ReduceOnPlateau
-from aefast.training.loop import Settings, Training
+from aefast.training.loop import EpochLoop, Settings
 from messages import raises_exactly
 
 X = np.random.default_rng(0).normal(size=(300, 5))
@@ -39,7 +39,7 @@ def run(losses, validation=None, spoil=None, penalties=None, **settings):
     trainer = Scripted(losses, validation, spoil)
     settings = {"max_epochs": len(losses), "schedule": ConstantSchedule(0.1), "first_epoch": 0} | settings
     settings = {"early_stopping": True, "n_epochs_no_change": 2, "tol": 0.0} | settings
-    training = Training(
+    training = EpochLoop(
         trainer,
         trainer.epoch,
         trainer.validate if validation else None,

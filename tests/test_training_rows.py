@@ -46,7 +46,9 @@ def test_blocks_are_the_rows_and_can_be_gone_through_again(folder, monkeypatch):
     monkeypatch.setattr("aefast.tables.source.BATCH_BYTES", 0)
     blocks = Blocks(Source(["t.parquet"]), FEATURES, nothing)
     for _ in range(2):
-        np.testing.assert_array_equal(np.concatenate(list(blocks)), features_of(small_table()))
+        named = list(blocks)
+        assert {block.names for block in named} == {tuple(FEATURES)}
+        np.testing.assert_array_equal(np.concatenate([block.values for block in named]), features_of(small_table()))
     assert blocks.n_rows == 300
 
 
@@ -120,9 +122,9 @@ def test_streaming_holds_a_few_blocks_and_not_the_file(folder, monkeypatch):
 
     class Watched(Blocks):
         def __iter__(self):
-            for X in super().__iter__():
-                held.append(pa.total_allocated_bytes() - before + X.nbytes)
-                yield X
+            for block in super().__iter__():
+                held.append(pa.total_allocated_bytes() - before + block.values.nbytes)
+                yield block
 
     monkeypatch.setattr("aefast.jobs.fit.Blocks", Watched)
     fit_job(aefast.Autoencoder((3,), max_epochs=2), source, "m.safetensors", columns=FEATURES, stream=True)

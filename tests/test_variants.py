@@ -24,7 +24,7 @@ from aefast import (
     SparseAutoencoder,
     VariationalAutoencoder,
 )
-from aefast.model.file import to_bytes
+from aefast.estimators.files import to_bytes
 from messages import raises_exactly
 from test_estimator import NOT_EXACT
 from test_model_file import forged, set_path

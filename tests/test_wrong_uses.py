@@ -26,7 +26,8 @@ def warm_started(**parameters):
 
 def replaced(**attributes):
     model = Autoencoder((3, 2), max_epochs=1, random_state=0).fit(X)
-    vars(model).update(attributes)
+    for name, value in attributes.items():
+        setattr(model, name, value)
     return model
 
 

@@ -10,7 +10,6 @@ import typer
 from aefast.cli.arguments import Data, Json, Missing, Threads, network, outlier_share, rows, running, whole_number
 from aefast.cli.group import UsageError
 from aefast.cli.options import (
-    KINDS,
     Kind,
     as_usage,
     check_apart,
@@ -21,6 +20,7 @@ from aefast.cli.options import (
     source_of,
 )
 from aefast.cli.terminal import describe_left_out, display, print_json, print_summary
+from aefast.model.variants import KINDS
 from aefast.tables.text import list_names, pluralise
 
 

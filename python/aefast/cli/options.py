@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aefast.cli.group import UsageError, describe_error
+from aefast.model.variants import KINDS, VARIANTS
 
 if TYPE_CHECKING:
     from aefast.tables.source import Source
 
 __all__ = [
-    "KINDS",
     "Kind",
     "as_usage",
     "check_apart",
@@ -32,14 +32,7 @@ __all__ = [
 ]
 
 
-#: The values of ``--kind``, and module and class of each in ``aefast.estimators``.
-KINDS = {
-    "plain": "autoencoder.Autoencoder",
-    "denoising": "denoising.DenoisingAutoencoder",
-    "sparse": "sparse.SparseAutoencoder",
-    "contractive": "contractive.ContractiveAutoencoder",
-    "variational": "variational.VariationalAutoencoder",
-}
+#: The values of ``--kind``.
 Kind = Enum("Kind", {name: name for name in KINDS}, type=str)  # type: ignore[misc]
 MOST_UNITS = 1 << 24  # of a layer; more is a typing error
 # One name of an option to which a comma was appended: the part in quotes, if any, and what follows up to the comma.
@@ -138,22 +131,25 @@ def check_columns(source: Source, keep: Sequence[str] | None, label: str | None)
 
 def load_model(path: Path, threads: int | None, *, to_score: bool = False) -> Any:
     """The model in a file. ``to_score`` loads it without scikit-learn, for scoring only."""
-    from aefast.model.file import load, load_to_score
+    from aefast.model.model import Model
 
     if not path.exists():
         raise UsageError(f"there is no model file {path}; make one with aefast fit")
     if path.is_dir():
         raise UsageError(f"{path} is a folder, not a model file")
-    estimator = load_to_score(path) if to_score else load(path)
-    if threads is not None:
-        estimator.n_threads = threads
-    return estimator
+    if to_score:
+        model = Model.load(path)
+        return model if threads is None else model.replace(n_threads=threads)
+    from aefast.estimators.load import load
+
+    estimator = load(path)
+    return estimator if threads is None else estimator.set_params(n_threads=threads)
 
 
 def new_estimator(kind: str, **parameters: Any) -> Any:
     """The estimator of a ``--kind``. Parameters that are None keep their defaults."""
-    module, name = KINDS[kind].split(".")
-    estimator = getattr(import_module(f"aefast.estimators.{module}"), name)
+    name = KINDS[kind]
+    estimator = getattr(import_module(f"aefast.estimators.{VARIANTS[name].module}"), name)
     return estimator(**{key: value for key, value in parameters.items() if value is not None})
 
 

@@ -70,9 +70,9 @@ def score(
     """Give every row of tables its anomaly score."""
     from aefast.jobs.score import ScoreJob
     from aefast.tables.arrow import arrow_for
-    from aefast.tables.formats.registry import writer_class
+    from aefast.tables.formats.registry import ENDINGS, writer_class
     from aefast.tables.paths import check_name, named_files
-    from aefast.tables.sink import ENDINGS, check_folder, check_writable, outputs_in
+    from aefast.tables.sink import check_folder, check_writable, outputs_in
 
     folder = output if output.is_dir() or not output.suffix else None
     as_usage(lambda: check_writable(output, ENDINGS) if folder is None else check_folder(output))

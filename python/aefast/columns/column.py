@@ -18,7 +18,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,9 +35,6 @@ from aefast.columns.values import (
     type_of,
 )
 from aefast.tables.text import pluralise
-
-if TYPE_CHECKING:
-    from aefast.engine.core import NetworkSpec
 
 Array = NDArray[Any]
 
@@ -149,37 +146,9 @@ def encode(table: Any, columns: Sequence[Column], *, masks_missing: bool) -> Arr
     return rows
 
 
-def with_columns(network: NetworkSpec, columns: Sequence[Column], level_weight: float = 1.0) -> NetworkSpec:
-    """Return the network with softmax over the levels of each categorical column, and one weight for each column.
-
-    ``level_weight`` is the weight of a categorical column; a numeric column has weight 1.
-    """
-    ends = [begin + column.width for begin, column in zip(starts(columns), columns, strict=True)]
-    places = list(zip(starts(columns), ends, strict=True))
-    weights = [level_weight if column.kind == "categorical" else 1.0 / column.width for column in columns]
-    return {
-        **network,
-        "groups": [place for place, column in zip(places, columns, strict=True) if column.kind == "categorical"],
-        "columns": [(*place, weight) for place, weight in zip(places, weights, strict=True)],
-    }
-
-
 def is_level(columns: Sequence[Column]) -> NDArray[np.bool_]:
     """Return which elements (D,) are levels."""
     return np.repeat([column.kind == "categorical" for column in columns], [column.width for column in columns])
-
-
-def level_biases(columns: Sequence[Column], biases: Array) -> Array:
-    """Return initial biases (D,) of the last layer that make levels as probable as they are frequent.
-
-    Each count is increased by a half, so that the probability of a level that no row had starts small and not at 0.
-    """
-    biases = biases.copy()
-    for begin, column in zip(starts(columns), columns, strict=True):
-        if column.kind == "categorical":
-            counts = np.asarray(column.counts) + 0.5
-            biases[begin : begin + column.width] = np.log(counts / counts.sum())
-    return biases
 
 
 def unknown_levels(rows: Array, columns: Sequence[Column]) -> dict[str, int]:

@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import check_is_fitted
 
 from aefast.engine import core
 from aefast.engine.threads import resolve_threads
 from aefast.estimators.base import BaseAutoencoder
-from aefast.model.network import reading
+from aefast.model.parameters import inference_network
 from aefast.training.optimizers import optimizer_spec
 
 if TYPE_CHECKING:
-    from aefast.engine.core import ObjectiveSpec
-    from aefast.training.fit import Start
+    from aefast.engine.core import NetworkSpec, ObjectiveSpec
 
 
 Array = NDArray[Any]
@@ -103,27 +101,25 @@ class ContractiveAutoencoder(BaseAutoencoder):
         >>> bool(np.allclose(model.jacobian_norm(X), (model.coefs_[0] ** 2).sum()))
         True
         """
-        check_is_fitted(self, ["coefs_", "network_"])
-        network, parameters = reading(self.network_, self.coefs_, self.intercepts_, self.dtype)
-        rows = self._read(X)
-        self._require_finite(rows, "X")
+        model = self.model_
+        network, parameters = inference_network(model.network, model.coefs, model.intercepts, model.dtype)
+        rows = model.rows(self._rows(X))
         objective: ObjectiveSpec = {"loss": self.loss, "contraction": 1.0}
-        trainer = core.Trainer(
-            network, parameters, objective, optimizer_spec("sgd"), self.dtype, 0, resolve_threads(self.n_threads)
-        )
-        return trainer.penalties(rows, self._scaling())
+        n_threads = resolve_threads(model.n_threads)
+        trainer = core.Trainer(network, parameters, objective, optimizer_spec("sgd"), model.dtype, 0, n_threads)
+        return trainer.penalties(rows, model.scaling.for_engine(model.missing))
 
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
+    def check_parameters(self) -> None:
+        super().check_parameters()
         if self.batch_norm and self.contraction > 0:
             raise ValueError(
                 f"contraction={self.contraction!r} does not go with batch_norm=True: a row's code would depend on the "
                 "other rows of its batch"
             )
 
-    def _start(self, n_features: int, *, go_on: bool) -> Start:
-        start = super()._start(n_features, go_on=go_on)
-        encoder = start.network["layers"][: start.network["n_encoder_layers"]]
+    def _check_network(self, network: NetworkSpec) -> None:
+        super()._check_network(network)
+        encoder = network["layers"][: network["n_encoder_layers"]]
         others = sorted({layer["kind"] for layer in encoder} - {"dense"})
         if self.contraction > 0 and others:
             raise ValueError(
@@ -135,9 +131,8 @@ class ContractiveAutoencoder(BaseAutoencoder):
                 f"contraction={self.contraction!r} does not go with dropout in the encoder: give one rate for each "
                 f"hidden layer, the first {len(encoder)} of them 0, got dropout={self.dropout!r}"
             )
-        return start
 
-    def _objective(self) -> ObjectiveSpec:
-        objective = super()._objective()
+    def _objective(self, *, has_noise: bool = True) -> ObjectiveSpec:
+        objective = super()._objective(has_noise=has_noise)
         objective["contraction"] = float(self.contraction)
         return objective

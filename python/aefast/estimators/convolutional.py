@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval
 
+from aefast.estimators.attributes import computed
 from aefast.estimators.base import BaseAutoencoder, one_of
 from aefast.estimators.denoising import DenoisingAutoencoder
 from aefast.estimators.variational import VariationalAutoencoder
@@ -17,13 +18,15 @@ from aefast.model.layers import (
     MOST_TAPS,
     Image,
     convolution,
+    dense_layer,
     most_values,
     output_image,
     pooling,
     transposed_convolution,
     upsampling,
 )
-from aefast.model.network import dense_layer, dropout_rates
+from aefast.model.model import Model
+from aefast.model.network import dropout_rates
 
 if TYPE_CHECKING:
     from aefast.engine.core import LayerSpec, NetworkSpec
@@ -93,7 +96,7 @@ class ConvolutionalAutoencoder(BaseAutoencoder):
     ((1797, 16), [(3, 3, 1, 8), (3, 3, 8, 4)])
     """
 
-    image_shape_: Image
+    image_shape_: Image = computed(lambda model: tuple(model.network["layers"][0]["image"]))
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "image_shape": [None, "array-like"],
@@ -127,37 +130,35 @@ class ConvolutionalAutoencoder(BaseAutoencoder):
         self.padding = padding
         self.code_size = code_size
 
-    def _read(self, X: Any, *, reset: bool = False) -> Array:
+    def _read(self, X: Any, *, reset: bool) -> Array:
         expected = _image(self.image_shape) if reset else self.image_shape_
-        n_dimensions = np.ndim(X) if isinstance(X, list | tuple) else getattr(X, "ndim", 2)
-        if n_dimensions not in (3, 4):
-            rows = super()._read(X, reset=reset)
-            if self.columns_ is not None:
-                odd = next(column for column in self.columns_ if column.kind != "numeric")
-                raise ValueError(f"{type(self).__name__} takes numbers, but column {odd.name!r} is {odd.kind}")
-            # An image of one line cannot be pooled, nor is it.
-            expected = expected or (1, rows.shape[1], 1)
-        else:
-            images = np.asarray(X)
-            given = _image((*images.shape[1:], 1)[:3])
-            if given is None or (expected is not None and given != expected):
-                raise ValueError(f"image_shape={expected} does not fit X, whose images are {images.shape[1:]}")
-            expected = given
-            rows = super()._read(images.reshape(len(images), prod(given)), reset=reset)
-        if prod(expected) != rows.shape[1]:
+        X, given = _flattened(X, expected)
+        rows = super()._read(X, reset=reset)
+        if self.columns_ is not None:
+            odd = next(column for column in self.columns_ if column.kind != "numeric")
+            raise ValueError(f"{type(self).__name__} takes numbers, but column {odd.name!r} is {odd.kind}")
+        # Rows without a shape are images of one line, which are not pooled.
+        image = given or expected or (1, rows.shape[1], 1)
+        if prod(image) != rows.shape[1]:
             raise ValueError(
-                f"image_shape={expected} has {prod(expected)} values, but X has {rows.shape[1]} columns: height, width "
+                f"image_shape={image} has {prod(image)} values, but X has {rows.shape[1]} columns: height, width "
                 "and channels must multiply to these"
             )
-        self.image_shape_ = expected
+        if reset:
+            self.image_shape_ = image
         return rows
 
-    def _take_shape(self, network: NetworkSpec) -> None:
-        height, width, channels = network["layers"][0]["image"]
-        self.image_shape_ = height, width, channels
+    def restore(self, model: Model) -> None:
+        """Take over the model of a file; ValueError if its network is not one of images."""
+        if "image" not in model.network["layers"][0]:
+            raise ValueError(f"the network of a {type(self).__name__} must begin with a layer of images")
+        super().restore(model)
 
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
+    def _rows(self, X: Any) -> Any:
+        return super()._rows(_flattened(X, self.image_shape_)[0])
+
+    def check_parameters(self) -> None:
+        super().check_parameters()
         for name, needed in (
             ("encoder_layer_sizes", "auto"),
             ("decoder_layer_sizes", None),
@@ -272,6 +273,24 @@ class ConvolutionalVariationalAutoencoder(VariationalAutoencoder, ConvolutionalA
     >>> model.fit(images).sample(3).reshape(-1, 8, 8).shape
     (3, 8, 8)
     """
+
+
+def _flattened(X: Any, expected: Image | None) -> tuple[Any, Image | None]:
+    """Return images as rows, and their shape; other input as it is, and None.
+
+    Raises
+    ------
+    ValueError
+        If the images are of another shape than expected.
+    """
+    n_dimensions = np.ndim(X) if isinstance(X, list | tuple) else getattr(X, "ndim", 2)
+    if n_dimensions not in (3, 4):
+        return X, None
+    images = np.asarray(X)
+    given = _image((*images.shape[1:], 1)[:3])
+    if given is None or (expected is not None and given != expected):
+        raise ValueError(f"image_shape={expected} does not fit X, whose images are {images.shape[1:]}")
+    return images.reshape(len(images), prod(given)), given
 
 
 def _image(shape: Any) -> Image | None:

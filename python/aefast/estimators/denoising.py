@@ -11,14 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._param_validation import Interval
 
 from aefast.estimators.base import BaseAutoencoder, one_of
-from aefast.model.scaling import Statistics, clip_limit, scaled_range
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
     from aefast.engine.core import ObjectiveSpec
-    from aefast.training.data import Data
-    from aefast.training.fit import Start
 
 Array = NDArray[Any]
 
@@ -81,9 +78,6 @@ class DenoisingAutoencoder(BaseAutoencoder):
         "noise_level": [Interval(Real, 0, None, closed="left")],
     }
 
-    #: Whether the noise of this fit is in its rows.
-    _is_recorded = False
-
     def __init__(
         self,
         *sizes: Any,
@@ -131,39 +125,25 @@ class DenoisingAutoencoder(BaseAutoencoder):
         >>> model.transform(X).shape
         (500, 4)
         """
-        self._is_recorded = X_noisy is not None
-        try:
-            return self._fit(X, sample_weight, X_noisy)
-        finally:
-            self._is_recorded = False
+        return self._fit(X, sample_weight, X_noisy)
 
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
+    def check_parameters(self) -> None:
+        super().check_parameters()
         if self.noise in ("masking", "salt_pepper") and self.noise_level > 1:
             raise ValueError(
                 f"noise_level is the share of elements that noise={self.noise!r} changes: it must be in [0, 1], got "
                 f"{self.noise_level!r}"
             )
 
-    def _set_scaling(
-        self, data: Data, statistics: Statistics, start: Start, targets: Data, held_out: Statistics | None = None
-    ) -> None:
-        super()._set_scaling(data, statistics, start, targets, held_out)
-        limit = clip_limit(self._scaler_kind)
-        lowest, highest = scaled_range(statistics, self.scaler_shift_, self.scaler_scale_)
-        self._noise_range = np.clip(lowest, -limit, limit), np.clip(highest, -limit, limit)
-
-    def _objective(self) -> ObjectiveSpec:
-        objective = super()._objective()
-        if isinstance(self.noise, str) and not self._is_recorded:
-            lowest, highest = (bounds.tolist() for bounds in self._noise_range)
+    def _objective(self, *, has_noise: bool = True) -> ObjectiveSpec:
+        objective = super()._objective(has_noise=has_noise)
+        if has_noise and isinstance(self.noise, str):
             objective["noise"], objective["noise_level"] = self.noise, float(self.noise_level)
-            objective["noise_lowest"], objective["noise_highest"] = lowest, highest
         return objective
 
     def _corrupt(self) -> Callable[[Array], Array] | None:
         noise = self.noise
-        if isinstance(noise, str) or self._is_recorded:
+        if isinstance(noise, str):
             return None
 
         def corrupt(batch: Array) -> Array:

@@ -1,4 +1,7 @@
-"""What a fitted autoencoder says of rows: scores, which are outliers, p-values and reasons; and saving it."""
+"""Methods of a fitted estimator: codes, reconstructions, errors, decisions, reasons and the model file.
+
+Every method hands its input to the estimator's ``model_`` after scikit-learn's checks.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +10,252 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import OutlierMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from aefast.estimators.reading import ReadingMixin
-from aefast.model import file as model_file
-from aefast.model.calibration import Calibration, benjamini_hochberg, contamination_offset, too_few_held_out
-from aefast.model.reasons import as_frame
+from aefast.estimators import files
+from aefast.estimators.attributes import (
+    arrays,
+    computed,
+    listed,
+    names_in,
+    of_model,
+    of_scaling,
+    with_names,
+)
+from aefast.estimators.inputs import read_codes, rows_to_score
+from aefast.model.calibration import Calibration, benjamini_hochberg, too_few_held_out
+from aefast.model.model import Model
+from aefast.model.whitening import Whitening
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from aefast.columns.column import Column
+    from aefast.engine.core import NetworkSpec
 
-class DecisionMixin(ReadingMixin, OutlierMixin):
-    """Methods that judge rows by their errors, with scikit-learn's signs."""
+Array = NDArray[Any]
+
+
+class FittedMethods(OutlierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin):
+    """What an estimator answers once it is fitted, with scikit-learn's signs."""
 
     contamination: float
+    n_threads: int | None
+    dtype: str
+    missing: str
+
+    coefs_: list[Array] = of_model("coefs", put=arrays)
+    intercepts_: list[Array] = of_model("intercepts", put=arrays)
+    norms_: list[Array | None] = of_model("norms", put=arrays)
+    network_: NetworkSpec = of_model("network")
+    scaler_shift_: NDArray[np.float64] = of_scaling("shift")
+    scaler_scale_: NDArray[np.float64] = of_scaling("scale")
+    column_means_: NDArray[np.float64] = of_scaling("means")
+    columns_: tuple[Column, ...] | None = of_model("columns")
+    n_features_in_: int = computed(lambda model: model.n_features_in)
+    feature_names_in_: NDArray[np.object_] = computed(names_in, with_names)
+    n_epochs_: int = computed(lambda model: len(model.loss_curve))
+    loss_curve_: list[float] = of_model("loss_curve", listed, put=tuple)
+    validation_curve_: list[float] = of_model("validation_curve", listed, put=tuple)
+    best_loss_: float = of_model("best_loss")
+    offset_: float = of_model("offset")
+    threshold_: float = computed(lambda model: model.threshold, Model.with_threshold)
+    score_metric_: str = of_model("score_metric")
+    input_ranges_: list[Array] | None = of_model("input_ranges", listed, put=arrays)
+    whitening_: Whitening | None = of_model("whitening")
+    calibration_: Calibration = of_model("calibration")
+
+    @property
+    def model_(self) -> Model:
+        """The immutable `Model`; it follows the parameters ``n_threads``, ``dtype`` and ``missing``."""
+        model: Model | None = vars(self).get("model_")
+        if model is None:
+            check_is_fitted(self)
+        assert model is not None
+        if model.n_threads != self.n_threads or model.dtype != self.dtype or model.missing != self.missing:
+            model = model.replace(n_threads=self.n_threads, dtype=self.dtype, missing=self.missing)
+            self.__dict__["model_"] = model
+        return model
+
+    @model_.setter
+    def model_(self, model: Model) -> None:
+        self.__dict__["model_"] = model
+
+    def restore(self, model: Model) -> None:
+        """Take over the model of a file; ValueError if it is not one of this class."""
+        self.model_ = model
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "model_" in vars(self)
+
+    def _rows(self, X: Any) -> Any:
+        """Return ``X`` as ``model_`` reads it; variants with other shapes of input extend this."""
+        return rows_to_score(self, self.model_, X)
+
+    def _top_k(self) -> int | None:
+        """Return how many outputs of a top-k code `transform` keeps; None is as in training."""
+        return None
+
+    @property
+    def _n_features_out(self) -> int:
+        """Width of the code, for ``get_feature_names_out``."""
+        return self.model_.n_codes
+
+    def transform(self, X: Any) -> Array:
+        """The codes of rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            Finite numbers in the units of the training data: array, data frame or Arrow table. NaN, or null in a
+            table, where ``missing`` lets values be missing.
+
+        Returns
+        -------
+        ndarray of shape (n, q), of the estimator's ``dtype``
+            Outputs of the code layer, or what `set_output` asked for.
+
+        Raises
+        ------
+        ValueError
+            If the width or the column names differ from those of the training data, or a value is not finite.
+        NotFittedError
+            Before `fit`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from aefast import Autoencoder
+        >>> X = np.random.default_rng(0).normal(size=(200, 9))
+        >>> Autoencoder(max_epochs=2, random_state=0).fit(X).transform(X).shape
+        (200, 3)
+        """
+        return self.model_.codes(self._rows(X), top_k=self._top_k())
+
+    def inverse_transform(self, Z: ArrayLike) -> Array:
+        """Rows from codes.
+
+        Parameters
+        ----------
+        Z : array-like of shape (n, q)
+            Codes, finite.
+
+        Returns
+        -------
+        ndarray of shape (n, d), of the estimator's ``dtype``
+            Outputs of the decoder in the units of the training data.
+
+        Raises
+        ------
+        ValueError
+            If ``Z`` has not q columns, a value is not finite, or a row does not fit into ``dtype``.
+        NotFittedError
+            Before `fit`.
+        """
+        model = self.model_
+        return model.decode(read_codes(Z, model.n_codes, self))
+
+    def reconstruct(self, X: Any) -> Array:
+        """Rows through the whole network: ``inverse_transform(transform(X))`` in one pass.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            As in `transform`.
+
+        Returns
+        -------
+        ndarray of shape (n, d), of the estimator's ``dtype``
+            Reconstructions in the units of the training data. Where columns are of several kinds, an array of objects:
+            numbers, the most probable levels, and times as a weekday and a time of day.
+
+        Raises
+        ------
+        ValueError
+            As in `transform`; also if the reconstruction does not fit into ``dtype``.
+        NotFittedError
+            Before `fit`.
+        """
+        return self.model_.reconstruct(self._rows(X))
+
+    def reconstruction_error(self, X: Any, *, metric: str | None = None, precision: str = "float32") -> Array:
+        r"""How badly each row is reconstructed; higher is more abnormal.
+
+        Computed in the scaled space that the network sees: with z the scaled row, y the network's output and r = y - z,
+        the error is the mean over features of r^2 (``mse``), \|r\| (``mae``), r^2 / 2 where \|r\| <= 1 and
+        \|r\| - 1/2 elsewhere (``huber``), or, with t the value of z held to [0, 1],
+        \|z - t\| - t log y - (1 - t) log(1 - y) (``binary_crossentropy``) or \|z - t\| - t log y
+        (``categorical_crossentropy``); the largest \|r\| (``max``); or the Mahalanobis distance of the
+        residual and the code from those of most training rows, over d + q (``mahalanobis``,
+        see `aefast.model.whitening`).
+        With ``missing="mask"`` the mean is over the features that a row has (of ``mahalanobis``: the others' residuals
+        are 0 and do not count in d), and 0 for a row that has none: nothing in it is abnormal.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            As in `transform`.
+        metric : str, optional
+            One of those above; default what ``score_metric`` was in `fit`. Crossentropies need an output activation
+            that gives probabilities, ``mahalanobis`` a fit with it as ``score_metric``.
+        precision : {"float32", "bfloat16", "int8"}, default "float32"
+            Of the operands of dense layers; "float32" is the estimator's own ``dtype``. Activations and the error
+            itself stay float32. "int8" holds each input of a layer to the range that it had in `fit`
+            (``input_ranges_``), in 255 steps, and weights to 127 steps of their output's largest (Jacob et al. 2018,
+            section 2.1); layers of fewer than 32 inputs it computes in bfloat16. Layers of fewer than 16, which gain
+            nothing, stay float32, and so do layers of images. Both rank rows nearly as float32 does, faster where
+            `aefast.config` says "native"; where it says "emulated", mostly not. They take a little time to
+            prepare, so give them many rows in a call.
+
+        Returns
+        -------
+        ndarray of shape (n,), of the estimator's ``dtype``
+            One error a row. It does not depend on the rows beside it, nor on the number of threads.
+
+        Raises
+        ------
+        ValueError
+            As in `transform`; also for a metric or precision that is unknown or does not suit the network.
+        NotFittedError
+            Before `fit`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from aefast import Autoencoder
+        >>> X = np.random.default_rng(0).normal(size=(200, 9))
+        >>> model = Autoencoder(max_epochs=2, random_state=0).fit(X)
+        >>> errors = model.reconstruction_error(np.vstack([X, np.full((1, 9), 50.0)]))
+        >>> int(errors.argmax())
+        200
+        """
+        return self.model_.errors(self._rows(X), metric, precision)
+
+    def feature_errors(self, X: Any) -> Array:
+        """Each feature's part of its row's error, by the metric that ``score_metric`` was in `fit`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            As in `transform`.
+
+        Returns
+        -------
+        ndarray of shape (n, d), of the estimator's ``dtype``
+            A row sums to its `reconstruction_error`. For ``max`` the whole error stands at the largest residual, for
+            ``mahalanobis`` it is the square of a feature's whitened residual, and of the code's squares the part that
+            the feature's squared distance from usual rows has in the sum of these, over d + q (see
+            `aefast.model.whitening`).
+
+        Raises
+        ------
+        ValueError
+            As in `transform`.
+        NotFittedError
+            Before `fit`.
+        """
+        return self.model_.feature_errors(self._rows(X))
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
         """Minus `reconstruction_error`: lower is more abnormal, as scikit-learn counts.
@@ -44,7 +277,7 @@ class DecisionMixin(ReadingMixin, OutlierMixin):
         NotFittedError
             Before `fit`.
         """
-        return -self._errors(X, None).astype(np.float64)
+        return -self.model_.errors(self._rows(X)).astype(np.float64)
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
         """`score_samples` minus ``offset_``: below zero for outliers.
@@ -142,7 +375,7 @@ class DecisionMixin(ReadingMixin, OutlierMixin):
         >>> search.best_params_
         {'encoder_layer_sizes': (16, 3)}
         """
-        return -float(self._errors(X, None).mean(dtype=np.float64))
+        return -float(self.model_.errors(self._rows(X)).mean(dtype=np.float64))
 
     def p_values(self, X: Any) -> NDArray[np.float64]:
         """Conformal p-values against the rows held out in `fit` (see `aefast.model.calibration.Calibration`).
@@ -183,7 +416,7 @@ class DecisionMixin(ReadingMixin, OutlierMixin):
         >>> bool(model.p_values(np.full((1, 9), 50.0))[0] == 1 / 101)
         True
         """
-        return self.p_values_of(self._errors(X, None))
+        return self.model_.p_values(self._rows(X))
 
     def p_values_of(self, errors: ArrayLike) -> NDArray[np.float64]:
         """`p_values` of rows whose `reconstruction_error` is already known.
@@ -203,8 +436,7 @@ class DecisionMixin(ReadingMixin, OutlierMixin):
         NotFittedError
             Before `fit`.
         """
-        check_is_fitted(self, ["coefs_", "network_"])
-        return self.calibration_.p_values(errors)
+        return self.model_.p_values_of(errors)
 
     def detect(self, X: Any, fdr: float = 0.05) -> NDArray[np.bool_]:
         """Rows to report, with the expected share of false reports among them at most ``fdr``.
@@ -275,18 +507,10 @@ class DecisionMixin(ReadingMixin, OutlierMixin):
         >>> int((model.predict(X) == -1).sum())
         4
         """
-        check_is_fitted(self, ["coefs_", "network_"])
+        model = self.model_
         self._validate_params()
-        errors = self._errors(X, None)
-        self._decide_by(errors, errors)
+        self.model_ = model.recalibrated(self._rows(X), self.contamination)
         return self
-
-    def _decide_by(self, errors: NDArray[Any], held_out: NDArray[Any]) -> None:
-        """Set the threshold by some rows' errors and the calibration by those of held-out rows."""
-        # Weights that have nearly diverged can give errors beyond every number.
-        errors, held_out = (np.nan_to_num(e, nan=np.finfo(e.dtype).max) for e in (errors, held_out))
-        self.offset_ = contamination_offset(-errors.astype(np.float64), self.contamination)
-        self.calibration_ = Calibration.of(held_out)
 
     def explain(self, X: Any, top: Any = 3) -> Any:
         """Which features made rows abnormal.
@@ -326,10 +550,7 @@ class DecisionMixin(ReadingMixin, OutlierMixin):
         >>> str(model.explain(odd, top=1)["feature"][0])
         'x4'
         """
-        if isinstance(top, bool) or not isinstance(top, int | np.integer) or top < 1:
-            raise ValueError(f"top must be an integer of at least 1, got {top!r}")
-        check_is_fitted(self, ["coefs_", "network_"])
-        return as_frame(self._explanation(X, int(top)))
+        return self.model_.explain(self._rows(X), top)
 
     def save(self, path: Any) -> None:
         """Write the model to one data-only file (see `aefast.model.file`), which `aefast.load` reads.
@@ -352,5 +573,4 @@ class DecisionMixin(ReadingMixin, OutlierMixin):
         NotFittedError
             Before `fit`.
         """
-        check_is_fitted(self, ["coefs_", "network_"])
-        model_file.save(self, path)
+        files.save(self, path)

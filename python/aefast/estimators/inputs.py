@@ -1,7 +1,9 @@
-"""From what users have (arrays, data frames, Arrow tables) to arrays that the engine reads in place.
+"""What users give to estimators (arrays, data frames, Arrow tables), with scikit-learn's checks.
 
-Arrays of numbers pass through untouched, whatever their dtype and layout.
+Arrays of numbers pass through as they are, whatever their dtype and layout.
 """
+
+from __future__ import annotations
 
 from typing import Any
 
@@ -12,30 +14,53 @@ from sklearn.utils.validation import _check_sample_weight, check_array, validate
 from aefast.columns.column import Column, encode
 from aefast.columns.learner import ColumnLearner
 from aefast.columns.values import names_of
+from aefast.model.model import Model
+from aefast.model.rows import check_names, moved_columns
 from aefast.tables.numbers import not_numbers, numpy_frame, readable, table_of, table_values, unreadable_column
+from aefast.training.data import NamedRows
 
 Array = NDArray[Any]
 
 
-def read_rows(estimator: Any, X: Any, *, reset: bool) -> Array:
-    """``X`` as an array (n, d) of a dtype that the engine reads.
-
-    With ``reset`` the width, the column names and, where they are not all numbers, the columns' kinds are recorded on
-    the estimator, else compared with the recorded ones. Columns of several kinds are encoded: `aefast.columns`.
+def rows_to_score(estimator: Any, model: Model, X: Any) -> Any:
+    """Return what ``model`` reads of ``X``: an array (n, d) or, if its columns are of several kinds, a table.
 
     Raises
     ------
     ValueError, TypeError
-        As `sklearn.utils.validation.validate_data` raises them; a ValueError that names the column where a table
-        holds something else than numbers.
+        As `sklearn.utils.validation.validate_data` raises them; a ValueError that names the column if a table holds
+        something else than numbers.
     """
+    if type(X) is np.ndarray and model.feature_names is None and is_plain(X, model):
+        return X
+    if model.columns is None:
+        return read_rows(estimator, X, reset=False)
+    return _checked_table(estimator, X, table_of(X), reset=False)
+
+
+def is_plain(X: Array, model: Model) -> bool:
+    """Return whether scikit-learn would have nothing to say of an array."""
+    is_matrix = X.ndim == 2 and X.shape[1] == model.n_features_in and X.shape[0] > 0
+    return is_matrix and X.dtype.char in "fd" and model.columns is None
+
+
+def read_rows(estimator: Any, X: Any, *, reset: bool) -> Array:
+    """Return ``X`` as an array (n, D) of a dtype that the engine reads; columns of several kinds are encoded.
+
+    With ``reset`` the width, the column names and the kinds of columns are recorded on the estimator, which is a copy
+    that only reads (see `BaseAutoencoder`); else ``X`` is compared with what the estimator has. Errors as of
+    `rows_to_score`.
+    """
+    if isinstance(X, NamedRows):
+        return _read_named(estimator, X, reset=reset)
     checks: dict[str, Any] = {"dtype": "numeric", "ensure_all_finite": False, "estimator": estimator}
     table = table_of(X)
     if reset:
-        estimator.columns_, estimator._refusal = _learned_columns(estimator, table)
+        estimator.columns_, estimator.refusal = _learned_columns(estimator, table)
     if estimator.columns_ is not None:
-        return _encoded_rows(estimator, X, table, reset=reset)
-    if table is not None and table is not X:
+        table = _checked_table(estimator, X, table, reset=reset)
+        return encode(table, estimator.columns_, masks_missing=estimator.missing != "mean")
+    if table is not None and not hasattr(table, "iloc"):
         _check_names(estimator, table, reset=reset)
         return readable(check_array(table_values(table), input_name="X", **checks))
     if table is not None and not reset and hasattr(estimator, "feature_names_in_"):
@@ -51,8 +76,18 @@ def read_rows(estimator: Any, X: Any, *, reset: bool) -> Array:
         raise ValueError(not_numbers(*culprit)) from error
 
 
+def _read_named(estimator: Any, X: NamedRows, *, reset: bool) -> Array:
+    if reset:
+        estimator.columns_, estimator.refusal = None, ""
+        estimator.n_features_in_, estimator.feature_names_in_ = len(X.names), np.asarray(X.names, dtype=object)
+    else:
+        names = getattr(estimator, "feature_names_in_", None)
+        check_names(X.names, type(estimator).__name__, estimator.n_features_in_, names)
+    return readable(X.values)
+
+
 def _learned_columns(estimator: Any, table: Any) -> tuple[tuple[Column, ...] | None, str]:
-    """The columns, and why one of them is not to be learned, where that is what all rows say."""
+    """Return the columns, and why one of them cannot be learned if other blocks of rows do not change that."""
     if table is not None:
         learner = ColumnLearner(table, estimator.column_kinds)
         return learner.columns(), learner.refusal()
@@ -62,19 +97,18 @@ def _learned_columns(estimator: Any, table: Any) -> tuple[tuple[Column, ...] | N
 
 
 def _check_names(estimator: Any, table: Any, *, reset: bool) -> None:
-    """The checks of scikit-learn, and which columns are out of order, where that is what is wrong."""
+    """Make scikit-learn's checks of names and width; say which columns are out of order."""
     try:
         validate_data(estimator, table, reset=reset, skip_check_array=True)
     except ValueError as error:
         expected, got = list(getattr(estimator, "feature_names_in_", ())), names_of(table)
-        moved = [f"{a!r} where fit had {b!r}" for a, b in zip(got, expected, strict=False) if a != b]
-        if sorted(got) != sorted(expected) or not moved:
+        if sorted(got) != sorted(expected) or got == expected:
             raise
-        more = f" and {len(moved) - 8} more" if len(moved) > 8 else ""
-        raise ValueError(f"{str(error).rstrip()} There is {', '.join(moved[:8])}{more}.") from None
+        raise ValueError(f"{str(error).rstrip()} {moved_columns(got, expected)}") from None
 
 
-def _encoded_rows(estimator: Any, X: Any, table: Any, *, reset: bool) -> Array:
+def _checked_table(estimator: Any, X: Any, table: Any, *, reset: bool) -> Any:
+    """Return the table if it is one, has rows and the columns of `fit`."""
     if table is None:
         raise ValueError(
             f"this {type(estimator).__name__} was fitted to columns of several kinds: give a data frame or an Arrow "
@@ -85,11 +119,11 @@ def _encoded_rows(estimator: Any, X: Any, table: Any, *, reset: bool) -> Array:
         raise ValueError(
             f"Found array with 0 sample(s) while a minimum of 1 is required by {type(estimator).__name__}."
         )
-    return encode(table, estimator.columns_, masks_missing=estimator.missing != "mean")
+    return table
 
 
 def read_codes(Z: ArrayLike, n_codes: int, estimator: Any) -> Array:
-    """``Z`` as an array (n, q) of a dtype that the engine reads."""
+    """Return ``Z`` as an array (n, q) of a dtype that the engine reads."""
     codes = readable(check_array(Z, dtype="numeric", ensure_all_finite=False, input_name="Z", estimator=estimator))
     if codes.shape[1] != n_codes:
         raise ValueError(
@@ -99,7 +133,13 @@ def read_codes(Z: ArrayLike, n_codes: int, estimator: Any) -> Array:
 
 
 def read_sample_weight(sample_weight: ArrayLike | None, X: Array) -> NDArray[np.float64] | None:
-    """Weights (n,) as float64 whose mean over rows of weight is 1, or None; ValueError below zero, or all zero."""
+    """Return weights (n,) as float64 with a mean of 1 over rows of weight, or None.
+
+    Raises
+    ------
+    ValueError
+        If a weight is below zero, or all are zero.
+    """
     if sample_weight is None:
         return None
     if not np.any(np.asarray(sample_weight)):

@@ -6,13 +6,11 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import check_is_fitted
 
 from aefast.estimators.base import BaseAutoencoder, one_of
-from aefast.model.network import ACTIVATIONS
+from aefast.model.layers import ACTIVATIONS
 
 if TYPE_CHECKING:
-    from aefast.engine import core
     from aefast.engine.core import LayerSpec, ObjectiveSpec
 
 #: The code activation that goes with each means.
@@ -102,8 +100,8 @@ class SparseAutoencoder(BaseAutoencoder):
         self.alpha = alpha
         self.error_threshold = error_threshold
 
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
+    def check_parameters(self) -> None:
+        super().check_parameters()
         if self.sparsity == "kl" and self.code_activation not in ("auto", "sigmoid"):
             raise ValueError(
                 f"sparsity='kl' needs code_activation='sigmoid', whose mean is a share, got {self.code_activation!r}"
@@ -143,14 +141,11 @@ class SparseAutoencoder(BaseAutoencoder):
             )
         return {**layer, "k": k}
 
-    def _encoder(self) -> core.Predictor:
-        check_is_fitted(self, ["coefs_", "network_"])
-        return self._predictor_of(
-            {**self.network_, "layers": [self._widened(each) for each in self.network_["layers"]]}
-        )
+    def _top_k(self) -> int | None:
+        return next((self._widened(layer)["k"] for layer in self.network_["layers"] if layer["kind"] == "top_k"), None)
 
-    def _objective(self) -> ObjectiveSpec:
-        objective = super()._objective()
+    def _objective(self, *, has_noise: bool = True) -> ObjectiveSpec:
+        objective = super()._objective(has_noise=has_noise)
         if self.sparsity == "l1":
             objective["activity_l1"] += float(self.sparsity_weight)
         elif self.sparsity == "threshold":

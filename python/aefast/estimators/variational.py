@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import check_is_fitted
 
 from aefast.estimators.base import BaseAutoencoder
 from aefast.estimators.sparse import SparseAutoencoder
-from aefast.model.network import likelihood_scale
+from aefast.model.metrics import likelihood_scale
 from aefast.training.schedules import Schedule
 
 if TYPE_CHECKING:
@@ -122,13 +121,12 @@ class VariationalAutoencoder(BaseAutoencoder):
         True
         """
         n_draws = _count("n_draws", n_draws)
-        predictor = self._predictor("draw")
-        rows = self._read(X)
-        self._require_finite(rows, "X")
+        model = self.model_
+        rows = self._rows(X)
         seeds = check_random_state(random_state).randint(np.iinfo(np.int64).max, size=n_draws, dtype=np.int64)
-        total, scale = np.zeros(len(rows)), likelihood_scale(self._loss_kind)
+        total = np.zeros(len(rows))
         for seed in seeds:
-            total -= predictor.losses(rows, self._loss_kind, scale=scale, beta=1.0, seed=int(seed))
+            total -= model.row_losses(rows, int(seed))
         if not np.isfinite(total).all():
             row = int(np.argmin(np.isfinite(total)))
             raise ValueError(f"the elbo of row {row} is {total[row]}: the network's weights or outputs are too large")
@@ -164,8 +162,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         >>> VariationalAutoencoder(max_epochs=5, random_state=0).fit(X).sample(3).shape
         (3, 9)
         """
-        check_is_fitted(self, ["coefs_", "network_"])
-        codes = check_random_state(random_state).normal(size=(_count("n", n), self._n_features_out))
+        codes = check_random_state(random_state).normal(size=(_count("n", n), self.model_.n_codes))
         return self.inverse_transform(codes)
 
     def encode_distribution(self, X: Any) -> tuple[Array, Array]:
@@ -199,19 +196,17 @@ class VariationalAutoencoder(BaseAutoencoder):
         >>> mean.shape, log_variance.shape
         ((500, 3), (500, 3))
         """
-        predictor, other = self._predictor(), self._predictor("log_variance")
-        rows = self._read(X)
-        self._require_finite(rows, "X")
-        log_variance = np.clip(other.encode(rows), -_LARGEST_LOG_VARIANCE, _LARGEST_LOG_VARIANCE)
-        return predictor.encode(rows), log_variance
+        model, rows = self.model_, self._rows(X)
+        log_variance = model.codes(rows, part="log_variance")
+        return model.codes(rows), np.clip(log_variance, -_LARGEST_LOG_VARIANCE, _LARGEST_LOG_VARIANCE)
 
-    def _check_parameters(self) -> None:
+    def check_parameters(self) -> None:
         if isinstance(self, SparseAutoencoder):
             raise ValueError(
                 f"sparsity={self.sparsity!r} does not go with beta={self.beta!r} in a {type(self).__name__}: a code "
                 "that is drawn from a normal distribution is not sparse, so derive it from one of the two"
             )
-        super()._check_parameters()
+        super().check_parameters()
         for name, needed in (
             ("code_activation", "identity"),
             ("tied_weights", False),
@@ -230,8 +225,8 @@ class VariationalAutoencoder(BaseAutoencoder):
         moments: LayerSpec = {**code, "units": 2 * units, "batch_norm": False}
         return [*super()._code_layers(moments), {"kind": "gaussian_code", "units": units}]
 
-    def _objective(self) -> ObjectiveSpec:
-        objective = super()._objective()
+    def _objective(self, *, has_noise: bool = True) -> ObjectiveSpec:
+        objective = super()._objective(has_noise=has_noise)
         objective["scale"] = likelihood_scale(self.loss)
         return objective
 

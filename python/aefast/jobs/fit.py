@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -95,11 +94,11 @@ def fit_job(
     own_callbacks = estimator.callbacks
     save = [] if checkpoint is None else [Checkpoint(checkpoint, keep=True)]
     estimator.set_params(callbacks=(*save, *callbacks))
-    estimator._check_parameters()
+    estimator.check_parameters()
     rows, texts = _training_rows(estimator, source, columns)
     if sample is None and (stream or (stream is None and not fits_in_memory(source, columns))):
         how = "streamed"
-        with training, _naming_columns(estimator, source, columns):
+        with training, _naming_table(source):
             estimator.fit_batches(rows)
         n_learned = rows.n_rows
     else:
@@ -107,14 +106,11 @@ def fit_job(
         with reading:
             X = rows.read(progress) if sample is None else rows.sample(sample, estimator.random_state, progress)
         n_learned = len(X)
-        with training, _naming_columns(estimator, source, columns):
+        with training, _naming_table(source):
             estimator.fit(X)
     for hint in csv_hints(rows.source, texts):
         warnings.warn(hint, stacklevel=2)
     estimator.set_params(callbacks=own_callbacks)
-    if columns is not None:
-        # scikit-learn sets this from a data frame; the rows may have been a matrix without names.
-        estimator.feature_names_in_ = np.asarray(columns, dtype=object)
     estimator.save(output)
     if checkpoint is not None:
         Path(checkpoint).unlink(missing_ok=True)
@@ -187,17 +183,14 @@ def _text_columns(
 
 
 @contextmanager
-def _naming_columns(estimator: Any, source: Source, columns: Sequence[str] | None) -> Iterator[None]:
-    """Name the table and its columns in errors about the rows that the estimator is fitted on."""
-    estimator._called = columns
+def _naming_table(source: Source) -> Iterator[None]:
+    """Name the table in errors about the rows that the estimator is fitted on."""
     try:
         yield
     except ValueError as error:
         if isinstance(error, AefastError):
             raise
         raise TableError(f"{source.title}: {error}") from error
-    finally:
-        del estimator._called
 
 
 def _check_finite(

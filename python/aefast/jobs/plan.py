@@ -13,9 +13,10 @@ import pyarrow as pa
 from aefast.columns.values import kind_of_type
 from aefast.exceptions import AefastError
 from aefast.jobs.clock import Clock
+from aefast.model.model import Model
 from aefast.scoring.labels import with_label
 from aefast.scoring.passthrough import kept_schema
-from aefast.scoring.scorer import RESULT_NAMES, BadValueError, MisfitError, Scorer
+from aefast.scoring.scorer import RESULT_NAMES, BadValueError, MisfitError, Scorer, model_of
 from aefast.tables.formats.base import TableError
 from aefast.tables.numbers import may_be_numbers
 from aefast.tables.source import Source, prefetch
@@ -29,7 +30,7 @@ class ScorePlan:
 
     Attributes
     ----------
-    model : fitted estimator
+    model : Model
     source : Source
         The rows. Every column already has the type in which it is read.
     features : tuple of str or None
@@ -48,7 +49,7 @@ class ScorePlan:
         Write the anomaly scores alone, into a format that holds one column.
     """
 
-    model: Any
+    model: Model
     source: Source
     features: tuple[str, ...] | None
     keep: tuple[str, ...] = ()
@@ -96,7 +97,7 @@ class ScorePlan:
         kept = list(dict.fromkeys(with_label(self.keep, self.label)))
         features = list(self.features or ())
         wanted = source.schema.names if self.features is None else list(dict.fromkeys([*features, *kept]))
-        kinds = {column.name: column.kind for column in self.model.columns_ or ()}
+        kinds = {column.name: column.kind for column in self.model.columns or ()}
         numbers = [name for name in features if kinds.get(name, "numeric") == "numeric"]
         batch_rows = self.batch_rows or source.batch_rows(len(wanted))
         batches = source.batches(kept if unscored else wanted, batch_rows, numbers, first_row=first_row)
@@ -116,7 +117,7 @@ def plan_scoring(
 
     Parameters
     ----------
-    model : fitted estimator
+    model : estimator, Model, or what else `Scorer` accepts
     source : Source
         Stays as it is. The source of the plan reads the same files, with the columns' types decided.
     keep : list of str or None
@@ -132,6 +133,7 @@ def plan_scoring(
     TableError
         If a column is missing or does not hold what the model learned.
     """
+    model = model_of(model)
     if source.is_matrix:
         return _plan_matrix(model, source, keep, label, options)
     source.require(with_label(keep, label), "column")
@@ -151,13 +153,13 @@ def plan_scoring(
 
 
 def _plan_matrix(
-    model: Any, source: Source, keep: Sequence[str] | None, label: str | None, options: dict[str, Any]
+    model: Model, source: Source, keep: Sequence[str] | None, label: str | None, options: dict[str, Any]
 ) -> ScorePlan:
     """The plan for rows of ``.npy`` files, whose columns have no names."""
     path = source.files[0].path
     if keep or label is not None:
         raise TableError(f"{path} has no named columns to keep or to take labels from")
-    if model.columns_ is not None:
+    if model.columns is not None:
         raise TableError(f"{path} has no named columns, but the model needs names: its columns are of several kinds")
     plan = ScorePlan(model, source, None, **options)
     with _naming(source):
@@ -165,13 +167,12 @@ def _plan_matrix(
     return plan
 
 
-def _features(model: Any, source: Source, keep: Sequence[str] | None, label: str | None) -> list[str]:
+def _features(model: Model, source: Source, keep: Sequence[str] | None, label: str | None) -> list[str]:
     """The columns that the model scores, in its order."""
-    names = getattr(model, "feature_names_in_", None)
-    if names is None:
+    if model.feature_names is None:
         unread = {*(keep or ()), label}
         return [name for name in source.schema.names if source.holds_numbers(name) and name not in unread]
-    features = [str(name) for name in names]
+    features = list(model.feature_names)
     source.require(features, "columns the model was fitted on:")
     if label in features:
         raise TableError(
@@ -180,9 +181,9 @@ def _features(model: Any, source: Source, keep: Sequence[str] | None, label: str
     return features
 
 
-def _read_levels_as_text(model: Any, source: Source) -> Source:
+def _read_levels_as_text(model: Model, source: Source) -> Source:
     """The source with the model's categorical columns read as text, if text files can be read so."""
-    known = {column.name: column for column in model.columns_ or () if column.kind == "categorical"}
+    known = {column.name: column for column in model.columns or () if column.kind == "categorical"}
     for file in source.files:
         for name, column in known.items() if file.types_are_guessed else ():
             refusal = column.refusal(file.schema.field(name).type, guessed=True)
@@ -191,9 +192,9 @@ def _read_levels_as_text(model: Any, source: Source) -> Source:
     return source.read_as_text(known)
 
 
-def _check_types(model: Any, source: Source, features: Sequence[str]) -> None:
+def _check_types(model: Model, source: Source, features: Sequence[str]) -> None:
     """Raise `TableError` for a feature whose type the model cannot read."""
-    is_mixed = model.columns_ is not None
+    is_mixed = model.columns is not None
     for file in source.files:
         file.check_text(features)
         if file.types_are_guessed:

@@ -40,7 +40,7 @@ def recalibrate_job(
         raise TableError(f"{source.title} has no rows to calibrate with")
     errors, before = np.concatenate(parts), float(estimator.threshold_)
     n_above = int(np.count_nonzero(errors > before))
-    estimator._decide_by(errors, errors)
+    estimator.model_ = estimator.model_.with_calibration(errors, estimator.contamination)
     estimator.save(output)
     return {
         "model": str(output),

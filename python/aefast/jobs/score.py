@@ -20,7 +20,6 @@ from aefast.jobs.clock import Clock, Progress, no_progress
 from aefast.jobs.journal import Journal, ResumeError, batch_from, batch_to_bytes, journal_path
 from aefast.jobs.plan import ScorePlan, located, plan_scoring
 from aefast.jobs.provenance import read_provenance, write_provenance
-from aefast.model.file import digest
 from aefast.scoring.labels import UNLABELLED, Labels, judgement
 from aefast.scoring.passthrough import TypeClashError
 from aefast.tables.arrow import arrow_values
@@ -136,7 +135,7 @@ class ScoreJob:
         self.n_rows_to_read = None if source.n_rows is None else source.n_rows * (2 if fdr is not None else 1)
         options = {"keep": list(plan.keep), "label": label, "top_features": top_features, "batch_rows": batch_rows}
         self._identity = {
-            "model": digest(estimator),
+            "model": plan.model.digest(),
             "options": {**options, "precision": precision, "fdr": fdr},
             "version of aefast": f"{core.__version__} {core.isa_level}",
         }
@@ -285,7 +284,7 @@ class ScoreJob:
         Calibrated p-values take few different values, so the counts of each stand for all rows.
         """
         plan = self.plan
-        calibration = plan.model.calibration_
+        calibration = plan.model.calibration
         levels = calibration.levels()
         counts = np.zeros(len(levels), dtype=np.int64)
         n_rows = 0
@@ -301,7 +300,7 @@ class ScoreJob:
         return float(levels[holds].max(initial=-1.0))
 
     def _summary(self, tally: Tally, seconds: float) -> dict[str, Any]:
-        threshold = float(self.plan.model.threshold_)
+        threshold = float(self.plan.model.threshold)
         summary: dict[str, Any] = {
             "output": str(self.folder or self._parts[0][1]),
             "files": len(self._parts),

@@ -15,6 +15,7 @@ from aefast.tables.arrow import arrow_array, arrow_values
 from aefast.tables.formats.base import TableError
 from aefast.tables.numbers import feature_matrix, is_number
 from aefast.tables.source import Source, prefetch
+from aefast.training.data import NamedRows
 from aefast.training.reservoir import Reservoir
 
 __all__ = ["Blocks", "TableBlocks", "fits_in_memory", "read_matrix"]
@@ -56,7 +57,10 @@ class Blocks:
     def _block(self, batch: pa.RecordBatch, first_row: int) -> Any:
         X = np.ascontiguousarray(feature_matrix(batch, self._columns))
         self._check(X, first_row)
-        return X
+        return self._named(X)
+
+    def _named(self, X: Array) -> Array | NamedRows:
+        return X if self._columns is None else NamedRows(X, tuple(self._names))
 
     def _count(self, n_rows: int) -> None:
         if n_rows == 0:
@@ -68,15 +72,15 @@ class Blocks:
         X = read_matrix(self.source, self._columns, progress=progress)
         self._count(len(X))
         self._check(X, 0)
-        return X
+        return self._named(X)
 
     def sample(self, n_rows: int, seed: int, progress: Progress = no_progress) -> Any:
         """A uniform random sample of at most ``n_rows`` rows, in their order, read in one pass."""
         sample = Reservoir(np.random.default_rng(seed), n_rows)
-        for X in self:
-            sample.add(X)
-            progress(len(X))
-        return sample.rows()
+        for block in self:
+            sample.add(block if self._columns is None else block.values)
+            progress(len(block))
+        return self._named(sample.rows())
 
 
 class TableBlocks(Blocks):

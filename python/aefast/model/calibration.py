@@ -184,6 +184,13 @@ class Calibration:
         return {"errors": self.errors, "counts": self.counts}
 
 
+def decisions(errors: ArrayLike, contamination: float, held_out: ArrayLike) -> tuple[float, Calibration]:
+    """Return the offset by some rows' errors and the calibration by those of held-out rows."""
+    # Weights that have nearly diverged can give errors that are not finite.
+    values, others = (np.nan_to_num(e, nan=np.finfo(e.dtype).max) for e in map(np.asarray, (errors, held_out)))
+    return contamination_offset(-values.astype(np.float64), contamination), Calibration.of(others)
+
+
 class _Search:
     """``np.searchsorted(ascending, values)``, of many values in an eighth of its time.
 

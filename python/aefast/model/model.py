@@ -1,403 +1,449 @@
-"""A trained network and what it says of rows, without scikit-learn: reconstructions and errors.
+"""Model: a trained network with its scaling, threshold and calibration, as one finished, immutable object.
 
-Estimators are such networks; so is what scoring a file makes of a model file, which is there in a fraction of the time
-that importing an estimator takes.
+Training makes a model whole, and so does `aefast.model.file.load_model`. Nothing here needs scikit-learn, so that the
+command that scores a file starts in a fraction of the time that importing an estimator takes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from aefast.columns.column import Column, encode, starts
-from aefast.columns.decoding import as_objects, by_column, decode, shown
+from aefast.columns.column import Column, starts
+from aefast.columns.decoding import decode
 from aefast.engine import core
 from aefast.engine.threads import resolve_threads
-from aefast.model.calibration import Calibration
-from aefast.model.network import reading
-from aefast.model.reasons import explanation_table, reasons_table
-from aefast.model.scaling import clip_limit, column_statistics
+from aefast.model import file
+from aefast.model.calibration import Calibration, decisions
+from aefast.model.metrics import engine_metric, likelihood_scale
+from aefast.model.network import code_size
+from aefast.model.predictors import Predictors
+from aefast.model.reasons import MOST_REASONS, Reasons, as_frame, explanation_in_blocks, explanation_of
+from aefast.model.rows import element_names, read_rows, require_finite
+from aefast.model.scaling import FeatureScaling, column_statistics
 from aefast.model.whitening import Whitening
-from aefast.tables.numbers import nonfinite_message, readable, table_of
-from aefast.training.targets import check_probabilities
+from aefast.tables.files import atomic_path
+from aefast.tables.numbers import readable, table_of
 
 if TYPE_CHECKING:
     from aefast.engine.core import NetworkSpec
 
 Array = NDArray[Any]
 
-METRICS = ("mse", "mae", "max", "huber", "binary_crossentropy", "categorical_crossentropy", "mahalanobis")
-LOSSES = ("mse", "mae", "huber", "binary_crossentropy", "categorical_crossentropy")
-PRECISIONS = ("float32", "bfloat16", "int8")
-MISSING = ("error", "mask", "mean")
-#: As many reasons as come with the errors in one pass; more cost passes of their own.
-MOST_REASONS = 16
-# For reconstructions that overflow.
+# Advice about reconstructions that overflow.
 _REMEDY = {"float32": "use dtype='float64'", "float64": "divide it by a constant before fit"}
 
 
-class FittedNetwork:
-    """A network with its weights, scaling and decisions. The engine's objects live for one call; the arrays here are
-    the model."""
+@dataclass(frozen=True, eq=False, repr=False)
+class Model:
+    """A trained network and everything that scores and decisions follow from.
 
+    A model is immutable: its arrays are read-only, and the ``with_`` methods return new models. It may be used from
+    several threads at once. The compiled predictor is built when it is first needed and kept.
+
+    Attributes
+    ----------
+    kind : str
+        Name of the estimator's class.
+    network : dict
+        The layers as the engine reads them.
+    coefs, intercepts : tuple of ndarray
+        Weights and biases of each layer with weights, in the scaled space.
+    norms : tuple of ndarray of shape (4, n_out), or None
+        Batch normalisation of each such layer, which ``coefs`` and ``intercepts`` contain already.
+    scaling : FeatureScaling
+        The map into the scaled space.
+    columns : tuple of Column, or None
+        Kinds and levels of the columns, if not all of them are numbers.
+    feature_names : tuple of str, or None
+        Column names, if the training data had any.
+    loss, score_metric, dtype, missing : str
+        As the estimator's parameters; ``score_metric`` is resolved, never "auto".
+    n_threads : int or None
+        Threads to use; None is all CPUs that the process may use.
+    calibration : Calibration
+        Errors that p-values compare with.
+    offset : float
+        Minus the threshold.
+    whitening : Whitening or None
+        Needed by the metric "mahalanobis".
+    input_ranges : tuple of ndarray of shape (2, n_in), or None
+        Needed by the precision "int8".
+    loss_curve, validation_curve : tuple of float
+    best_loss : float
+    parameters : mapping
+        The estimator's constructor parameters as plain data, so far as they are data. Only the model file uses them.
+    """
+
+    kind: str
+    network: NetworkSpec
+    coefs: tuple[Array, ...]
+    intercepts: tuple[Array, ...]
+    norms: tuple[Array | None, ...]
+    scaling: FeatureScaling
+    columns: tuple[Column, ...] | None
+    feature_names: tuple[str, ...] | None
+    loss: str
+    score_metric: str
     dtype: str
     missing: str
     n_threads: int | None
-    n_features_in_: int
-    _called: Sequence[str] | None = None
-    feature_names_in_: NDArray[np.object_]
-    network_: NetworkSpec
-    coefs_: list[Array]
-    intercepts_: list[Array]
-    norms_: list[Array | None]
-    scaler_shift_: NDArray[np.float64]
-    scaler_scale_: NDArray[np.float64]
-    column_means_: NDArray[np.float64]
-    score_metric_: str
-    offset_: float
-    calibration_: Calibration
-    best_loss_: float
-    loss_curve_: list[float]
-    validation_curve_: list[float]
-    n_epochs_: int
-    _scaler_kind: str | None
-    _loss_kind: str
-    whitening_: Whitening | None
-    input_ranges_: list[Array] | None
-    columns_: tuple[Column, ...] | None = None
+    calibration: Calibration
+    offset: float
+    whitening: Whitening | None = None
+    input_ranges: tuple[Array, ...] | None = None
+    loss_curve: tuple[float, ...] = ()
+    validation_curve: tuple[float, ...] = ()
+    best_loss: float = float("inf")
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Make the arrays read-only and start without compiled predictors."""
+        for each in fields(self):
+            object.__setattr__(self, each.name, _read_only(getattr(self, each.name)))
+        predictors = Predictors(
+            self.network,
+            self.coefs,
+            self.intercepts,
+            self.scaling,
+            self.dtype,
+            self.missing,
+            self.n_threads,
+            self.input_ranges,
+        )
+        object.__setattr__(self, "_predictors", predictors)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            object.__setattr__(self, name, value)
+        self.__post_init__()
+
+    def __repr__(self) -> str:
+        return f"<Model of {self.kind}: {self.n_features_in} features, {self.n_codes} code units>"
+
+    # Sizes and names.
 
     @property
-    def threshold_(self) -> float:
-        """Minus ``offset_``; setting the one sets the other."""
-        return -self.offset_
+    def n_features_in(self) -> int:
+        """Number of columns."""
+        return self.network["n_features"] if self.columns is None else len(self.columns)
 
-    @threshold_.setter
-    def threshold_(self, threshold: float) -> None:
-        self.offset_ = -threshold
+    @property
+    def n_codes(self) -> int:
+        """Width of the code."""
+        return code_size(self.network)
 
-    def _predictor(self, code: str = "mean", precision: str = "float32") -> core.Predictor:
-        predictor = self._predictor_of(self.network_, code)
-        if precision != "float32":
-            predictor.reduce(precision, self._ranges_for(precision))
-        return predictor
+    @property
+    def threshold(self) -> float:
+        """Rows with larger errors are anomalies; minus ``offset``."""
+        return -self.offset
 
-    def _read(self, X: Any) -> Array:
-        """Rows (n, d) of a dtype that the engine reads, from an array of as many columns or, where the columns are of
-        several kinds, a table of them in their order."""
-        if self.columns_ is not None:
-            return encode(X, self.columns_, masks_missing=self.missing != "mean")
-        rows = readable(np.asarray(X))
-        if rows.ndim != 2 or rows.shape[1] != self.n_features_in_:
-            raise ValueError(f"X must be rows of {self.n_features_in_} values, got an array of shape {rows.shape}")
-        return rows
+    @property
+    def column_names(self) -> list[str]:
+        """Names of the columns; x0, x1, ... if the training data had none."""
+        return [f"x{j}" for j in range(self.n_features_in)] if self.feature_names is None else list(self.feature_names)
 
-    def _predictor_of(self, network: NetworkSpec, code: str = "mean") -> core.Predictor:
-        network, parameters = reading(network, self.coefs_, self.intercepts_, self.dtype, code)
-        return core.Predictor(network, parameters, self._scaling(), self.dtype, resolve_threads(self.n_threads))
+    # Other versions of the model.
 
-    def _ranges_for(self, precision: str) -> list[Array] | None:
-        """What the engine needs for a precision other than float32, which is checked."""
-        if precision not in PRECISIONS:
-            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
-        if self.dtype != "float32":
-            raise ValueError(
-                f"precision={precision!r} is for estimators of dtype='float32', not {self.dtype!r}: leave precision "
-                "out, or fit with dtype='float32'"
-            )
-        if precision == "bfloat16":
-            return None
-        ranges: list[Array] | None = getattr(self, "input_ranges_", None)
-        if ranges is None:
-            raise ValueError(
-                "precision='int8' needs the ranges that fit keeps, and this model, of an earlier version, has none: "
-                "use precision='bfloat16', or fit again"
-            )
-        return ranges
+    def replace(self, **changes: Any) -> Model:
+        """Return a model with other values of the attributes named."""
+        return replace(self, **changes)
 
-    def _scaling(self) -> core.Scaling:
-        """The map into the space that the network sees."""
-        fill = self._fill() if self.missing == "mean" else None
-        return core.Scaling(
-            self.scaler_shift_, self.scaler_scale_, clip_limit(self._scaler_kind), fill, self.missing == "mask"
-        )
+    def with_weights(self, coefs: Sequence[ArrayLike], intercepts: Sequence[ArrayLike]) -> Model:
+        """Return a model with other weights; ValueError is raised when it is used if they do not fit the network."""
+        return self.replace(coefs=tuple(map(np.array, coefs)), intercepts=tuple(map(np.array, intercepts)))
 
-    def _fill(self) -> NDArray[np.float64]:
-        """What the network is given for missing values (d,), in the scaled space."""
-        if self.missing != "mean":
-            return np.zeros(len(self.scaler_shift_))
-        return self._scaled(self.column_means_)
+    def with_threshold(self, threshold: float) -> Model:
+        """Return a model with another threshold."""
+        return self.replace(offset=-float(threshold))
 
-    def _scaled(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Values of the features (..., d) in the scaled space, as the engine has them but in double precision."""
-        limit = clip_limit(self._scaler_kind)
-        return np.clip((values - self.scaler_shift_) / self.scaler_scale_, -limit, limit)
-
-    def _names(self) -> list[str]:
-        """What to call the columns: ``feature_names_in_``, else as whoever gave the rows does, else x0, x1, ..."""
-        names = getattr(self, "feature_names_in_", self._called)
-        return [f"x{j}" for j in range(self.n_features_in_)] if names is None else [str(name) for name in names]
-
-    def _element_names(self) -> list[str]:
-        """Of each element that the network sees, the name of its column."""
-        if self.columns_ is None:
-            return self._names()
-        return [column.name for column in self.columns_ for _ in range(column.width)]
-
-    def _by_column(self, errors: Array) -> Array:
-        """The errors (n, C) of columns from those of what the network sees."""
-        return errors if self.columns_ is None else np.add.reduceat(errors, starts(self.columns_), axis=1)
-
-    def _as_values(self, rows: Array) -> Array:
-        """Rows (n, C) in the columns' units from those of what the network sees."""
-        return self._fitting_in(rows) if self.columns_ is None else decode(self._fitting_in(rows), self.columns_)
-
-    def _require_finite(self, X: Array, what: str) -> None:
-        """Refuse NaN and infinity; of rows that may have missing values, infinity."""
-        if X.dtype.kind != "f":
-            return
-        is_codes = what == "Z"
-        may_miss = self.missing != "error" and not is_codes
-        if may_miss or column_statistics(X, None, resolve_threads(self.n_threads))["n_nonfinite"].any():
-            names = None if is_codes else self._names()
-            columns = X if self.columns_ is None or is_codes else X[:, starts(self.columns_)]
-            message = nonfinite_message(columns, names, what, may_miss=may_miss)
-            if message:
-                raise ValueError(message)
-
-    def _fitting_in(self, rows: Array) -> Array:
-        """The rows, unless their units are too large for their dtype."""
-        overflowing = column_statistics(rows, None, resolve_threads(self.n_threads))["n_nonfinite"] > 0
-        if overflowing.any():
-            column = self._element_names()[int(overflowing.argmax())]
-            raise ValueError(
-                f"the reconstruction of column {column!r} does not fit into {rows.dtype}: {_REMEDY[rows.dtype.name]}"
-            )
-        return rows
-
-    def _metric(self, metric: str | None) -> tuple[str, Whitening | None]:
-        """The engine's metric and whitening for a user's ``metric``."""
-        name = self.score_metric_ if metric is None else metric
-        if name not in METRICS:
-            raise ValueError(f"metric must be None or one of {', '.join(METRICS)}, got {metric!r}")
-        check_probabilities("metric", name, self.network_["layers"][-1]["activation"])
-        if name != "mahalanobis":
-            return name, None
-        if self.whitening_ is None:
-            raise ValueError("metric='mahalanobis' needs a model that was fitted with score_metric='mahalanobis'")
-        return name, self.whitening_
-
-    def reconstruct(self, X: Any) -> Array:
-        """Rows through the whole network: ``inverse_transform(transform(X))`` in one pass.
+    def with_calibration(self, errors: ArrayLike, contamination: float, held_out: ArrayLike | None = None) -> Model:
+        """Return a model with threshold and calibration from errors that are known already.
 
         Parameters
         ----------
-        X : array-like of shape (n, d)
-            As in `transform`.
+        errors : array-like of shape (n,)
+            Errors of rows by ``score_metric``; ``contamination`` of them exceed the new threshold.
+        contamination : float in (0, 0.5]
+        held_out : array-like of shape (m,), optional
+            Errors that p-values compare with; default ``errors``.
+        """
+        offset, calibration = decisions(errors, contamination, errors if held_out is None else held_out)
+        return self.replace(offset=offset, calibration=calibration)
+
+    def recalibrated(self, X: Any, contamination: float) -> Model:
+        """Return a model with threshold and calibration from the rows of ``X``; see `with_calibration`."""
+        return self.with_calibration(self.errors(X), contamination)
+
+    # Errors and decisions.
+
+    def errors(self, X: Any, metric: str | None = None, precision: str = "float32") -> Array:
+        """Return how badly each row is reconstructed; higher is more abnormal.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d), data frame or Arrow table
+            Finite numbers, or NaN and null if ``missing`` is not "error". Tables must have the columns of training.
+        metric : str, optional
+            See `Autoencoder.reconstruction_error`; default ``score_metric``.
+        precision : {"float32", "bfloat16", "int8"}, default "float32"
+            See there.
 
         Returns
         -------
-        ndarray of shape (n, d), of the estimator's ``dtype``
-            Reconstructions in the units of the training data. Where columns are of several kinds, an array of objects:
-            numbers, the most probable levels, and times as a weekday and a time of day.
+        ndarray of shape (n,), of ``dtype``
 
         Raises
         ------
         ValueError
-            As in `transform`; also if the reconstruction does not fit into ``dtype``.
-        NotFittedError
-            Before `fit`.
+            If the rows, the metric or the precision do not fit the model.
         """
-        predictor = self._predictor()
-        rows = self._read(X)
-        self._require_finite(rows, "X")
-        return self._as_values(predictor.reconstruct(rows))
-
-    def _errors(self, X: Any, metric: str | None, precision: str = "float32") -> Array:
-        errors: Array = self._judged(
+        errors: Array = self._scored(
             X, precision, lambda predictor, rows: (predictor.errors(rows, *self._metric(metric)),)
         )[0]
         return errors
 
-    def _errors_of_columns(self, columns: Sequence[Array], precision: str = "float32") -> Array | None:
-        """The errors of rows whose columns (n,) are contiguous and of one dtype, which are read where they lie; None
-        where `_errors` has to tell what is wrong with them, or where values may be missing."""
-        if self.missing != "error" or self.columns_ is not None:
+    def errors_of_columns(self, columns: Sequence[Array], precision: str = "float32") -> Array | None:
+        """Return the errors of rows given as contiguous columns (n,) of one dtype, which are read in place.
+
+        Returns None if `errors` has to be called instead: if values may be missing, columns are of several kinds, or a
+        value is not finite.
+        """
+        if self.missing != "error" or self.columns is not None:
             return None
         errors = self._predictor(precision=precision).errors(columns, *self._metric(None))
         return errors if np.isfinite(errors).all() else None
 
-    def _gives_reasons(self, top: int) -> bool:
-        """Whether `_errors_and_reasons` does, so many. What means stand for is no reason, and it would be one there."""
+    def is_anomaly(self, X: Any) -> NDArray[np.bool_]:
+        """Return which rows have an error above the threshold."""
+        return self.errors(X).astype(np.float64) > self.threshold
+
+    def p_values(self, X: Any) -> NDArray[np.float64]:
+        """Return conformal p-values of rows (see `aefast.model.calibration.Calibration`)."""
+        return self.p_values_of(self.errors(X))
+
+    def p_values_of(self, errors: ArrayLike) -> NDArray[np.float64]:
+        """Return conformal p-values of rows whose `errors` are known."""
+        return self.calibration.p_values(errors)
+
+    def check_metric(self, metric: str | None = None) -> None:
+        """Raise ValueError if the network has no errors by the metric."""
+        self._metric(metric)
+
+    def check_precision(self, precision: str) -> None:
+        """Raise ValueError if the model cannot compute in the precision."""
+        vars(self)["_predictors"].ranges_for(precision)
+
+    # Codes and reconstructions.
+
+    def codes(self, X: Any, *, part: str = "mean", top_k: int | None = None) -> Array:
+        """Return the codes (n, q) of rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d), data frame or Arrow table
+            As in `errors`.
+        part : {"mean", "log_variance"}, default "mean"
+            Which part of a code that training draws.
+        top_k : int, optional
+            Outputs that a top-k code keeps in a row; default as in training.
+        """
+        predictor = self._predictor(part, top_k=top_k)
+        return predictor.encode(self.rows(X))
+
+    def decode(self, Z: ArrayLike) -> Array:
+        """Return the rows (n, d), in input units, that the decoder makes of codes (n, q)."""
+        predictor = self._predictor()
+        codes = readable(np.asarray(Z))
+        if codes.ndim != 2 or codes.shape[1] != self.n_codes:
+            raise ValueError(f"Z has {codes.shape[-1]} columns, but the code of this {self.kind} has {self.n_codes}")
+        self.require_finite(codes, "Z")
+        return self._as_values(predictor.decode(codes))
+
+    def reconstruct(self, X: Any) -> Array:
+        """Return the reconstructions (n, d) of rows in input units; see `Autoencoder.reconstruct`."""
+        predictor = self._predictor()
+        return self._as_values(predictor.reconstruct(self.rows(X)))
+
+    def row_losses(self, X: Any, seed: int) -> Array:
+        """Return minus the evidence lower bound (n,) of each row, for a code that ``seed`` draws."""
+        predictor = self._predictor("draw")
+        scale = likelihood_scale(self.loss)
+        return predictor.losses(self.rows(X), self.loss, scale=scale, beta=1.0, seed=seed)
+
+    # Reasons.
+
+    def feature_errors(self, X: Any) -> Array:
+        """Return each feature's part (n, d) of its row's error by ``score_metric``."""
+        predictor = self._predictor()
+        return self._by_column(predictor.feature_errors(self.rows(X), *self._metric(None)))
+
+    def has_reasons(self, top: int) -> bool:
+        """Return whether `reasons` gives ``top`` reasons a row; `explain` gives any number.
+
+        With ``missing="mean"`` it does not: a mean that stands for a missing value is no reason.
+        """
         return 0 < top <= MOST_REASONS and self.missing != "mean"
 
-    def _errors_and_reasons(self, X: Any, top: int, precision: str = "float32") -> tuple[Array, ...]:
-        """In one pass errors (n,) and, of the ``top`` features that weigh most in each, columns, shares, expected
-        values in input units and values (n, top).
+    def reasons(self, X: Any, top: int, precision: str = "float32") -> Reasons:
+        """Return errors and, in the same pass, the ``top`` features with the largest shares of each; see `has_reasons`.
 
-        Where columns are of several kinds it is these that are told, -1 for one whose value is missing; what is
-        expected is (n, top, 4 or fewer), a column's outputs or, of a categorical one, the number of a level; and there
-        are no values.
+        Parameters
+        ----------
+        X : array-like of shape (n, d), data frame or Arrow table
+            As in `errors`.
+        top : int in [1, 16]
+            Features a row, at most as many as there are.
+        precision : {"float32", "bfloat16", "int8"}, default "float32"
+            As in `errors`.
         """
-        found: tuple[Array, ...] = self._judged(
-            X, precision, lambda predictor, rows: predictor.reasons(rows, *self._metric(None), top=top)
+        return Reasons(
+            *self._scored(X, precision, lambda predictor, rows: predictor.reasons(rows, *self._metric(None), top=top))
         )
-        return found
 
-    def _judged(self, X: Any, precision: str, judge: Callable[[core.Predictor, Array], Any]) -> Any:
-        """What ``judge`` says of the rows, errors first, once these are known to be finite."""
+    def explain(self, X: Any, top: Any = 3) -> Any:
+        """Return a table of the ``top`` features of each row; see `Autoencoder.explain`."""
+        return as_frame(self.explanation(X, top))
+
+    def explanation(self, X: Any, top: Any = 3) -> Array:
+        """Return the table of `explain` as a structured array."""
+        if isinstance(top, bool) or not isinstance(top, int | np.integer) or top < 1:
+            raise ValueError(f"top must be an integer of at least 1, got {top!r}")
+        names, table = self.column_names, table_of(X)
+        top = min(int(top), len(names))
+        if not self.has_reasons(top):
+            predictor, metric = self._predictor(), self._metric(None)
+
+            def feature_errors(block: Array, first_row: int) -> Array:
+                errors = self._by_column(predictor.feature_errors(block, *metric))
+                is_finite = np.isfinite(errors).all(axis=1)
+                if not is_finite.all():
+                    row = first_row + int(is_finite.argmin())
+                    raise ValueError(f"the error of row {row} is not finite: {self._why_not_finite()}")
+                return errors
+
+            return explanation_in_blocks(
+                self.rows(X), top, names, self.columns, table, feature_errors, predictor.reconstruct
+            )
+        return explanation_of(self.reasons(X, top), names, self.columns, table)
+
+    # The model file.
+
+    @classmethod
+    def load(cls, source: str | os.PathLike[str] | bytes | bytearray | memoryview) -> Model:
+        """Return the model of a model file, given by its path or its bytes; errors as of `aefast.load`."""
+        return file.restored(source, lambda document, tensors: cls(**file.model_fields(document, tensors)))
+
+    def to_bytes(self) -> bytes:
+        """Return the content of a model file, which `load` and `aefast.load` read.
+
+        Raises
+        ------
+        ValueError
+            If `load` would refuse the content, for instance because weights do not fit the network.
+        """
+        return file.content_of(*file.describe(self), lambda document, tensors: file.model_fields(document, tensors))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a model file, whole or not at all; ValueError as of `to_bytes`, OSError if it cannot be written."""
+        content = self.to_bytes()
+        with atomic_path(path) as part:
+            part.write_bytes(content)
+
+    def digest(self) -> str:
+        """Return a SHA-256 digest of everything that scores and decisions follow from."""
+        return file.digest(self)
+
+    # What the methods share.
+
+    def read(self, X: Any) -> Array:
+        """Return ``X`` as rows (n, D) of the network's inputs, whose values are not checked yet."""
+        return read_rows(X, self.kind, self.n_features_in, self.feature_names, self.columns, self.missing)
+
+    def rows(self, X: Any) -> Array:
+        """Return ``X`` as rows (n, D) of the network's inputs; raise ValueError for values that are not finite."""
+        rows = self.read(X)
+        self.require_finite(rows, "X")
+        return rows
+
+    def require_finite(self, X: Array, what: str = "X") -> None:
+        """Raise ValueError for NaN, unless the model takes missing values, and for infinity; ``what`` names ``X``."""
+        is_codes = what == "Z"
+        require_finite(
+            X,
+            what,
+            None if is_codes else self.column_names,
+            None if is_codes else self.columns,
+            may_miss=self.missing != "error" and not is_codes,
+            n_threads=self.n_threads,
+        )
+
+    def _scored(self, X: Any, precision: str, score: Callable[[core.Predictor, Array], Any]) -> Any:
+        """Return ``score(predictor, rows)``, errors first, once these are known to be finite."""
         predictor = self._predictor(precision=precision)
-        rows = self._read(X)
+        rows = self.read(X)
         if self.missing != "error":
-            # Else infinity would pass for a missing value.
-            self._require_finite(rows, "X")
-        found = judge(predictor, rows)
+            # The engine would read infinity as a missing value.
+            self.require_finite(rows)
+        found = score(predictor, rows)
         errors = found[0]
         if not np.isfinite(errors).all():
-            self._require_finite(rows, "X")
+            self.require_finite(rows)
             row = int(np.argmin(np.isfinite(errors)))
-            raise ValueError(f"the error of row {row} is {errors[row]}: {self._beyond()}")
+            raise ValueError(f"the error of row {row} is {errors[row]}: {self._why_not_finite()}")
         return found
 
-    def _beyond(self) -> str:
-        """Why errors are no numbers, where the rows are."""
-        if self.whitening_ is not None and np.abs(self.whitening_.matrix).max() > np.finfo(self.dtype).max:
+    def _why_not_finite(self) -> str:
+        """Say why errors of finite rows are not finite."""
+        if self.whitening is not None and np.abs(self.whitening.matrix).max() > np.finfo(self.dtype).max:
             return (
                 f"the training rows' residuals were so small that one over them does not fit into {self.dtype}; fit "
                 "with a scaler, or score_metric='mse'"
             )
         return "the network's weights or outputs are too large"
 
-    def reconstruction_error(self, X: Any, *, metric: str | None = None, precision: str = "float32") -> Array:
-        r"""How badly each row is reconstructed; higher is more abnormal.
-
-        Computed in the scaled space that the network sees: with z the scaled row, y the network's output and r = y - z,
-        the error is the mean over features of r^2 (``mse``), \|r\| (``mae``), r^2 / 2 where \|r\| <= 1 and
-        \|r\| - 1/2 elsewhere (``huber``), or, with t the value of z held to [0, 1],
-        \|z - t\| - t log y - (1 - t) log(1 - y) (``binary_crossentropy``) or \|z - t\| - t log y
-        (``categorical_crossentropy``); the largest \|r\| (``max``); or the Mahalanobis distance of the
-        residual and the code from those of most training rows, over d + q (``mahalanobis``,
-        see `aefast.model.whitening`).
-        With ``missing="mask"`` the mean is over the features that a row has (of ``mahalanobis``: the others' residuals
-        are 0 and do not count in d), and 0 for a row that has none: nothing in it is abnormal.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, d)
-            As in `transform`.
-        metric : str, optional
-            One of those above; default what ``score_metric`` was in `fit`. Crossentropies need an output activation
-            that gives probabilities, ``mahalanobis`` a fit with it as ``score_metric``.
-        precision : {"float32", "bfloat16", "int8"}, default "float32"
-            Of the operands of dense layers; "float32" is the estimator's own ``dtype``. Activations and the error
-            itself stay float32. "int8" holds each input of a layer to the range that it had in `fit`
-            (``input_ranges_``), in 255 steps, and weights to 127 steps of their output's largest (Jacob et al. 2018,
-            section 2.1); layers of fewer than 32 inputs it computes in bfloat16. Layers of fewer than 16, which gain
-            nothing, stay float32, and so do layers of images. Both rank rows nearly as float32 does, faster where
-            `aefast.config` says "native"; where it says "emulated", mostly not. They take a little time to
-            prepare, so give them many rows in a call.
-
-        Returns
-        -------
-        ndarray of shape (n,), of the estimator's ``dtype``
-            One error a row. It does not depend on the rows beside it, nor on the number of threads.
-
-        Raises
-        ------
-        ValueError
-            As in `transform`; also for a metric or precision that is unknown or does not suit the network.
-        NotFittedError
-            Before `fit`.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from aefast import Autoencoder
-        >>> X = np.random.default_rng(0).normal(size=(200, 9))
-        >>> model = Autoencoder(max_epochs=2, random_state=0).fit(X)
-        >>> errors = model.reconstruction_error(np.vstack([X, np.full((1, 9), 50.0)]))
-        >>> int(errors.argmax())
-        200
-        """
-        return self._errors(X, metric, precision)
-
-    def feature_errors(self, X: Any) -> Array:
-        """Each feature's part of its row's error, by the metric that ``score_metric`` was in `fit`.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, d)
-            As in `transform`.
-
-        Returns
-        -------
-        ndarray of shape (n, d), of the estimator's ``dtype``
-            A row sums to its `reconstruction_error`. For ``max`` the whole error stands at the largest residual, for
-            ``mahalanobis`` it is the square of a feature's whitened residual, and of the code's squares the part that
-            the feature's squared distance from usual rows has in the sum of these, over d + q (see
-            `aefast.model.whitening`).
-
-        Raises
-        ------
-        ValueError
-            As in `transform`.
-        NotFittedError
-            Before `fit`.
-        """
-        predictor = self._predictor()
-        rows = self._read(X)
-        self._require_finite(rows, "X")
-        return self._by_column(predictor.feature_errors(rows, *self._metric(None)))
-
-    def _explanation(self, X: Any, top: int) -> Array:
-        """For each row its ``top`` features by share of the error (see `explanation_table`)."""
-        names, table = self._names(), table_of(X)
-        top = min(top, len(names))
-        if not self._gives_reasons(top):
-            return self._long_explanation(X, top)
-        _, columns, shares, expected, values = self._errors_and_reasons(X, top)
-        if self.columns_ is None:
-            return reasons_table(columns, shares, values, expected, names, 0, ~np.isnan(values))
-        is_known = columns >= 0
-        rows = np.nonzero(is_known)[0]
-        cells = np.empty((2, len(rows)), dtype=object)
-        for places, *parts in by_column(self.columns_, columns[is_known], rows, expected[is_known], table):
-            for of_all, part in zip(cells, parts, strict=True):
-                of_all[places] = as_objects(part)
-        cells_of_all, outputs = np.empty((2, *columns.shape), dtype=object)
-        cells_of_all[is_known], outputs[is_known] = cells
-        return reasons_table(columns, shares, cells_of_all, outputs, names, 0, is_known)
-
-    def _long_explanation(self, X: Any, top: int) -> Array:
-        """The same for any number of features, in passes of their own."""
-        predictor = self._predictor()
-        rows = self._read(X)
-        self._require_finite(rows, "X")
-        metric, names = self._metric(None), self._names()
-        # Blocks bound the memory: three arrays as wide as the input, of which a few columns stay.
-        n_rows_a_block = max(1, (1 << 20) // rows.shape[1])
-        tables = []
-        for begin in range(0, len(rows), n_rows_a_block):
-            block = rows[begin : begin + n_rows_a_block]
-            errors = self._by_column(predictor.feature_errors(block, *metric))
-            if not np.isfinite(errors).all():
-                row = begin + int(np.isfinite(errors).all(axis=1).argmin())
-                raise ValueError(f"the error of row {row} is not finite: {self._beyond()}")
-            expected, values, is_missing = predictor.reconstruct(block), block, np.isnan(block)
-            if self.columns_ is not None:
-                table = table_of(X)
-                part = (
-                    table[begin : begin + n_rows_a_block] if hasattr(table, "iloc") else table.slice(begin, len(block))
-                )
-                expected, values = decode(expected, self.columns_), shown(part, self.columns_)
-                is_missing = is_missing[:, starts(self.columns_)]
-            tables.append(explanation_table(errors, values, expected, names, top, begin, is_missing))
-        explained: Array = np.concatenate(tables)
-        return explained
+    def _metric(self, metric: str | None) -> tuple[str, Whitening | None]:
+        return engine_metric(metric, self.score_metric, self.network, self.whitening)
 
     @property
-    def _n_features_out(self) -> int:
-        """Width of the code, for ``get_feature_names_out``."""
-        return int(self.network_["layers"][self.network_["n_encoder_layers"] - 1]["units"])
+    def _predictor(self) -> Callable[..., core.Predictor]:
+        return vars(self)["_predictors"].get  # type: ignore[no-any-return]
+
+    def _by_column(self, errors: Array) -> Array:
+        """Return errors (n, C) of columns from the errors of the network's inputs."""
+        return errors if self.columns is None else np.add.reduceat(errors, starts(self.columns), axis=1)
+
+    def _as_values(self, rows: Array) -> Array:
+        """Return rows (n, C) in the columns' units; raise ValueError if a value does not fit into the dtype."""
+        overflowing = column_statistics(rows, None, resolve_threads(self.n_threads))["n_nonfinite"] > 0
+        if overflowing.any():
+            names = element_names(self.column_names, self.columns)
+            raise ValueError(
+                f"the reconstruction of column {names[int(overflowing.argmax())]!r} does not fit into {rows.dtype}: "
+                f"{_REMEDY[rows.dtype.name]}"
+            )
+        return rows if self.columns is None else decode(rows, self.columns)
+
+
+def _read_only(value: Any) -> Any:
+    """Return a value whose arrays, also those in tuples and dataclasses of arrays, cannot be written to."""
+    if isinstance(value, np.ndarray):
+        if value.flags.writeable:
+            value = value.copy()
+            value.setflags(write=False)
+        return value
+    if isinstance(value, Whitening):
+        return Whitening(*map(_read_only, value))
+    if isinstance(value, tuple) and any(isinstance(each, np.ndarray) for each in value):
+        return tuple(map(_read_only, value))
+    if isinstance(value, FeatureScaling | Calibration):
+        return replace(value, **{each.name: _read_only(getattr(value, each.name)) for each in fields(value)})
+    return value

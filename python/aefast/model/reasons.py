@@ -1,13 +1,96 @@
 """Which features made a row abnormal: the largest shares of its error, with what was seen and what was expected."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aefast.columns.column import Column, starts
+from aefast.columns.decoding import as_objects, by_column, decode, shown
+
 Array = NDArray[Any]
+
+#: Most reasons a row that come in one pass with the errors.
+MOST_REASONS = 16
+
+
+class Reasons(NamedTuple):
+    """Errors of rows and, for each row, the features with the largest shares of its error.
+
+    Attributes
+    ----------
+    errors : ndarray of shape (n,)
+    columns : ndarray of shape (n, top), int32
+        Column numbers, largest share first. If columns are of several kinds, -1 for one whose value is missing.
+    shares : ndarray of shape (n, top)
+        Share of the row's error, in [0, 1].
+    expected : ndarray of shape (n, top), or (n, top, 4 or fewer) if columns are of several kinds
+        Reconstructed values in input units. For columns of several kinds: a column's outputs, or the number of the most
+        probable level.
+    values : ndarray of shape (n, top), float64
+        Values of the row; shape (0, top) if columns are of several kinds.
+    """
+
+    errors: Array
+    columns: Array
+    shares: Array
+    expected: Array
+    values: Array
+
+
+def explanation_of(reasons: Reasons, names: Sequence[str], columns: Sequence[Column] | None, table: Any) -> Array:
+    """Return reasons as the structured array of `reasons_table`.
+
+    ``columns`` and ``table`` are the kinds of the columns and the rows themselves; the first is None if all columns are
+    numbers.
+    """
+    _, numbers, shares, expected, values = reasons
+    if columns is None:
+        return reasons_table(numbers, shares, values, expected, names, 0, ~np.isnan(values))
+    is_known = numbers >= 0
+    rows = np.nonzero(is_known)[0]
+    cells = np.empty((2, len(rows)), dtype=object)
+    for places, *parts in by_column(columns, numbers[is_known], rows, expected[is_known], table):
+        for of_all, part in zip(cells, parts, strict=True):
+            of_all[places] = as_objects(part)
+    cells_of_all, outputs = np.empty((2, *numbers.shape), dtype=object)
+    cells_of_all[is_known], outputs[is_known] = cells
+    return reasons_table(numbers, shares, cells_of_all, outputs, names, 0, is_known)
+
+
+def explanation_in_blocks(
+    rows: Array,
+    top: int,
+    names: Sequence[str],
+    columns: Sequence[Column] | None,
+    table: Any,
+    feature_errors: Callable[[Array, int], Array],
+    reconstruct: Callable[[Array], Array],
+) -> Array:
+    """Return the same table for any number of features, from several passes over the rows.
+
+    ``feature_errors(block, first_row)`` returns the errors (n, C) of a block's columns, ``reconstruct(block)`` its
+    outputs (n, D).
+    """
+    # Blocks bound the memory: each has three arrays as wide as the input, of which a few columns are kept.
+    n_rows_a_block = max(1, (1 << 20) // rows.shape[1])
+    tables = []
+    for begin in range(0, len(rows), n_rows_a_block):
+        block = rows[begin : begin + n_rows_a_block]
+        errors, expected = feature_errors(block, begin), reconstruct(block)
+        values, is_missing = block, np.isnan(block)
+        if columns is not None:
+            end = begin + len(block)
+            part = table[begin:end] if hasattr(table, "iloc") else table.slice(begin, len(block))
+            expected, values = decode(expected, columns), shown(part, columns)
+            is_missing = is_missing[:, starts(columns)]
+        tables.append(explanation_table(errors, values, expected, names, top, begin, is_missing))
+    explained: Array = np.concatenate(tables)
+    return explained
 
 
 def top_shares(

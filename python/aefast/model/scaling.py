@@ -1,10 +1,13 @@
-"""The map into the space the network sees: (x - shift) / scale a column, fitted once and folded into the kernels."""
+"""The scaled space that a network sees, (x - shift) / scale: fitted once and folded into the kernels."""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from aefast.engine import core
 
@@ -13,47 +16,88 @@ Statistics = dict[str, Array]
 
 SCALERS = ("standard", "minmax", "robust", "deciles")
 
-#: Values are clipped here in the scaled space, so that nothing a row may hold overflows float32 further on.
+#: Limit of absolute values in the scaled space, so that no value of a row overflows float32 in the network.
 LIMIT = 1e6
-#: And here behind the scaler "deciles", which says nothing of what lies beyond them: a few wild values would take over
-#: the loss.
+#: The limit behind the scaler "deciles". Values beyond the deciles can be far out there, and a few of them would
+#: dominate the loss.
 DECILES_LIMIT = 10.0
 # From the first decile of a normal distribution to the ninth, in standard deviations.
 _NORMAL_DECILES = 2.5631031310892007
 # Squares of smaller deviations underflow.
 _SMALLEST_SPAN = 1e-140
-#: Values that a scaler can be fitted to: no difference from another double overflows.
+#: Largest absolute value that a scaler can be fitted to: differences of two such doubles do not overflow.
 LARGEST = 1e290
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureScaling:
+    """The map of a fitted model into the scaled space: (x - shift) / scale, clipped.
+
+    Attributes
+    ----------
+    kind : {"standard", "minmax", "robust", "deciles"} or None
+        The scaler that was fitted.
+    shift, scale : ndarray of shape (d,), float64
+    means : ndarray of shape (d,), float64
+        Means of the training values, which replace missing values with ``missing="mean"``.
+    """
+
+    kind: str | None
+    shift: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    means: NDArray[np.float64]
+
+    def replace(self, field: str, values: ArrayLike) -> FeatureScaling:
+        """Return the map with other values of ``shift``, ``scale`` or ``means``."""
+        arrays = {"shift": self.shift, "scale": self.scale, "means": self.means}
+        return FeatureScaling(self.kind, **(arrays | {field: np.array(values, dtype=np.float64)}))
+
+    def apply(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return values (..., d) in the scaled space, in double precision."""
+        limit = clip_limit(self.kind)
+        return np.clip((values - self.shift) / self.scale, -limit, limit)
+
+    def fill(self, missing: str) -> NDArray[np.float64]:
+        """Return what the network sees in place of missing values (d,), in the scaled space."""
+        return self.apply(self.means) if missing == "mean" else np.zeros(len(self.shift))
+
+    def for_engine(self, missing: str) -> core.Scaling:
+        """Return the map as the engine reads it; ``missing`` is the estimator's parameter."""
+        fill = self.fill(missing) if missing == "mean" else None
+        return core.Scaling(self.shift, self.scale, clip_limit(self.kind), fill, missing == "mask")
 
 
 def fit_scaler(
     kind: str | None, X: Array, rows: NDArray[np.int64] | None, statistics: Statistics, names: Sequence[str]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Shift and scale (d,) of the columns of ``X``.
+    """Return shift and scale (d,) of the columns of ``X``.
 
-    ``standard``: mean and standard deviation. ``minmax``: least value and range, so that the rows lie in [0, 1].
-    ``robust``: median and distance between the quartiles; the standard deviation where the quartiles coincide.
-    ``deciles``: likewise with the first and the ninth decile, the distance being divided by 2.563, which makes it the
-    standard deviation of a normal distribution. None: 0 and 1. A constant column has scale 1.
-    Missing values are not looked at.
+    - ``standard``: mean and standard deviation.
+    - ``minmax``: least value and range, so that the rows lie in [0, 1].
+    - ``robust``: median and distance between the quartiles; the standard deviation if the quartiles are equal.
+    - ``deciles``: median and the distance between the first and the ninth decile, divided by 2.563, which is the
+      standard deviation of a normal distribution; the standard deviation if the deciles are equal.
+    - None: 0 and 1.
+
+    A constant column has scale 1. Missing values are ignored.
 
     Parameters
     ----------
     kind : {"standard", "minmax", "robust", "deciles"} or None
-        Which.
+        The scaler.
     X : array of shape (n, d)
-        The data; only ``rows`` of it are looked at.
+        The data; only ``rows`` of it are used.
     rows : ndarray of int64 or None
-        Rows to fit on; None is all.
+        Row numbers to fit on; None is all rows.
     statistics : dict
-        `core.column_statistics` of the same rows.
+        `column_statistics` of the same rows.
     names : sequence of d str
-        What to call the columns in errors.
+        Column names for messages.
 
     Raises
     ------
     ValueError
-        If a column's values are too large for the map to be finite, or all missing.
+        If a column has values that are too large for a finite map, or no value at all.
     """
     if (statistics["n_finite"] == 0).any():
         column = int(np.argmin(statistics["n_finite"]))
@@ -83,8 +127,8 @@ def fit_scaler(
                 if upper > lower:
                     scale[column], magnitude[column] = (upper - lower) / normal, max(abs(lower), abs(upper))
 
-    # Equal values leave a spread of rounding errors, and the reciprocal of a denormal overflows (in the precision that
-    # the engine reads such rows in).
+    # Equal values leave a spread of rounding errors, and the reciprocal of a denormal overflows in the precision in
+    # which the engine reads such rows.
     smallest = 4.0 / np.finfo(np.float64 if X.dtype.itemsize == 8 else np.float32).max
     constant = (low == high) | (scale <= 10 * np.finfo(np.float64).eps * magnitude) | (scale < smallest)
     scale[constant] = 1.0
@@ -92,21 +136,21 @@ def fit_scaler(
 
 
 def clip_limit(kind: str | None) -> float:
-    """Largest absolute value in the space of a scaler."""
+    """Return the largest absolute value in the scaled space of a scaler."""
     return DECILES_LIMIT if kind == "deciles" else LIMIT
 
 
 def merged(first: Statistics, second: Statistics) -> Statistics:
-    """Column statistics of two blocks of rows together (Chan, Golub and LeVeque 1983)."""
+    """Return the column statistics of two blocks of rows together (Chan, Golub and LeVeque 1983)."""
     n_finite = first["n_finite"] + second["n_finite"]
     share = second["n_finite"] / np.maximum(n_finite, 1)
-    # A column without values says nothing of where they lie.
+    # The mean, least and largest value of a column without values are those of the other block.
     first, second = (
         {**each, **{name: np.where(each["n_finite"] > 0, each[name], other[name]) for name in ("mean", "min", "max")}}
         for each, other in ((first, second), (second, first))
     )
     step = second["mean"] - first["mean"]
-    # Norms, not squares, which may overflow.
+    # hypot adds squares without overflow.
     within = np.hypot(first["std"] * np.sqrt(1 - share), second["std"] * np.sqrt(share))
     return {
         "mean": first["mean"] + step * share,
@@ -119,7 +163,7 @@ def merged(first: Statistics, second: Statistics) -> Statistics:
 
 
 def column_statistics(X: Array, rows: NDArray[np.int64] | None, n_threads: int) -> Statistics:
-    """``mean``, ``std``, ``min`` and ``max`` of each column's finite values, ``n_finite`` and ``n_nonfinite``."""
+    """Return ``mean``, ``std``, ``min``, ``max`` of each column's finite values, ``n_finite`` and ``n_nonfinite``."""
     statistics = core.column_statistics(X, rows, n_threads)
     n_rows = len(X) if rows is None else len(rows)
     low = statistics["min"]
@@ -135,5 +179,5 @@ def column_statistics(X: Array, rows: NDArray[np.int64] | None, n_threads: int) 
 def scaled_range(
     statistics: Statistics, shift: NDArray[np.float64], scale: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Least and largest value (d,) of each column in the scaled space."""
+    """Return the least and largest value (d,) of each column in the scaled space."""
     return (statistics["min"] - shift) / scale, (statistics["max"] - shift) / scale

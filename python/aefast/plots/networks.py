@@ -36,10 +36,11 @@ def loss_curves(estimator: Any, *, ax: Axes | None = None) -> Axes:
     'epoch'
     """
     ax = new_axes(ax)
-    training = np.asarray(estimator.loss_curve_, dtype=float)
+    model = getattr(estimator, "model_", estimator)
+    training = np.asarray(model.loss_curve, dtype=float)
     epochs = np.arange(1, len(training) + 1)
     ax.plot(epochs, training, color=BLUE, linewidth=1.8, label="training")
-    validation = np.asarray(getattr(estimator, "validation_curve_", None) or [], dtype=float)
+    validation = np.asarray(model.validation_curve, dtype=float)
     if len(validation):
         ax.plot(np.arange(1, len(validation) + 1), validation, color=ORANGE, linewidth=1.8, label="validation")
         best = int(np.argmin(validation))

@@ -13,7 +13,7 @@ from aefast.estimators.contractive import ContractiveAutoencoder
 from aefast.estimators.denoising import DenoisingAutoencoder
 from aefast.estimators.sparse import SparseAutoencoder
 from aefast.estimators.variational import VariationalAutoencoder
-from aefast.model.network import ACTIVATIONS, OUTPUT_ACTIVATIONS
+from aefast.model.layers import ACTIVATIONS, OUTPUT_ACTIVATIONS
 from aefast.pyod.detector import Detector
 from aefast.pyod.parameters import known, widths_of
 

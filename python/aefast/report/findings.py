@@ -49,7 +49,7 @@ class Findings:
 
     @property
     def threshold(self) -> float:
-        return float(self.scorer.estimator.threshold_)
+        return float(self.scorer.model.threshold)
 
     @property
     def is_timed(self) -> bool:
@@ -115,7 +115,7 @@ def examine(
         X = scorer.matrix(batch)
         e = scorer.errors(X, first_row=n_read)
         known = label(batch) if label is not None else None
-        flagged = np.flatnonzero(e > scorer.estimator.threshold_)
+        flagged = np.flatnonzero(e > scorer.model.threshold)
         if len(flagged):
             reasons += np.bincount(scorer.main_features(scorer.take(X, flagged)), minlength=scorer.n_features)
         least = strangest[-1].error if len(strangest) == n_strangest else -np.inf

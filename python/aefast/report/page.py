@@ -19,10 +19,11 @@ from aefast.report.drift import drift
 from aefast.report.findings import Findings
 from aefast.report.wording import count, number, percent, short
 from aefast.scoring.labels import UNLABELLED
-from aefast.scoring.scorer import nameless
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from aefast.model.model import Model
 
 INK = "#101112"  # placeholder for the page's text colour in a drawing
 _THEME = {
@@ -65,7 +66,7 @@ def render(
     import jinja2
     from markupsafe import Markup  # the pictures are drawn here; Matplotlib escapes the names in them
 
-    estimator = findings.scorer.estimator
+    model = findings.scorer.model
     names = findings.scorer.feature_names
     order = [j for j in np.argsort(-findings.reasons, kind="stable") if findings.reasons[j]][:15]
     most = max((int(findings.reasons[j]) for j in order), default=1)
@@ -77,15 +78,15 @@ def render(
     }
     if np.isfinite(findings.p_values).any():
         pictures["drift"] = figure(
-            lambda ax: plots.score_drift(findings.errors, estimator.calibration_, ax=ax),
+            lambda ax: plots.score_drift(findings.errors, model.calibration, ax=ax),
             "Distribution of the scores beside that of the calibration rows",
             height=3.2,
         )
         pictures["calibration"] = figure(
             lambda ax: plots.calibration(findings.p_values, ax=ax), "Share of rows by p-value", height=3.2
         )
-    if len(getattr(estimator, "loss_curve_", ())):
-        pictures["loss"] = figure(lambda ax: plots.loss_curves(estimator, ax=ax), "Loss by epoch", height=3.2)
+    if model.loss_curve:
+        pictures["loss"] = figure(lambda ax: plots.loss_curves(model, ax=ax), "Loss by epoch", height=3.2)
     if quality is not None and findings.labels is not None:
         known = findings.labels != UNLABELLED
         labels, judged = findings.labels[known], findings.errors[known]
@@ -102,7 +103,7 @@ def render(
         shown = findings.strangest[:10]
         pictures["images"] = figure(
             lambda ax: plots.reconstruction_grid(
-                estimator, np.concatenate([s.features for s in shown]), image_shape=image_shape, ax=ax
+                model, np.concatenate([s.features for s in shown]), image_shape=image_shape, ax=ax
             ),
             "The most anomalous rows, their reconstructions and the differences",
             width=9.6,
@@ -118,12 +119,12 @@ def render(
         notes=list(notes),
         findings=findings,
         n_rows=len(findings.errors),
-        model=describe(estimator),
+        model=describe(model),
         about=list(findings.scorer.keep if about is None else about),
         columns=[(names[j], int(findings.reasons[j]), findings.reasons[j] / most) for j in order],
         figures={name: Markup(svg) for name, svg in pictures.items()},
         quality=quality,
-        drift=drift(findings.errors, estimator.calibration_),
+        drift=drift(findings.errors, model.calibration),
         version=__version__,
     )
 
@@ -145,7 +146,7 @@ def _rows_figure(findings: Findings, more: str = "", *, width: float = 9.6, colu
 def _histogram_figure(findings: Findings) -> str:
     """Draw the histogram of scores with the threshold, the score of p-value 0.01 and the score of the largest F1."""
     lines = {"threshold": findings.threshold}
-    calibration = findings.scorer.estimator.calibration_
+    calibration = findings.scorer.model.calibration
     rare = np.flatnonzero(calibration.levels() <= 0.01)
     if len(rare):
         lines["p = 0.01"] = float(calibration.errors[rare[0] - 1])
@@ -177,8 +178,7 @@ def figure(draw: Callable[[Axes], Any], caption: str, *, width: float = 4.7, hei
         drawing.patch.set_alpha(0)
         ax = drawing.add_subplot()
         ax.patch.set_alpha(0)
-        with nameless():
-            draw(ax)
+        draw(ax)
         text = io.StringIO()
         drawing.savefig(text, format="svg", dpi=150, metadata={"Date": None})
     svg = text.getvalue()
@@ -192,13 +192,13 @@ def figure(draw: Callable[[Axes], Any], caption: str, *, width: float = 4.7, hei
     return svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(caption)}"', 1)
 
 
-def describe(estimator: Any) -> dict[str, Any]:
+def describe(model: Model) -> dict[str, Any]:
     """Summarise a model for the footer: its class, layer widths, activation and loss."""
     return {
-        "kind": type(estimator).__name__,
-        "layers": "–".join(map(str, layer_widths(estimator.network_))),
-        "activation": str(estimator.activation),
-        "loss": str(estimator.loss),
-        "epochs": int(getattr(estimator, "n_epochs_", 0)),
-        "n_parameters": int(sum(np.size(a) for a in (*estimator.coefs_, *estimator.intercepts_))),
+        "kind": model.kind,
+        "layers": "–".join(map(str, layer_widths(model.network))),
+        "activation": str(model.parameters.get("activation", "")),
+        "loss": model.loss,
+        "epochs": len(model.loss_curve),
+        "n_parameters": int(sum(np.size(a) for a in (*model.coefs, *model.intercepts))),
     }

@@ -6,7 +6,6 @@ all drive it. It holds one batch at a time.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from numbers import Real
 from pathlib import Path
@@ -19,8 +18,7 @@ from numpy.typing import NDArray
 from aefast.columns.column import starts
 from aefast.columns.decoding import Shown, by_column
 from aefast.exceptions import AefastError
-from aefast.model import file as model_file
-from aefast.model.model import FittedNetwork
+from aefast.model.model import Model
 from aefast.scoring.passthrough import as_type, value_type
 from aefast.tables.arrow import arrow_array, arrow_text, arrow_values, number_text, plain_rows
 from aefast.tables.formats.base import TableError
@@ -34,7 +32,7 @@ from aefast.tables.numbers import (
 )
 from aefast.tables.text import pluralise, repeated
 
-__all__ = ["TOP_FEATURES", "BadValueError", "MisfitError", "Scorer", "nameless"]
+__all__ = ["TOP_FEATURES", "BadValueError", "MisfitError", "Scorer", "model_of"]
 
 TOP_FEATURES = pa.list_(
     pa.struct([("feature", pa.string()), ("value", pa.float64()), ("expected", pa.float64()), ("share", pa.float64())])
@@ -102,8 +100,8 @@ class Scorer:
 
     Parameters
     ----------
-    model : estimator, bytes, str or path
-        A fitted estimator, the bytes of a model file, or its path.
+    model : estimator, Model, bytes, str or path
+        A fitted estimator, its ``model_``, the bytes of a model file, or its path.
     columns : sequence of str, optional
         The feature columns, in order, for a model that was fitted without names; of one with names they must be those.
         Default: every column of numbers that is not kept.
@@ -152,22 +150,21 @@ class Scorer:
         p_value_cutoff: float | None = None,
         flat: bool = False,
     ) -> None:
-        self.estimator = _estimator(model)
+        self.model = model_of(model)
         self.keep = _list_of_names("keep", keep)
         given = [] if columns is None else _list_of_names("columns", columns)
         if isinstance(top_features, bool) or not isinstance(top_features, int | np.integer) or top_features < 0:
             raise ValueError(f"top_features must be an integer of at least 0, got {top_features!r}")
         if p_value_cutoff is not None and not (isinstance(p_value_cutoff, Real) and 0 <= p_value_cutoff <= 1):
             raise ValueError(f"p_value_cutoff must be None or a number in [0, 1], got {p_value_cutoff!r}")
-        if precision != "float32":
-            self.estimator._ranges_for(precision)
+        self.model.check_precision(precision)
         self.top_features = min(int(top_features), self.n_features)
         self.precision = precision
         self.p_value_cutoff: float | None = p_value_cutoff
         self.flat = flat
-        names = getattr(self.estimator, "feature_names_in_", None)
+        names = self.model.feature_names
         self._named = names is not None
-        self._columns = given or None if names is None else [str(c) for c in names]
+        self._columns = given or None if names is None else list(names)
         if given and given != self._columns:
             raise ValueError(
                 f"columns must be those the model was fitted on, {', '.join(map(repr, self._columns or ()))}, got "
@@ -183,7 +180,7 @@ class Scorer:
 
     @property
     def n_features(self) -> int:
-        return int(self.estimator.n_features_in_)
+        return self.model.n_features_in
 
     def columns(self, schema: pa.Schema) -> list[str]:
         """The columns of such batches that `score` reads: features first, then the kept ones. Others may be left
@@ -248,7 +245,7 @@ class Scorer:
     @property
     def judged_schema(self) -> pa.Schema:
         """Of the batches that `judge` gives."""
-        return pa.schema([("error", pa.from_numpy_dtype(self.estimator.dtype)), *self._reasons_fields])
+        return pa.schema([("error", pa.from_numpy_dtype(self.model.dtype)), *self._reasons_fields])
 
     @property
     def _reasons_fields(self) -> list[tuple[str, pa.DataType]]:
@@ -263,7 +260,7 @@ class Scorer:
         found = arrow_values(judged.column(0))
         # In the model's dtype they are compared with the calibration's as they are, which takes half the time.
         p_values, errors = self.p_values(found), found.astype(np.float64)
-        flagged = errors > self.estimator.threshold_ if self.p_value_cutoff is None else p_values <= self.p_value_cutoff
+        flagged = errors > self.model.threshold if self.p_value_cutoff is None else p_values <= self.p_value_cutoff
         decided = [arrow_array(values) for values in (errors, p_values, flagged)]
         return pa.record_batch([*kept, *decided, *judged.columns[1:]], schema=schema)
 
@@ -277,7 +274,7 @@ class Scorer:
     @property
     def is_mixed(self) -> bool:
         """Whether the columns are of several kinds."""
-        return self.estimator.columns_ is not None
+        return self.model.columns is not None
 
     def take(self, X: Any, rows: NDArray[Any]) -> Any:
         """Some rows of a `matrix`."""
@@ -291,7 +288,7 @@ class Scorer:
         """`errors` of a batch in the model's dtype, whose columns are read where they lie if they can be."""
         features = self._features(batch.schema)
         columns = None if self.is_mixed or features is None else feature_columns(batch, features)
-        errors = None if columns is None else self.estimator._errors_of_columns(columns, self.precision)
+        errors = None if columns is None else self.model.errors_of_columns(columns, self.precision)
         return self._judge(self.matrix(batch), first_row, 0)[0] if errors is None else np.asarray(errors)
 
     def errors(self, X: Any, *, first_row: int = 0) -> NDArray[np.float64]:
@@ -301,18 +298,17 @@ class Scorer:
     def _judge(self, X: NDArray[Any], first_row: int, top: int) -> tuple[NDArray[Any], pa.Array | None]:
         """Errors and, where ``top`` is not 0, `reasons`: both in one pass."""
         try:
-            with nameless():
-                if self.estimator._gives_reasons(top):
-                    errors, *found = self.estimator._errors_and_reasons(X, min(top, X.shape[1]), self.precision)
-                else:
-                    errors, found = self.estimator.reconstruction_error(X, precision=self.precision), None
+            if self.model.has_reasons(top):
+                errors, *found = self.model.reasons(X, min(top, X.shape[1]), self.precision)
+            else:
+                errors, found = self.model.errors(X, precision=self.precision), None
         except ValueError as error:
-            if self.is_mixed:
+            if self.model.columns is not None:
                 try:
-                    X = self.estimator._read(X)[:, starts(self.estimator.columns_)]
+                    X = self.model.read(X)[:, np.array(starts(self.model.columns))]
                 except ValueError as unreadable:
                     raise MisfitError(first_row, len(X), str(unreadable)) from error
-            may_miss = self.estimator.missing != "error"
+            may_miss = self.model.missing != "error"
             bad = find_nonfinite(X, may_miss=may_miss)
             if bad is None:
                 raise
@@ -357,12 +353,11 @@ class Scorer:
 
     def p_values(self, errors: NDArray[Any]) -> NDArray[np.float64]:
         """Conformal p-values of rows with these errors."""
-        return np.asarray(self.estimator.calibration_.p_values(errors))
+        return self.model.p_values_of(errors)
 
     def main_features(self, X: Any) -> NDArray[np.intp]:
         """For each row the position of the feature with the largest part of its error."""
-        with nameless():
-            return np.asarray(np.argmax(self.estimator.feature_errors(X), axis=1))
+        return np.asarray(np.argmax(self.model.feature_errors(X), axis=1))
 
     @property
     def _reasons_type(self) -> pa.DataType:
@@ -372,10 +367,9 @@ class Scorer:
         """For each row its ``top`` features by share of the error, as lists of `TOP_FEATURES`; missing values are no
         reasons. Of columns of several kinds, value and expected value are text."""
         k = min(top, X.shape[1])
-        with nameless():
-            if self.estimator._gives_reasons(k):
-                return self._as_reasons(X, *self.estimator._errors_and_reasons(X, k)[1:])
-            found = self.estimator._explanation(X, k)
+        if self.model.has_reasons(k):
+            return self._as_reasons(X, *self.model.reasons(X, k)[1:])
+        found: Any = self.model.explanation(X, k)
         counts = np.bincount(found["row"], minlength=len(X))
         values, expected = (_cells(found[name]) for name in ("value", "expected"))
         return self._lists(arrow_text(found["feature"]), values, expected, found["share"], counts)
@@ -397,7 +391,7 @@ class Scorer:
             return self._lists(names, arrow_array(flat(values)), expected_values, shares, counts)
         order: list[NDArray[Any]] = []
         texts: tuple[list[pa.Array], list[pa.Array]] = ([arrow_text([])], [arrow_text([])])
-        for places, *parts in by_column(self.estimator.columns_, columns, np.nonzero(is_known)[0], expected, X):
+        for places, *parts in by_column(self.model.columns or (), columns, np.nonzero(is_known)[0], expected, X):
             order.append(places)
             for found, part in zip(texts, parts, strict=True):
                 found.append(_text(part))
@@ -444,28 +438,19 @@ def _as_text(reasons: pa.Array) -> pa.Array:
     return pc.binary_join(pa.ListArray.from_arrays(reasons.offsets, text), "; ")
 
 
-def _estimator(model: Any) -> Any:
+def model_of(model: Any) -> Model:
+    """Return the `Model` of an estimator, a file's content or its path."""
     if isinstance(model, (bytes, bytearray, memoryview, str, Path)):
-        return model_file.load_to_score(model)
-    if not isinstance(model, FittedNetwork):
+        return Model.load(model)
+    if isinstance(model, Model):
+        return model
+    if not hasattr(type(model), "model_"):
         raise TypeError(f"model must be an estimator of aefast, or the path or bytes of a model file, got {model!r}")
-    if not hasattr(model, "coefs_"):
-        from sklearn.utils.validation import check_is_fitted
-
-        check_is_fitted(model, ["coefs_", "network_"])
-    return model
+    found: Model = model.model_
+    return found
 
 
 def _list_of_names(option: str, names: Sequence[str]) -> list[str]:
     if isinstance(names, str):
         raise ValueError(f"{option} must be a sequence of names, got {names!r}: write [{names!r}]")
     return list(names)
-
-
-class nameless(warnings.catch_warnings):
-    """Columns are matched by name here, so scikit-learn need not warn that the array has none."""
-
-    def __enter__(self) -> Any:
-        entered = super().__enter__()
-        warnings.filterwarnings("ignore", message="X does not have valid feature names", category=UserWarning)
-        return entered

@@ -118,7 +118,8 @@ def _arrow_table(X: Any) -> Any:
 
     if offers_arrow:
         try:
-            return plain_rows(pa.table(X))
+            # pa.table would import pandas to see whether a table is a data frame.
+            return plain_rows(X if isinstance(X, pa.Table) else pa.table(X))
         except (TypeError, pa.ArrowInvalid):
             # This is a single column, for which scikit-learn has a message.
             return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from aefast.engine import core
 from aefast.exceptions import AefastError, ModelFileError
 from aefast.model.container import pack, unpack
-from aefast.model.file import plain_value
-from aefast.tables.files import MISFITS, atomic_path, naming
+from aefast.model.scaling import FeatureScaling
+from aefast.tables.files import MISFITS, atomic_path
+from aefast.training.plain import plain_value
 
 if TYPE_CHECKING:
     from aefast.training.callbacks import EpochInfo
@@ -149,7 +150,7 @@ class Checkpoint:
         for name in ("loss_curve", "validation_curve", "monitored"):
             tensors[name] = np.asarray(getattr(state, name), dtype=np.float64)
         content = pack("checkpoint", FORMAT_VERSION, document, tensors)
-        with atomic_path(self.path) as part, naming(self.path):
+        with atomic_path(self.path) as part:
             part.write_bytes(content)
 
     def _document(self) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -167,19 +168,28 @@ class Checkpoint:
         return document, tensors
 
 
-def identity_of(estimator: Any, start: list[Array], network: Any, rows: str) -> dict[str, str]:
-    """What must be the same for training to go on: settings, seed, first weights, ``rows`` (a digest), engine."""
+def identity_of(
+    kind: str,
+    parameters: Mapping[str, Any],
+    seed: int,
+    network: Any,
+    start: list[Array],
+    scaling: FeatureScaling,
+    rows: str,
+) -> dict[str, str]:
+    """Return what must be the same for training to continue.
+
+    That is class, parameters, seed, network with its first weights ``start``, ``rows`` (a digest), scaler and engine.
+    """
     apart = {"max_epochs", "n_threads", "verbose", "callbacks"}
-    settings = {
-        name: _described(value) for name, value in estimator.get_params(deep=False).items() if name not in apart
-    }
+    settings = {name: _described(value) for name, value in parameters.items() if name not in apart}
     return {
-        "class": type(estimator).__name__,
+        "class": kind,
         **{f"parameter {name}": value for name, value in settings.items()},
-        "seed": str(estimator._seed),
+        "seed": str(seed),
         "network": digest_of([np.frombuffer(json.dumps(network).encode(), np.uint8), *start]),
         "rows": rows,
-        "scaler": digest_of([estimator.scaler_shift_, estimator.scaler_scale_]),
+        "scaler": digest_of([scaling.shift, scaling.scale]),
         "engine": f"aefast {core.__version__} {core.isa_level}",
     }
 

@@ -1,4 +1,6 @@
-"""Rows to train or evaluate on, and what the engine says of them."""
+"""Training rows, and the random choices among them, each of which depends on the seed alone."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +13,37 @@ from aefast.engine import core
 Array = NDArray[Any]
 Rows = NDArray[np.int64]
 
+# One stream of random numbers for each purpose, so that no stream depends on how many numbers another one has drawn.
+WEIGHTS, HELD_OUT, FEW, RESERVOIR = range(4)
+
+#: Number of rows that suffices for a covariance or a threshold if not all rows can be read.
+MAX_ROWS = 20_000
+
+
+@dataclass(frozen=True)
+class NamedRows:
+    """Rows of an array with the names of its columns; `fit` and `fit_batches` accept it in place of a data frame."""
+
+    values: Array
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
 
 @dataclass
-class Data:
-    """Rows of an array to train or evaluate on; ``rows`` None is all of them."""
+class TrainingRows:
+    """Rows of an array to train or evaluate on.
+
+    Attributes
+    ----------
+    X : ndarray of shape (n, d)
+    rows : ndarray of int64, or None
+        Numbers of the rows to use; None is all of them.
+    sample_weight : ndarray of shape (n,), float64, optional
+    target : ndarray of shape (n, d), optional
+        Rows to compare the outputs with; default ``X``.
+    """
 
     X: Array
     rows: Rows | None
@@ -23,16 +52,48 @@ class Data:
 
     @property
     def n_rows(self) -> int:
-        """How many rows."""
+        """Number of rows to use."""
         return len(self.X) if self.rows is None else len(self.rows)
 
     def evaluate(self, trainer: core.Trainer, scaling: core.Scaling, beta: float) -> float:
-        """Mean loss without training."""
+        """Return the mean loss without training."""
         return trainer.evaluate(self.X, scaling, self.rows, self.sample_weight, self.target, beta)
 
     def penalty(self, trainer: core.Trainer, scaling: core.Scaling) -> float:
-        """Mean penalty on the codes."""
+        """Return the mean penalty on the codes."""
         penalties = trainer.penalties(self.X, scaling, self.rows)
         if self.sample_weight is not None:
             penalties = penalties * (self.sample_weight if self.rows is None else self.sample_weight[self.rows])
         return float(penalties.mean(dtype=np.float64))
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The random choices of one training."""
+
+    seed: int
+
+    def rng(self, purpose: int, *key: int) -> np.random.Generator:
+        """Return the generator of a stream."""
+        return np.random.default_rng([self.seed, purpose, *key])
+
+    def few(self, rows: Rows | None, n_rows: int, n_most: int = MAX_ROWS) -> Rows:
+        """Return a random choice of at most ``n_most`` row numbers, ascending; ``rows`` None is all ``n_rows``."""
+        n = n_rows if rows is None else len(rows)
+        chosen = np.arange(n)
+        if n > n_most:
+            # Generator.choice would shuffle all of them.
+            chosen = np.unique(self.rng(FEW).integers(n, size=n_most))
+        return chosen if rows is None else rows[chosen]
+
+    def split(self, n_rows: int, share: float, *key: int, before: int = 0) -> tuple[Rows | None, Rows | None]:
+        """Return row numbers to train on (None: all) and to hold out (None: none), both ascending.
+
+        The rows come after ``before`` others. As many are held out as make ``share`` of all rows so far a whole number.
+        """
+        n_held_out = int(share * (before + n_rows)) - int(share * before)
+        if n_held_out == 0:
+            return None, None
+        held_out = np.zeros(n_rows, dtype=np.bool_)
+        held_out[self.rng(HELD_OUT, *key).choice(n_rows, n_held_out, replace=False)] = True
+        return np.flatnonzero(~held_out), np.flatnonzero(held_out)

@@ -32,10 +32,10 @@ class Settings:
 
     max_epochs: int
     schedule: Schedule
-    first_epoch: int
     early_stopping: bool
     n_epochs_no_change: int
     tol: float
+    first_epoch: int = 0
     settled: Callable[[int], bool] = lambda epoch: True
     callbacks: Iterable[Callback] = ()
     verbose: int = 0
@@ -43,7 +43,7 @@ class Settings:
 
 
 @dataclass
-class Training:
+class EpochLoop:
     """One run of epochs on a trainer; after `run`, or after what it raises, `parameters` are those to keep.
 
     Parameters

@@ -8,24 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aefast.training.data import Data
+from aefast.model.metrics import PROBABILITIES
+from aefast.training.data import TrainingRows
 
 Array = NDArray[Any]
 
-#: Output activations whose values a crossentropy can take for probabilities.
-PROBABILITIES = {"binary_crossentropy": ("sigmoid", "softmax"), "categorical_crossentropy": ("softmax",)}
 #: Values and sums may be off by rounding; shares may be float16, or written with three decimals.
 OUTSIDE, OFF = 1e-6, 2e-3
 BLOCK_ROWS = 4096
-
-
-def check_probabilities(name: str, value: str, output_activation: str) -> None:
-    """Raise ValueError where the loss or metric ``name=value`` is a crossentropy of what are no probabilities."""
-    allowed = PROBABILITIES.get(value, (output_activation,))
-    if output_activation not in allowed:
-        raise ValueError(
-            f"{name}={value!r} needs output_activation={' or '.join(map(repr, allowed))}, got {output_activation!r}"
-        )
 
 
 def check_range(loss: str, scaler: str | None, low: Array, high: Array, names: Sequence[str]) -> None:
@@ -44,7 +34,7 @@ def check_range(loss: str, scaler: str | None, low: Array, high: Array, names: S
 
 
 def check_sums(
-    loss: str, scaler: str | None, data: Data, shift: Array, scale: Array, groups: Sequence[tuple[int, int]]
+    loss: str, scaler: str | None, data: TrainingRows, shift: Array, scale: Array, groups: Sequence[tuple[int, int]]
 ) -> None:
     """Raise ValueError where ``loss`` is the categorical one and a row's values in a group do not sum to 1.
 

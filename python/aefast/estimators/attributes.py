@@ -1,0 +1,119 @@
+"""Fitted attributes of estimators (``coefs_``, ``threshold_``, ...): read from ``model_``, set by a new model.
+
+Before `fit` an attribute may be set, too; ``fit`` with ``warm_start=True`` then starts from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from aefast.model.model import Model
+
+#: Attributes that are lists of arrays, one for each layer with weights.
+_WEIGHTS = ("coefs_", "intercepts_", "norms_")
+
+
+class WeightList(list[Any]):
+    """A list of read-only arrays, one a layer. Assigning an item gives the estimator a new model."""
+
+    def __init__(self, arrays: Iterable[Any], estimator: Any, name: str) -> None:
+        super().__init__(arrays)
+        self._estimator, self._name = estimator, name
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__(key, value)
+        setattr(self._estimator, self._name, self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return list, (list(self),)
+
+
+class FittedAttribute:
+    """One fitted attribute.
+
+    Parameters
+    ----------
+    get : callable
+        Its value, from the model.
+    put : callable, optional
+        The model with another value, from the model and the value. Without it the attribute cannot be set after `fit`.
+    """
+
+    def __init__(self, get: Callable[[Model], Any], put: Callable[[Model, Any], Model] | None = None) -> None:
+        self._get, self._put = get, put
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, estimator: Any, owner: type | None = None) -> Any:
+        if estimator is None:
+            return self
+        state = vars(estimator)
+        value = self._get(state["model_"]) if "model_" in state else state.get(self._name, self)
+        if value is self or (value is None and self._name == "feature_names_in_"):
+            raise AttributeError(f"{type(estimator).__name__!r} object has no attribute {self._name!r}")
+        return WeightList(value, estimator, self._name) if self._name in _WEIGHTS else value
+
+    def __set__(self, estimator: Any, value: Any) -> None:
+        state = vars(estimator)
+        if "model_" not in state:
+            state[self._name] = value
+        elif self._put is None:
+            raise AttributeError(f"{self._name} follows from the other attributes and cannot be set")
+        else:
+            state["model_"] = self._put(state["model_"], value)
+
+    def __delete__(self, estimator: Any) -> None:
+        if "model_" in vars(estimator):
+            self.__set__(estimator, None)
+        else:
+            vars(estimator).pop(self._name, None)
+
+
+def computed(get: Callable[[Model], Any], put: Callable[[Model, Any], Model] | None = None) -> Any:
+    """Return the attribute that ``get`` computes from the model; see `FittedAttribute`."""
+    return FittedAttribute(get, put)
+
+
+def unchanged(value: Any) -> Any:
+    """Return the value."""
+    return value
+
+
+def of_model(field: str, get: Callable[[Any], Any] = unchanged, put: Callable[[Any], Any] | None = None) -> Any:
+    """Return the attribute that is a field of the model, as ``get`` shows it; ``put`` converts what is set."""
+    convert = put if put is not None else get
+    return FittedAttribute(
+        lambda model: get(getattr(model, field)), lambda model, value: model.replace(**{field: convert(value)})
+    )
+
+
+def of_scaling(field: str) -> Any:
+    """Return the attribute that is an array of the model's scaling."""
+    return FittedAttribute(
+        lambda model: getattr(model.scaling, field),
+        lambda model, value: model.replace(scaling=model.scaling.replace(field, value)),
+    )
+
+
+def arrays(values: Any) -> tuple[Any, ...] | None:
+    """Return a tuple of arrays of one's own; None, and Nones among them, stay."""
+    return None if values is None else tuple(None if each is None else np.array(each) for each in values)
+
+
+def listed(values: Any) -> list[Any] | None:
+    """Return a list of the values; None stays."""
+    return None if values is None else list(values)
+
+
+def names_in(model: Model) -> Any:
+    """Return the names of the columns as scikit-learn has them, or None."""
+    return None if model.feature_names is None else np.asarray(model.feature_names, dtype=object)
+
+
+def with_names(model: Model, names: Any) -> Model:
+    """Return the model with other names of its columns."""
+    return model.replace(feature_names=None if names is None else tuple(str(name) for name in names))

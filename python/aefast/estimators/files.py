@@ -1,0 +1,51 @@
+"""Model files of estimators: the estimator's parameters beside its model."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from typing import Any
+
+from aefast.model import file
+from aefast.model.model import Model
+from aefast.model.variants import VARIANTS, known_class
+from aefast.tables.files import atomic_path
+from aefast.training.plain import decoded_value, plain_parameters
+
+
+def save(estimator: Any, path: str | os.PathLike[str]) -> None:
+    """Write a fitted estimator to ``path``, whole or not at all; see `FittedMethods.save`."""
+    content = to_bytes(estimator)
+    with atomic_path(path) as part:
+        part.write_bytes(content)
+
+
+def to_bytes(estimator: Any) -> bytes:
+    """Return the content of a fitted estimator's model file; ValueError for what `load` would refuse."""
+    return file.content_of(*describe(estimator), restored)
+
+
+def describe(estimator: Any) -> tuple[file.Document, file.Tensors]:
+    """Return document and tensors of a fitted estimator; ValueError names a parameter that is not data."""
+    model = estimator.model_.replace(kind=type(estimator).__name__)
+    document, tensors = file.describe(model)
+    document["parameters"] = plain_parameters(estimator.get_params(deep=False))
+    return document, tensors
+
+
+def restored(document: file.Document, tensors: file.Tensors) -> Any:
+    """Return the estimator; raise ValueError, TypeError or KeyError for whatever does not fit together."""
+    name = known_class(document["class"])
+    estimator: Any = getattr(import_module(f"aefast.estimators.{VARIANTS[name].module}"), name)()
+    estimator.set_params(**_known_parameters(document, estimator))
+    estimator.check_parameters()
+    estimator.restore(Model(**file.model_fields(document, tensors)))
+    return estimator
+
+
+def _known_parameters(document: file.Document, estimator: Any) -> dict[str, Any]:
+    parameters = {key: decoded_value(value) for key, value in document["parameters"].items()}
+    unknown = set(parameters) - set(estimator.get_params(deep=False))
+    if unknown:
+        raise ValueError(f"parameter {min(unknown)!r} is unknown; aefast {document['library_version']} wrote the file")
+    return parameters

@@ -1,0 +1,99 @@
+"""Compiled predictors of a fitted network, built when they are first needed and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from aefast.engine import core
+from aefast.engine.threads import resolve_threads
+from aefast.model.metrics import PRECISIONS
+from aefast.model.parameters import inference_network
+from aefast.model.scaling import FeatureScaling
+
+if TYPE_CHECKING:
+    from aefast.engine.core import NetworkSpec
+
+Array = NDArray[Any]
+
+
+class Predictors:
+    """Gives the engine's predictor for each way of reading a network.
+
+    A predictor has no threads of its own and may be used from several threads at once, also in a forked child.
+
+    Parameters
+    ----------
+    network, coefs, intercepts, scaling, dtype, missing, n_threads, input_ranges
+        As the attributes of `Model`.
+    """
+
+    def __init__(
+        self,
+        network: NetworkSpec,
+        coefs: Sequence[Array],
+        intercepts: Sequence[Array],
+        scaling: FeatureScaling,
+        dtype: str,
+        missing: str,
+        n_threads: int | None,
+        input_ranges: Sequence[Array] | None = None,
+    ) -> None:
+        self._network, self._weights = network, (coefs, intercepts)
+        self._scaling, self._dtype, self._missing = scaling, dtype, missing
+        self._n_threads, self._input_ranges = n_threads, input_ranges
+        self._kept: dict[tuple[str, str, int | None], tuple[int, core.Predictor]] = {}
+
+    def get(self, code: str = "mean", precision: str = "float32", top_k: int | None = None) -> core.Predictor:
+        """Return the predictor that reads a part of the code in a precision, with ``top_k`` outputs of a top-k code.
+
+        Raises
+        ------
+        ValueError
+            If the weights do not fit the network, or the model cannot compute in the precision.
+        """
+        key, n_threads = (code, precision, top_k), resolve_threads(self._n_threads)
+        kept = self._kept.get(key)
+        if kept is None or kept[0] != n_threads:
+            kept = self._kept[key] = n_threads, self._built(code, precision, top_k, n_threads)
+        return kept[1]
+
+    def _built(self, code: str, precision: str, top_k: int | None, n_threads: int) -> core.Predictor:
+        network = self._network
+        if top_k is not None:
+            layers = [{**each, "k": top_k} if each["kind"] == "top_k" else each for each in network["layers"]]
+            network = {**network, "layers": layers}  # type: ignore[typeddict-item]
+        found, parameters = inference_network(network, *self._weights, self._dtype, code)
+        scaling = self._scaling.for_engine(self._missing)
+        predictor = core.Predictor(found, parameters, scaling, self._dtype, n_threads)
+        if precision != "float32":
+            predictor.reduce(precision, self.ranges_for(precision))
+        return predictor
+
+    def ranges_for(self, precision: str) -> Sequence[Array] | None:
+        """Return the ranges that the engine needs for a precision.
+
+        Raises
+        ------
+        ValueError
+            If the precision is unknown, or the model cannot compute in it.
+        """
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+        if precision == "float32":
+            return None
+        if self._dtype != "float32":
+            raise ValueError(
+                f"precision={precision!r} is for estimators of dtype='float32', not {self._dtype!r}: leave precision "
+                "out, or fit with dtype='float32'"
+            )
+        if precision == "bfloat16":
+            return None
+        if self._input_ranges is None:
+            raise ValueError(
+                "precision='int8' needs the ranges that fit keeps, and this model, of an earlier version, has none: "
+                "use precision='bfloat16', or fit again"
+            )
+        return self._input_ranges

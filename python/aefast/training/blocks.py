@@ -1,0 +1,102 @@
+"""A training on blocks of rows that need not fit into memory together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+from numpy.typing import NDArray
+
+from aefast.columns.learner import UnknownLevels
+from aefast.model.scaling import Statistics, merged
+from aefast.training.calibrate import CalibrationRows
+from aefast.training.checkpoint import digest_of
+from aefast.training.data import MAX_ROWS, RESERVOIR, TrainingRows
+from aefast.training.fit import Fit
+from aefast.training.reservoir import Reservoir
+
+Array = NDArray[Any]
+
+
+@dataclass
+class FitBlocks(Fit):
+    """A training on blocks, of which a random choice of rows is kept to monitor and to calibrate on.
+
+    Attributes
+    ----------
+    first : ndarray of shape (n, d)
+        The first block, as the network reads it.
+    others : iterator
+        The blocks after it, as a user gave them.
+    again : callable or None
+        Gives all blocks anew; None if they can be read only once. Training is then one epoch.
+    read : callable
+        Makes rows that the network reads of a block.
+    keeps_levels : bool
+        True if the levels of columns are those of earlier training.
+    unknown : UnknownLevels
+        Counts later rows with other levels.
+    """
+
+    first: Array = field(kw_only=True)
+    others: Iterator[Any] = field(kw_only=True)
+    again: Callable[[], Iterable[Any]] | None = field(kw_only=True)
+    read: Callable[[Any], Array] = field(kw_only=True)
+    keeps_levels: bool = False
+    unknown: UnknownLevels = field(init=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.unknown = UnknownLevels(self.recipe.columns)
+        self._held_out = Reservoir(self._choices.rng(RESERVOIR, 0), MAX_ROWS)
+        self._trained_on = Reservoir(self._choices.rng(RESERVOIR, 1), MAX_ROWS)
+        self._digest = ""
+        statistics, n_rows = self._look_at(0, self.first, 0), len(self.first)
+        if self.again is not None:
+            for index, block in enumerate(map(self.read, self.others), start=1):
+                statistics = merged(statistics, self._look_at(index, block, n_rows))
+                n_rows += len(block)
+        self._fit_scaling(TrainingRows(self._trained_on.rows(), None), statistics, TrainingRows(self.first, None))
+        self._prepare(
+            statistics,
+            TrainingRows(self._kept(), None),
+            validates=self.again is not None and self._held_out.n_rows > 0,
+            digest=None if self.again is None else lambda: self._digest,
+        )
+
+    def _look_at(self, index: int, block: Array, before: int) -> Statistics:
+        """Keep a random choice of a block's rows and return its statistics; ``before`` rows came earlier."""
+        if self.checkpoint is not None:
+            self._digest = digest_of([block], self._digest)
+        if self.keeps_levels or (self.again is None and index > 0):
+            self.unknown.add(block)
+        train, out = self._split(index, block, before)
+        self._trained_on.add(block if train is None else block[train])
+        if out is not None:
+            self._held_out.add(block[out])
+        return self.statistics(TrainingRows(block, None), f"block {index}")
+
+    def _split(self, index: int, block: Array, before: int) -> tuple[Any, Any]:
+        return self._choices.split(len(block), self._of("validation_fraction"), index, before=before)
+
+    def _epoch(self, number: int, rate: float) -> float:
+        total, n_trained, before = 0.0, 0, 0
+        blocks = chain([self.first], map(self.read, self.others))
+        for index, block in enumerate(blocks if self.again is None else map(self.read, self.again())):
+            if index > 0:
+                statistics = [self._look_at(index, block, before)] if self.again is None else []
+                self._check_targets(TrainingRows(block, None), statistics)
+            data = TrainingRows(block, self._split(index, block, before)[0])
+            before += len(block)
+            if data.n_rows:
+                total += data.n_rows * self._pass(data, number, rate)
+                n_trained += data.n_rows
+        return total / n_trained
+
+    def _kept(self) -> Array:
+        return (self._held_out if self._held_out.n_rows else self._trained_on).rows()
+
+    def _calibration_rows(self) -> CalibrationRows:
+        return CalibrationRows(self._kept())

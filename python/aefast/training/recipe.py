@@ -1,0 +1,95 @@
+"""What a training is given: the recipe, where it starts, and what it leaves for further training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from aefast.columns.column import Column
+from aefast.model.model import Model
+
+if TYPE_CHECKING:
+    from aefast.engine.core import NetworkSpec, ObjectiveSpec, OptimizerSpec
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to train, as plain data.
+
+    Attributes
+    ----------
+    kind : str
+        Name of the estimator's class.
+    parameters : mapping
+        Its constructor parameters.
+    network : dict
+        The layers, with the columns if they are of several kinds.
+    objective : dict
+        Loss and penalties.
+    optimizer : dict
+    columns : tuple of Column, or None
+        Kinds and levels of the columns, if not all are numbers.
+    names : tuple of str, or None
+        Names of the columns, if they have any.
+    n_columns : int
+    beta : callable
+        Weight of a drawn code's divergence in an epoch; of None, in the objective that training leads to.
+    corrupt : callable or None
+        A user's noise for minibatches.
+    """
+
+    kind: str
+    parameters: Mapping[str, Any]
+    network: NetworkSpec
+    objective: ObjectiveSpec
+    optimizer: OptimizerSpec
+    columns: tuple[Column, ...] | None
+    names: tuple[str, ...] | None
+    n_columns: int
+    beta: Callable[[int | None], float]
+    corrupt: Callable[[Array], Array] | None = None
+
+    @property
+    def column_names(self) -> list[str]:
+        """Names of the columns; x0, x1, ... if they have none."""
+        return [f"x{j}" for j in range(self.n_columns)] if self.names is None else list(self.names)
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """What further training needs beside the model: random numbers drawn so far, and the optimizer's state.
+
+    ``seed`` is None for a model from a file; a new seed is then drawn.
+    """
+
+    seed: int | None
+    n_passes: int
+    optimizer: tuple[Any, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where training starts.
+
+    Attributes
+    ----------
+    seed, n_passes : int
+        Seed of all random numbers, and passes over rows that have used it.
+    weights : (coefs, intercepts, norms) or None
+        Weights of earlier training; None draws new ones.
+    model : Model or None
+        The model of earlier training, whose scaler stays and whose curves go on.
+    optimizer : tuple or None
+        Specification and state of the optimizer after earlier training.
+    """
+
+    seed: int
+    n_passes: int = 0
+    weights: tuple[Any, Any, Any] | None = None
+    model: Model | None = None
+    optimizer: tuple[Any, ...] | None = None
