@@ -52,7 +52,8 @@ struct Borrowed {
     if (target && (target->rows() != input.rows() || target->columns() != d)) {
       throw py::value_error("target and X differ in shape");
     }
-    if (sample_weight && sample_weight->size() != input.rows()) throw py::value_error("one weight a row is needed");
+    if (sample_weight && sample_weight->size() != input.rows())
+      throw py::value_error("sample_weight must have one value per row of X");
     if (rows) {
       for (Index i = 0; i < rows->size(); ++i) {
         if (rows->data()[i] < 0 || rows->data()[i] >= input.rows()) throw py::index_error("a row is out of range");

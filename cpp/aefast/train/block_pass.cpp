@@ -29,7 +29,8 @@ void BlockPass<T>::fuse_slopes() {
 
 template <class T>
 void BlockPass<T>::prepare(Index max_rows, const EpochSpec& epoch, Index n_chunks) {
-  if (epoch.target && has_noise(epoch)) throw std::invalid_argument("a target and a noise exclude each other");
+  if (epoch.target && has_noise(epoch))
+    throw std::invalid_argument("an epoch takes either a target or a noise, not both");
   const bool has_moved = work.prepare(network, max_rows, has_own_target(epoch), n_chunks);
   if (has_moved && objective.contraction) {
     objective.contraction->prepare(max_rows, network.n_parameters(), work.team.size());

@@ -1,4 +1,4 @@
-/// The way of one block of rows through the network in training: reading, forward, loss, backward. The plans of a step
+/// Takes one block of rows through the network in training: reading, forward, loss, backward. The plans of a step
 /// (step_plan.hpp) decide which thread takes which block, and in what order.
 #pragma once
 
@@ -8,7 +8,7 @@
 
 namespace aefast {
 
-/// The rows of a slice, and what layers may know of its step.
+/// The rows of a slice, and the step that layers see.
 template <class T>
 struct SliceRows {
   const EpochSpec& epoch;
@@ -25,21 +25,21 @@ class BlockPass {
   BlockPass(const Network<T>& network, Buffer<T>& params, Buffer<T>& gradient, Objective<T>& objective,
             StepWorkspace<T>& workspace, const NoiseSpec& noise);
 
-  /// Sizes the workspace. Throws std::invalid_argument if the epoch has both a target and a noise.
+  /// Sizes the workspace. Throws std::invalid_argument if there are both a target and a noise.
   void prepare(Index max_rows, const EpochSpec& epoch, Index n_chunks);
-  /// Before the blocks of a slice: weighs its rows, applies the user's noise.
+  /// Call before the blocks of a slice: weighs its rows and applies the user's noise.
   void begin_slice(const SliceRows<T>& slice);
-  /// After the blocks of a slice: its gradient, by tasks that threads share.
+  /// Call after the blocks of a slice: computes the gradient of the parameters, in tasks that threads share.
   void sum_gradients(const SliceRows<T>& slice, const OnGradient& on_gradient);
 
-  /// Forward to the loss and back, for networks without batchwise layers.
+  /// Takes a block forward to the loss and back, in networks without batchwise layers.
   void run(const SliceRows<T>& slice, const Block& block, int thread);
-  /// Parts of `run`, for layers [first, last).
+  /// The parts of `run`, for layers [first, last).
   void read(const SliceRows<T>& slice, const Block& block);
   void forward(Index first, Index last, const SliceRows<T>& slice, const Block& block);
   void forward_to_loss(Index first, const SliceRows<T>& slice, const Block& block, int thread);
   void backward(Index first, Index last, const SliceRows<T>& slice, const Block& block);
-  /// Parts of `forward_to_loss`: the last layer fused with the loss, and from summed terms to the loss of each row.
+  /// The parts of `forward_to_loss`: the last layer fused with the loss, then the loss of each row from summed terms.
   void forward_fused(const T* target, const SliceRows<T>& slice, const Block& block);
   void finish_losses(const SliceRows<T>& slice, const Block& block);
 

@@ -1,5 +1,4 @@
-/// Everything that a training step writes besides parameters: buffers for the largest slice of a batch, and the threads
-/// that fill them.
+/// The buffers of a training step, sized for the largest slice of a batch, and the threads that fill them.
 #pragma once
 
 #include <memory>
@@ -11,7 +10,7 @@
 
 namespace aefast {
 
-/// A team of threads, or one of them alone while that is faster.
+/// The threads of a step: a team, or one thread alone while that is faster.
 class StepTeam {
  public:
   void resize(int n_threads) {
@@ -53,15 +52,15 @@ class StepWorkspace {
   /// Makes room for slices of up to `max_rows` rows. Returns true if the buffers moved.
   bool prepare(const Network<T>& network, Index max_rows, bool has_own_target, Index n_chunks);
 
-  /// Cuts a slice into blocks of `width` rows and sets their penalties to zero. Does not write what is already so:
-  /// other threads would have to read it again.
+  /// Cuts a slice into blocks of `width` rows, with penalties of zero. Keeps blocks that are already right: other
+  /// threads would have to read new ones from memory.
   void set_blocks(Index n_rows, Index width, bool has_row_penalties);
 
   Index max_rows() const { return max_rows_; }
   /// Values and gradients of a block at a boundary: boundary i lies before layer i, the last holds the outputs.
   T* values(Index boundary, const Block& block) { return at(values_, boundary, block); }
   T* deltas(Index boundary, const Block& block) { return at(deltas_, boundary, block); }
-  /// The same of all blocks.
+  /// The values and gradients of all blocks at a boundary, one block after the other.
   T* values(Index boundary) { return values_[static_cast<std::size_t>(boundary)].data(); }
   T* deltas(Index boundary) { return deltas_[static_cast<std::size_t>(boundary)].data(); }
   /// Elements of values and gradients per row.
@@ -73,9 +72,9 @@ class StepWorkspace {
   Buffer<T> target;                               // of all blocks, if it is not the input
   Buffer<T> row_weight, row_scale, row_factor;    // weight in the batch's loss; times its scale; see row_factors
   Buffer<T> row_loss, row_penalty;                // what each row adds to the objective
-  Buffer<T> panel_loss;                           // by panel of outputs and row: what a fused layer leaves
+  Buffer<T> panel_loss;                           // sums of a fused layer, by panel of outputs and row
   Buffer<T> chunk_gradients;                      // one after the other
-  Index n_rows_weighed = 0, n_batch_weighed = 0;  // what row_weight and row_scale hold, if all rows are equal
+  Index n_rows_weighed = 0, n_batch_weighed = 0;  // of row_weight, if rows have equal weights
 
  private:
   T* at(std::vector<Buffer<T>>& boundaries, Index boundary, const Block& block) {
