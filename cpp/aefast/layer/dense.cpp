@@ -5,8 +5,7 @@
 namespace aefast {
 namespace {
 
-constexpr Index kTaskRows =
-    64;  // rows of stored weights whose gradient one task computes; a panel of them fits into L1
+constexpr Index kTaskRows = 64;  // rows of weights whose gradient one task computes; a panel of them fits into L1
 
 /// Cycles of a gradient per row of the batch, with columns in the lanes: these are padded to whole registers, and one
 /// operand is transposed.

@@ -92,8 +92,8 @@ struct BinaryCrossentropy {
   }
 };
 
-/// Categorical crossentropy in nats from the logarithm l of a softmax output; a feature's term is -t l. The slope is that
-/// by l; the output stage computes the gradient by the logits.
+/// Categorical crossentropy in nats from the logarithm l of a softmax output; a feature's term is -t l. The slope is by
+/// l; the output stage computes the gradient by the logits.
 struct CategoricalCrossentropyOfLogs {
   template <class V> static V value(const V& l, const V& t) {
     const V q = probability(t);

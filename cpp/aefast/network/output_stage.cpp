@@ -124,7 +124,7 @@ void OutputStage<T>::terms(Loss loss, const Block& block, const T* z, const Targ
   if (is<LargestError>(loss)) keep_largest(block, terms);
 }
 
-/// The row's largest feature, or column, keeps its terms, the others get none.
+/// Keeps the terms of each row's largest feature or column, and sets the others to zero.
 template <class T>
 void OutputStage<T>::keep_largest(const Block& block, T* terms) const {
   const auto column = [&](Index i) {
@@ -236,7 +236,7 @@ void OutputStage<T>::add_prepared(Loss loss, Index width, const T* z, Index n, c
         const Vec<T> y = Vec<T>::load(z + at), t = Vec<T>::load(target.values + at), value = L::value(y, t);
         if constexpr (std::is_base_of_v<LargestError, L>) {
           total = max(total, value);
-          poison = fma(value, Vec<T>(T(0)), poison);  // a maximum may pass over NaN, a sum does not
+          poison = fma(value, Vec<T>(T(0)), poison);  // a maximum may ignore NaN, a sum does not
         } else {
           total = added<L>(total, y, t, value);
         }
@@ -335,7 +335,7 @@ void OutputStage<T>::differentiate_softmax(Loss loss, const Block& block, T* z, 
         for (Index at = first; at < last; at += width) {
           (scale * (y(at) * total - known_probability(at))).store(delta + at);
         }
-      } else {  // p (g - sum(p g)), where delta holds g
+      } else {  // p (g - sum(p g)); delta holds g
         for (Index at = first; at < last; at += width) total = fma(y(at), Vec<T>::load(delta + at), total);
         for (Index at = first; at < last; at += width) {
           (scale * y(at) * (Vec<T>::load(delta + at) - total)).store(delta + at);
