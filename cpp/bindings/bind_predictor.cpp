@@ -1,5 +1,8 @@
 // Binds scoring, encoding and decoding with a trained network, of either precision.
+#include <cmath>
+
 #include "aefast/score/scorer.hpp"
+
 #include "convert.hpp"
 
 namespace aefast::python {
@@ -34,6 +37,7 @@ struct Model {
   int n_threads;
   std::unique_ptr<const LowPrecisionNetwork> low_precision;
   std::optional<Scorer<T>> scorer;
+  std::unique_ptr<const Scorer<T>> whitened;  // with the whitening of calls that do not give one
 
   Model(const py::dict& spec, const py::sequence& parameters, std::shared_ptr<const Scaling> scaling_, int n_threads_)
       : network(network_spec(spec)), scaling(std::move(scaling_)), n_threads(n_threads_) {
@@ -65,17 +69,27 @@ void check_shape(const Contiguous<double>& array, const char* name, const std::v
 }
 
 template <class T>
-void check(const Whitening& whitening, const std::string& metric, const Network<T>& network) {
-  if (whitening.has_value() != (metric == "mahalanobis")) {
+void check(const Whitening& whitening, const std::string& metric, const Model<T>& model) {
+  const bool is_kept = model.whitened && !whitening;
+  if (!is_kept && whitening.has_value() != (metric == "mahalanobis")) {
     throw py::value_error("the metric 'mahalanobis' requires whitening, other metrics do not take it");
   }
   if (!whitening) return;
   const auto& [centre, matrix, usual, deviation] = *whitening;
-  const py::ssize_t d = network.n_features(), q = network.code_size();
+  const py::ssize_t d = model.network.n_features(), q = model.network.code_size();
   check_shape(centre, "the centre of whitening", {d + q});
   check_shape(matrix, "the matrix of whitening", {d + q, d + q});
   check_shape(usual, "the usual row of whitening", {d});
   check_shape(deviation, "the deviation of whitening", {d});
+}
+
+template <class T>
+std::unique_ptr<Scorer<T>> whitened_scorer(const Model<T>& model, const Whitening& whitening) {
+  const auto& [centre, matrix, usual, deviation] = *whitening;
+  auto scorer = std::make_unique<Scorer<T>>(model.network, model.params.data(), *model.scaling, model.n_threads,
+                                            model.low_precision.get());
+  scorer->set_whitening(centre.data(), matrix.data(), usual.data(), deviation.data());
+  return scorer;
 }
 
 using Shape = std::pair<Index, Index>;
@@ -92,11 +106,23 @@ class Predictor {
     const Precision precision = find_precision(name);
     if (precision == Precision::float32) return;
     auto& model = single();
+    model.whitened.reset();  // its layers are of the former precision
     if ((precision == Precision::int8) != ranges.has_value())
       throw py::value_error("int8 requires ranges, bfloat16 does not take them");
     model.low_precision = std::make_unique<const LowPrecisionNetwork>(
         model.network, model.params.data(), precision, as_ranges(ranges.value_or(std::vector<Contiguous<float>>{})));
     model.make_scorer();
+  }
+
+  /// Keeps what the metric "mahalanobis" needs for calls that do not give it.
+  void set_whitening(const Whitening& whitening) {
+    if (!whitening) throw py::value_error("expected a whitening");
+    std::visit(
+        [&]<class T>(const std::unique_ptr<Model<T>>& model) {
+          check(whitening, "mahalanobis", *model);
+          model->whitened = whitened_scorer(*model, whitening);
+        },
+        model_);
   }
 
   std::vector<py::array> ranges(const py::array& X, Index n_beyond) {
@@ -114,14 +140,15 @@ class Predictor {
     return arrays;
   }
 
-  /// Calls run(scorer, input, to) on a new array, of shape (n, columns), or (n,) if `columns` is 0. Releases the GIL
-  /// unless the call is quick.
+  /// Calls run(scorer, input, to) on a new array, of shape (n, columns), or (n,) if `columns` is 0. The scorer whitens
+  /// if `whitening` is given or if `is_whitened`; it then uses what `set_whitening` kept. Releases the GIL unless the
+  /// call is quick.
   template <class X, class Columns, class Run>
-  py::array read(const X& rows, const Whitening& whitening, Columns&& columns, Run&& run) {
+  py::array read(const X& rows, const Whitening& whitening, Columns&& columns, Run&& run, bool is_whitened = false) {
     return std::visit(
         [&]<class T>(const std::unique_ptr<Model<T>>& model) -> py::array {
           const Input input(rows);
-          const auto [n_in, n_out] = columns(model->network);
+          const auto [n_in, n_out] = columns(*model);
           if (input.columns() != n_in) throw py::value_error("X has the wrong width");
           py::array_t<T> result = n_out > 0 ? py::array_t<T>({input.rows(), n_out}) : py::array_t<T>(input.rows());
           T* to = result.mutable_data();
@@ -129,13 +156,9 @@ class Predictor {
             std::optional<py::gil_scoped_release> release;
             if (!model->is_quick(input.rows())) release.emplace();
             if (whitening) {
-              const auto& [centre, matrix, usual, deviation] = *whitening;
-              Scorer<T> scorer(model->network, model->params.data(), *model->scaling, model->n_threads,
-                               model->low_precision.get());
-              scorer.set_whitening(centre.data(), matrix.data(), usual.data(), deviation.data());
-              run(scorer, input.view(), to);
+              run(*whitened_scorer(*model, whitening), input.view(), to);
             } else {
-              run(*model->scorer, input.view(), to);
+              run(is_whitened ? *model->whitened : *model->scorer, input.view(), to);
             }
           }
           return result;
@@ -149,18 +172,37 @@ class Predictor {
     const Loss loss = find_loss(metric);
     return read(
         rows, whitening,
-        [&](const auto& network) {
-          check(whitening, metric, network);
-          return Shape{network.n_features(), 0};
+        [&](const auto& model) {
+          check(whitening, metric, model);
+          return Shape{model.network.n_features(), 0};
         },
-        [&](const auto& scorer, const InputView& input, auto* to) { scorer.errors(input, input.rows, loss, to); });
+        [&](const auto& scorer, const InputView& input, auto* to) { scorer.errors(input, input.rows, loss, to); },
+        metric == "mahalanobis");
+  }
+
+  /// The same of an array, or None if one of them is not finite.
+  py::object finite_errors(const py::array& rows, const std::string& metric) {
+    const Loss loss = find_loss(metric);
+    bool is_finite = true;
+    const py::array errors = read(
+        rows, std::nullopt,
+        [&](const auto& model) {
+          check(std::nullopt, metric, model);
+          return Shape{model.network.n_features(), 0};
+        },
+        [&](const auto& scorer, const InputView& input, auto* to) {
+          scorer.errors(input, input.rows, loss, to);
+          is_finite = std::all_of(to, to + input.rows, [](auto error) { return std::isfinite(error); });
+        },
+        metric == "mahalanobis");
+    return is_finite ? py::object(errors) : py::none();
   }
 
   py::tuple reasons(const py::array& X, const std::string& metric, const Whitening& whitening, Index top) {
     const Loss loss = find_loss(metric);
     return std::visit(
         [&]<class T>(const std::unique_ptr<Model<T>>& model) -> py::tuple {
-          check(whitening, metric, model->network);
+          check(whitening, metric, *model);
           const OutputStage<T>& stage = model->network.output();
           if (top < 1 || top > std::min(stage.n_terms(), Scorer<T>::kMostReasons)) {
             throw py::value_error("top is out of range");
@@ -179,13 +221,14 @@ class Predictor {
                                          expected.mutable_data(),
                                          is_mixed ? nullptr : values.mutable_data()};
           py::array errors = read(
-              X, whitening, [&](const auto& network) { return Shape{network.n_features(), 0}; },
+              X, whitening, [&](const auto& of) { return Shape{of.network.n_features(), 0}; },
               [&]<class U>(const Scorer<U>& scorer, const InputView& input, U* errors_to) {
                 if constexpr (std::is_same_v<T, U>) {
                   to.errors = errors_to;
                   scorer.reasons(input, input.rows, loss, to);
                 }
-              });
+              },
+              metric == "mahalanobis");
           return py::make_tuple(errors, features, shares, expected, values);
         },
         model_);
@@ -209,6 +252,8 @@ void bind_predictor(py::module_& module) {
       .def(py::init<const py::dict&, const py::sequence&, const std::shared_ptr<Scaling>&, const std::string&, int>(),
            py::arg("network"), py::arg("parameters"), py::arg("scaling"), py::arg("dtype"), py::arg("n_threads"))
       .def("reduce", &Predictor::reduce, py::arg("precision"), py::arg("ranges") = none)
+      .def("set_whitening", &Predictor::set_whitening, py::arg("whitening"))
+      .def("finite_errors", &Predictor::finite_errors, py::arg("X"), py::arg("metric"))
       .def("input_ranges", &Predictor::ranges, py::arg("X"), py::arg("n_beyond"))
       .def("errors", &Predictor::errors<py::array>, py::arg("X"), py::arg("metric"), py::arg("whitening") = none)
       .def("errors", &Predictor::errors<std::vector<py::array>>, py::arg("X"), py::arg("metric"),
@@ -219,13 +264,14 @@ void bind_predictor(py::module_& module) {
             const Loss loss = find_loss(metric);
             return self.read(
                 X, whitening,
-                [&](const auto& network) {
-                  check(whitening, metric, network);
-                  return Shape{network.n_features(), network.n_features()};
+                [&](const auto& model) {
+                  check(whitening, metric, model);
+                  return Shape{model.network.n_features(), model.network.n_features()};
                 },
                 [&](const auto& scorer, const InputView& input, auto* to) {
                   scorer.feature_errors(input, input.rows, loss, to);
-                });
+                },
+                metric == "mahalanobis");
           },
           py::arg("X"), py::arg("metric"), py::arg("whitening") = none)
       .def("reasons", &Predictor::reasons, py::arg("X"), py::arg("metric"), py::arg("whitening") = none, py::kw_only(),
@@ -236,7 +282,7 @@ void bind_predictor(py::module_& module) {
              std::uint64_t seed) {
             const Loss found = find_loss(loss);
             return self.read(
-                X, std::nullopt, [](const auto& network) { return Shape{network.n_features(), 0}; },
+                X, std::nullopt, [](const auto& model) { return Shape{model.network.n_features(), 0}; },
                 [&]<class T>(const auto& scorer, const InputView& input, T* to) {
                   scorer.losses(input, nullptr, {}, input.rows, found, static_cast<T>(scale), static_cast<T>(beta),
                                 seed, to);
@@ -247,7 +293,8 @@ void bind_predictor(py::module_& module) {
           "encode",
           [](Predictor& self, const py::array& X) {
             return self.read(
-                X, std::nullopt, [](const auto& network) { return Shape{network.n_features(), network.code_size()}; },
+                X, std::nullopt,
+                [](const auto& model) { return Shape{model.network.n_features(), model.network.code_size()}; },
                 [](const auto& scorer, const InputView& input, auto* to) { scorer.encode(input, input.rows, to); });
           },
           py::arg("X"))
@@ -255,7 +302,8 @@ void bind_predictor(py::module_& module) {
           "decode",
           [](Predictor& self, const py::array& Z) {
             return self.read(
-                Z, std::nullopt, [](const auto& network) { return Shape{network.code_size(), network.n_features()}; },
+                Z, std::nullopt,
+                [](const auto& model) { return Shape{model.network.code_size(), model.network.n_features()}; },
                 [](const auto& scorer, const InputView& codes, auto* to) { scorer.decode(codes, codes.rows, to); });
           },
           py::arg("Z"))
@@ -263,7 +311,8 @@ void bind_predictor(py::module_& module) {
           "reconstruct",
           [](Predictor& self, const py::array& X, bool scaled) {
             return self.read(
-                X, std::nullopt, [](const auto& network) { return Shape{network.n_features(), network.n_features()}; },
+                X, std::nullopt,
+                [](const auto& model) { return Shape{model.network.n_features(), model.network.n_features()}; },
                 [&](const auto& scorer, const InputView& input, auto* to) {
                   scorer.reconstruct(input, input.rows, !scaled, to);
                 });

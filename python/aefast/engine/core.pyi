@@ -191,6 +191,12 @@ class Predictor:
         """Compute dense layers in "bfloat16" or "int8" from now on. Requires dtype "float32". "int8" also requires the
         ``ranges`` of `input_ranges`; "bfloat16" takes none."""
 
+    def set_whitening(self, whitening: Whitening) -> None:
+        """Keep the whitening for calls with the metric "mahalanobis" that do not give one. Call it after `reduce`."""
+
+    def finite_errors(self, X: Array, metric: str) -> Array | None:
+        """As `errors`; None if an error is not finite."""
+
     def input_ranges(self, X: Array, n_beyond: int) -> list[Array]:
         """The smallest and largest value (2, n_in) of each input of each dense layer over the rows, as float32, without
         the ``n_beyond`` smallest and largest. Requires dtype "float32"."""

@@ -6,11 +6,21 @@ Before `fit` an attribute may be set, too; ``fit`` with ``warm_start=True`` then
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
 
+from aefast.model.calibration import Calibration
 from aefast.model.model import Model
+from aefast.model.whitening import Whitening
+
+if TYPE_CHECKING:
+    from aefast.columns.column import Column
+    from aefast.engine.core import NetworkSpec
+
+Array = NDArray[Any]
 
 #: Attributes that are lists of arrays, one for each layer with weights.
 _WEIGHTS = ("coefs_", "intercepts_", "norms_")
@@ -117,3 +127,55 @@ def names_in(model: Model) -> Any:
 def with_names(model: Model, names: Any) -> Model:
     """Return the model with other names of its columns."""
     return model.replace(feature_names=None if names is None else tuple(str(name) for name in names))
+
+
+class FittedAttributes:
+    """The model that an estimator holds, and the attributes that are read from it; `Autoencoder` describes them."""
+
+    n_threads: int | None
+    dtype: str
+    missing: str
+
+    coefs_: list[Array] = of_model("coefs", put=arrays)
+    intercepts_: list[Array] = of_model("intercepts", put=arrays)
+    norms_: list[Array | None] = of_model("norms", put=arrays)
+    network_: NetworkSpec = of_model("network")
+    scaler_shift_: NDArray[np.float64] = of_scaling("shift")
+    scaler_scale_: NDArray[np.float64] = of_scaling("scale")
+    column_means_: NDArray[np.float64] = of_scaling("means")
+    columns_: tuple[Column, ...] | None = of_model("columns")
+    n_features_in_: int = computed(lambda model: model.n_features_in)
+    feature_names_in_: NDArray[np.object_] = computed(names_in, with_names)
+    n_epochs_: int = computed(lambda model: len(model.loss_curve))
+    loss_curve_: list[float] = of_model("loss_curve", listed, put=tuple)
+    validation_curve_: list[float] = of_model("validation_curve", listed, put=tuple)
+    best_loss_: float = of_model("best_loss")
+    offset_: float = of_model("offset")
+    threshold_: float = computed(lambda model: model.threshold, Model.with_threshold)
+    score_metric_: str = of_model("score_metric")
+    input_ranges_: list[Array] | None = of_model("input_ranges", listed, put=arrays)
+    whitening_: Whitening | None = of_model("whitening")
+    calibration_: Calibration = of_model("calibration")
+
+    @property
+    def model_(self) -> Model:
+        """The immutable `Model`; it follows the parameters ``n_threads``, ``dtype`` and ``missing``."""
+        model: Model | None = vars(self).get("model_")
+        if model is None:
+            check_is_fitted(self)
+        assert model is not None
+        if model.n_threads != self.n_threads or model.dtype != self.dtype or model.missing != self.missing:
+            model = model.replace(n_threads=self.n_threads, dtype=self.dtype, missing=self.missing)
+            self.__dict__["model_"] = model
+        return model
+
+    @model_.setter
+    def model_(self, model: Model) -> None:
+        self.__dict__["model_"] = model
+
+    def restore(self, model: Model) -> None:
+        """Take over the model of a file; ValueError if it is not one of this class."""
+        self.model_ = model
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "model_" in vars(self)

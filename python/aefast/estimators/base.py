@@ -8,55 +8,33 @@ estimator are in `aefast.estimators.fitted`.
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
 
-from aefast.columns.column import by_kind
-from aefast.columns.learner import UnknownLevels, learn_from_blocks
-from aefast.engine.threads import MOST_THREADS
+from aefast.columns.learner import learn_from_blocks
+from aefast.estimators.constraints import CONSTRAINTS, handed_on, merged
 from aefast.estimators.fitted import FittedMethods
 from aefast.estimators.inputs import read_rows, read_sample_weight
 from aefast.estimators.pickles import upgraded
-from aefast.model.layers import ACTIVATIONS, OUTPUT_ACTIVATIONS
-from aefast.model.metrics import LOSSES, METRICS, MISSING, check_probabilities
-from aefast.model.network import dense_network, layer_sizes, with_columns
-from aefast.model.parameters import INITIALIZERS
-from aefast.model.scaling import SCALERS
-from aefast.tables.text import printable
+from aefast.estimators.recipe import callbacks_of, recipe_of, settings_of, start_of
+from aefast.estimators.training_input import FITTED_FIRST, read_to_fit, reader_of, settle_columns
+from aefast.model.metrics import check_probabilities
+from aefast.model.network import dense_network, layer_sizes
 from aefast.training.blocks import FitBlocks
-from aefast.training.checkpoint import Checkpoint
 from aefast.training.fit import Fit
 from aefast.training.in_memory import FitRows
-from aefast.training.loop import Settings
-from aefast.training.optimizers import OPTIMIZERS, Optimizer, optimizer_spec
-from aefast.training.recipe import Continuation, Recipe, Start
-from aefast.training.schedules import Schedule, as_schedule
+from aefast.training.optimizers import Optimizer
+from aefast.training.schedules import Schedule
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
     from aefast.engine.core import LayerSpec, NetworkSpec, ObjectiveSpec
-    from aefast.training.callbacks import Callback
 
 Array = NDArray[Any]
-
-#: Where the levels come from that earlier training has learned, and what to do about other levels.
-_FITTED_FIRST = ("the rows fitted first", "let these have all levels")
-_BY_POSITION, _BY_NAME = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
-
-
-def one_of(names: Iterable[str]) -> StrOptions:
-    """The constraint that a parameter is one of these strings."""
-    # Keys of a dict are a set that keeps its order, and so do the messages.
-    return StrOptions(dict.fromkeys(names).keys())
 
 
 class BaseAutoencoder(FittedMethods, BaseEstimator):
@@ -65,71 +43,21 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
     #: Parameters and constraints that a class itself names.
     _added: ClassVar[tuple[Mapping[str, inspect.Parameter], dict[str, list[Any]]]]
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "encoder_layer_sizes": [one_of(("auto",)), Interval(Integral, 1, None, closed="left"), "array-like"],
-        "decoder_layer_sizes": [None, Interval(Integral, 1, None, closed="left"), "array-like"],
-        "activation": [one_of(ACTIVATIONS)],
-        "code_activation": [one_of(ACTIVATIONS)],
-        "output_activation": [one_of(OUTPUT_ACTIVATIONS)],
-        "tied_weights": ["boolean"],
-        "batch_norm": ["boolean"],
-        "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
-        "loss": [one_of(LOSSES)],
-        "optimizer": [one_of(OPTIMIZERS), Optimizer],
-        "learning_rate": [Interval(Real, 0, None, closed="neither"), Schedule],
-        "l1": [Interval(Real, 0, None, closed="left")],
-        "l2": [Interval(Real, 0, None, closed="left")],
-        "activity_l1": [Interval(Real, 0, None, closed="left")],
-        "activity_l2": [Interval(Real, 0, None, closed="left")],
-        "clip_norm": [None, Interval(Real, 0, None, closed="neither")],
-        "weight_init": [one_of(INITIALIZERS)],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "max_epochs": [Interval(Integral, 0, None, closed="left")],
-        "shuffle": ["boolean"],
-        "drop_last": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "early_stopping": ["boolean"],
-        "n_epochs_no_change": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "scaler": [None, one_of(SCALERS)],
-        "missing": [one_of(MISSING)],
-        "column_kinds": [None, dict],
-        "contamination": [Interval(Real, 0, 0.5, closed="right")],
-        "score_metric": [one_of(("auto", *METRICS))],
-        "warm_start": ["boolean"],
-        "random_state": ["random_state"],
-        "n_threads": [None, Interval(Integral, 1, MOST_THREADS, closed="both")],
-        "dtype": [one_of(("float32", "float64"))],
-        "verbose": ["verbose"],
-        "callbacks": [tuple, list, callable],
-    }
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Complete what a variant says of its constructor and constraints, which is what it adds to its parents'.
+        """Complete a variant's constructor and constraints, which name only what it adds to its parents'.
 
-        `inspect.signature`, from which scikit-learn and help() know the parameters, gets all in the place of the
-        ``**parameters`` that are handed on.
+        `inspect.signature`, from which scikit-learn and help() know the parameters, gets all of them in place of
+        ``**parameters``.
         """
         super().__init_subclass__(**options)
         if "__init__" not in vars(cls):
-
-            def __init__(self: Any, *sizes: Any, **parameters: Any) -> None:
-                super(cls, self).__init__(*sizes, **parameters)
-
-            cls.__init__ = __init__  # type: ignore[method-assign]
+            cls.__init__ = handed_on(cls)  # type: ignore[method-assign]
         cls._added = inspect.signature(cls.__init__).parameters, vars(cls).get("_parameter_constraints", {})
         lineage = [parent for parent in cls.__mro__ if issubclass(parent, BaseAutoencoder)]
-        merged: dict[str, inspect.Parameter] = {}
-        constraints: dict[str, list[Any]] = {}
-        for parameters, own in (parent._added for parent in lineage):
-            # The first class that lets something come by position is the one that says what may.
-            by_position = any(each.kind == _BY_POSITION and name != "self" for name, each in merged.items())
-            for name, each in parameters.items():
-                if each.kind in (_BY_POSITION, _BY_NAME):
-                    merged.setdefault(name, each.replace(kind=_BY_NAME) if by_position else each)
-            constraints = {**own, **constraints}
-        ordered = sorted(merged.values(), key=lambda each: each.kind)
-        cls.__init__.__signature__ = inspect.Signature(ordered)  # type: ignore[attr-defined]
+        signature, constraints = merged([parent._added for parent in lineage])
+        cls.__init__.__signature__ = signature  # type: ignore[attr-defined]
         cls._parameter_constraints = constraints
 
     def __init__(
@@ -266,12 +194,14 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
         """Train to give back ``X``, from ``X_noisy`` if there is one."""
         self.check_parameters()
         keeps = self.warm_start and hasattr(self, "n_features_in_")
-        reader, rows = self._read_to_fit(X, keeps=keeps, stacklevel=5)
-        noisy = None if X_noisy is None else self._read_noisy(reader, X_noisy, len(rows))
+        reader, rows = read_to_fit(self, X, keeps=keeps, stacklevel=5)
+        noisy = None if X_noisy is None else reader._read(X_noisy, reset=False)
+        if noisy is not None and len(noisy) != len(rows):
+            raise ValueError(f"X_noisy must have a row for each of the {len(rows)} of X, got {len(noisy)}")
         weights = read_sample_weight(sample_weight, rows)
-        recipe = self._recipe(reader, rows.shape[1], has_noise=noisy is None)
-        start = self._start(go_on=self.warm_start)
-        return self._train(FitRows(recipe, self._settings(), start, X=rows, sample_weight=weights, X_noisy=noisy))
+        recipe = recipe_of(self, reader, rows.shape[1], has_noise=noisy is None)
+        start = start_of(self, go_on=self.warm_start)
+        return self._train(FitRows(recipe, settings_of(self), start, X=rows, sample_weight=weights, X_noisy=noisy))
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """One epoch over the given rows, from where the last call left off.
@@ -311,10 +241,10 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
         3
         """
         self.check_parameters()
-        reader, rows = self._read_to_fit(X, keeps=hasattr(self, "n_features_in_"), stacklevel=4)
+        reader, rows = read_to_fit(self, X, keeps=hasattr(self, "n_features_in_"), stacklevel=4)
         weights = read_sample_weight(sample_weight, rows)
-        recipe = self._recipe(reader, rows.shape[1])
-        start, settings = self._start(go_on=True), self._settings(max_epochs=1)
+        recipe = recipe_of(self, reader, rows.shape[1])
+        start, settings = start_of(self, go_on=True), settings_of(self, max_epochs=1)
         return self._train(FitRows(recipe, settings, start, continues_epochs=True, X=rows, sample_weight=weights))
 
     def fit_batches(self, batches: Iterable[Any]) -> Self:
@@ -355,7 +285,7 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
         """
         self.check_parameters()
         once, keeps = isinstance(batches, Iterator), self.warm_start and hasattr(self, "n_features_in_")
-        reader, blocks = self._reader(keeps=keeps), iter(batches)
+        reader, blocks = reader_of(self, keeps=keeps), iter(batches)
         try:
             block = next(blocks)
         except StopIteration:
@@ -367,11 +297,11 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
                 reader.columns_, reader.refusal = learned
                 blocks = iter(batches)
                 first = reader._read(next(blocks), reset=False)
-            reader._settle_columns(" of the first block" if once else "")
+            settle_columns(reader, " of the first block" if once else "")
         fit = FitBlocks(
-            self._recipe(reader, first.shape[1]),
-            self._settings(max_epochs=min(1, self.max_epochs) if once else self.max_epochs),
-            self._start(go_on=self.warm_start),
+            recipe_of(self, reader, first.shape[1]),
+            settings_of(self, max_epochs=min(1, self.max_epochs) if once else self.max_epochs),
+            start_of(self, go_on=self.warm_start),
             first=first,
             others=blocks,
             again=None if once else lambda: batches,
@@ -380,7 +310,7 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
         )
         self._train(fit)
         if keeps:
-            fit.unknown.warn(*_FITTED_FIRST)
+            fit.unknown.warn(*FITTED_FIRST)
         elif once:
             remedy = "blocks that can be gone through again (a list) are all asked for theirs"
             fit.unknown.warn("the first block", remedy)
@@ -395,104 +325,14 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
                 self.model_, self.continuation_ = fit.model, fit.continuation
         return self
 
-    def _recipe(self, reader: BaseAutoencoder, n_features: int, *, has_noise: bool = True) -> Recipe:
-        """Return what to train on rows of ``n_features`` elements that ``reader`` has read."""
-        columns, names = reader.columns_, getattr(reader, "feature_names_in_", None)
-        network = reader._network(n_features)
-        if columns is not None and (
-            network["layers"][-1].get("activation") == "softmax" or self.loss == "categorical_crossentropy"
-        ):
-            raise ValueError(
-                "output_activation='softmax' and loss='categorical_crossentropy' are for columns that are shares "
-                "of a whole: leave them out, for categorical columns get both by themselves"
-            )
-        self._check_network(network)
-        return Recipe(
-            kind=type(self).__name__,
-            parameters=self.get_params(deep=False),
-            network=with_columns(network, columns, self.loss),
-            objective=self._objective(has_noise=has_noise),
-            optimizer=optimizer_spec(self.optimizer),
-            columns=columns,
-            names=None if names is None else tuple(str(name) for name in names),
-            n_columns=n_features if columns is None else len(columns),
-            beta=self._beta,
-            corrupt=self._corrupt() if has_noise else None,
-        )
-
-    def _settings(self, max_epochs: int | None = None) -> Settings:
-        """Return when to stop."""
-        return Settings(
-            max_epochs=self.max_epochs if max_epochs is None else max_epochs,
-            schedule=as_schedule(self.learning_rate),
-            early_stopping=self.early_stopping,
-            n_epochs_no_change=self.n_epochs_no_change,
-            tol=self.tol,
-            callbacks=self._callbacks(),
-            verbose=self.verbose,
-        )
-
-    def _start(self, *, go_on: bool) -> Start:
-        """Return where training starts: with new weights, or with those that there are if it is to ``go_on``."""
-        go_on = go_on and hasattr(self, "coefs_")
-        before = vars(self).get("continuation_") if go_on else None
-        if before is None:
-            before = Continuation(None, self.n_epochs_ if go_on and hasattr(self, "n_epochs_") else 0)
-        seed = before.seed
-        if seed is None:
-            seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int64).max, dtype=np.int64))
-            checkpoint = next((each for each in self._callbacks() if isinstance(each, Checkpoint)), None)
-            if checkpoint is not None and self.random_state is None:
-                seed = checkpoint.seed(seed)
-        if not go_on:
-            return Start(seed)
-        weights = (self.coefs_, self.intercepts_, getattr(self, "norms_", None))
-        return Start(seed, before.n_passes, weights, vars(self).get("model_"), before.optimizer)
-
     # Reading training rows.
 
     #: Why a column cannot be learned, unless further blocks of rows say otherwise.
     refusal: str = ""
 
-    def _reader(self, *, keeps: bool) -> Self:
-        """Return a copy that reads training rows and records what it learns of them, so that a refused fit changes
-        nothing; with ``keeps`` it has the columns of earlier training."""
-        reader = type(self).__new__(type(self))
-        fitted = {} if keeps else {"model_": None}
-        reader.__dict__.update({name: value for name, value in vars(self).items() if name not in fitted})
-        return reader
-
-    def _read_to_fit(self, X: Any, *, keeps: bool, stacklevel: int) -> tuple[Self, Array]:
-        """Return the copy that has read ``X``, and its rows; with ``keeps`` columns are those of earlier training."""
-        reader = self._reader(keeps=keeps)
-        rows = reader._read(X, reset=not keeps)
-        if keeps:
-            later = UnknownLevels(reader.columns_)
-            later.add(rows)
-            later.warn(*_FITTED_FIRST, stacklevel=stacklevel)
-        else:
-            reader._settle_columns()
-        return reader, rows
-
     def _read(self, X: Any, *, reset: bool) -> Array:
         """Return training rows (n, D); variants with other shapes of input extend this."""
         return read_rows(self, X, reset=reset)
-
-    def _read_noisy(self, reader: BaseAutoencoder, X_noisy: Any, n_rows: int) -> Array:
-        noisy = reader._read(X_noisy, reset=False)
-        if len(noisy) != n_rows:
-            raise ValueError(f"X_noisy must have a row for each of the {n_rows} of X, got {len(noisy)}")
-        return noisy
-
-    def _settle_columns(self, of: str = "") -> None:
-        """Refuse columns that cannot be learned, now that all rows were read, and show the kinds of the others."""
-        if self.refusal:
-            raise ValueError(self.refusal)
-        if self.verbose and self.columns_ is not None:
-            sys.stderr.writelines(f"{kind}: {printable(names)}\n" for kind, names in by_kind(self.columns_, of))
-
-    def _callbacks(self) -> tuple[Callback, ...]:
-        return (self.callbacks,) if callable(self.callbacks) else tuple(self.callbacks)
 
     # Hooks of the variants.
 
@@ -547,7 +387,7 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
             )
         check_probabilities("loss", self.loss, self.output_activation)
         check_probabilities("score_metric", self.score_metric, self.output_activation)
-        for callback in self._callbacks():
+        for callback in callbacks_of(self):
             if not callable(callback):
                 raise ValueError(f"callbacks must hold callables, got {callback!r}")
 

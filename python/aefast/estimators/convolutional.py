@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval
 
 from aefast.estimators.attributes import computed
-from aefast.estimators.base import BaseAutoencoder, one_of
+from aefast.estimators.base import BaseAutoencoder
+from aefast.estimators.constraints import one_of
 from aefast.estimators.denoising import DenoisingAutoencoder
 from aefast.estimators.variational import VariationalAutoencoder
 from aefast.model.layers import (

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._param_validation import Interval
 
-from aefast.estimators.base import BaseAutoencoder, one_of
+from aefast.estimators.base import BaseAutoencoder
+from aefast.estimators.constraints import one_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self

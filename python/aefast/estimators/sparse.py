@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sklearn.utils._param_validation import Interval
 
-from aefast.estimators.base import BaseAutoencoder, one_of
+from aefast.estimators.base import BaseAutoencoder
+from aefast.estimators.constraints import one_of
 from aefast.model.layers import ACTIVATIONS
 
 if TYPE_CHECKING:

@@ -22,8 +22,9 @@ from aefast.engine.threads import MOST_THREADS
 from aefast.exceptions import ModelFileError
 from aefast.model.calibration import Calibration
 from aefast.model.container import pack, unpack
+from aefast.model.data import ModelData
 from aefast.model.layers import LAYERS, Dense, integer, number
-from aefast.model.metrics import DTYPES, LOSSES, MISSING, engine_metric
+from aefast.model.metrics import DTYPES, LOSSES, MISSING, checked_metric
 from aefast.model.network import checked_network, code_size, with_columns
 from aefast.model.parameters import join_parameters, weight_shapes
 from aefast.model.scaling import SCALERS, FeatureScaling
@@ -73,7 +74,7 @@ def content_of(document: Document, tensors: Tensors, restore: Callable[[Document
 # From a model to data.
 
 
-def describe(model: Any) -> tuple[Document, Tensors]:
+def describe(model: ModelData) -> tuple[Document, Tensors]:
     """Return document and tensors of a `Model`; ValueError if its class has no file format."""
     if model.kind not in VARIANTS:
         raise ValueError(f"cannot save a {model.kind}: only {', '.join(VARIANTS)} have a file format")
@@ -82,14 +83,14 @@ def describe(model: Any) -> tuple[Document, Tensors]:
     return document | fit, tensors
 
 
-def digest(model: Any) -> str:
+def digest(model: ModelData) -> str:
     """Return a SHA-256 digest of everything that a model's scores and decisions follow from."""
     document, tensors = _describe_fit(model)
     document = {**document, "dtype": model.dtype, "missing": model.missing}
     return hashlib.sha256(pack("model", FORMAT_VERSION, document, tensors)).hexdigest()
 
 
-def _describe_fit(model: Any) -> tuple[Document, Tensors]:
+def _describe_fit(model: ModelData) -> tuple[Document, Tensors]:
     fit = {
         # What follows from the columns is not written twice.
         "network": {**{key: part for key, part in model.network.items() if key != "columns"}, "groups": []},
@@ -154,7 +155,7 @@ def model_fields(document: Document, tensors: Tensors) -> dict[str, Any]:
     norms = [_norm(tensors, index, layer, dtype) for index, (layer, _) in enumerate(weighted)]
     join_parameters(network, coefs, intercepts, dtype, norms)
     whitening = _whitening(tensors, n_features, n_features + code_size(network))
-    engine_metric(None, document["score_metric"], network, whitening)
+    checked_metric(None, document["score_metric"], network, has_whitening=whitening is not None)
     fields = {
         "kind": kind,
         "network": network,

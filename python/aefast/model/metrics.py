@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from aefast.engine.core import NetworkSpec
-    from aefast.model.whitening import Whitening
 
 
 class Metric(NamedTuple):
@@ -57,10 +56,8 @@ def check_probabilities(name: str, value: str, output_activation: str) -> None:
         )
 
 
-def engine_metric(
-    metric: str | None, score_metric: str, network: NetworkSpec, whitening: Whitening | None
-) -> tuple[str, Whitening | None]:
-    """Return the engine's metric and whitening for a user's ``metric``; None is ``score_metric``.
+def checked_metric(metric: str | None, score_metric: str, network: NetworkSpec, *, has_whitening: bool) -> str:
+    """Return the engine's metric for a user's ``metric``; None is ``score_metric``.
 
     Raises
     ------
@@ -71,8 +68,6 @@ def engine_metric(
     if name not in METRICS:
         raise ValueError(f"metric must be None or one of {', '.join(METRICS)}, got {metric!r}")
     check_probabilities("metric", name, network["layers"][-1]["activation"])
-    if name != "mahalanobis":
-        return name, None
-    if whitening is None:
+    if name == "mahalanobis" and not has_whitening:
         raise ValueError("metric='mahalanobis' needs a model that was fitted with score_metric='mahalanobis'")
-    return name, whitening
+    return name

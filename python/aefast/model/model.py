@@ -7,31 +7,30 @@ command that scores a file starts in a fraction of the time that importing an es
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from aefast.columns.column import Column, starts
+from aefast.columns.column import starts
 from aefast.columns.decoding import decode
 from aefast.engine import core
 from aefast.engine.threads import resolve_threads
 from aefast.model import file
-from aefast.model.calibration import Calibration, decisions
-from aefast.model.metrics import engine_metric, likelihood_scale
-from aefast.model.network import code_size
+from aefast.model.calibration import decisions
+from aefast.model.data import ModelData
+from aefast.model.metrics import checked_metric, likelihood_scale
 from aefast.model.predictors import Predictors
 from aefast.model.reasons import MOST_REASONS, Reasons, as_frame, explanation_in_blocks, explanation_of
 from aefast.model.rows import element_names, read_rows, require_finite
-from aefast.model.scaling import FeatureScaling, column_statistics
-from aefast.model.whitening import Whitening
+from aefast.model.scaling import column_statistics
 from aefast.tables.files import atomic_path
 from aefast.tables.numbers import readable, table_of
 
 if TYPE_CHECKING:
-    from aefast.engine.core import NetworkSpec
+    pass
 
 Array = NDArray[Any]
 
@@ -39,117 +38,23 @@ Array = NDArray[Any]
 _REMEDY = {"float32": "use dtype='float64'", "float64": "divide it by a constant before fit"}
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Model:
+class Model(ModelData):
     """A trained network and everything that scores and decisions follow from.
 
     A model is immutable: its arrays are read-only, and the ``with_`` methods return new models. It may be used from
     several threads at once. The compiled predictor is built when it is first needed and kept.
-
-    Attributes
-    ----------
-    kind : str
-        Name of the estimator's class.
-    network : dict
-        The layers as the engine reads them.
-    coefs, intercepts : tuple of ndarray
-        Weights and biases of each layer with weights, in the scaled space.
-    norms : tuple of ndarray of shape (4, n_out), or None
-        Batch normalisation of each such layer, which ``coefs`` and ``intercepts`` contain already.
-    scaling : FeatureScaling
-        The map into the scaled space.
-    columns : tuple of Column, or None
-        Kinds and levels of the columns, if not all of them are numbers.
-    feature_names : tuple of str, or None
-        Column names, if the training data had any.
-    loss, score_metric, dtype, missing : str
-        As the estimator's parameters; ``score_metric`` is resolved, never "auto".
-    n_threads : int or None
-        Threads to use; None is all CPUs that the process may use.
-    calibration : Calibration
-        Errors that p-values compare with.
-    offset : float
-        Minus the threshold.
-    whitening : Whitening or None
-        Needed by the metric "mahalanobis".
-    input_ranges : tuple of ndarray of shape (2, n_in), or None
-        Needed by the precision "int8".
-    loss_curve, validation_curve : tuple of float
-    best_loss : float
-    parameters : mapping
-        The estimator's constructor parameters as plain data, so far as they are data. Only the model file uses them.
     """
 
-    kind: str
-    network: NetworkSpec
-    coefs: tuple[Array, ...]
-    intercepts: tuple[Array, ...]
-    norms: tuple[Array | None, ...]
-    scaling: FeatureScaling
-    columns: tuple[Column, ...] | None
-    feature_names: tuple[str, ...] | None
-    loss: str
-    score_metric: str
-    dtype: str
-    missing: str
-    n_threads: int | None
-    calibration: Calibration
-    offset: float
-    whitening: Whitening | None = None
-    input_ranges: tuple[Array, ...] | None = None
-    loss_curve: tuple[float, ...] = ()
-    validation_curve: tuple[float, ...] = ()
-    best_loss: float = float("inf")
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    _predictors: Predictors
+    _row_shape: tuple[int, int] | None
 
     def __post_init__(self) -> None:
-        """Make the arrays read-only and start without compiled predictors."""
-        for each in fields(self):
-            object.__setattr__(self, each.name, _read_only(getattr(self, each.name)))
-        predictors = Predictors(
-            self.network,
-            self.coefs,
-            self.intercepts,
-            self.scaling,
-            self.dtype,
-            self.missing,
-            self.n_threads,
-            self.input_ranges,
-        )
-        object.__setattr__(self, "_predictors", predictors)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {each.name: getattr(self, each.name) for each in fields(self)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        for name, value in state.items():
-            object.__setattr__(self, name, value)
-        self.__post_init__()
-
-    def __repr__(self) -> str:
-        return f"<Model of {self.kind}: {self.n_features_in} features, {self.n_codes} code units>"
-
-    # Sizes and names.
-
-    @property
-    def n_features_in(self) -> int:
-        """Number of columns."""
-        return self.network["n_features"] if self.columns is None else len(self.columns)
-
-    @property
-    def n_codes(self) -> int:
-        """Width of the code."""
-        return code_size(self.network)
-
-    @property
-    def threshold(self) -> float:
-        """Rows with larger errors are anomalies; minus ``offset``."""
-        return -self.offset
-
-    @property
-    def column_names(self) -> list[str]:
-        """Names of the columns; x0, x1, ... if the training data had none."""
-        return [f"x{j}" for j in range(self.n_features_in)] if self.feature_names is None else list(self.feature_names)
+        """Start without compiled predictors."""
+        super().__post_init__()
+        weights = (self.network, self.coefs, self.intercepts, self.scaling, self.dtype, self.missing)
+        predictors = Predictors(*weights, self.n_threads, self.input_ranges, self.whitening)
+        is_plain = self.columns is None and self.missing == "error"
+        self.__dict__.update(_predictors=predictors, _row_shape=(1, self.n_features_in) if is_plain else None)
 
     # Other versions of the model.
 
@@ -206,8 +111,14 @@ class Model:
         ValueError
             If the rows, the metric or the precision do not fit the model.
         """
+        if type(X) is np.ndarray and X.shape == self._row_shape and metric is None and precision == "float32":
+            # One row takes one thread at most, so that any predictor will do; and nothing here takes a microsecond.
+            finite_errors = self._predictors.finite_errors
+            found = finite_errors(X, self.score_metric) if finite_errors and X.dtype.char in "fd" else None
+            if found is not None:
+                return found
         errors: Array = self._scored(
-            X, precision, lambda predictor, rows: (predictor.errors(rows, *self._metric(metric)),)
+            X, precision, lambda predictor, rows: (predictor.errors(rows, self._metric(metric)),)
         )[0]
         return errors
 
@@ -219,7 +130,7 @@ class Model:
         """
         if self.missing != "error" or self.columns is not None:
             return None
-        errors = self._predictor(precision=precision).errors(columns, *self._metric(None))
+        errors = self._predictor(precision=precision).errors(columns, self._metric(None))
         return errors if np.isfinite(errors).all() else None
 
     def is_anomaly(self, X: Any) -> NDArray[np.bool_]:
@@ -240,7 +151,7 @@ class Model:
 
     def check_precision(self, precision: str) -> None:
         """Raise ValueError if the model cannot compute in the precision."""
-        vars(self)["_predictors"].ranges_for(precision)
+        self._predictors.ranges_for(precision)
 
     # Codes and reconstructions.
 
@@ -284,7 +195,7 @@ class Model:
     def feature_errors(self, X: Any) -> Array:
         """Return each feature's part (n, d) of its row's error by ``score_metric``."""
         predictor = self._predictor()
-        return self._by_column(predictor.feature_errors(self.rows(X), *self._metric(None)))
+        return self._by_column(predictor.feature_errors(self.rows(X), self._metric(None)))
 
     def has_reasons(self, top: int) -> bool:
         """Return whether `reasons` gives ``top`` reasons a row; `explain` gives any number.
@@ -306,7 +217,7 @@ class Model:
             As in `errors`.
         """
         return Reasons(
-            *self._scored(X, precision, lambda predictor, rows: predictor.reasons(rows, *self._metric(None), top=top))
+            *self._scored(X, precision, lambda predictor, rows: predictor.reasons(rows, self._metric(None), top=top))
         )
 
     def explain(self, X: Any, top: Any = 3) -> Any:
@@ -323,7 +234,7 @@ class Model:
             predictor, metric = self._predictor(), self._metric(None)
 
             def feature_errors(block: Array, first_row: int) -> Array:
-                errors = self._by_column(predictor.feature_errors(block, *metric))
+                errors = self._by_column(predictor.feature_errors(block, metric))
                 is_finite = np.isfinite(errors).all(axis=1)
                 if not is_finite.all():
                     row = first_row + int(is_finite.argmin())
@@ -410,12 +321,13 @@ class Model:
             )
         return "the network's weights or outputs are too large"
 
-    def _metric(self, metric: str | None) -> tuple[str, Whitening | None]:
-        return engine_metric(metric, self.score_metric, self.network, self.whitening)
+    def _metric(self, metric: str | None) -> str:
+        has_whitening = self.whitening is not None
+        return checked_metric(metric, self.score_metric, self.network, has_whitening=has_whitening)
 
     @property
     def _predictor(self) -> Callable[..., core.Predictor]:
-        return vars(self)["_predictors"].get  # type: ignore[no-any-return]
+        return self._predictors.get
 
     def _by_column(self, errors: Array) -> Array:
         """Return errors (n, C) of columns from the errors of the network's inputs."""
@@ -431,19 +343,3 @@ class Model:
                 f"{_REMEDY[rows.dtype.name]}"
             )
         return rows if self.columns is None else decode(rows, self.columns)
-
-
-def _read_only(value: Any) -> Any:
-    """Return a value whose arrays, also those in tuples and dataclasses of arrays, cannot be written to."""
-    if isinstance(value, np.ndarray):
-        if value.flags.writeable:
-            value = value.copy()
-            value.setflags(write=False)
-        return value
-    if isinstance(value, Whitening):
-        return Whitening(*map(_read_only, value))
-    if isinstance(value, tuple) and any(isinstance(each, np.ndarray) for each in value):
-        return tuple(map(_read_only, value))
-    if isinstance(value, FeatureScaling | Calibration):
-        return replace(value, **{each.name: _read_only(getattr(value, each.name)) for each in fields(value)})
-    return value

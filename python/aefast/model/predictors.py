@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from aefast.engine.threads import resolve_threads
 from aefast.model.metrics import PRECISIONS
 from aefast.model.parameters import inference_network
 from aefast.model.scaling import FeatureScaling
+from aefast.model.whitening import Whitening
 
 if TYPE_CHECKING:
     from aefast.engine.core import NetworkSpec
@@ -26,7 +27,7 @@ class Predictors:
 
     Parameters
     ----------
-    network, coefs, intercepts, scaling, dtype, missing, n_threads, input_ranges
+    network, coefs, intercepts, scaling, dtype, missing, n_threads, input_ranges, whitening
         As the attributes of `Model`.
     """
 
@@ -40,11 +41,14 @@ class Predictors:
         missing: str,
         n_threads: int | None,
         input_ranges: Sequence[Array] | None = None,
+        whitening: Whitening | None = None,
     ) -> None:
         self._network, self._weights = network, (coefs, intercepts)
         self._scaling, self._dtype, self._missing = scaling, dtype, missing
-        self._n_threads, self._input_ranges = n_threads, input_ranges
+        self._n_threads, self._input_ranges, self._whitening = n_threads, input_ranges, whitening
         self._kept: dict[tuple[str, str, int | None], tuple[int, core.Predictor]] = {}
+        #: ``finite_errors`` of the predictor of means in the model's own precision, once there is one.
+        self.finite_errors: Callable[[Array, str], Array | None] | None = None
 
     def get(self, code: str = "mean", precision: str = "float32", top_k: int | None = None) -> core.Predictor:
         """Return the predictor that reads a part of the code in a precision, with ``top_k`` outputs of a top-k code.
@@ -58,6 +62,8 @@ class Predictors:
         kept = self._kept.get(key)
         if kept is None or kept[0] != n_threads:
             kept = self._kept[key] = n_threads, self._built(code, precision, top_k, n_threads)
+            if key == ("mean", "float32", None):
+                self.finite_errors = kept[1].finite_errors
         return kept[1]
 
     def _built(self, code: str, precision: str, top_k: int | None, n_threads: int) -> core.Predictor:
@@ -70,6 +76,8 @@ class Predictors:
         predictor = core.Predictor(found, parameters, scaling, self._dtype, n_threads)
         if precision != "float32":
             predictor.reduce(precision, self.ranges_for(precision))
+        if self._whitening is not None and code == "mean":
+            predictor.set_whitening(self._whitening)
         return predictor
 
     def ranges_for(self, precision: str) -> Sequence[Array] | None:

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from aefast.engine import core
 from aefast.model.calibration import decisions
-from aefast.model.metrics import engine_metric
 from aefast.model.scaling import FeatureScaling
 from aefast.model.whitening import KEPT, Whitening, joint_whitening, turned_to_features
 from aefast.training.data import Choices, Rows
@@ -52,7 +51,6 @@ def calibrate(
     scaling: FeatureScaling,
     missing: str,
     score_metric: str,
-    network: core.NetworkSpec,
     dtype: str,
     contamination: float,
     in_haste: bool,
@@ -70,7 +68,7 @@ def calibrate(
     if score_metric == "mahalanobis":
         whitening = _whitening(predictor, X[choices.few(train, len(X), MAX_JOINT_ROWS)], scaling, missing)
     X, used, _, held_out = rows.few(choices) if in_haste else rows
-    errors = predictor.errors(X, *engine_metric(None, score_metric, network, whitening))
+    errors = predictor.errors(X, score_metric, whitening)
     compared = held_out if held_out is not None else used
     offset, calibration = decisions(
         errors if used is None else errors[used], contamination, errors if compared is None else errors[compared]

@@ -313,7 +313,6 @@ class Fit:
             scaling=self._scaling,
             missing=missing,
             score_metric=score_metric,
-            network=network,
             dtype=dtype,
             contamination=self._of("contamination"),
             in_haste=in_haste,

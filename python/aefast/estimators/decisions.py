@@ -1,0 +1,282 @@
+"""Decisions of a fitted estimator by the errors of rows: scores, outliers, p-values, detection, recalibration."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import OutlierMixin
+
+from aefast.model.calibration import benjamini_hochberg, too_few_held_out
+from aefast.model.model import Model
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class DecisionMethods(OutlierMixin):
+    """Methods that judge rows by their errors, with scikit-learn's signs: lower scores are more abnormal."""
+
+    contamination: float
+    model_: Model
+
+    def _rows(self, X: Any) -> Any:
+        """Return ``X`` as ``model_`` reads it."""
+        raise NotImplementedError
+
+    def score_samples(self, X: Any) -> NDArray[np.float64]:
+        """Minus `reconstruction_error`: lower is more abnormal, as scikit-learn counts.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            As in `transform`.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+            One score a row.
+
+        Raises
+        ------
+        ValueError
+            As in `transform`.
+        NotFittedError
+            Before `fit`.
+        """
+        return -self.model_.errors(self._rows(X)).astype(np.float64)
+
+    def decision_function(self, X: Any) -> NDArray[np.float64]:
+        """`score_samples` minus ``offset_``: below zero for outliers.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            As in `transform`.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+            One value a row.
+
+        Raises
+        ------
+        ValueError
+            As in `transform`.
+        NotFittedError
+            Before `fit`.
+        """
+        return self.score_samples(X) - self.model_.offset
+
+    def predict(self, X: Any) -> NDArray[np.int64]:
+        """Which rows are outliers: -1 where the error exceeds ``threshold_``, else 1.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            As in `transform`.
+
+        Returns
+        -------
+        ndarray of shape (n,), int64
+            -1 and 1.
+
+        Raises
+        ------
+        ValueError
+            As in `transform`.
+        NotFittedError
+            Before `fit`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from aefast import Autoencoder
+        >>> X = np.random.default_rng(0).normal(size=(200, 9))
+        >>> model = Autoencoder(max_epochs=2, contamination=0.05, random_state=0).fit(X)
+        >>> int((model.predict(X) == -1).sum())
+        10
+        """
+        return np.where(self.decision_function(X) < 0, -1, 1).astype(np.int64)
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Minus the mean `reconstruction_error`, by the metric that ``score_metric`` was in `fit`.
+
+        Models can be compared by it only where that metric is one of residuals alone, such as "mse". With
+        ``score_metric="mahalanobis"``, which "auto" mostly is, it says nothing of which model is better: each measures
+        by its own training rows' residuals and codes, so that it is near -1 for good models and bad ones. For model
+        selection (GridSearchCV, cross_val_score) set ``score_metric="mse"`` or, to keep the detector as it is, give
+        ``scoring`` a function of ``reconstruction_error(X, metric="mse")``. Errors are in the scaled space: compare
+        models of one scaler.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            As in `transform`.
+        y : ignored
+            For scikit-learn's conventions.
+
+        Returns
+        -------
+        float
+            At most 0.
+
+        Raises
+        ------
+        ValueError
+            As in `transform`.
+        NotFittedError
+            Before `fit`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn.model_selection import GridSearchCV
+        >>> from aefast import Autoencoder
+        >>> rng = np.random.default_rng(0)
+        >>> X = rng.normal(size=(400, 3)) @ rng.normal(size=(3, 8))
+        >>> def closeness(model, X, y=None):
+        ...     return -model.reconstruction_error(X, metric="mse").mean()
+        >>> model = Autoencoder(learning_rate=0.01, random_state=0)
+        >>> search = GridSearchCV(model, {"encoder_layer_sizes": [(16, 1), (16, 3)]}, scoring=closeness, cv=2).fit(X)
+        >>> search.best_params_
+        {'encoder_layer_sizes': (16, 3)}
+        """
+        return -float(self.model_.errors(self._rows(X)).mean(dtype=np.float64))
+
+    def p_values(self, X: Any) -> NDArray[np.float64]:
+        """Conformal p-values against the rows held out in `fit` (see `aefast.model.calibration.Calibration`).
+
+        A row gets p = (1 + #{held-out errors >= its error}) / (1 + m) for m held-out rows: exactly for p up to
+        1025 / (1 + m), and at most 1/128 above it elsewhere. If the row is exchangeable with the held-out rows,
+        P(p <= a) <= a.
+
+        With ``early_stopping`` the held-out rows have also chosen the epoch, and their errors may be a little smaller
+        for it. Simulations show no trace of that with the defaults and 300 rows; where the best of 300 epochs of a
+        network that overfits is kept, 12.0 % of normal rows get p <= 0.1. Free of it are ``early_stopping=False`` and
+        `recalibrate` on rows of their own. Without held-out rows (``validation_fraction=0``) the training rows stand
+        in, and the p-values are too small.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            As in `transform`.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+            Lower for more abnormal rows, never 0.
+
+        Raises
+        ------
+        ValueError
+            As in `transform`.
+        NotFittedError
+            Before `fit`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from aefast import Autoencoder
+        >>> X = np.random.default_rng(0).normal(size=(1000, 9))
+        >>> model = Autoencoder(max_epochs=2, random_state=0).fit(X)
+        >>> bool(model.p_values(np.full((1, 9), 50.0))[0] == 1 / 101)
+        True
+        """
+        return self.model_.p_values(self._rows(X))
+
+    def p_values_of(self, errors: ArrayLike) -> NDArray[np.float64]:
+        """`p_values` of rows whose `reconstruction_error` is already known.
+
+        Parameters
+        ----------
+        errors : array-like of shape (n,)
+            By the metric that ``score_metric`` was in `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+            As `p_values`.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        """
+        return self.model_.p_values_of(errors)
+
+    def detect(self, X: Any, fdr: float = 0.05) -> NDArray[np.bool_]:
+        """Rows to report, with the expected share of false reports among them at most ``fdr``.
+
+        Benjamini and Hochberg's procedure on `p_values` (see `aefast.model.calibration.benjamini_hochberg`).
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            As in `transform`; the rows are judged together.
+        fdr : float in (0, 1), default 0.05
+            The false-discovery rate to allow. With m held-out rows nothing can be reported below n / (k (m + 1)) for k
+            reports, so small rates need many held-out rows.
+
+        Returns
+        -------
+        ndarray of shape (n,), bool
+            True for the rows to report.
+
+        Raises
+        ------
+        ValueError
+            As in `transform`; also if ``fdr`` is not in (0, 1).
+        NotFittedError
+            Before `fit`.
+
+        Warns
+        -----
+        UserWarning
+            If nothing is reported, and one row could not have been, however abnormal.
+        """
+        found = benjamini_hochberg(self.p_values(X), fdr)
+        remark = "" if found.any() else too_few_held_out(self.model_.calibration.least, len(found), fdr)
+        if remark:
+            warnings.warn(remark, stacklevel=2)
+        return found
+
+    def recalibrate(self, X: Any) -> Self:
+        """Set the threshold and the rows for `p_values` anew, without training again.
+
+        For rows that have drifted since `fit`, another ``contamination`` (``set_params`` first), or p-values against
+        rows that training has never seen. The weights and scores stay as they are.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            As in `transform`; rows like those to be judged, best none that were trained on.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            As in `transform`; also if ``contamination`` is out of range.
+        NotFittedError
+            Before `fit`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from aefast import Autoencoder
+        >>> rng = np.random.default_rng(0)
+        >>> model = Autoencoder(max_epochs=2, random_state=0).fit(rng.normal(size=(500, 9)))
+        >>> X = rng.normal(size=(200, 9))
+        >>> model = model.set_params(contamination=0.02).recalibrate(X)
+        >>> int((model.predict(X) == -1).sum())
+        4
+        """
+        model = self.model_
+        self._validate_params()
+        self.model_ = model.recalibrated(self._rows(X), self.contamination)
+        return self

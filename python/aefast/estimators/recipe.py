@@ -1,0 +1,90 @@
+"""From an estimator's parameters and state to a training: what to train, when to stop, and where to start."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from aefast.model.network import with_columns
+from aefast.training.checkpoint import Checkpoint
+from aefast.training.loop import Settings
+from aefast.training.optimizers import optimizer_spec
+from aefast.training.recipe import Continuation, Recipe, Start
+from aefast.training.schedules import as_schedule
+
+if TYPE_CHECKING:
+    from aefast.training.callbacks import Callback
+
+
+def recipe_of(estimator: Any, reader: Any, n_features: int, *, has_noise: bool = True) -> Recipe:
+    """Return what to train on rows of ``n_features`` elements that ``reader``, a copy of the estimator, has read.
+
+    ``has_noise`` is False for rows with recorded noise.
+
+    Raises
+    ------
+    ValueError
+        If parameters do not go with the columns or with each other.
+    """
+    columns, names = reader.columns_, getattr(reader, "feature_names_in_", None)
+    network = reader._network(n_features)
+    if columns is not None and (
+        network["layers"][-1].get("activation") == "softmax" or estimator.loss == "categorical_crossentropy"
+    ):
+        raise ValueError(
+            "output_activation='softmax' and loss='categorical_crossentropy' are for columns that are shares "
+            "of a whole: leave them out, for categorical columns get both by themselves"
+        )
+    estimator._check_network(network)
+    return Recipe(
+        kind=type(estimator).__name__,
+        parameters=estimator.get_params(deep=False),
+        network=with_columns(network, columns, estimator.loss),
+        objective=estimator._objective(has_noise=has_noise),
+        optimizer=optimizer_spec(estimator.optimizer),
+        columns=columns,
+        names=None if names is None else tuple(str(name) for name in names),
+        n_columns=n_features if columns is None else len(columns),
+        beta=estimator._beta,
+        corrupt=estimator._corrupt() if has_noise else None,
+    )
+
+
+def callbacks_of(estimator: Any) -> tuple[Callback, ...]:
+    """Return the callbacks as a tuple."""
+    callbacks = estimator.callbacks
+    return (callbacks,) if callable(callbacks) else tuple(callbacks)
+
+
+def settings_of(estimator: Any, max_epochs: int | None = None) -> Settings:
+    """Return when to stop; ``max_epochs`` replaces the parameter."""
+    return Settings(
+        max_epochs=estimator.max_epochs if max_epochs is None else max_epochs,
+        schedule=as_schedule(estimator.learning_rate),
+        early_stopping=estimator.early_stopping,
+        n_epochs_no_change=estimator.n_epochs_no_change,
+        tol=estimator.tol,
+        callbacks=callbacks_of(estimator),
+        verbose=estimator.verbose,
+    )
+
+
+def start_of(estimator: Any, *, go_on: bool) -> Start:
+    """Return where training starts: with new weights or, if it is to ``go_on``, with the estimator's own."""
+    state, go_on = vars(estimator), go_on and hasattr(estimator, "coefs_")
+    before = state.get("continuation_") if go_on else None
+    if before is None:
+        before = Continuation(None, getattr(estimator, "n_epochs_", 0) if go_on else 0)
+    seed = before.seed
+    if seed is None:
+        random_state = check_random_state(estimator.random_state)
+        seed = int(random_state.randint(np.iinfo(np.int64).max, dtype=np.int64))
+        checkpoint = next((each for each in callbacks_of(estimator) if isinstance(each, Checkpoint)), None)
+        if checkpoint is not None and estimator.random_state is None:
+            seed = checkpoint.seed(seed)
+    if not go_on:
+        return Start(seed)
+    weights = (estimator.coefs_, estimator.intercepts_, getattr(estimator, "norms_", None))
+    return Start(seed, before.n_passes, weights, state.get("model_"), before.optimizer)

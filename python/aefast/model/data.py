@@ -1,0 +1,132 @@
+"""What a model consists of, as plain read-only data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aefast.columns.column import Column
+from aefast.model.calibration import Calibration
+from aefast.model.network import code_size
+from aefast.model.scaling import FeatureScaling
+from aefast.model.whitening import Whitening
+
+if TYPE_CHECKING:
+    from aefast.engine.core import NetworkSpec
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ModelData:
+    """The attributes of a `Model`.
+
+    Attributes
+    ----------
+    kind : str
+        Name of the estimator's class.
+    network : dict
+        The layers as the engine reads them.
+    coefs, intercepts : tuple of ndarray
+        Weights and biases of each layer with weights, in the scaled space.
+    norms : tuple of ndarray of shape (4, n_out), or None
+        Batch normalisation of each such layer, which ``coefs`` and ``intercepts`` contain already.
+    scaling : FeatureScaling
+        The map into the scaled space.
+    columns : tuple of Column, or None
+        Kinds and levels of the columns, if not all of them are numbers.
+    feature_names : tuple of str, or None
+        Column names, if the training data had any.
+    loss, score_metric, dtype, missing : str
+        As the estimator's parameters; ``score_metric`` is resolved, never "auto".
+    n_threads : int or None
+        Threads to use; None is all CPUs that the process may use.
+    calibration : Calibration
+        Errors that p-values compare with.
+    offset : float
+        Minus the threshold.
+    whitening : Whitening or None
+        Needed by the metric "mahalanobis".
+    input_ranges : tuple of ndarray of shape (2, n_in), or None
+        Needed by the precision "int8".
+    loss_curve, validation_curve : tuple of float
+    best_loss : float
+    parameters : mapping
+        The estimator's constructor parameters as plain data, so far as they are data. Only the model file uses them.
+    """
+
+    kind: str
+    network: NetworkSpec
+    coefs: tuple[Array, ...]
+    intercepts: tuple[Array, ...]
+    norms: tuple[Array | None, ...]
+    scaling: FeatureScaling
+    columns: tuple[Column, ...] | None
+    feature_names: tuple[str, ...] | None
+    loss: str
+    score_metric: str
+    dtype: str
+    missing: str
+    n_threads: int | None
+    calibration: Calibration
+    offset: float
+    whitening: Whitening | None = None
+    input_ranges: tuple[Array, ...] | None = None
+    loss_curve: tuple[float, ...] = ()
+    validation_curve: tuple[float, ...] = ()
+    best_loss: float = float("inf")
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Make the arrays read-only."""
+        self.__dict__.update({each.name: _read_only(getattr(self, each.name)) for each in fields(self)})
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.__post_init__()
+
+    def __repr__(self) -> str:
+        return f"<Model of {self.kind}: {self.n_features_in} features, {self.n_codes} code units>"
+
+    @property
+    def n_features_in(self) -> int:
+        """Number of columns."""
+        return self.network["n_features"] if self.columns is None else len(self.columns)
+
+    @property
+    def n_codes(self) -> int:
+        """Width of the code."""
+        return code_size(self.network)
+
+    @property
+    def threshold(self) -> float:
+        """Rows with larger errors are anomalies; minus ``offset``."""
+        return -self.offset
+
+    @property
+    def column_names(self) -> list[str]:
+        """Names of the columns; x0, x1, ... if the training data had none."""
+        return [f"x{j}" for j in range(self.n_features_in)] if self.feature_names is None else list(self.feature_names)
+
+
+def _read_only(value: Any) -> Any:
+    """Return a value whose arrays, also those in tuples and dataclasses of arrays, cannot be written to."""
+    if isinstance(value, np.ndarray):
+        if value.flags.writeable:
+            value = value.copy()
+            value.setflags(write=False)
+        return value
+    if isinstance(value, Whitening):
+        return Whitening(*map(_read_only, value))
+    if isinstance(value, tuple) and any(isinstance(each, np.ndarray) for each in value):
+        return tuple(map(_read_only, value))
+    if isinstance(value, FeatureScaling | Calibration):
+        return replace(value, **{each.name: _read_only(getattr(value, each.name)) for each in fields(value)})
+    return value
