@@ -2,7 +2,6 @@
 #include <cmath>
 
 #include "aefast/score/scorer.hpp"
-
 #include "convert.hpp"
 
 namespace aefast::python {
@@ -37,7 +36,7 @@ struct Model {
   int n_threads;
   std::unique_ptr<const LowPrecisionNetwork> low_precision;
   std::optional<Scorer<T>> scorer;
-  std::unique_ptr<const Scorer<T>> whitened;  // with the whitening of calls that do not give one
+  std::optional<Scorer<T>> whitened;  // for the metric "mahalanobis", if a whitening is kept
 
   Model(const py::dict& spec, const py::sequence& parameters, std::shared_ptr<const Scaling> scaling_, int n_threads_)
       : network(network_spec(spec)), scaling(std::move(scaling_)), n_threads(n_threads_) {
@@ -49,7 +48,10 @@ struct Model {
     make_scorer();
   }
 
-  void make_scorer() { scorer.emplace(network, params.data(), *scaling, n_threads, low_precision.get()); }
+  void make_scorer() {
+    scorer.emplace(network, params.data(), *scaling, n_threads, low_precision.get());
+    whitened.reset();
+  }
 
   /// True if scoring takes no longer than it may take to get the GIL back.
   bool is_quick(Index n_rows) const {
@@ -84,12 +86,9 @@ void check(const Whitening& whitening, const std::string& metric, const Model<T>
 }
 
 template <class T>
-std::unique_ptr<Scorer<T>> whitened_scorer(const Model<T>& model, const Whitening& whitening) {
+void whiten(Scorer<T>& scorer, const Whitening& whitening) {
   const auto& [centre, matrix, usual, deviation] = *whitening;
-  auto scorer = std::make_unique<Scorer<T>>(model.network, model.params.data(), *model.scaling, model.n_threads,
-                                            model.low_precision.get());
-  scorer->set_whitening(centre.data(), matrix.data(), usual.data(), deviation.data());
-  return scorer;
+  scorer.set_whitening(centre.data(), matrix.data(), usual.data(), deviation.data());
 }
 
 using Shape = std::pair<Index, Index>;
@@ -106,7 +105,6 @@ class Predictor {
     const Precision precision = find_precision(name);
     if (precision == Precision::float32) return;
     auto& model = single();
-    model.whitened.reset();  // its layers are of the former precision
     if ((precision == Precision::int8) != ranges.has_value())
       throw py::value_error("int8 requires ranges, bfloat16 does not take them");
     model.low_precision = std::make_unique<const LowPrecisionNetwork>(
@@ -114,13 +112,15 @@ class Predictor {
     model.make_scorer();
   }
 
-  /// Keeps what the metric "mahalanobis" needs for calls that do not give it.
+  /// Keeps the whitening for calls with the metric "mahalanobis" that do not give one.
   void set_whitening(const Whitening& whitening) {
     if (!whitening) throw py::value_error("expected a whitening");
     std::visit(
         [&]<class T>(const std::unique_ptr<Model<T>>& model) {
           check(whitening, "mahalanobis", *model);
-          model->whitened = whitened_scorer(*model, whitening);
+          model->whitened.emplace(model->network, model->params.data(), *model->scaling, model->n_threads,
+                                  model->low_precision.get());
+          whiten(*model->whitened, whitening);
         },
         model_);
   }
@@ -140,9 +140,8 @@ class Predictor {
     return arrays;
   }
 
-  /// Calls run(scorer, input, to) on a new array, of shape (n, columns), or (n,) if `columns` is 0. The scorer whitens
-  /// if `whitening` is given or if `is_whitened`; it then uses what `set_whitening` kept. Releases the GIL unless the
-  /// call is quick.
+  /// Calls run(scorer, input, to) on a new array, of shape (n, columns), or (n,) if `columns` is 0. Releases the GIL
+  /// unless the call is quick. The scorer whitens if `whitening` is given, or if `is_whitened` and one is kept.
   template <class X, class Columns, class Run>
   py::array read(const X& rows, const Whitening& whitening, Columns&& columns, Run&& run, bool is_whitened = false) {
     return std::visit(
@@ -156,7 +155,10 @@ class Predictor {
             std::optional<py::gil_scoped_release> release;
             if (!model->is_quick(input.rows())) release.emplace();
             if (whitening) {
-              run(*whitened_scorer(*model, whitening), input.view(), to);
+              Scorer<T> scorer(model->network, model->params.data(), *model->scaling, model->n_threads,
+                               model->low_precision.get());
+              whiten(scorer, whitening);
+              run(scorer, input.view(), to);
             } else {
               run(is_whitened ? *model->whitened : *model->scorer, input.view(), to);
             }
@@ -180,11 +182,11 @@ class Predictor {
         metric == "mahalanobis");
   }
 
-  /// The same of an array, or None if one of them is not finite.
+  /// The error of each row of an array, or None if one of them is not finite.
   py::object finite_errors(const py::array& rows, const std::string& metric) {
     const Loss loss = find_loss(metric);
     bool is_finite = true;
-    const py::array errors = read(
+    py::array errors = read(
         rows, std::nullopt,
         [&](const auto& model) {
           check(std::nullopt, metric, model);
@@ -195,7 +197,8 @@ class Predictor {
           is_finite = std::all_of(to, to + input.rows, [](auto error) { return std::isfinite(error); });
         },
         metric == "mahalanobis");
-    return is_finite ? py::object(errors) : py::none();
+    if (!is_finite) return py::none();
+    return errors;
   }
 
   py::tuple reasons(const py::array& X, const std::string& metric, const Whitening& whitening, Index top) {
