@@ -18,6 +18,7 @@ import pandas as pd
 
 import aefast
 from aefast.estimators.files import to_bytes
+from aefast.model.model import Model
 
 # Values that are valid in some places and out of bounds in others.
 NUMBERS = (
@@ -91,15 +92,14 @@ def mixed_rows(n_rows: int) -> pd.DataFrame:
     return pd.DataFrame({"a": np.arange(n_rows) % 7.0, "b": ["x", "y"] * (n_rows // 2), "c": times})
 
 
-def rows_for(model: Any) -> Any:
+def rows_for(model: Model) -> Any:
     """Return three rows with the model's columns."""
-    n = model.n_features_in_
-    if model.columns_ is None:
-        model.__dict__.pop("feature_names_in_", None)
+    n = model.n_features_in
+    if model.columns is None:
         return np.linspace(-2, 2, 3 * n).reshape(3, n)
     values = {"numeric": [0.0, 1.5, -3.0], "categorical": ["x", "y", "other"], "timestamp": mixed_rows(4)["c"][:3]}
-    table = pd.DataFrame({j: values[column.kind] for j, column in enumerate(model.columns_)})
-    return table.set_axis([column.name for column in model.columns_], axis=1)
+    table = pd.DataFrame({j: values[column.kind] for j, column in enumerate(model.columns)})
+    return table.set_axis([column.name for column in model.columns], axis=1)
 
 
 def split(content: bytes) -> tuple[dict[str, Any], bytes]:
@@ -191,7 +191,7 @@ def _changed_number(data: bytes, rng: random.Random) -> bytes:
 def check_model(content: bytes) -> bool:
     """Return True if ``content`` is a model, which must then work; otherwise loading must raise ModelFileError."""
     try:
-        scoring = aefast.model.model.Model.load(content)
+        scoring = Model.load(content)
     except aefast.ModelFileError:
         scoring = None
     try:
@@ -201,11 +201,13 @@ def check_model(content: bytes) -> bool:
             _scores(scoring)
         return False
     assert scoring is not None
-    np.testing.assert_array_equal(_scores(scoring), _scores(model))
+    np.testing.assert_array_equal(_scores(scoring), _scores(model.model_))
     assert aefast.load(to_bytes(model)).n_features_in_ == model.n_features_in_
     repr(model)
-    X = rows_for(model)
-    codes = np.linspace(-1, 1, 3 * model._n_features_out).reshape(3, -1)
+    X = rows_for(model.model_)
+    if model.columns_ is None:
+        del model.feature_names_in_
+    codes = np.linspace(-1, 1, 3 * model.model_.n_codes).reshape(3, -1)
     for call in (
         lambda: model.predict(X),
         lambda: model.p_values(X),
@@ -227,9 +229,9 @@ def check_model(content: bytes) -> bool:
     return True
 
 
-def _scores(model: Any) -> Any:
+def _scores(model: Model) -> Any:
     """Return the errors of three rows, or the reason for refusing them."""
     try:
-        return model.reconstruction_error(rows_for(model))
+        return model.errors(rows_for(model))
     except ValueError as error:
         return str(error)

@@ -68,11 +68,13 @@ def test_every_name_is_listed_and_comes_with_a_star_and_modules_come_as_attribut
 def test_a_file_of_every_kind_of_model_scores_as_its_estimator():
     for content in model_seeds():
         estimator, model = aefast.load(content), Model.load(content)
-        X = rows_for(estimator)
-        np.testing.assert_array_equal(model.errors(X), estimator.reconstruction_error(X))
-        np.testing.assert_array_equal(model.feature_errors(X), estimator.feature_errors(X))
         assert model.digest() == estimator.model_.digest()
         assert model.to_bytes() == content
+        X = rows_for(model)
+        if model.columns is None:
+            del estimator.feature_names_in_
+        np.testing.assert_array_equal(model.errors(X), estimator.reconstruction_error(X))
+        np.testing.assert_array_equal(model.feature_errors(X), estimator.feature_errors(X))
 
 
 def test_models_that_score_otherwise_have_another_digest():
