@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from sklearn.exceptions import NotFittedError
 
 import aefast
-from aefast.scoring.scorer import BadValueError, Scorer
+from aefast.scoring.errors import BadValueError
+from aefast.scoring.scorer import Scorer
 from aefast.tables.formats.base import TableError
 from small_tables import FEATURES, features_of, small_model, small_table
 

@@ -338,20 +338,9 @@ def dense_layer(
 
 def convolution(image: Image, channels: int, kernel_size: int, activation: str, *, padding: str) -> LayerSpec:
     """Describe a convolution of ``image`` with stride 1."""
-    return _with_units(
-        {
-            "kind": "conv2d",
-            "units": 0,
-            "image": image,
-            "channels": channels,
-            "kernel_size": kernel_size,
-            "padding": padding,
-            "activation": activation,
-            "tied_to": -1,
-            "batch_norm": False,
-            "dropout": 0.0,
-        }
-    )
+    geometry: LayerSpec = {"kind": "conv2d", "units": 0, "image": image, "channels": channels}
+    weights: LayerSpec = {"kernel_size": kernel_size, "padding": padding, "activation": activation}
+    return _with_units({**geometry, **weights, "tied_to": -1, "batch_norm": False, "dropout": 0.0})
 
 
 def transposed_convolution(

@@ -11,9 +11,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from aefast.training.checkpoint import Checkpoint, CheckpointError, TrainingState
+from aefast.training.state import TrainingState
 
-__all__ = ["Callback", "Checkpoint", "CheckpointError", "EpochInfo", "StopTraining"]
+__all__ = ["Callback", "EpochInfo", "StopTraining"]
 
 
 class StopTraining(Exception):

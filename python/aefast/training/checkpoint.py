@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +18,12 @@ from aefast.model.container import pack, unpack
 from aefast.model.scaling import FeatureScaling
 from aefast.tables.files import MISFITS, atomic_path
 from aefast.training.plain import plain_value
+from aefast.training.state import TrainingState
 
 if TYPE_CHECKING:
     from aefast.training.callbacks import EpochInfo
 
-__all__ = ["Checkpoint", "CheckpointError", "TrainingState", "digest_of", "identity_of"]
+__all__ = ["Checkpoint", "CheckpointError", "digest_of", "identity_of"]
 
 Array = NDArray[Any]
 FORMAT_VERSION = 1
@@ -31,24 +31,6 @@ FORMAT_VERSION = 1
 
 class CheckpointError(AefastError, ValueError):
     """A checkpoint that belongs to another training."""
-
-
-@dataclass
-class TrainingState:
-    """All that training depends on after an epoch, beside its data and settings.
-
-    Random numbers are functions of the seed and the number of the pass, so that they have no state of their own.
-    """
-
-    seed: int
-    n_passes: int
-    step: int
-    parameters: list[Array]
-    best: list[Array]
-    slots: list[Array]
-    loss_curve: list[float]
-    validation_curve: list[float]
-    monitored: list[float]
 
 
 class Checkpoint:

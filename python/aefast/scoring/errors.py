@@ -1,0 +1,59 @@
+"""Errors about the values of scored batches. Their messages can name the file of a row."""
+
+from __future__ import annotations
+
+from aefast.exceptions import AefastError
+from aefast.tables.formats.base import TableError
+from aefast.tables.numbers import NonFinite
+
+
+class BadValueError(AefastError, ValueError):
+    """Missing or infinite values where the model needs numbers.
+
+    Attributes
+    ----------
+    row : int
+        Number of the first such row, counted from 0 over all rows given to `Scorer.score`.
+    column : str
+    count : int
+        Number of such values in its batch.
+    may_miss : bool
+        True if the model accepts missing values, so that these values are infinite.
+    """
+
+    def __init__(
+        self, found: NonFinite, column: str, batch_start: int, batch_rows: int, *, may_miss: bool = False
+    ) -> None:
+        self._found, self.column, self.count, self.may_miss = found, column, found.count, may_miss
+        self.row, self._last_row = batch_start + found.row, batch_start + batch_rows - 1
+        self._batch_start = batch_start
+        super().__init__(self.describe(f"row {self.row}"))
+
+    def describe(self, place: str) -> str:
+        """Return the message with the place of the first row, which may name a file."""
+        what = "infinite values" if self.may_miss else "missing or infinite values"
+        remedy = "" if self.may_miss else ", or fit a model with missing='mask' or 'mean' (--missing)"
+        return self._found.message(
+            f"rows {self._batch_start} to {self._last_row} have {what}",
+            f"{place} (the first is row 0)",
+            self.column,
+            "; fill or drop such rows" + remedy,
+        )
+
+
+class MisfitError(TableError):
+    """Rows whose columns are of other types than those that the model was fitted on.
+
+    Attributes
+    ----------
+    row : int
+        Number of the first row of the batch, counted from 0 over all rows given to `Scorer.score`.
+    """
+
+    def __init__(self, row: int, n_rows: int, reason: str) -> None:
+        self.row, self.n_rows, self.reason = row, n_rows, reason
+        super().__init__(self.describe(f"row {row}"))
+
+    def describe(self, place: str) -> str:
+        """Return the message with the place of the first row, which may name a file."""
+        return f"{place} and the {self.n_rows - 1} after it (the first is row 0): {self.reason}"
