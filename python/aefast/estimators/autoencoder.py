@@ -4,11 +4,11 @@ from aefast.estimators.base import BaseAutoencoder
 
 
 class Autoencoder(BaseAutoencoder):
-    r"""Dense autoencoder: a network trained to give back its input through a narrow code.
+    r"""Autoencoder of dense layers: a network trained to reconstruct its input through a narrow code.
 
-    Rows that it gives back badly are unlike those it was trained on, so the reconstruction error ranks anomalies; the
-    code is a non-linear relative of principal components (Hinton and Salakhutdinov 2006). Training and scoring run in
-    compiled code over all CPUs that the process may use; results do not depend on how many those are.
+    Rows that it reconstructs badly are unlike its training rows, so the reconstruction error is an anomaly score. The
+    code is a non-linear counterpart of principal components (Hinton and Salakhutdinov 2006). Training and scoring run
+    in compiled code on all CPUs that the process may use. Results do not depend on the number of CPUs.
 
     Training minimises, over minibatches, the mean of the loss over rows and features + ``l2`` / 2 sum w^2 + ``l1``
     sum \|w\| over weights + the row average of ``activity_l2`` / 2 sum h^2 + ``activity_l1`` sum \|h\| over the
@@ -17,152 +17,161 @@ class Autoencoder(BaseAutoencoder):
     Parameters
     ----------
     encoder_layer_sizes : "auto", int or sequence of int, default "auto"
-        Widths after the input; the last is the code. "auto" is a hidden layer of 2 d units (within 8 and 256) and a
-        code of the root of d, for d features.
+        Widths of the encoder's layers; the last one is the code. "auto" has a hidden layer of 2 d units, at least 8 and
+        at most 256, and a code of the square root of d units, for d features.
     decoder_layer_sizes : int or sequence of int, optional
-        Hidden widths after the code, without the output; default the encoder's, mirrored.
+        Widths of the hidden layers after the code, without the output. Default: those of the encoder, mirrored.
     activation : str, default "silu"
-        Of the hidden layers: "identity", "sigmoid", "tanh", "relu", "leaky_relu" (slope 0.01 below 0), "elu", "selu",
-        "gelu" (exact), "silu" or "softplus". Smooth ones rank anomalies better than "relu", which is quicker.
+        Activation of the hidden layers: "identity", "sigmoid", "tanh", "relu", "leaky_relu" (slope 0.01 below 0),
+        "elu", "selu", "gelu" (exact), "silu" or "softplus". Smooth activations rank anomalies better than "relu",
+        which is faster.
     code_activation : as ``activation``, default "identity"
-        Of the code layer. A linear code lets deviations of either sign pass.
+        Activation of the code layer. A linear code lets deviations of either sign pass.
     output_activation : as ``activation``, or "softmax", default "identity"
-        Of the last layer.
+        Activation of the last layer.
     tied_weights : bool, default False
-        The decoder's weights are the encoder's, transposed.
+        Use the encoder's weights, transposed, as the decoder's weights.
     batch_norm : bool, default False
-        Normalise each hidden layer's sums over the minibatch before their activation (Ioffe and Szegedy 2015). After
-        training the running statistics are folded into ``coefs_`` and ``intercepts_``, so that it costs nothing in
-        scoring. Not with ``tied_weights``.
+        Normalise the inputs of each hidden layer's activation over the minibatch (Ioffe and Szegedy 2015). After
+        training, the running statistics are folded into ``coefs_`` and ``intercepts_``, so that scoring costs nothing
+        more. Cannot be combined with ``tied_weights``.
     dropout : float in [0, 1), or one for each hidden layer, default 0
-        Share of a layer's outputs set to zero in training; the code counts as a hidden layer.
+        Share of a layer's outputs that training sets to zero. The code counts as a hidden layer.
     loss : {"mse", "mae", "huber", "binary_crossentropy", "categorical_crossentropy"}, default "mse"
-        Of a feature, in the scaled space. Huber has delta = 1. Binary crossentropy needs output activation "sigmoid"
-        or "softmax", categorical crossentropy "softmax"; both need data in [0, 1] after scaling, and the second rows
-        that sum to 1.
+        Loss of a feature, in the scaled space. Huber has delta = 1. Binary crossentropy requires the output activation
+        "sigmoid" or "softmax", categorical crossentropy requires "softmax". Both require data in [0, 1] after scaling,
+        and categorical crossentropy requires rows that sum to 1.
     optimizer : {"sgd", "rmsprop", "adam", "adamw"} or `Optimizer`, default "adam"
-        A name stands for the object with its defaults.
+        The optimizer; a name stands for the object with its default constants.
     learning_rate : float above 0, or schedule, default 2e-3
-        Rate, or an object that gives the rate of each epoch (see `aefast.schedules`). The default was chosen together
-        with those of ``activation``, ``batch_size``, ``scaler`` and ``score_metric``, by how well they rank anomalies
-        in 20 tables (benchmarks/README.md, Detection); what the rate alone does for it, beside the usual 1e-3, was not
-        measured.
+        Learning rate, or an object that returns the rate of each epoch (see `aefast.schedules`). The default was chosen
+        together with those of ``activation``, ``batch_size``, ``scaler`` and ``score_metric``, by how well they rank
+        anomalies in 20 tables (benchmarks/README.md, Detection). The effect of the rate alone, compared with the usual
+        1e-3, was not measured.
     l1, l2 : float, default 0
-        Penalties on weights, not on biases.
+        Penalties on weights. Biases have none.
     activity_l1, activity_l2 : float, default 0
         Penalties on the code's outputs.
     clip_norm : float, optional
-        Gradients longer than this are shortened to it.
+        Largest norm of the gradient; longer gradients are scaled down to it.
     weight_init : str, default "glorot_uniform"
-        Distribution of the initial weights: "glorot", "he" or "lecun" (see `aefast.model.network.initial_parameters`),
-        each with "_uniform" or "_normal". Biases begin at 0.
+        Distribution of the initial weights: "glorot", "he" or "lecun" (see `aefast.model.parameters`), each followed by
+        "_uniform" or "_normal". Biases start at 0.
     batch_size : int, default 128
-        Rows a step; fewer where there are fewer. Small ones train tables of a few thousand rows in fewer epochs.
+        Rows of a minibatch; fewer if there are fewer rows. Small minibatches train tables of a few thousand rows in
+        fewer epochs.
     max_epochs : int, default 100
-        Passes over the training rows at most; 0 sets up weights, scaler and threshold without training.
+        Largest number of passes over the training rows. 0 sets up weights, scaler and threshold without training.
     shuffle : bool, default True
         Draw a new order of rows for each epoch.
     drop_last : bool, default False
-        Leave out a last batch that is not full.
+        Leave out the last minibatch of an epoch if it is not full.
     validation_fraction : float in [0, 1), default 0.1
-        Share of the rows that is held out of training, chosen by ``random_state``, for ``validation_curve_``, early
-        stopping and `p_values`. 0 holds none out; nor are any where the share makes less than one row.
+        Share of the rows that is held out of training, chosen by ``random_state``. ``validation_curve_``, early
+        stopping and `p_values` use the held-out rows. No row is held out if the share is 0 or makes less than one row.
     early_stopping : bool, default True
-        Stop when the monitored loss (of held-out rows, else of training; with the penalties on their codes) no longer
-        falls, and keep the weights of its least value. False trains ``max_epochs`` and keeps the last weights.
+        Stop training when the monitored loss no longer falls, and keep the weights of its lowest value. The monitored
+        loss is that of the held-out rows, or of training if there are none, with the penalties on their codes. False
+        trains ``max_epochs`` epochs and keeps the last weights.
     n_epochs_no_change : int, default 10
-        Epochs without improvement before stopping.
+        Epochs without improvement after which training stops.
     tol : float, default 1e-4
-        Share of the loss that counts as an improvement; small ones add up.
+        Relative decrease of the monitored loss that counts as an improvement. Smaller decreases add up.
     scaler : {"standard", "minmax", "robust", "deciles"} or None, default "deciles"
-        Maps each column into the space the network sees: zero mean and unit variance; [0, 1]; median and distance
-        of the quartiles; median and distance of the first and ninth decile, which for a normal distribution is unit
-        variance; nothing. Fitted on the training rows. Scaled values are clipped at +-1e6, behind "deciles" at +-10:
-        a few wild training values then neither squeeze the others together nor take over the loss, which ranks
-        anomalies better than "standard" on tables that hold some.
+        The map of each column into the scaled space that the network sees, fitted on the training rows. "standard":
+        mean 0 and variance 1. "minmax": [0, 1]. "robust": median and distance of the quartiles. "deciles": median and
+        distance of the first and ninth decile, scaled so that a normal distribution has variance 1. None: no map.
+        Scaled values are clipped at +-1e6, with "deciles" at +-10. A few extreme training values then neither squeeze
+        the others together nor dominate the loss, so that "deciles" ranks anomalies better than "standard" on tables
+        with such values.
     missing : {"error", "mask", "mean"}, default "error"
-        What NaN is (in tables: null). "error": refused, with count and place. "mask": not known; the network is given
-        0 for it in the scaled space, and losses and errors are over the features that a row has. "mean": read as the
-        mean of the column's training values. Infinity is refused, and so is a column without any value.
+        Treatment of NaN and, in tables, null. "error": raise ValueError with their number and place. "mask": the value
+        is unknown; the network sees 0 in the scaled space, and losses and errors are over the features that a row has.
+        "mean": the mean of the column's training values takes its place. Infinity raises ValueError, and so does a
+        column without any value.
     column_kinds : dict of str to str, optional
-        Kinds of columns of a data frame or Arrow table: "numeric", "categorical" or "timestamp". Default what their
-        types say: numbers are numeric; text, booleans and categories categorical; dates and times timestamps. Numeric
-        columns take ``loss`` and ``output_activation``; a categorical one is given back as probabilities of its levels
-        (at most 64, the others are one unknown level) by softmax and categorical crossentropy; a timestamp is its place
-        in the day and in the week. Losses and errors are means over columns. See `aefast.columns.column`.
+        Kinds of columns of a data frame or Arrow table: "numeric", "categorical" or "timestamp". Default: by their
+        types. Numbers are numeric; text, booleans and categories are categorical; dates and times are timestamps.
+        Numeric columns use ``loss`` and ``output_activation``. A categorical column is reconstructed as probabilities
+        of its levels (at most 64; all others are one unknown level) with softmax and categorical crossentropy. A
+        timestamp is its place in the day and in the week. Losses and errors are means over columns. See
+        `aefast.columns.column`.
     contamination : float in (0, 0.5], default 0.1
-        Share of the training rows, held-out ones included, that `predict` calls outliers.
+        Share of the training rows, including held-out rows, that `predict` reports as outliers.
     score_metric : str, default "auto"
         How a row's residuals become its error: "mse", "mae", "max", "huber", "binary_crossentropy",
-        "categorical_crossentropy" or "mahalanobis"; see `reconstruction_error`. "auto" is "mahalanobis" where features
-        and code are at most 640 together and all columns are numbers, else "mse". A mean of squares takes features for
-        unrelated and equally well known, and does not see rows far out along directions that the network has learnt;
-        the distance does, and ranks anomalies best of all on tables (see `aefast.model.whitening`). With more features
-        it would cost more than the network. It does not tell a good model from a bad one (see `score`).
+        "categorical_crossentropy" or "mahalanobis"; see `reconstruction_error`. "auto" is "mahalanobis" if features and
+        code are at most 640 together and all columns are numbers, else "mse". A mean of squares treats features as
+        unrelated and equally predictable, and it misses rows far out along directions that the network has learned. The
+        Mahalanobis distance accounts for both and ranks anomalies best on tables (see `aefast.model.whitening`). With
+        more features it would cost more than the network. It cannot tell a good model from a bad one (see `score`).
     warm_start : bool, default False
-        Let `fit` start from ``coefs_`` and ``intercepts_`` as they are, also where they have been replaced; the scaler
-        they were trained behind stays, and so do the kinds and levels of columns (a warning counts rows that have other
-        levels). Curves go on; the optimiser starts anew.
+        Let `fit` start from the current ``coefs_`` and ``intercepts_``, even if they were replaced. The scaler that
+        they were trained with stays, and so do kinds and levels of columns; a warning counts rows with other levels.
+        The loss curves continue; the optimizer starts anew.
     random_state : int, RandomState instance or None, default None
-        Fixes initial weights (which depend on nothing else), held-out rows, shuffling and dropout.
+        Seed of initial weights (which depend on nothing else), held-out rows, shuffling and dropout.
     n_threads : int in [1, 1024], optional
-        Default all CPUs that the process may use, or what `aefast.threads` says. Results do not depend on it.
+        Number of threads. Default: all CPUs that the process may use, or the number set by `aefast.threads`. Results do
+        not depend on it.
     dtype : {"float32", "float64"}, default "float32"
         Precision of all computation and of ``coefs_``.
     verbose : int, default 0
-        Above 0 shows progress: a bar on a terminal where rich is installed, else a line an epoch.
+        Above 0, show progress: a bar on a terminal if rich is installed, else one line an epoch.
     callbacks : callable or sequence of callables, default ()
-        Each is called after every epoch with an `aefast.callbacks.EpochInfo` and may stop training.
-        Not part of a saved model.
+        Each is called after every epoch with an `aefast.callbacks.EpochInfo` and can stop training. Callbacks are not
+        saved with the model.
 
     Attributes
     ----------
+    model_ : `aefast.model.model.Model`
+        The immutable model that all methods use. Setting one of the attributes below puts a new model in its place.
     coefs_, intercepts_ : list of ndarray
-        Weights (n_in, n_out) and biases (n_out,) of each layer, encoder then decoder, in the scaled space. They *are*
-        the model: what is put there is used.
+        Weights (n_in, n_out) and biases (n_out,) of each layer, encoder then decoder, in the scaled space. The arrays
+        are read-only; assign an item to replace one.
     network_ : dict
         The layers as the engine reads them.
     norms_ : list of ndarray of shape (4, n_out), or None
-        Of each layer: gamma, beta, running mean and variance of its batch normalisation, which ``coefs_`` and
-        ``intercepts_`` have in them already; further training starts from them.
+        For each layer gamma, beta, running mean and running variance of its batch normalisation. ``coefs_`` and
+        ``intercepts_`` contain it already; further training starts from it.
     scaler_shift_, scaler_scale_ : ndarray of shape (d,), float64
-        The scaled space: (x - shift) / scale.
+        The scaled space is (x - shift) / scale.
     column_means_ : ndarray of shape (d,), float64
         Means of the columns' training values.
     n_features_in_ : int
-        d.
+        Number of columns, d.
     columns_ : tuple of `aefast.columns.column.Column`, or None
-        The columns' kinds and levels, where they are not all numbers. A column is then as many elements of what the
-        network sees (and of the arrays above) as it is wide.
+        Kinds and levels of the columns, if not all of them are numbers. The network then has as many inputs for a
+        column as it is wide, and so have the arrays above.
     feature_names_in_ : ndarray of shape (d,)
-        Column names, where the training data had any.
+        Column names, if the training data had any.
     n_epochs_ : int
-        Epochs trained, those before a warm start included.
+        Number of epochs trained, including those before a warm start.
     loss_curve_, validation_curve_ : list of float
-        Mean loss an epoch without penalties: of training as seen during the epoch, and of the held-out rows after
-        it (empty where there are none).
+        Mean loss of each epoch without penalties: of the training rows during the epoch, and of the held-out rows after
+        it. The latter is empty if no rows are held out.
     best_loss_ : float
-        Least monitored loss of the last fit.
+        Lowest monitored loss of the last fit.
     offset_, threshold_ : float
-        `predict` says -1 where `score_samples` is below ``offset_``, that is, where the error exceeds ``threshold_``.
-        One is minus the other, and follows where the other is set.
+        `predict` returns -1 for rows whose `score_samples` is below ``offset_``, which means an error above
+        ``threshold_``. ``offset_ == -threshold_``; setting either updates both.
     score_metric_ : str
-        The metric that the threshold belongs to.
+        The metric of the threshold.
     input_ranges_ : list of ndarray of shape (2, n_in), or None
-        Of each dense layer the least and largest inputs over at most 4096 of the training rows, but for a
-        two-thousandth of them at either end, for ``precision="int8"``; None with ``dtype="float64"``.
+        For each dense layer the smallest and largest inputs over at most 4096 training rows, without a two-thousandth
+        of them at either end, for ``precision="int8"``. None with ``dtype="float64"``.
     whitening_ : `aefast.model.whitening.Whitening`, or None
-        For ``score_metric="mahalanobis"``: centre, matrix and shares of the distance of residual and code.
-    calibration_ : aefast.model.calibration.Calibration
-        A sketch of the errors of the held-out rows (where there are none, of the training rows), for `p_values`.
+        Centre, matrix and shares of the distance of residual and code, for ``score_metric="mahalanobis"``.
+    calibration_ : `aefast.model.calibration.Calibration`
+        Sketch of the errors of the held-out rows, or of the training rows if there are none, for `p_values`.
 
     See Also
     --------
-    aefast.load : Reads what `save` wrote.
+    aefast.load : Reads a model that `save` wrote.
 
     Examples
     --------
-    Rows near a line, and one that is not:
+    Rows near a line, and one row far from it:
 
     >>> import numpy as np
     >>> from aefast import Autoencoder

@@ -151,20 +151,20 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
     def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Train on the rows of ``X``, then set the threshold on them.
 
-        Parameters or rows that are refused leave the estimator as it was. Whatever ends training early (Ctrl-C,
-        divergence, an exception from a callback) leaves it fitted with the best weights so far and is then raised; the
-        threshold may then come from a random choice of 20,000 rows.
+        If a parameter or a row is refused, the estimator stays as it was. If Ctrl-C, divergence or an exception from a
+        callback ends training early, the estimator is fitted with the best weights so far, and the exception is raised
+        again. The threshold may then come from a random choice of 20,000 rows.
 
         Parameters
         ----------
         X : array-like of shape (n, d)
             Finite numbers: an array of any numeric dtype and layout (read in place, not copied), a data frame or an
-            Arrow table. NaN, or null in a table, where ``missing`` lets values be missing. Columns of tables may also
+            Arrow table. NaN, and null in a table, are accepted unless ``missing="error"``. Columns of tables may also
             hold text, booleans, categories and times (see `aefast.columns.column`).
         y : ignored
-            For scikit-learn's conventions.
+            Exists for scikit-learn's conventions.
         sample_weight : array-like of shape (n,), optional
-            Weights of the rows in the loss, at least 0. Rows of weight 0 are left out of everything.
+            Weights of the rows in the loss, at least 0. Rows of weight 0 are not used at all.
 
         Returns
         -------
@@ -173,11 +173,11 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
         Raises
         ------
         ValueError
-            If a parameter or the input is not valid; the message names it.
+            If a parameter or a value of the input is not valid; the message names it.
         ConvergenceError
             If a loss or a weight is no longer finite.
         KeyboardInterrupt
-            On Ctrl-C, within a second.
+            Within a second of Ctrl-C.
 
         Examples
         --------
@@ -191,7 +191,7 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
         return self._fit(X, sample_weight)
 
     def _fit(self, X: Any, sample_weight: ArrayLike | None, X_noisy: Any = None) -> Self:
-        """Train to give back ``X``, from ``X_noisy`` if there is one."""
+        """Train to reconstruct ``X``, from ``X_noisy`` if it is given."""
         self.check_parameters()
         keeps = self.warm_start and hasattr(self, "n_features_in_")
         reader, rows = read_to_fit(self, X, keeps=keeps, stacklevel=5)
@@ -204,19 +204,19 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
         return self._train(FitRows(recipe, settings_of(self), start, X=rows, sample_weight=weights, X_noisy=noisy))
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
-        """One epoch over the given rows, from where the last call left off.
+        """Train one epoch on the given rows, continuing from the last call.
 
-        The first call fits the scaler on its rows and learns the levels of categorical columns from them, and both
-        stay (a warning counts later rows that have other levels); no rows are held out. The threshold and the rows for
-        `p_values` are those of the last call, so let it be a representative one (or call `fit` with
-        ``warm_start=True, max_epochs=0`` at the end).
+        The first call fits the scaler on its rows and learns the levels of categorical columns from them. Both stay; a
+        warning counts later rows with other levels. No rows are held out. Threshold and p-values come from the rows of
+        the last call, which should be representative. Alternatively, call `fit` with ``warm_start=True, max_epochs=0``
+        at the end.
 
         Parameters
         ----------
         X : array-like of shape (n, d)
             As in `fit`.
         y : ignored
-            For scikit-learn's conventions.
+            Exists for scikit-learn's conventions.
         sample_weight : array-like of shape (n,), optional
             As in `fit`.
 
@@ -250,20 +250,19 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
     def fit_batches(self, batches: Iterable[Any]) -> Self:
         """Train on blocks of rows that need not fit into memory together.
 
-        A list or another iterable that can be gone through again is read once for the scaler and the held-out rows,
-        then once an epoch, and must give the same blocks each time. Where columns of tables are not all numbers it is
-        read once more, before, for kinds and levels. An iterator, which cannot, is gone through once: one epoch, with
-        the scaler, kinds and levels of its first block; a warning counts later rows that have other levels.
+        A list, or another iterable that can be iterated over repeatedly, is read once for the scaler and the held-out
+        rows, then once an epoch. It must give the same blocks each time. If columns of tables are not all numbers, it
+        is read once more at the start, for kinds and levels. An iterator can be read only once: training is one epoch,
+        with the scaler, kinds and levels of the first block, and a warning counts later rows with other levels.
 
-        ``validation_fraction`` of the rows is held out: of each block its part, of blocks of a few rows one here and
-        there. Of these rows a random choice of at most 20,000 is kept in memory: it is what early stopping, the
-        threshold and `p_values` look at (where none are held out, a choice of the training rows is).
-        ``scaler="robust"`` is fitted on such a choice of the training rows.
+        ``validation_fraction`` of the rows of each block is held out. A random choice of at most 20,000 of these rows
+        is kept in memory for early stopping, the threshold and `p_values`. If no rows are held out, a choice of the
+        training rows takes their place. ``scaler="robust"`` and "deciles" are fitted on a choice of the training rows.
 
         Parameters
         ----------
         batches : iterable of array-like of shape (n_i, d)
-            Blocks of rows, each as in `fit`; minibatches of ``batch_size`` are made within a block.
+            Blocks of rows, each as in `fit`. Minibatches of ``batch_size`` rows are made within a block.
 
         Returns
         -------
@@ -272,7 +271,7 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
         Raises
         ------
         ValueError, ConvergenceError, KeyboardInterrupt
-            As in `fit`; also ValueError if there is no block. Rows are numbered within their block.
+            As in `fit`; also ValueError if there is no block. Messages number rows within their block.
 
         Examples
         --------
@@ -317,7 +316,7 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
         return self
 
     def _train(self, fit: Fit) -> Self:
-        """Run a training and keep what comes of it, also if it ends early."""
+        """Run a training and keep its model, also if it ends early."""
         try:
             fit.run()
         finally:
@@ -348,7 +347,7 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
         """Raise ValueError for a network that the objective is not defined for."""
 
     def _network(self, n_features: int) -> NetworkSpec:
-        """Layers for inputs of ``n_features`` columns."""
+        """Return the layers for inputs of ``n_features`` elements."""
         encoder, decoder = layer_sizes(self.encoder_layer_sizes, self.decoder_layer_sizes, n_features)
         return dense_network(
             n_features,
@@ -364,7 +363,7 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
         )
 
     def _code_layers(self, code: LayerSpec) -> list[LayerSpec]:
-        """The layers in place of a plain code layer; the last gives the code."""
+        """Return the layers that replace a plain code layer; the last one gives the code."""
         return [code]
 
     def _objective(self, *, has_noise: bool = True) -> ObjectiveSpec:
@@ -379,7 +378,7 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
         }
 
     def check_parameters(self) -> None:
-        """Refuse parameters that are out of range or do not go together, by name."""
+        """Raise ValueError for parameters that are out of range or cannot be combined; the message names them."""
         self._validate_params()
         if self.batch_norm and self.tied_weights:
             raise ValueError(

@@ -24,8 +24,8 @@ _BY_POSITION, _BY_NAME = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parame
 
 
 def one_of(names: Iterable[str]) -> StrOptions:
-    """The constraint that a parameter is one of these strings."""
-    # Keys of a dict are a set that keeps its order, and so do the messages.
+    """Return the constraint that a parameter is one of these strings."""
+    # The keys of a dict are a set that keeps its order, so that messages list the names in order.
     return StrOptions(dict.fromkeys(names).keys())
 
 
@@ -75,7 +75,7 @@ def merged(added: Sequence[tuple[Parameters, Constraints]]) -> tuple[inspect.Sig
     parameters: dict[str, inspect.Parameter] = {}
     constraints: Constraints = {}
     for given, own in added:
-        # The first class that lets something come by position is the one that says what may.
+        # Positional parameters are those of the first class that has any.
         by_position = any(each.kind == _BY_POSITION and name != "self" for name, each in parameters.items())
         for name, each in given.items():
             if each.kind in (_BY_POSITION, _BY_NAME):

@@ -1,4 +1,4 @@
-"""The contractive autoencoder: a code that changes little where the input does."""
+"""The contractive autoencoder: a code that changes little if the input changes."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ Array = NDArray[Any]
 
 
 class ContractiveAutoencoder(BaseAutoencoder):
-    r"""Autoencoder that is penalised for the sensitivity of its code.
+    r"""Autoencoder with a penalty on the sensitivity of its code.
 
-    To the loss it adds ``contraction`` \|\|J(x)\|\|^2, averaged over rows, with the Jacobian J(x) of the code by the
-    scaled row x and the sum of the squares of its elements (Rifai et al. 2011, section 3): the code is held still in
-    all directions but those that the loss needs, which are along the data.
+    The loss gets the term ``contraction`` \|\|J(x)\|\|^2, averaged over rows. J(x) is the Jacobian of the code with
+    respect to the scaled row x, and the norm is the sum of the squares of its elements (Rifai et al. 2011, section 3).
+    The code thus changes only in the directions that the loss needs, which are those of the data.
 
     The norm and its gradient are exact for any number of layers and any activation. A row costs about 2 q m^2
     multiply-adds for a code of q units and m units in the first layer, and 3 q a b for every further pair of
-    neighbouring encoder layers of a and b units; the number of features does not enter. With one encoder layer it
-    costs next to nothing; where that layer is linear, the penalty is one on the squares of its weights.
+    neighbouring encoder layers of a and b units. The number of features does not matter. With one encoder layer the
+    penalty is nearly free; if that layer is linear, it is a penalty on the squares of its weights.
 
     Parameters
     ----------
     encoder_layer_sizes : "auto", int or sequence of int, default "auto"
-        Widths after the input; the last is the code.
+        Widths of the encoder's layers; the last one is the code.
     contraction : float, at least 0, default 1e-3
-        Weight of the squared norm, beside a loss that is averaged over features.
+        Weight of the squared norm, relative to a loss that is averaged over features.
     **parameters
-        All others of `Autoencoder`. In the encoder neither ``batch_norm`` nor ``dropout``: a row's code would not be a
-        function of the row.
+        All other parameters of `Autoencoder`. The encoder can have neither ``batch_norm`` nor ``dropout``, with which a
+        row's code would not be a function of the row.
 
     References
     ----------
@@ -50,7 +50,7 @@ class ContractiveAutoencoder(BaseAutoencoder):
 
     Examples
     --------
-    A stronger contraction gives a code that moves less:
+    With a stronger contraction the code changes less:
 
     >>> import numpy as np
     >>> from aefast import ContractiveAutoencoder
@@ -71,7 +71,7 @@ class ContractiveAutoencoder(BaseAutoencoder):
         self.contraction = contraction
 
     def jacobian_norm(self, X: Any) -> Array:
-        r"""How much each row's code changes with the row: \|\|J(x)\|\|^2, what ``contraction`` weighs.
+        r"""Return how much each row's code changes with the row: \|\|J(x)\|\|^2, the term that ``contraction`` weights.
 
         Parameters
         ----------
@@ -81,7 +81,7 @@ class ContractiveAutoencoder(BaseAutoencoder):
         Returns
         -------
         ndarray of shape (n,), of the estimator's ``dtype``
-            Squared Frobenius norm of the Jacobian of the code by the scaled row.
+            Squared Frobenius norm of the Jacobian of the code with respect to the scaled row.
 
         Raises
         ------
@@ -92,7 +92,7 @@ class ContractiveAutoencoder(BaseAutoencoder):
 
         Examples
         --------
-        Of a linear code it is the sum of the squares of the weights:
+        For a linear code it is the sum of the squares of the weights:
 
         >>> import numpy as np
         >>> from aefast import ContractiveAutoencoder

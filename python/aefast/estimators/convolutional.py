@@ -1,4 +1,4 @@
-"""The convolutional autoencoder: images to smaller images of more channels, and back."""
+"""The convolutional autoencoder: from images to smaller images with more channels, and back."""
 
 from __future__ import annotations
 
@@ -36,48 +36,52 @@ Array = NDArray[Any]
 
 
 class ConvolutionalAutoencoder(BaseAutoencoder):
-    """Autoencoder for images: its layers see a pixel and its neighbours, with the same weights at every pixel.
+    """Autoencoder for images: each output of a layer depends on a pixel and its neighbours, with the same weights at
+    every pixel.
 
-    The encoder has for each of ``channels`` a convolution with a square kernel, and max-pooling after it; ``code_size``
-    adds a dense code. The decoder goes back through the same channels: for each a convolution and upsampling, or one
-    transposed convolution, and a last convolution to the image's own channels. (64, 32) on images of one channel is
-    64-32-32-64-1 (LeCun et al. 1998 for the layers; Masci et al. 2011 for autoencoders of them).
+    For each of ``channels`` the encoder has a convolution with a square kernel, followed by max-pooling; ``code_size``
+    adds a dense code. The decoder passes through the same channels in reverse order: for each it has a convolution and
+    upsampling, or one transposed convolution, and last a convolution to the image's own channels. The network for
+    (64, 32) on images of one channel is 64-32-32-64-1 (LeCun et al. 1998 for the layers; Masci et al. 2011 for
+    autoencoders of them).
 
-    Rows are images, flattened with the channel running fastest as ``images.reshape(len(images), -1)`` does. Wherever
-    `Autoencoder` takes rows (n, d), images (n, height, width, channels) may be given, and without the last dimension
-    where there is one channel. What comes back is rows, for ``reshape(-1, *image_shape)``.
+    Rows are images, flattened as ``images.reshape(len(images), -1)`` does, with the channel running fastest. All
+    methods that accept rows (n, d) also accept images (n, height, width, channels), or (n, height, width) if there is
+    one channel. They return rows; ``reshape(-1, *image_shape)`` makes images of these.
 
     Parameters
     ----------
     image_shape : (int, int, int), optional
-        Height, width and channels. Default that of the images given to `fit`; rows are then one line of d pixels, which
-        is not pooled.
+        Height, width and channels. Default: those of the images given to `fit`. Rows of d values are then images of one
+        line of d pixels, which are not pooled.
     channels : int or sequence of int, default (16, 8)
-        Of the encoder's convolutions; with 256 or fewer, images inside the network may be of any size.
+        Channels of the encoder's convolutions. With 256 or fewer, images inside the network may be of any size.
     kernel_size : int in [1, 16384], default 3
         Side of the kernels in pixels.
     pool : int, at least 1, default 2
-        How many times smaller each pooling makes height and width, which it must divide. 1 is no pooling.
+        Factor by which each pooling reduces height and width; it must divide both. 1 is no pooling.
     upsampling : {"nearest", "transposed"}, default "nearest"
-        How the decoder enlarges: repeat pixels after a convolution, or a transposed convolution of that stride.
+        How the decoder enlarges images: by repeating pixels after a convolution, or by a transposed convolution with
+        that stride.
     padding : {"same", "valid"}, default "same"
-        Whether a convolution takes pixels outside the image for zeros and keeps its size, or stays inside and makes it
-        smaller by ``kernel_size`` - 1; the decoder is made to end in the image's size.
+        "same": pixels outside the image count as zeros, and a convolution keeps the size. "valid": a convolution stays
+        inside the image and reduces the size by ``kernel_size`` - 1; the decoder restores the image's size.
     code_size : int, optional
-        Width of a dense code between encoder and decoder. Default none: the code is the encoder's last image.
+        Width of a dense code between encoder and decoder. Default: no dense code; the code is the encoder's last image.
     scaler : as in `Autoencoder`, default "standard"
-        Deciles of pixels that are mostly dark would say little of them.
+        The deciles of pixels that are mostly dark would not describe their spread.
     **parameters
-        All others of `Autoencoder`. ``activation`` is that of all convolutions but the last; ``code_activation`` that
-        of a dense code. ``dropout`` is one rate, or one for each layer with weights but the last. The network is given
-        by the parameters above: ``encoder_layer_sizes`` must be "auto" and ``decoder_layer_sizes`` None, and neither
-        ``tied_weights`` nor ``batch_norm`` are for convolutions.
+        All other parameters of `Autoencoder`. ``activation`` applies to all convolutions but the last,
+        ``code_activation`` to a dense code. ``dropout`` is one rate, or one for each layer with weights but the last.
+        The parameters above describe the layers, so ``encoder_layer_sizes`` must be "auto" and ``decoder_layer_sizes``
+        None. Convolutions support neither ``tied_weights`` nor ``batch_norm``.
 
     Attributes
     ----------
     coefs_, intercepts_ : list of ndarray
-        As in `Autoencoder`. Of a convolution the weights are (kernel_size, kernel_size, channels in, channels out), of
-        a transposed one (kernel_size, kernel_size, channels out, channels in), and the biases (channels out,).
+        As in `Autoencoder`. The weights of a convolution are (kernel_size, kernel_size, channels in, channels out),
+        those of a transposed convolution (kernel_size, kernel_size, channels out, channels in), and the biases
+        (channels out,).
     image_shape_ : (int, int, int)
         Height, width and channels of the training images.
 
@@ -183,7 +187,7 @@ class ConvolutionalAutoencoder(BaseAutoencoder):
         is_valid = self.padding == "valid"
         image = self.image_shape_
         _check_sizes(image, len(channels), pool, taps if is_valid else 1)
-        hidden: list[LayerSpec] = []  # those that may be dropped out
+        hidden: list[LayerSpec] = []  # layers with dropout
         layers: list[LayerSpec] = []
 
         def add(layer: LayerSpec) -> Image:
@@ -203,7 +207,7 @@ class ConvolutionalAutoencoder(BaseAutoencoder):
             hidden.append(layers[-1])
         for depth, n in enumerate(channels[::-1]):
             if self.upsampling == "transposed":
-                # Inside the image, a kernel as wide as those of convolution and pooling together undoes both.
+                # With "valid", a kernel as wide as convolution and pooling together undoes both.
                 size = taps + pool - 1 if is_valid else taps
                 layer = transposed_convolution(image, n, size, activation, padding=self.padding, factor=pool)
             else:
@@ -225,7 +229,7 @@ class ConvolutionalAutoencoder(BaseAutoencoder):
         return {"n_features": n_features, "layers": layers, "n_encoder_layers": n_encoder_layers, "groups": []}
 
     def _resizing_convolution(self, image: Image, channels: int, activation: str, *, widens: bool) -> LayerSpec:
-        """A convolution that keeps the size or, where it ``widens``, gives back what one inside the image took."""
+        """Return a convolution that keeps the size or, if it ``widens``, restores what a convolution inside took away."""
         taps = int(self.kernel_size)
         if widens:
             return transposed_convolution(image, channels, taps, activation, padding="valid", factor=1)
@@ -233,14 +237,14 @@ class ConvolutionalAutoencoder(BaseAutoencoder):
 
 
 class ConvolutionalDenoisingAutoencoder(DenoisingAutoencoder, ConvolutionalAutoencoder):
-    """`ConvolutionalAutoencoder` that is trained to give back clean images from corrupted ones.
+    """`ConvolutionalAutoencoder` that is trained to reconstruct clean images from corrupted images.
 
     Parameters
     ----------
     image_shape : (int, int, int), optional
         Height, width and channels.
     **parameters
-        All others of `ConvolutionalAutoencoder` and `DenoisingAutoencoder`.
+        All other parameters of `ConvolutionalAutoencoder` and `DenoisingAutoencoder`.
 
     Examples
     --------
@@ -254,16 +258,16 @@ class ConvolutionalDenoisingAutoencoder(DenoisingAutoencoder, ConvolutionalAutoe
 
 
 class ConvolutionalVariationalAutoencoder(VariationalAutoencoder, ConvolutionalAutoencoder):
-    """`VariationalAutoencoder` of images: convolutions around a dense code that is drawn.
+    """`VariationalAutoencoder` of images: convolutions around a dense code that training draws.
 
     Parameters
     ----------
     image_shape : (int, int, int), optional
         Height, width and channels.
     code_size : int
-        Width q of the code; it must be given.
+        Width q of the code; required.
     **parameters
-        All others of `ConvolutionalAutoencoder` and `VariationalAutoencoder`.
+        All other parameters of `ConvolutionalAutoencoder` and `VariationalAutoencoder`.
 
     Examples
     --------
@@ -295,7 +299,7 @@ def _flattened(X: Any, expected: Image | None) -> tuple[Any, Image | None]:
 
 
 def _image(shape: Any) -> Image | None:
-    """Height, width and channels as integers; None is passed on."""
+    """Return height, width and channels as integers; None stays None."""
     if shape is None:
         return None
     values = list(shape)
@@ -319,7 +323,7 @@ def _is_count(value: Any) -> bool:
 
 
 def _sizes(image: Image, n_poolings: int, pool: int, taps: int) -> list[tuple[int, int]]:
-    """Height and width before each pooling, as far as the poolings divide; ``taps`` is 1 where the size is kept."""
+    """Return height and width before each pooling, up to the first that does not divide; ``taps`` is 1 for "same"."""
     sizes, (height, width, _) = [], image
     for _ in range(n_poolings):
         height, width = height - taps + 1, width - taps + 1
@@ -331,7 +335,7 @@ def _sizes(image: Image, n_poolings: int, pool: int, taps: int) -> list[tuple[in
 
 
 def _check_sizes(image: Image, n_poolings: int, pool: int, taps: int) -> None:
-    """Refuse images that the convolutions or the poolings do not fit."""
+    """Raise ValueError if convolutions or poolings do not fit the images."""
 
     def fits(pool: int) -> bool:
         sizes = _sizes(image, n_poolings, pool, taps)

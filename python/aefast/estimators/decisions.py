@@ -27,7 +27,7 @@ class DecisionMethods(OutlierMixin):
         raise NotImplementedError
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
-        """Minus `reconstruction_error`: lower is more abnormal, as scikit-learn counts.
+        """Return minus `reconstruction_error`: lower is more abnormal, which is scikit-learn's convention.
 
         Parameters
         ----------
@@ -49,7 +49,7 @@ class DecisionMethods(OutlierMixin):
         return -self.model_.errors(self._rows(X)).astype(np.float64)
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """`score_samples` minus ``offset_``: below zero for outliers.
+        """Return `score_samples` minus ``offset_``, which is below zero for outliers.
 
         Parameters
         ----------
@@ -71,7 +71,7 @@ class DecisionMethods(OutlierMixin):
         return self.score_samples(X) - self.model_.offset
 
     def predict(self, X: Any) -> NDArray[np.int64]:
-        """Which rows are outliers: -1 where the error exceeds ``threshold_``, else 1.
+        """Return -1 for outliers, rows whose error exceeds ``threshold_``, and 1 for other rows.
 
         Parameters
         ----------
@@ -81,7 +81,7 @@ class DecisionMethods(OutlierMixin):
         Returns
         -------
         ndarray of shape (n,), int64
-            -1 and 1.
+            -1 or 1 for each row.
 
         Raises
         ------
@@ -102,21 +102,21 @@ class DecisionMethods(OutlierMixin):
         return np.where(self.decision_function(X) < 0, -1, 1).astype(np.int64)
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Minus the mean `reconstruction_error`, by the metric that ``score_metric`` was in `fit`.
+        """Return minus the mean `reconstruction_error`, by the metric ``score_metric_``.
 
-        Models can be compared by it only where that metric is one of residuals alone, such as "mse". With
-        ``score_metric="mahalanobis"``, which "auto" mostly is, it says nothing of which model is better: each measures
-        by its own training rows' residuals and codes, so that it is near -1 for good models and bad ones. For model
-        selection (GridSearchCV, cross_val_score) set ``score_metric="mse"`` or, to keep the detector as it is, give
-        ``scoring`` a function of ``reconstruction_error(X, metric="mse")``. Errors are in the scaled space: compare
-        models of one scaler.
+        The score can compare models only if the metric depends on residuals alone, like "mse". With
+        ``score_metric="mahalanobis"``, which "auto" usually selects, it cannot: each model measures distances by its
+        own training rows' residuals and codes, so the score is near -1 for good and bad models. For model selection
+        (GridSearchCV, cross_val_score) set ``score_metric="mse"``. To keep the detector as it is, pass as ``scoring`` a
+        function of ``reconstruction_error(X, metric="mse")``. Errors are in the scaled space, so compare only models
+        with the same scaler.
 
         Parameters
         ----------
         X : array-like of shape (n, d)
             As in `transform`.
         y : ignored
-            For scikit-learn's conventions.
+            Exists for scikit-learn's conventions.
 
         Returns
         -------
@@ -147,17 +147,17 @@ class DecisionMethods(OutlierMixin):
         return -float(self.model_.errors(self._rows(X)).mean(dtype=np.float64))
 
     def p_values(self, X: Any) -> NDArray[np.float64]:
-        """Conformal p-values against the rows held out in `fit` (see `aefast.model.calibration.Calibration`).
+        """Return conformal p-values against the rows held out in `fit` (see `aefast.model.calibration.Calibration`).
 
-        A row gets p = (1 + #{held-out errors >= its error}) / (1 + m) for m held-out rows: exactly for p up to
-        1025 / (1 + m), and at most 1/128 above it elsewhere. If the row is exchangeable with the held-out rows,
+        The p-value of a row is p = (1 + #{held-out errors >= its error}) / (1 + m) for m held-out rows. It is exact for
+        p up to 1025 / (1 + m), and at most 1/128 too large above. If the row is exchangeable with the held-out rows,
         P(p <= a) <= a.
 
-        With ``early_stopping`` the held-out rows have also chosen the epoch, and their errors may be a little smaller
-        for it. Simulations show no trace of that with the defaults and 300 rows; where the best of 300 epochs of a
-        network that overfits is kept, 12.0 % of normal rows get p <= 0.1. Free of it are ``early_stopping=False`` and
-        `recalibrate` on rows of their own. Without held-out rows (``validation_fraction=0``) the training rows stand
-        in, and the p-values are too small.
+        With ``early_stopping`` the held-out rows also select the epoch, so that their errors may be slightly too small.
+        In simulations with the defaults and 300 rows there is no effect. If the best of 300 epochs of a network that
+        overfits is kept, 12.0 % of normal rows have p <= 0.1. ``early_stopping=False``, or `recalibrate` on separate
+        rows, avoids the effect. Without held-out rows (``validation_fraction=0``) the errors of the training rows are
+        used, and the p-values are too small.
 
         Parameters
         ----------
@@ -167,7 +167,7 @@ class DecisionMethods(OutlierMixin):
         Returns
         -------
         ndarray of shape (n,), float64
-            Lower for more abnormal rows, never 0.
+            In (0, 1]; lower is more abnormal.
 
         Raises
         ------
@@ -188,12 +188,12 @@ class DecisionMethods(OutlierMixin):
         return self.model_.p_values(self._rows(X))
 
     def p_values_of(self, errors: ArrayLike) -> NDArray[np.float64]:
-        """`p_values` of rows whose `reconstruction_error` is already known.
+        """Return `p_values` of rows whose `reconstruction_error` is already known.
 
         Parameters
         ----------
         errors : array-like of shape (n,)
-            By the metric that ``score_metric`` was in `fit`.
+            Errors by the metric ``score_metric_``.
 
         Returns
         -------
@@ -208,17 +208,18 @@ class DecisionMethods(OutlierMixin):
         return self.model_.p_values_of(errors)
 
     def detect(self, X: Any, fdr: float = 0.05) -> NDArray[np.bool_]:
-        """Rows to report, with the expected share of false reports among them at most ``fdr``.
+        """Return a mask of anomalies whose expected share of false alarms is at most ``fdr``.
 
-        Benjamini and Hochberg's procedure on `p_values` (see `aefast.model.calibration.benjamini_hochberg`).
+        The mask comes from Benjamini and Hochberg's procedure on `p_values` (see
+        `aefast.model.calibration.benjamini_hochberg`).
 
         Parameters
         ----------
         X : array-like of shape (n, d)
-            As in `transform`; the rows are judged together.
+            As in `transform`; the result for a row depends on the other rows.
         fdr : float in (0, 1), default 0.05
-            The false-discovery rate to allow. With m held-out rows nothing can be reported below n / (k (m + 1)) for k
-            reports, so small rates need many held-out rows.
+            The false-discovery rate to allow. With m held-out rows, k of n rows can be reported only if ``fdr`` is at
+            least n / (k (m + 1)), so that small rates need many held-out rows.
 
         Returns
         -------
@@ -235,7 +236,7 @@ class DecisionMethods(OutlierMixin):
         Warns
         -----
         UserWarning
-            If nothing is reported, and one row could not have been, however abnormal.
+            If no row is reported, and a single row could not be, however abnormal it is.
         """
         found = benjamini_hochberg(self.p_values(X), fdr)
         remark = "" if found.any() else too_few_held_out(self.model_.calibration.least, len(found), fdr)
@@ -244,15 +245,15 @@ class DecisionMethods(OutlierMixin):
         return found
 
     def recalibrate(self, X: Any) -> Self:
-        """Set the threshold and the rows for `p_values` anew, without training again.
+        """Set the threshold and the errors that `p_values` compare with anew, without training.
 
-        For rows that have drifted since `fit`, another ``contamination`` (``set_params`` first), or p-values against
-        rows that training has never seen. The weights and scores stay as they are.
+        Use it for rows that have drifted since `fit`, for another ``contamination`` (call ``set_params`` first), or for
+        p-values against rows that training has not seen. Weights and scores stay as they are.
 
         Parameters
         ----------
         X : array-like of shape (n, d)
-            As in `transform`; rows like those to be judged, best none that were trained on.
+            As in `transform`; rows like those to be scored, preferably none that were trained on.
 
         Returns
         -------

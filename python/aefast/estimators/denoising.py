@@ -1,4 +1,4 @@
-"""The denoising autoencoder: clean rows from corrupted ones."""
+"""The denoising autoencoder: clean rows from corrupted rows."""
 
 from __future__ import annotations
 
@@ -24,33 +24,34 @@ NOISES = ("gaussian", "masking", "salt_pepper")
 
 
 class DenoisingAutoencoder(BaseAutoencoder):
-    """Autoencoder that is trained to give back clean rows from corrupted ones.
+    """Autoencoder that is trained to reconstruct clean rows from corrupted ones.
 
-    What has to be undone cannot be copied: the network learns how features depend on each other, also where the code
-    is wide (Vincent et al. 2008; 2010, section 3). For each minibatch X it minimises L(X, g(f(c(X)))) with the clean
-    rows as the target of the loss L, encoder f, decoder g, and a corruption c that is drawn anew in every epoch.
+    A corrupted value cannot be copied to the output: the network has to learn how features depend on each other, even
+    if the code is wide (Vincent et al. 2008; 2010, section 3). For each minibatch X training minimises L(X,
+    g(f(c(X)))), with the clean rows as the target of the loss L, the encoder f, the decoder g, and a corruption c that
+    is drawn anew in every epoch.
 
     Parameters
     ----------
     encoder_layer_sizes : "auto", int or sequence of int, default "auto"
-        Widths after the input; the last is the code.
+        Widths of the encoder's layers; the last one is the code.
     noise : {"gaussian", "masking", "salt_pepper"} or callable, default "gaussian"
-        The corruption, in the scaled space that the network sees. "gaussian" adds normal noise to every element,
-        "masking" sets elements to 0, "salt_pepper" sets them to the least or the largest value that their feature has
-        there in the training rows, with equal chances. A callable gets a minibatch, an array (n, d) float64 of its own,
-        and returns it corrupted; it brings its own random numbers, and a model with it cannot be saved.
+        The corruption, in the scaled space that the network sees. "gaussian" adds normal noise to every element.
+        "masking" sets elements to 0. "salt_pepper" sets elements to the smallest or the largest value of their feature
+        in the training rows, with equal probability. A callable gets a minibatch, a new array (n, d) of float64, and
+        returns it corrupted. It draws its own random numbers, and a model with a callable cannot be saved.
     noise_level : float, at least 0, default 0.1
-        Standard deviation of "gaussian"; share of the elements, in [0, 1], that the others change.
+        Standard deviation of "gaussian"; for the others the share of the elements that they change, in [0, 1].
     **parameters
-        All others of `Autoencoder`.
+        All other parameters of `Autoencoder`.
 
     Attributes
     ----------
     loss_curve_, validation_curve_ : list of float
-        Mean loss an epoch: in training of what is given back from corrupted rows, for held-out rows of what is given
-        back from the rows as they are (with ``X_noisy``, from their recorded noise).
+        Mean loss of each epoch: of the reconstructions of corrupted rows in training, and of the reconstructions of the
+        held-out rows without noise (with ``X_noisy``: from their recorded noise).
     coefs_, intercepts_, ... :
-        All others of `Autoencoder`.
+        All other attributes of `Autoencoder`.
 
     References
     ----------
@@ -59,7 +60,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
 
     Examples
     --------
-    Points on a circle, from points near it:
+    Reconstruct points on a circle from points near it:
 
     >>> import numpy as np
     >>> from aefast import DenoisingAutoencoder
@@ -91,18 +92,18 @@ class DenoisingAutoencoder(BaseAutoencoder):
         self.noise_level = noise_level
 
     def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None, X_noisy: Any = None) -> Self:
-        """Train to give back the rows of ``X`` from corrupted ones, then set the threshold on the clean rows.
+        """Train to reconstruct the rows of ``X`` from corrupted rows, then set the threshold on the clean rows.
 
         Parameters
         ----------
         X : array-like of shape (n, d)
             The clean rows, as in `Autoencoder.fit`. The scaler is fitted on them.
         y : ignored
-            For scikit-learn's conventions.
+            Exists for scikit-learn's conventions.
         sample_weight : array-like of shape (n,), optional
             As in `Autoencoder.fit`.
         X_noisy : array-like of shape (n, d), optional
-            Recorded noise: for each row of ``X`` what the network gets in its place. ``noise`` is then not used.
+            Recorded noise: for each row of ``X`` the row that the network gets instead. ``noise`` is then not used.
 
         Returns
         -------
@@ -111,8 +112,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
         Raises
         ------
         ValueError
-            As in `Autoencoder.fit`; also if ``X_noisy`` differs from ``X`` in shape or column names, or what a
-            callable ``noise`` returns has another shape or is not finite.
+            As in `Autoencoder.fit`; also if ``X_noisy`` differs from ``X`` in shape or column names, or if a callable
+            ``noise`` returns an array of another shape or a value that is not finite.
         ConvergenceError, KeyboardInterrupt
             As in `Autoencoder.fit`.
 

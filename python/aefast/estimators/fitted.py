@@ -35,18 +35,18 @@ class FittedMethods(DecisionMethods, FittedAttributes, ClassNamePrefixFeaturesOu
         return self.model_.n_codes
 
     def transform(self, X: Any) -> Array:
-        """The codes of rows.
+        """Return the codes of rows.
 
         Parameters
         ----------
         X : array-like of shape (n, d)
-            Finite numbers in the units of the training data: array, data frame or Arrow table. NaN, or null in a
-            table, where ``missing`` lets values be missing.
+            Finite numbers in the units of the training data: an array, a data frame or an Arrow table. NaN, and null in
+            a table, are accepted unless ``missing="error"``.
 
         Returns
         -------
         ndarray of shape (n, q), of the estimator's ``dtype``
-            Outputs of the code layer, or what `set_output` asked for.
+            Outputs of the code layer, in the container that `set_output` selected.
 
         Raises
         ------
@@ -66,7 +66,7 @@ class FittedMethods(DecisionMethods, FittedAttributes, ClassNamePrefixFeaturesOu
         return self.model_.codes(self._rows(X), top_k=self._top_k())
 
     def inverse_transform(self, Z: ArrayLike) -> Array:
-        """Rows from codes.
+        """Return the rows that the decoder makes of codes.
 
         Parameters
         ----------
@@ -81,7 +81,7 @@ class FittedMethods(DecisionMethods, FittedAttributes, ClassNamePrefixFeaturesOu
         Raises
         ------
         ValueError
-            If ``Z`` has not q columns, a value is not finite, or a row does not fit into ``dtype``.
+            If ``Z`` does not have q columns, a value is not finite, or a result does not fit into ``dtype``.
         NotFittedError
             Before `fit`.
         """
@@ -89,7 +89,7 @@ class FittedMethods(DecisionMethods, FittedAttributes, ClassNamePrefixFeaturesOu
         return model.decode(read_codes(Z, model.n_codes, self))
 
     def reconstruct(self, X: Any) -> Array:
-        """Rows through the whole network: ``inverse_transform(transform(X))`` in one pass.
+        """Return the reconstructions of rows: ``inverse_transform(transform(X))`` in one pass.
 
         Parameters
         ----------
@@ -99,8 +99,8 @@ class FittedMethods(DecisionMethods, FittedAttributes, ClassNamePrefixFeaturesOu
         Returns
         -------
         ndarray of shape (n, d), of the estimator's ``dtype``
-            Reconstructions in the units of the training data. Where columns are of several kinds, an array of objects:
-            numbers, the most probable levels, and times as a weekday and a time of day.
+            Reconstructions in the units of the training data. If columns are of several kinds, an array of objects:
+            numbers, the most probable levels, and times as weekday and time of day.
 
         Raises
         ------
@@ -112,43 +112,47 @@ class FittedMethods(DecisionMethods, FittedAttributes, ClassNamePrefixFeaturesOu
         return self.model_.reconstruct(self._rows(X))
 
     def reconstruction_error(self, X: Any, *, metric: str | None = None, precision: str = "float32") -> Array:
-        r"""How badly each row is reconstructed; higher is more abnormal.
+        r"""Return the anomaly score of each row, its reconstruction error; higher is more abnormal.
 
-        Computed in the scaled space that the network sees: with z the scaled row, y the network's output and r = y - z,
-        the error is the mean over features of r^2 (``mse``), \|r\| (``mae``), r^2 / 2 where \|r\| <= 1 and
-        \|r\| - 1/2 elsewhere (``huber``), or, with t the value of z held to [0, 1],
-        \|z - t\| - t log y - (1 - t) log(1 - y) (``binary_crossentropy``) or \|z - t\| - t log y
-        (``categorical_crossentropy``); the largest \|r\| (``max``); or the Mahalanobis distance of the
-        residual and the code from those of most training rows, over d + q (``mahalanobis``,
-        see `aefast.model.whitening`).
-        With ``missing="mask"`` the mean is over the features that a row has (of ``mahalanobis``: the others' residuals
-        are 0 and do not count in d), and 0 for a row that has none: nothing in it is abnormal.
+        The error is computed in the scaled space that the network sees. With the scaled row z, the network's output y,
+        the residual r = y - z, and t, which is z clipped to [0, 1], it is for each metric:
+
+        - ``mse``: the mean over features of r^2
+        - ``mae``: the mean of \|r\|
+        - ``huber``: the mean of r^2 / 2 for \|r\| <= 1, and of \|r\| - 1/2 otherwise
+        - ``max``: the largest \|r\|
+        - ``binary_crossentropy``: the mean of \|z - t\| - t log y - (1 - t) log(1 - y), in nats
+        - ``categorical_crossentropy``: the mean of \|z - t\| - t log y, in nats
+        - ``mahalanobis``: the squared Mahalanobis distance of residual and code from those of most training rows,
+          divided by d + q (see `aefast.model.whitening`)
+
+        With ``missing="mask"`` the mean is over the features that a row has. For ``mahalanobis`` the residuals of the
+        others are 0, and d does not count them. The error of a row without any value is 0.
 
         Parameters
         ----------
         X : array-like of shape (n, d)
             As in `transform`.
         metric : str, optional
-            One of those above; default what ``score_metric`` was in `fit`. Crossentropies need an output activation
-            that gives probabilities, ``mahalanobis`` a fit with it as ``score_metric``.
+            One of the metrics above; default ``score_metric_``. Crossentropies require an output activation whose
+            values are probabilities, ``mahalanobis`` requires a fit with it as ``score_metric``.
         precision : {"float32", "bfloat16", "int8"}, default "float32"
-            Of the operands of dense layers; "float32" is the estimator's own ``dtype``. Activations and the error
-            itself stay float32. "int8" holds each input of a layer to the range that it had in `fit`
-            (``input_ranges_``), in 255 steps, and weights to 127 steps of their output's largest (Jacob et al. 2018,
-            section 2.1); layers of fewer than 32 inputs it computes in bfloat16. Layers of fewer than 16, which gain
-            nothing, stay float32, and so do layers of images. Both rank rows nearly as float32 does, faster where
-            `aefast.config` says "native"; where it says "emulated", mostly not. They take a little time to
-            prepare, so give them many rows in a call.
+            Precision of the operands of dense layers. "float32" is the estimator's own ``dtype``. Activations and the
+            error itself stay float32. "int8" limits each input of a layer to its range in `fit` (``input_ranges_``), in
+            255 steps, and rounds weights to 127 steps of the largest weight of their output (Jacob et al. 2018, section
+            2.1). It computes layers of fewer than 32 inputs in bfloat16. Layers of fewer than 16 inputs, which gain
+            nothing, stay float32, and so do layers of images. Both precisions rank rows nearly as float32 does. They
+            are faster if `aefast.config` reports "native", and mostly not if it reports "emulated".
 
         Returns
         -------
         ndarray of shape (n,), of the estimator's ``dtype``
-            One error a row. It does not depend on the rows beside it, nor on the number of threads.
+            One error for each row. It depends neither on the other rows nor on the number of threads.
 
         Raises
         ------
         ValueError
-            As in `transform`; also for a metric or precision that is unknown or does not suit the network.
+            As in `transform`; also if a metric or precision is unknown or does not fit the network.
         NotFittedError
             Before `fit`.
 
@@ -165,7 +169,7 @@ class FittedMethods(DecisionMethods, FittedAttributes, ClassNamePrefixFeaturesOu
         return self.model_.errors(self._rows(X), metric, precision)
 
     def feature_errors(self, X: Any) -> Array:
-        """Each feature's part of its row's error, by the metric that ``score_metric`` was in `fit`.
+        """Return each feature's part of its row's error, by the metric ``score_metric_``.
 
         Parameters
         ----------
@@ -175,9 +179,9 @@ class FittedMethods(DecisionMethods, FittedAttributes, ClassNamePrefixFeaturesOu
         Returns
         -------
         ndarray of shape (n, d), of the estimator's ``dtype``
-            A row sums to its `reconstruction_error`. For ``max`` the whole error stands at the largest residual, for
-            ``mahalanobis`` it is the square of a feature's whitened residual, and of the code's squares the part that
-            the feature's squared distance from usual rows has in the sum of these, over d + q (see
+            The sum of a row is its `reconstruction_error`. For ``max`` the feature with the largest residual has the
+            whole error. For ``mahalanobis`` a feature has the square of its whitened residual and a part of the code's
+            squares, in proportion to its squared distance from usual rows, divided by d + q (see
             `aefast.model.whitening`).
 
         Raises
@@ -190,24 +194,24 @@ class FittedMethods(DecisionMethods, FittedAttributes, ClassNamePrefixFeaturesOu
         return self.model_.feature_errors(self._rows(X))
 
     def explain(self, X: Any, top: Any = 3) -> Any:
-        """Which features made rows abnormal.
+        """Return the features with the largest shares of each row's error.
 
         Parameters
         ----------
         X : array-like of shape (n, d)
             As in `transform`.
         top : int, at least 1, default 3
-            Features a row; all if there are fewer.
+            Number of features for each row, or all if there are fewer.
 
         Returns
         -------
         pandas.DataFrame, or a structured ndarray with the same fields where pandas is not installed
-            For each row its ``top`` features by share of the error, largest first: ``row`` (position in ``X``),
+            The ``top`` features of each row, largest share first, with the fields ``row`` (position in ``X``),
             ``feature`` (name, or x0, x1, ...), ``value`` and ``expected`` (the reconstruction), both in input units,
-            and ``share`` of the row's error, in [0, 1]. A missing value is no reason, so that a row has fewer where
-            less is known of it, or none. With ``missing="mean"`` the means that stand for numbers and times have their
-            part of the error in `feature_errors`, which then is in no reason's share; a category that is missing is a
-            level like others, and may be a reason.
+            and ``share`` of the row's error, in [0, 1]. A missing value is not a reason, so that a row with few values
+            has fewer reasons, or none. With ``missing="mean"``, `feature_errors` has a part for the means that replace
+            missing numbers and times, and no reason includes this part. A missing category is a level like others and
+            may be a reason.
 
         Raises
         ------
@@ -232,19 +236,18 @@ class FittedMethods(DecisionMethods, FittedAttributes, ClassNamePrefixFeaturesOu
     def save(self, path: Any) -> None:
         """Write the model to one data-only file (see `aefast.model.file`), which `aefast.load` reads.
 
-        The file appears whole or not at all; one that is there is replaced. Callbacks are left out, and so is the
-        state of a ``numpy.random.RandomState``; a loaded estimator has the defaults there.
+        The file appears whole or not at all; an existing file is replaced. Callbacks and the state of a
+        ``numpy.random.RandomState`` are not saved; a loaded estimator has the defaults for them.
 
         Parameters
         ----------
         path : str or path-like
-            Where to; ``.safetensors`` is the customary ending.
+            The file; ``.safetensors`` is the customary suffix.
 
         Raises
         ------
         ValueError
-            If another parameter is no data (a noise or a schedule of one's own), or has been set to what it may not
-            be, naming it.
+            If another parameter is not data (a user's own noise or schedule) or is not valid; the message names it.
         OSError
             If the file cannot be written.
         NotFittedError

@@ -1,4 +1,4 @@
-"""The sparse autoencoder: codes of which few units are active, by one of four means."""
+"""The sparse autoencoder: codes with few active units, by one of four methods."""
 
 from __future__ import annotations
 
@@ -14,46 +14,46 @@ from aefast.model.layers import ACTIVATIONS
 if TYPE_CHECKING:
     from aefast.engine.core import LayerSpec, ObjectiveSpec
 
-#: The code activation that goes with each means.
+#: The code activation of each method.
 CODE_ACTIVATIONS = {"kl": "sigmoid", "l1": "relu", "topk": "identity", "threshold": "relu"}
 
 
 class SparseAutoencoder(BaseAutoencoder):
-    r"""Autoencoder with a sparse code: of many units, which may be more than the features, few are active in a row.
+    r"""Autoencoder with a sparse code: few units are active in a row. The code may have more units than features.
 
-    ``sparsity`` says by what means:
+    ``sparsity`` selects the method:
 
     - "kl" adds ``sparsity_weight`` sum_j KL(r \|\| m_j) to the loss of a minibatch, with r = ``sparsity_target``, m_j
       the mean activation of unit j over its rows, and KL(r \|\| m) = r log(r / m) + (1 - r) log((1 - r) / (1 - m))
       (Ng 2011, section 3). The code is sigmoid, so that a mean is a share.
-    - "l1" adds ``sparsity_weight`` sum_j \|h_j\|, averaged over rows, of the code's outputs h.
-    - "topk" keeps the ``k`` largest outputs of each row and sets the others to 0, in training and in scoring
-      (k-sparse, Makhzani and Frey 2013, algorithm 1). Codes of `transform`, which a classifier may read better when
-      they are less sparse than the network was trained with, have ``alpha`` k outputs, as there.
-    - "threshold" passes back only errors above ``error_threshold``: features that are given back well enough ask
-      nothing of the code (after Ranzato et al. 2007).
+    - "l1" adds ``sparsity_weight`` sum_j \|h_j\|, averaged over rows, with the code's outputs h.
+    - "topk" keeps the ``k`` largest outputs of each row and sets the others to 0, in training and in scoring (k-sparse
+      autoencoders, Makhzani and Frey 2013, algorithm 1). A classifier may perform better on codes that are less sparse
+      than in training, so `transform` keeps ``alpha`` k outputs, as they do.
+    - "threshold" propagates only errors above ``error_threshold``, so that features that are reconstructed well enough
+      do not change the code (after Ranzato et al. 2007).
 
     Parameters
     ----------
     encoder_layer_sizes : "auto", int or sequence of int, default "auto"
-        Widths after the input; the last is the code, and may be wider than the input.
+        Widths of the encoder's layers; the last one is the code, and may be wider than the input.
     sparsity : {"kl", "l1", "topk", "threshold"}, default "kl"
-        The means.
+        The method.
     sparsity_weight : float, at least 0, default 0.01
-        Weight of the penalties "kl" and "l1", beside a loss that is averaged over features.
+        Weight of the penalties "kl" and "l1", relative to a loss that is averaged over features.
     sparsity_target : float in (0, 1), default 0.05
-        Mean activation that "kl" wants of each unit.
+        Target mean activation of each unit for "kl".
     k : int, optional
-        Outputs that "topk" keeps, at most the code's width; required there.
+        Number of outputs that "topk" keeps, at most the code's width; "topk" requires it.
     alpha : float, at least 1, default 1
-        With "topk", `transform` keeps ``alpha`` k outputs of a row, rounded, and so may be chosen by what reads them;
-        reconstructions and errors are of k. It can be set after `fit`.
+        With "topk", `transform` keeps ``alpha`` k outputs of a row, rounded. Reconstructions and errors use k. It can
+        be set after `fit`.
     error_threshold : float, at least 0, default 0.1
-        Difference of output and target in the scaled space that "threshold" takes for none.
+        Largest difference of output and target, in the scaled space, that "threshold" treats as no error.
     code_activation : "auto" or as in `Autoencoder`, default "auto"
-        "auto" is "sigmoid" for "kl", which needs it, "identity" for "topk", and "relu" for the others.
+        "auto" is "sigmoid" for "kl", which requires it, "identity" for "topk", and "relu" for the others.
     **parameters
-        All others of `Autoencoder`. ``loss_curve_`` is without the penalties, as there.
+        All other parameters of `Autoencoder`. ``loss_curve_`` does not include the penalties, as there.
 
     References
     ----------
@@ -131,7 +131,7 @@ class SparseAutoencoder(BaseAutoencoder):
         return layers
 
     def _widened(self, layer: LayerSpec) -> LayerSpec:
-        """The layer as it gives the codes of `transform`."""
+        """Return the layer as `transform` uses it."""
         if layer["kind"] != "top_k":
             return layer
         k, units = round(self.alpha * layer["k"]), layer["units"]

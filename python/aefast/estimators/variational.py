@@ -1,4 +1,4 @@
-"""The variational autoencoder: a code that is a distribution, and new rows drawn from it."""
+"""The variational autoencoder: its code is a distribution, from which new rows are drawn."""
 
 from __future__ import annotations
 
@@ -20,45 +20,47 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-#: The engine takes log-variances past it as there.
+#: The engine limits log-variances to this absolute value.
 _LARGEST_LOG_VARIANCE = 20.0
 
 
 class VariationalAutoencoder(BaseAutoencoder):
-    r"""Autoencoder whose code is a normal distribution, held near the standard one, so that it can be drawn from.
+    r"""Autoencoder whose code is a normal distribution, kept close to the standard normal, so that new rows can be
+    drawn.
 
-    The encoder gives each row x a mean m and a log-variance l for each of q code units; in training the decoder sees
+    The encoder gives each row x a mean m and a log-variance l for each of q code units. In training the decoder gets
     z = m + exp(l / 2) e with e drawn from the standard normal (Kingma and Welling 2014, equation 10). A row's objective
     is minus its evidence lower bound, averaged over rows::
 
         -log p(x | z) + beta KL,    KL = 1/2 sum_j (m_j^2 + exp(l_j) - l_j - 1)
 
-    with KL summed over the code (appendix B there), and minus the log-likelihood summed over features, as ``loss``
-    says: "binary_crossentropy" with ``output_activation="sigmoid"`` for Bernoulli features in [0, 1], "mse" for normal
-    ones of variance 1 (half the squared error), "mae" for Laplace ones of scale 1. Constants are left out. ``beta``
-    above 1 trades likelihood for independent units (Higgins et al. 2017).
+    KL is summed over the code (appendix B there). Minus the log-likelihood is summed over features and depends on
+    ``loss``: "binary_crossentropy" with ``output_activation="sigmoid"`` is for Bernoulli features in [0, 1], "mse" for
+    normal features of variance 1 (half the squared error), "mae" for Laplace features of scale 1. Constants are left
+    out. ``beta`` above 1 trades likelihood for independent units (Higgins et al. 2017).
 
-    Codes, reconstructions and errors come from the mean, so that they repeat and cost what those of a plain
-    autoencoder do.
+    Codes, reconstructions and errors use the mean. They are thus reproducible, and cost as much as those of a plain
+    autoencoder.
 
     Parameters
     ----------
     encoder_layer_sizes : "auto", int or sequence of int, default "auto"
-        Widths after the input; the last is the code's q units. Their layer has 2 q, means before log-variances.
+        Widths of the encoder's layers; the last one is the code's q units. Their layer has 2 q outputs, means before
+        log-variances.
     beta : float, at least 0, or schedule, default 1
-        Weight of KL, or an object that gives it for each epoch, such as ``LinearSchedule(0.0, 1.0, n_epochs=10)``.
-        Held-out rows are then judged by the beta of epoch ``max_epochs``, and until that is reached training is not
-        stopped early.
+        Weight of KL, or an object that returns it for each epoch, such as ``LinearSchedule(0.0, 1.0, n_epochs=10)``.
+        Held-out rows are evaluated with the beta of epoch ``max_epochs``, and training does not stop early before that
+        beta is reached.
     **parameters
-        All others of `Autoencoder`. The code is linear and has penalties of its own: ``code_activation`` must be
+        All other parameters of `Autoencoder`. The code is linear and has its own penalty: ``code_activation`` must be
         "identity", ``activity_l1`` and ``activity_l2`` 0, and ``tied_weights`` False.
 
     Attributes
     ----------
     coefs_, intercepts_ : list of ndarray
-        As in `Autoencoder`; the encoder's last have 2 q columns.
+        As in `Autoencoder`; the last arrays of the encoder have 2 q columns.
     loss_curve_, validation_curve_ : list of float
-        Mean objective of a row in nats, KL included.
+        Mean objective of a row in nats, including KL.
 
     References
     ----------
@@ -86,23 +88,24 @@ class VariationalAutoencoder(BaseAutoencoder):
         self.beta = beta
 
     def elbo(self, X: Any, *, n_draws: int = 1, random_state: Any = 0) -> NDArray[np.float64]:
-        """The evidence lower bound of each row: log-likelihood minus KL, as in the class's description with beta = 1
-        and the likelihood that ``loss`` was in `fit`.
+        """Return the evidence lower bound of each row: log-likelihood minus KL, with beta = 1.
+
+        The likelihood is that of ``loss`` in `fit`.
 
         Parameters
         ----------
         X : array-like of shape (n, d)
             As in `transform`.
         n_draws : int, at least 1, default 1
-            Draws of the code that the log-likelihood is averaged over; KL is exact.
+            Number of draws of the code over which the log-likelihood is averaged; KL is exact.
         random_state : int, RandomState instance or None, default 0
-            Fixes the draws, which also follow from a row's position.
+            Seed of the draws, which also depend on a row's position.
 
         Returns
         -------
         ndarray of shape (n,), float64
-            In nats, of the scaled row, without the constants of the likelihood (a normal feature's is
-            -log(2 pi) / 2). Higher is more usual.
+            In nats, of the scaled row, without the constants of the likelihood (for a normal feature
+            -log(2 pi) / 2). Lower is more abnormal.
 
         Raises
         ------
@@ -133,19 +136,19 @@ class VariationalAutoencoder(BaseAutoencoder):
         return total / n_draws
 
     def sample(self, n: int = 1, *, random_state: Any = None) -> Array:
-        """New rows: the decoder's outputs for codes drawn from the standard normal.
+        """Draw new rows: the decoder's outputs for codes drawn from the standard normal distribution.
 
         Parameters
         ----------
         n : int, at least 1, default 1
-            How many.
+            Number of rows.
         random_state : int, RandomState instance or None, default None
-            Fixes the draws.
+            Seed of the draws.
 
         Returns
         -------
         ndarray of shape (n, d), of the estimator's ``dtype``
-            Means of the features given the code, in the units of the training data; their own noise is not drawn.
+            Means of the features given the code, in the units of the training data, without noise of the features.
 
         Raises
         ------
@@ -166,7 +169,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         return self.inverse_transform(codes)
 
     def encode_distribution(self, X: Any) -> tuple[Array, Array]:
-        """The distribution of each row's code.
+        """Return the distribution of each row's code.
 
         Parameters
         ----------
@@ -176,7 +179,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         Returns
         -------
         mean : ndarray of shape (n, q), of the estimator's ``dtype``
-            What `transform` gives.
+            The codes that `transform` returns.
         log_variance : ndarray of shape (n, q), of the estimator's ``dtype``
             Natural logarithm of the variance, within +-20.
 

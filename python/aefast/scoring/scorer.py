@@ -214,7 +214,7 @@ class Scorer:
         return pa.record_batch([*kept, *decided, *judged.columns[1:]], schema=schema)
 
     def matrix(self, batch: pa.RecordBatch) -> Any:
-        """Return a batch's features in the model's order: an array (n, d), or a table if columns are of several kinds."""
+        """Return a batch's features in the model's order: an array (n, d), or a table of several kinds of columns."""
         features = self._features(batch.schema)
         if not self.is_mixed:
             return feature_matrix(batch, features)
