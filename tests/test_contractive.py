@@ -93,7 +93,7 @@ WRONG = {
         lambda: ContractiveAutoencoder((5, 2), dropout=0.3).fit(X),
         (
             "contraction=0.001 does not go with dropout in the encoder: give one rate for each hidden layer, the first "
-            "2 of them 0, got dropout=0.3"
+            "2 of them 0, got 0.3"
         ),
     ),
     "a negative weight": (

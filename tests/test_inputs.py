@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aefast import Autoencoder
 from aefast.estimators.inputs import read_rows, read_sample_weight
-from aefast.tables.numbers import nonfinite_message, table_values
+from aefast.tables.numbers import nonfinite_error, table_values
 from messages import TAKES_MISSING, raises_exactly
 
 RNG = np.random.default_rng(0)
@@ -272,7 +272,7 @@ def test_the_count_goes_over_blocks_and_the_first_is_in_reading_order():
     X[200_001, 0] = np.inf
     X[290_000:] = np.nan
     expected = "rows contains NaN or infinity: 80002 values are not finite, the first (nan) in row 200000, column 'f'"
-    assert nonfinite_message(X, list("abcdefgh"), "rows") == expected + TAKES_MISSING
+    assert str(nonfinite_error(X, list("abcdefgh"), "rows")) == expected + TAKES_MISSING
 
 
 def test_codes_must_fit_the_network_and_be_finite():

@@ -243,10 +243,11 @@ def test_widths_of_the_variational_detector_are_refused_by_name(name):
 
 def test_advice_names_parameters_of_the_detector():
     with raises_exactly(
-        ValueError, "column 'x0' has values from 0 to 9e+09, too large for preprocessing=False: set it to True"
+        ValueError,
+        "column 'x0' has values from 0 to 9e+09, too large to train on without a scaler; set preprocessing=True",
     ):
         small(preprocessing=False).fit(np.array([[0.0, 1], [9e9, 2]]))
-    with pytest.raises(aefast.ConvergenceError, match=r": lower lr; the detector keeps the last good weights$"):
+    with pytest.raises(aefast.ConvergenceError, match=r", and the last good weights are kept; lower lr$"):
         small(lr=1e30, optimizer_name="sgd").fit(X)
 
 
@@ -325,5 +326,5 @@ def test_missing_values_are_refused_with_advice_that_fits_detectors(fitted):
     holes = np.vstack([X[:5], [[np.nan] * 6]])
     message = "X contains NaN or infinity: 6 values are not finite, the first (nan) in row 5, column 'x0'"
     for call in (fitted.decision_function, small().fit):
-        with raises_exactly(ValueError, message + "; fill or drop them"):
+        with raises_exactly(ValueError, message + "; fill or drop missing values"):
             call(holes)

@@ -138,8 +138,8 @@ def test_reduce_on_plateau_follows_the_held_out_rows():
 def test_divergence_names_epoch_loss_and_remedy_and_keeps_the_last_good_weights(arguments, what):
     training, _ = run(**arguments)
     message = (
-        f"training diverged in epoch 3 ({what}, learning rate 0.1): lower learning_rate or set clip_norm=1.0; "
-        "the estimator keeps the last good weights"
+        f"training diverged in epoch 3 ({what}, learning rate 0.1), and the last good weights are kept; "
+        "lower learning_rate or set clip_norm=1.0"
     )
     with raises_exactly(ConvergenceError, message):
         training.run()

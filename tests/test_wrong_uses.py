@@ -139,7 +139,7 @@ WRONG = {
     ),
     "large values without a scaler": (
         lambda: Autoencoder(scaler=None).fit(OUTSIDE * 1e7),
-        "column 'x0' has values from 2.5e+06 to 5e+06, too large for scaler=None: use a scaler",
+        "column 'x0' has values from 2.5e+06 to 5e+06, too large to train on without a scaler; set scaler='standard'",
     ),
     "callback that cannot be called": (
         lambda: Autoencoder(callbacks=["print"]).fit(X),

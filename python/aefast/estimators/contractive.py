@@ -129,7 +129,7 @@ class ContractiveAutoencoder(BaseAutoencoder):
         if self.contraction > 0 and any(layer.get("dropout", 0.0) > 0 for layer in encoder):
             raise ValueError(
                 f"contraction={self.contraction!r} does not go with dropout in the encoder: give one rate for each "
-                f"hidden layer, the first {len(encoder)} of them 0, got dropout={self.dropout!r}"
+                f"hidden layer, the first {len(encoder)} of them 0, got {self.dropout!r}"
             )
 
     def _objective(self, *, has_noise: bool = True) -> ObjectiveSpec:

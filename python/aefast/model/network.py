@@ -109,8 +109,8 @@ def dense_network(
     return {"n_features": n_features, "layers": layers, "n_encoder_layers": n_encoder_layers, "groups": []}
 
 
-def dropout_rates(dropout: float | Sequence[float], n_hidden: int) -> list[float]:
-    """Return one dropout rate for each of ``n_hidden`` hidden layers.
+def dropout_rates(dropout: float | Sequence[float], n_hidden: int, name: str = "dropout") -> list[float]:
+    """Return one dropout rate for each of ``n_hidden`` hidden layers; ``name`` is the parameter in messages.
 
     Raises
     ------
@@ -121,10 +121,10 @@ def dropout_rates(dropout: float | Sequence[float], n_hidden: int) -> list[float
         return [float(dropout)] * n_hidden
     rates = list(dropout)
     if len(rates) != n_hidden:
-        raise ValueError(f"dropout must be one rate, or one for each of the {n_hidden} hidden layers, got {len(rates)}")
+        raise ValueError(f"{name} must be one rate, or one for each of the {n_hidden} hidden layers, got {len(rates)}")
     for rate in rates:
         if isinstance(rate, bool) or not isinstance(rate, Real) or not 0 <= rate < 1:
-            raise ValueError(f"dropout must hold rates in [0, 1), got {rate!r}")
+            raise ValueError(f"{name} must hold rates in [0, 1), got {rate!r}")
     return [float(rate) for rate in rates]
 
 

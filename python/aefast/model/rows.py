@@ -13,7 +13,7 @@ from aefast.columns.values import names_of
 from aefast.engine.threads import resolve_threads
 from aefast.model.scaling import column_statistics
 from aefast.tables.numbers import (
-    nonfinite_message,
+    nonfinite_error,
     not_numbers,
     numpy_frame,
     readable,
@@ -125,6 +125,6 @@ def require_finite(
         return
     if may_miss or column_statistics(X, None, resolve_threads(n_threads))["n_nonfinite"].any():
         shown_columns = X if columns is None else X[:, starts(columns)]
-        message = nonfinite_message(shown_columns, names, what, may_miss=may_miss)
-        if message:
-            raise ValueError(message)
+        error = nonfinite_error(shown_columns, names, what, may_miss=may_miss)
+        if error is not None:
+            raise error

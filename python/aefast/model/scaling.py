@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aefast.engine import core
+from aefast.exceptions import with_remedies
 
 Array = NDArray[Any]
 Statistics = dict[str, Array]
@@ -107,11 +108,10 @@ def fit_scaler(
     too_large = magnitude > (LIMIT if kind is None else LARGEST)
     if too_large.any():
         column = int(too_large.argmax())
-        remedy = "use a scaler" if kind is None else "divide it by a constant first"
-        raise ValueError(
-            f"column {names[column]!r} has values from {low[column]:g} to {high[column]:g}, too large for "
-            f"scaler={kind!r}: {remedy}"
-        )
+        problem = f"column {names[column]!r} has values from {low[column]:g} to {high[column]:g}, too large to train on"
+        if kind is None:
+            raise with_remedies(ValueError, f"{problem} without a scaler", {"scaler": "set scaler='standard'"})
+        raise ValueError(f"{problem}; divide it by a constant first")
     if kind is None:
         shift, scale = np.zeros(len(low)), np.ones(len(low))
     elif kind == "minmax":

@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.utils.validation import check_is_fitted
 
 from aefast.estimators.autoencoder import Autoencoder
-from aefast.pyod.parameters import NAMES, optimizer_of, own_words
+from aefast.pyod.parameters import NAMES, optimizer_of, own_remedies
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -128,7 +128,7 @@ class Detector(BaseEstimator):
             If a parameter or the input is not valid.
         """
         self._validate_params()
-        with own_words():
+        with own_remedies():
             self.model = self._model().fit(X)
         self.n_features_in_ = self.model.n_features_in_
         self.history_ = {"loss": list(self.model.loss_curve_)}
@@ -140,7 +140,7 @@ class Detector(BaseEstimator):
         return self
 
     def _scores(self, X: Any) -> NDArray[np.float64]:
-        with own_words():
+        with own_remedies():
             errors = self.model.reconstruction_error(X).astype(np.float64)
         return np.sqrt(self.model.n_features_in_ * errors)
 

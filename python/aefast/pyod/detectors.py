@@ -14,6 +14,7 @@ from aefast.estimators.denoising import DenoisingAutoencoder
 from aefast.estimators.sparse import SparseAutoencoder
 from aefast.estimators.variational import VariationalAutoencoder
 from aefast.model.layers import ACTIVATIONS, OUTPUT_ACTIVATIONS
+from aefast.model.network import dropout_rates
 from aefast.pyod.detector import Detector
 from aefast.pyod.parameters import known, widths_of
 
@@ -118,9 +119,11 @@ class AutoEncoder(Detector):
         self.n_threads = n_threads
 
     def _estimator_parameters(self) -> dict[str, Any]:
+        sizes = widths_of("hidden_neuron_list", self.hidden_neuron_list, least=1)
+        dropout_rates(self.dropout_rate, 2 * len(sizes) - 1, "dropout_rate")
         return {
             **super()._estimator_parameters(),
-            "encoder_layer_sizes": widths_of("hidden_neuron_list", self.hidden_neuron_list, least=1),
+            "encoder_layer_sizes": sizes,
             "activation": known("hidden_activation_name", self.hidden_activation_name, ACTIVATIONS),
             "code_activation": self.hidden_activation_name,
         }
@@ -345,9 +348,12 @@ class VAE(Detector):
     def _model(self) -> BaseAutoencoder:
         if self.capacity != 0:
             raise ValueError(f"capacity must be 0, as aefast does not limit the divergence, got {self.capacity!r}")
+        encoder = widths_of("encoder_neuron_list", self.encoder_neuron_list)
+        decoder = widths_of("decoder_neuron_list", self.decoder_neuron_list)
+        dropout_rates(self.dropout_rate, len(encoder) + 1 + len(decoder), "dropout_rate")
         return VariationalAutoencoder(
-            (*widths_of("encoder_neuron_list", self.encoder_neuron_list), self.latent_dim),
-            decoder_layer_sizes=widths_of("decoder_neuron_list", self.decoder_neuron_list),
+            (*encoder, self.latent_dim),
+            decoder_layer_sizes=decoder,
             activation=known("hidden_activation_name", self.hidden_activation_name, ACTIVATIONS),
             output_activation=known("output_activation_name", self.output_activation_name, OUTPUT_ACTIVATIONS),
             beta=self.beta,

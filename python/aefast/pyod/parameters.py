@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from aefast.exceptions import ConvergenceError
+from aefast.exceptions import ConvergenceError, with_remedies
 from aefast.model.network import widths
-from aefast.tables.numbers import TAKES_MISSING
 from aefast.training.optimizers import SGD, Adam, Optimizer
 
 #: The estimator's parameter behind each parameter of a detector.
@@ -23,28 +21,21 @@ NAMES = {
     "dropout_rate": "dropout",
     "n_threads": "n_threads",
 }
-#: Endings of the estimator's messages and the endings to replace them with, which name the detector's parameters.
-_WORDS = {
-    re.escape(TAKES_MISSING): "; fill or drop them",
-    "scaler=None: use a scaler": "preprocessing=False: set it to True",
-    " for scaler='standard': divide it by a constant first": ": divide it by a constant first",
-    r"lower learning_rate or set clip_norm=1\.0; the estimator (.*)": r"lower lr; the detector \1",
-    r"got dropout=(.*)": r"got dropout_rate=\1",
-}
+#: What to do with a detector about errors for which the estimator has remedies with these parameters.
+REMEDIES = {"learning_rate": "lower lr", "scaler": "set preprocessing=True", "missing": "fill or drop missing values"}
 
 
 @contextmanager
-def own_words() -> Iterator[None]:
-    """Raise the estimator's errors again with advice that names the parameters of the detector."""
+def own_remedies() -> Iterator[None]:
+    """Raise the estimator's errors again with the remedies that a detector has."""
     try:
         yield
     except (ValueError, ConvergenceError) as error:
-        text = re.sub(r"^dropout must", "dropout_rate must", str(error))
-        for theirs, own in _WORDS.items():
-            text = re.sub(theirs + "$", own, text)
-        if text == str(error):
+        details = vars(error)
+        if "remedies" not in details:
             raise
-        raise type(error)(text) from None
+        own = {name: REMEDIES[name] for name in details["remedies"] if name in REMEDIES}
+        raise with_remedies(type(error), details["problem"], own) from None
 
 
 def known(parameter: str, name: str, names: Sequence[str]) -> str:

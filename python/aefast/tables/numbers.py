@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from aefast.exceptions import with_remedies
 from aefast.tables.arrow import arrow_values, dtype_of, number_values, plain_rows
 from aefast.tables.formats.base import TableError
 
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-#: What to do about NaN, for estimators that can have missing values.
-TAKES_MISSING = "; missing='mask' or 'mean' takes NaN for missing values"
+#: The remedy for NaN: the parameter that helps, and what to do with it.
+ACCEPT_MISSING = {"missing": "missing='mask' or 'mean' takes NaN for missing values"}
 
 
 def table_of(X: Any) -> Any:
@@ -90,17 +91,15 @@ def find_nonfinite(X: Array, *, may_miss: bool) -> NonFinite | None:
     return None if first is None else NonFinite(count, n_nan, *first)
 
 
-def nonfinite_message(X: Array, names: ArrayLike | None, what: str = "X", *, may_miss: bool = False) -> str:
-    """Return how many values of ``X`` are NaN (unless values ``may_miss``) or infinite, and where the first one is.
-
-    The message is empty if all are finite.
-    """
+def nonfinite_error(X: Array, names: ArrayLike | None, what: str = "X", *, may_miss: bool = False) -> ValueError | None:
+    """Make the error for values of ``X`` that are infinite, or NaN unless values ``may_miss``; None without any."""
     found = find_nonfinite(X, may_miss=may_miss)
     if found is None:
-        return ""
+        return None
     column = found.column if names is None else str(np.asarray(names)[found.column])
-    remedy = TAKES_MISSING if found.n_nan and what != "Z" else ""
-    return found.message(f"{what} contains {'' if may_miss else 'NaN or '}infinity", f"row {found.row}", column, remedy)
+    subject = f"{what} contains {'' if may_miss else 'NaN or '}infinity"
+    problem = found.message(subject, f"row {found.row}", column, "")
+    return with_remedies(ValueError, problem, ACCEPT_MISSING if found.n_nan and what != "Z" else {})
 
 
 def _arrow_table(X: Any) -> Any:

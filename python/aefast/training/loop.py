@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aefast.engine import core
-from aefast.exceptions import ConvergenceError
+from aefast.exceptions import ConvergenceError, with_remedies
 from aefast.training.callbacks import Callback, EpochInfo, StopTraining
 from aefast.training.progress import progress
 from aefast.training.schedules import Plateau, Schedule
@@ -176,9 +176,11 @@ class EpochLoop:
         if not np.isfinite([loss, monitored]).all() or not _all_finite(parameters):
             name = "loss" if validation is None or not np.isfinite(loss) else "validation loss"
             value = loss if name == "loss" else validation
-            raise ConvergenceError(
-                f"training diverged in epoch {epoch + 1} ({name} {value:g}, learning rate {rate:g}): lower "
-                "learning_rate or set clip_norm=1.0; the estimator keeps the last good weights"
+            raise with_remedies(
+                ConvergenceError,
+                f"training diverged in epoch {epoch + 1} ({name} {value:g}, learning rate {rate:g}), and the last good "
+                "weights are kept",
+                {"learning_rate": "lower learning_rate", "clip_norm": "set clip_norm=1.0"},
             )
         self.loss_curve.append(loss)
         if validation is not None:
