@@ -46,3 +46,12 @@ def test_the_map_names_the_folders_that_exist():
         part = picture[picture.index(folder) :].partition("\n\n")[0]
         folders = {path.name for path in (ROOT / folder).iterdir() if path.is_dir() and path.name[0] not in "._"}
         assert set(re.findall(r"\b(\w+)/(?= |$)", part.replace("tables/formats/", ""), re.MULTILINE)) == folders
+
+
+@pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="the documents are not beside the tests")
+def test_every_path_in_the_map_exists():
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    roots = [ROOT, ROOT / "python/aefast", ROOT / "cpp/aefast"]
+    paths = set(re.findall(r"`([\w./]+(?:\.(?:py|hpp|cpp|def|txt)|/))`", text))
+    assert len(paths) > 15
+    assert [path for path in sorted(paths) if not any((root / path).exists() for root in roots)] == []
