@@ -46,7 +46,7 @@ class Autoencoder(BaseAutoencoder):
     learning_rate : float above 0, or schedule, default 2e-3
         Learning rate, or an object that returns the rate of each epoch (see `aefast.schedules`). The default was chosen
         together with those of ``activation``, ``batch_size``, ``scaler`` and ``score_metric``, by how well they rank
-        anomalies in 20 tables (benchmarks/README.md, Detection). The effect of the rate alone, compared with the usual
+        anomalies in 20 tables (benchmarks/RESULTS.md, Detection). The effect of the rate alone, compared with the usual
         1e-3, was not measured.
     l1, l2 : float, default 0
         Penalties on weights. Biases have none.
