@@ -229,7 +229,7 @@ class ConvolutionalAutoencoder(BaseAutoencoder):
         return {"n_features": n_features, "layers": layers, "n_encoder_layers": n_encoder_layers, "groups": []}
 
     def _resizing_convolution(self, image: Image, channels: int, activation: str, *, widens: bool) -> LayerSpec:
-        """Return a convolution that keeps the size or, if it ``widens``, restores what a convolution inside took away."""
+        """Return a convolution that keeps the size or, if it ``widens``, restores the size of the image before."""
         taps = int(self.kernel_size)
         if widens:
             return transposed_convolution(image, channels, taps, activation, padding="valid", factor=1)
