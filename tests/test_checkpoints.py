@@ -216,7 +216,7 @@ def test_another_training_is_not_gone_on_with(tmp_path, parameters, rows, said):
         estimator(callbacks=[Checkpoint(path), killer(3)]).fit(X)
     with raises_exactly(
         CheckpointError,
-        f"{path} is of a training with {said}; fit as then to go on, or delete the file to start anew",
+        f"{path} is of a training with {said}; repeat that call to continue it, or delete the file to start anew",
     ):
         estimator(callbacks=Checkpoint(path), **parameters).fit(rows)
     assert path.exists()

@@ -307,7 +307,7 @@ def test_detect_warns_if_no_single_row_could_be_reported():
     model = Autoencoder((2,), max_epochs=1, random_state=0).fit(rng.normal(size=(400, 4)))
     X = rng.normal(size=(400, 4))
     assert model.calibration_.least == 1 / 41
-    said = "no p-value is below 0.0244, so that with fdr=0.05 only 196 of 400 rows together could be"
+    said = "no p-value is below 0.0244, so with fdr=0.05 at least 196 of 400 rows would have to be flagged together"
     with pytest.warns(UserWarning, match=said) as told:
         assert not model.detect(X, fdr=0.05).any()
     assert told[0].filename == __file__
@@ -326,7 +326,7 @@ def test_too_few_held_out_rows_are_those_that_leave_a_row_alone_unreported():
 @pytest.mark.parametrize("n_rows", [1, 50, 10_000])
 def test_p_values_all_above_the_rate_report_no_row_among_any_number(n_rows):
     said = too_few_held_out(0.084, n_rows, 0.05)
-    assert said.startswith("nothing is reported: no p-value is below 0.084, so that with fdr=0.05 no row can be")
+    assert said.startswith("nothing is reported: no p-value is below 0.084, so with fdr=0.05 no row can be")
     least, others = 0.01, np.ones(9)
     assert benjamini_hochberg([least, *others], 0.1).sum() == 1
     assert benjamini_hochberg([least, *others, 1], 0.1).sum() == 0

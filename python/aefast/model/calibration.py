@@ -1,7 +1,7 @@
 """From errors to decisions: the contamination threshold, conformal p-values and false-discovery control.
 
-Errors are higher for more abnormal rows; scores are their negatives, as scikit-learn counts. P-values come from a
-`Calibration`, a sketch of the errors of held-out rows.
+Errors are higher for more abnormal rows. Scores are minus the errors, which is scikit-learn's convention. P-values come
+from a `Calibration`, a sketch of the errors of held-out rows.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def contamination_offset(scores: ArrayLike, contamination: float) -> float:
-    """The score below which a row is called an outlier: the ``contamination`` quantile of the training scores.
+    """Return the score below which a row is an outlier: the ``contamination`` quantile of the training scores.
 
     Parameters
     ----------
     scores : array-like of shape (n,)
         Scores of the training rows, lower for more abnormal rows; finite.
     contamination : float in (0, 0.5]
-        Share of the training rows to call outliers. Between two scores the quantile is interpolated linearly, as
-        in scikit-learn's ``IsolationForest``.
+        Share of the training rows that are outliers. Between two scores the quantile is interpolated linearly, as in
+        scikit-learn's ``IsolationForest``.
 
     Returns
     -------
@@ -40,28 +40,29 @@ def contamination_offset(scores: ArrayLike, contamination: float) -> float:
     return float(np.percentile(np.asarray(scores, dtype=np.float64), 100.0 * contamination))
 
 
-#: With up to so many calibration errors at least as large, a p-value is exact; with more, too large by 1 / RESOLUTION
-#: at most. A thousand million errors take 2,800 numbers.
+#: A p-value is exact if at most N_EXACT calibration errors are at least as large; otherwise it is too large by at most
+#: 1 / RESOLUTION. The sketch of a billion errors has 2,800 numbers.
 N_EXACT, RESOLUTION = 1024, 128
-# Rows looked up at a time, so that intermediate results stay in cache.
+# Number of rows that are looked up at once, so that intermediate results stay in cache.
 _BLOCK = 1 << 14
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What conformal p-values need of the errors of held-out rows: all of the largest and some of the others.
+    """A sketch of the errors of held-out rows for conformal p-values: all of the largest and some of the others.
 
-    Of n errors the 1025 largest are kept, then ever fewer. An error gets the count of the largest
-    kept error below it: as many calibration errors as could be at least as large. So no p-value is too small,
-    those up to 1025 / (n + 1) are exact, and all are below 129/128 of the exact ones.
+    The 1025 largest of n errors are kept, and the smaller ones with decreasing density. The p-value of an error uses
+    the count of the largest kept error below it, which is the largest possible number of calibration errors that are at
+    least as large. So no p-value is too small, p-values up to 1025 / (n + 1) are exact, and all are below 129/128 of
+    the exact ones.
 
     Attributes
     ----------
     errors : ndarray of shape (k,), float32 or float64
-        Those kept, ascending and without repetition.
+        The kept errors, ascending and without repetition.
     counts : ndarray of shape (k,), int64
-        How many calibration errors are above the one before, ``errors[i - 1]``; the first is n, the count of all.
-        Strictly descending.
+        ``counts[i]`` is the number of calibration errors above ``errors[i - 1]``; the first one is n, the number of
+        all. Strictly descending.
 
     Examples
     --------
@@ -78,7 +79,7 @@ class Calibration:
 
     @classmethod
     def of(cls, errors: ArrayLike) -> Calibration:
-        """The sketch of these errors.
+        """Return the sketch of these errors.
 
         Parameters
         ----------
@@ -98,20 +99,20 @@ class Calibration:
 
     @property
     def n_rows(self) -> int:
-        """The count of all calibration errors, n."""
+        """Number of all calibration errors, n."""
         return int(self.counts[0])
 
     @property
     def least(self) -> float:
-        """The least p-value that there is, 1 / (n + 1)."""
+        """Smallest possible p-value, 1 / (n + 1)."""
         return 1.0 / (1.0 + self.n_rows)
 
     def weights(self) -> NDArray[np.int64]:
-        """How many calibration errors each kept one stands for: those above the one before, up to itself."""
+        """Return how many calibration errors each kept error represents: those above the one before, up to itself."""
         return -np.diff(self.counts, append=0)
 
     def distance(self, errors: ArrayLike) -> float:
-        """How far other errors are spread from these: the Kolmogorov-Smirnov distance, at the kept errors.
+        """Return the Kolmogorov-Smirnov distance of other errors from these, at the kept errors.
 
         Parameters
         ----------
@@ -121,8 +122,8 @@ class Calibration:
         Returns
         -------
         float
-            In [0, 1]: the largest difference between the shares of both up to any kept error; what lies between two
-            of them can hide 1/128 at most.
+            In [0, 1]: the largest difference between the shares of both up to any kept error. The exact distance is
+            larger by at most 1/128.
 
         Examples
         --------
@@ -135,24 +136,24 @@ class Calibration:
         return float(np.abs(share - np.cumsum(self.weights()) / self.n_rows).max())
 
     def levels(self) -> NDArray[np.float64]:
-        """The p-values that there are, in descending order: from 1 to 1 / (n + 1)."""
+        """Return all possible p-values in descending order, from 1 to 1 / (n + 1)."""
         return np.asarray((1.0 + np.append(self.counts, 0)) / (1.0 + self.n_rows), dtype=np.float64)
 
     def places(self, errors: ArrayLike) -> NDArray[np.intp]:
-        """Which of the `levels` each error gets: the number of kept errors below it."""
+        """Return the index of each error's p-value in `levels`: the number of kept errors below it."""
         return self._look_up(errors, np.arange(len(self.errors) + 1))
 
     def p_values(self, errors: ArrayLike) -> NDArray[np.float64]:
-        """Conformal p-values: how often a held-out normal row is at least as abnormal.
+        """Return conformal p-values: how often a held-out normal row is at least as abnormal.
 
         p = (1 + #{calibration errors >= error}) / (1 + #calibration) (Vovk, Gammerman and Shafer 2005; Bates et al.
-        2023), rounded up as the class describes. If a row and the calibration rows are exchangeable, P(p <= a) <= a
-        for every a, whatever the model. Equal errors count as at least as large, so that nothing is random.
+        2023), rounded up as described above. If a row and the calibration rows are exchangeable, P(p <= a) <= a for
+        every a, whatever the model. Equal errors count as at least as large, so that no randomness is needed.
 
         Parameters
         ----------
         errors : array-like of shape (n,)
-            Errors of the rows to judge.
+            Errors of rows.
 
         Returns
         -------
@@ -162,7 +163,7 @@ class Calibration:
         return self._look_up(errors, self.levels())
 
     def _look_up(self, errors: ArrayLike, answers: NDArray[Any]) -> NDArray[Any]:
-        """Of each error the answer for its place."""
+        """Return for each error the element of ``answers`` at its place."""
         values = np.asarray(errors)
         kind = np.float32 if values.dtype == self.errors.dtype == np.float32 else np.float64
         values = values.astype(kind, copy=False)
@@ -192,16 +193,16 @@ def decisions(errors: ArrayLike, contamination: float, held_out: ArrayLike) -> t
 
 
 class _Search:
-    """``np.searchsorted(ascending, values)``, of many values in an eighth of its time.
+    """``np.searchsorted(ascending, values)`` in an eighth of its time for many values.
 
-    Most binary searches are saved by a table over cells of equal floats but for their last bits: it has the answer
-    wherever no element of ``ascending`` is in the cell.
+    A table has one entry for each cell of floats that differ in their last bits only. It has the answer for every cell
+    without an element of ``ascending``, so that most values need no binary search.
     """
 
     def __init__(self, ascending: NDArray[Any]) -> None:
         self._ascending = ascending
         known = _in_order(ascending)
-        # The outermost may be far away; their cells, like all with an element, are searched.
+        # The outermost elements may be far away. Their cells are searched, like all cells with an element.
         self._low, self._high = known[min(1, len(known) - 1)], known[-1 - len(known) // 64]
         self._shift = max(0, (int(self._high) - int(self._low)).bit_length() - 16)
         n_inside = np.bincount(self._cells(known))
@@ -221,7 +222,8 @@ class _Search:
 
 
 def _in_order(values: NDArray[Any]) -> NDArray[Any]:
-    """Integers in the order of these floats: their bits, those below the sign turned round where it is negative."""
+    """Return integers in the order of these floats: their bits, with those below the sign inverted for negative
+    ones."""
     bits: NDArray[Any] = np.ascontiguousarray(values).view(np.int32 if values.dtype == np.float32 else np.int64)
     turned: NDArray[Any] = (bits >> (8 * bits.itemsize - 1)) & np.iinfo(bits.dtype).max
     turned ^= bits
@@ -229,26 +231,26 @@ def _in_order(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def too_few_held_out(least: float, n_rows: int, fdr: float) -> str:
-    """What to do where a row alone among ``n_rows`` cannot be reported with a p-value as low as ``least``; empty where
-    it can be."""
+    """Return advice if a single row among ``n_rows`` cannot be reported with the smallest p-value ``least``, else
+    ""."""
     n_together = int(np.ceil(least * n_rows / fdr - 1e-9))
     if n_together <= 1:
         return ""
-    why = f"nothing is reported: no p-value is below {least:.3g}, so that with fdr={fdr:g}"
+    why = f"nothing is reported: no p-value is below {least:.3g}, so with fdr={fdr:g}"
     if n_together > n_rows:
-        return f"{why} no row can be, however many there are; fit or recalibrate on more rows, or give a larger fdr"
+        return f"{why} no row can be, however abnormal; fit or recalibrate on more rows, or give a larger fdr"
     return (
-        f"{why} only {n_together:,} of {n_rows:,} rows together could be; fit or recalibrate on more rows, or judge "
-        "fewer at a time"
+        f"{why} at least {n_together:,} of {n_rows:,} rows would have to be flagged together; fit or recalibrate on "
+        "more rows, or score fewer rows at a time"
     )
 
 
 def benjamini_hochberg(p_values: ArrayLike, fdr: float) -> NDArray[np.bool_]:
-    """Rows to report so that the expected share of false reports among them is at most ``fdr``.
+    """Return which rows to report so that the expected share of false alarms among them is at most ``fdr``.
 
-    The k least p-values are reported, k being the largest with p_(k) <= fdr k / n (Benjamini and Hochberg 1995,
-    section 3.1). Conformal p-values from one calibration set depend on each other in a way that keeps the guarantee
-    (Bates et al. 2023, theorem 2).
+    The k rows with the smallest p-values are reported, for the largest k with p_(k) <= fdr k / n (Benjamini and
+    Hochberg 1995, section 3.1). Conformal p-values from one calibration set depend on each other, and the guarantee
+    holds for them too (Bates et al. 2023, theorem 2).
 
     Parameters
     ----------
@@ -260,7 +262,7 @@ def benjamini_hochberg(p_values: ArrayLike, fdr: float) -> NDArray[np.bool_]:
     Returns
     -------
     ndarray of shape (n,), bool
-        True for the rows to report.
+        True for rows to report.
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""Files of ours that hold data only: safetensors with JSON metadata, written whole and read with suspicion.
+"""The container of model files and checkpoints: safetensors with JSON metadata, data only, checked when read.
 
 The file is the length of the header (8 bytes, little-endian), the header (JSON) and the tensors, as safetensors
 prescribes. In the header, ``__metadata__`` holds the format's name and version, a SHA-256 digest of the whole file
-(taken with zeros in the digest's place, so that no byte can change unnoticed) and a document as JSON.
+(computed with zeros in the digest's place, so that no byte can change unnoticed) and a document as JSON.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from aefast.tables.files import MISFITS
 Array = NDArray[Any]
 
 _DIGEST_PLACE = "0" * 64
-_MOST_ELEMENTS = 1 << 60  # whose bytes NumPy can count
+_MOST_ELEMENTS = 1 << 60  # NumPy can count the bytes of that many
 _DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
-# JSON in memory takes tens of times its size as text; this is a million column names of 60 letters.
+# JSON in memory takes tens of times its size as text. This limit suffices for a million column names of 60 letters.
 _MAX_HEADER = 1 << 26
 
 
 def pack(kind: str, version: int, document: dict[str, Any], tensors: dict[str, Array]) -> bytes:
-    """What the file of a document and its tensors (float32 or float64) has in it.
+    """Return the content of a file with a document and its tensors (float32 or float64).
 
     Raises
     ------
@@ -70,7 +70,7 @@ def pack(kind: str, version: int, document: dict[str, Any], tensors: dict[str, A
 def unpack(
     source: str | os.PathLike[str] | bytes | bytearray | memoryview, kind: str, newest: int
 ) -> tuple[dict[str, Any], dict[str, Array], str]:
-    """Document and tensors from a file or its bytes, and what to call it.
+    """Return document, tensors and name of a file, which is given by its path or its content.
 
     Sizes are checked before anything is allocated, nothing in the file is run, and memory stays in proportion to it.
 
@@ -116,7 +116,7 @@ def _read(stream: IO[bytes], size: int, name: str, kind: str, newest: int) -> tu
 
 
 def _read_header(stream: IO[bytes], size: int, name: str, kind: str, newest: int) -> tuple[dict[str, Any], bytes]:
-    """The header, and the bytes it came from with the eight before it."""
+    """Return the header, and its bytes with the eight bytes before it."""
     magic = f'{{"__metadata__":{{"format":"aefast-{kind}","format_version":"'.encode()
     beginning = stream.read(8 + len(magic))
     if len(beginning) <= 8 or not magic.startswith(beginning[8:]):
@@ -155,7 +155,7 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _extents(header: dict[str, Any], n_bytes: int, name: str) -> dict[str, tuple[np.dtype[Any], tuple[int, ...], int]]:
-    """dtype, shape and place of each tensor; together they fill the file after its header."""
+    """Return dtype, shape and place of each tensor; together they must fill the file after its header."""
     extents: dict[str, tuple[np.dtype[Any], tuple[int, ...], int]] = {}
     end = 0
     for key, entry in header.items():
@@ -165,7 +165,7 @@ def _extents(header: dict[str, Any], n_bytes: int, name: str) -> dict[str, tuple
             dtype, shape, (begin, stop) = _DTYPES[entry["dtype"]], entry["shape"], entry["data_offsets"]
             counts = [*shape, begin, stop]
             sound = len(shape) <= 4 and all(type(count) is int and count >= 0 for count in counts)
-            sound = sound and prod(filter(None, shape)) < _MOST_ELEMENTS  # though with a zero there are none
+            sound = sound and prod(filter(None, shape)) < _MOST_ELEMENTS  # a side of 0 would hide the others
             if not sound or begin != end or stop - begin != prod(shape) * dtype.itemsize:
                 raise ValueError(f"shape {shape} and place {begin}:{stop} do not fit")
         except MISFITS as error:

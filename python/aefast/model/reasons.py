@@ -1,4 +1,4 @@
-"""Which features made a row abnormal: the largest shares of its error, with what was seen and what was expected."""
+"""Reasons: the features with the largest shares of a row's error, with their values and expected values."""
 
 from __future__ import annotations
 
@@ -96,10 +96,10 @@ def explanation_in_blocks(
 def top_shares(
     feature_errors: Array, top: int, is_missing: Array | None = None
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Columns and shares (n, top) of the largest errors of each row, largest first; ties go to the first column.
+    """Return columns and shares (n, top) of the largest errors of each row, largest first.
 
-    A share is a feature's error over the row's; all shares of a row without error are 0. Features that are missing
-    come after all others.
+    Of equal errors the first column comes first. A share is a feature's error divided by the row's; all shares of a row
+    without error are 0. Features whose value is missing come last.
 
     Examples
     --------
@@ -118,8 +118,9 @@ def top_shares(
 
 
 def at_columns(values: Array, columns: Array) -> Array:
-    """Of each row the values (n, top) at some columns: ``np.take_along_axis(values, columns, axis=1)`` in a fifth of
-    its time."""
+    """Return the values (n, top) at some columns: ``np.take_along_axis(values, columns, axis=1)`` in a fifth of its
+    time.
+    """
     n, d = values.shape
     rows = np.arange(n)[:, None]
     if values.flags.f_contiguous:
@@ -132,7 +133,7 @@ def at_columns(values: Array, columns: Array) -> Array:
 def _largest(errors: NDArray[np.float64], top: int) -> NDArray[np.intp]:
     if top > 16:
         return np.argsort(-errors, axis=1, kind="stable")[:, :top]
-    # A few passes for the largest are several times as fast as sorting whole rows.
+    # A few passes for the largest errors are several times as fast as sorting whole rows.
     left, rows = errors.copy(), np.arange(len(errors))
     columns = np.empty((len(errors), top), dtype=np.intp)
     for rank in range(top):
@@ -150,22 +151,22 @@ def explanation_table(
     first_row: int = 0,
     is_missing: Array | None = None,
 ) -> Array:
-    """The ``top`` features of each row as a structured array of row, feature, value, expected and share.
+    """Return the ``top`` features of each row as a structured array of row, feature, value, expected and share.
 
-    Features whose value is missing are no reasons, so a row may have fewer.
+    Features whose value is missing are not reasons, so that a row may have fewer.
 
     Parameters
     ----------
     feature_errors, values, expected : ndarray of shape (n, d)
         Each feature's share of the error, the row, and its reconstruction; the last two in input units.
     names : sequence of d str
-        What the columns are called.
+        Names of the columns.
     top : int
-        Features a row; at most d are given.
+        Number of features for each row, at most d.
     first_row : int
         Number of the first row.
     is_missing : ndarray of shape (n, d), bool, optional
-        Which values are.
+        Which values are missing.
     """
     columns, shares = top_shares(feature_errors, top, is_missing)
     values, expected = (at_columns(array, columns) for array in (values, expected))
@@ -182,7 +183,10 @@ def reasons_table(
     first_row: int = 0,
     is_known: Array | None = None,
 ) -> Array:
-    """The same from what is known of each reason, arrays of shape (n, top); those that are not known are left out."""
+    """Return reasons, given as arrays of shape (n, top), as the structured array of `explanation_table`.
+
+    Reasons for which ``is_known`` is False are left out.
+    """
     width = max(1, *(len(name) for name in names))
     kind = "O" if values.dtype == object else "f8"
     chosen = np.nonzero(np.ones(columns.shape, dtype=bool) if is_known is None else is_known)
@@ -197,7 +201,7 @@ def reasons_table(
 
 
 def as_frame(table: Array) -> Any:
-    """A ``pandas.DataFrame`` of a structured array where pandas is installed, else the array itself."""
+    """Return a structured array as a ``pandas.DataFrame`` if pandas is installed, else the array itself."""
     if find_spec("pandas") is None:
         return table
     import pandas as pd

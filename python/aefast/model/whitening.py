@@ -1,28 +1,29 @@
-"""How far a row's residual and code lie from those of most training rows, as a linear map for the engine."""
+"""Mahalanobis distances of a row's residual and code from those of most training rows, as a linear map."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-#: Share of the rows whose covariance counts; the others may be anomalies.
+#: Share of the rows that covariances are computed from; the others may be anomalies.
 KEPT = 0.8
-#: Concentration steps at most; few are taken.
+#: Largest number of concentration steps; few are needed.
 MAX_STEPS = 10
-# Least variance, as a share of the mean one: in float32, distances along directions that are never taken stay exact.
+# Smallest variance, as a share of the mean variance. With it, distances in directions without variance stay exact in
+# float32.
 FLOOR = 1e-6
 _LARGEST = 1e70
 # Deviation below which a feature is constant.
 _LEAST = 1e-9
-# Effect of a feature, in those of its own residual, below which it has none.
+# Effect of a feature, relative to that of its own residual, below which it counts as none.
 _LEAST_EFFECT = 1e-6
 
 
 class Whitening(NamedTuple):
     """The squared length of ``matrix @ (v - centre)``, for a residual and a code in one vector v, is a distance.
 
-    ``centre`` (p,) and ``matrix`` (p, p) have p = d + q; ``usual`` and ``deviation`` (d,) are mean and standard
-    deviation of the rows that count.
+    ``centre`` (p,) and ``matrix`` (p, p) have p = d + q. ``usual`` and ``deviation`` (d,) are mean and standard
+    deviation of the features over the closest rows.
     """
 
     centre: NDArray[np.float64]
@@ -32,34 +33,34 @@ class Whitening(NamedTuple):
 
 
 def joint_whitening(residuals: NDArray[Any], codes: NDArray[Any], rows: NDArray[Any]) -> Whitening:
-    """Robust Mahalanobis distances of residuals and codes together.
+    """Return robust Mahalanobis distances of residuals and codes together.
 
-    A residual alone does not tell rows far out along the directions that the network knows; a code alone does not tell
-    rows that leave them. With v = [r; h], the residual and the code of a row, the distance is
-    (v - m)' S^-1 (v - m). Were the network linear, it would be the Mahalanobis distance of the row itself.
+    A residual alone cannot detect rows far out along directions that the network has learned; a code alone cannot
+    detect rows that leave these directions. With v = [r; h], the residual and the code of a row, the distance is
+    (v - m)' S^-1 (v - m). For a linear network it is the Mahalanobis distance of the row itself.
 
-    Training rows may hold anomalies, which would make m and S fit them. So both come from the closest 80 % of the rows,
-    found by concentration steps that begin with all of them (Rousseeuw and Van Driessen 1999, theorem 1), S being
-    shrunk at each (Boudt et al. 2020, section 3, with the shrinkage of `shrunk_covariance`), until the same rows
-    remain.
+    Anomalies among the training rows would distort m and S. Therefore both come from the closest 80 % of the rows.
+    These are found by concentration steps that begin with all rows (Rousseeuw and Van Driessen 1999, theorem 1), with S
+    shrunk in each step (Boudt et al. 2020, section 3, with the shrinkage of `shrunk_covariance`), until the rows stay
+    the same.
 
-    Of the matrices W with W'W = S^-1 it is W = P^(-1/2) V^(-1/2) with correlations P and variances V that is given: it
-    keeps each component of W (v - m) closest to its own element of v (Kessy, Lewin and Strimmer 2018, section 3.2).
-    `turned_to_features` makes these components parts that the features have in the distance.
+    Several matrices W have W'W = S^-1. This is W = P^(-1/2) V^(-1/2) with correlations P and variances V, for which
+    each component of W (v - m) is closest to its own element of v (Kessy, Lewin and Strimmer 2018, section 3.2).
+    `turned_to_features` turns these components into the features' parts of the distance.
 
     Parameters
     ----------
     residuals : ndarray of shape (n, d)
         Rows minus their reconstructions in the scaled space.
     codes : ndarray of shape (n, q)
-        Their codes.
+        Codes of the rows.
     rows : ndarray of shape (n, d)
         The rows in the scaled space.
 
     Returns
     -------
     Whitening
-        m, W, and the mean and standard deviation of each feature over the closest rows; 1 where it is constant.
+        m, W, and the mean and standard deviation of each feature over the closest rows; 1 for constant features.
 
     Examples
     --------
@@ -72,7 +73,7 @@ def joint_whitening(residuals: NDArray[Any], codes: NDArray[Any], rows: NDArray[
     ((3, 3), (2,))
     """
     joint = np.hstack([residuals, codes]).astype(np.float64)
-    # Weights that have nearly diverged can give values whose squares are beyond every number.
+    # Weights that have nearly diverged can give values whose squares overflow.
     usable = (np.abs(joint) < _LARGEST).all(axis=1)
     if not usable.all():
         joint, codes, rows = (
@@ -99,35 +100,33 @@ def joint_whitening(residuals: NDArray[Any], codes: NDArray[Any], rows: NDArray[
 
 
 def turned_to_features(whitening: Whitening, effects: NDArray[np.float64]) -> Whitening:
-    """The same distances, with a component of W (v - m) for each feature: the one that moves as the feature does.
+    """Return the same distances with one component of W (v - m) for each feature.
 
-    Where one value of a row is wrong, the network gives back others wrongly too, and the residual alone does not tell
-    which it was. So W is turned, which leaves all lengths as they are, until its first d components lie along
-    the directions in which the features, each changed alone, move W (v - m): of all orthogonal directions the ones
-    closest to these in the sum of squares, by the polar decomposition (Fan and Hoffman 1955, theorem 1). The square of
-    such a component is its feature's part in the distance (Garthwaite and Koch 2016). Were the network linear, the
-    parts would follow from the covariance of the rows alone, however the network divides a change between residual and
-    code.
+    If one value of a row is wrong, the network reconstructs other values wrongly too, so that the residual alone does
+    not show which value it is. Therefore W is rotated, which changes no length, until its first d components lie along
+    the directions in which single features move W (v - m). Of all orthogonal directions these are the closest in the
+    sum of squares, by the polar decomposition (Fan and Hoffman 1955, theorem 1). The square of a component is its
+    feature's part of the distance (Garthwaite and Koch 2016). For a linear network these parts depend on the covariance
+    of the rows alone, however the network divides a change between residual and code.
 
-    The squares of the other q components, that no feature alone moves, are shared out among the features by how far
-    each is from its mean, in squares of its deviation.
+    The squares of the other q components, which no single feature moves, are divided among the features in proportion
+    to the square of each feature's distance from its mean, in its deviations.
 
     Parameters
     ----------
     whitening : Whitening
-        Of `joint_whitening`.
+        From `joint_whitening`.
     effects : ndarray of shape (d, p)
-        How v changes where one feature does, for each feature. A feature without any effect counts as one that
-        changes its own residual.
+        Change of v for a change of each feature. A feature without effect counts as one that changes its own residual.
 
     Returns
     -------
     Whitening
-        The same but for W.
+        The same, with another W.
 
     Examples
     --------
-    A network that makes of three values of one quantity their mean:
+    A network that replaces three measurements of one quantity by their mean:
 
     >>> import numpy as np
     >>> from aefast.model.whitening import joint_whitening, turned_to_features
@@ -152,7 +151,7 @@ def turned_to_features(whitening: Whitening, effects: NDArray[np.float64]) -> Wh
 
 
 def shrunk_covariance(centred: NDArray[np.float64]) -> NDArray[np.float64]:
-    r"""The covariance (d, d) of centred rows (n, d), shrunk towards a multiple of the identity.
+    r"""Return the covariance (d, d) of centred rows (n, d), shrunk towards a multiple of the identity.
 
     S = (1 - a) C + a m I, C being the rows' covariance, m its mean variance and a = min(b^2 / e^2, 1) with the distance
     e^2 = \|C - m I\|^2 and the estimate b^2 = sum_i \|x_i x_i' - C\|^2 / n^2 of the error of C (Ledoit and Wolf

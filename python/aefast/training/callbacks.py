@@ -1,8 +1,8 @@
-"""The callback protocol: what is called after every epoch of training.
+"""The callback protocol: functions that are called after every epoch of training.
 
-A callback is any callable that takes an `EpochInfo`. Training stops after the epoch in which one returns True or
-raises `StopTraining`; any other exception also ends ``fit``, and leaves the estimator with the weights it would
-have kept had it stopped there.
+A callback is any callable that accepts an `EpochInfo`. Training stops after the epoch in which a callback returns True
+or raises `StopTraining`. Any other exception also ends ``fit``; the estimator then has the weights that it would have
+had if training had stopped there.
 """
 
 from collections.abc import Callable
@@ -17,37 +17,38 @@ __all__ = ["Callback", "EpochInfo", "StopTraining"]
 
 
 class StopTraining(Exception):
-    """Raised by a callback: stop after this epoch, as if training had come to its end."""
+    """Raised by a callback to stop training after this epoch, as if it had been the last."""
 
 
 @dataclass(frozen=True)
 class EpochInfo:
-    """What a callback is told after each epoch.
+    """Argument of a callback: the state of training after an epoch.
 
     Parameters
     ----------
     epoch : int
-        Epochs done in this call, 1 after the first.
+        Number of epochs in this call so far, 1 after the first.
     max_epochs : int
-        Epochs there may be.
+        Largest number of epochs.
     loss : float
-        Mean training loss as seen during the epoch, without penalties.
+        Mean training loss during the epoch, without penalties.
     validation_loss : float or None
-        Mean loss of the held-out rows after the epoch; None where none are held out.
+        Mean loss of the held-out rows after the epoch; None if no rows are held out.
     best_loss : float
-        Least monitored loss so far: of the held-out rows, else of training, with the penalties on their codes.
+        Lowest monitored loss so far: of the held-out rows, or of training if there are none, with the penalties on
+        their codes.
     learning_rate : float
-        The rate used in the epoch.
+        Learning rate of the epoch.
     seconds : float
-        Since training began.
+        Time since training began.
     weights : callable
-        ``weights()`` gives copies of the current ``(coefs, intercepts)``, shaped as the estimator's attributes.
+        ``weights()`` returns copies of the current ``(coefs, intercepts)``, shaped as the estimator's attributes.
     state : callable
-        ``state()`` gives what `Checkpoint` saves.
+        ``state()`` returns the state that `Checkpoint` saves.
 
     Examples
     --------
-    Stop when the loss is small enough:
+    Stop after three epochs:
 
     >>> import numpy as np
     >>> from aefast import Autoencoder

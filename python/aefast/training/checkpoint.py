@@ -1,4 +1,4 @@
-"""Training that survives a kill: a callback that saves its whole state, from which the same fit goes on to the bit."""
+"""Checkpoints: a callback that saves the whole state of training, from which the same fit continues bit by bit."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ FORMAT_VERSION = 1
 
 
 class CheckpointError(AefastError, ValueError):
-    """A checkpoint that belongs to another training."""
+    """The checkpoint belongs to another training; the message says what differs."""
 
 
 class Checkpoint:
-    """A callback that saves training, so that a `fit` that was killed goes on when it is called again.
+    """A callback that saves the state of training, so that a `fit` that was killed continues when it is called again.
 
-    Where the file is there when `fit` begins, training goes on after the epoch it was saved in, and ends with the same
-    weights to the bit as if nothing had happened. The call must be the same: class, parameters (but for ``max_epochs``,
-    ``n_threads``, ``verbose`` and ``callbacks``), rows, and engine. Other callbacks are not told of the epochs before,
-    and a noise of your own that draws random numbers draws others.
+    If the file exists when `fit` begins, training continues after the epoch in which it was saved. The weights at the
+    end are bit by bit those of an uninterrupted training. The call must be the same: class, rows, engine and
+    parameters, except ``max_epochs``, ``n_threads``, ``verbose`` and ``callbacks``. Other callbacks are not called for
+    the epochs before, and a user's noise that draws random numbers draws different ones.
 
     Parameters
     ----------
     path : str or path-like
-        The file: data only, replaced as a whole or not at all. Removed when training has come to its end.
+        The file. It holds data only, is replaced as a whole or not at all, and is removed when training ends.
     every : int, at least 1, default 1
-        Epochs from one saving to the next.
+        Number of epochs between two saves.
     keep : bool, default False
-        Leave the file at the end, to remove it yourself once the model is safe.
+        Keep the file when training ends, so that it can be removed once the model is saved.
 
     Raises
     ------
@@ -84,23 +84,23 @@ class Checkpoint:
         self._identity: dict[str, Any] = {}
 
     def __call__(self, info: EpochInfo) -> None:
-        """Save, if it is time."""
+        """Save the state of every ``every``-th epoch."""
         if info.epoch % self.every == 0:
             self._save(info.state())
 
     def seed(self, drawn: int) -> int:
-        """The seed of the training that was saved, if any was, else the one just ``drawn``."""
+        """Return the seed of the saved training, or the seed just ``drawn`` if there is no file."""
         return int(self._document()[0]["seed"]) if self.path.exists() else drawn
 
     def begin(self, identity: dict[str, str], parameters: list[Array], slots: list[Array]) -> TrainingState | None:
-        """The state to go on from, if there is one, with arrays shaped as these.
+        """Return the saved state, whose arrays must be shaped as these; None if there is no file.
 
         Raises
         ------
         CheckpointError
-            If it is of another training.
+            If the file belongs to another training.
         ModelFileError
-            If the file is no checkpoint, or damaged.
+            If the file is not a checkpoint, or damaged.
         """
         self._identity = identity
         if not self.path.exists():
@@ -109,8 +109,8 @@ class Checkpoint:
         for what, value in identity.items():
             if document["identity"].get(what) != value:
                 raise CheckpointError(
-                    f"{self.path} is of a training with {_other(what, document['identity'].get(what), value)}; fit as "
-                    "then to go on, or delete the file to start anew"
+                    f"{self.path} is of a training with {_other(what, document['identity'].get(what), value)}; repeat "
+                    "that call to continue it, or delete the file to start anew"
                 )
         try:
             return _state(document, tensors, parameters, slots)
@@ -118,7 +118,7 @@ class Checkpoint:
             raise ModelFileError(f"{self.path} is not a valid checkpoint: {type(error).__name__}: {error}") from error
 
     def end(self, *, diverged: bool = False) -> None:
-        """Training is over: nothing is left to go on with, or what is leads nowhere."""
+        """Remove the file after training, unless it is to be kept; after a divergence it is useless."""
         if diverged or not self.keep:
             self.path.unlink(missing_ok=True)
 
@@ -142,7 +142,7 @@ class Checkpoint:
             if any(type(count) is not int or not 0 <= count < 1 << 63 for count in counts):
                 raise ValueError("seed, n_passes and step must be counts")
             if document["n_passes"] >= 1 << 62 or document["step"] >= 1 << 62:
-                raise ValueError("so many steps were never made")
+                raise ValueError("n_passes or step is too large")
             if not isinstance(document["identity"], dict):
                 raise ValueError("identity must name what was trained")
         except MISFITS as error:
@@ -180,18 +180,18 @@ def _described(value: Any) -> str:
     try:
         return json.dumps(plain_value(value))
     except (TypeError, ValueError):
-        # Its address, which repr may give, is another in each process.
+        # repr may show an address, which differs between processes.
         named = value if hasattr(value, "__qualname__") else type(value)
         return f"{named.__module__}.{named.__qualname__}"
 
 
 def digest_of(arrays: Iterable[Array | None], before: str = "") -> str:
-    """SHA-256 of every value, dtype and shape, after what was digested ``before``."""
+    """Return the SHA-256 digest of values, dtypes and shapes; ``before`` is the digest of earlier arrays."""
     digest = hashlib.sha256(before.encode())
     for array in arrays:
         if array is not None:
             digest.update(f"{array.dtype.str}{array.shape}".encode())
-            # No more than 16 MB are brought into order at once.
+            # At most 16 MB are made contiguous at once.
             step = max(1, (1 << 24) // max(1, array[:1].nbytes))
             for begin in range(0, len(array), step):
                 digest.update(np.ascontiguousarray(array[begin : begin + step]).reshape(-1).view(np.uint8).data)

@@ -1,4 +1,4 @@
-"""The loop over epochs: schedules, early stopping, callbacks, progress, divergence; the caller says what one is."""
+"""The loop over epochs: schedules, early stopping, callbacks, progress and divergence."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -19,15 +19,15 @@ Array = NDArray[Any]
 
 
 def poll() -> None:
-    """Called by the engine during an epoch: entering Python is what lets a pending Ctrl-C be raised."""
+    """Do nothing. The engine calls this during an epoch, so that Python can raise a pending KeyboardInterrupt."""
 
 
 @dataclass
 class Settings:
-    """When to stop, and what to tell whom.
+    """When to stop, and what to call after an epoch.
 
-    ``losses`` are those of the epochs before ``first_epoch``, for the schedule. Until ``settled(epoch)`` the objective
-    still changes: no epoch is compared with another, and none is the last.
+    ``losses`` are the losses of the epochs before ``first_epoch``, for the schedule. The objective still changes until
+    ``settled(epoch)`` is true; before that, epochs are not compared with each other and training does not stop early.
     """
 
     max_epochs: int
@@ -44,7 +44,7 @@ class Settings:
 
 @dataclass
 class EpochLoop:
-    """One run of epochs on a trainer; after `run`, or after what it raises, `parameters` are those to keep.
+    """One run of epochs on a trainer. After `run`, also if it raised, ``parameters`` are the parameters to keep.
 
     Parameters
     ----------
@@ -53,16 +53,16 @@ class EpochLoop:
     epoch : callable
         ``epoch(number, learning_rate)`` makes one pass over the training rows and returns their mean loss.
     validate : callable or None
-        Mean loss of the held-out rows; None where there are none, and the training loss is monitored.
+        Returns the mean loss of the held-out rows. None if there are none; the training loss is then monitored.
     penalty : callable
-        Mean penalty on the codes of the monitored rows, which is monitored with their loss.
+        Returns the mean penalty on the codes of the monitored rows, which is added to their loss.
     as_weights : callable
-        ``(coefs, intercepts)`` from the engine's parameters, for callbacks.
+        Returns ``(coefs, intercepts)`` for the engine's parameters, for callbacks.
     settings : Settings
     seed : int
-        Of the trainer.
+        Seed of the trainer.
     n_passes : callable
-        How many passes over the rows have been made.
+        Returns the number of passes over the rows so far.
     """
 
     trainer: core.Trainer
@@ -83,7 +83,7 @@ class EpochLoop:
         self._plateau = self._new_plateau()
 
     def resume(self, state: TrainingState) -> None:
-        """Go on after the epochs of another run."""
+        """Continue after the epochs of another run."""
         self.trainer.set_parameters(state.parameters)
         self.trainer.set_optimizer_state(state.step, state.slots)
         self.parameters = state.best
@@ -93,7 +93,7 @@ class EpochLoop:
             self._watch(monitored)
 
     def run(self) -> None:
-        """Epochs until the last one, until the monitored loss stays, or until a callback says so.
+        """Run epochs until the last one, until the monitored loss stops falling, or until a callback stops training.
 
         Raises
         ------
@@ -103,7 +103,7 @@ class EpochLoop:
         try:
             self._run()
         except KeyboardInterrupt:
-            # Part of a first epoch is better than none.
+            # Parameters after part of a first epoch are better than initial ones.
             parameters = self.trainer.parameters()
             if not self.loss_curve and _all_finite(parameters):
                 self.parameters = parameters
@@ -141,7 +141,7 @@ class EpochLoop:
         return Plateau(self.settings.n_epochs_no_change, self.settings.tol)
 
     def _prepare(self, epoch: int) -> None:
-        """Forget what was seen under an objective that was another."""
+        """Forget the losses of a different objective."""
         if epoch > 0 and not self.settings.settled(self.settings.first_epoch + epoch - 1):
             self._plateau, self.best_loss = self._new_plateau(), float("inf")
 
@@ -151,7 +151,7 @@ class EpochLoop:
         self._plateau.reached_with(monitored)
 
     def _stays(self, epoch: int) -> bool:
-        """Whether the monitored loss has long enough not fallen, with this epoch."""
+        """Return whether the monitored loss has stopped falling with this epoch."""
         reached = self._plateau.wait >= self._plateau.patience
         return reached and self.settings.early_stopping and self.settings.settled(self.settings.first_epoch + epoch)
 
@@ -170,7 +170,7 @@ class EpochLoop:
         )
 
     def _take(self, epoch: int, rate: float, loss: float, validation: float | None) -> None:
-        """Record an epoch and keep its parameters if they are good."""
+        """Record an epoch, and keep its parameters if they are the best ones."""
         monitored = (loss if validation is None else validation) + self.penalty()
         parameters = self.trainer.parameters()
         if not np.isfinite([loss, monitored]).all() or not _all_finite(parameters):
@@ -196,7 +196,7 @@ class EpochLoop:
                 answer = callback(info)
             except StopTraining:
                 answer = True
-            # "is": callbacks written as a lambda often return something by accident.
+            # Callbacks written as a lambda often return a value by accident, so only True counts.
             stop = stop or (isinstance(answer, bool | np.bool_) and bool(answer))
         return stop
 

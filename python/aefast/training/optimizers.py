@@ -1,6 +1,6 @@
-"""Optimisers as small frozen objects: what they are called and their constants; the engine takes the steps.
+"""Optimizers as small frozen objects: their names and constants. The engine takes the steps.
 
-The learning rate belongs to the estimator (`learning_rate`, a number or a schedule), not to the optimiser.
+The learning rate is a parameter of the estimator (`learning_rate`, a number or a schedule), not of the optimizer.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Optimizer:
-    """Base of the optimisers."""
+    """Base of the optimizers."""
 
     kind: ClassVar[str] = ""
 
     def spec(self) -> OptimizerSpec:
-        """The optimiser as the engine reads it."""
+        """Return the optimizer as the engine reads it."""
         return cast("OptimizerSpec", {"kind": self.kind, **asdict(self)})
 
 
@@ -32,15 +32,15 @@ class SGD(Optimizer):
     Parameters
     ----------
     momentum : float in [0, 1), default 0
-        Share of the last velocity that is kept.
+        Share of the previous velocity that a step keeps.
     nesterov : bool, default False
-        Step along g + momentum v, the gradient seen from where the momentum leads (Nesterov 1983, in the form of
-        Sutskever et al. 2013). Needs ``momentum`` above 0.
+        Step along g + momentum v, which evaluates the gradient at the point that momentum leads to (Nesterov 1983, in
+        the form of Sutskever et al. 2013). Requires ``momentum`` above 0.
 
     Raises
     ------
     ValueError
-        If a constant is out of its range.
+        If a constant is out of range.
 
     Examples
     --------
@@ -64,19 +64,19 @@ class SGD(Optimizer):
 
 @dataclass(frozen=True)
 class RMSprop(Optimizer):
-    """Steps divided by a running root mean square of the gradient (Hinton 2012, lecture 6e).
+    """RMSprop: steps divided by a running root mean square of the gradient (Hinton 2012, lecture 6e).
 
     Parameters
     ----------
     rho : float in [0, 1), default 0.9
-        Share of the running mean of squares that is kept.
+        Share of the running mean of squares that a step keeps.
     epsilon : float above 0, default 1e-8
         Added to the root.
 
     Raises
     ------
     ValueError
-        If a constant is out of its range.
+        If a constant is out of range.
 
     Examples
     --------
@@ -101,14 +101,14 @@ class Adam(Optimizer):
     Parameters
     ----------
     beta_1, beta_2 : float in [0, 1), default 0.9 and 0.999
-        Shares of the running means of the gradient and of its square that are kept.
+        Shares of the running means of the gradient and of its square that a step keeps.
     epsilon : float above 0, default 1e-8
         Added to the root.
 
     Raises
     ------
     ValueError
-        If a constant is out of its range.
+        If a constant is out of range.
 
     Examples
     --------
@@ -130,20 +130,21 @@ class Adam(Optimizer):
 
 @dataclass(frozen=True)
 class AdamW(Adam):
-    """Adam with the weights shrunk by rate x ``weight_decay`` beside the adaptive step (Loshchilov and Hutter 2019,
-    algorithm 2). Biases are not shrunk.
+    """Adam that also shrinks weights by rate x ``weight_decay`` in each step (Loshchilov and Hutter 2019, algorithm 2).
+
+    It does not shrink biases.
 
     Parameters
     ----------
     beta_1, beta_2, epsilon : float
         As in `Adam`.
     weight_decay : float, at least 0, default 0.01
-        Share of a weight that one step at learning rate 1 would take away.
+        Share of a weight that a step at learning rate 1 removes.
 
     Raises
     ------
     ValueError
-        If a constant is out of its range.
+        If a constant is out of range.
 
     Examples
     --------
@@ -164,5 +165,5 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {kind.kind: kind for kind in (SGD, RMSp
 
 
 def optimizer_spec(optimizer: str | Optimizer) -> OptimizerSpec:
-    """The engine's description of an optimiser given by name (with its defaults) or as an object."""
+    """Return the engine's description of an optimizer, given as an object or by name (with its default constants)."""
     return (OPTIMIZERS[optimizer]() if isinstance(optimizer, str) else optimizer).spec()

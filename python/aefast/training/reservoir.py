@@ -1,4 +1,4 @@
-"""A bounded random choice of rows from a stream of blocks."""
+"""A random choice of a bounded number of rows from a stream of blocks."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ Array = NDArray[Any]
 
 
 class Reservoir:
-    """A uniform random choice of at most ``capacity`` of the rows it was given: those with the smallest random keys.
+    """A uniform random choice of at most ``capacity`` of all rows added: those with the smallest random keys.
 
-    Rows are replaced in place, so that a block costs its own size and not that of the choice.
+    Rows are replaced in place, so that the cost of a block depends on its size and not on that of the choice.
     """
 
     def __init__(self, rng: np.random.Generator, capacity: int) -> None:
@@ -24,11 +24,11 @@ class Reservoir:
 
     @property
     def n_rows(self) -> int:
-        """Rows in it."""
+        """Number of rows chosen."""
         return len(self._keys)
 
     def add(self, rows: Array) -> None:
-        """Offer more rows."""
+        """Add rows to choose from."""
         keys = self._rng.random(len(rows))
         places = np.arange(self._n_seen, self._n_seen + len(rows))
         self._n_seen += len(rows)
@@ -51,6 +51,6 @@ class Reservoir:
         self._rows[slots], self._keys[slots], self._places[slots] = rows[chosen], keys[chosen], places[chosen]
 
     def rows(self) -> Array:
-        """The rows chosen so far, in the order they came."""
+        """Return the rows chosen so far, in the order in which they were added."""
         assert self._rows is not None
         return self._rows[np.argsort(self._places)]

@@ -1,7 +1,7 @@
-"""Learning-rate schedules: frozen objects that give the rate of an epoch from its number and the losses so far.
+"""Learning-rate schedules: frozen objects that return the rate of an epoch from its number and the losses so far.
 
-A schedule is any object with ``rate(epoch, losses) -> float``. The ones here are pure functions of their arguments,
-so one object can serve many estimators, and training that goes on later goes on with the right rate.
+A schedule is any object with ``rate(epoch, losses) -> float``. The schedules here depend on their arguments alone, so
+that one object can serve several estimators, and training that continues later uses the right rate.
 """
 
 from collections.abc import Sequence
@@ -14,10 +14,10 @@ from aefast.training.checks import require_count, require_number
 
 @runtime_checkable
 class Schedule(Protocol):
-    """What the estimators ask of a learning-rate schedule."""
+    """Interface of a learning-rate schedule."""
 
     def rate(self, epoch: int, losses: Sequence[float]) -> float:
-        """The learning rate of epoch number ``epoch`` (from 0), given the monitored losses of the epochs before it."""
+        """Return the learning rate of an epoch, numbered from 0; ``losses`` are the monitored losses before it."""
 
 
 Schedule.__module__ = "aefast.schedules"  # messages name the public module
@@ -35,7 +35,7 @@ class ConstantSchedule:
     Raises
     ------
     ValueError
-        If a constant is out of its range.
+        If a constant is out of range.
 
     Examples
     --------
@@ -50,27 +50,27 @@ class ConstantSchedule:
         require_number(self, "initial", "a number above 0", lambda rate: rate > 0)
 
     def rate(self, epoch: int, losses: Sequence[float]) -> float:
-        """The learning rate of epoch ``epoch``."""
+        """Return the learning rate of epoch ``epoch``."""
         return self.initial
 
 
 @dataclass(frozen=True)
 class StepSchedule:
-    """``initial * factor ** (epoch // every)``: the rate falls at once, every so many epochs.
+    """``initial * factor ** (epoch // every)``: the rate falls by a factor at regular intervals.
 
     Parameters
     ----------
     initial : float above 0
         The rate at the start.
     every : int, at least 1
-        Epochs between falls.
+        Epochs between two falls.
     factor : float in (0, 1], default 0.1
-        What a fall multiplies the rate by.
+        Factor of each fall.
 
     Raises
     ------
     ValueError
-        If a constant is out of its range.
+        If a constant is out of range.
 
     Examples
     --------
@@ -90,7 +90,7 @@ class StepSchedule:
         require_number(self, "factor", "in (0, 1]", lambda factor: 0 < factor <= 1)
 
     def rate(self, epoch: int, losses: Sequence[float]) -> float:
-        """The learning rate of epoch ``epoch``."""
+        """Return the learning rate of epoch ``epoch``."""
         return self.initial * self.factor ** (epoch // self.every)
 
 
@@ -103,12 +103,12 @@ class ExponentialSchedule:
     initial : float above 0
         The rate at the start.
     factor : float in (0, 1]
-        What each epoch multiplies the rate by.
+        Factor of each epoch.
 
     Raises
     ------
     ValueError
-        If a constant is out of its range.
+        If a constant is out of range.
 
     Examples
     --------
@@ -125,7 +125,7 @@ class ExponentialSchedule:
         require_number(self, "factor", "in (0, 1]", lambda factor: 0 < factor <= 1)
 
     def rate(self, epoch: int, losses: Sequence[float]) -> float:
-        """The learning rate of epoch ``epoch``."""
+        """Return the learning rate of epoch ``epoch``."""
         return self.initial * self.factor**epoch
 
 
@@ -139,16 +139,16 @@ class CosineSchedule:
     initial : float above 0
         The largest rate.
     n_epochs : int, at least 1
-        Epochs until ``final`` is reached, the warm-up included; it stays there.
+        Epochs until the rate reaches ``final``, including the warm-up. It stays there.
     final : float in [0, initial], default 0
         The rate at the end.
     warmup : int, at least 0 and less than ``n_epochs``, default 0
-        Epochs over which the rate first rises to ``initial``.
+        Epochs in which the rate first rises to ``initial``.
 
     Raises
     ------
     ValueError
-        If a constant is out of its range.
+        If a constant is out of range.
 
     Examples
     --------
@@ -171,7 +171,7 @@ class CosineSchedule:
         require_number(self, "warmup", f"less than n_epochs={self.n_epochs}", lambda epochs: epochs < self.n_epochs)
 
     def rate(self, epoch: int, losses: Sequence[float]) -> float:
-        """The learning rate of epoch ``epoch``."""
+        """Return the learning rate of epoch ``epoch``."""
         if epoch < self.warmup:
             return self.initial * (epoch + 1) / self.warmup
         share = min(1.0, (epoch - self.warmup) / (self.n_epochs - self.warmup))
@@ -180,8 +180,10 @@ class CosineSchedule:
 
 @dataclass(frozen=True)
 class LinearSchedule:
-    """From ``initial`` to ``final`` in equal steps over ``n_epochs``, then ``final``: a warm-up, mostly for the
-    ``beta`` of a variational autoencoder (Bowman et al. 2016, section 3.1; Sonderby et al. 2016, section 2.4).
+    """From ``initial`` to ``final`` in equal steps over ``n_epochs``, then constant.
+
+    It is mostly used for the ``beta`` of a variational autoencoder (Bowman et al. 2016, section 3.1; Sonderby et al.
+    2016, section 2.4).
 
     Parameters
     ----------
@@ -190,12 +192,12 @@ class LinearSchedule:
     final : float, at least 0
         The value from epoch ``n_epochs`` on.
     n_epochs : int, at least 1
-        Epochs until ``final`` is reached.
+        Epochs until the value reaches ``final``.
 
     Raises
     ------
     ValueError
-        If a constant is out of its range.
+        If a constant is out of range.
 
     Examples
     --------
@@ -215,34 +217,34 @@ class LinearSchedule:
         require_count(self, "n_epochs", 1)
 
     def rate(self, epoch: int, losses: Sequence[float]) -> float:
-        """The value in epoch ``epoch``."""
+        """Return the value of epoch ``epoch``."""
         share = min(1.0, epoch / self.n_epochs)
         return (1 - share) * self.initial + share * self.final
 
 
 @dataclass(frozen=True)
 class ReduceOnPlateau:
-    """The rate falls when the monitored loss (of held-out rows, else of training) has not improved for a while.
+    """The rate falls when the monitored loss, of held-out rows or else of training, has stopped improving.
 
-    Each call of `partial_fit`, which holds no rows out, is an epoch, and the losses are those of ``loss_curve_``.
+    Each call of `partial_fit` is an epoch. It holds no rows out, so that the losses are those of ``loss_curve_``.
 
     Parameters
     ----------
     initial : float above 0
         The rate at the start.
     factor : float in (0, 1), default 0.5
-        What a fall multiplies the rate by.
+        Factor of each fall.
     patience : int, at least 1, default 5
         Epochs without improvement before a fall; keep it below the estimator's ``n_epochs_no_change``.
     tol : float, at least 0, default 1e-4
-        Share of the best loss that counts as an improvement.
+        Relative decrease of the loss that counts as an improvement.
     minimum : float, at least 0, default 0
-        The rate never falls below it.
+        Lower limit of the rate.
 
     Raises
     ------
     ValueError
-        If a constant is out of its range.
+        If a constant is out of range.
 
     Examples
     --------
@@ -266,7 +268,7 @@ class ReduceOnPlateau:
         require_number(self, "minimum", f"in [0, initial={self.initial!r}]", lambda rate: 0 <= rate <= self.initial)
 
     def rate(self, epoch: int, losses: Sequence[float]) -> float:
-        """The learning rate of epoch ``epoch``."""
+        """Return the learning rate of epoch ``epoch``."""
         rate, plateau = self.initial, Plateau(self.patience, self.tol)
         for loss in losses:
             if plateau.reached_with(loss):
@@ -277,9 +279,9 @@ class ReduceOnPlateau:
 
 @dataclass
 class Plateau:
-    """Counts the epochs since the loss last fell by more than ``tol`` times the loss it fell from.
+    """Counts the epochs since the last improvement: a decrease of the loss by more than ``tol`` times its value before.
 
-    Small improvements add up: the loss is compared with the last one that counted, not with the least.
+    Small decreases add up: the loss is compared with that of the last improvement, not with the lowest loss.
     """
 
     patience: int
@@ -288,8 +290,8 @@ class Plateau:
     wait: int = 0
 
     def reached_with(self, loss: float) -> bool:
-        """Take in one more loss; whether there have been ``patience`` without improvement."""
-        # Not reference * (1 - tol): a variational loss may be negative.
+        """Add a loss; return whether ``patience`` losses without improvement have been added."""
+        # The loss of a variational autoencoder can be negative, so reference * (1 - tol) would be wrong.
         if not isfinite(self.reference) or loss < self.reference - self.tol * abs(self.reference):
             self.reference, self.wait = loss, 0
         else:
@@ -301,5 +303,5 @@ SCHEDULES = (ConstantSchedule, StepSchedule, ExponentialSchedule, CosineSchedule
 
 
 def as_schedule(learning_rate: float | Schedule) -> Schedule:
-    """A schedule from a number or a schedule."""
+    """Return a schedule for a number or a schedule."""
     return learning_rate if isinstance(learning_rate, Schedule) else ConstantSchedule(float(learning_rate))

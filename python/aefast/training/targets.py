@@ -1,4 +1,4 @@
-"""What crossentropies ask of the rows that a network is to give back: values in [0, 1], and groups that sum to 1."""
+"""Checks of the rows that a crossentropy compares outputs with: values in [0, 1], and groups that sum to 1."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from aefast.training.data import TrainingRows
 
 Array = NDArray[Any]
 
-#: Values and sums may be off by rounding; shares may be float16, or written with three decimals.
+#: Tolerances of values and of sums, for rounding: shares may be float16, or have three decimals.
 OUTSIDE, OFF = 1e-6, 2e-3
 BLOCK_ROWS = 4096
 
 
 def check_range(loss: str, scaler: str | None, low: Array, high: Array, names: Sequence[str]) -> None:
-    """Raise ValueError where ``loss`` is a crossentropy and columns reach from ``low`` to ``high`` beyond [0, 1]."""
+    """Raise ValueError if ``loss`` is a crossentropy and a column with values from ``low`` to ``high`` leaves [0,
+    1]."""
     outside = (low < -OUTSIDE) | (high > 1 + OUTSIDE)
     if loss not in PROBABILITIES or not outside.any():
         return
@@ -36,9 +37,9 @@ def check_range(loss: str, scaler: str | None, low: Array, high: Array, names: S
 def check_sums(
     loss: str, scaler: str | None, data: TrainingRows, shift: Array, scale: Array, groups: Sequence[tuple[int, int]]
 ) -> None:
-    """Raise ValueError where ``loss`` is the categorical one and a row's values in a group do not sum to 1.
+    """Raise ValueError if ``loss`` is categorical crossentropy and a row's values in a group do not sum to 1.
 
-    ``groups`` holds (begin, end) of each group's columns; without any, all columns are one.
+    ``groups`` has (begin, end) of each group's columns; if it is empty, all columns are one group.
     """
     if loss != "categorical_crossentropy":
         return
