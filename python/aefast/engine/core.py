@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 
 try:
-    from aefast import _cpu
+    _cpu = importlib.import_module("aefast._cpu")
 except ImportError as error:
     raise ImportError(
         f"aefast's compiled modules are not in {os.path.dirname(os.path.dirname(__file__))}: "
