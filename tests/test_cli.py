@@ -260,7 +260,7 @@ def test_rows_without_a_label_are_scored_and_not_judged(folder, ending):
     assert "100 rows without a label, not judged" in done(*arguments).stdout
     told = json.loads(done("report", "m.safetensors", path, "--label", "label", "--json").stdout)
     assert (told["unlabelled"], told["quality"]) == (100, summary["quality"])
-    assert "100 rows without a label are not judged" in Path("report.html").read_text()
+    assert "100 rows without a label are left out" in Path("report.html").read_text()
 
 
 def test_labels_that_begin_late_in_a_text_file_are_labels(folder):

@@ -188,6 +188,7 @@ try:
     main()
 except SystemExit:
     pass
+import numpy  # --help needs no numbers
 from threadpoolctl import threadpool_info
 print("threads:", *{pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"})
 """

@@ -54,13 +54,13 @@ def test_blocks_are_the_rows_and_can_be_gone_through_again(folder, monkeypatch):
 
 def test_a_sample_is_of_rows_in_their_order_and_the_same_for_a_seed(folder):
     blocks, X = Blocks(Source(["t.parquet"]), FEATURES, nothing), features_of(small_table())
-    rows = blocks.sample(40, 3)
+    rows = blocks.sample(40, 3).values
     assert (rows.shape, blocks.n_rows) == ((40, 4), 300)
     places = [int(np.flatnonzero((row == X).all(axis=1))[0]) for row in rows]
     assert places == sorted(set(places))
-    np.testing.assert_array_equal(rows, blocks.sample(40, 3))
-    assert not np.array_equal(rows, blocks.sample(40, 4))
-    np.testing.assert_array_equal(blocks.sample(1000, 3), X)
+    np.testing.assert_array_equal(rows, blocks.sample(40, 3).values)
+    assert not np.array_equal(rows, blocks.sample(40, 4).values)
+    np.testing.assert_array_equal(blocks.sample(1000, 3).values, X)
 
 
 def test_a_sample_is_trained_on_and_the_output_states_that(folder):

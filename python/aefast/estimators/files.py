@@ -9,14 +9,14 @@ from typing import Any
 from aefast.model import file
 from aefast.model.model import Model
 from aefast.model.variants import VARIANTS, known_class
-from aefast.tables.files import atomic_path
+from aefast.tables.files import atomic_path, naming
 from aefast.training.plain import decoded_value, plain_parameters
 
 
 def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     """Write a fitted estimator to ``path``, whole or not at all; see `FittedMethods.save`."""
     content = to_bytes(estimator)
-    with atomic_path(path) as part:
+    with atomic_path(path) as part, naming(path):
         part.write_bytes(content)
 
 

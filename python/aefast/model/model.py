@@ -26,7 +26,7 @@ from aefast.model.predictors import Predictors
 from aefast.model.reasons import MOST_REASONS, Reasons, as_frame, explanation_in_blocks, explanation_of
 from aefast.model.rows import element_names, read_rows, require_finite
 from aefast.model.scaling import column_statistics
-from aefast.tables.files import atomic_path
+from aefast.tables.files import atomic_path, naming
 from aefast.tables.numbers import readable, table_of
 
 if TYPE_CHECKING:
@@ -266,7 +266,7 @@ class Model(ModelData):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a model file, whole or not at all; ValueError as of `to_bytes`, OSError if it cannot be written."""
         content = self.to_bytes()
-        with atomic_path(path) as part:
+        with atomic_path(path) as part, naming(path):
             part.write_bytes(content)
 
     def digest(self) -> str:
