@@ -16,7 +16,7 @@ from aefast.engine import core
 from aefast.exceptions import AefastError, ModelFileError
 from aefast.model.container import pack, unpack
 from aefast.model.scaling import FeatureScaling
-from aefast.tables.files import MISFITS, atomic_path
+from aefast.tables.files import MISFITS, atomic_path, naming
 from aefast.training.plain import plain_value
 from aefast.training.state import TrainingState
 
