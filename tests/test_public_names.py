@@ -50,7 +50,7 @@ def test_every_variant_is_a_public_estimator():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_the_command_is_a_variant(kind):
-    estimator = new_estimator(kind, None, None, None, "error", 0, None)
+    estimator = new_estimator(kind)
     assert type(estimator).__name__ == KINDS[kind]
 
 

@@ -319,8 +319,8 @@ def test_detect_warns_if_no_single_row_could_be_reported():
 
 def test_too_few_held_out_rows_are_those_that_leave_a_row_alone_unreported():
     assert too_few_held_out(0.01, 10, 0.1) == ""
-    assert "only 2 of 11 rows together" in too_few_held_out(0.01, 11, 0.1)
-    assert "only 10 of 10 rows together" in too_few_held_out(0.1, 10, 0.1)
+    assert "at least 2 of 11 rows would have to be flagged together" in too_few_held_out(0.01, 11, 0.1)
+    assert "at least 10 of 10 rows would have to be flagged together" in too_few_held_out(0.1, 10, 0.1)
 
 
 @pytest.mark.parametrize("n_rows", [1, 50, 10_000])

@@ -132,7 +132,7 @@ class Checkpoint:
         for name in ("loss_curve", "validation_curve", "monitored"):
             tensors[name] = np.asarray(getattr(state, name), dtype=np.float64)
         content = pack("checkpoint", FORMAT_VERSION, document, tensors)
-        with atomic_path(self.path) as part:
+        with atomic_path(self.path) as part, naming(self.path):
             part.write_bytes(content)
 
     def _document(self) -> tuple[dict[str, Any], dict[str, Array]]:
