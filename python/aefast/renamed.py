@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from importlib.machinery import ModuleSpec
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aefast import columns
+from aefast.model.variants import VARIANTS
+
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
 
 #: Where the contents of a module are now.
 _PLACES = {
-    **{f"aefast.{name}": f"aefast.estimators.{name}" for name in ("autoencoder", "denoising", "sparse", "contractive")},
-    **{f"aefast.{name}": f"aefast.estimators.{name}" for name in ("variational", "convolutional")},
+    **{f"aefast.{variant.module}": f"aefast.estimators.{variant.module}" for variant in VARIANTS.values()},
     "aefast.optimizers": "aefast.training.optimizers",
     "aefast.checkpoints": "aefast.training.checkpoint",
     "aefast.thresholds": "aefast.model.calibration",
@@ -25,7 +27,11 @@ class _Finder:
     """Finds a module under its old name and loads it from its place."""
 
     def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        return ModuleSpec(name, self) if name in _PLACES else None  # type: ignore[arg-type]
+        if name not in _PLACES:
+            return None
+        from importlib.util import spec_from_loader
+
+        return spec_from_loader(name, self)  # type: ignore[arg-type]
 
     def create_module(self, spec: ModuleSpec) -> None:
         """Let the import system make the module."""
