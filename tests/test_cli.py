@@ -483,7 +483,7 @@ def test_wrong_use_ends_in_one_line_and_writes_nothing(folder, code, says, comma
     aefast.Autoencoder((2,), max_epochs=0).fit(features_of(small_table())).save("nameless.safetensors")
     mixed = small_table().select(["a", "name"])
     aefast.Autoencoder((2,), max_epochs=0, column_kinds={"name": "categorical"}).fit(mixed).save("mixed.safetensors")
-    (folder / "latin.csv").write_bytes("a,name\n1,Zürich\n".encode("latin1"))
+    (folder / "latin.csv").write_bytes(b"a,name\n1,Z\xfc\x81rich\n")
     np.save("t.npy", features_of(small_table()))
     np.save("thin.npy", features_of(small_table())[:, :3])
     values = small_table()["c"].to_pylist()

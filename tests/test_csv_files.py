@@ -61,8 +61,10 @@ def test_compressed_files_are_known_by_their_ending_in_any_case(tmp_path, name):
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
-def test_a_file_in_utf_16_is_distinguished_from_a_damaged_one(tmp_path, encoding):
+def test_a_file_in_utf_16_is_read(tmp_path, encoding):
     path = tmp_path / "t.csv"
-    path.write_bytes((("" if encoding == "utf-16" else "\ufeff") + "a,b\n1,2\n").encode(encoding))
-    with pytest.raises(TableError, match=r"t\.csv is UTF-16; convert it, with iconv"):
-        Source([path])
+    text = "a,b,note\n" + "1,2,Zürich\n" * 3
+    path.write_bytes((("" if encoding == "utf-16" else "\ufeff") + text).encode(encoding))
+    source = Source([path])
+    assert rows_of(path) == [{"a": 1, "b": 2, "note": "Zürich"}] * 3
+    assert source.dialect.describe() == "encoding utf-16"

@@ -201,7 +201,7 @@ def test_lists_and_numbers_are_of_no_common_type(folder):
 
 @pytest.mark.parametrize("output", ["o.parquet", "o.csv"])
 def test_text_that_is_not_utf_8_is_reported_for_the_input(folder, output):
-    (folder / "lat.csv").write_bytes("note,a,b\nok,1,2\nZürich,1,2\n".encode("latin1"))
+    (folder / "lat.csv").write_bytes(b"note,a,b\nok,1,2\nZ\xfc\x81rich,1,2\n")
     said = refused("score", "m", "lat.csv", "-o", output)
-    assert "lat.csv, row 1 (the first is row 0), column 'note', cannot be read: it is not UTF-8; convert" in said
+    assert "lat.csv, row 1 (the first is row 0), column 'note', cannot be read: it is not UTF-8; give" in said
     done("score", "m", "lat.csv", "-o", output, "--keep", "a")

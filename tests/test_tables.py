@@ -142,19 +142,18 @@ def test_files_are_read_one_after_the_other_and_rows_are_placed_in_them(tmp_path
 
 
 @pytest.mark.parametrize(("ending", "header"), [(".csv", "a;b"), (".csv", "a\tb"), (".tsv", "a,b"), (".csv", "a|b")])
-def test_separators_that_contradict_the_suffix_are_named(tmp_path, ending, header):
+def test_separators_that_contradict_the_suffix_are_found(tmp_path, ending, header):
     path = tmp_path / f"t{ending}"
     path.write_text(f"{header}\n1{header[1]}2\n")
-    with pytest.raises(TableError, match=r"t\..sv: its columns seem to be separated by '.{1,2}' and not by"):
-        Source([path])
+    assert Source([path]).schema.names == ["a", "b"]
 
 
 def test_text_that_is_not_utf_8_is_named_if_its_column_is_needed(tmp_path):
     path = tmp_path / "t.csv"
-    path.write_bytes("a,city\n1,Bern\n2,Zürich\n".encode("latin1"))
+    path.write_bytes(b"a,city\n1,Bern\n2,Z\xfcrich\x00\n")
     file = open_table(path)
     file.check_text(["a"])
-    with pytest.raises(TableError, match=r"t\.csv, row 1 \(the first is row 0\), column 'city'.*not UTF-8; convert"):
+    with pytest.raises(TableError, match=r"t\.csv, row 1 \(the first is row 0\), column 'city'.*not UTF-8; give"):
         file.check_text(["a", "city"])
 
 
@@ -372,14 +371,12 @@ def test_items_are_made_only_as_far_ahead_as_allowed():
 
 
 @pytest.mark.parametrize("ending", [".csv", ".tsv"])
-def test_a_first_line_of_numbers_names_no_columns(ending, tmp_path):
+def test_a_first_line_of_numbers_is_data_unless_some_cell_is_a_name(ending, tmp_path):
     path, between = tmp_path / f"t{ending}", "\t" if ending == ".tsv" else ","
     rows = np.random.default_rng(0).normal(size=(20, 4)).round(4)
     rows[0] = 0.1257, -1.0, 3e-7, 2.0
     np.savetxt(path, rows, delimiter=between)
-    said = r": its first line should name the columns, but holds numbers \(1.25.*e-01, .*, \.\.\.\); put a line"
-    with pytest.raises(TableError, match=said):
-        Source([path])
+    np.testing.assert_array_equal(read_matrix(Source([path]), ["x0", "x1", "x2", "x3"]), rows)
     for names in ("0,1,2,3", ",0.5,1.5,2.5", "a,0.5,1.5,2.5"):
         np.savetxt(path, rows, delimiter=between, header=names.replace(",", between), comments="")
         assert len(read_matrix(Source([path]), names.split(","))) == 20

@@ -19,11 +19,14 @@ from aefast.cli.options import (
     new_estimator,
     source_of,
 )
+from aefast.cli.reading import reads_text
 from aefast.cli.terminal import describe_left_out, display, print_json, print_summary
 from aefast.model.variants import KINDS
+from aefast.tables.dialect import Reading
 from aefast.tables.text import list_names, pluralise
 
 
+@reads_text
 def fit(
     data: Data,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="MODEL", help="Model file to write.")],
@@ -46,6 +49,7 @@ def fit(
             None, "Read the files again in every epoch, or hold all rows in memory.", default="by the memory there is"
         ),
     ] = None,
+    reading: Reading = Reading(),  # noqa: B008
     kind: Annotated[Kind, network("KIND", f"Variant of autoencoder: {', '.join(KINDS)}.")] = Kind["plain"],
     layers: Annotated[
         str | None,
@@ -88,7 +92,7 @@ def fit(
             as_usage(lambda path=path: check_writable(path))  # type: ignore[misc]
     if sample is not None and stream:
         raise UsageError("--sample and --stream exclude each other: a sample is held in memory")
-    source = source_of(data)
+    source = source_of(data, reading)
     check_apart([output], {"input": source.paths, "checkpoint": [checkpoint] if checkpoint else []})
     check_apart([checkpoint] if checkpoint else [], {"input": source.paths})
     chosen, excluded, kinds = names_in(columns), names_in(exclude) or [], kinds_of(kind_of)
@@ -144,6 +148,7 @@ def _print(summary: dict[str, Any], columns: Any) -> None:
                 "learned from",
                 f"{pluralise(summary['rows'], 'rows')}{how} of {pluralise(summary['n_features'], 'columns')}{names}",
             ),
+            *([("read as", summary["dialect"])] if summary["dialect"] else []),
             *by_kind(columns),
             *describe_left_out(summary["excluded"]),
             (

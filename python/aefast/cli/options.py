@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from enum import Enum
 from importlib import import_module
 from math import prod
@@ -14,6 +15,7 @@ from aefast.cli.group import UsageError, describe_error
 from aefast.model.variants import KINDS, VARIANTS
 
 if TYPE_CHECKING:
+    from aefast.tables.dialect import Reading
     from aefast.tables.source import Source
 
 __all__ = [
@@ -106,8 +108,8 @@ def check_apart(outputs: Iterable[Path], others: Mapping[str, Iterable[Path]]) -
                 raise UsageError(f"{output} is also the {role}; name another file to write to")
 
 
-def source_of(data: Sequence[str]) -> Source:
-    """The tables that DATA names."""
+def source_of(data: Sequence[str], reading: Reading, model: Any = None) -> Source:
+    """The tables that DATA names; ``model`` knows how files of text were written that it was fitted on."""
     from aefast.tables.formats.registry import format_of, open_table
     from aefast.tables.paths import find_files
     from aefast.tables.source import Source
@@ -116,7 +118,10 @@ def source_of(data: Sequence[str]) -> Source:
     for path in files:
         if format_of(path) is None:
             as_usage(lambda path=path: open_table(path))  # type: ignore[misc]
-    return Source(files)
+    if model is not None:
+        model = getattr(model, "model_", model)
+        reading = replace(reading, learned=model.dialect, columns=tuple(model.feature_names or ()))
+    return Source(files, reading)
 
 
 def check_columns(source: Source, keep: Sequence[str] | None, label: str | None) -> None:

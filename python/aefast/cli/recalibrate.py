@@ -9,9 +9,12 @@ import typer
 
 from aefast.cli.arguments import BatchRows, Data, Json, Model, Threads, outlier_share, results
 from aefast.cli.options import as_usage, check_apart, load_model, source_of
+from aefast.cli.reading import reads_text
 from aefast.cli.terminal import display, print_json, print_summary
+from aefast.tables.dialect import Reading
 
 
+@reads_text
 def recalibrate(
     model: Model,
     data: Data,
@@ -22,6 +25,7 @@ def recalibrate(
             "P", "Share of these rows above the threshold, at most 0.5.", default="as in fit", parser=outlier_share
         ),
     ] = None,
+    reading: Reading = Reading(),  # noqa: B008
     batch_rows: BatchRows = None,
     threads: Threads = None,
     as_json: Json = False,
@@ -32,9 +36,9 @@ def recalibrate(
     from aefast.tables.sink import check_writable
 
     as_usage(lambda: check_writable(output))
-    source = source_of(data)
-    check_apart([output], {"input": source.paths})
     estimator = load_model(model, threads)
+    source = source_of(data, reading, estimator)
+    check_apart([output], {"input": source.paths})
     if contamination is not None:
         estimator.set_params(contamination=contamination)
     with arrow_for(threads), display() as bars:

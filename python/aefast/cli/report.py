@@ -9,10 +9,13 @@ import typer
 
 from aefast.cli.arguments import BatchRows, Data, Json, Label, Model, Threads, rows
 from aefast.cli.options import as_usage, check_apart, check_columns, image_shape, kept_in, load_model, source_of
+from aefast.cli.reading import reads_text
 from aefast.cli.terminal import display, echo, print_json
+from aefast.tables.dialect import Reading
 from aefast.tables.text import pluralise
 
 
+@reads_text
 def report(
     model: Model,
     data: Data,
@@ -25,6 +28,7 @@ def report(
     ] = None,
     label: Label = None,
     image: Annotated[str | None, rows("8x8", "Draw rows as images of this height and width.")] = None,
+    reading: Reading = Reading(),  # noqa: B008
     batch_rows: BatchRows = None,
     threads: Threads = None,
     as_json: Json = False,
@@ -35,11 +39,11 @@ def report(
     from aefast.tables.sink import check_writable
 
     as_usage(lambda: check_writable(output, (".html", ".htm")))
-    source = source_of(data)
+    estimator = load_model(model, threads)
+    source = source_of(data, reading, estimator)
     check_apart([output], {"input": source.paths, "model": [model]})
     kept = kept_in(keep, source)
     check_columns(source, kept, label)
-    estimator = load_model(model, threads)
     shape = image_shape(image, estimator) if image else None
     with arrow_for(threads), display() as bars:
         summary = report_job(

@@ -23,10 +23,13 @@ from aefast.cli.arguments import (
 )
 from aefast.cli.group import UsageError
 from aefast.cli.options import as_usage, check_apart, check_columns, kept_in, load_model, source_of
+from aefast.cli.reading import reads_text
 from aefast.cli.terminal import describe_left_out, display, print_json, print_summary
+from aefast.tables.dialect import Reading
 from aefast.tables.text import pluralise
 
 
+@reads_text
 def score(
     model: Model,
     data: Data,
@@ -63,6 +66,7 @@ def score(
         bool,
         running(None, "Continue an ended command. Finished outputs are kept unless --label is given.", "--resume"),
     ] = False,
+    reading: Reading = Reading(),  # noqa: B008
     batch_rows: BatchRows = None,
     threads: Threads = None,
     as_json: Json = False,
@@ -76,7 +80,8 @@ def score(
 
     folder = output if output.is_dir() or not output.suffix else None
     as_usage(lambda: check_writable(output, ENDINGS) if folder is None else check_folder(output))
-    source = source_of(data)
+    fitted = load_model(model, threads, to_score=True)
+    source = source_of(data, reading, fitted)
     outputs = [output] if folder is None else as_usage(lambda: outputs_in(folder, [n for _, n in named_files(data)]))
     for each in outputs:
         as_usage(lambda each=each: check_name(each))  # type: ignore[misc]
@@ -87,7 +92,7 @@ def score(
         raise UsageError(f"{output}: {suffix} holds the scores alone; write .parquet to keep columns or reasons")
     check_columns(source, kept, label)
     job = ScoreJob(
-        load_model(model, threads, to_score=True),
+        fitted,
         source,
         output if folder is None else outputs,
         folder=folder,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from aefast.columns.column import KINDS, MAX_LEVELS, Column, unknown_levels
 from aefast.columns.values import has_values, infer_kind, levels_of, names_of, parts_of, type_of
 from aefast.tables.numbers import table_of
-from aefast.tables.text import NUMBER_CELL
+from aefast.tables.text import NUMBER_CELL, option_of
 
 Array = NDArray[Any]
 
@@ -100,7 +100,7 @@ class ColumnLearner:
                 if kind is None:
                     raise ValueError(
                         f"column {name!r} can be learned neither as numbers nor as levels nor as times (its type is "
-                        f"{type_of(values)}): convert it or leave it out (--exclude {name})"
+                        f"{type_of(values)}): convert it or leave it out (--exclude {option_of([name])})"
                     )
                 if name not in self._kinds or has_values(values):
                     self._kinds[name] = kind
@@ -114,8 +114,8 @@ class ColumnLearner:
                 reason = self._counts[name].refusal()
                 if reason:
                     return (
-                        f"column {name!r} {reason}: leave it out (--exclude {name}), or give its kind: numeric, "
-                        f"timestamp or categorical (column_kinds, --kind-of {name}=...)"
+                        f"column {name!r} {reason}: leave it out (--exclude {option_of([name])}), or give its kind: "
+                        f"numeric, timestamp or categorical (column_kinds, --kind-of {option_of([name], '=...')})"
                     )
         return ""
 

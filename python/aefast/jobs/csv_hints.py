@@ -8,7 +8,7 @@ from itertools import islice
 import pyarrow as pa
 
 from aefast.tables.source import Source
-from aefast.tables.text import NUMBER
+from aefast.tables.text import NUMBER, option_of
 
 __all__ = ["csv_hints"]
 
@@ -29,7 +29,7 @@ def csv_hints(source: Source, columns: Sequence[str]) -> Iterator[str]:
                 if looks:
                     yield (
                         f"{file.path}, column {name!r} is learned as categories, but looks like {looks}, or give "
-                        f"--kind-of {name}=categorical"
+                        f"--kind-of {option_of([name], '=categorical')}"
                     )
 
 
@@ -56,9 +56,10 @@ def _looks_like(column: pa.Array) -> str | None:
         others = pc.and_(has_value, pc.invert(numbers))
         if others.true_count:
             return f"numbers, all but {others.true_count:,} of {n_values:,} cells ({first(others)}); correct them"
-    if all_but_few(matches(f"{NUMBER}|{_WITH_COMMA}")):
-        return f"numbers with decimal commas ({first(matches(_WITH_COMMA))}); write decimal points"
+    with_comma = matches(_WITH_COMMA)
+    if with_comma.true_count and all_but_few(pc.or_(numbers, with_comma)):
+        return f"numbers, some of them with decimal commas ({first(with_comma)}); write decimal points"
     dates = matches(_DATE)
     if all_but_few(dates):
-        return f"dates ({first(dates)}); write them as in 2024-12-31"
+        return f"dates ({first(dates)}); give their form, like --time-format %d/%m/%Y"
     return None

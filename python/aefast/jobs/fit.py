@@ -21,6 +21,7 @@ from aefast.model.network import layer_widths
 from aefast.tables.formats.base import TableError
 from aefast.tables.numbers import find_nonfinite
 from aefast.tables.source import Source
+from aefast.tables.text import option_of
 from aefast.training.checkpoint import Checkpoint
 
 __all__ = ["fit_job", "training_columns"]
@@ -45,7 +46,7 @@ def training_columns(
         kinds = ", ".join(f"{n!r} is {source.type_of(n)}" for n in others[:8])
         raise TableError(
             f"{source.files[0].path}: columns of numbers, text, categories, booleans and times can be learned, but "
-            f"{kinds}; leave such columns out with --exclude {','.join(others)}"
+            f"{kinds}; leave such columns out with --exclude {option_of(others)}"
         )
     if not names:
         raise TableError(f"{source.files[0].path}: no columns are left to learn; exclude fewer columns")
@@ -111,6 +112,8 @@ def fit_job(
     for hint in csv_hints(rows.source, texts):
         warnings.warn(hint, stacklevel=2)
     estimator.set_params(callbacks=own_callbacks)
+    if source.dialect is not None:
+        estimator.model_ = estimator.model_.replace(dialect=source.dialect)
     estimator.save(output)
     if checkpoint is not None:
         Path(checkpoint).unlink(missing_ok=True)
@@ -122,6 +125,7 @@ def fit_job(
         "layers": layer_widths(estimator.network_),
         "rows": n_learned,
         "rows_there": rows.n_rows,
+        "dialect": "" if source.dialect is None else source.dialect.describe(),
         "how": how,
         "n_features": int(estimator.n_features_in_),
         "columns": None if columns is None else list(columns),
@@ -166,7 +170,7 @@ def _numeric_columns(source: Source, columns: Sequence[str], kinds: Mapping[str,
             if kind_of_type(kind) == "categorical" and not pa.types.is_boolean(kind) and not file.types_are_guessed:
                 raise TableError(
                     f"{file.path}: column {name!r} is {kind}, but its kind is numeric; give another with "
-                    f"--kind-of {name}=categorical"
+                    f"--kind-of {option_of([name], '=categorical')}"
                 )
     return found
 
@@ -202,7 +206,7 @@ def _check_finite(
         name = columns[found.column] if columns is not None else f"x{found.column}"
         place = f"{source.place(first_row + found.row)} (the first is row 0)"
         what = "the rows have infinite values" if may_miss else "the rows have missing or infinite values"
-        remedy = f"; fill or drop such rows, leave the column out with --exclude {name}"
+        remedy = f"; fill or drop such rows, leave the column out with --exclude {option_of([name])}"
         if not may_miss:
             remedy += ", or accept missing values with --missing mask or --missing mean"
         raise TableError(found.message(what, place, name, remedy))

@@ -21,6 +21,7 @@ from aefast.scoring.scorer import RESULT_NAMES, Scorer, model_of
 from aefast.tables.formats.base import TableError
 from aefast.tables.numbers import may_be_numbers
 from aefast.tables.source import Source, prefetch
+from aefast.tables.text import option_of
 
 __all__ = ["ScorePlan", "located", "plan_scoring"]
 
@@ -177,7 +178,8 @@ def _features(model: Model, source: Source, keep: Sequence[str] | None, label: s
     source.require(features, "columns the model was fitted on:")
     if label in features:
         raise TableError(
-            f"the model scores column {label!r}, so it cannot be the label; fit a model with --exclude {label}"
+            f"the model scores column {label!r}, so it cannot be the label; fit a model with "
+            f"--exclude {option_of([label])}"
         )
     return features
 
@@ -190,7 +192,7 @@ def _read_levels_as_text(model: Model, source: Source) -> Source:
             refusal = column.refusal(file.schema.field(name).type, guessed=True)
             if refusal:
                 raise TableError(f"{file.path}: {refusal}")
-    return source.read_as_text(known)
+    return source.read_as_text(known, {name: column.levels for name, column in known.items()})
 
 
 def _check_types(model: Model, source: Source, features: Sequence[str]) -> None:

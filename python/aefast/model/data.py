@@ -14,6 +14,7 @@ from aefast.model.calibration import Calibration
 from aefast.model.network import code_size
 from aefast.model.scaling import FeatureScaling
 from aefast.model.whitening import Whitening
+from aefast.tables.dialect import Dialect
 
 if TYPE_CHECKING:
     from aefast.engine.core import NetworkSpec
@@ -57,6 +58,8 @@ class ModelData:
     best_loss : float
     parameters : mapping
         The estimator's constructor parameters as plain data, so far as they are data. Only the model file uses them.
+    dialect : Dialect or None
+        How the files of text were written that the model was fitted on; None if they were plain, or no text.
     """
 
     kind: str
@@ -80,6 +83,7 @@ class ModelData:
     validation_curve: tuple[float, ...] = ()
     best_loss: float = float("inf")
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    dialect: Dialect | None = None
 
     def __post_init__(self) -> None:
         """Make the arrays read-only."""

@@ -30,6 +30,7 @@ from aefast.model.parameters import join_parameters, weight_shapes
 from aefast.model.scaling import SCALERS, FeatureScaling
 from aefast.model.variants import VARIANTS, known_class
 from aefast.model.whitening import Whitening
+from aefast.tables.dialect import Dialect
 from aefast.tables.files import MISFITS
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ def _describe_fit(model: ModelData) -> tuple[Document, Tensors]:
         "score_metric": model.score_metric,
         "offset": float(model.offset),
         "best_loss": float(model.best_loss),
+        **({} if model.dialect is None else {"dialect": model.dialect.as_plain()}),
     }
     tensors = {
         "scaler.shift": model.scaling.shift,
@@ -178,6 +180,7 @@ def model_fields(document: Document, tensors: Tensors) -> dict[str, Any]:
         "validation_curve": tuple(_finite(tensors, "curves.validation", None).tolist()),
         "best_loss": number(document["best_loss"]),
         "parameters": parameters,
+        "dialect": Dialect.from_plain(document["dialect"]) if "dialect" in document else None,
     }
     if tensors:
         raise ValueError(f"tensor {min(tensors)!r} is unknown")

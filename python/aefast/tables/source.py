@@ -8,13 +8,15 @@ from __future__ import annotations
 import difflib
 import queue
 import threading
-from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
+from aefast.tables.dialect import Dialect, Reading
 from aefast.tables.formats.base import TableError, TableFile
 from aefast.tables.formats.registry import open_table
 from aefast.tables.numbers import is_number
@@ -39,8 +41,8 @@ class Source:
         None if a format (CSV, Arrow IPC) does not store the number of rows.
     """
 
-    def __init__(self, paths: Iterable[str | Path | TableFile]) -> None:
-        self.files = [path if isinstance(path, TableFile) else open_table(path) for path in paths]
+    def __init__(self, paths: Iterable[str | Path | TableFile], reading: Reading | None = None) -> None:
+        self.files = [path if isinstance(path, TableFile) else open_table(path, reading) for path in paths]
         if not self.files:
             raise TableError("no files to read")
         self.schema: pa.Schema = self.files[0].schema
@@ -72,12 +74,14 @@ class Source:
         """Return a source for each file, with columns read as in this one."""
         return [Source([file]) for file in self.files]
 
-    def read_as_text(self, columns: Collection[str]) -> Source:
-        """Return a source of the same rows with these columns as text and empty cells as missing values.
+    def read_as_text(
+        self, columns: Collection[str], levels: Mapping[str, Collection[str | None]] | None = None
+    ) -> Source:
+        """Return a source of the same rows with these columns as text and cells such as NA as missing values.
 
-        Only files without types of their own differ.
+        Only files without types of their own differ. The ``levels`` of a column are never missing values.
         """
-        return Source([file.with_text(columns, blank_is_missing=True) for file in self.files])
+        return Source([file.with_text(columns, blank_is_missing=True, levels=levels) for file in self.files])
 
     def keep_raw(self, columns: Collection[str], *, except_times: bool = False) -> Source:
         """Return a source of the same rows with the cells of these columns as text, just as they are written.
@@ -96,6 +100,15 @@ class Source:
     def paths(self) -> list[Path]:
         """The paths of the files."""
         return [file.path for file in self.files]
+
+    @property
+    def dialect(self) -> Dialect | None:
+        """How the first file of text is written, with the formats of all files' columns; None if all are plain."""
+        found = [file.dialect for file in self.files if file.dialect is not None and file.dialect.describe()]
+        if not found:
+            return None
+        formats = {name: each for one in reversed(found) for name, each in one.formats.items()}
+        return replace(found[0], formats=formats)
 
     @property
     def row_width(self) -> int | None:

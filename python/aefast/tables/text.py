@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
@@ -22,7 +23,21 @@ def printable(text: str) -> str:
 
 def one_line(error: BaseException) -> str:
     """Return the message of an error on one line, or the name of its type if it has no message."""
-    return " ".join(str(error).split()) or type(error).__name__
+    return re.sub(r"\s*[\r\n]+\s*", " ", str(error).strip()) or type(error).__name__
+
+
+def shortened(text: str, most: int = 100) -> str:
+    """Return the beginning of a text, so that it fits one line of a screen."""
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
+def option_of(names: Sequence[str], after: str = "") -> str:
+    """Return names as the value of an option that can be pasted into a shell; ``after`` is added to each."""
+    quoted = [
+        '"' + name.replace('"', '""') + '"' if not name or name.strip() != name or set(name) & {",", '"'} else name
+        for name in names
+    ]
+    return shlex.quote(",".join(name + after for name in quoted))
 
 
 def pluralise(number: int, things: str) -> str:

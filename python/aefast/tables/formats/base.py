@@ -5,11 +5,12 @@ Nothing here imports pyarrow until rows are read, so that the command's help sta
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aefast.exceptions import AefastError
+from aefast.tables.dialect import Dialect, Reading
 from aefast.tables.text import one_line
 
 if TYPE_CHECKING:
@@ -36,12 +37,15 @@ class TableFile:
         The number of values in a row of a nameless array; None for a table with named columns.
     guessed : frozenset of str
         Columns whose first cells are blank, in a format whose types are guessed: their type could be any.
+    dialect : Dialect or None
+        How a file of text is written.
     """
 
     #: The format stores no types: they are guessed from the first rows, and later cells may not fit them.
     types_are_guessed = False
     #: Reading one column takes as long as reading all of them.
     reads_all_columns = False
+    dialect: Dialect | None = None
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -55,14 +59,27 @@ class TableFile:
         """The size of the file, or an estimate of its uncompressed size."""
         return self.path.stat().st_size
 
-    def with_text(self, columns: Collection[str], *, blank_is_missing: bool) -> TableFile:
+    @classmethod
+    def read_by(cls, path: Path, reading: Reading | None) -> TableFile:
+        """Return the table in a file. ``reading`` has what is known about a file of text; other formats ignore it."""
+        return cls(path)
+
+    def with_text(
+        self,
+        columns: Collection[str],
+        *,
+        blank_is_missing: bool,
+        levels: Mapping[str, Collection[str | None]] | None = None,
+    ) -> TableFile:
         """Return the same file with these columns read as text, if the types of the format are guessed.
 
         Parameters
         ----------
         columns : collection of str
         blank_is_missing : bool
-            Whether an empty cell is a missing value; otherwise it is empty text.
+            Whether empty cells and words such as NA are missing values; otherwise they are text.
+        levels : mapping of str to collection of str, optional
+            Cells of a column that are text in any case.
         """
         return self
 

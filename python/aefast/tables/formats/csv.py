@@ -12,72 +12,85 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
+from aefast.tables.dialect import MISSING_NUMBERS, MISSING_TEXTS, CellFormat, Dialect, Reading
 from aefast.tables.formats.base import TableError, TableFile, Writer, is_compressed, rebatch, skip_rows
-from aefast.tables.formats.csv_bytes import ends_with_cell, is_utf16, uncompressed
-from aefast.tables.text import NUMBER_CELL
+from aefast.tables.formats.csv_bytes import ends_with_cell, in_utf8, sample_text
+from aefast.tables.formats.csv_cells import BadCellError, converted_type, read_cells, without_tokens
+from aefast.tables.sniffer import find_dialect
+from aefast.tables.text import option_of, shortened
 
-_WHOLE_NUMBER = re.compile(r"\s*[-+]?\d+\s*")
 #: How Arrow begins the message about a cell that does not fit the type of its column.
 _CELL = re.compile(r"In CSV column #(\d+): (?:Row #(\d+): )?")
+_VALUE = re.compile(r"invalid value '(.*)'")
 _UNCLOSED = "a quote is not closed"
 _LAST_YEAR = 32_767  # the last year, and the first with a minus sign, that Arrow writes as text
 
 
 class CsvTable(TableFile):
-    """A CSV file, whose types are guessed from its first block.
+    """A CSV file. Its dialect is found in a sample, and the types of its columns in its first block.
 
-    Integers that are read ``as_numbers`` may have decimals further down.
+    Integers that are read ``as_numbers`` may have decimals further down, and times may have fractions of seconds.
     """
 
+    dialect: Dialect
     types_are_guessed = True
     reads_all_columns = True
 
     _BLOCK = 4 << 20
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, reading: Reading | None = None) -> None:
         super().__init__(path)
-        #: Columns in which an empty cell is a missing value.
-        self._blank_is_missing: frozenset[str] = frozenset()
+        #: The cells that are missing values in a column of text.
+        self._missing: dict[str, frozenset[str]] = {}
+        #: The columns that Arrow reads as text and that are converted afterwards.
+        self._converted: dict[str, CellFormat] = {}
+        reading = reading or Reading()
         stem = path.name[: -len(path.suffix)] if is_compressed(path) else path.name
-        self._delimiter = "\t" if stem.lower().endswith(".tsv") else ","
+        self.dialect = Dialect("\t" if stem.lower().endswith(".tsv") else ",")
         try:
-            if is_utf16(path):
-                raise TableError(f"{path} is UTF-16; convert it, with iconv -f utf-16 -t utf-8 for instance")
+            text, encoding = sample_text(path, reading.encoding)
+            self.dialect = find_dialect(text, reading, encoding=encoding, usual=self.dialect.delimiter)
+            self._null_values = list(dict.fromkeys((*MISSING_TEXTS, *MISSING_NUMBERS, *self.dialect.missing)))
             with self._open({}) as reader:
-                self.guessed = frozenset(f.name for f in reader.schema if pa.types.is_null(f.type))
-                self.schema = pa.schema([(f.name, _type_of(f.type)) for f in reader.schema])
+                fields = list(reader.schema)
+        except LookupError as error:
+            raise TableError(
+                f"{path}: the encoding {reading.encoding} is unknown; give another with --encoding"
+            ) from error
         except (pa.ArrowException, OSError) as error:
             raise self._diagnosis({}, error) from error
-        self._check_header()
+        self.guessed = frozenset(f.name for f in fields if pa.types.is_null(f.type))
+        for each in fields:
+            cells = self.dialect.formats.get(each.name)
+            if cells is not None and _needs_conversion(cells, each.type):
+                self._converted[each.name] = cells
+        types = {f.name: _type_of(f.type) for f in fields}
+        types |= {name: converted_type(cells) for name, cells in self._converted.items()}
+        self.schema = pa.schema([(f.name, types[f.name]) for f in fields])
 
-    def _check_header(self) -> None:
-        """Raise `TableError` if the first line names no columns, or is separated by something else."""
-        names = self.schema.names
-        # Whole numbers are allowed: pandas names nameless columns 0, 1, 2 and so on.
-        if all(map(NUMBER_CELL.fullmatch, names)) and not all(map(_WHOLE_NUMBER.fullmatch, names)):
-            shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-            raise TableError(
-                f"{self.path}: its first line should name the columns, but holds numbers ({shown}); put a line of "
-                "names before it"
-            )
-        other = [c for c in ",;\t|" if c != self._delimiter and c in names[0]]
-        if len(names) == 1 and other:
-            raise TableError(
-                f"{self.path}: its columns seem to be separated by {other[0]!r} and not by {self._delimiter!r}; write "
-                "it with commas as .csv, or with tabs as .tsv"
-            )
+    @classmethod
+    def read_by(cls, path: Path, reading: Reading | None) -> CsvTable:
+        return cls(path, reading)
 
     @property
     def n_bytes(self) -> int:
         # Text seldom compresses to less than a tenth.
         return super().n_bytes * (10 if is_compressed(self.path) else 1)
 
-    def with_text(self, columns: Collection[str], *, blank_is_missing: bool) -> CsvTable:
+    def with_text(
+        self,
+        columns: Collection[str],
+        *,
+        blank_is_missing: bool,
+        levels: Mapping[str, Collection[str | None]] | None = None,
+    ) -> CsvTable:
         table = copy(self)
+        table._converted = {name: cells for name, cells in self._converted.items() if name not in columns}
         table.guessed = self.guessed - frozenset(columns)
         table.schema = pa.schema([(f.name, pa.string() if f.name in columns else f.type) for f in self.schema])
         if blank_is_missing:
-            table._blank_is_missing = self._blank_is_missing | frozenset(columns)
+            tokens = frozenset((*MISSING_TEXTS, *self.dialect.na))
+            table._missing = self._missing | {name: tokens - set((levels or {}).get(name, ())) for name in columns}
         return table
 
     def check_text(self, columns: Collection[str]) -> None:
@@ -91,33 +104,38 @@ class CsvTable(TableFile):
     ) -> Iterator[pa.RecordBatch]:
         types = {c: self.schema.field(c).type for c in columns}
         types |= {c: pa.float64() for c in columns if c in as_numbers and _may_be_number(types[c])}
+        types |= {c: pa.string() for c in columns if c in self._converted}
+        n_read = 0
         # The last column is read in any case: its last cell shows whether a quote is not closed.
         last, cell = self.schema.names[-1], None
         types.setdefault(last, pa.binary())
 
         def chosen(batch: pa.RecordBatch) -> pa.RecordBatch:
-            nonlocal cell
+            nonlocal cell, n_read
             if batch.num_rows and types[last] in (pa.string(), pa.binary()):
                 cell = batch.column(last)[-1].cast(pa.binary()).as_py()
-            return self._with_missing(batch.select(columns))
+            first, n_read = n_read, n_read + batch.num_rows
+            return self._read(batch.select(columns), first)
 
         try:
             with self._open(types) as reader:
                 yield from rebatch(skip_rows(map(chosen, reader), first_row), batch_rows)
         except (pa.ArrowException, OSError) as error:
             raise self._diagnosis(types, error) from error
-        if cell is not None and ends_with_cell(self.path, cell):
+        if cell is not None and ends_with_cell(self.path, cell, self.dialect.encoding):
             raise self._diagnosis(types, TableError(_UNCLOSED))
 
-    def _with_missing(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Return the batch with null in empty cells, in the columns in which these are missing values."""
+    def _read(self, batch: pa.RecordBatch, first_row: int) -> pa.RecordBatch:
+        """Return the batch with null in missing cells of text, and with converted numbers and times."""
         for index, name in enumerate(batch.schema.names):
-            if name in self._blank_is_missing:
-                import pyarrow.compute as pc  # takes a tenth of the start of a command
-
-                cells = batch.column(index)
-                is_empty = pc.equal(pc.binary_length(cells), 0)
-                batch = batch.set_column(index, name, pc.if_else(is_empty, pa.scalar(None, cells.type), cells))
+            if name in self._missing:
+                batch = batch.set_column(index, name, without_tokens(batch.column(index), self._missing[name]))
+            elif name in self._converted:
+                try:
+                    batch = batch.set_column(index, name, read_cells(batch.column(index), self._converted[name]))
+                except BadCellError as error:
+                    place = f", row {first_row + error.row} (the first is row 0), column {name!r},"
+                    raise self.unreadable(TableError(f"{error}; {_remedy(name, error.cell)}"), place) from None
         return batch
 
     def _open(
@@ -127,13 +145,20 @@ class CsvTable(TableFile):
         on_invalid_row: Callable[[Any], str] | None = None,
     ) -> Any:
         """Open the columns of ``types``, or all columns with the types that Arrow guesses if there are none."""
+        dialect = self.dialect
+        names = None if dialect.has_header else list(dialect.names)
         return arrow_csv.open_csv(
-            uncompressed(self.path),
-            arrow_csv.ReadOptions(block_size=self._BLOCK, use_threads=use_threads),
+            in_utf8(self.path, dialect.encoding, is_blank_separated=dialect.delimiter == " "),
+            arrow_csv.ReadOptions(block_size=self._BLOCK, use_threads=use_threads, column_names=names),
             arrow_csv.ParseOptions(
-                delimiter=self._delimiter, newlines_in_values=True, invalid_row_handler=on_invalid_row
+                delimiter=dialect.delimiter, newlines_in_values=True, invalid_row_handler=on_invalid_row
             ),
-            arrow_csv.ConvertOptions(include_columns=list(types), column_types=types),
+            arrow_csv.ConvertOptions(
+                include_columns=list(types),
+                column_types=types,
+                null_values=self._null_values,
+                decimal_point=dialect.decimal,
+            ),
         )
 
     def _diagnosis(self, types: Mapping[str, pa.DataType], error: BaseException) -> TableError:
@@ -155,13 +180,19 @@ class CsvTable(TableFile):
         row = column = None
         in_cell = _CELL.search(text)
         # Arrow counts lines from 1, that of the names included.
+        first = 2 if self.dialect.has_header else 1
         if in_cell:
             column = self.schema.names[int(in_cell[1])]  # numbered as in the file, whichever columns are read
-            row = int(in_cell[2]) - 2 if in_cell[2] else None
-            text = text.replace(in_cell[0], "")
+            row = int(in_cell[2]) - first if in_cell[2] else None
+            text = shortened(text.replace(in_cell[0], ""))
+            if bad := _VALUE.search(text):
+                text += f"; {_remedy(column, bad[1])}"
         elif invalid:
-            row = invalid[0].number - 2
-            text = f"Expected {invalid[0].expected_columns} columns, got {invalid[0].actual_columns}: {invalid[0].text}"
+            row = invalid[0].number - first
+            text = (
+                f"Expected {invalid[0].expected_columns} columns, got {invalid[0].actual_columns}: "
+                f"{shortened(invalid[0].text)}; cells are separated by {self.dialect.delimiter!r} (--delimiter)"
+            )
         elif text == _UNCLOSED:  # Arrow takes the rest of the file for the last cell of the last row
             row = n_rows - 1
         elif "straddling object" in text:
@@ -169,7 +200,7 @@ class CsvTable(TableFile):
         if row is not None and "\n" in text:
             text += f"; if a cell contains lines of other rows, {_UNCLOSED}"
         if "invalid UTF8" in text:
-            text = "it is not UTF-8; convert the file, with iconv -f latin1 -t utf-8 for instance"
+            text = f"it is not {self.dialect.encoding.upper()}; give its encoding, with --encoding latin-1 for instance"
         place = "" if row is None else f", row {row} (the first is row 0)"
         place += "" if column is None else f", column {column!r}"
         return self.unreadable(TableError(text), place and place + ",")
@@ -181,8 +212,24 @@ def _may_be_number(kind: pa.DataType) -> bool:
 
 
 def _type_of(kind: pa.DataType) -> pa.DataType:
-    """Return the type of a column for Arrow's guess: text, if its first cells are blank."""
+    """Return the type of a column for Arrow's guess: text, if its first cells are blank; times with fractions."""
+    if pa.types.is_timestamp(kind) and kind.unit == "s":
+        return pa.timestamp("us", kind.tz)
     return pa.string() if pa.types.is_null(kind) else kind
+
+
+def _needs_conversion(cells: CellFormat, guess: pa.DataType) -> bool:
+    """Whether Arrow, which guesses this type, does not read cells of numbers or times as what they are."""
+    if cells.kind == "text" or not cells.is_plain:
+        return cells.kind != "text"
+    return bool(pa.types.is_string(guess))
+
+
+def _remedy(column: str, cell: str) -> str:
+    return (
+        f"mend the cell, read such cells as missing with --na {option_of([cell])}, or learn text with --kind-of "
+        f"{option_of([column], '=categorical')}"
+    )
 
 
 class CsvWriter(Writer):

@@ -1,4 +1,4 @@
-"""The bytes of a CSV file: reading them uncompressed, and finding UTF-16 and a quote that is not closed.
+"""The bytes of a CSV file: as UTF-8, a sample of them with its encoding, and finding a quote that is not closed.
 
 Arrow's own streams read the bytes. Arrow would read a Python file object from other threads, which may run on after
 the interpreter has ended.
@@ -6,6 +6,7 @@ the interpreter has ended.
 
 from __future__ import annotations
 
+import re
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ import pyarrow as pa
 
 from aefast.tables.formats.base import is_compressed
 
+#: Bytes of a sample: at the start, and at each of some places further down.
+_HEAD, _PART, _PARTS = 1 << 16, 1 << 13, 8
+
 
 def uncompressed(path: Path) -> Any:
     """Return the stream of a file's bytes, decompressed."""
@@ -21,13 +25,74 @@ def uncompressed(path: Path) -> Any:
     return pa.input_stream(str(path), compression=codec)
 
 
-def is_utf16(path: Path) -> bool:
-    """Whether a file begins with the byte order mark of UTF-16."""
+def in_utf8(path: Path, encoding: str, *, is_blank_separated: bool = False) -> Any:
+    """Return the stream of a file's text in UTF-8, with one blank for several if blanks separate the cells."""
+    stream = uncompressed(path)
+    if encoding != "utf-8":
+        stream = pa.transcoding_input_stream(stream, encoding, "utf-8")
+    return pa.TransformInputStream(stream, _SingleBlanks()) if is_blank_separated else stream
+
+
+class _SingleBlanks:
+    """Replaces blanks and tabs by one blank and drops them at both ends of lines, in blocks of bytes."""
+
+    def __init__(self) -> None:
+        self._before = b"\n"
+
+    def __call__(self, block: Any) -> bytes:
+        # A blank at the end waits for the next block.
+        text = re.sub(rb"[ \t]+", b" ", self._before + bytes(block))
+        text = re.sub(rb" ?([\r\n]+) ?", rb"\1", text)
+        kept, self._before = (text[1:-1], text[-2:]) if text.endswith(b" ") else (text[1:], text[-1:])
+        return kept
+
+
+def sample_text(path: Path, encoding: str | None) -> tuple[str, str]:
+    """Return the first lines of a file and some from its middle and end, and the encoding, which is found if None.
+
+    Only the start of a compressed file, or of one in UTF-16, is read.
+    """
     with uncompressed(path) as stream:
-        return bytes(stream.read(2)) in (BOM_UTF16_LE, BOM_UTF16_BE)
+        head = bytes(stream.read(_HEAD))
+        encoding = encoding or _marked_encoding(head)
+        n_bytes = 0 if is_compressed(path) or encoding else stream.size()
+        parts = [head]
+        for index in range(1, _PARTS + 1) if n_bytes > _HEAD + _PARTS * _PART else ():
+            stream.seek(_HEAD + (n_bytes - _HEAD - _PART) * index // _PARTS)
+            parts.append(bytes(stream.read(_PART)).partition(b"\n")[2])
+        if 0 < n_bytes <= _HEAD + _PARTS * _PART:
+            parts[0] += bytes(stream.read())
+    if encoding and encoding.startswith("utf-16"):
+        return head.decode(encoding, errors="ignore").rpartition("\n")[0] or head.decode(encoding, "ignore"), encoding
+    whole = parts[0] if n_bytes == len(parts[0]) or len(head) < _HEAD else parts[0].rpartition(b"\n")[0]
+    text = b"\n".join([whole, *(part.rpartition(b"\n")[0] for part in parts[1:])])
+    encoding = encoding or _encoding_of(text)
+    return text.decode("utf-8-sig" if encoding == "utf-8" else encoding, errors="replace"), encoding
 
 
-def ends_with_cell(path: Path, cell: bytes) -> bool:
+def _marked_encoding(head: bytes) -> str | None:
+    """Return the encoding that the first bytes show: UTF-16 has a mark, or every second byte of its ASCII is zero."""
+    if head[:2] in (BOM_UTF16_LE, BOM_UTF16_BE):
+        return "utf-16"
+    for zeros, others, name in ((head[1::2], head[::2], "utf-16-le"), (head[::2], head[1::2], "utf-16-be")):
+        if len(zeros) > 2 and zeros.count(0) > 0.9 * len(zeros) and others.count(0) == 0:
+            return name
+    return None
+
+
+def _encoding_of(text: bytes) -> str:
+    """Return the encoding of bytes: UTF-8, or Latin-1 or its Windows variant if they are text only there."""
+    try:
+        text.decode()
+        return "utf-8"
+    except UnicodeDecodeError:
+        pass
+    if re.search(rb"[\x00-\x08\x0e-\x1f\x7f\x81\x8d\x8f\x90\x9d]", text):
+        return "utf-8"  # it is not text, and the reader says so
+    return "cp1252" if re.search(rb"[\x80-\x9f]", text) else "latin-1"
+
+
+def ends_with_cell(path: Path, cell: bytes, encoding: str = "utf-8") -> bool:
     """Whether the last cell extends to the last byte of the file, line ends included.
 
     Then its quote is not closed; Arrow takes the end of the file for the closing quote.
@@ -36,8 +101,8 @@ def ends_with_cell(path: Path, cell: bytes) -> bool:
         return False
     written = cell.replace(b'"', b'""')
     end = b""
-    with uncompressed(path) as stream:
-        if not is_compressed(path):
+    with in_utf8(path, encoding) as stream:
+        if not is_compressed(path) and encoding == "utf-8":
             stream.seek(max(0, stream.size() - len(written)))
         while block := stream.read(1 << 20):
             end = (end + block)[-len(written) :]

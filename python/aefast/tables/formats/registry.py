@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from aefast.tables.dialect import Reading
 from aefast.tables.formats.base import COMPRESSED, TableError, TableFile, Writer, is_compressed
 
 __all__ = [
@@ -88,14 +89,14 @@ def format_of(path: Path) -> Format | None:
     return next((known for known in found if known.compressed or not packed), None)
 
 
-def open_table(path: str | Path) -> TableFile:
-    """Open the table in a file, by the suffix of the file."""
+def open_table(path: str | Path, reading: Reading | None = None) -> TableFile:
+    """Open the table in a file, by the suffix of the file; ``reading`` has what is known about a file of text."""
     path = Path(path)
     known = format_of(path)
     if known is None:
         raise TableError(f"{path} does not have the suffix of a table; these can be read: {readable_formats()}")
     try:
-        table: TableFile = _class(known.reader)(path)
+        table: TableFile = _class(known.reader).read_by(path, reading)
         table.schema.names  # noqa: B018
     except UnicodeDecodeError as error:
         raise TableError(f"{path} cannot be read: the name of a column is not UTF-8 ({error})") from error

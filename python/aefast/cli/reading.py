@@ -1,0 +1,92 @@
+"""The options about files of text, which every command that reads tables has."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any
+
+import typer
+
+from aefast.cli.arguments import option
+from aefast.cli.options import names_in
+from aefast.tables.dialect import Reading
+
+__all__ = ["reads_text"]
+
+_text = partial(option, "CSV files")
+_BY_NAME = {"tab": "\t", "\\t": "\t", "blank": " ", "space": " ", "comma": ",", "none": ""}
+
+
+def _mark() -> Callable[[Any], str]:
+    """A parser of a character; some have names, because a shell does not pass them on easily."""
+
+    def read(text: Any) -> str:
+        mark = _BY_NAME.get(text, text)
+        if len(mark) > 1 or not mark.isascii() or mark in ('"', "\n", "\r") or (not mark and text != "none"):
+            raise typer.BadParameter(f"{text!r} is not one character, nor one of {', '.join(_BY_NAME)}")
+        return str(mark)
+
+    return read
+
+
+def _decimal(text: Any) -> str:
+    if text not in (".", ","):
+        raise typer.BadParameter(f"{text!r} is neither . nor ,")
+    return str(text)
+
+
+def _options(
+    delimiter: Annotated[
+        str | None, _text("C", "Character between cells, or tab or blank.", default="found", parser=_mark())
+    ] = None,
+    decimal: Annotated[str | None, _text(".|,", "Decimal mark.", default="found", parser=_decimal)] = None,
+    thousands: Annotated[
+        str | None, _text("C", "Mark between thousands, or none or blank.", default="found", parser=_mark())
+    ] = None,
+    no_header: Annotated[bool, _text(None, "The first line is data and names no columns.", "--no-header")] = False,
+    names: Annotated[
+        list[str] | None, _text("a,b", "Names of all columns of files without a header.", default="x0, x1, ...")
+    ] = None,
+    na: Annotated[list[str] | None, _text("?,-", "Further cells that mean a missing value.", default="found")] = None,
+    time_format: Annotated[
+        str | None, _text("%d/%m/%Y", "Form of times, as Python's strptime has it.", default="found")
+    ] = None,
+    encoding: Annotated[str | None, _text("latin-1", "Encoding of the text.", default="found")] = None,
+) -> Reading:
+    """What the options say about files of text."""
+    given = names_in(names)
+    return Reading(
+        delimiter,
+        decimal,
+        thousands,
+        False if no_header or given else None,
+        None if given is None else tuple(given),
+        tuple(names_in(na) or ()),
+        time_format,
+        encoding,
+    )
+
+
+def reads_text(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options about files of text in place of its parameter ``reading``."""
+    options = inspect.signature(_options, eval_str=True).parameters
+    own = inspect.signature(command, eval_str=True).parameters
+    parameters = [
+        each
+        for name, parameter in own.items()
+        for each in (
+            [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in options.values()]
+            if name == "reading"
+            else [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)]
+        )
+    ]
+
+    def run(**values: Any) -> None:
+        command(reading=_options(**{name: values.pop(name) for name in options}), **values)
+
+    run.__name__, run.__doc__, run.__module__ = command.__name__, command.__doc__, command.__module__
+    run.__annotations__ = {each.name: each.annotation for each in parameters}
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return run

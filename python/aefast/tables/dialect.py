@@ -1,0 +1,165 @@
+"""How a text file is written: separator, header, encoding, and the formats of numbers, times and missing cells.
+
+Model files store it, so that later files are read alike. `aefast.tables.sniffer` finds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from aefast.tables.text import list_names
+
+#: Cells that are missing in every column, also of text: those that pandas reads as missing.
+MISSING_TEXTS = (
+    *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA"),
+    *("NULL", "NaN", "None", "n/a", "nan", "null"),
+)
+#: Further cells that are missing among numbers and times.
+MISSING_NUMBERS = (
+    *("?", "-", "--", "---", "*", "**", ".", "..", "...", "\\N", "(null)", "N.A.", "n.a.", "na", "Na", "Null", "NAN"),
+    *("none", "NONE", "nil", "NIL", "missing", "Missing", "MISSING"),
+)
+
+
+@dataclass(frozen=True)
+class CellFormat:
+    """How the cells of one column are written.
+
+    Attributes
+    ----------
+    kind : str
+        "number", "time" or "text".
+    decimal, thousands : str
+        The marks in numbers.
+    before, after : str
+        What stands around each number, such as a currency.
+    time_format : str
+        As in `datetime.datetime.strptime`; empty for ISO 8601.
+    missing : tuple of str
+        Cells of the sample that mean no value.
+    """
+
+    kind: str
+    decimal: str = "."
+    thousands: str = ""
+    before: str = ""
+    after: str = ""
+    time_format: str = ""
+    missing: tuple[str, ...] = ()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether Arrow's reader understands the cells, apart from the decimal mark and missing cells."""
+        return not (self.thousands or self.before or self.after or self.time_format)
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a text file is written.
+
+    Attributes
+    ----------
+    delimiter, encoding : str
+    has_header : bool
+    names : tuple of str
+    formats : mapping of str to CellFormat
+        Of the columns of numbers and times, and of those with missing cells.
+    na : tuple of str
+        Cells that the user says are missing in every column.
+    """
+
+    delimiter: str = ","
+    encoding: str = "utf-8"
+    has_header: bool = True
+    names: tuple[str, ...] = ()
+    formats: Mapping[str, CellFormat] = field(default_factory=dict)
+    na: tuple[str, ...] = ()
+
+    @property
+    def decimal(self) -> str:
+        """The decimal mark of the file: a comma if one column needs it."""
+        return "," if any(each.decimal == "," for each in self.formats.values()) else "."
+
+    @property
+    def missing(self) -> list[str]:
+        """The cells that mean no value in some column, without the empty one."""
+        return sorted({*self.na, *(token for each in self.formats.values() for token in each.missing)} - {""})
+
+    def describe(self) -> str:
+        r"""Return on one line what differs from plain CSV; empty if nothing does.
+
+        Examples
+        --------
+        >>> from aefast.tables.sniffer import find_dialect
+        >>> find_dialect("t;v\n0;21,4\n1;22,8\n2;20,5\n").describe()
+        "separated by ';', decimal comma"
+        """
+        formats, parts = self.formats.values(), []
+        if self.delimiter != ",":
+            parts.append(f"separated by {_spoken(self.delimiter)}")
+        if not self.has_header:
+            parts.append(f"no header (columns {list_names(self.names, 3)})")
+        if self.encoding != "utf-8":
+            parts.append(f"encoding {self.encoding}")
+        if self.decimal == ",":
+            parts.append("decimal comma")
+        if marks := sorted({each.thousands for each in formats} - {""}):
+            parts.append(f"{' and '.join(map(_spoken, marks))} between thousands")
+        if around := sorted({mark for each in formats for mark in (each.before, each.after)} - {""}):
+            parts.append(f"{', '.join(around)} beside numbers")
+        if self.missing:
+            parts.append(f"missing: {', '.join(map(repr, self.missing))}")
+        if times := sorted({each.time_format for each in formats} - {""}):
+            parts.append(f"times as {', '.join(times)}")
+        return ", ".join(parts)
+
+    def as_plain(self) -> dict[str, Any]:
+        """Return the dialect as JSON-like data, for the model file."""
+        return {**asdict(self), "formats": {name: asdict(each) for name, each in self.formats.items()}}
+
+    @classmethod
+    def from_plain(cls, data: Mapping[str, Any]) -> Dialect:
+        """Return the dialect from `as_plain`; raise ValueError, TypeError, KeyError, ... for anything else."""
+        formats = {}
+        for name, each in data["formats"].items():
+            formats[name] = cells = CellFormat(**{**each, "missing": tuple(each["missing"])})
+            texts = [name, *cells.missing, *(value for key, value in asdict(cells).items() if key != "missing")]
+            if cells.kind not in ("number", "time", "text") or not all(type(text) is str for text in texts):
+                raise ValueError(f"the format of column {name!r} is not valid")
+        found = cls(
+            data["delimiter"], data["encoding"], data["has_header"], tuple(data["names"]), formats, tuple(data["na"])
+        )
+        words = [found.delimiter, found.encoding, *found.names, *found.na]
+        if not all(type(text) is str for text in words) or type(found.has_header) is not bool:
+            raise ValueError("the dialect is not valid")
+        return found
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is known about text files before they are read; None leaves it to the sample.
+
+    Attributes
+    ----------
+    learned : Dialect or None
+        How the files were written that the model was fitted on. Its names and formats of columns hold again.
+    columns : tuple of str
+        Columns that the model reads: a first line that names them all is a header.
+    """
+
+    delimiter: str | None = None
+    decimal: str | None = None
+    thousands: str | None = None
+    has_header: bool | None = None
+    names: tuple[str, ...] | None = None
+    missing: tuple[str, ...] = ()
+    time_format: str | None = None
+    encoding: str | None = None
+    learned: Dialect | None = None
+    columns: tuple[str, ...] = ()
+
+
+def _spoken(mark: str) -> str:
+    return {"\t": "tabs", " ": "blanks"}.get(mark, repr(mark))
