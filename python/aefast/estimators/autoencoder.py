@@ -62,6 +62,10 @@ class Autoencoder(BaseAutoencoder):
         fewer epochs.
     max_epochs : int, default 100
         Largest number of passes over the training rows. 0 sets up weights, scaler and threshold without training.
+    n_init : int, default 1
+        Number of times that `fit` trains from new initial weights, with the same held-out rows. It keeps the model of
+        least monitored loss. A code of few rectified units can be stuck after a bad start; a few starts prevent this.
+        Not used by ``warm_start``, `partial_fit` and `fit_batches`.
     shuffle : bool, default True
         Draw a new order of rows for each epoch.
     drop_last : bool, default False

@@ -8,22 +8,24 @@ estimator are in `aefast.estimators.fitted`.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
-from aefast.columns.learner import learn_from_blocks
 from aefast.estimators.constraints import CONSTRAINTS, handed_on, merged
 from aefast.estimators.fitted import FittedMethods
 from aefast.estimators.inputs import read_rows, read_sample_weight
 from aefast.estimators.pickles import upgraded
 from aefast.estimators.recipe import callbacks_of, recipe_of, settings_of, start_of
-from aefast.estimators.training_input import FITTED_FIRST, read_to_fit, reader_of, settle_columns
+from aefast.estimators.training_input import FITTED_FIRST, read_first_block, read_to_fit
 from aefast.model.metrics import check_probabilities
 from aefast.model.network import dense_network, layer_sizes
 from aefast.training.blocks import FitBlocks
+from aefast.training.checkpoint import Checkpoint
 from aefast.training.fit import Fit
 from aefast.training.in_memory import FitRows
 from aefast.training.optimizers import Optimizer
@@ -82,6 +84,7 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
         weight_init: str = "glorot_uniform",
         batch_size: int = 128,
         max_epochs: int = 100,
+        n_init: int = 1,
         shuffle: bool = True,
         drop_last: bool = False,
         validation_fraction: float = 0.1,
@@ -119,6 +122,7 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
         self.weight_init = weight_init
         self.batch_size = batch_size
         self.max_epochs = max_epochs
+        self.n_init = n_init
         self.shuffle = shuffle
         self.drop_last = drop_last
         self.validation_fraction = validation_fraction
@@ -148,7 +152,9 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
 
     # Fitting.
 
-    def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(
+        self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None, *, validation_data: Any = None
+    ) -> Self:
         """Train on the rows of ``X``, then set the threshold on them.
 
         If a parameter or a row is refused, the estimator stays as it was. If Ctrl-C, divergence or an exception from a
@@ -165,6 +171,9 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
             Exists for scikit-learn's conventions.
         sample_weight : array-like of shape (n,), optional
             Weights of the rows in the loss, at least 0. Rows of weight 0 are not used at all.
+        validation_data : array-like of shape (m, d), optional
+            Rows that take the place of held-out rows: ``validation_curve_``, early stopping and `p_values` use them,
+            and all rows of ``X`` are trained on.
 
         Returns
         -------
@@ -188,9 +197,9 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
         >>> [w.shape for w in model.coefs_]
         [(9, 4), (4, 9)]
         """
-        return self._fit(X, sample_weight)
+        return self._fit(X, sample_weight, validation_data)
 
-    def _fit(self, X: Any, sample_weight: ArrayLike | None, X_noisy: Any = None) -> Self:
+    def _fit(self, X: Any, sample_weight: ArrayLike | None, validation_data: Any, X_noisy: Any = None) -> Self:
         """Train to reconstruct ``X``, from ``X_noisy`` if it is given."""
         self.check_parameters()
         keeps = self.warm_start and hasattr(self, "n_features_in_")
@@ -199,9 +208,12 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
         if noisy is not None and len(noisy) != len(rows):
             raise ValueError(f"X_noisy must have a row for each of the {len(rows)} of X, got {len(noisy)}")
         weights = read_sample_weight(sample_weight, rows)
+        validation = None if validation_data is None else reader._read(validation_data, reset=False)
         recipe = recipe_of(self, reader, rows.shape[1], has_noise=noisy is None)
-        start = start_of(self, go_on=self.warm_start)
-        return self._train(FitRows(recipe, settings_of(self), start, X=rows, sample_weight=weights, X_noisy=noisy))
+        settings, start = settings_of(self), start_of(self, go_on=self.warm_start)
+        starts = [replace(start, attempt=attempt) for attempt in range(1 if start.weights else self.n_init)]
+        parts: dict[str, Any] = {"X": rows, "sample_weight": weights, "X_noisy": noisy, "validation": validation}
+        return self._train(FitRows(recipe, settings, each, **parts) for each in starts)
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Train one epoch on the given rows, continuing from the last call.
@@ -245,7 +257,7 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
         weights = read_sample_weight(sample_weight, rows)
         recipe = recipe_of(self, reader, rows.shape[1])
         start, settings = start_of(self, go_on=True), settings_of(self, max_epochs=1)
-        return self._train(FitRows(recipe, settings, start, continues_epochs=True, X=rows, sample_weight=weights))
+        return self._train([FitRows(recipe, settings, start, continues_epochs=True, X=rows, sample_weight=weights)])
 
     def fit_batches(self, batches: Iterable[Any]) -> Self:
         """Train on blocks of rows that need not fit into memory together.
@@ -284,19 +296,7 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
         """
         self.check_parameters()
         once, keeps = isinstance(batches, Iterator), self.warm_start and hasattr(self, "n_features_in_")
-        reader, blocks = reader_of(self, keeps=keeps), iter(batches)
-        try:
-            block = next(blocks)
-        except StopIteration:
-            raise ValueError("fit_batches needs at least one block of rows, got none") from None
-        first = reader._read(block, reset=not keeps)
-        if not keeps:
-            learned = None if once else learn_from_blocks(block, batches, self.column_kinds)
-            if learned is not None:
-                reader.columns_, reader.refusal = learned
-                blocks = iter(batches)
-                first = reader._read(next(blocks), reset=False)
-            settle_columns(reader, " of the first block" if once else "")
+        reader, first, blocks = read_first_block(self, batches, once=once, keeps=keeps)
         fit = FitBlocks(
             recipe_of(self, reader, first.shape[1]),
             settings_of(self, max_epochs=min(1, self.max_epochs) if once else self.max_epochs),
@@ -307,7 +307,7 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
             read=lambda block: reader._read(block, reset=False),
             keeps_levels=keeps,
         )
-        self._train(fit)
+        self._train([fit])
         if keeps:
             fit.unknown.warn(*FITTED_FIRST)
         elif once:
@@ -315,13 +315,15 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
             fit.unknown.warn("the first block", remedy)
         return self
 
-    def _train(self, fit: Fit) -> Self:
-        """Run a training and keep its model, also if it ends early."""
-        try:
-            fit.run()
-        finally:
-            if fit.model is not None:
-                self.model_, self.continuation_ = fit.model, fit.continuation
+    def _train(self, fits: Iterable[Fit]) -> Self:
+        """Run trainings and keep the model of least monitored loss, also if one ends early."""
+        best = math.inf
+        for fit in fits:
+            try:
+                fit.run()
+            finally:
+                if fit.model is not None and (fit.model.best_loss < best or best == math.inf):
+                    best, self.model_, self.continuation_ = fit.model.best_loss, fit.model, fit.continuation
         return self
 
     # Reading training rows.
@@ -387,6 +389,8 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
         check_probabilities("loss", self.loss, self.output_activation)
         check_probabilities("score_metric", self.score_metric, self.output_activation)
         for callback in callbacks_of(self):
+            if isinstance(callback, Checkpoint) and self.n_init > 1:
+                raise ValueError("n_init above 1 does not go with a Checkpoint: it holds one training")
             if not callable(callback):
                 raise ValueError(f"callbacks must hold callables, got {callback!r}")
 

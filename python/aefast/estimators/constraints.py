@@ -50,6 +50,7 @@ CONSTRAINTS: Constraints = {
     "weight_init": [one_of(INITIALIZERS)],
     "batch_size": [Interval(Integral, 1, None, closed="left")],
     "max_epochs": [Interval(Integral, 0, None, closed="left")],
+    "n_init": [Interval(Integral, 1, None, closed="left")],
     "shuffle": ["boolean"],
     "drop_last": ["boolean"],
     "validation_fraction": [Interval(Real, 0, 1, closed="left")],

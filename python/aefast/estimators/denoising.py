@@ -91,7 +91,15 @@ class DenoisingAutoencoder(BaseAutoencoder):
         self.noise = noise
         self.noise_level = noise_level
 
-    def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None, X_noisy: Any = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        X_noisy: Any = None,
+        *,
+        validation_data: Any = None,
+    ) -> Self:
         """Train to reconstruct the rows of ``X`` from corrupted rows, then set the threshold on the clean rows.
 
         Parameters
@@ -104,6 +112,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
             As in `Autoencoder.fit`.
         X_noisy : array-like of shape (n, d), optional
             Recorded noise: for each row of ``X`` the row that the network gets instead. ``noise`` is then not used.
+        validation_data : array-like of shape (m, d), optional
+            As in `Autoencoder.fit`. These rows have no recorded noise: the network gets them as they are.
 
         Returns
         -------
@@ -127,7 +137,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
         >>> model.transform(X).shape
         (500, 4)
         """
-        return self._fit(X, sample_weight, X_noisy)
+        return self._fit(X, sample_weight, validation_data, X_noisy)
 
     def check_parameters(self) -> None:
         super().check_parameters()

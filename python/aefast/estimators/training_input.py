@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from numpy.typing import NDArray
 
 from aefast.columns.column import by_kind
-from aefast.columns.learner import UnknownLevels
+from aefast.columns.learner import UnknownLevels, learn_from_blocks
 from aefast.tables.text import printable
 
 Array = NDArray[Any]
@@ -50,3 +51,26 @@ def settle_columns(reader: Any, of: str = "") -> None:
         raise ValueError(reader.refusal)
     if reader.verbose and reader.columns_ is not None:
         sys.stderr.writelines(f"{kind}: {printable(names)}\n" for kind, names in by_kind(reader.columns_, of))
+
+
+def read_first_block(
+    estimator: Any, batches: Iterable[Any], *, once: bool, keeps: bool
+) -> tuple[Any, Array, Iterator[Any]]:
+    """Return a copy of the estimator that has learned the columns, the rows of the first block, and the other blocks.
+
+    ``once`` says that the blocks cannot be read again, ``keeps`` that kinds and levels of columns stay as they are.
+    """
+    reader, blocks = reader_of(estimator, keeps=keeps), iter(batches)
+    try:
+        block = next(blocks)
+    except StopIteration:
+        raise ValueError("fit_batches needs at least one block of rows, got none") from None
+    first = reader._read(block, reset=not keeps)
+    if not keeps:
+        learned = None if once else learn_from_blocks(block, batches, estimator.column_kinds)
+        if learned is not None:
+            reader.columns_, reader.refusal = learned
+            blocks = iter(batches)
+            first = reader._read(next(blocks), reset=False)
+        settle_columns(reader, " of the first block" if once else "")
+    return reader, first, blocks

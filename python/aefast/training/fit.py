@@ -83,7 +83,9 @@ class Fit:
             coefs, intercepts, norms = start.weights
             self._parameters = join_parameters(network, coefs, intercepts, dtype, norms)
             return
-        self._parameters = initial_parameters(network, self._of("weight_init"), self._choices.rng(WEIGHTS), dtype)
+        self._parameters = initial_parameters(
+            network, self._of("weight_init"), Choices(start.attempt_seed).rng(WEIGHTS), dtype
+        )
         if recipe.columns is not None:
             self._parameters[-1] = level_biases(recipe.columns, self._parameters[-1])
 
@@ -179,7 +181,13 @@ class Fit:
         recipe, start, network = self.recipe, self.start, self.recipe.network
         objective = self._objective(statistics)
         self._trainer = trainer = core.Trainer(
-            network, self._parameters, objective, recipe.optimizer, self._of("dtype"), start.seed, self._n_threads
+            network,
+            self._parameters,
+            objective,
+            recipe.optimizer,
+            self._of("dtype"),
+            start.attempt_seed,
+            self._n_threads,
         )
         if self.continues_epochs and start.optimizer is not None and start.optimizer[0] == recipe.optimizer:
             trainer.set_optimizer_state(*start.optimizer[1:])
@@ -201,7 +209,7 @@ class Fit:
             penalty=self._penalty,
             as_weights=lambda parameters: split_parameters(network, parameters),
             settings=settings,
-            seed=start.seed,
+            seed=start.attempt_seed,
             n_passes=lambda: self._n_passes,
         )
         self._resume(digest)

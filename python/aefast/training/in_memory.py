@@ -27,11 +27,14 @@ class FitRows(Fit):
         Rows of weight 0 are left out of everything.
     X_noisy : ndarray of shape (n, d), optional
         What the network gets in place of ``X``, its target.
+    validation : ndarray of shape (m, d), optional
+        Rows that are held out in place of a share of ``X``.
     """
 
     X: Array = field(kw_only=True)
     sample_weight: NDArray[np.float64] | None = None
     X_noisy: Array | None = None
+    validation: Array | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -41,7 +44,14 @@ class FitRows(Fit):
         used = None if weights is None else np.flatnonzero(weights)
         share = 0.0 if self.continues_epochs else self._of("validation_fraction")
         train, held_out = self._choices.split(len(X) if used is None else len(used), share)
-        if used is not None:
+        if self.validation is not None:
+            self.require_finite(self.validation, "validation_data")
+            n, rows = len(X), self.validation
+            train, held_out = np.arange(n) if used is None else used, np.arange(n, n + len(rows))
+            used = None if used is None else np.concatenate([used, held_out])
+            X, noisy = np.concatenate([X, rows]), None if noisy is None else np.concatenate([noisy, rows])
+            weights = None if weights is None else np.concatenate([weights, np.ones(len(rows))])
+        elif used is not None:
             train = used if train is None else used[train]
             held_out = None if held_out is None else used[held_out]
         clean = TrainingRows(X, train, weights)

@@ -86,6 +86,8 @@ class Start:
         The model of earlier training, whose scaler stays and whose curves go on.
     optimizer : tuple or None
         Specification and state of the optimizer after earlier training.
+    attempt : int
+        Number of this start among several: initial weights, order of rows and noise differ, held-out rows do not.
     """
 
     seed: int
@@ -93,3 +95,9 @@ class Start:
     weights: tuple[Any, Any, Any] | None = None
     model: Model | None = None
     optimizer: tuple[Any, ...] | None = None
+    attempt: int = 0
+
+    @property
+    def attempt_seed(self) -> int:
+        """Seed of initial weights, order of rows and noise: another one for each attempt."""
+        return (self.seed + self.attempt * 0x9E3779B97F4A7C15) % (1 << 63)
