@@ -346,3 +346,16 @@ def test_threshold_and_offset_follow_each_other():
     assert (again.threshold_, again.offset_) == (2.5, -2.5)
     assert load(to_bytes(model)).threshold_ == 2.5
     assert not hasattr(Autoencoder(), "threshold_")
+
+
+def test_rows_far_beyond_training_are_refused_by_recalibrate():
+    """All of their values are clipped, so that all have the same score and none could be flagged."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(500, 6))
+    model = Autoencoder(max_epochs=2, random_state=0).fit(X)
+    before = model.threshold_
+    message = "100% of the rows share the largest anomaly score, so no threshold flags 0.1 of them"
+    with pytest.raises(ValueError, match=message):
+        model.recalibrate(X * 400 + 5000)
+    assert model.threshold_ == before
+    assert 0.05 < np.mean(model.recalibrate(X * 1.5).predict(X * 1.5) == -1) < 0.15

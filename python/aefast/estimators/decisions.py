@@ -262,7 +262,8 @@ class DecisionMethods(OutlierMixin):
         Raises
         ------
         ValueError
-            As in `transform`; also if ``contamination`` is out of range.
+            As in `transform`; also if ``contamination`` is out of range, or if no row could be flagged because most
+            rows are beyond the range of training and have the same score.
         NotFittedError
             Before `fit`.
 

@@ -40,7 +40,10 @@ def recalibrate_job(
         raise TableError(f"{source.title} has no rows to calibrate with")
     errors, before = np.concatenate(parts), float(estimator.threshold_)
     n_above = int(np.count_nonzero(errors > before))
-    estimator.model_ = estimator.model_.with_calibration(errors, estimator.contamination)
+    try:
+        estimator.model_ = estimator.model_.with_calibration(errors, estimator.contamination)
+    except ValueError as error:
+        raise TableError(f"{source.title}: {error}") from error
     estimator.save(output)
     return {
         "model": str(output),

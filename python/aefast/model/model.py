@@ -80,8 +80,21 @@ class Model(ModelData):
         contamination : float in (0, 0.5]
         held_out : array-like of shape (m,), optional
             Errors that p-values compare with; default ``errors``.
+
+        Raises
+        ------
+        ValueError
+            If no row could be flagged because many rows share the largest error. Values beyond the range of training
+            are clipped, so this is the sign of rows that the model knows nothing about.
         """
         offset, calibration = decisions(errors, contamination, errors if held_out is None else held_out)
+        values = np.asarray(errors)
+        if len(values) * contamination >= 1 and not (values > -offset).any():
+            share = float((values == values.max()).mean())
+            raise ValueError(
+                f"{share:.0%} of the rows share the largest anomaly score, so no threshold flags {contamination:.3g} "
+                "of them: most of these rows are beyond the range that the model learned; fit a model on rows like them"
+            )
         return self.replace(offset=offset, calibration=calibration)
 
     def recalibrated(self, X: Any, contamination: float) -> Model:
