@@ -239,7 +239,7 @@ def test_times_are_no_numbers(X):
 
 
 def test_pyarrow_is_imported_only_if_it_is_needed(monkeypatch):
-    monkeypatch.setattr("aefast.tables.numbers.find_spec", lambda name: None)
+    monkeypatch.setattr("aefast.tables.collect.find_spec", lambda name: None)
     np.testing.assert_array_equal(NAMED.score_samples(TABLE), SCORES)
     with raises_exactly(ImportError, "reading a Stream needs pyarrow: pip install pyarrow"):
         NAMED.score_samples(Stream(TABLE))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from aefast.columns.column import KINDS, MAX_LEVELS, Column, unknown_levels
 from aefast.columns.values import has_values, infer_kind, levels_of, names_of, parts_of, type_of
-from aefast.tables.numbers import table_of
+from aefast.tables.collect import Blocks, table_of
 from aefast.tables.text import NUMBER_CELL, option_of
 
 Array = NDArray[Any]
@@ -57,9 +57,7 @@ def learn_from_blocks(
     learner = None if table is None else ColumnLearner(table, kinds)
     if learner is None or not learner.unsettled:
         return None
-    if hasattr(blocks, "only"):
-        blocks = blocks.only(learner.unsettled)
-    for index, block in enumerate(blocks):
+    for index, block in enumerate(Blocks(blocks).only(learner.unsettled)):
         table = table_of(block)
         if index > 0 and table is not None:
             learner.add(table)

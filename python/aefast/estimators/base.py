@@ -24,6 +24,7 @@ from aefast.estimators.recipe import callbacks_of, recipe_of, settings_of, start
 from aefast.estimators.training_input import FITTED_FIRST, read_first_block, read_to_fit
 from aefast.model.metrics import check_probabilities
 from aefast.model.network import dense_network, layer_sizes
+from aefast.tables.collect import Blocks
 from aefast.training.blocks import FitBlocks
 from aefast.training.checkpoint import Checkpoint
 from aefast.training.fit import Fit
@@ -296,6 +297,7 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
         """
         self.check_parameters()
         once, keeps = isinstance(batches, Iterator), self.warm_start and hasattr(self, "n_features_in_")
+        batches = Blocks(batches)
         reader, first, blocks = read_first_block(self, batches, once=once, keeps=keeps)
         fit = FitBlocks(
             recipe_of(self, reader, first.shape[1]),

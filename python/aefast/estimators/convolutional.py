@@ -28,6 +28,7 @@ from aefast.model.layers import (
 )
 from aefast.model.model import Model
 from aefast.model.network import dropout_rates
+from aefast.tables.collect import collected
 
 if TYPE_CHECKING:
     from aefast.engine.core import LayerSpec, NetworkSpec
@@ -288,6 +289,7 @@ def _flattened(X: Any, expected: Image | None) -> tuple[Any, Image | None]:
     ValueError
         If the images are of another shape than expected.
     """
+    X = collected(X)
     n_dimensions = np.ndim(X) if isinstance(X, list | tuple) else getattr(X, "ndim", 2)
     if n_dimensions not in (3, 4):
         return X, None

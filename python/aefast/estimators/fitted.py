@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
@@ -14,6 +15,7 @@ from aefast.estimators import files
 from aefast.estimators.attributes import FittedAttributes
 from aefast.estimators.decisions import DecisionMethods
 from aefast.estimators.inputs import read_codes, rows_to_score
+from aefast.tables.collect import collected
 
 Array = NDArray[Any]
 
@@ -33,6 +35,15 @@ class FittedMethods(DecisionMethods, FittedAttributes, ClassNamePrefixFeaturesOu
     def _n_features_out(self) -> int:
         """Width of the code, for ``get_feature_names_out``."""
         return self.model_.n_codes
+
+    def fit_predict(self, X: Any, y: Any = None, **parameters: Any) -> NDArray[np.int64]:
+        """Fit, then `predict` the same rows, which are read only once if they are a stream."""
+        found: NDArray[np.int64] = super().fit_predict(collected(X), y, **parameters)
+        return found
+
+    def fit_transform(self, X: Any, y: Any = None, **parameters: Any) -> Any:
+        """Fit, then `transform` the same rows, which are read only once if they are a stream."""
+        return super().fit_transform(collected(X), y, **parameters)
 
     def transform(self, X: Any) -> Array:
         """Return the codes of rows.

@@ -16,7 +16,8 @@ from aefast.columns.learner import ColumnLearner
 from aefast.columns.values import names_of
 from aefast.model.model import Model
 from aefast.model.rows import check_names, moved_columns
-from aefast.tables.numbers import not_numbers, numpy_frame, readable, table_of, table_values, unreadable_column
+from aefast.tables.collect import collected, table_of
+from aefast.tables.numbers import not_numbers, numpy_frame, readable, table_values, unreadable_column
 from aefast.training.data import NamedRows
 
 Array = NDArray[Any]
@@ -33,6 +34,7 @@ def rows_to_score(estimator: Any, model: Model, X: Any) -> Any:
     """
     if type(X) is np.ndarray and model.feature_names is None and is_plain(X, model):
         return X
+    X = collected(X)
     if model.columns is None:
         return read_rows(estimator, X, reset=False)
     return _checked_table(estimator, X, table_of(X), reset=False)
@@ -54,6 +56,7 @@ def read_rows(estimator: Any, X: Any, *, reset: bool) -> Array:
     if isinstance(X, NamedRows):
         return _read_named(estimator, X, reset=reset)
     checks: dict[str, Any] = {"dtype": "numeric", "ensure_all_finite": False, "estimator": estimator}
+    X = collected(X)
     table = table_of(X)
     if reset:
         estimator.columns_, estimator.refusal = _learned_columns(estimator, table)
@@ -124,7 +127,9 @@ def _checked_table(estimator: Any, X: Any, table: Any, *, reset: bool) -> Any:
 
 def read_codes(Z: ArrayLike, n_codes: int, estimator: Any) -> Array:
     """Return ``Z`` as an array (n, q) of a dtype that the engine reads."""
-    codes = readable(check_array(Z, dtype="numeric", ensure_all_finite=False, input_name="Z", estimator=estimator))
+    codes = readable(
+        check_array(collected(Z), dtype="numeric", ensure_all_finite=False, input_name="Z", estimator=estimator)
+    )
     if codes.shape[1] != n_codes:
         raise ValueError(
             f"Z has {codes.shape[1]} columns, but the code of this {type(estimator).__name__} has {n_codes}"

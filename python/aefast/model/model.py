@@ -26,8 +26,9 @@ from aefast.model.predictors import Predictors
 from aefast.model.reasons import MOST_REASONS, Reasons, as_frame, explanation_in_blocks, explanation_of
 from aefast.model.rows import element_names, read_rows, require_finite
 from aefast.model.scaling import column_statistics
+from aefast.tables.collect import collected, table_of
 from aefast.tables.files import atomic_path, naming
-from aefast.tables.numbers import readable, table_of
+from aefast.tables.numbers import readable
 
 if TYPE_CHECKING:
     pass
@@ -241,6 +242,7 @@ class Model(ModelData):
         """Return the table of `explain` as a structured array."""
         if isinstance(top, bool) or not isinstance(top, int | np.integer) or top < 1:
             raise ValueError(f"top must be an integer of at least 1, got {top!r}")
+        X = collected(X)  # a stream can be read only once
         names, table = self.column_names, table_of(X)
         top = min(int(top), len(names))
         if not self.has_reasons(top):

@@ -12,12 +12,12 @@ from aefast.columns.column import Column, encode, starts
 from aefast.columns.values import names_of
 from aefast.engine.threads import resolve_threads
 from aefast.model.scaling import column_statistics
+from aefast.tables.collect import collected, table_of
 from aefast.tables.numbers import (
     nonfinite_error,
     not_numbers,
     numpy_frame,
     readable,
-    table_of,
     table_values,
     unreadable_column,
 )
@@ -53,6 +53,7 @@ def read_rows(
     ValueError
         If the shape, the names or the contents of a column do not fit.
     """
+    X = collected(X)
     table = table_of(X)
     if table is not None:
         check_names(names_of(table), kind, n_columns, names)

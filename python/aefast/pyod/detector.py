@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from aefast.estimators.autoencoder import Autoencoder
 from aefast.pyod.parameters import NAMES, optimizer_of, own_remedies
+from aefast.tables.collect import collected
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -128,6 +129,7 @@ class Detector(BaseEstimator):
             If a parameter or the input is not valid.
         """
         self._validate_params()
+        X = collected(X)  # a stream can be read only once
         with own_remedies():
             self.model = self._model().fit(X)
         self.n_features_in_ = self.model.n_features_in_

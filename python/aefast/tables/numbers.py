@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aefast.exceptions import with_remedies
-from aefast.tables.arrow import arrow_values, dtype_of, number_values, plain_rows
+from aefast.tables.arrow import arrow_values, dtype_of, number_values
 from aefast.tables.formats.base import TableError
 
 if TYPE_CHECKING:
@@ -25,11 +24,6 @@ Array = NDArray[Any]
 
 #: The remedy for NaN: the parameter that helps, and what to do with it.
 ACCEPT_MISSING = {"missing": "missing='mask' or 'mean' takes NaN for missing values"}
-
-
-def table_of(X: Any) -> Any:
-    """Return a data frame as it is, other tables as an Arrow table, and None for anything else."""
-    return X if hasattr(X, "iloc") and getattr(X, "ndim", 0) == 2 else _arrow_table(X)
 
 
 def readable(rows: Array) -> Array:
@@ -100,31 +94,6 @@ def nonfinite_error(X: Array, names: ArrayLike | None, what: str = "X", *, may_m
     subject = f"{what} contains {'' if may_miss else 'NaN or '}infinity"
     problem = found.message(subject, f"row {found.row}", column, "")
     return with_remedies(ValueError, problem, ACCEPT_MISSING if found.n_nan and what != "Z" else {})
-
-
-def _arrow_table(X: Any) -> Any:
-    """Return ``X`` as a ``pyarrow.Table`` if it is one or offers one, else None. NumPy reads the frames of pandas."""
-    if isinstance(X, np.ndarray) or hasattr(X, "iloc"):
-        return None
-    offers_arrow = hasattr(X, "__arrow_c_stream__") or hasattr(X, "__arrow_c_array__")
-    if not offers_arrow and not hasattr(X, "__dataframe__"):
-        return None
-    if find_spec("pyarrow") is None:
-        if hasattr(X, "__array__"):
-            return None
-        raise ImportError(f"reading a {type(X).__name__} needs pyarrow: pip install pyarrow")
-    import pyarrow as pa
-
-    if offers_arrow:
-        try:
-            # pa.table would import pandas to see whether a table is a data frame.
-            return plain_rows(X if isinstance(X, pa.Table) else pa.table(X))
-        except (TypeError, pa.ArrowInvalid):
-            # This is a single column, for which scikit-learn has a message.
-            return None
-    from pyarrow.interchange import from_dataframe
-
-    return plain_rows(pa.table(from_dataframe(X)))
 
 
 def table_values(table: Any) -> Array:
