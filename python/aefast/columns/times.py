@@ -1,8 +1,9 @@
-"""Converts times in pandas and Arrow columns to numbers."""
+"""Converts times and durations in pandas and Arrow columns to numbers."""
 
 from __future__ import annotations
 
-from contextlib import suppress
+import re
+import warnings
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,24 @@ _UNITS_UNKNOWN = (
     "these are numbers without a unit or a start; convert them to times, with pandas.to_datetime(values, unit='s') for "
     "instance"
 )
+
+
+_A_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+_YEAR = re.compile(r"(?<!\d)\d{4}(?!\d)")
+
+
+def seconds_of_durations(values: Any) -> NDArray[np.float64]:
+    """Return durations of pandas or Arrow in seconds, the same for every unit; missing durations are NaN."""
+    if hasattr(values, "iloc"):
+        spans = values.to_numpy()
+        unit, is_missing, counts = np.datetime_data(spans.dtype)[0], np.isnat(spans), spans.astype(np.int64)
+    else:
+        import pyarrow as pa
+
+        unit, is_missing = values.type.unit, np.asarray(arrow_values(values.is_null()))
+        counts = arrow_values(values.cast(pa.int64()).fill_null(0))
+    whole, rest = np.divmod(counts, _A_SECOND[unit])
+    return np.where(is_missing, np.nan, whole + rest / _A_SECOND[unit])
 
 
 def seconds_since_1970(values: Any) -> NDArray[np.float64]:
@@ -39,6 +58,8 @@ def _of_pandas(values: Any) -> NDArray[np.float64]:
         held = pd.api.types.infer_dtype(values, skipna=True)
         if held in ("integer", "floating", "mixed-integer-float", "mixed-integer", "decimal", "complex", "boolean"):
             raise ValueError(_UNITS_UNKNOWN)
+        if held == "mixed":
+            values, held = values.where(values.isna(), values.map(str)), "string"
         values = _pandas_texts(values) if held == "string" else pd.to_datetime(values)
     times = values.dt.tz_localize(None)
     stamps = times.to_numpy().astype("datetime64[us]").astype(np.int64)
@@ -46,13 +67,34 @@ def _of_pandas(values: Any) -> NDArray[np.float64]:
 
 
 def _pandas_texts(texts: Any) -> Any:
-    """Return text as times, in UTC if any has an offset."""
+    """Return text as times, in UTC if any has an offset.
+
+    Raises
+    ------
+    ValueError
+        If a text is no time, or its day and month cannot be told apart or its year is missing.
+    """
     import pandas as pd
 
     has_offset = bool(texts.dropna().str.contains(_OFFSET).any())
-    with suppress(ValueError):  # raised for other formats
-        return pd.to_datetime(texts, utc=has_offset, format="ISO8601")
-    return pd.to_datetime(texts, utc=has_offset)
+    times = pd.to_datetime(texts, utc=has_offset, format="ISO8601", errors="coerce")
+    is_other = times.isna() & texts.notna() & (texts.str.strip() != "")
+    if not is_other.any():
+        return times
+    others = texts[is_other]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about the order of day and month, which is checked here
+        by_month, by_day = (
+            pd.to_datetime(others, utc=has_offset, format="mixed", dayfirst=is_first) for is_first in (False, True)
+        )
+    is_unclear = (by_month != by_day) | ~others.str.contains(_YEAR)
+    if is_unclear.any():
+        first = int(is_unclear.to_numpy().argmax())
+        raise ValueError(
+            f"{others.iloc[first]!r} in row {np.flatnonzero(is_other)[first]} can be read as different times: convert "
+            "the column with pandas.to_datetime(values, format=...)"
+        )
+    return times.mask(is_other, by_month)
 
 
 def _of_arrow(values: Any) -> NDArray[np.float64]:

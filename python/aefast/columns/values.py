@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aefast.columns.times import seconds_since_1970
+from aefast.columns.times import seconds_of_durations, seconds_since_1970
 from aefast.tables.arrow import arrow_values, is_text, plain_array
 
 Array = NDArray[Any]
@@ -163,23 +163,36 @@ def levels_of(values: Any) -> tuple[NDArray[np.int64], list[str]]:
 def numbers_of(values: Any) -> Array:
     """Return a column as float64, or as float32 if it is float32 or float16; missing values become NaN.
 
-    Times become seconds since 1970.
+    Times become seconds since 1970, durations seconds.
     """
     if hasattr(values, "iloc"):
+        if values.dtype.kind in "OTUS":
+            values = _objects(values)
         if values.dtype.kind == "M":
             return seconds_since_1970(values)
+        if values.dtype.kind == "m":
+            return seconds_of_durations(values)
         if values.dtype == np.float32:
             return np.asarray(values)
-        numbers: Array = (
-            values.astype("object").astype("float64").to_numpy()
-            if values.dtype.kind in "OTUS"
-            else values.to_numpy(dtype=np.float64, na_value=np.nan)
-        )
+        numbers: Array = values.to_numpy(dtype=np.float64, na_value=np.nan)
         return numbers
     import pyarrow as pa
 
+    if pa.types.is_duration(values.type):
+        return seconds_of_durations(values)
     if pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
         return seconds_since_1970(values)
     if not (pa.types.is_float32(values.type) or pa.types.is_float16(values.type)):
         values = values.cast(pa.float64(), safe=False)
     return arrow_values(values)
+
+
+def _objects(values: Any) -> Any:
+    """Return a pandas column of objects as times, durations or float64."""
+    import pandas as pd
+
+    values = values.astype(object)
+    held = pd.api.types.infer_dtype(values, skipna=True)
+    if held in ("datetime", "datetime64", "date"):
+        return pd.to_datetime(values)
+    return pd.to_timedelta(values) if held in ("timedelta", "timedelta64") else values.astype("float64")
