@@ -302,3 +302,48 @@ def test_sample_weights_are_scaled_to_a_mean_of_one():
 def test_weights_that_make_no_sense_are_refused(weights, words):
     with pytest.raises(ValueError, match=words):
         Autoencoder().fit(np.zeros((4, 1)), sample_weight=weights)
+
+
+ODD = FRAME.astype({"b": object})
+ODD.loc[[7, 9], "b"] = ["n/a", None]
+ODD_MESSAGE = (
+    "column 'b' does not hold numbers only (its type is {}): 1 value is not a number, the first is 'n/a' in row 7; "
+    "replace such values by numbers or, if they are missing, by None, or leave the column out"
+)
+ODD_TABLE = TABLE.set_column(1, "b", pa.array([None if v is None else str(v) for v in ODD["b"]]))
+
+
+@pytest.mark.parametrize(
+    ("X", "kind"),
+    [(ODD, "object"), (ODD.assign(b=ODD["b"].map(str, na_action="ignore")), "str"), (ODD_TABLE, "string")],
+)
+def test_a_value_that_is_no_number_is_named_with_its_row(X, kind):
+    message = ODD_MESSAGE.format(kind)
+    mixed = FRAME.assign(c=np.where(BASE[:, 0] > 50, "x", "y"))
+    of_kinds = Autoencoder((3, 2), max_epochs=1, missing="mask").fit(mixed)
+    words = X.set_column(2, "c", pa.array(mixed["c"])) if kind == "string" else X.assign(c=mixed["c"])
+    calls = [(NAMED.predict, X), (NAMED.model_.errors, X), (of_kinds.predict, words), (of_kinds.model_.errors, words)]
+    if kind == "object":
+        calls += [(Autoencoder().fit, X), (Autoencoder().fit, words), (Autoencoder().fit_batches, [words])]
+    else:
+        calls += [(Autoencoder(column_kinds={"b": "numeric"}).fit, X)]
+    for method, rows in calls:
+        with raises_exactly(ValueError, message):
+            method(rows)
+
+
+def test_how_many_values_are_no_numbers():
+    X = ODD.assign(b=ODD["b"].where(np.arange(300) % 3 > 0, "?"))
+    n_odd = sum(isinstance(value, str) for value in X["b"])
+    with pytest.raises(
+        ValueError, match=rf"{n_odd} of {X['b'].count()} values are not numbers, the first is '\?' in row 0"
+    ):
+        Autoencoder().fit(X)
+
+
+def test_a_value_of_an_array_of_objects_is_named_with_its_place():
+    X = BASE.astype(object)
+    X[5, 2], X[6, 0] = "n/a", None
+    for method in (MODEL.predict, MODEL.model_.errors, Autoencoder().fit):
+        with raises_exactly(ValueError, "X does not hold numbers only: 'n/a' in row 5, column 2, is none"):
+            method(X)

@@ -34,6 +34,7 @@ from aefast.columns.values import (
     parts_of,
     type_of,
 )
+from aefast.tables.numbers import odd_values
 from aefast.tables.text import pluralise
 
 Array = NDArray[Any]
@@ -195,8 +196,10 @@ def _encoded(values: Any, column: Column, masks_missing: bool) -> Array:
     except (ValueError, TypeError, OverflowError, NotImplementedError) as error:
         if not has_values(values):  # then the type does not matter
             return _encoded(missing_values(len(values)), column, masks_missing)
+        odd = odd_values(column.name, values) if column.kind == "numeric" else ""
         raise ValueError(
-            f"column {column.name!r} does not hold {_CONTENT[column.kind]} (its type is {type_of(values)}): "
+            odd
+            or f"column {column.name!r} does not hold {_CONTENT[column.kind]} (its type is {type_of(values)}): "
             f"{' '.join(str(error).split())}"
         ) from error
     refusal = column.refusal(type_of(values)) if names else ""

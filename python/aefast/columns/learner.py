@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from aefast.columns.column import KINDS, MAX_LEVELS, Column, unknown_levels
 from aefast.columns.values import has_values, infer_kind, levels_of, names_of, parts_of, type_of
 from aefast.tables.collect import Blocks, table_of
+from aefast.tables.numbers import odd_values
 from aefast.tables.text import NUMBER_CELL, option_of
 
 Array = NDArray[Any]
@@ -71,7 +72,7 @@ class ColumnLearner:
     """
 
     def __init__(self, table: Any, kinds: Mapping[str, str] | None) -> None:
-        names, given = names_of(table), dict(kinds or {})
+        names, given = names_of(table), {str(name): kind for name, kind in (kinds or {}).items()}
         for name, kind in given.items():
             if name not in names:
                 raise ValueError(f"column_kinds names {name!r}, which is not a column: they are {', '.join(names)}")
@@ -97,7 +98,8 @@ class ColumnLearner:
                 kind = self._given.get(name) or infer_kind(values)
                 if kind is None:
                     raise ValueError(
-                        f"column {name!r} can be learned neither as numbers nor as levels nor as times (its type is "
+                        odd_values(name, values)
+                        or f"column {name!r} can be learned neither as numbers nor as levels nor as times (its type is "
                         f"{type_of(values)}): convert it or leave it out (--exclude {option_of([name])})"
                     )
                 if name not in self._kinds or has_values(values):

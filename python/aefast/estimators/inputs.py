@@ -15,9 +15,9 @@ from aefast.columns.column import Column, encode
 from aefast.columns.learner import ColumnLearner
 from aefast.columns.values import names_of
 from aefast.model.model import Model
-from aefast.model.rows import check_names, moved_columns
+from aefast.model.rows import check_names, check_order, moved_columns
 from aefast.tables.collect import collected, table_of
-from aefast.tables.numbers import not_numbers, numpy_frame, readable, table_values, unreadable_column
+from aefast.tables.numbers import numpy_frame, readable, table_values, why_unreadable
 from aefast.training.data import NamedRows
 
 Array = NDArray[Any]
@@ -60,6 +60,8 @@ def read_rows(estimator: Any, X: Any, *, reset: bool) -> Array:
     table = table_of(X)
     if reset:
         estimator.columns_, estimator.refusal = _learned_columns(estimator, table)
+    if hasattr(table, "iloc"):
+        X = table = _named(estimator, table, reset=reset)
     if estimator.columns_ is not None:
         table = _checked_table(estimator, X, table, reset=reset)
         return encode(table, estimator.columns_, masks_missing=estimator.missing != "mean")
@@ -73,10 +75,10 @@ def read_rows(estimator: Any, X: Any, *, reset: bool) -> Array:
     try:
         return readable(validate_data(estimator, X, reset=reset, dtype="numeric", ensure_all_finite=False))
     except (ValueError, TypeError) as error:
-        culprit = unreadable_column(X)
-        if culprit is None:
+        reason = why_unreadable(X)
+        if not reason:
             raise
-        raise ValueError(not_numbers(*culprit)) from error
+        raise ValueError(reason) from error
 
 
 def _read_named(estimator: Any, X: NamedRows, *, reset: bool) -> Array:
@@ -99,6 +101,33 @@ def _learned_columns(estimator: Any, table: Any) -> tuple[tuple[Column, ...] | N
     return None, ""
 
 
+def _named(estimator: Any, frame: Any, *, reset: bool) -> Any:
+    """Return a data frame whose labels are text, and names therefore.
+
+    The labels 0, 1, ... that a frame of numbers has by itself stay numbers, which scikit-learn does not take for names.
+
+    Raises
+    ------
+    ValueError
+        If two labels have the same text, or the labels 0, 1, ... are in another order than in training.
+    """
+    labels, names = list(frame.columns), names_of(frame)
+    if all(isinstance(label, str) for label in labels):
+        return frame
+    if not reset and not hasattr(estimator, "feature_names_in_"):
+        check_order(frame)
+        return frame
+    if labels == list(range(len(labels))):
+        known = estimator.columns_ and names if reset else list(estimator.feature_names_in_)
+        if known != names:
+            return frame
+    if len(set(names)) < len(set(labels)):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"two columns have labels of the same text {twice!r}: rename one of them")
+    named: Any = frame.set_axis(names, axis=1)
+    return named
+
+
 def _check_names(estimator: Any, table: Any, *, reset: bool) -> None:
     """Make scikit-learn's checks of names and width; say which columns are out of order."""
     try:
@@ -117,6 +146,8 @@ def _checked_table(estimator: Any, X: Any, table: Any, *, reset: bool) -> Any:
             f"this {type(estimator).__name__} was fitted to columns of several kinds: give a data frame or an Arrow "
             f"table, got {type(X).__name__}"
         )
+    if not reset and hasattr(table, "iloc"):
+        table = _named(estimator, table, reset=False)
     _check_names(estimator, table, reset=reset)
     if len(table) == 0:
         raise ValueError(

@@ -15,11 +15,10 @@ from aefast.model.scaling import column_statistics
 from aefast.tables.collect import collected, table_of
 from aefast.tables.numbers import (
     nonfinite_error,
-    not_numbers,
     numpy_frame,
     readable,
     table_values,
-    unreadable_column,
+    why_unreadable,
 )
 
 Array = NDArray[Any]
@@ -57,6 +56,8 @@ def read_rows(
     table = table_of(X)
     if table is not None:
         check_names(names_of(table), kind, n_columns, names)
+        if names is None:
+            check_order(table)
     if columns is not None:
         if table is None:
             raise ValueError(
@@ -69,9 +70,9 @@ def read_rows(
     else:
         values = np.asarray(numpy_frame(table)) if hasattr(table, "iloc") else table_values(table)
     if values.dtype.kind == "O":
-        culprit = unreadable_column(X)
-        if culprit is not None:
-            raise ValueError(not_numbers(*culprit))
+        reason = why_unreadable(X)
+        if reason:
+            raise ValueError(reason)
         values = values.astype(np.float64)
     rows = readable(values)
     if rows.ndim != 2 or rows.shape[1] != n_columns:
@@ -95,12 +96,20 @@ def check_names(got: Sequence[str], kind: str, n_columns: int, expected: Sequenc
         raise ValueError(f"X has {len(got)} features, but {kind} is expecting {n_columns} features as input.")
 
 
+def check_order(table: Any) -> None:
+    """Raise ValueError if the labels of a data frame are 0, 1, ... in another order, for models without names."""
+    labels = list(table.columns) if hasattr(table, "iloc") else []
+    expected = list(range(len(labels)))
+    if labels != expected and set(labels) == set(expected):
+        raise ValueError(f"The columns must be in the order of their labels. {moved_columns(labels, expected)}")
+
+
 def _listed(names: Sequence[str]) -> str:
     lines = [f"- {name}\n" for name in names[:_MOST_NAMES]]
     return "".join(lines) + ("- ...\n" if len(names) > _MOST_NAMES else "")
 
 
-def moved_columns(got: Sequence[str], expected: Sequence[str]) -> str:
+def moved_columns(got: Sequence[Any], expected: Sequence[Any]) -> str:
     """Say which columns are out of order."""
     moved = [f"{a!r} where fit had {b!r}" for a, b in zip(got, expected, strict=False) if a != b]
     more = f" and {len(moved) - 8} more" if len(moved) > 8 else ""

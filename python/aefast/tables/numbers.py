@@ -102,7 +102,7 @@ def table_values(table: Any) -> Array:
     for name, column in zip(table.column_names, table.columns, strict=True):
         numbers = number_values(column)
         if numbers is None:
-            raise ValueError(not_numbers(name, column.type))
+            raise ValueError(odd_values(name, column) or not_numbers(name, column.type))
         columns.append(numbers)
     values = np.empty((table.num_rows, len(columns)), dtype=np.result_type(np.uint8, *columns), order="F")
     for index, column in enumerate(columns):
@@ -123,10 +123,15 @@ def numpy_frame(frame: Any) -> Any:
     return found
 
 
-def unreadable_column(X: Any) -> tuple[Any, Any] | None:
-    """Return the name and type of the first column of a data frame that cannot be converted to numbers, or None."""
+def why_unreadable(X: Any) -> str:
+    """Return why a data frame or an array of objects cannot be converted to numbers; empty for anything else."""
+    if isinstance(X, np.ndarray) and X.dtype.kind == "O" and X.ndim == 2:
+        for row, column in np.ndindex(X.shape):
+            if isinstance(X[row, column], str) and not _is_number(X[row, column]):
+                return f"X does not hold numbers only: {X[row, column]!r} in row {row}, column {column}, is none"
+        return ""
     if not hasattr(X, "iloc") or getattr(X, "ndim", 0) != 2:
-        return None
+        return ""
     for position, column in enumerate(X.columns):
         values = X.iloc[:, position]
         try:
@@ -136,8 +141,35 @@ def unreadable_column(X: Any) -> tuple[Any, Any] | None:
         except (ValueError, TypeError):
             readable = False
         if not readable:
-            return column, values.dtype
-    return None
+            return odd_values(column, values) or not_numbers(column, values.dtype)
+    return ""
+
+
+def odd_values(name: Any, values: Any) -> str:
+    """Return which values of a pandas or Arrow column are not numbers; empty if none is a number, or all are."""
+    try:
+        cells = values.tolist() if hasattr(values, "iloc") else values.to_pylist()
+    except (ValueError, OverflowError):  # Python has no values for these
+        return ""
+    is_there = ~values.isna().to_numpy() if hasattr(values, "iloc") else np.array([cell is not None for cell in cells])
+    rows = [row for row in np.flatnonzero(is_there) if not _is_number(cells[row])]
+    n_values = int(is_there.sum())
+    if not 0 < len(rows) < n_values:
+        return ""
+    others = "1 value is not a number" if len(rows) == 1 else f"{len(rows)} of {n_values} values are not numbers"
+    dtype = values.dtype if hasattr(values, "iloc") else values.type
+    return (
+        f"column {name!r} does not hold numbers only (its type is {dtype}): {others}, the first is {cells[rows[0]]!r} "
+        f"in row {rows[0]}; replace such values by numbers or, if they are missing, by None, or leave the column out"
+    )
+
+
+def _is_number(cell: Any) -> bool:
+    try:
+        float(cell)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def not_numbers(column: Any, dtype: Any) -> str:

@@ -49,8 +49,8 @@ def plain_value(value: Any) -> Any:
         return value
     if isinstance(value, np.ndarray):
         value = tuple(value.tolist())
-    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {"mapping": [[key, plain_value(item)] for key, item in value.items()]}
+    if isinstance(value, dict) and all(isinstance(key, str | int | np.integer) for key in value):
+        return {"mapping": [[plain_value(key), plain_value(item)] for key, item in value.items()]}
     if isinstance(value, tuple | list):
         items = [plain_value(item) for item in value]
         return {"tuple": items} if isinstance(value, tuple) else items
