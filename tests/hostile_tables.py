@@ -208,6 +208,6 @@ def check_table(content: bytes, folder: Path) -> int:
     lines = [line for line in result.stderr.splitlines() if line.startswith(f"aefast {command[0]}: ")]
     if result.exit_code:
         assert len(lines) == 1, result.stderr
-        assert "an error in aefast" not in lines[0], result.stderr
+        assert "a bug in aefast" not in lines[0], result.stderr
         assert result.exit_code == 2 or any(word in lines[0] for word in ("rows.", "OUT.", "column ")), result.stderr
     return int(result.exit_code)
