@@ -19,7 +19,7 @@ from typer.core import TyperGroup
 
 from aefast.cli.terminal import missing_extra
 from aefast.exceptions import AefastError
-from aefast.tables.text import printable
+from aefast.tables.text import printable, shorten
 
 __all__ = ["SETTINGS", "Commands", "UsageError", "describe_error"]
 
@@ -29,6 +29,9 @@ SETTINGS: dict[str, Any] = {
     "rich_markup_mode": "rich",
     "context_settings": {"help_option_names": ["-h", "--help"]},
 }
+
+#: Of an error line, besides the command and a path.
+_MOST_LETTERS = 250
 
 
 class UsageError(Exception):
@@ -108,7 +111,7 @@ class Commands(TyperGroup):
         else:
             message = _describe_failure(error, command, args)
         with suppress(OSError):  # standard error may be closed
-            sys.stderr.write(f"{where}: {_one_line(message)}\n")
+            sys.stderr.write(f"{where}: {shorten(_one_line(message), _MOST_LETTERS)}\n")
             sys.stderr.flush()
         return code
 

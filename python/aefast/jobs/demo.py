@@ -15,7 +15,7 @@ from aefast.estimators.autoencoder import Autoencoder
 from aefast.jobs.fit import fit_job
 from aefast.jobs.report import report_job
 from aefast.jobs.score import ScoreJob
-from aefast.tables.files import atomic_path
+from aefast.tables.files import atomic_path, naming
 from aefast.tables.source import Source
 
 __all__ = ["run_demo"]
@@ -96,7 +96,7 @@ def run_demo(folder: str | Path) -> dict[str, Any]:
 def _write(table: pa.Table, path: Path) -> None:
     import pyarrow.parquet as pq
 
-    with atomic_path(path) as part:
+    with atomic_path(path) as part, naming(path):
         pq.write_table(table, part)
 
 

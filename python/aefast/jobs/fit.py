@@ -208,5 +208,5 @@ def _check_finite(
         what = "the rows have infinite values" if may_miss else "the rows have missing or infinite values"
         remedy = f"; fill or drop such rows, leave the column out with --exclude {option_of([name])}"
         if not may_miss:
-            remedy += ", or accept missing values with --missing mask or --missing mean"
+            remedy += ", or accept them with --missing mask or mean"
         raise TableError(found.message(what, place, name, remedy))

@@ -173,7 +173,9 @@ def _features(model: Model, source: Source, keep: Sequence[str] | None, label: s
     """The columns that the model scores, in its order."""
     if model.feature_names is None:
         unread = {*(keep or ()), label}
-        return [name for name in source.schema.names if source.holds_numbers(name) and name not in unread]
+        features = [name for name in source.schema.names if source.holds_numbers(name) and name not in unread]
+        source.require(features, "columns of the first file:")
+        return features
     features = list(model.feature_names)
     source.require(features, "columns the model was fitted on:")
     if label in features:

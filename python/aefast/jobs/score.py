@@ -202,8 +202,10 @@ class ScoreJob:
                     scored = plan.scorer.results(judged, batch, schema)
                 sink.write(scored, record)
                 tally.add_batch(scored, None if labels is None else labels(batch))
+            n_rows = tally.n_rows - n_rows
+            _check_unchanged(source, job["input"], n_rows)
         tally.writing += sink.seconds
-        counts = {"rows": tally.n_rows - n_rows, "anomalies": tally.n_flagged - n_flagged}
+        counts = {"rows": n_rows, "anomalies": tally.n_flagged - n_flagged}
         write_provenance(output, job, counts)
         return counts
 
@@ -337,6 +339,15 @@ def _naming_types(source: Source, row: int) -> Iterator[None]:
         yield
     except TypeClashError as error:
         raise error.among(source, row) from error
+
+
+def _check_unchanged(source: Source, stamps: dict[str, list[int]], n_rows: int) -> None:
+    """Raise `TableError` if a file changed after ``stamps`` were taken, or if not every row was scored."""
+    for path, stamp in _stamps(source).items():
+        if stamp != stamps[path]:
+            raise TableError(f"{path} changed while it was read; score it again when it is complete")
+    if source.n_rows not in (None, n_rows):
+        raise TableError(f"{source.title} has {source.n_rows:,} rows, but {n_rows:,} were scored; leave out --resume")
 
 
 def _record(frame: bytes) -> dict[str, Any]:

@@ -27,8 +27,10 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is not None or error.errno is None:
+        if error.filename is not None:
             raise
+        if error.errno is None:
+            raise OSError(f"{os.fspath(path)}: {error}") from error
         raise OSError(error.errno, os.strerror(error.errno), os.fspath(path)) from error
 
 

@@ -156,7 +156,8 @@ def open_sink(path: str | Path, schema: pa.Schema, record: Record | None = None)
             left.unlink()
     with atomic_path(path) as part:
         try:
-            writer = make(part, schema)
+            with naming(path):
+                writer = make(part, schema)
         except pa.ArrowException as error:
             refused = ", ".join(f"{f.name!r} ({f.type})" for f in schema if not _can_write(make, part, f))
             raise TableError(f"{path} cannot hold column {refused}; leave it out with --keep ({error})") from error

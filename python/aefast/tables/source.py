@@ -182,7 +182,7 @@ class Source:
             self._starts[index] = n_read
             known = 0 if file.n_rows is None else min(max(first_row - n_read, 0), file.n_rows)
             n_read += known
-            for batch in file.batches(columns, batch_rows, as_numbers, first_row=known):
+            for batch in file.checked_batches(columns, batch_rows, as_numbers, first_row=known):
                 n_read += batch.num_rows
                 if n_read > first_row or first_row == 0:
                     yield batch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections import Counter
@@ -40,6 +41,25 @@ def option_of(names: Sequence[str], after: str = "") -> str:
     return shlex.quote(",".join(name + after for name in quoted))
 
 
+def shorten(text: str, most: int) -> str:
+    """Return about ``most`` letters of a message: its beginning, with file and place, and the advice that ends it.
+
+    The longest path in it does not count. Advice follows the last semicolon.
+
+    Examples
+    --------
+    >>> from aefast.tables.text import shorten
+    >>> shorten("t.csv, row 3, cannot be read: got 2: aaaa bbbb cccc dddd; write it again", 60)
+    't.csv, row 3, cannot be read: got 2: aaaa … ; write it again'
+    """
+    most += min(max((len(word) for word in text.split() if os.sep in word), default=0), most)
+    if len(text) <= most:
+        return text
+    advice = text[text.rfind("; ") :] if "; " in text else ""
+    end = f" {advice}" if 0 < len(advice) <= most * 2 // 3 else ""
+    return f"{text[: most - len(end) - 2]} …{end}"
+
+
 def pluralise(number: int, things: str) -> str:
     """Return a count with its noun, whose plural ends in s: ``1 row``, ``1,234 rows``."""
     return f"{number:,} {things.removesuffix('s') if number == 1 else things}"
@@ -52,8 +72,8 @@ def list_names(names: Sequence[str], most: int = 8) -> str:
 
 
 def quote_names(names: Sequence[str], most: int = 8) -> str:
-    """Return the first names in quotes, and how many more there are."""
-    shown = ", ".join(repr(name) for name in names[:most])
+    """Return the first names in quotes, long ones cut, and how many more there are."""
+    shown = ", ".join(repr(name if len(name) < 60 else f"{name[:58]}…") for name in names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 

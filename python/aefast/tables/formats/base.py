@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from aefast.exceptions import AefastError
 from aefast.tables.dialect import Dialect, Reading
-from aefast.tables.text import one_line
+from aefast.tables.files import MISFITS
+from aefast.tables.text import one_line, shorten
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -95,9 +96,25 @@ class TableFile:
         """
         raise NotImplementedError
 
+    def checked_batches(
+        self, columns: Sequence[str], batch_rows: int, as_numbers: Collection[str] = (), *, first_row: int = 0
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the `batches`; raise `TableError` if they cannot be read or are not as many rows as the file states."""
+        n_rows = first_row
+        try:
+            for batch in self.batches(columns, batch_rows, as_numbers, first_row=first_row):
+                n_rows += batch.num_rows
+                yield batch
+        except TableError:
+            raise
+        except MISFITS as error:
+            raise self.unreadable(error) from error
+        if self.n_rows not in (None, n_rows):
+            raise TableError(f"{self.path} states {self.n_rows:,} rows, but {n_rows:,} can be read; write it again")
+
     def unreadable(self, error: BaseException, place: str = "") -> TableError:
         """Return the error that this file, or a ``place`` in it, cannot be read."""
-        return TableError(f"{self.path}{place} cannot be read: {one_line(error)}")
+        return TableError(f"{self.path}{place} cannot be read: {shorten(one_line(error), 120)}")
 
 
 class Writer:

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from aefast.tables.arrow import plain_schema, valid_rows
-from aefast.tables.formats.base import TableFile, Writer, rebatch, skip_rows
+from aefast.tables.formats.base import TableError, TableFile, Writer, rebatch, skip_rows
 
 
 class IpcTable(TableFile):
@@ -40,13 +40,21 @@ class IpcTable(TableFile):
             with pa.memory_map(str(self.path)) as memory, self._open(memory, options) as reader:
                 chosen = (valid_rows(batch.select(list(columns))) for batch in _all_batches(reader))
                 yield from rebatch(skip_rows(chosen, first_row), batch_rows)
+                n_more = 0 if _is_file(reader) else memory.size() - memory.tell()
         except (pa.ArrowException, OSError) as error:
             raise self.unreadable(error) from error
+        if n_more:
+            raise TableError(f"{self.path} has {n_more:,} bytes after the end of its stream; give each stream a file")
+
+
+def _is_file(reader: Any) -> bool:
+    """Whether Arrow IPC is in its file form."""
+    return hasattr(reader, "num_record_batches")
 
 
 def _all_batches(reader: Any) -> Iterator[pa.RecordBatch]:
     """Yield the batches of a file, which are read by their number, or of a stream."""
-    if hasattr(reader, "num_record_batches"):
+    if _is_file(reader):
         for i in range(reader.num_record_batches):
             yield reader.get_batch(i)
     else:

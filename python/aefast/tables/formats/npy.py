@@ -24,10 +24,15 @@ class NpyTable(TableFile):
             array = np.load(path, mmap_mode="r", allow_pickle=False)
         except Exception as error:  # NumPy parses the header as Python and passes on what the tokenizer raises
             raise self.unreadable(error) from error
+        if isinstance(array, np.lib.npyio.NpzFile):
+            raise TableError(f"{path} holds a .npz archive; save one of its arrays as .npy")
         if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
             raise TableError(f"{path} holds {array.dtype} values; numbers of at most 64 bits are needed")
         if array.ndim == 0:
             raise TableError(f"{path} holds a single value; an array of rows is needed")
+        n_more = path.stat().st_size - array.offset - array.nbytes if isinstance(array, np.memmap) else 0
+        if n_more:
+            raise TableError(f"{path} has {n_more:,} bytes after its array; save each array to a file of its own")
         rows = array.reshape(len(array), -1) if array.size else array.reshape(len(array), array[:1].size)
         self._row_bytes = rows.dtype.itemsize * rows.shape[1]
         self._offset = array.offset if array.flags.c_contiguous else None

@@ -25,8 +25,13 @@ class ParquetTable(TableFile):
         try:
             with pq.ParquetFile(path) as file:
                 self.schema, self.n_rows = plain_schema(file.schema_arrow), file.metadata.num_rows
+                sizes = _group_sizes(file)
         except (pa.ArrowException, OSError) as error:
             raise self.unreadable(error) from error
+        if min(sizes, default=0) < 0 or sum(sizes) != self.n_rows:
+            raise TableError(
+                f"{path} states {self.n_rows:,} rows, but its row groups {sum(sizes):,}; it is damaged: write it again"
+            )
 
     def batches(
         self, columns: Sequence[str], batch_rows: int, as_numbers: Collection[str] = (), *, first_row: int = 0
@@ -43,7 +48,7 @@ class ParquetTable(TableFile):
     @staticmethod
     def _groups_from(file: Any, first_row: int) -> tuple[list[int], int]:
         """Return the row groups from the one with ``first_row`` on, and how many of their rows come before it."""
-        sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+        sizes = _group_sizes(file)
         ends = np.cumsum(sizes, dtype=np.int64)
         first = int(np.searchsorted(ends, first_row, side="right"))
         return list(range(first, len(sizes))), first_row - int(ends[first - 1] if first else 0)
@@ -58,6 +63,11 @@ class ParquetTable(TableFile):
                     except (pa.ArrowException, OSError) as found:
                         return self.unreadable(found, f", row group {group}, column {column!r},")
         return self.unreadable(error)
+
+
+def _group_sizes(file: Any) -> list[int]:
+    """Return the number of rows of each row group."""
+    return [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
 
 
 class ParquetWriter(Writer):

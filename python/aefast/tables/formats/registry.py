@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aefast.tables.dialect import Reading
+from aefast.tables.files import MISFITS
 from aefast.tables.formats.base import COMPRESSED, TableError, TableFile, Writer, is_compressed
 
 __all__ = [
@@ -100,6 +101,10 @@ def open_table(path: str | Path, reading: Reading | None = None) -> TableFile:
         table.schema.names  # noqa: B018
     except UnicodeDecodeError as error:
         raise TableError(f"{path} cannot be read: the name of a column is not UTF-8 ({error})") from error
+    except TableError:
+        raise
+    except MISFITS as error:
+        raise TableFile(path).unreadable(error) from error
     return table
 
 
