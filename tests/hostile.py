@@ -221,12 +221,20 @@ def check_model(content: bytes) -> bool:
         lambda: model.reconstruction_error(X, precision="int8"),
     ):
         try:
-            call()
+            assert _is_finite(call())
         except ValueError as error:  # numbers that no network can compute with, or a precision that is not for it
             known = ("too large", "does not fit", "do not fit", "precision=", "not finite")
             if not any(words in str(error) for words in known):
                 raise
     return True
+
+
+def _is_finite(found: Any) -> bool:
+    """Whether there is no NaN or infinity in an array, a table or a tuple of arrays."""
+    if isinstance(found, tuple):  # reasons: a column without a value has number -1
+        return all(map(_is_finite, (found.errors, found.shares, found.expected[found.columns >= 0])))
+    table = pd.DataFrame(found)
+    return bool(np.isfinite(table.select_dtypes("number").to_numpy()).all())
 
 
 def _scores(model: Model) -> Any:

@@ -5,6 +5,7 @@ import random
 import struct
 import tracemalloc
 from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -66,7 +67,7 @@ def test_a_model_that_contradicts_itself_or_asks_for_a_machine_of_its_own_is_ref
 
     first = network["layers"][0]
     first.update(channels=1 << 23, units=16 << 23)
-    with pytest.raises(ValueError, match="134217728 is not an integer from 1 to 67108864"):
+    with pytest.raises(ValueError, match="134217728 is not an integer from 1 to 1048576"):
         checked_network(network)
 
 
@@ -179,3 +180,37 @@ def test_progress_that_was_tampered_with_is_gone_on_from_or_refused_by_name(whic
     assert hostile_progress.check(seed, tmp_path)
     contents = [hostile_progress.changed(seed, random.Random(n)) for n in range(40)]
     assert {hostile_progress.check(content, tmp_path) for content in contents} == {False, True}
+
+
+def test_results_that_are_not_finite_are_refused_for_a_forged_model(models):
+    """Weights may be as large as numbers get; every method then says so instead of returning NaN."""
+    model = aefast.load(models[0])
+    X = hostile.rows_for(model.model_)
+    weights = [np.full_like(each, 1e37) for each in model.coefs_]
+    model.model_ = model.model_.with_weights(weights, model.intercepts_)
+    for method in (model.transform, model.feature_errors, model.explain, model.reconstruction_error):
+        with pytest.raises(ValueError, match="of row 0 is .*: the network's weights or outputs are too large"):
+            method(X)
+    for which in (0, 3):  # the second takes several passes over the rows, because means stand for missing values
+        large = aefast.load(models[which])
+        scaling = replace(large.model_.scaling, scale=np.full(16, 1e300))
+        large.model_ = large.model_.replace(scaling=scaling)
+        assert np.isfinite(large.reconstruction_error(X)).all()
+        for method in (large.reconstruct, large.explain):
+            with pytest.raises(ValueError, match="the reconstruction of column 'x.*' does not fit into float32: use"):
+                method(X)
+
+
+def test_parameters_of_a_file_do_not_describe_a_network_that_its_size_does_not_explain(models):
+    """Fitting the loaded estimator again would ask for 128 GiB."""
+    header, data = hostile.split(models[0])
+    model = json.loads(header["__metadata__"]["model"])
+    for size, is_refused in (((1 << 31) - 1, True), (10_000, False)):
+        model["parameters"]["encoder_layer_sizes"] = {"tuple": [size]}
+        header["__metadata__"]["model"] = json.dumps(model)
+        content = hostile.joined(header, data)
+        if is_refused:
+            with pytest.raises(ModelFileError, match="describe a network of .* weights; for the .* of its own"):
+                aefast.load(content)
+        else:
+            assert aefast.load(content).encoder_layer_sizes == (size,)

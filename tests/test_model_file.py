@@ -423,7 +423,7 @@ def test_images_beyond_reason_are_refused_in_fit():
     model = aefast.ConvolutionalAutoencoder((8, 8, 1), channels=(1 << 21,), max_epochs=0)
     message = (
         "channels=(2097152,) makes images of 8 x 8 x 2097152 = 134,217,728 values, and inside the network there may be "
-        "at most 67,108,864: use fewer channels"
+        "at most 1,048,576: use fewer channels"
     )
     with raises_exactly(ValueError, message):
         model.fit(np.ones((2, 64)))

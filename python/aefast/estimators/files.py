@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
+from math import prod
 from typing import Any
 
 from aefast.model import file
 from aefast.model.model import Model
+from aefast.model.parameters import weight_shapes
 from aefast.model.variants import VARIANTS, known_class
-from aefast.tables.files import atomic_path, naming
+from aefast.tables.files import MISFITS, atomic_path, naming
 from aefast.training.plain import decoded_value, plain_parameters
+
+#: The parameters of a file may describe a network so many times as large as its own, if it has more weights than this.
+_MOST_GROWTH, _LEAST_GROWN = 64, 1 << 20
 
 
 def save(estimator: Any, path: str | os.PathLike[str]) -> None:
@@ -40,7 +45,32 @@ def restored(document: file.Document, tensors: file.Tensors) -> Any:
     estimator.set_params(**_known_parameters(document, estimator))
     estimator.check_parameters()
     estimator.restore(Model(**file.model_fields(document, tensors)))
+    _check_refit(estimator)
     return estimator
+
+
+def _check_refit(estimator: Any) -> None:
+    """Raise ValueError if the parameters describe a network far larger than the one that the file holds."""
+    own = estimator.model_.network
+    try:
+        described = estimator._network(own["n_features"])
+    except MISFITS:
+        return  # `fit` refuses such parameters too
+    for what, size in (("weights", _n_weights), ("outputs", _n_outputs)):
+        most = max(_LEAST_GROWN, _MOST_GROWTH * size(own))
+        if size(described) > most:
+            raise ValueError(
+                f"its parameters describe a network of {size(described):,} {what}; for the {size(own):,} of its own "
+                f"network there may be at most {most:,}"
+            )
+
+
+def _n_weights(network: Any) -> int:
+    return sum(prod(shape) for _, shape in weight_shapes(network))
+
+
+def _n_outputs(network: Any) -> int:
+    return sum(layer["units"] for layer in network["layers"])
 
 
 def _known_parameters(document: file.Document, estimator: Any) -> dict[str, Any]:

@@ -382,7 +382,7 @@ def output_image(layer: LayerSpec) -> Image:
 
 def most_values(n_features: int) -> int:
     """Return how many values an image inside a network of ``n_features`` features may have, in `fit` and in files."""
-    return max(1 << 26, 256 * n_features)
+    return max(1 << 20, 256 * n_features)
 
 
 def integer(value: Any, low: int, high: int) -> int:

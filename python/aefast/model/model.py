@@ -182,7 +182,7 @@ class Model(ModelData):
             Outputs that a top-k code keeps in a row; default as in training.
         """
         predictor = self._predictor(part, top_k=top_k)
-        return predictor.encode(self.rows(X))
+        return self._finite(predictor.encode(self.rows(X)), "code")
 
     def decode(self, Z: ArrayLike) -> Array:
         """Return the rows (n, d), in input units, that the decoder makes of codes (n, q)."""
@@ -202,14 +202,15 @@ class Model(ModelData):
         """Return minus the evidence lower bound (n,) of each row, for a code that ``seed`` draws."""
         predictor = self._predictor("draw")
         scale = likelihood_scale(self.loss)
-        return predictor.losses(self.rows(X), self.loss, scale=scale, beta=1.0, seed=seed)
+        losses = predictor.losses(self.rows(X), self.loss, scale=scale, beta=1.0, seed=seed)
+        return self._finite(losses, "evidence lower bound")
 
     # Reasons.
 
     def feature_errors(self, X: Any) -> Array:
         """Return each feature's part (n, d) of its row's error by ``score_metric``."""
         predictor = self._predictor()
-        return self._by_column(predictor.feature_errors(self.rows(X), self._metric(None)))
+        return self._by_column(self._finite(predictor.feature_errors(self.rows(X), self._metric(None)), "error"))
 
     def has_reasons(self, top: int) -> bool:
         """Return whether `reasons` gives ``top`` reasons a row; `explain` gives any number.
@@ -230,9 +231,14 @@ class Model(ModelData):
         precision : {"float32", "bfloat16", "int8"}, default "float32"
             As in `errors`.
         """
-        return Reasons(
+        found = Reasons(
             *self._scored(X, precision, lambda predictor, rows: predictor.reasons(rows, self._metric(None), top=top))
         )
+        fits = np.isfinite(found.expected).reshape(*found.columns.shape, -1).all(axis=2)
+        overflowing = found.columns[~fits & (found.columns >= 0)]
+        if len(overflowing):
+            raise self._overflow(self.column_names[overflowing[0]], found.expected.dtype)
+        return found
 
     def explain(self, X: Any, top: Any = 3) -> Any:
         """Return a table of the ``top`` features of each row; see `Autoencoder.explain`."""
@@ -249,15 +255,16 @@ class Model(ModelData):
             predictor, metric = self._predictor(), self._metric(None)
 
             def feature_errors(block: Array, first_row: int) -> Array:
-                errors = self._by_column(predictor.feature_errors(block, metric))
-                is_finite = np.isfinite(errors).all(axis=1)
-                if not is_finite.all():
-                    row = first_row + int(is_finite.argmin())
-                    raise ValueError(f"the error of row {row} is not finite: {self._why_not_finite()}")
-                return errors
+                return self._by_column(self._finite(predictor.feature_errors(block, metric), "error", first_row))
 
             return explanation_in_blocks(
-                self.rows(X), top, names, self.columns, table, feature_errors, predictor.reconstruct
+                self.rows(X),
+                top,
+                names,
+                self.columns,
+                table,
+                feature_errors,
+                lambda block: self._fitting(predictor.reconstruct(block)),
             )
         return explanation_of(self.reasons(X, top), names, self.columns, table)
 
@@ -327,6 +334,14 @@ class Model(ModelData):
             raise ValueError(f"the error of row {row} is {errors[row]}: {self._why_not_finite()}")
         return found
 
+    def _finite(self, values: Array, what: str, first_row: int = 0) -> Array:
+        """Return the values of rows; raise ValueError with the row if one is not finite."""
+        is_finite = np.isfinite(values)
+        if not is_finite.all():
+            row = first_row + int(is_finite.reshape(len(values), -1).all(axis=1).argmin())
+            raise ValueError(f"the {what} of row {row} is not finite: {self._why_not_finite()}")
+        return values
+
     def _why_not_finite(self) -> str:
         """Say why errors of finite rows are not finite."""
         if self.whitening is not None and np.abs(self.whitening.matrix).max() > np.finfo(self.dtype).max:
@@ -350,11 +365,17 @@ class Model(ModelData):
 
     def _as_values(self, rows: Array) -> Array:
         """Return rows (n, C) in the columns' units; raise ValueError if a value does not fit into the dtype."""
+        rows = self._fitting(rows)
+        return rows if self.columns is None else decode(rows, self.columns)
+
+    def _fitting(self, rows: Array) -> Array:
+        """Return reconstructions (n, D); raise ValueError if a value does not fit into the dtype."""
         overflowing = column_statistics(rows, None, resolve_threads(self.n_threads))["n_nonfinite"] > 0
         if overflowing.any():
             names = element_names(self.column_names, self.columns)
-            raise ValueError(
-                f"the reconstruction of column {names[int(overflowing.argmax())]!r} does not fit into {rows.dtype}: "
-                f"{_REMEDY[rows.dtype.name]}"
-            )
-        return rows if self.columns is None else decode(rows, self.columns)
+            raise self._overflow(names[int(overflowing.argmax())], rows.dtype)
+        return rows
+
+    def _overflow(self, column: str, dtype: np.dtype[Any]) -> ValueError:
+        """Return the error that the reconstruction of a column is too large for its dtype."""
+        return ValueError(f"the reconstruction of column {column!r} does not fit into {dtype}: {_REMEDY[dtype.name]}")
