@@ -140,3 +140,27 @@ def test_a_full_disk_is_named_by_its_file(folder):
     with room_for(100), pytest.raises(OSError) as caught:  # noqa: PT011
         small_model().save("new")
     assert caught.value.filename == "new"
+
+
+@pytest.mark.parametrize("codec", ["snappy", "gzip", "zstd"])
+def test_a_page_that_claims_far_more_than_its_file_is_refused(folder, codec):
+    """Arrow would allocate 2 GB for a file of a few hundred bytes."""
+    table = pa.table({name: np.arange(100.0) for name in "abcd"})
+    options = {"compression": codec, "use_dictionary": False, "write_statistics": False}
+    pa.parquet.write_table(table, "rows.parquet", **options)
+    content = (folder / "rows.parquet").read_bytes()
+    # The first page begins after four bytes: its kind (0), then both sizes, two bytes each.
+    assert content[4:7] == b"\x15\x00\x15"
+    assert content[9:10] == b"\x15"
+    forged = content[:7] + b"\xfe\xff\xff\xff\x0f" + content[9:]
+    end = 4 + pa.parquet.ParquetFile("rows.parquet").metadata.row_group(0).column(0).total_compressed_size
+    (folder / "rows.parquet").write_bytes(forged[:end] + forged[end + 3 :])
+    assert "but one of its pages claims 2,147,483,647" in refused("score", "m", "rows.parquet", "-o", "out.csv")
+
+
+def test_a_page_of_a_constant_column_is_read(folder):
+    """A page may claim 128 MB or more if its file is large enough; smaller claims are never looked at."""
+    table = pa.table({name: np.zeros(1 << 18) for name in "abcd"})
+    options = {"compression": "gzip", "use_dictionary": False, "data_page_size": 1 << 30}
+    pa.parquet.write_table(table, "rows.parquet", **options)
+    assert sum(batch.num_rows for batch in Source(["rows.parquet"]).batches(["a"])) == 1 << 18

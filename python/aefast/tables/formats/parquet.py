@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,13 @@ from aefast.tables.formats.base import TableError, TableFile, Writer, rebatch, s
 
 #: A row group is written when it has this many rows or bytes.
 GROUP_ROWS, GROUP_BYTES = 1 << 16, 1 << 24
+#: The header of a page that claims at least 128 MB: its kind, its size without and with compression, what comes next.
+_LARGE_PAGE = re.compile(
+    rb"\x15[\x00\x04\x06]\x15([\x80-\xff]{4}[\x01-\x0f])\x15[\x80-\xff]{0,4}[\x00-\x7f]"
+    rb"(?:\x15[\x80-\xff]{0,4}[\x00-\x7f][\x1c\x3c\x4c]|[\x2c\x4c\x5c])"
+)
+#: A page may claim so many times the size of its file.
+_MOST_RATIO = 256
 
 
 class ParquetTable(TableFile):
@@ -32,6 +40,24 @@ class ParquetTable(TableFile):
             raise TableError(
                 f"{path} states {self.n_rows:,} rows, but its row groups {sum(sizes):,}; it is damaged: write it again"
             )
+        self._check_pages()
+
+    def _check_pages(self) -> None:
+        """Raise `TableError` if a page of a small file claims a size that the file does not explain.
+
+        Arrow allocates what the header of a page claims. A page has at most 2 GB, which larger files explain.
+        """
+        size = self.path.stat().st_size
+        if size * _MOST_RATIO >= 1 << 31:
+            return
+        for claim in _LARGE_PAGE.findall(self.path.read_bytes()):
+            # Thrift's compact numbers: seven bits a byte, and the lowest bit of the number is its sign.
+            n_bytes = sum((byte & 127) << 7 * place for place, byte in enumerate(claim)) >> 1
+            if n_bytes > size * _MOST_RATIO:
+                raise TableError(
+                    f"{self.path} has {size:,} bytes, but one of its pages claims {n_bytes:,}; write it again with "
+                    "smaller row groups"
+                )
 
     def batches(
         self, columns: Sequence[str], batch_rows: int, as_numbers: Collection[str] = (), *, first_row: int = 0
