@@ -210,7 +210,7 @@ class Model(ModelData):
     def feature_errors(self, X: Any) -> Array:
         """Return each feature's part (n, d) of its row's error by ``score_metric``."""
         predictor = self._predictor()
-        return self._by_column(self._finite(predictor.feature_errors(self.rows(X), self._metric(None)), "error"))
+        return self._finite(self._by_column(predictor.feature_errors(self.rows(X), self._metric(None))), "error")
 
     def has_reasons(self, top: int) -> bool:
         """Return whether `reasons` gives ``top`` reasons a row; `explain` gives any number.
@@ -255,7 +255,7 @@ class Model(ModelData):
             predictor, metric = self._predictor(), self._metric(None)
 
             def feature_errors(block: Array, first_row: int) -> Array:
-                return self._by_column(self._finite(predictor.feature_errors(block, metric), "error", first_row))
+                return self._finite(self._by_column(predictor.feature_errors(block, metric)), "error", first_row)
 
             return explanation_in_blocks(
                 self.rows(X),
