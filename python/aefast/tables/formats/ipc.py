@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +42,23 @@ class IpcTable(TableFile):
             with pa.memory_map(str(self.path)) as memory, self._open(memory, options) as reader:
                 chosen = (valid_rows(batch.select(list(columns))) for batch in _all_batches(reader))
                 yield from rebatch(skip_rows(chosen, first_row), batch_rows)
-                n_more = 0 if _is_file(reader) else memory.size() - memory.tell()
+                n_more = _n_more(memory, _is_file(reader))
         except (pa.ArrowException, OSError) as error:
             raise self.unreadable(error) from error
         if n_more:
-            raise TableError(f"{self.path} has {n_more:,} bytes after the end of its stream; give each stream a file")
+            raise TableError(f"{self.path} has {n_more:,} bytes after its end; give each table a file of its own")
+
+
+def _n_more(memory: Any, is_file: bool) -> int:
+    """Return how many bytes follow the first table of a file, after its rows were read."""
+    if is_file:
+        memory.seek(8)
+        with suppress(pa.ArrowException, OSError):  # some writers leave out the mark between messages and footer
+            for _ in pa.ipc.MessageReader.open_stream(memory):
+                pass
+        found = re.search(rb"ARROW1(?=ARROW1\0\0)", memoryview(memory.read_buffer()))
+        return 0 if found is None else len(found.string) - found.end()
+    return int(memory.size() - memory.tell())
 
 
 def _is_file(reader: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +34,16 @@ class ParquetTable(TableFile):
         try:
             with pq.ParquetFile(path) as file:
                 self.schema, self.n_rows = plain_schema(file.schema_arrow), file.metadata.num_rows
-                sizes = _group_sizes(file)
+                sizes, end = _group_sizes(file), _end_of_data(file.metadata)
         except (pa.ArrowException, OSError) as error:
             raise self.unreadable(error) from error
         if min(sizes, default=0) < 0 or sum(sizes) != self.n_rows:
             raise TableError(
                 f"{path} states {self.n_rows:,} rows, but its row groups {sum(sizes):,}; it is damaged: write it again"
             )
+        with path.open("rb") as stream, mmap(stream.fileno(), 0, access=ACCESS_READ) as content:
+            if content.find(b"PAR1PAR1", end) >= 0:
+                raise TableError(f"{path} holds one Parquet file after another; give each a file of its own")
         self._check_pages()
 
     def _check_pages(self) -> None:
@@ -94,6 +98,15 @@ class ParquetTable(TableFile):
 def _group_sizes(file: Any) -> list[int]:
     """Return the number of rows of each row group."""
     return [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+
+
+def _end_of_data(metadata: Any) -> int:
+    """Return where the last column of the last row group ends; indexes and the footer follow."""
+    if not metadata.num_row_groups or not metadata.num_columns:
+        return 0
+    chunk = metadata.row_group(metadata.num_row_groups - 1).column(metadata.num_columns - 1)
+    begin = min(chunk.data_page_offset, chunk.dictionary_page_offset or chunk.data_page_offset)
+    return max(0, int(begin + chunk.total_compressed_size))
 
 
 class ParquetWriter(Writer):
