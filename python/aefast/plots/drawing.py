@@ -28,8 +28,9 @@ def new_axes(ax: Axes | None) -> Axes:
     return plt.subplots(layout="constrained")[1]
 
 
-def finish(ax: Axes, axis: str = "y") -> None:
-    """Remove the top and right frame lines and draw faint grid lines across ``axis``."""
+def finish(ax: Axes, x_label: str, y_label: str, axis: str = "y") -> None:
+    """Label the axes, remove the top and right frame lines and draw faint grid lines across ``axis``."""
+    ax.set(xlabel=x_label, ylabel=y_label)
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis=axis, color=GREY, alpha=0.25, linewidth=0.7)  # type: ignore[arg-type]
     ax.set_axisbelow(True)

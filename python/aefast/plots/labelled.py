@@ -55,9 +55,7 @@ def roc_curve(
     ax.plot(false, true, color=BLUE, linewidth=1.8, label=f"AUC {roc_auc_score(labels, scores):.4f}")
     anomalous = np.asarray(labels).astype(bool)
     _mark(ax, scores, threshold, lambda found: (np.mean(found[~anomalous]), np.mean(found[anomalous])))
-    ax.set_xlabel("share of normal rows flagged")
-    ax.set_ylabel("share of anomalies found")
-    finish(ax)
+    finish(ax, "share of normal rows flagged", "share of anomalies found")
     ax.legend(frameon=False, loc="lower right")
     return ax
 
@@ -107,9 +105,7 @@ def precision_recall_curve(
         lambda found: (np.mean(found[anomalous]), np.mean(anomalous[found])),
     )
     ax.set_ylim(-0.03, 1.03)
-    ax.set_xlabel("recall")
-    ax.set_ylabel("precision")
-    finish(ax)
+    finish(ax, "recall", "precision")
     ax.legend(frameon=False)
     return ax
 

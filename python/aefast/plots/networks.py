@@ -48,9 +48,7 @@ def loss_curves(estimator: Any, *, ax: Axes | None = None) -> Axes:
     both = np.concatenate([training, validation])
     if len(both) and both.min() > 0 and both.max() > 8 * both.min():
         ax.set_yscale("log")
-    ax.set_xlabel("epoch")
-    ax.set_ylabel("loss")
-    finish(ax)
+    finish(ax, "epoch", "loss")
     if len(training):
         ax.legend(frameon=False)
     return ax
@@ -191,9 +189,7 @@ def code_scatter(estimator: Any, X: ArrayLike, *, labels: ArrayLike | None = Non
     for kind, colour in zip(kinds, colours, strict=False):
         chosen = groups == kind
         ax.scatter(codes[chosen, 0], codes[chosen, 1], s=10, alpha=0.7, linewidths=0, color=colour, label=str(kind))
-    ax.set_xlabel(names[0])
-    ax.set_ylabel(names[1])
-    finish(ax)
+    finish(ax, names[0], names[1])
     if labels is not None:
         ax.legend(frameon=False, markerscale=2, fontsize="small", ncols=1 + len(kinds) // 12)
     return ax
@@ -233,6 +229,5 @@ def feature_error_bars(estimator: Any, X: ArrayLike, *, top: int = 12, ax: Axes 
     ax.barh(np.arange(len(order)), shares[order], color=BLUE, height=0.7)
     ax.set_yticks(np.arange(len(order)), [names[j] for j in order])
     ax.invert_yaxis()
-    ax.set_xlabel("share of the error")
-    finish(ax, axis="x")
+    finish(ax, "share of the error", "", axis="x")
     return ax

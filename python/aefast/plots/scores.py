@@ -85,9 +85,7 @@ def error_histogram(
     for (name, place), style in zip(lines.items(), cycle(("--", ":", "-.")), strict=False):
         if np.isfinite(place):
             ax.axvline(place, color=GREY, linestyle=style, linewidth=1.4, label=name)
-    ax.set_xlabel("anomaly score")
-    ax.set_ylabel("rows")
-    finish(ax)
+    finish(ax, "anomaly score", "rows")
     if lines or labels is not None:
         # The legend stands above the axes, so that it hides no bar.
         ax.legend(frameon=False, ncols=3, columnspacing=1.2, loc="lower left", bbox_to_anchor=(-0.02, 0.98))
@@ -158,16 +156,13 @@ def scores_over_rows(
         ax.axhline(threshold, color=GREY, linestyle="--", linewidth=1.4, label="threshold")
     if len(errors) and spans_decades(errors):
         ax.set_yscale("log")
-    if not is_timed:
-        ax.set_xlabel("row" if times is None else "row (some times are out of range)")
-    else:
+    if is_timed:
         locator = dates.AutoDateLocator()  # type: ignore[no-untyped-call]
         ax.xaxis.set_major_locator(locator)
         ax.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
-        ax.set_xlabel("time")
     ax.margins(x=0.01)
-    ax.set_ylabel("anomaly score")
-    finish(ax)
+    untimed = "row" if times is None else "row (some times are out of range)"
+    finish(ax, "time" if is_timed else untimed, "anomaly score")
     ax.legend(frameon=False, ncols=4, loc="lower right", bbox_to_anchor=(1, 1))
     return ax
 
@@ -203,9 +198,7 @@ def calibration(p_values: ArrayLike, *, ax: Axes | None = None) -> Axes:
         values, shares = values[chosen], shares[chosen]
     ax.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1.4, label="rows like training")
     ax.plot(values, shares, color=BLUE, linewidth=1.8, label="these rows")
-    ax.set_xlabel("p-value α")
-    ax.set_ylabel("share of rows with p ≤ α")
-    finish(ax)
+    finish(ax, "p-value α", "share of rows with p ≤ α")
     ax.legend(frameon=False, loc="lower right")
     return ax
 
@@ -247,8 +240,6 @@ def score_drift(errors: ArrayLike, calibration: Calibration, *, bins: int = 50, 
     now, _ = np.histogram(np.maximum(errors, edges[0]), edges)
     ax.stairs(before, edges, color=GREY, fill=True, alpha=0.4, label="calibration")
     ax.stairs(now / max(len(errors), 1), edges, color=BLUE, linewidth=1.8, label="these rows")
-    ax.set_xlabel("anomaly score")
-    ax.set_ylabel("share of rows")
-    finish(ax)
+    finish(ax, "anomaly score", "share of rows")
     ax.legend(frameon=False)
     return ax
