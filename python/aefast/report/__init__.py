@@ -1,7 +1,7 @@
 """The HTML report of a scored table: its scores, the reasons for the highest ones, and drift since calibration."""
 
-from aefast.report.drift import drift
 from aefast.report.findings import Findings, Strange, examine
 from aefast.report.page import figure, render
+from aefast.report.wording import drift
 
 __all__ = ["Findings", "Strange", "drift", "examine", "figure", "render"]

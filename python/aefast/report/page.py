@@ -13,17 +13,16 @@ import numpy as np
 
 from aefast import plots
 from aefast.engine.core import __version__
+from aefast.model.model import Model
 from aefast.model.network import layer_widths
 from aefast.plots.drawing import BLUE, GREEN, GREY, ORANGE
-from aefast.report.drift import drift
 from aefast.report.findings import Findings
-from aefast.report.wording import count, number, percent, short
+from aefast.report.wording import count, drift, number, percent, short
 from aefast.scoring.labels import UNLABELLED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from aefast.model.model import Model
 
 INK = "#101112"  # placeholder for the page's text colour in a drawing
 _THEME = {
