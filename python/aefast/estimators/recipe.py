@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
 
 from aefast.model.network import with_columns
+from aefast.training.callbacks import Callback
 from aefast.training.checkpoint import Checkpoint
 from aefast.training.loop import Settings
 from aefast.training.optimizers import optimizer_spec
 from aefast.training.recipe import Continuation, Recipe, Start
 from aefast.training.schedules import as_schedule
-
-if TYPE_CHECKING:
-    from aefast.training.callbacks import Callback
 
 
 def recipe_of(estimator: Any, reader: Any, n_features: int, *, has_noise: bool = True) -> Recipe:

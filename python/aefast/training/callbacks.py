@@ -11,9 +11,23 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from aefast.training.state import TrainingState
 
-__all__ = ["Callback", "EpochInfo", "StopTraining"]
+@dataclass
+class TrainingState:
+    """The whole state of a training between two epochs, apart from its data and settings.
+
+    Random numbers are functions of the seed and of the number of the pass, so they need no state.
+    """
+
+    seed: int
+    n_passes: int
+    step: int
+    parameters: list[NDArray[Any]]
+    best: list[NDArray[Any]]
+    slots: list[NDArray[Any]]
+    loss_curve: list[float]
+    validation_curve: list[float]
+    monitored: list[float]
 
 
 class StopTraining(Exception):

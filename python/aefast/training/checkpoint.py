@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +17,8 @@ from aefast.exceptions import AefastError, ModelFileError
 from aefast.model.container import pack, unpack
 from aefast.model.scaling import FeatureScaling
 from aefast.tables.files import MISFITS, atomic_path, naming
+from aefast.training.callbacks import EpochInfo, TrainingState
 from aefast.training.plain import plain_value
-from aefast.training.state import TrainingState
-
-if TYPE_CHECKING:
-    from aefast.training.callbacks import EpochInfo
-
-__all__ = ["Checkpoint", "CheckpointError", "digest_of", "identity_of"]
 
 Array = NDArray[Any]
 FORMAT_VERSION = 1

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from aefast.engine import core
 from aefast.exceptions import ConvergenceError, with_remedies
-from aefast.training.callbacks import Callback, EpochInfo, StopTraining
+from aefast.training.callbacks import Callback, EpochInfo, StopTraining, TrainingState
 from aefast.training.progress import progress
 from aefast.training.schedules import Plateau, Schedule
-from aefast.training.state import TrainingState
 
 Array = NDArray[Any]
 

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from aefast.training.callbacks import EpochInfo
 
-__all__ = ["Bars", "Lines", "Silence", "progress"]
-
 
 class Silence:
     """Shows nothing. Its methods are those of every display.
