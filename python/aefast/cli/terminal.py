@@ -13,16 +13,6 @@ from aefast.tables.text import list_names, printable
 if TYPE_CHECKING:
     from aefast.training.progress import Silence
 
-__all__ = [
-    "describe_left_out",
-    "display",
-    "echo",
-    "missing_extra",
-    "print_json",
-    "print_summary",
-    "print_table",
-]
-
 EXTRA = ("typer", "rich", "pyarrow", "matplotlib", "jinja2")
 
 

@@ -14,8 +14,6 @@ import numpy as np
 
 from aefast.engine import core
 
-__all__ = ["Limits", "Probes", "measure", "rows_per_second"]
-
 N_ROUNDS = 2_000_000
 N_FLOATS = 32 * 2**20  # 128 MB, beyond any cache
 
@@ -53,7 +51,7 @@ class Probes:
 def measure(n_threads: int, seconds: float = 1.0) -> Limits:
     """The best of repeated measurements, about ``seconds`` for each limit."""
     probes = Probes(n_threads)
-    return probes.limits(_best(probes.multiply_adds, seconds), _best(probes.read_memory, seconds))
+    return probes.limits(best_seconds(probes.multiply_adds, seconds), best_seconds(probes.read_memory, seconds))
 
 
 def rows_per_second(limits: Limits, flops_per_row: float, bytes_per_row: float) -> float:
@@ -61,10 +59,13 @@ def rows_per_second(limits: Limits, flops_per_row: float, bytes_per_row: float) 
     return min(limits["flops"] / flops_per_row, limits["bytes"] / bytes_per_row)
 
 
-def _best(call: Callable[[], object], seconds: float) -> float:
-    best, begin = float("inf"), time.perf_counter()
-    while best == float("inf") or time.perf_counter() - begin < seconds:
+def best_seconds(call: Callable[[], object], seconds: float) -> float:
+    """The shortest time of a call within about ``seconds``: one call to warm up, then at least two."""
+    call()
+    best, n_calls, begin = float("inf"), 0, time.perf_counter()
+    while n_calls < 2 or time.perf_counter() - begin < seconds:
         start = time.perf_counter()
         call()
         best = min(best, time.perf_counter() - start)
+        n_calls += 1
     return best

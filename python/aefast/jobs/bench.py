@@ -14,8 +14,6 @@ from aefast.engine import core, limits
 from aefast.engine.threads import resolve_threads
 from aefast.estimators.autoencoder import Autoencoder
 
-__all__ = ["measure"]
-
 Array = NDArray[np.float32]
 
 SHAPES = ((10, 8, 4, 8, 10), (30, 16, 8, 16, 30), (128, 64, 32, 64, 128), (784, 128, 32, 128, 784))
@@ -145,7 +143,7 @@ def _measure_shape(widths: Sequence[int], seconds: float, threads: int, machine:
     # Training does three products per layer, but needs no gradient of the input.
     training_flops = 3 * flops - 2 * widths[0] * widths[1]
     trained = len(X) / min(np.diff(epoch_ends))
-    scored = len(X) / _best(lambda: model.reconstruction_error(X), seconds)
+    scored = len(X) / limits.best_seconds(lambda: model.reconstruction_error(X), seconds)
 
     def share(rows_per_second: float, flops: float) -> float:
         return rows_per_second / limits.rows_per_second(machine, flops, X.strides[0])
@@ -171,20 +169,8 @@ def _best_of_blas(call: Callable[[], Any], seconds: float, threads: int) -> floa
     times = []
     for n in sorted({1, threads}):
         with _blas_threads(n):
-            times.append(_best(call, seconds / 2))
+            times.append(limits.best_seconds(call, seconds / 2))
     return min(times)
-
-
-def _best(call: Callable[[], Any], seconds: float) -> float:
-    """The shortest time of a call within ``seconds``: one call to warm up, then at least two."""
-    call()
-    best, n_calls, begin = float("inf"), 0, time.perf_counter()
-    while n_calls < 2 or time.perf_counter() - begin < seconds:
-        start = time.perf_counter()
-        call()
-        best = min(best, time.perf_counter() - start)
-        n_calls += 1
-    return best
 
 
 def _blas_threads(n: int) -> Any:

@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-__all__ = ["Clock", "Progress", "no_progress"]
-
 T = TypeVar("T")
 
 #: Called with the number of rows of each batch that is done.

@@ -9,8 +9,6 @@ import numpy as np
 
 from aefast.model.network import layer_widths
 
-__all__ = ["changed_parameters", "describe_model"]
-
 _PLAIN = (bool, int, float, str, type(None))
 
 

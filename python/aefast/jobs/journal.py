@@ -23,8 +23,6 @@ import pyarrow as pa
 from aefast.exceptions import AefastError
 from aefast.tables.files import MISFITS, naming
 
-__all__ = ["Journal", "ResumeError", "batch_from", "batch_to_bytes", "journal_path"]
-
 T = TypeVar("T")
 _HEAD = struct.Struct("<QI")
 

@@ -23,8 +23,6 @@ from aefast.tables.numbers import may_be_numbers
 from aefast.tables.source import Source, prefetch
 from aefast.tables.text import option_of
 
-__all__ = ["ScorePlan", "located", "plan_scoring"]
-
 
 @dataclass(frozen=True)
 class ScorePlan:

@@ -15,8 +15,6 @@ from typing import Any
 
 from aefast.tables.files import MISFITS
 
-__all__ = ["read_provenance", "write_provenance"]
-
 _NAME = "user.aefast"
 
 

@@ -15,8 +15,6 @@ from aefast.jobs.plan import located, plan_scoring
 from aefast.tables.formats.base import TableError
 from aefast.tables.source import Source
 
-__all__ = ["recalibrate_job"]
-
 
 def recalibrate_job(
     estimator: Any,

@@ -13,8 +13,6 @@ from aefast.scoring.labels import Labels
 from aefast.tables.files import atomic_path, naming
 from aefast.tables.source import Source
 
-__all__ = ["report_job"]
-
 
 def report_job(
     estimator: Any,

@@ -18,8 +18,6 @@ from aefast.tables.source import Source, prefetch
 from aefast.training.data import NamedRows
 from aefast.training.reservoir import Reservoir
 
-__all__ = ["Blocks", "TableBlocks", "fits_in_memory", "read_matrix"]
-
 Array = NDArray[Any]
 
 #: Rows that `read_matrix` transposes at once: their columns fit the second-level cache.

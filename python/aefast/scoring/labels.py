@@ -14,8 +14,6 @@ from aefast.tables.formats.base import TableError
 from aefast.tables.numbers import feature_matrix, is_number
 from aefast.tables.source import Source
 
-__all__ = ["UNLABELLED", "Labels", "judgement", "with_label"]
-
 #: Stands for the label of rows that have none: null or NaN.
 UNLABELLED = -1
 

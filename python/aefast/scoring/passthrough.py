@@ -15,8 +15,6 @@ from aefast.tables.formats.base import TableError
 if TYPE_CHECKING:
     from aefast.tables.source import Source
 
-__all__ = ["TypeClashError", "as_type", "kept_schema", "value_type"]
-
 
 class TypeClashError(TableError):
     """A column whose values do not fit the type that it has in other rows. ``column`` names it."""

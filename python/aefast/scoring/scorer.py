@@ -22,16 +22,8 @@ from aefast.scoring.passthrough import as_type, value_type
 from aefast.scoring.reasons import arrow_reasons, explained_reasons, reasons_as_text, reasons_type
 from aefast.tables.arrow import arrow_array, arrow_values, plain_rows
 from aefast.tables.formats.base import TableError
-from aefast.tables.numbers import (
-    feature_columns,
-    feature_matrix,
-    find_nonfinite,
-    is_number,
-    may_be_numbers,
-)
+from aefast.tables.numbers import feature_columns, feature_matrix, find_nonfinite, is_number, may_be_numbers
 from aefast.tables.text import pluralise, repeated
-
-__all__ = ["RESULT_NAMES", "Scorer", "model_of"]
 
 #: Columns that `Scorer.score` adds.
 RESULT_NAMES = ("anomaly_score", "p_value", "is_anomaly", "top_features")
