@@ -6,19 +6,18 @@ Before `fit` an attribute may be set, too; ``fit`` with ``warm_start=True`` then
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from aefast.columns.column import Column
+from aefast.engine import core
 from aefast.model.calibration import Calibration
 from aefast.model.model import Model
 from aefast.model.whitening import Whitening
-
-if TYPE_CHECKING:
-    from aefast.columns.column import Column
-    from aefast.engine.core import NetworkSpec
 
 Array = NDArray[Any]
 
@@ -103,10 +102,12 @@ def of_model(field: str, get: Callable[[Any], Any] = unchanged, put: Callable[[A
 
 def of_scaling(field: str) -> Any:
     """Return the attribute that is an array of the model's scaling."""
-    return FittedAttribute(
-        lambda model: getattr(model.scaling, field),
-        lambda model, value: model.replace(scaling=model.scaling.replace(field, value)),
-    )
+
+    def put(model: Model, value: Any) -> Model:
+        change: dict[str, Any] = {field: np.array(value, dtype=np.float64)}
+        return model.replace(scaling=replace(model.scaling, **change))
+
+    return FittedAttribute(lambda model: getattr(model.scaling, field), put)
 
 
 def arrays(values: Any) -> tuple[Any, ...] | None:
@@ -139,7 +140,7 @@ class FittedAttributes:
     coefs_: list[Array] = of_model("coefs", put=arrays)
     intercepts_: list[Array] = of_model("intercepts", put=arrays)
     norms_: list[Array | None] = of_model("norms", put=arrays)
-    network_: NetworkSpec = of_model("network")
+    network_: core.NetworkSpec = of_model("network")
     scaler_shift_: NDArray[np.float64] = of_scaling("shift")
     scaler_scale_: NDArray[np.float64] = of_scaling("scale")
     column_means_: NDArray[np.float64] = of_scaling("means")

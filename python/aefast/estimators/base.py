@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
+from aefast.engine import core
 from aefast.estimators.constraints import CONSTRAINTS, handed_on, merged
 from aefast.estimators.fitted import FittedMethods
 from aefast.estimators.inputs import read_rows, read_sample_weight
@@ -34,8 +35,6 @@ from aefast.training.schedules import Schedule
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-    from aefast.engine.core import LayerSpec, NetworkSpec, ObjectiveSpec
 
 Array = NDArray[Any]
 
@@ -347,10 +346,10 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
         """Return a user's noise for minibatches."""
         return None
 
-    def _check_network(self, network: NetworkSpec) -> None:
+    def _check_network(self, network: core.NetworkSpec) -> None:
         """Raise ValueError for a network that the objective is not defined for."""
 
-    def _network(self, n_features: int) -> NetworkSpec:
+    def _network(self, n_features: int) -> core.NetworkSpec:
         """Return the layers for inputs of ``n_features`` elements."""
         encoder, decoder = layer_sizes(self.encoder_layer_sizes, self.decoder_layer_sizes, n_features)
         return dense_network(
@@ -366,11 +365,11 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
             code_layers=self._code_layers,
         )
 
-    def _code_layers(self, code: LayerSpec) -> list[LayerSpec]:
+    def _code_layers(self, code: core.LayerSpec) -> list[core.LayerSpec]:
         """Return the layers that replace a plain code layer; the last one gives the code."""
         return [code]
 
-    def _objective(self, *, has_noise: bool = True) -> ObjectiveSpec:
+    def _objective(self, *, has_noise: bool = True) -> core.ObjectiveSpec:
         """Return loss and penalties, and the noise unless the rows have it already."""
         return {
             "loss": self.loss,

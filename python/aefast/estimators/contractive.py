@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Real
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval
@@ -13,10 +13,6 @@ from aefast.engine.threads import resolve_threads
 from aefast.estimators.base import BaseAutoencoder
 from aefast.model.parameters import inference_network
 from aefast.training.optimizers import optimizer_spec
-
-if TYPE_CHECKING:
-    from aefast.engine.core import NetworkSpec, ObjectiveSpec
-
 
 Array = NDArray[Any]
 
@@ -104,7 +100,7 @@ class ContractiveAutoencoder(BaseAutoencoder):
         model = self.model_
         network, parameters = inference_network(model.network, model.coefs, model.intercepts, model.dtype)
         rows = model.rows(self._rows(X))
-        objective: ObjectiveSpec = {"loss": self.loss, "contraction": 1.0}
+        objective: core.ObjectiveSpec = {"loss": self.loss, "contraction": 1.0}
         n_threads = resolve_threads(model.n_threads)
         trainer = core.Trainer(network, parameters, objective, optimizer_spec("sgd"), model.dtype, 0, n_threads)
         return trainer.penalties(rows, model.scaling.for_engine(model.missing))
@@ -117,7 +113,7 @@ class ContractiveAutoencoder(BaseAutoencoder):
                 "other rows of its batch"
             )
 
-    def _check_network(self, network: NetworkSpec) -> None:
+    def _check_network(self, network: core.NetworkSpec) -> None:
         super()._check_network(network)
         encoder = network["layers"][: network["n_encoder_layers"]]
         others = sorted({layer["kind"] for layer in encoder} - {"dense"})
@@ -132,7 +128,7 @@ class ContractiveAutoencoder(BaseAutoencoder):
                 f"hidden layer, the first {len(encoder)} of them 0, got {self.dropout!r}"
             )
 
-    def _objective(self, *, has_noise: bool = True) -> ObjectiveSpec:
+    def _objective(self, *, has_noise: bool = True) -> core.ObjectiveSpec:
         objective = super()._objective(has_noise=has_noise)
         objective["contraction"] = float(self.contraction)
         return objective

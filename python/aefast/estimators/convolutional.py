@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from math import prod
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval
 
+from aefast.engine import core
 from aefast.estimators.attributes import computed
 from aefast.estimators.base import BaseAutoencoder
 from aefast.estimators.constraints import one_of
@@ -29,9 +30,6 @@ from aefast.model.layers import (
 from aefast.model.model import Model
 from aefast.model.network import dropout_rates
 from aefast.tables.collect import collected
-
-if TYPE_CHECKING:
-    from aefast.engine.core import LayerSpec, NetworkSpec
 
 Array = NDArray[Any]
 
@@ -182,16 +180,16 @@ class ConvolutionalAutoencoder(BaseAutoencoder):
         _image(self.image_shape)
         _channels(self.channels)
 
-    def _network(self, n_features: int) -> NetworkSpec:
+    def _network(self, n_features: int) -> core.NetworkSpec:
         channels, activation, taps = _channels(self.channels), self.activation, int(self.kernel_size)
         pool = 1 if self.image_shape is None and self.image_shape_[0] == 1 else int(self.pool)
         is_valid = self.padding == "valid"
         image = self.image_shape_
         _check_sizes(image, len(channels), pool, taps if is_valid else 1)
-        hidden: list[LayerSpec] = []  # layers with dropout
-        layers: list[LayerSpec] = []
+        hidden: list[core.LayerSpec] = []  # layers with dropout
+        layers: list[core.LayerSpec] = []
 
-        def add(layer: LayerSpec) -> Image:
+        def add(layer: core.LayerSpec) -> Image:
             layers.append(layer)
             return output_image(layer)
 
@@ -229,7 +227,7 @@ class ConvolutionalAutoencoder(BaseAutoencoder):
             layer["dropout"] = rate
         return {"n_features": n_features, "layers": layers, "n_encoder_layers": n_encoder_layers, "groups": []}
 
-    def _resizing_convolution(self, image: Image, channels: int, activation: str, *, widens: bool) -> LayerSpec:
+    def _resizing_convolution(self, image: Image, channels: int, activation: str, *, widens: bool) -> core.LayerSpec:
         """Return a convolution that keeps the size or, if it ``widens``, restores the size of the image before."""
         taps = int(self.kernel_size)
         if widens:

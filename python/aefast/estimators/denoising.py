@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._param_validation import Interval
 
+from aefast.engine import core
 from aefast.estimators.base import BaseAutoencoder
 from aefast.estimators.constraints import one_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-    from aefast.engine.core import ObjectiveSpec
 
 Array = NDArray[Any]
 
@@ -147,7 +146,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
                 f"{self.noise_level!r}"
             )
 
-    def _objective(self, *, has_noise: bool = True) -> ObjectiveSpec:
+    def _objective(self, *, has_noise: bool = True) -> core.ObjectiveSpec:
         objective = super()._objective(has_noise=has_noise)
         if has_noise and isinstance(self.noise, str):
             objective["noise"], objective["noise_level"] = self.noise, float(self.noise_level)

@@ -32,10 +32,8 @@ def to_bytes(estimator: Any) -> bytes:
 
 def describe(estimator: Any) -> tuple[file.Document, file.Tensors]:
     """Return document and tensors of a fitted estimator; ValueError names a parameter that is not data."""
-    model = estimator.model_.replace(kind=type(estimator).__name__)
-    document, tensors = file.describe(model)
-    document["parameters"] = plain_parameters(estimator.get_params(deep=False))
-    return document, tensors
+    parameters = plain_parameters(estimator.get_params(deep=False))
+    return file.describe(estimator.model_.replace(kind=type(estimator).__name__, parameters=parameters))
 
 
 def restored(document: file.Document, tensors: file.Tensors) -> Any:

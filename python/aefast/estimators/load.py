@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from aefast.estimators import files
+from aefast.estimators.files import restored
 from aefast.model import file
 
 if TYPE_CHECKING:
@@ -49,5 +49,6 @@ def load(source: str | os.PathLike[str] | bytes | bytearray | memoryview) -> Bas
     >>> bool((again.score_samples(X) == model.score_samples(X)).all())
     True
     """
-    estimator: BaseAutoencoder = file.restored(source, files.restored)
-    return estimator
+    with file.opened(source) as (document, tensors):
+        estimator: BaseAutoencoder = restored(document, tensors)
+        return estimator

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from sklearn.utils._param_validation import Interval
 
+from aefast.engine import core
 from aefast.estimators.base import BaseAutoencoder
 from aefast.estimators.constraints import one_of
 from aefast.model.layers import ACTIVATIONS
-
-if TYPE_CHECKING:
-    from aefast.engine.core import LayerSpec, ObjectiveSpec
 
 #: The code activation of each method.
 CODE_ACTIVATIONS = {"kl": "sigmoid", "l1": "relu", "topk": "identity", "threshold": "relu"}
@@ -114,7 +112,7 @@ class SparseAutoencoder(BaseAutoencoder):
                 "sparsity='threshold' does not go with output_activation='softmax', whose errors are not of one feature"
             )
 
-    def _code_layers(self, code: LayerSpec) -> list[LayerSpec]:
+    def _code_layers(self, code: core.LayerSpec) -> list[core.LayerSpec]:
         activation = self.code_activation
         code["activation"] = CODE_ACTIVATIONS[self.sparsity] if activation == "auto" else activation
         layers = super()._code_layers(code)
@@ -130,7 +128,7 @@ class SparseAutoencoder(BaseAutoencoder):
             self._widened(layers[-1])
         return layers
 
-    def _widened(self, layer: LayerSpec) -> LayerSpec:
+    def _widened(self, layer: core.LayerSpec) -> core.LayerSpec:
         """Return the layer as `transform` uses it."""
         if layer["kind"] != "top_k":
             return layer
@@ -145,7 +143,7 @@ class SparseAutoencoder(BaseAutoencoder):
     def _top_k(self) -> int | None:
         return next((self._widened(layer)["k"] for layer in self.network_["layers"] if layer["kind"] == "top_k"), None)
 
-    def _objective(self, *, has_noise: bool = True) -> ObjectiveSpec:
+    def _objective(self, *, has_noise: bool = True) -> core.ObjectiveSpec:
         objective = super()._objective(has_noise=has_noise)
         if self.sparsity == "l1":
             objective["activity_l1"] += float(self.sparsity_weight)

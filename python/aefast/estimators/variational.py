@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 
+from aefast.engine import core
 from aefast.estimators.base import BaseAutoencoder
 from aefast.estimators.sparse import SparseAutoencoder
 from aefast.model.metrics import likelihood_scale
 from aefast.training.schedules import Schedule
-
-if TYPE_CHECKING:
-    from aefast.engine.core import LayerSpec, ObjectiveSpec
 
 Array = NDArray[Any]
 
@@ -223,12 +221,12 @@ class VariationalAutoencoder(BaseAutoencoder):
                     f"and is held by beta, got {value!r}"
                 )
 
-    def _code_layers(self, code: LayerSpec) -> list[LayerSpec]:
+    def _code_layers(self, code: core.LayerSpec) -> list[core.LayerSpec]:
         units = code["units"]
-        moments: LayerSpec = {**code, "units": 2 * units, "batch_norm": False}
+        moments: core.LayerSpec = {**code, "units": 2 * units, "batch_norm": False}
         return [*super()._code_layers(moments), {"kind": "gaussian_code", "units": units}]
 
-    def _objective(self, *, has_noise: bool = True) -> ObjectiveSpec:
+    def _objective(self, *, has_noise: bool = True) -> core.ObjectiveSpec:
         objective = super()._objective(has_noise=has_noise)
         objective["scale"] = likelihood_scale(self.loss)
         return objective

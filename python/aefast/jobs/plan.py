@@ -176,7 +176,7 @@ def _features(model: Model, source: Source, keep: Sequence[str] | None, label: s
         return features
     features = list(model.feature_names)
     source.require(features, "columns the model was fitted on:")
-    if label in features:
+    if label is not None and label in features:
         raise TableError(
             f"the model scores column {label!r}, so it cannot be the label; fit a model with "
             f"--exclude {option_of([label])}"

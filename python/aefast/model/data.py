@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aefast.columns.column import Column
+from aefast.engine import core
 from aefast.model.calibration import Calibration
 from aefast.model.network import code_size
 from aefast.model.scaling import FeatureScaling
 from aefast.model.whitening import Whitening
 from aefast.tables.dialect import Dialect
-
-if TYPE_CHECKING:
-    from aefast.engine.core import NetworkSpec
 
 Array = NDArray[Any]
 
@@ -63,7 +61,7 @@ class ModelData:
     """
 
     kind: str
-    network: NetworkSpec
+    network: core.NetworkSpec
     coefs: tuple[Array, ...]
     intercepts: tuple[Array, ...]
     norms: tuple[Array | None, ...]

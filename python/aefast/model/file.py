@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,24 +41,25 @@ Array = NDArray[Any]
 Document = dict[str, Any]
 Tensors = dict[str, Array]
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview
-T = TypeVar("T")
 
 FORMAT_VERSION = 1
 
 
-def restored(source: Source, restore: Callable[[Document, Tensors], T]) -> T:
-    """Return ``restore(document, tensors)`` for a model file, given by its path or its bytes.
+@contextmanager
+def opened(source: Source) -> Iterator[tuple[Document, Tensors]]:
+    """Give document and tensors of a model file to a ``with`` block, which makes the model of them.
 
     Raises
     ------
     ModelFileError
-        If the file is truncated, altered, of a newer format, or not a model; the message says which.
+        If the file is truncated, altered, of a newer format, or not a model, or if the block finds a value that is not
+        valid; the message says which.
     OSError
         If there is no such file, or it cannot be read.
     """
     document, tensors, name = unpack(source, "model", FORMAT_VERSION)
     try:
-        return restore(document, tensors)
+        yield document, tensors
     except MISFITS as error:
         raise ModelFileError(f"{name} is not a valid model: {type(error).__name__}: {error}") from error
 

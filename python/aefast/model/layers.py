@@ -1,18 +1,17 @@
 """The registry of layer kinds: for each kind one class with its description, its sizes and the checks of a model file.
 
-A description (``LayerSpec``) is the plain dictionary that the engine reads. A new kind of layer is its C++ header and
-one class here, listed in `LAYERS`.
+A description (``LayerSpec``) is the plain dictionary that the engine reads. A new kind of layer needs its C++ header
+and one class here, listed in `LAYERS`.
 """
 
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from aefast.engine.core import LayerSpec
+from aefast.engine import core
 
 Image = tuple[int, int, int]  # height, width, channels
 
@@ -28,7 +27,7 @@ _MOST_UNITS = 1 << 31
 class Context(NamedTuple):
     """What the description of a layer is checked against: the layers before it and the width of the network."""
 
-    before: list[LayerSpec]
+    before: list[core.LayerSpec]
     n_features: int
 
     @property
@@ -52,12 +51,12 @@ class Layer:
     keeps_width: ClassVar[bool] = False
 
     @classmethod
-    def weight_shape(cls, layer: LayerSpec, n_in: int) -> tuple[int, ...]:
+    def weight_shape(cls, layer: core.LayerSpec, n_in: int) -> tuple[int, ...]:
         """Return the shape of the weights of a layer with ``n_in`` inputs."""
         raise NotImplementedError
 
     @classmethod
-    def n_biases(cls, layer: LayerSpec) -> int:
+    def n_biases(cls, layer: core.LayerSpec) -> int:
         """Return the number of biases."""
         raise NotImplementedError
 
@@ -67,13 +66,13 @@ class Layer:
         raise NotImplementedError
 
     @classmethod
-    def append_width(cls, layer: LayerSpec, widths: list[int]) -> None:
+    def append_width(cls, layer: core.LayerSpec, widths: list[int]) -> None:
         """Add the layer's outputs to the list of widths that a person is shown."""
         if not cls.keeps_width:
             widths.append(layer["units"])
 
     @classmethod
-    def checked(cls, layer: dict[str, Any], context: Context) -> LayerSpec:
+    def checked(cls, layer: dict[str, Any], context: Context) -> core.LayerSpec:
         """Build the description anew from values of a file; raise ValueError or KeyError if one is not valid."""
         raise NotImplementedError
 
@@ -85,11 +84,11 @@ class Dense(Layer):
     has_weights = True
 
     @classmethod
-    def weight_shape(cls, layer: LayerSpec, n_in: int) -> tuple[int, ...]:
+    def weight_shape(cls, layer: core.LayerSpec, n_in: int) -> tuple[int, ...]:
         return n_in, layer["units"]
 
     @classmethod
-    def n_biases(cls, layer: LayerSpec) -> int:
+    def n_biases(cls, layer: core.LayerSpec) -> int:
         return layer["units"]
 
     @classmethod
@@ -97,7 +96,7 @@ class Dense(Layer):
         return shape[0], shape[1]
 
     @classmethod
-    def checked(cls, layer: dict[str, Any], context: Context) -> LayerSpec:
+    def checked(cls, layer: dict[str, Any], context: Context) -> core.LayerSpec:
         owner = integer(layer["tied_to"], -1, len(context.before) - 1)
         if type(layer["batch_norm"]) is not bool:
             raise ValueError(f"batch_norm of {context.name} is neither true nor false")
@@ -117,7 +116,7 @@ class TopK(Layer):
     keeps_width = True
 
     @classmethod
-    def checked(cls, layer: dict[str, Any], context: Context) -> LayerSpec:
+    def checked(cls, layer: dict[str, Any], context: Context) -> core.LayerSpec:
         return {"kind": cls.kind, "units": context.n_in, "k": integer(layer["k"], 1, context.n_in)}
 
 
@@ -128,7 +127,7 @@ class KlSparsity(Layer):
     keeps_width = True
 
     @classmethod
-    def checked(cls, layer: dict[str, Any], context: Context) -> LayerSpec:
+    def checked(cls, layer: dict[str, Any], context: Context) -> core.LayerSpec:
         target, weight = number(layer["target"]), number(layer["weight"])
         return {"kind": cls.kind, "units": context.n_in, "target": target, "weight": weight}
 
@@ -139,12 +138,12 @@ class GaussianCode(Layer):
     kind = "gaussian_code"
 
     @classmethod
-    def append_width(cls, layer: LayerSpec, widths: list[int]) -> None:
+    def append_width(cls, layer: core.LayerSpec, widths: list[int]) -> None:
         """Replace the width of means and log-variances by that of the means."""
         widths[-1] = layer["units"]
 
     @classmethod
-    def checked(cls, layer: dict[str, Any], context: Context) -> LayerSpec:
+    def checked(cls, layer: dict[str, Any], context: Context) -> core.LayerSpec:
         units = integer(layer["units"], 1, _MOST_UNITS)
         if context.n_in != 2 * units or context.before[-1].get("activation") != "identity":
             raise ValueError(f"{context.name} does not come after as many means and log-variances")
@@ -155,12 +154,12 @@ class ImageLayer(Layer):
     """Base of the layers whose inputs are images, with the channel running fastest."""
 
     @classmethod
-    def output_image(cls, layer: LayerSpec) -> Image:
+    def output_image(cls, layer: core.LayerSpec) -> Image:
         """Return height, width and channels of the outputs."""
         raise NotImplementedError
 
     @classmethod
-    def checked(cls, layer: dict[str, Any], context: Context) -> LayerSpec:
+    def checked(cls, layer: dict[str, Any], context: Context) -> core.LayerSpec:
         n_in, before, n_features = context.n_in, context.before, context.n_features
         height, width, channels = (integer(side, 1, n_in) for side in layer["image"])
         if height * width * channels != n_in:
@@ -178,7 +177,7 @@ class ImageLayer(Layer):
         return found
 
     @classmethod
-    def _described(cls, layer: dict[str, Any], image: Image, n_features: int) -> LayerSpec:
+    def _described(cls, layer: dict[str, Any], image: Image, n_features: int) -> core.LayerSpec:
         raise NotImplementedError
 
 
@@ -189,11 +188,11 @@ class Convolution(ImageLayer):
     has_weights = True
 
     @classmethod
-    def weight_shape(cls, layer: LayerSpec, n_in: int) -> tuple[int, ...]:
+    def weight_shape(cls, layer: core.LayerSpec, n_in: int) -> tuple[int, ...]:
         return layer["kernel_size"], layer["kernel_size"], layer["image"][2], layer["channels"]
 
     @classmethod
-    def n_biases(cls, layer: LayerSpec) -> int:
+    def n_biases(cls, layer: core.LayerSpec) -> int:
         return layer["channels"]
 
     @classmethod
@@ -202,20 +201,20 @@ class Convolution(ImageLayer):
         return taps * shape[2], taps * shape[3]
 
     @classmethod
-    def output_image(cls, layer: LayerSpec) -> Image:
+    def output_image(cls, layer: core.LayerSpec) -> Image:
         height, width, _ = layer["image"]
         lost = layer["kernel_size"] - 1 if layer["padding"] == "valid" else 0
         return height - lost, width - lost, layer["channels"]
 
     @classmethod
-    def _described(cls, layer: dict[str, Any], image: Image, n_features: int) -> LayerSpec:
+    def _described(cls, layer: dict[str, Any], image: Image, n_features: int) -> core.LayerSpec:
         channels, taps = integer(layer["channels"], 1, _MOST_UNITS), integer(layer["kernel_size"], 1, 2 * MOST_TAPS)
         if layer["padding"] not in ("same", "valid") or layer["tied_to"] != -1 or layer["batch_norm"] is not False:
             raise ValueError("a convolution is tied, normalised or padded")
         return cls._made(layer, image, channels, taps, n_features)
 
     @classmethod
-    def _made(cls, layer: dict[str, Any], image: Image, channels: int, taps: int, n_features: int) -> LayerSpec:
+    def _made(cls, layer: dict[str, Any], image: Image, channels: int, taps: int, n_features: int) -> core.LayerSpec:
         return convolution(image, channels, taps, layer["activation"], padding=layer["padding"])
 
 
@@ -225,7 +224,7 @@ class TransposedConvolution(Convolution):
     kind = "conv2d_transpose"
 
     @classmethod
-    def weight_shape(cls, layer: LayerSpec, n_in: int) -> tuple[int, ...]:
+    def weight_shape(cls, layer: core.LayerSpec, n_in: int) -> tuple[int, ...]:
         return layer["kernel_size"], layer["kernel_size"], layer["channels"], layer["image"][2]
 
     @classmethod
@@ -234,14 +233,14 @@ class TransposedConvolution(Convolution):
         return taps * shape[3], taps * shape[2]
 
     @classmethod
-    def output_image(cls, layer: LayerSpec) -> Image:
+    def output_image(cls, layer: core.LayerSpec) -> Image:
         height, width, _ = layer["image"]
         size, factor = layer["kernel_size"], layer["factor"]
         gained = size - factor if layer["padding"] == "valid" else 0
         return height * factor + gained, width * factor + gained, layer["channels"]
 
     @classmethod
-    def _made(cls, layer: dict[str, Any], image: Image, channels: int, taps: int, n_features: int) -> LayerSpec:
+    def _made(cls, layer: dict[str, Any], image: Image, channels: int, taps: int, n_features: int) -> core.LayerSpec:
         factor = integer(layer["factor"], 1, n_features)
         padding = layer["padding"]
         return transposed_convolution(image, channels, taps, layer["activation"], padding=padding, factor=factor)
@@ -253,12 +252,12 @@ class MaxPooling(ImageLayer):
     kind = "max_pool2d"
 
     @classmethod
-    def output_image(cls, layer: LayerSpec) -> Image:
+    def output_image(cls, layer: core.LayerSpec) -> Image:
         height, width, channels = layer["image"]
         return height // layer["factor"], width // layer["factor"], channels
 
     @classmethod
-    def _described(cls, layer: dict[str, Any], image: Image, n_features: int) -> LayerSpec:
+    def _described(cls, layer: dict[str, Any], image: Image, n_features: int) -> core.LayerSpec:
         factor = integer(layer["factor"], 1, n_features)
         if image[0] % factor or image[1] % factor:
             raise ValueError(f"pooling by {factor} does not divide {image[0]} x {image[1]}")
@@ -271,12 +270,12 @@ class Upsampling(ImageLayer):
     kind = "upsample2d"
 
     @classmethod
-    def output_image(cls, layer: LayerSpec) -> Image:
+    def output_image(cls, layer: core.LayerSpec) -> Image:
         height, width, channels = layer["image"]
         return height * layer["factor"], width * layer["factor"], channels
 
     @classmethod
-    def _described(cls, layer: dict[str, Any], image: Image, n_features: int) -> LayerSpec:
+    def _described(cls, layer: dict[str, Any], image: Image, n_features: int) -> core.LayerSpec:
         return upsampling(image, integer(layer["factor"], 1, n_features))
 
 
@@ -294,12 +293,12 @@ _KINDS: tuple[type[Layer], ...] = (
 LAYERS: dict[str, type[Layer]] = {layer.kind: layer for layer in _KINDS}
 
 
-def has_weights(layer: LayerSpec) -> bool:
+def has_weights(layer: core.LayerSpec) -> bool:
     """Return whether a layer has weights and biases."""
     return LAYERS[layer["kind"]].has_weights
 
 
-def checked_layer(layer: dict[str, Any], context: Context, *, is_last: bool) -> LayerSpec:
+def checked_layer(layer: dict[str, Any], context: Context, *, is_last: bool) -> core.LayerSpec:
     """Return a layer of a file, built anew from values that were checked one by one.
 
     Raises
@@ -324,7 +323,7 @@ def checked_layer(layer: dict[str, Any], context: Context, *, is_last: bool) -> 
 
 def dense_layer(
     units: int, activation: str, *, tied_to: int = -1, batch_norm: bool = False, dropout: float = 0.0
-) -> LayerSpec:
+) -> core.LayerSpec:
     """Describe a dense layer. ``tied_to`` is the index of the layer whose transposed weights it uses, or -1."""
     return {
         "kind": "dense",
@@ -336,37 +335,37 @@ def dense_layer(
     }
 
 
-def convolution(image: Image, channels: int, kernel_size: int, activation: str, *, padding: str) -> LayerSpec:
+def convolution(image: Image, channels: int, kernel_size: int, activation: str, *, padding: str) -> core.LayerSpec:
     """Describe a convolution of ``image`` with stride 1."""
-    geometry: LayerSpec = {"kind": "conv2d", "units": 0, "image": image, "channels": channels}
-    weights: LayerSpec = {"kernel_size": kernel_size, "padding": padding, "activation": activation}
+    geometry: core.LayerSpec = {"kind": "conv2d", "units": 0, "image": image, "channels": channels}
+    weights: core.LayerSpec = {"kernel_size": kernel_size, "padding": padding, "activation": activation}
     return _with_units({**geometry, **weights, "tied_to": -1, "batch_norm": False, "dropout": 0.0})
 
 
 def transposed_convolution(
     image: Image, channels: int, kernel_size: int, activation: str, *, padding: str, factor: int
-) -> LayerSpec:
+) -> core.LayerSpec:
     """Describe the transpose of a convolution with stride ``factor``; its outputs are ``factor`` times as large."""
     layer = convolution(image, channels, kernel_size, activation, padding="same")
     return _with_units({**layer, "kind": "conv2d_transpose", "padding": padding, "factor": factor})
 
 
-def pooling(image: Image, factor: int) -> LayerSpec:
+def pooling(image: Image, factor: int) -> core.LayerSpec:
     """Describe max-pooling over squares of ``factor`` times ``factor`` pixels."""
     return _with_units({"kind": "max_pool2d", "units": 0, "image": image, "factor": factor, "dropout": 0.0})
 
 
-def upsampling(image: Image, factor: int) -> LayerSpec:
+def upsampling(image: Image, factor: int) -> core.LayerSpec:
     """Describe a layer that repeats each pixel ``factor`` times in both directions."""
     return _with_units({"kind": "upsample2d", "units": 0, "image": image, "factor": factor, "dropout": 0.0})
 
 
-def _with_units(layer: LayerSpec) -> LayerSpec:
+def _with_units(layer: core.LayerSpec) -> core.LayerSpec:
     layer["units"] = prod(output_image(layer))
     return layer
 
 
-def output_image(layer: LayerSpec) -> Image:
+def output_image(layer: core.LayerSpec) -> Image:
     """Return height, width and channels of the outputs of a layer of images.
 
     Examples

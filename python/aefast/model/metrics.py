@@ -5,10 +5,9 @@ A new loss is one struct in the engine's ``losses.hpp`` and one row here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from aefast.engine.core import NetworkSpec
+from aefast.engine import core
 
 
 class Metric(NamedTuple):
@@ -56,7 +55,7 @@ def check_probabilities(name: str, value: str, output_activation: str) -> None:
         )
 
 
-def checked_metric(metric: str | None, score_metric: str, network: NetworkSpec, *, has_whitening: bool) -> str:
+def checked_metric(metric: str | None, score_metric: str, network: core.NetworkSpec, *, has_whitening: bool) -> str:
     """Return the engine's metric for a user's ``metric``; None is ``score_metric``.
 
     Raises

@@ -1,7 +1,7 @@
 """Model: a trained network with its scaling, threshold and calibration, as one finished, immutable object.
 
-Training makes a model whole, and so does `aefast.model.file.load_model`. Nothing here needs scikit-learn, so that the
-command that scores a file starts in a fraction of the time that importing an estimator takes.
+A model is complete when training ends or `Model.load` returns. Nothing here needs scikit-learn, so the command that
+scores a file starts in a fraction of the time that importing an estimator takes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,9 +29,6 @@ from aefast.model.scaling import column_statistics
 from aefast.tables.collect import collected, table_of
 from aefast.tables.files import atomic_path, naming
 from aefast.tables.numbers import readable
-
-if TYPE_CHECKING:
-    pass
 
 Array = NDArray[Any]
 
@@ -144,7 +141,7 @@ class Model(ModelData):
         """
         if self.missing != "error" or self.columns is not None:
             return None
-        errors = self._predictor(precision=precision).errors(columns, self._metric(None))
+        errors = self._predictors.get(precision=precision).errors(columns, self._metric(None))
         return errors if np.isfinite(errors).all() else None
 
     def is_anomaly(self, X: Any) -> NDArray[np.bool_]:
@@ -158,10 +155,6 @@ class Model(ModelData):
     def p_values_of(self, errors: ArrayLike) -> NDArray[np.float64]:
         """Return conformal p-values of rows whose `errors` are known."""
         return self.calibration.p_values(errors)
-
-    def check_metric(self, metric: str | None = None) -> None:
-        """Raise ValueError if the network has no errors by the metric."""
-        self._metric(metric)
 
     def check_precision(self, precision: str) -> None:
         """Raise ValueError if the model cannot compute in the precision."""
@@ -181,12 +174,12 @@ class Model(ModelData):
         top_k : int, optional
             Outputs that a top-k code keeps in a row; default as in training.
         """
-        predictor = self._predictor(part, top_k=top_k)
+        predictor = self._predictors.get(part, top_k=top_k)
         return self._finite(predictor.encode(self.rows(X)), "code")
 
     def decode(self, Z: ArrayLike) -> Array:
         """Return the rows (n, d), in input units, that the decoder makes of codes (n, q)."""
-        predictor = self._predictor()
+        predictor = self._predictors.get()
         codes = readable(np.asarray(Z))
         if codes.ndim != 2 or codes.shape[1] != self.n_codes:
             raise ValueError(f"Z has {codes.shape[-1]} columns, but the code of this {self.kind} has {self.n_codes}")
@@ -195,12 +188,12 @@ class Model(ModelData):
 
     def reconstruct(self, X: Any) -> Array:
         """Return the reconstructions (n, d) of rows in input units; see `Autoencoder.reconstruct`."""
-        predictor = self._predictor()
+        predictor = self._predictors.get()
         return self._as_values(predictor.reconstruct(self.rows(X)))
 
     def row_losses(self, X: Any, seed: int) -> Array:
         """Return minus the evidence lower bound (n,) of each row, for a code that ``seed`` draws."""
-        predictor = self._predictor("draw")
+        predictor = self._predictors.get("draw")
         scale = likelihood_scale(self.loss)
         losses = predictor.losses(self.rows(X), self.loss, scale=scale, beta=1.0, seed=seed)
         return self._finite(losses, "evidence lower bound")
@@ -209,7 +202,7 @@ class Model(ModelData):
 
     def feature_errors(self, X: Any) -> Array:
         """Return each feature's part (n, d) of its row's error by ``score_metric``."""
-        predictor = self._predictor()
+        predictor = self._predictors.get()
         return self._finite(self._by_column(predictor.feature_errors(self.rows(X), self._metric(None))), "error")
 
     def has_reasons(self, top: int) -> bool:
@@ -252,7 +245,7 @@ class Model(ModelData):
         names, table = self.column_names, table_of(X)
         top = min(int(top), len(names))
         if not self.has_reasons(top):
-            predictor, metric = self._predictor(), self._metric(None)
+            predictor, metric = self._predictors.get(), self._metric(None)
 
             def feature_errors(block: Array, first_row: int) -> Array:
                 return self._finite(self._by_column(predictor.feature_errors(block, metric)), "error", first_row)
@@ -273,7 +266,8 @@ class Model(ModelData):
     @classmethod
     def load(cls, source: str | os.PathLike[str] | bytes | bytearray | memoryview) -> Model:
         """Return the model of a model file, given by its path or its bytes; errors as of `aefast.load`."""
-        return file.restored(source, lambda document, tensors: cls(**file.model_fields(document, tensors)))
+        with file.opened(source) as (document, tensors):
+            return cls(**file.model_fields(document, tensors))
 
     def to_bytes(self) -> bytes:
         """Return the content of a model file, which `load` and `aefast.load` read.
@@ -283,7 +277,7 @@ class Model(ModelData):
         ValueError
             If `load` would refuse the content, for instance because weights do not fit the network.
         """
-        return file.content_of(*file.describe(self), lambda document, tensors: file.model_fields(document, tensors))
+        return file.content_of(*file.describe(self), file.model_fields)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a model file, whole or not at all; ValueError as of `to_bytes`, OSError if it cannot be written."""
@@ -321,7 +315,7 @@ class Model(ModelData):
 
     def _scored(self, X: Any, precision: str, score: Callable[[core.Predictor, Array], Any]) -> Any:
         """Return ``score(predictor, rows)``, errors first, once these are known to be finite."""
-        predictor = self._predictor(precision=precision)
+        predictor = self._predictors.get(precision=precision)
         rows = self.read(X)
         if self.missing != "error":
             # The engine would read infinity as a missing value.
@@ -354,10 +348,6 @@ class Model(ModelData):
     def _metric(self, metric: str | None) -> str:
         has_whitening = self.whitening is not None
         return checked_metric(metric, self.score_metric, self.network, has_whitening=has_whitening)
-
-    @property
-    def _predictor(self) -> Callable[..., core.Predictor]:
-        return self._predictors.get
 
     def _by_column(self, errors: Array) -> Array:
         """Return errors (n, C) of columns from the errors of the network's inputs."""

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import sqrt
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from aefast.columns.column import starts
+from aefast.columns.column import Column, starts
+from aefast.engine import core
 from aefast.model.layers import LAYERS, Context, checked_layer, dense_layer, has_weights, integer
 from aefast.model.metrics import likelihood_scale
-
-if TYPE_CHECKING:
-    from aefast.columns.column import Column
-    from aefast.engine.core import LayerSpec, NetworkSpec
 
 
 def auto_layer_sizes(n_features: int) -> tuple[int, ...]:
@@ -78,8 +75,8 @@ def dense_network(
     tied_weights: bool = False,
     batch_norm: bool = False,
     dropout: float | Sequence[float] = 0.0,
-    code_layers: Callable[[LayerSpec], list[LayerSpec]] = lambda code: [code],
-) -> NetworkSpec:
+    code_layers: Callable[[core.LayerSpec], list[core.LayerSpec]] = lambda code: [code],
+) -> core.NetworkSpec:
     """Describe a network of dense layers.
 
     Batch normalisation and dropout apply to the hidden layers, of which the code is one. ``code_layers`` replaces the
@@ -128,7 +125,7 @@ def dropout_rates(dropout: float | Sequence[float], n_hidden: int, name: str = "
     return [float(rate) for rate in rates]
 
 
-def with_columns(network: NetworkSpec, columns: Sequence[Column] | None, loss: str) -> NetworkSpec:
+def with_columns(network: core.NetworkSpec, columns: Sequence[Column] | None, loss: str) -> core.NetworkSpec:
     """Return the network with a softmax over the levels of each categorical column, and every column counted once.
 
     A numeric column has weight 1, a timestamp's four elements share weight 1. A categorical column has weight 1 too;
@@ -149,7 +146,7 @@ def with_columns(network: NetworkSpec, columns: Sequence[Column] | None, loss: s
     }
 
 
-def layer_widths(network: NetworkSpec) -> list[int]:
+def layer_widths(network: core.NetworkSpec) -> list[int]:
     """Return the number of inputs and the widths of the layers as a person is shown them; a drawn code counts once."""
     found = [network["n_features"]]
     for layer in network["layers"]:
@@ -157,12 +154,12 @@ def layer_widths(network: NetworkSpec) -> list[int]:
     return found
 
 
-def code_size(network: NetworkSpec) -> int:
+def code_size(network: core.NetworkSpec) -> int:
     """Return the width of the code."""
     return int(network["layers"][network["n_encoder_layers"] - 1]["units"])
 
 
-def checked_network(network: dict[str, Any]) -> NetworkSpec:
+def checked_network(network: dict[str, Any]) -> core.NetworkSpec:
     """Return the network of a model file, built anew from values that were checked one by one.
 
     Raises
@@ -171,7 +168,7 @@ def checked_network(network: dict[str, Any]) -> NetworkSpec:
         If a value is missing or not valid.
     """
     n_features = integer(network["n_features"], 1, 1 << 31)
-    layers: list[LayerSpec] = []
+    layers: list[core.LayerSpec] = []
     for index, layer in enumerate(network["layers"]):
         is_last = index == len(network["layers"]) - 1
         layers.append(checked_layer(layer, Context(layers, n_features), is_last=is_last))

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import sqrt
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aefast.columns.column import starts
+from aefast.columns.column import Column, starts
+from aefast.engine import core
 from aefast.model.layers import LAYERS, has_weights
-
-if TYPE_CHECKING:
-    from aefast.columns.column import Column
-    from aefast.engine.core import LayerSpec, NetworkSpec
 
 Array = NDArray[Any]
 
@@ -27,13 +24,13 @@ INITIALIZERS = ("glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "l
 EPSILON = 1e-5
 
 
-def weight_shapes(network: NetworkSpec) -> list[tuple[LayerSpec, tuple[int, ...]]]:
+def weight_shapes(network: core.NetworkSpec) -> list[tuple[core.LayerSpec, tuple[int, ...]]]:
     """Return the layers that have weights, each with the shape of its weights.
 
     Shapes are (inputs, outputs) for dense layers, (height, width, channels in, channels out) for convolutions, and
     (height, width, channels out, channels in) for transposed convolutions.
     """
-    shapes: list[tuple[LayerSpec, tuple[int, ...]]] = []
+    shapes: list[tuple[core.LayerSpec, tuple[int, ...]]] = []
     n_in = network["n_features"]
     for layer in network["layers"]:
         if has_weights(layer):
@@ -42,12 +39,14 @@ def weight_shapes(network: NetworkSpec) -> list[tuple[LayerSpec, tuple[int, ...]
     return shapes
 
 
-def n_biases(layer: LayerSpec) -> int:
+def n_biases(layer: core.LayerSpec) -> int:
     """Return the number of biases of a layer with weights: one a unit or, in a convolution, one a channel."""
     return LAYERS[layer["kind"]].n_biases(layer)
 
 
-def initial_parameters(network: NetworkSpec, weight_init: str, rng: np.random.Generator, dtype: str) -> list[Array]:
+def initial_parameters(
+    network: core.NetworkSpec, weight_init: str, rng: np.random.Generator, dtype: str
+) -> list[Array]:
     """Draw weights; biases are zero.
 
     With fan_in inputs and fan_out outputs of a layer (for a convolution: channels times taps of the kernel), the
@@ -66,7 +65,7 @@ def initial_parameters(network: NetworkSpec, weight_init: str, rng: np.random.Ge
 
 
 def _initial_weights(
-    weight_init: str, layer: LayerSpec, shape: tuple[int, ...], rng: np.random.Generator
+    weight_init: str, layer: core.LayerSpec, shape: tuple[int, ...], rng: np.random.Generator
 ) -> NDArray[np.float64]:
     n_in, n_out = LAYERS[layer["kind"]].fans(shape)
     family, distribution = weight_init.rsplit("_", 1)
@@ -90,7 +89,7 @@ def level_biases(columns: Sequence[Column], biases: Array) -> Array:
     return biases
 
 
-def split_parameters(network: NetworkSpec, parameters: Sequence[Array]) -> tuple[list[Array], list[Array]]:
+def split_parameters(network: core.NetworkSpec, parameters: Sequence[Array]) -> tuple[list[Array], list[Array]]:
     """Return ``coefs`` and ``intercepts`` from the engine's list.
 
     A tied layer shows its owner's weights transposed. Batch normalisation is folded in: with its factor f = gamma /
@@ -112,7 +111,7 @@ def split_parameters(network: NetworkSpec, parameters: Sequence[Array]) -> tuple
     return coefs, intercepts
 
 
-def batch_norms(network: NetworkSpec, parameters: Sequence[Array]) -> list[Array | None]:
+def batch_norms(network: core.NetworkSpec, parameters: Sequence[Array]) -> list[Array | None]:
     """Return what `split_parameters` folds in: per layer with weights gamma, beta, running mean and variance, or None.
 
     The four vectors are the rows of one array (4, n_out).
@@ -127,7 +126,7 @@ def batch_norms(network: NetworkSpec, parameters: Sequence[Array]) -> list[Array
 
 
 def join_parameters(
-    network: NetworkSpec,
+    network: core.NetworkSpec,
     coefs: Sequence[Array],
     intercepts: Sequence[Array],
     dtype: str,
@@ -171,8 +170,8 @@ def join_parameters(
 
 
 def inference_network(
-    network: NetworkSpec, coefs: Sequence[Array], intercepts: Sequence[Array], dtype: str, code: str = "mean"
-) -> tuple[NetworkSpec, list[Array]]:
+    network: core.NetworkSpec, coefs: Sequence[Array], intercepts: Sequence[Array], dtype: str, code: str = "mean"
+) -> tuple[core.NetworkSpec, list[Array]]:
     """Return the network of a fitted model as it is scored, and its parameters.
 
     Everything that only training needs is left out: no layer is tied, normalised or held to a mean activation. ``code``
@@ -183,11 +182,11 @@ def inference_network(
     ValueError
         As `join_parameters`.
     """
-    plain: list[LayerSpec] = [
+    plain: list[core.LayerSpec] = [
         {**layer, "tied_to": -1, "batch_norm": False} if has_weights(layer) else layer for layer in network["layers"]
     ]
     parameters = join_parameters({**network, "layers": plain}, coefs, intercepts, dtype)
-    layers: list[LayerSpec] = []
+    layers: list[core.LayerSpec] = []
     n_encoder_layers = n_parameters = 0
     for index, layer in enumerate(plain):
         if has_weights(layer):
@@ -215,7 +214,7 @@ def _affine(norm: Array | Sequence[Array]) -> tuple[Array, Array, Array]:
     return gamma / np.sqrt(variance + EPSILON), beta, mean
 
 
-def _norm_of(layer: LayerSpec, norm: Array | None, dtype: str) -> Array | None:
+def _norm_of(layer: core.LayerSpec, norm: Array | None, dtype: str) -> Array | None:
     """Return the batch normalisation of a layer: ``norm`` if it fits, else one that changes nothing."""
     if not layer["batch_norm"]:
         return None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any
 
 from numpy.typing import NDArray
 
@@ -14,12 +15,10 @@ from aefast.model.parameters import inference_network
 from aefast.model.scaling import FeatureScaling
 from aefast.model.whitening import Whitening
 
-if TYPE_CHECKING:
-    from aefast.engine.core import NetworkSpec
-
 Array = NDArray[Any]
 
 
+@dataclass(eq=False)
 class Predictors:
     """Gives the engine's predictor for each way of reading a network.
 
@@ -31,24 +30,18 @@ class Predictors:
         As the attributes of `Model`.
     """
 
-    def __init__(
-        self,
-        network: NetworkSpec,
-        coefs: Sequence[Array],
-        intercepts: Sequence[Array],
-        scaling: FeatureScaling,
-        dtype: str,
-        missing: str,
-        n_threads: int | None,
-        input_ranges: Sequence[Array] | None = None,
-        whitening: Whitening | None = None,
-    ) -> None:
-        self._network, self._weights = network, (coefs, intercepts)
-        self._scaling, self._dtype, self._missing = scaling, dtype, missing
-        self._n_threads, self._input_ranges, self._whitening = n_threads, input_ranges, whitening
-        self._kept: dict[tuple[str, str, int | None], tuple[int, core.Predictor]] = {}
-        #: ``finite_errors`` of the predictor of means in the model's own precision, once there is one.
-        self.finite_errors: Callable[[Array, str], Array | None] | None = None
+    network: core.NetworkSpec
+    coefs: Sequence[Array]
+    intercepts: Sequence[Array]
+    scaling: FeatureScaling
+    dtype: str
+    missing: str
+    n_threads: int | None
+    input_ranges: Sequence[Array] | None = None
+    whitening: Whitening | None = None
+    #: ``finite_errors`` of the predictor of means in the model's own precision, once there is one.
+    finite_errors: Callable[[Array, str], Array | None] | None = field(init=False, default=None)
+    _kept: dict[tuple[str, str, int | None], tuple[int, core.Predictor]] = field(init=False, default_factory=dict)
 
     def get(self, code: str = "mean", precision: str = "float32", top_k: int | None = None) -> core.Predictor:
         """Return the predictor that reads a part of the code in a precision, with ``top_k`` outputs of a top-k code.
@@ -58,7 +51,7 @@ class Predictors:
         ValueError
             If the weights do not fit the network, or the model cannot compute in the precision.
         """
-        key, n_threads = (code, precision, top_k), resolve_threads(self._n_threads)
+        key, n_threads = (code, precision, top_k), resolve_threads(self.n_threads)
         kept = self._kept.get(key)
         if kept is None or kept[0] != n_threads:
             kept = self._kept[key] = n_threads, self._built(code, precision, top_k, n_threads)
@@ -67,17 +60,17 @@ class Predictors:
         return kept[1]
 
     def _built(self, code: str, precision: str, top_k: int | None, n_threads: int) -> core.Predictor:
-        network = self._network
+        network = self.network
         if top_k is not None:
             layers = [{**each, "k": top_k} if each["kind"] == "top_k" else each for each in network["layers"]]
             network = {**network, "layers": layers}  # type: ignore[typeddict-item]
-        found, parameters = inference_network(network, *self._weights, self._dtype, code)
-        scaling = self._scaling.for_engine(self._missing)
-        predictor = core.Predictor(found, parameters, scaling, self._dtype, n_threads)
+        found, parameters = inference_network(network, self.coefs, self.intercepts, self.dtype, code)
+        scaling = self.scaling.for_engine(self.missing)
+        predictor = core.Predictor(found, parameters, scaling, self.dtype, n_threads)
         if precision != "float32":
             predictor.reduce(precision, self.ranges_for(precision))
-        if self._whitening is not None and code == "mean":
-            predictor.set_whitening(self._whitening)
+        if self.whitening is not None and code == "mean":
+            predictor.set_whitening(self.whitening)
         return predictor
 
     def ranges_for(self, precision: str) -> Sequence[Array] | None:
@@ -92,16 +85,16 @@ class Predictors:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
         if precision == "float32":
             return None
-        if self._dtype != "float32":
+        if self.dtype != "float32":
             raise ValueError(
-                f"precision={precision!r} is for estimators of dtype='float32', not {self._dtype!r}: leave precision "
+                f"precision={precision!r} is for estimators of dtype='float32', not {self.dtype!r}: leave precision "
                 "out, or fit with dtype='float32'"
             )
         if precision == "bfloat16":
             return None
-        if self._input_ranges is None:
+        if self.input_ranges is None:
             raise ValueError(
                 "precision='int8' needs the ranges that fit keeps, and this model, of an earlier version, has none: "
                 "use precision='bfloat16', or fit again"
             )
-        return self._input_ranges
+        return self.input_ranges

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from aefast.engine import core
 from aefast.exceptions import with_remedies
@@ -47,11 +47,6 @@ class FeatureScaling:
     shift: NDArray[np.float64]
     scale: NDArray[np.float64]
     means: NDArray[np.float64]
-
-    def replace(self, field: str, values: ArrayLike) -> FeatureScaling:
-        """Return the map with other values of ``shift``, ``scale`` or ``means``."""
-        arrays = {"shift": self.shift, "scale": self.scale, "means": self.means}
-        return FeatureScaling(self.kind, **(arrays | {field: np.array(values, dtype=np.float64)}))
 
     def apply(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return values (..., d) in the scaled space, in double precision."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,23 +19,10 @@ from aefast.engine.threads import resolve_threads
 from aefast.exceptions import ConvergenceError
 from aefast.model.model import Model
 from aefast.model.network import code_size
-from aefast.model.parameters import (
-    batch_norms,
-    initial_parameters,
-    join_parameters,
-    level_biases,
-    split_parameters,
-)
+from aefast.model.parameters import batch_norms, initial_parameters, join_parameters, level_biases, split_parameters
 from aefast.model.predictors import Predictors
 from aefast.model.rows import element_names, require_finite
-from aefast.model.scaling import (
-    FeatureScaling,
-    Statistics,
-    clip_limit,
-    column_statistics,
-    fit_scaler,
-    scaled_range,
-)
+from aefast.model.scaling import FeatureScaling, Statistics, clip_limit, column_statistics, fit_scaler, scaled_range
 from aefast.training.calibrate import CalibrationRows, calibrate
 from aefast.training.checkpoint import Checkpoint, identity_of
 from aefast.training.data import WEIGHTS, Choices, TrainingRows
@@ -43,9 +30,6 @@ from aefast.training.loop import EpochLoop, Settings, poll
 from aefast.training.plain import plain_parameters
 from aefast.training.recipe import Continuation, Recipe, Start
 from aefast.training.targets import check_range, check_sums
-
-if TYPE_CHECKING:
-    from aefast.engine.core import ObjectiveSpec
 
 Array = NDArray[Any]
 
@@ -214,7 +198,7 @@ class Fit:
         )
         self._resume(digest)
 
-    def _objective(self, statistics: Statistics) -> ObjectiveSpec:
+    def _objective(self, statistics: Statistics) -> core.ObjectiveSpec:
         """Return the objective, in which a noise gets the ranges of the features in the scaled space."""
         objective = self.recipe.objective.copy()
         if "noise" in objective:

@@ -6,12 +6,10 @@ The learning rate is a parameter of the estimator (`learning_rate`, a number or 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar, cast
 
+from aefast.engine import core
 from aefast.training.checks import require_number
-
-if TYPE_CHECKING:
-    from aefast.engine.core import OptimizerSpec
 
 
 @dataclass(frozen=True)
@@ -20,9 +18,9 @@ class Optimizer:
 
     kind: ClassVar[str] = ""
 
-    def spec(self) -> OptimizerSpec:
+    def spec(self) -> core.OptimizerSpec:
         """Return the optimizer as the engine reads it."""
-        return cast("OptimizerSpec", {"kind": self.kind, **asdict(self)})
+        return cast("core.OptimizerSpec", {"kind": self.kind, **asdict(self)})
 
 
 @dataclass(frozen=True)
@@ -164,6 +162,6 @@ class AdamW(Adam):
 OPTIMIZERS: dict[str, type[Optimizer]] = {kind.kind: kind for kind in (SGD, RMSprop, Adam, AdamW)}
 
 
-def optimizer_spec(optimizer: str | Optimizer) -> OptimizerSpec:
+def optimizer_spec(optimizer: str | Optimizer) -> core.OptimizerSpec:
     """Return the engine's description of an optimizer, given as an object or by name (with its default constants)."""
     return (OPTIMIZERS[optimizer]() if isinstance(optimizer, str) else optimizer).spec()

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import NDArray
 
 from aefast.columns.column import Column
+from aefast.engine import core
 from aefast.model.model import Model
-
-if TYPE_CHECKING:
-    from aefast.engine.core import NetworkSpec, ObjectiveSpec, OptimizerSpec
 
 Array = NDArray[Any]
 
@@ -45,9 +43,9 @@ class Recipe:
 
     kind: str
     parameters: Mapping[str, Any]
-    network: NetworkSpec
-    objective: ObjectiveSpec
-    optimizer: OptimizerSpec
+    network: core.NetworkSpec
+    objective: core.ObjectiveSpec
+    optimizer: core.OptimizerSpec
     columns: tuple[Column, ...] | None
     names: tuple[str, ...] | None
     n_columns: int
