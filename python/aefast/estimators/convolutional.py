@@ -292,10 +292,26 @@ def _flattened(X: Any, expected: Image | None) -> tuple[Any, Image | None]:
     if n_dimensions not in (3, 4):
         return X, None
     images = np.asarray(X)
+    if images.ndim == 4 and expected is None:
+        _check_channels_last(images.shape[1:])
     given = _image((*images.shape[1:], 1)[:3])
     if given is None or (expected is not None and given != expected):
         raise ValueError(f"image_shape={expected} does not fit X, whose images are {images.shape[1:]}")
     return images.reshape(len(images), prod(given)), given
+
+
+def _check_channels_last(shape: tuple[int, ...]) -> None:
+    """Raise ValueError if images without ``image_shape`` seem to have their channels before height and width.
+
+    They then have few rows of pixels, as many as images have channels, and about as many channels as columns.
+    """
+    height, width, channels = shape
+    if height <= 4 < channels and channels >= width / 2 > 2:
+        raise ValueError(
+            f"X has images of shape {shape}, which would be {height} x {width} pixels of {channels} channels: the "
+            "layout is (rows, height, width, channels). Move the channels last with numpy.moveaxis(X, 1, -1), or give "
+            f"image_shape={shape} if these are height, width and channels"
+        )
 
 
 def _image(shape: Any) -> Image | None:

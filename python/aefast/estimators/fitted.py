@@ -5,11 +5,12 @@ Every method hands its input to the estimator's ``model_`` after scikit-learn's 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.metadata_routing import UNUSED
 
 from aefast.estimators import files
 from aefast.estimators.attributes import FittedAttributes
@@ -22,6 +23,9 @@ Array = NDArray[Any]
 
 class FittedMethods(DecisionMethods, FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     """What an estimator answers once it is fitted, with scikit-learn's signs."""
+
+    #: Codes are no metadata: scikit-learn would make `set_inverse_transform_request` of the parameter ``Z``.
+    __metadata_request__inverse_transform: ClassVar[dict[str, str]] = {"Z": UNUSED}
 
     def _rows(self, X: Any) -> Any:
         """Return ``X`` as ``model_`` reads it; variants with other shapes of input extend this."""

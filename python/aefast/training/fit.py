@@ -17,12 +17,21 @@ from aefast.columns.column import is_level
 from aefast.engine import core
 from aefast.engine.threads import resolve_threads
 from aefast.exceptions import ConvergenceError
+from aefast.model.metrics import PROBABILITIES
 from aefast.model.model import Model
 from aefast.model.network import code_size
 from aefast.model.parameters import batch_norms, initial_parameters, join_parameters, level_biases, split_parameters
 from aefast.model.predictors import Predictors
 from aefast.model.rows import element_names, require_finite
-from aefast.model.scaling import FeatureScaling, Statistics, clip_limit, column_statistics, fit_scaler, scaled_range
+from aefast.model.scaling import (
+    FeatureScaling,
+    Statistics,
+    clip_limit,
+    column_statistics,
+    fit_scaler,
+    merged,
+    scaled_range,
+)
 from aefast.training.calibrate import CalibrationRows, calibrate
 from aefast.training.checkpoint import Checkpoint, identity_of
 from aefast.training.data import WEIGHTS, Choices, TrainingRows
@@ -123,7 +132,10 @@ class Fit:
             scaling = before.scaling
         else:
             names = element_names(self.recipe.column_names, self.recipe.columns)
-            shift, scale = fit_scaler(kind, data.X, data.rows, statistics, names)
+            # These losses refuse rows beyond the range, and further training may train on the rows held out here.
+            takes_all = held_out is not None and kind == "minmax" and self._of("loss") in PROBABILITIES
+            ranges = merged(statistics, held_out) if held_out is not None and takes_all else statistics
+            shift, scale = fit_scaler(kind, data.X, data.rows, ranges, names)
             if self.recipe.columns is not None:
                 of_levels = is_level(self.recipe.columns)
                 shift[of_levels], scale[of_levels] = 0, 1
