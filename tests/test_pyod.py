@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.optimize import brentq
 from scipy.stats import binom
 from sklearn.base import clone, is_outlier_detector
 from sklearn.exceptions import NotFittedError
@@ -204,8 +205,8 @@ def test_invalid_parameters_are_refused(parameters, message):
 
 
 def test_the_variational_detector_refuses_unsupported_parameters():
-    with pytest.raises(ValueError, match="capacity must be 0"):
-        VAE(capacity=5.0).fit(X)
+    with pytest.raises(ValueError, match="capacity must be a number of at least 0, got -1"):
+        VAE(capacity=-1).fit(X)
     for clip in ((1,), (5, -5)):
         with pytest.raises(ValueError, match="logvar_clip must be a pair"):
             VAE(logvar_clip=clip)
@@ -256,7 +257,122 @@ def test_pyod_itself_is_not_imported():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.parametrize("kind", DETECTORS)
+def test_the_constructor_refuses_a_share_out_of_range(kind):
+    for share in (0.6, 0, -0.1, 1):
+        with raises_exactly(ValueError, f"contamination must be a number in (0, 0.5], got {share!r}"):
+            kind(contamination=share)
+
+
+def test_the_capacity_of_pyods_example_is_accepted():
+    options = {"epoch_num": 3, "beta": 0.8, "latent_dim": 2}
+    limited, free = (VAE(capacity=capacity, **options).fit(X) for capacity in (0.2, 0))
+    np.testing.assert_array_equal(limited.decision_scores_, free.decision_scores_)
+
+
+class Thresholder:
+    """An object with the interface of PyThresh: outliers are beyond twice the median."""
+
+    def __init__(self, *, has_threshold=True):
+        self._has_threshold = has_threshold
+
+    def fit(self, scores):
+        self._limit = 2 * np.median(scores)
+        self.thresh_ = self._limit if self._has_threshold else None
+        self.labels_ = self.predict(scores)
+        return self
+
+    def predict(self, scores):
+        return (scores > self._limit).astype(float)
+
+
+@pytest.mark.parametrize("kind", DETECTORS)
+@pytest.mark.parametrize("has_threshold", [True, False])
+def test_a_thresholder_decides_in_place_of_a_share(kind, has_threshold):
+    detector = small(kind, contamination=Thresholder(has_threshold=has_threshold)).fit(X)
+    scores = small(kind).fit(X).decision_scores_
+    np.testing.assert_array_equal(detector.decision_scores_, scores)
+    limit = 2 * np.median(scores)
+    np.testing.assert_array_equal(detector.labels_, scores > limit)
+    assert detector.labels_.dtype == np.int64
+    share = detector.labels_.mean()
+    assert 0 < share < 0.5
+    assert detector.threshold_ == (limit if has_threshold else share)
+    np.testing.assert_array_equal(detector.predict(X_NEW), detector.decision_function(X_NEW) > limit)
+    same_share = small(kind, contamination=share).fit(X)
+    assert detector.compute_rejection_stats() == same_share.compute_rejection_stats()
+    agree = detector.predict(X_NEW) == same_share.predict(X_NEW)
+    np.testing.assert_array_equal(
+        detector.predict_confidence(X_NEW)[agree], same_share.predict_confidence(X_NEW)[agree]
+    )
+    assert isinstance(clone(detector).contamination, Thresholder)
+
+
+@pytest.mark.parametrize("T", [5, 32, 38, 60])
+def test_the_expected_rejection_rate_is_below_its_bound(fitted, T):
+    rate, bound, _ = fitted.compute_rejection_stats(T=T)
+    assert 0 < rate < bound
+    # The binomial distribution function at the larger share is e^-T.
+    n, k = N_ROWS, N_ROWS // 10 - 1
+    low = binom.ppf(0.5, n, 0.1)  # the middle, from which the search starts
+    high = brentq(lambda p: binom.logcdf(k, n, p) + T, low / n, 0.9)
+    low = brentq(lambda p: binom.logsf(k, n, p) + T, 1e-9, low / n)
+    assert rate == pytest.approx(high - low, rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", DETECTORS)
+def test_detectors_are_saved_and_loaded(kind, tmp_path):
+    detector = small(kind, epoch_num=3).fit(X)
+    detector.save(tmp_path / "detector")
+    for found in (kind.load(str(tmp_path / "detector")), type(detector).load(tmp_path / "detector")):
+        np.testing.assert_array_equal(found.decision_function(X_NEW), detector.decision_function(X_NEW))
+        np.testing.assert_array_equal(found.predict(X_NEW), detector.predict(X_NEW))
+    other = AutoEncoder if kind is VAE else VAE
+    with pytest.raises(TypeError, match=f"holds a {kind.__name__}, not a {other.__name__}"):
+        other.load(tmp_path / "detector")
+
+
 # Comparisons with PyOD itself, if it is installed.
+
+
+@pytest.mark.parametrize("kind", DETECTORS)
+def test_detectors_are_those_of_pyod_where_it_is_imported(kind):
+    base = pytest.importorskip("pyod.models.base", reason="needs pyod, which is optional", exc_type=ImportError)
+    assert isinstance(kind(), base.BaseDetector)
+    assert isinstance(clone(pickle.loads(pickle.dumps(kind()))), base.BaseDetector)
+
+
+def test_time_series_of_pyod_take_these_detectors():
+    series = pytest.importorskip("pyod.models.ts_od", reason="needs pyod, which is optional", exc_type=ImportError)
+    values = np.sin(np.arange(600) / 5)
+    values[400:405] += 4
+    detector = series.TimeSeriesOD(detector=small(epoch_num=5), window_size=20).fit(values)
+    assert detector.decision_scores_.shape == (600,)
+    assert detector.decision_scores_[390:415].max() == detector.decision_scores_.max()
+
+
+def test_answers_for_a_thresholder_are_those_of_pyod():
+    base = pytest.importorskip("pyod.models.base", reason="needs pyod, which is optional", exc_type=ImportError)
+    ours = small(contamination=Thresholder()).fit(X)
+
+    class Same(base.BaseDetector):
+        def __init__(self, contamination):
+            super().__init__(contamination)
+
+        def fit(self, X, y=None):
+            self._set_n_classes(y)
+            self.decision_scores_ = ours.decision_scores_
+            self._process_decision_scores()
+            return self
+
+        def decision_function(self, X):
+            return ours.decision_function(X)
+
+    theirs = Same(Thresholder()).fit(X)
+    assert ours.threshold_ == theirs.threshold_
+    np.testing.assert_array_equal(ours.labels_, theirs.labels_)
+    np.testing.assert_array_equal(ours.predict(X_NEW), theirs.predict(X_NEW))
+    np.testing.assert_allclose(ours.predict_confidence(X_NEW), theirs.predict_confidence(X_NEW), atol=1e-10)
 
 
 def test_answers_are_those_of_pyod_for_the_same_scores(fitted):

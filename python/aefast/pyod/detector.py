@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import inspect
+import os
+import pickle
+import sys
 from collections.abc import Mapping
 from numbers import Real
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import bdtr, betaincinv, erf
+from scipy.special import bdtr, erf
 from sklearn.base import BaseEstimator
 from sklearn.metrics import roc_auc_score
 from sklearn.utils.validation import check_is_fitted
 
 from aefast.estimators.autoencoder import Autoencoder
-from aefast.pyod.parameters import NAMES, optimizer_of, own_remedies
+from aefast.pyod.parameters import NAMES, check_contamination, optimizer_of, own_remedies
+from aefast.pyod.rejection import rejection_stats
 from aefast.tables.collect import collected
 
 if TYPE_CHECKING:
@@ -45,7 +50,7 @@ class Detector(BaseEstimator):
         ``history_["loss"]`` is the mean loss of each epoch.
     """
 
-    contamination: float
+    contamination: Any
     preprocessing: bool
     lr: float
     epoch_num: int
@@ -63,6 +68,13 @@ class Detector(BaseEstimator):
         "optimizer_params": [None, Mapping],
         **{name: Autoencoder._parameter_constraints[theirs] for name, theirs in NAMES.items()},
     }
+
+    def __new__(cls, *arguments: Any, **parameters: Any) -> Self:
+        """Make a detector that is an instance of PyOD's ``BaseDetector`` too, if PyOD is imported."""
+        base = getattr(sys.modules.get("pyod.models.base"), "BaseDetector", None)
+        if base is not None and not issubclass(Detector, base):
+            base.register(Detector)
+        return super().__new__(cls)  # type: ignore[no-any-return]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -85,8 +97,7 @@ class Detector(BaseEstimator):
 
     def _estimator_parameters(self) -> dict[str, Any]:
         """Return the estimator's parameters that follow from those of every detector."""
-        if not isinstance(self.contamination, Real) or not 0 < self.contamination <= 0.5:
-            raise ValueError(f"contamination must be a number in (0, 0.5], got {self.contamination!r}")
+        check_contamination(self.contamination)
         if self.device not in (None, "cpu"):
             raise ValueError(f"device must be None or 'cpu', the only device of aefast, got {self.device!r}")
         optimizer, l2 = optimizer_of(self.optimizer_name, self.optimizer_params or {})
@@ -100,7 +111,7 @@ class Detector(BaseEstimator):
             "l2": l2,
             "batch_norm": self.batch_norm,
             "dropout": self.dropout_rate,
-            "contamination": float(self.contamination),
+            "contamination": float(self.contamination) if isinstance(self.contamination, Real) else 0.1,
             "score_metric": "mse",
             "validation_fraction": 0.0,
             "early_stopping": False,
@@ -135,8 +146,7 @@ class Detector(BaseEstimator):
         self.n_features_in_ = self.model.n_features_in_
         self.history_ = {"loss": list(self.model.loss_curve_)}
         self.decision_scores_ = self._scores(X)
-        self.threshold_ = float(np.percentile(self.decision_scores_, 100 * (1 - self.contamination)))
-        self.labels_ = self._labels(self.decision_scores_)
+        self._set_threshold()
         self._mu, self._sigma = float(np.mean(self.decision_scores_)), float(np.std(self.decision_scores_))
         self._classes = 2
         return self
@@ -146,8 +156,27 @@ class Detector(BaseEstimator):
             errors = self.model.reconstruction_error(X).astype(np.float64)
         return np.sqrt(self.model.n_features_in_ * errors)
 
+    def _set_threshold(self) -> None:
+        """Set ``threshold_`` and ``labels_`` from the scores of the training rows."""
+        rule, scores = self.contamination, self.decision_scores_
+        if isinstance(rule, Real):
+            self.threshold_ = float(np.percentile(scores, 100 * (1 - float(rule))))
+            self.labels_ = self._labels(scores)
+            return
+        rule.fit(scores)
+        self.labels_ = np.asarray(rule.labels_).astype(np.int64)
+        # Some thresholders have no threshold. PyOD then has the share of outliers in its place.
+        self.threshold_ = float(rule.thresh_ or self.labels_.mean())
+
     def _labels(self, scores: NDArray[np.float64]) -> NDArray[np.int64]:
-        return (scores > self.threshold_).astype(np.int64)
+        if isinstance(self.contamination, Real):
+            return (scores > self.threshold_).astype(np.int64)
+        return np.asarray(self.contamination.predict(scores)).astype(np.int64)
+
+    @property
+    def _share(self) -> float:
+        """The share of the training rows that are outliers: ``contamination``, or what a thresholder has found."""
+        return float(self.contamination if isinstance(self.contamination, Real) else self.labels_.mean())
 
     def decision_function(self, X: Any, batch_size: int | None = None) -> NDArray[np.float64]:
         """Return the scores of rows; higher is more abnormal.
@@ -249,7 +278,7 @@ class Detector(BaseEstimator):
     def _confidence(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         n = len(self.decision_scores_)
         n_up_to = np.searchsorted(np.sort(self.decision_scores_), scores, side="right")
-        as_outlier = 1 - bdtr(n - int(n * self.contamination), n, (1 + n_up_to) / (2 + n))
+        as_outlier = 1 - bdtr(n - int(n * self._share), n, (1 + n_up_to) / (2 + n))
         confidence: NDArray[np.float64] = np.where(self._labels(scores) == 1, as_outlier, 1 - as_outlier)
         return confidence
 
@@ -315,17 +344,26 @@ class Detector(BaseEstimator):
         check_is_fitted(self, "decision_scores_")
         if not 0 < delta < 1:
             raise ValueError(f"delta must be in (0, 1), got {delta!r}")
-        n, share = len(self.decision_scores_), float(self.contamination)
-        c_r = share if c_r < 0 else c_r
-        # Shares of scores above at which the binomial distribution function is 1 - e^-T and e^-T.
-        n_outliers = int(n * share)
-        low, high = (float(betaincinv(n_outliers, n - n_outliers + 1, p)) for p in (np.exp(-T), 1 - np.exp(-T)))
-        root = 2 * n * (-3 * share**2 - 2 * n * (1 - share) ** 2 + 4 * share - 3) + T * (n + 2) ** 2 - 8
-        first = (2 + n * (1 - share) * (n + 1)) / n**2 - np.sqrt(max(0.0, root / (2 * n**3)))
-        last = 1 - share + (1 - 2 * share) / n + np.sqrt(T / (2 * n)) * (n + 2) / n
-        bound = min(1.0, last) - max(0.0, first) + 2 * np.sqrt(np.log(2 / delta) / (2 * n))
-        cost = min(share, low) * c_fp + min(1 - high, share) * c_fn + (high - low) * c_r
-        return high - low, float(bound), float(cost)
+        n, share = len(self.decision_scores_), self._share
+        return rejection_stats(n, share, T, delta, c_fp, c_fn, share if c_r < 0 else c_r)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the detector to a file by pickling it, as PyOD's detectors do."""
+        Path(path).write_bytes(pickle.dumps(self))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Return a detector that `save` wrote. Loading a file from an untrusted source may run any code.
+
+        Raises
+        ------
+        TypeError
+            If the file holds something else.
+        """
+        found = pickle.loads(Path(path).read_bytes())
+        if not isinstance(found, cls):
+            raise TypeError(f"{os.fspath(path)} holds a {type(found).__name__}, not a {cls.__name__}")
+        return found
 
     def fit_predict(self, X: Any, y: Any = None) -> NDArray[np.int64]:
         """Fit and return ``labels_``."""
@@ -355,9 +393,8 @@ class Detector(BaseEstimator):
         """
         if scoring not in ("roc_auc_score", "prc_n_score"):
             raise NotImplementedError(f"scoring must be 'roc_auc_score' or 'prc_n_score', got {scoring!r}")
-        scores = self.fit(X).decision_scores_
+        scores, outliers = self.fit(X).decision_scores_, np.asarray(y) == 1
         if scoring == "roc_auc_score":
             return float(roc_auc_score(y, scores))
-        outliers = np.asarray(y) == 1
         highest = np.argsort(-scores, kind="stable")[: np.count_nonzero(outliers)]
         return float(np.mean(outliers[highest]))

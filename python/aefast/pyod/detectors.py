@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sklearn.utils._param_validation import Interval
@@ -16,7 +16,7 @@ from aefast.estimators.variational import VariationalAutoencoder
 from aefast.model.layers import ACTIVATIONS, OUTPUT_ACTIVATIONS
 from aefast.model.network import dropout_rates
 from aefast.pyod.detector import Detector
-from aefast.pyod.parameters import known, widths_of
+from aefast.pyod.parameters import check_contamination, known, widths_of
 
 if TYPE_CHECKING:
     from aefast.estimators.base import BaseAutoencoder
@@ -31,8 +31,8 @@ class AutoEncoder(Detector):
 
     Parameters
     ----------
-    contamination : float in (0, 0.5], default 0.1
-        Share of the training rows to label as outliers.
+    contamination : float in (0, 0.5] or thresholder, default 0.1
+        Share of the training rows to label as outliers, or an object of PyThresh that decides from their scores.
     preprocessing : bool, default True
         Scale columns to mean 0 and variance 1.
     lr : float, default 1e-3
@@ -82,7 +82,7 @@ class AutoEncoder(Detector):
 
     def __init__(
         self,
-        contamination: float = 0.1,
+        contamination: Any = 0.1,
         preprocessing: bool = True,
         lr: float = 1e-3,
         epoch_num: int = 10,
@@ -100,6 +100,7 @@ class AutoEncoder(Detector):
         dropout_rate: float = 0.2,
         n_threads: int | None = None,
     ) -> None:
+        check_contamination(contamination)
         self.contamination = contamination
         self.preprocessing = preprocessing
         self.lr = lr
@@ -259,8 +260,8 @@ class VAE(Detector):
         Number of passes over the training rows.
     beta : float, default 1
         Weight of the divergence, as in `aefast.VariationalAutoencoder`.
-    capacity : 0
-        Accepted for compatibility with PyOD. `fit` raises ValueError for any other value.
+    capacity : float, at least 0, default 0
+        Accepted for compatibility with PyOD. It changes nothing, because the divergence counts in full.
     encoder_neuron_list, decoder_neuron_list : sequence of int, default (128, 64, 32) and (32, 64, 128)
         Widths of the hidden layers before and after the code.
     latent_dim : int, default 2
@@ -294,7 +295,7 @@ class VAE(Detector):
 
     def __init__(
         self,
-        contamination: float = 0.1,
+        contamination: Any = 0.1,
         preprocessing: bool = True,
         lr: float = 1e-3,
         epoch_num: int = 30,
@@ -318,6 +319,7 @@ class VAE(Detector):
         logvar_clip: Sequence[float] | None = (-30.0, 20.0),
         n_threads: int | None = None,
     ) -> None:
+        check_contamination(contamination)
         self.contamination = contamination
         self.preprocessing = preprocessing
         self.lr = lr
@@ -346,8 +348,8 @@ class VAE(Detector):
             raise ValueError(f"logvar_clip must be a pair (lower, upper) with lower < upper, got {logvar_clip!r}")
 
     def _model(self) -> BaseAutoencoder:
-        if self.capacity != 0:
-            raise ValueError(f"capacity must be 0, as aefast does not limit the divergence, got {self.capacity!r}")
+        if not isinstance(self.capacity, Real) or self.capacity < 0:
+            raise ValueError(f"capacity must be a number of at least 0, got {self.capacity!r}")
         encoder = widths_of("encoder_neuron_list", self.encoder_neuron_list)
         decoder = widths_of("decoder_neuron_list", self.decoder_neuron_list)
         dropout_rates(self.dropout_rate, len(encoder) + 1 + len(decoder), "dropout_rate")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from numbers import Real
 from typing import Any
 
 from aefast.exceptions import ConvergenceError, with_remedies
@@ -36,6 +37,13 @@ def own_remedies() -> Iterator[None]:
             raise
         own = {name: REMEDIES[name] for name in details["remedies"] if name in REMEDIES}
         raise with_remedies(type(error), details["problem"], own) from None
+
+
+def check_contamination(contamination: Any) -> None:
+    """Raise ValueError unless this is a number in (0, 0.5], or a thresholder with PyOD's interface."""
+    is_rule = callable(getattr(contamination, "fit", None)) and callable(getattr(contamination, "predict", None))
+    if not is_rule and not (isinstance(contamination, Real) and 0 < float(contamination) <= 0.5):
+        raise ValueError(f"contamination must be a number in (0, 0.5], got {contamination!r}")
 
 
 def known(parameter: str, name: str, names: Sequence[str]) -> str:
