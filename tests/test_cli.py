@@ -97,7 +97,7 @@ def test_every_kind_is_fitted_scored_and_described(folder, kind):
 def test_fit_reports_the_columns_that_it_uses_and_leaves_out(folder):
     printed = done("fit", "t.parquet", "-o", "new.safetensors", "--columns", "a,b,c", "--epochs", 2).stdout
     assert "300 rows of 3 columns: a, b, c" in printed
-    assert "id (not in --columns)" in printed
+    assert "id, name, d, label (not in --columns)" in printed
     assert "threshold" in printed
 
 

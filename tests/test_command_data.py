@@ -68,7 +68,7 @@ def test_columns_in_folder_names_are_reported_as_left_out():
     assert "day=1/p.parquet" in refused(2, "score", "m.aef", "hive", "-o", "s.parquet", "--keep", "day")
     write_table(small_table(40).select(["a", "b"]).append_column("day", pa.array([1] * 40)), Path("ext/1.parquet"))
     Path("ext").rename("day=3")
-    assert fit("day=3/1.parquet")["excluded"] == {}
+    assert fit("day=3/1.parquet")["excluded"] == {"day": "constant"}
 
 
 @pytest.mark.parametrize("command", ["fit", "score", "recalibrate", "report"])
@@ -97,7 +97,7 @@ def test_columns_that_cannot_be_used_are_named_with_their_table(folder):
     rows = small_table(40).select(["a", "b", "c"]).rename_columns(["id", "cpu", "mem"])
     write_table(rows.set_column(2, "mem", pa.array([1e300] * 40)), folder / "large.parquet")
     write_table(rows.set_column(1, "cpu", pa.nulls(40, pa.float64())), folder / "void.parquet")
-    options = ["--exclude", "id", "-o", "m.aef", "--epochs", 0, "--missing", "mask"]
+    options = ["--columns", "cpu,mem", "-o", "m.aef", "--epochs", 0, "--missing", "mask"]
     for way in ([], ["--stream"], ["--kind-of", "cpu=numeric"]):
         said = refused(1, "fit", "large.parquet", *options, *way)
         assert said.startswith("aefast fit: large.parquet: column 'mem' has values from 1e+300 to 1e+300, too large")
@@ -156,10 +156,11 @@ def test_every_column_can_be_named(folder, name, option):
     assert kinds == {name: "categorical", "b": "numeric", "c": "numeric"}
 
 
-def test_the_index_that_pandas_writes_can_be_left_out(folder):
+def test_the_index_that_pandas_writes_is_left_out(folder):
     small_table(40).select(["a", "b"]).to_pandas().to_csv("t.csv")
     shown = done("fit", "t.csv", "-o", "m.aef", "--epochs", 1)
-    assert '3 columns: "", a, b' in shown
+    assert '"" (an index)' in shown
+    assert '3 columns: "", a, b' in done("fit", "t.csv", "-o", "m.aef", "--epochs", 1, "--columns", '"",a,b')
     shown = done("fit", "t.csv", "-o", "m.aef", "--epochs", 1, "--exclude", "")
     assert '"" (--exclude)' in shown
 

@@ -56,7 +56,7 @@ def test_names_of_columns_in_untrusted_files_are_shown_as_text(folder):
     table = small_table().select(["a", "b", "name"]).rename_columns(["a", EVIL, EVIL + "2"])
     write_table(table, folder / "evil.parquet")
     results = [
-        run_command("fit", "evil.parquet", "-o", "evil.aef", "--epochs", 0),
+        run_command("fit", "evil.parquet", "-o", "evil.aef", "--epochs", 0, "--columns", f"a,{EVIL},{EVIL}2"),
         run_command("fit", "evil.parquet", "-o", "evil.aef", "--epochs", 0, "--kind-of", f"{EVIL}2=categorical"),
         run_command("info", "evil.aef"),
         run_command("score", "evil.aef", "t.parquet", "-o", "s.csv"),

@@ -30,7 +30,7 @@ from aefast.tables.text import list_names, pluralise
 def fit(
     data: Data,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="MODEL", help="Model file to write.")],
-    columns: Annotated[list[str] | None, rows("a,b", "Columns to learn.", default="all")] = None,
+    columns: Annotated[list[str] | None, rows("a,b", "Columns to learn.", default="all that tell rows apart")] = None,
     exclude: Annotated[list[str] | None, rows("id", "Columns not to learn.")] = None,
     kind_of: Annotated[
         list[str] | None,
@@ -101,7 +101,7 @@ def fit(
     as_usage(lambda: source.require([*(chosen or []), *kinds], "column"))
     as_usage(lambda: source.require_in_some(excluded))
     estimator.set_params(column_kinds=kinds or None)
-    names, left_out = training_columns(source, chosen, excluded)
+    names, left_out = training_columns(source, chosen, excluded, kinds)
     for name in set(kinds) & set(left_out):
         raise UsageError(f"--kind-of {name}={kinds[name]}: {name!r} is not learned ({left_out[name]}); leave it out")
     with arrow_for(threads), display() as bars:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import signal
 import sys
 import threading
@@ -77,6 +78,8 @@ class Commands(TyperGroup):
         given = [a for a in given if a != "--debug"]
         try:
             with warnings.catch_warnings():
+                for category in (RuntimeWarning, FutureWarning, DeprecationWarning):  # those of other libraries
+                    warnings.simplefilter("ignore", category)
                 warnings.showwarning = _show_warning
                 code = super().main(args=given, standalone_mode=False, **{"prog_name": "aefast", **extra})
         except BaseException as error:
@@ -121,7 +124,7 @@ def _show_warning(message: Warning | str, *others: Any, **more: Any) -> None:
 
 
 def _one_line(text: str) -> str:
-    return printable(" ".join(text.split()))
+    return printable(re.sub(r"\s*[\r\n]+\s*", " ", text.strip()))  # blanks may belong to names
 
 
 def describe_error(error: OSError) -> str:

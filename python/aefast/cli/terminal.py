@@ -40,7 +40,8 @@ def print_json(summary: Any) -> None:
 
 def describe_left_out(columns: Mapping[str, str]) -> list[tuple[str, str]]:
     """The line of a summary about the columns that are left out, by their reasons; no line if there are none."""
-    names = ", ".join(f"{list_names([name])} ({why})" for name, why in columns.items())
+    reasons = {why: [name for name in columns if columns[name] == why] for why in columns.values()}
+    names = ", ".join(f"{list_names(names)} ({why})" for why, names in reasons.items())
     return [("left out", names)] if names else []
 
 

@@ -35,7 +35,7 @@ from aefast.columns.values import (
     type_of,
 )
 from aefast.tables.numbers import odd_values
-from aefast.tables.text import pluralise
+from aefast.tables.text import list_names, pluralise
 
 Array = NDArray[Any]
 
@@ -170,7 +170,7 @@ def by_kind(columns: Sequence[Column], of: str = "") -> list[tuple[str, str]]:
             f" ({pluralise(len(column.levels), 'levels')}{of})" if kind == "categorical" else "" for column in columns
         ]
         names = [column.name + text for column, text in zip(columns, levels, strict=True) if column.kind == kind]
-        found += [(kind, ", ".join(names))] if names else []
+        found += [(kind, list_names(names))] if names else []
     return found
 
 

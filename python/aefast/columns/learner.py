@@ -165,14 +165,24 @@ class LevelCounts:
             least = sorted(self._by_name.values())[-MAX_COUNTED // 2]
             self._by_name = {name: count - least for name, count in self._by_name.items() if count > least}
 
-    def refusal(self) -> str:
-        """Return why the levels cannot be learned: nearly every value occurs once, as in identifiers. Else empty."""
+    @property
+    def are_names(self) -> bool:
+        """Whether nearly every value occurs once, as in identifiers, and the values do not look like numbers."""
+        return self._differ and self._n_words >= LEAST_REPEATED * (self._n_rows - self._n_missing)
+
+    @property
+    def _differ(self) -> bool:
         n_values = self._n_rows - self._n_missing
         n_repeated = sum(count for name, count in self._by_name.items() if count > 1 and name is not None)
         # Two rows may well have different levels.
-        if n_values <= 2 or n_repeated >= LEAST_REPEATED * n_values:
+        return n_values > 2 and n_repeated < LEAST_REPEATED * n_values
+
+    def refusal(self) -> str:
+        """Return why the levels cannot be learned: nearly every value occurs once. Empty if they can."""
+        n_values = self._n_rows - self._n_missing
+        if not self._differ:
             return ""
-        if self._n_words < LEAST_REPEATED * n_values:
+        if not self.are_names:
             numbers = (
                 f"all but {self._n_words}, like {self._word!r}, look like numbers: mend or drop those rows"
                 if self._n_words

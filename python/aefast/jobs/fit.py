@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,23 +16,25 @@ from aefast.columns.values import kind_of_type
 from aefast.exceptions import AefastError
 from aefast.jobs.clock import Clock, Progress, no_progress
 from aefast.jobs.csv_hints import csv_hints
+from aefast.jobs.left_out import without_information
 from aefast.jobs.training_rows import Blocks, TableBlocks, fits_in_memory
 from aefast.model.network import layer_widths
 from aefast.tables.formats.base import TableError
 from aefast.tables.numbers import find_nonfinite
 from aefast.tables.source import Source
-from aefast.tables.text import option_of
+from aefast.tables.text import option_of, quote_names
 from aefast.training.checkpoint import Checkpoint
 
 __all__ = ["fit_job", "training_columns"]
 
 
 def training_columns(
-    source: Source, columns: Sequence[str] | None, exclude: Sequence[str]
+    source: Source, columns: Sequence[str] | None, exclude: Sequence[str], kinds: Collection[str] = ()
 ) -> tuple[list[str] | None, dict[str, str]]:
     """The columns to learn, and the columns left out with the reason.
 
-    Every column left out has a reason: a column that cannot be learned is refused unless it is excluded by name.
+    A column of a type that cannot be learned is refused unless it is excluded by name. Columns that say nothing about
+    a row are left out unless they are named by ``columns`` or have one of the ``kinds`` that are given.
     The columns of an array have no names and are all learned; the first value is then None.
     """
     in_folders = dict.fromkeys(source.folder_columns, "in folder names")
@@ -51,9 +53,19 @@ def training_columns(
     if not names:
         raise TableError(f"{source.files[0].path}: no columns are left to learn; exclude fewer columns")
     source.require(names, "column")
+    empty = {}
+    if columns is None:
+        empty = without_information(source, [n for n in names if n not in kinds])
+        names = [n for n in names if n not in empty]
+        if not names:
+            reasons = ", ".join(f"{name!r} ({why})" for name, why in list(empty.items())[:8])
+            raise TableError(
+                f"{source.files[0].path}: no column says anything about a row: {reasons}; learn them in any case with "
+                f"--columns {option_of(list(empty))}"
+            )
     why = "not in every file" if columns is None else "not in --columns"
     left_out = {n: "--exclude" if n in exclude else why for n in source.all_columns if n not in names}
-    return names, left_out | in_folders
+    return names, left_out | empty | in_folders
 
 
 def fit_job(
@@ -209,4 +221,6 @@ def _check_finite(
         remedy = f"; fill or drop such rows, leave the column out with --exclude {option_of([name])}"
         if not may_miss:
             remedy += ", or accept them with --missing mask or mean"
+        if tokens := source.dialect and source.dialect.missing:
+            remedy += f" ({quote_names(tokens, 4)} in files of text are missing values)"
         raise TableError(found.message(what, place, name, remedy))

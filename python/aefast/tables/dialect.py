@@ -5,7 +5,7 @@ Model files store it, so that later files are read alike. `aefast.tables.sniffer
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -122,19 +122,17 @@ class Dialect:
     @classmethod
     def from_plain(cls, data: Mapping[str, Any]) -> Dialect:
         """Return the dialect from `as_plain`; raise ValueError, TypeError, KeyError, ... for anything else."""
-        formats = {}
+        formats: dict[Any, CellFormat] = {}
         for name, each in data["formats"].items():
             formats[name] = cells = CellFormat(**{**each, "missing": tuple(each["missing"])})
-            texts = [name, *cells.missing, *(value for key, value in asdict(cells).items() if key != "missing")]
-            if cells.kind not in ("number", "time", "text") or not all(type(text) is str for text in texts):
+            _check_texts([name, *cells.missing, *(text for key, text in asdict(cells).items() if key != "missing")])
+            if cells.kind not in ("number", "time", "text") or cells.decimal not in (".", ","):
                 raise ValueError(f"the format of column {name!r} is not valid")
-        found = cls(
-            data["delimiter"], data["encoding"], data["has_header"], tuple(data["names"]), formats, tuple(data["na"])
-        )
-        words = [found.delimiter, found.encoding, *found.names, *found.na]
-        if not all(type(text) is str for text in words) or type(found.has_header) is not bool:
+        names, na = tuple(data["names"]), tuple(data["na"])
+        _check_texts([data["delimiter"], data["encoding"], *names, *na])
+        if len(data["delimiter"]) != 1 or not isinstance(data["has_header"], bool):
             raise ValueError("the dialect is not valid")
-        return found
+        return cls(data["delimiter"], data["encoding"], data["has_header"], names, formats, na)
 
 
 @dataclass(frozen=True)
@@ -163,3 +161,9 @@ class Reading:
 
 def _spoken(mark: str) -> str:
     return {"\t": "tabs", " ": "blanks"}.get(mark, repr(mark))
+
+
+def _check_texts(values: Iterable[Any]) -> None:
+    for value in values:
+        if not isinstance(value, str):
+            raise TypeError(f"{value!r} is not text")

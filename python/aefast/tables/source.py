@@ -42,7 +42,12 @@ class Source:
     """
 
     def __init__(self, paths: Iterable[str | Path | TableFile], reading: Reading | None = None) -> None:
-        self.files = [path if isinstance(path, TableFile) else open_table(path, reading) for path in paths]
+        self.files: list[TableFile] = []
+        for path in paths:
+            file = path if isinstance(path, TableFile) else open_table(path, reading)
+            self.files.append(file)
+            if file.dialect is not None and file.dialect.describe() and (reading is None or reading.learned is None):
+                reading = replace(reading or Reading(), learned=file.dialect)  # later files are read alike
         if not self.files:
             raise TableError("no files to read")
         self.schema: pa.Schema = self.files[0].schema

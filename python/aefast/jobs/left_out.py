@@ -1,0 +1,64 @@
+"""Finds columns that say nothing about a row: indexes, numbers that only grow, names of rows, and constants."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from aefast.columns.learner import LevelCounts
+from aefast.tables.arrow import arrow_values, is_text
+from aefast.tables.source import Source
+
+__all__ = ["without_information"]
+
+#: Rows that are looked at.
+_ROWS = 1 << 16
+#: With fewer values, numbers may grow by chance and a column may be constant by chance.
+_LEAST_ROWS = 20
+#: Columns that pandas writes for the index of a frame.
+_INDEX = re.compile(r"__index_level_\d+__|Unnamed: \d+|")
+
+
+def without_information(source: Source, columns: Sequence[str]) -> dict[str, str]:
+    """Return which of the columns say nothing about a row, and why, by the first rows of the tables.
+
+    A column is called constant only if these are all of the rows.
+    """
+    texts = [name for name in columns if is_text(source.type_of(name))]
+    batch = next(source.read_as_text(texts).batches(columns, _ROWS), None)
+    if batch is None or batch.num_rows < _LEAST_ROWS:
+        return {}
+    is_all = len(source.files) == 1 and batch.num_rows < _ROWS
+    reasons = {name: _reason(name, batch.column(name), is_all) for name in columns}
+    return {name: reason for name, reason in reasons.items() if reason}
+
+
+def _reason(name: str, column: pa.Array, is_all: bool) -> str:
+    is_float = pa.types.is_floating(column.type)
+    if column.null_count == len(column) or (is_float and np.isnan(arrow_values(column)).all()):
+        return "no values" if is_all else ""
+    if pa.types.is_integer(column.type) and column.null_count == 0:
+        values = arrow_values(column)
+        if (values[1:] > values[:-1]).all():
+            return "an index" if _INDEX.fullmatch(name) else "it only grows"
+    if is_text(column.type):
+        counts = LevelCounts()
+        counts.add(column, of_levels=True)
+        if counts.are_names:
+            return "nearly all values differ"
+    if is_all and column.null_count == 0 and _is_constant(column):
+        return "constant"
+    return ""
+
+
+def _is_constant(column: pa.Array) -> bool:
+    """Whether all values are equal; columns of other types than numbers and text count as varying."""
+    if is_text(column.type):
+        return len(column.unique()) == 1
+    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+        values = arrow_values(column)
+        return bool(np.all(values == values[0]))
+    return False
