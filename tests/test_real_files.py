@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -178,3 +182,38 @@ def test_warnings_of_other_libraries_are_not_shown(monkeypatch):
     monkeypatch.setattr(job, "training_columns", noisy)
     write_table(pa.table({"x": NUMBERS}), Path("t.parquet"))
     assert run_command("fit", "t.parquet", "-o", "m", "--epochs", 0).stderr == ""
+
+
+def test_text_files_archives_and_standard_input_are_read(folder, tmp_path):
+    lines(folder / "t.txt", "a,b", lambda i, x: f"{x},{x / 3:.4f}")
+    fit("t.txt")
+    expected = run_scores("m", "t.txt")
+    with zipfile.ZipFile("t.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write("t.txt", "deep/t.csv")
+        archive.writestr("readme.md", "about it")
+    np.testing.assert_array_equal(run_scores("m", "t.zip"), expected)
+    (tmp_path / "copies").mkdir()
+    pq.write_table(pd.read_csv("t.txt").pipe(pa.Table.from_pandas), "t.parquet")
+    for name in ("t.txt", "t.parquet"):
+        command = [sys.executable, "-m", "aefast", "score", "m", "-", "-o", "s.parquet"]
+        environment = {**os.environ, "TMPDIR": str(tmp_path / "copies")}
+        subprocess.run(command, input=Path(name).read_bytes(), check=True, capture_output=True, env=environment)
+        np.testing.assert_array_equal(pq.read_table("s.parquet")["anomaly_score"].to_numpy(), expected)
+    assert list((tmp_path / "copies").iterdir()) == []
+
+
+@pytest.mark.parametrize(("content", "message"), [(None, "holds 2 tables"), (b"PK\x03\x04junk", "cannot be unpacked")])
+def test_archives_without_exactly_one_table_are_refused(content, message):
+    with zipfile.ZipFile("t.zip", "w") as archive:
+        archive.writestr("a.csv", "a\n1\n")
+        archive.writestr("b.csv", "a\n1\n")
+    if content is not None:
+        Path("t.zip").write_bytes(content)
+    result = run_command("fit", "t.zip", "-o", "m")
+    assert (result.exit_code, message in result.stderr) == (1, True)
+
+
+def test_a_folder_does_not_count_text_files_as_tables(folder):
+    lines(folder / "t.csv", "a,b", lambda i, x: f"{x},{x / 3:.4f}")
+    (folder / "README.txt").write_text("these are tables")
+    assert fit(".")["rows"] == N

@@ -76,7 +76,7 @@ def outlier_share(text: Any) -> float:
 
 Data = Annotated[
     list[str],
-    typer.Argument(metavar="DATA...", help="Tables: files, folders or patterns. Parquet, CSV, Arrow IPC or .npy."),
+    typer.Argument(metavar="DATA...", help="Tables: files, folders, patterns or -. Parquet, CSV, Arrow IPC or .npy."),
 ]
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file that aefast fit wrote.")]
 Json = Annotated[bool, running(None, "Print the summary as JSON.", "--json")]

@@ -113,7 +113,10 @@ def source_of(data: Sequence[str], reading: Reading, model: Any = None) -> Sourc
     from aefast.tables.formats.registry import format_of, open_table
     from aefast.tables.paths import find_files
     from aefast.tables.source import Source
+    from aefast.tables.unpacked import unpacked
 
+    is_packed = [name == "-" or (name.lower().endswith(".zip") and Path(name).is_file()) for name in data]
+    data = [str(unpacked(Path(name))) if packed else name for name, packed in zip(data, is_packed, strict=True)]
     files = as_usage(lambda: find_files(data))
     for path in files:
         if format_of(path) is None:

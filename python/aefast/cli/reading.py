@@ -13,8 +13,6 @@ from aefast.cli.arguments import option
 from aefast.cli.options import names_in
 from aefast.tables.dialect import Reading
 
-__all__ = ["reads_text"]
-
 _text = partial(option, "CSV files")
 _BY_NAME = {"tab": "\t", "\\t": "\t", "blank": " ", "space": " ", "comma": ",", "none": ""}
 

@@ -12,8 +12,6 @@ from aefast.columns.learner import LevelCounts
 from aefast.tables.arrow import arrow_values, is_text
 from aefast.tables.source import Source
 
-__all__ = ["without_information"]
-
 #: Rows that are looked at.
 _ROWS = 1 << 16
 #: With fewer values, numbers may grow by chance and a column may be constant by chance.

@@ -130,6 +130,9 @@ def _files_at(path: Path) -> list[Path]:
 
 
 def _is_table(path: Path) -> bool:
+    """Whether a file of a folder is a table; text files may hold anything, and are read only if they are named."""
+    if ".txt" in path.suffixes[-2:]:
+        return False
     return not path.name.startswith((".", "_")) and format_of(path) is not None and not path.is_dir()
 
 

@@ -10,8 +10,6 @@ import pyarrow as pa
 
 from aefast.tables.dialect import MISSING_NUMBERS, MISSING_TEXTS, CellFormat
 
-__all__ = ["BadCellError", "converted_type", "read_cells", "without_tokens"]
-
 
 class BadCellError(Exception):
     """A cell is not written in the format of its column; ``row`` counts from the start of the batch."""
