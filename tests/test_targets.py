@@ -48,7 +48,7 @@ def sums_to(row, value, where="", scaler=None):
     return (
         f"loss='categorical_crossentropy' needs rows of shares that sum to 1, but with scaler={scaler!r} row {row} "
         f"sums to {value:.6g}{where}: give shares or one-hot columns with scaler=None, or use "
-        "loss='binary_crossentropy' where each column is a chance of its own"
+        "loss='binary_crossentropy' if each column is a probability of its own"
     )
 
 

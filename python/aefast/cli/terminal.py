@@ -1,4 +1,4 @@
-"""Prints what commands have to say: plain text in a pipe; tables, colours and progress on a terminal."""
+"""Prints the output of commands: plain text in a pipe; tables, colours and progress bars on a terminal."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def of_scaling(field: str) -> Any:
 
 
 def arrays(values: Any) -> tuple[Any, ...] | None:
-    """Return a tuple of arrays of one's own; None, and Nones among them, stay."""
+    """Return a tuple with a copy of each array; None stays None, also as an element."""
     return None if values is None else tuple(None if each is None else np.array(each) for each in values)
 
 

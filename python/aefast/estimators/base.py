@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
 from aefast.engine import core
-from aefast.estimators.constraints import CONSTRAINTS, handed_on, merged
+from aefast.estimators.constraints import CONSTRAINTS, forwarding_constructor, merged
 from aefast.estimators.fitted import FittedMethods
 from aefast.estimators.inputs import read_rows, read_sample_weight
 from aefast.estimators.pickles import upgraded
@@ -55,7 +55,7 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
         """
         super().__init_subclass__(**options)
         if "__init__" not in vars(cls):
-            cls.__init__ = handed_on(cls)  # type: ignore[method-assign]
+            cls.__init__ = forwarding_constructor(cls)  # type: ignore[method-assign]
         cls._added = inspect.signature(cls.__init__).parameters, vars(cls).get("_parameter_constraints", {})
         lineage = [parent for parent in cls.__mro__ if issubclass(parent, BaseAutoencoder)]
         signature, constraints = merged([parent._added for parent in lineage])

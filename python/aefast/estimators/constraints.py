@@ -85,8 +85,8 @@ def merged(added: Sequence[tuple[Parameters, Constraints]]) -> tuple[inspect.Sig
     return inspect.Signature(sorted(parameters.values(), key=lambda each: each.kind)), constraints
 
 
-def handed_on(cls: Any) -> Callable[..., None]:
-    """Return a constructor that hands everything on to the parents of ``cls``."""
+def forwarding_constructor(cls: Any) -> Callable[..., None]:
+    """Return a constructor that passes all arguments to the parents of ``cls``."""
 
     def __init__(self: Any, *sizes: Any, **parameters: Any) -> None:
         super(cls, self).__init__(*sizes, **parameters)

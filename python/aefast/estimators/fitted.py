@@ -22,7 +22,7 @@ Array = NDArray[Any]
 
 
 class FittedMethods(DecisionMethods, FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin):
-    """What an estimator answers once it is fitted, with scikit-learn's signs."""
+    """Methods of a fitted estimator, with scikit-learn's signs."""
 
     #: Codes are no metadata: scikit-learn would make `set_inverse_transform_request` of the parameter ``Z``.
     __metadata_request__inverse_transform: ClassVar[dict[str, str]] = {"Z": UNUSED}
@@ -220,7 +220,7 @@ class FittedMethods(DecisionMethods, FittedAttributes, ClassNamePrefixFeaturesOu
 
         Returns
         -------
-        pandas.DataFrame, or a structured ndarray with the same fields where pandas is not installed
+        pandas.DataFrame, or a structured ndarray with the same fields if pandas is not installed
             The ``top`` features of each row, largest share first, with the fields ``row`` (position in ``X``),
             ``feature`` (name, or x0, x1, ...), ``value`` and ``expected`` (the reconstruction), both in input units,
             and ``share`` of the row's error, in [0, 1]. A missing value is not a reason, so that a row with few values

@@ -33,7 +33,7 @@ def recipe_of(estimator: Any, reader: Any, n_features: int, *, has_noise: bool =
     ):
         raise ValueError(
             "output_activation='softmax' and loss='categorical_crossentropy' are for columns that are shares "
-            "of a whole: leave them out, for categorical columns get both by themselves"
+            "of a whole: leave them out; categorical columns get both automatically"
         )
     estimator._check_network(network)
     return Recipe(

@@ -13,7 +13,7 @@ _PLAIN = (bool, int, float, str, type(None))
 
 
 def describe_model(estimator: Any, path: Path) -> dict[str, Any]:
-    """What is known of a model, as plain data."""
+    """Return a description of a model as plain data."""
     names = getattr(estimator, "feature_names_in_", None)
     parameters = _parameters(estimator)
     return {
@@ -35,7 +35,7 @@ def describe_model(estimator: Any, path: Path) -> dict[str, Any]:
 
 
 def changed_parameters(estimator: Any) -> list[str]:
-    """The parameters that differ from the defaults, as ``name=value``."""
+    """Return the parameters that differ from the defaults, as ``name=value``."""
     defaults = type(estimator)().get_params(deep=False)
     return [f"{k}={v!r}" for k, v in _parameters(estimator).items() if repr(v) != repr(defaults[k])]
 

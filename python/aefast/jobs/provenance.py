@@ -1,4 +1,4 @@
-"""Notes with an output what it was made from, so that the same job need not make it again.
+"""Records in an output file which job made it, so that the same job need not run again.
 
 The note is an extended attribute of the file, so the file's bytes do not depend on it, whatever the format. A note
 counts only while the file is unchanged. File systems and copies without extended attributes lose it.
@@ -19,14 +19,14 @@ _NAME = "user.aefast"
 
 
 def write_provenance(path: Path, job: dict[str, Any], counts: dict[str, int]) -> None:
-    """Note with a finished file the job that made it and some counts, if the file system can."""
+    """Record in a finished file the job that made it and some counts, if the file system supports it."""
     note = {"job": _digest(job), "file": _stamp(path), **counts}
     with suppress(OSError, AttributeError):
         os.setxattr(path, _NAME, json.dumps(note).encode())
 
 
 def read_provenance(path: Path, job: dict[str, Any]) -> dict[str, int] | None:
-    """The counts noted with a file, or None unless this very job made it and it is unchanged."""
+    """Return the counts recorded in a file; None unless this job made it and it has not changed since."""
     try:
         note = json.loads(os.getxattr(path, _NAME))
         if note.pop("job") != _digest(job) or note.pop("file") != _stamp(path):

@@ -61,7 +61,7 @@ class Model(ModelData):
         return replace(self, **changes)
 
     def with_weights(self, coefs: Sequence[ArrayLike], intercepts: Sequence[ArrayLike]) -> Model:
-        """Return a model with other weights; ValueError is raised when it is used if they do not fit the network."""
+        """Return a model with other weights. If they do not fit the network, its first use raises ValueError."""
         return self.replace(coefs=tuple(map(np.array, coefs)), intercepts=tuple(map(np.array, intercepts)))
 
     def with_threshold(self, threshold: float) -> Model:
@@ -102,7 +102,7 @@ class Model(ModelData):
     # Errors and decisions.
 
     def errors(self, X: Any, metric: str | None = None, precision: str = "float32") -> Array:
-        """Return how badly each row is reconstructed; higher is more abnormal.
+        """Return the anomaly score of each row, its reconstruction error; higher is more abnormal.
 
         Parameters
         ----------
@@ -123,7 +123,7 @@ class Model(ModelData):
             If the rows, the metric or the precision do not fit the model.
         """
         if type(X) is np.ndarray and X.shape == self._row_shape and metric is None and precision == "float32":
-            # One row takes one thread at most, so that any predictor will do; and nothing here takes a microsecond.
+            # Fast path for one row. It needs one thread, so any predictor serves; no check takes a microsecond.
             finite_errors = self._predictors.finite_errors
             found = finite_errors(X, self.score_metric) if finite_errors and X.dtype.char in "fd" else None
             if found is not None:

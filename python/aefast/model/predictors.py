@@ -20,7 +20,7 @@ Array = NDArray[Any]
 
 @dataclass(eq=False)
 class Predictors:
-    """Gives the engine's predictor for each way of reading a network.
+    """Builds and keeps the engine's predictors, one for each part of the code, precision and ``top_k``.
 
     A predictor has no threads of its own and may be used from several threads at once, also in a forked child.
 

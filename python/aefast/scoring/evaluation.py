@@ -10,7 +10,7 @@ from sklearn.utils import Bunch
 
 
 def evaluate(y: ArrayLike, scores: ArrayLike, threshold: float) -> Bunch:
-    """How well scores rank labelled anomalies first, and what is found above a threshold, by scikit-learn's metrics.
+    """Measure how well scores rank labelled anomalies first and what a threshold finds, with scikit-learn's metrics.
 
     Parameters
     ----------
@@ -25,10 +25,10 @@ def evaluate(y: ArrayLike, scores: ArrayLike, threshold: float) -> Bunch:
     -------
     Bunch
         A dictionary of plain numbers, whose values are attributes too: ``n_rows``, ``n_anomalies``, ``aucroc``
-        (area under the ROC curve), ``average_precision``, and at the threshold ``threshold``, ``precision`` (0 where
+        (area under the ROC curve), ``average_precision``, and at the threshold ``threshold``, ``precision`` (0 if
         nothing is found), ``recall``, ``f1`` and ``confusion_matrix``, which is [[true negatives, false positives],
-        [false negatives, true positives]]. ``best`` has the same five at the threshold with the largest F1: the
-        highest of them if there are several, and a score that is itself not above it.
+        [false negatives, true positives]]. ``best`` has the same five at the threshold with the largest F1. If several
+        thresholds tie, it is the highest: the largest score of the rows that are not found.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def evaluate(y: ArrayLike, scores: ArrayLike, threshold: float) -> Bunch:
         raise ValueError("y must have labels of both kinds, but it is empty")
     if n_anomalies in (0, len(labels)):
         raise ValueError(f"y must have labels of both kinds, but all {len(labels)} are {n_anomalies and 1}")
-    # Here, because the metrics take longer to import than aefast does.
+    # Imported here because the metrics take longer to import than aefast does.
     from sklearn.metrics import precision_recall_curve, roc_auc_score
 
     # Sorted rows keep the two metrics' own, slower sorts short.
@@ -69,7 +69,7 @@ def evaluate(y: ArrayLike, scores: ArrayLike, threshold: float) -> Bunch:
         n_rows=len(labels),
         n_anomalies=n_anomalies,
         aucroc=float(roc_auc_score(labels, values)),
-        # As scikit-learn's average_precision_score has it, without drawing the curve once more.
+        # Equal to scikit-learn's average_precision_score, without computing the curve again.
         average_precision=float(-np.sum(np.diff(recall) * precision[:-1])),
         **_at(labels, values, float(threshold)),
         best=_at(labels, values, _best_threshold(values, precision[:-1], recall[:-1], levels)),
@@ -82,7 +82,7 @@ def _labels(y: ArrayLike) -> NDArray[np.bool_]:
         raise ValueError(f"y must have one dimension, got shape {given.shape}")
     if given.dtype == np.bool_:
         return given
-    # Elementwise, so that whatever is no number is unequal to both.
+    # Compared one by one, so that a value that is not a number equals neither.
     known = (
         np.asarray([value in (0, 1) for value in given.tolist()]) if given.dtype == object else np.isin(given, (0, 1))
     )
@@ -93,7 +93,7 @@ def _labels(y: ArrayLike) -> NDArray[np.bool_]:
 
 
 def _best_threshold(values: NDArray[Any], precision: Any, recall: Any, levels: Any) -> float:
-    """The highest threshold with the largest F1, as a score below those that are found."""
+    """Return the highest threshold with the largest F1: the largest score below those that are found."""
     both = precision + recall
     f1 = np.divide(2 * precision * recall, both, out=np.zeros_like(both), where=both > 0)
     lowest_found = levels[len(f1) - 1 - int(np.argmax(f1[::-1]))]

@@ -1,4 +1,4 @@
-"""Labels of rows in a column, 1 for known anomalies and 0 for others, and scores judged by them."""
+"""The label column of a table (1 for known anomalies, 0 for other rows), and the quality of scores against it."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ UNLABELLED = -1
 
 
 class Labels:
-    """The label column of a source's batches, to be called with each of them in order.
+    """Reads the label column of a source's batches.
 
-    Gives int8: 1, 0 or `UNLABELLED`.
+    Call it with each batch, in order. It returns int8: 1, 0 or `UNLABELLED`.
 
     Raises
     ------
     TableError
-        When it is made, if the column is of a type that cannot be labels; in calls, if a value is neither 0, 1, true,
-        false nor missing, naming file and row.
+        On construction if the type of the column cannot hold labels; on a call if a value is not 0, 1, true, false or
+        missing. The message names file and row.
     """
 
     _MUST = "it must hold 0 and 1 or true and false, or nothing where it is not known"
@@ -62,7 +62,7 @@ class Labels:
         return values.astype(np.int8)
 
     def check(self) -> None:
-        """Look at all labels before anything else is done, unless that would take parsing whole files of text."""
+        """Check all labels before other work starts, unless that would parse whole text files."""
         if not any(file.reads_all_columns for file in self._source.files):
             labels = Labels(self._source, self._column)
             for batch in self._source.batches([self._column]):
@@ -70,12 +70,12 @@ class Labels:
 
 
 def with_label(columns: Sequence[str] | None, label: str | None) -> list[str]:
-    """The columns, and that of the labels where there is one."""
+    """Return the columns and, if there is one, the label column."""
     return [*(columns or ()), *(() if label is None else (label,))]
 
 
 def _label(text: str) -> float:
-    """Of a cell of a text file, NaN where it is none."""
+    """Return the label in a cell of a text file; NaN if it is not a label."""
     from pyarrow.csv import ConvertOptions
 
     text = text.strip()
@@ -89,8 +89,7 @@ def _label(text: str) -> float:
 
 
 def judgement(labels: NDArray[Any], scores: NDArray[Any], threshold: float) -> dict[str, Any] | None:
-    """`aefast.evaluate` on the rows that have labels, or None where all of these are of one kind: a night without
-    anomalies is no error."""
+    """Return `aefast.evaluate` of the rows with labels; None if all labels are equal, which is not an error."""
     known = labels != UNLABELLED
     labels, scores = labels[known].astype(bool), scores[known]
     if not labels.any() or labels.all():

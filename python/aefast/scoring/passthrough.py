@@ -1,4 +1,4 @@
-"""Columns that are handed on beside scores: of one type each, also where several files become one."""
+"""Columns that are copied beside the scores. Each has one type, also if several files are joined."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class TypeClashError(TableError):
         super().__init__(f"column {column!r} {reason}")
 
     def among(self, source: Source, row: int) -> TableError:
-        """The same with the file in which it was met, at a row, and another in which the type is not the same."""
+        """Return the error with the file of ``row`` and another file, in which the column has another type."""
         here = source.file_of(row)
         other = _another(source, here.path, self.column)
         return TableError(
@@ -33,14 +33,16 @@ class TypeClashError(TableError):
 
 
 def value_type(kind: pa.DataType) -> pa.DataType:
-    """Dictionaries differ from batch to batch, which not every format can write, and few can views; their values
-    always can."""
+    """Return the type in which a column is written: that of a dictionary's values, and a plain type for a view.
+
+    Dictionaries differ between batches. Not every format can write these, and few can write views.
+    """
     kind = plain_type(kind)
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def as_type(array: pa.Array, field: pa.Field) -> pa.Array:
-    """The values as those of a field: the same numbers, points in time or text; TypeClashError where they cannot be."""
+    """Return the values in the type of a field; raise TypeClashError if they do not convert."""
     if array.type.equals(field.type):
         return array
     array = plain_array(array)
@@ -56,15 +58,15 @@ def as_type(array: pa.Array, field: pa.Field) -> pa.Array:
 
 
 def kept_schema(source: Source, columns: Sequence[str]) -> pa.Schema:
-    """The columns with types that hold what is in them in every file.
+    """Return a schema that has, for each column, a type that holds its values in every file.
 
-    Columns without a value take any type, numbers or times the wider one, times of two zones that of UTC; what is of
-    different kinds becomes text.
+    A column without values takes any type. Numbers and times take the wider type, times of two zones become UTC, and
+    values of different kinds become text.
 
     Raises
     ------
     TableError
-        Where there is no such type, with the names of two files.
+        If there is no such type; the message names two files.
     """
     return pa.schema([(column, _common_type(source, column)) for column in columns])
 
@@ -85,13 +87,13 @@ def _common_type(source: Source, column: str) -> pa.DataType:
 
 
 def _another(source: Source, path: Path, column: str) -> Path:
-    """The first file with values of another type in the column than that one has."""
+    """Return the first file whose column has another type than in ``path``; ``path`` if there is none."""
     types = {file.path: value_type(file.schema.field(column).type) for file in source.files}
     others = [p for p, kind in types.items() if not kind.equals(types[path]) and not pa.types.is_null(kind)]
     return next(iter(others), path)
 
 
-#: What has a time zone and what has none.
+#: The kinds of timestamps: with a time zone and without.
 _CLOCKS = {"instant", "time"}
 _AS_TEXT = {*_CLOCKS, "date", "number", "decimal", "truth", "text"}
 
@@ -102,20 +104,20 @@ def _kind(kind: pa.DataType) -> str:
         return "time" if kind.tz is None else "instant"
     if types.is_integer(kind) or types.is_floating(kind):
         return "number"
-    told = [("date", types.is_date), ("decimal", types.is_decimal), ("truth", types.is_boolean), ("text", is_text)]
-    return next((name for name, is_kind in told if is_kind(kind)), "other")
+    tests = [("date", types.is_date), ("decimal", types.is_decimal), ("truth", types.is_boolean), ("text", is_text)]
+    return next((name for name, is_kind in tests if is_kind(kind)), "other")
 
 
 def _common(types: Sequence[pa.DataType]) -> pa.DataType | None:
-    """The type that all of them turn into, or None."""
-    told = [kind for kind in types if not pa.types.is_null(kind)]
-    kinds = {_kind(kind) for kind in told}
+    """Return a type to which all of the types convert, or None."""
+    known = [kind for kind in types if not pa.types.is_null(kind)]
+    kinds = {_kind(kind) for kind in known}
     if len(kinds) > 1:
         return pa.string() if kinds <= _AS_TEXT and not kinds >= _CLOCKS else None
-    if kinds == {"instant"} and len({kind.tz for kind in told}) > 1:
-        told = [pa.timestamp(kind.unit, "UTC") for kind in told]
+    if kinds == {"instant"} and len({kind.tz for kind in known}) > 1:
+        known = [pa.timestamp(kind.unit, "UTC") for kind in known]
     try:
-        schemas = [pa.schema([("", kind)]) for kind in told or [pa.null()]]
+        schemas = [pa.schema([("", kind)]) for kind in known or [pa.null()]]
         return pa.unify_schemas(schemas, promote_options="permissive").field(0).type
     except pa.ArrowException:
         return None

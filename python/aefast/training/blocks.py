@@ -31,9 +31,9 @@ class FitBlocks(Fit):
     others : iterator
         The blocks after it, as a user gave them.
     again : callable or None
-        Gives all blocks anew; None if they can be read only once. Training is then one epoch.
+        Returns all blocks again. None if they can be read only once; training is then one epoch.
     read : callable
-        Makes rows that the network reads of a block.
+        Turns a block into rows that the network reads.
     keeps_levels : bool
         True if the levels of columns are those of earlier training.
     unknown : UnknownLevels

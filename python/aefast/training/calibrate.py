@@ -35,7 +35,7 @@ class CalibrationRows(NamedTuple):
     held_out: Rows | None = None
 
     def few(self, choices: Choices) -> CalibrationRows:
-        """Return a random choice of the rows to decide by, for a training that someone waits to end."""
+        """Return a random choice of the rows that decide, for a training that was interrupted."""
         X, used, held_out = self.X, choices.few(self.used, len(self.X)), self.held_out
         held_out = None if held_out is None else choices.few(held_out, len(X))
         numbers = used if held_out is None else np.union1d(used, held_out)
@@ -57,7 +57,7 @@ def calibrate(
 ) -> dict[str, Any]:
     """Return ``input_ranges``, ``whitening``, ``offset`` and ``calibration`` of a model.
 
-    ``in_haste`` lets a random choice of the rows decide.
+    If ``in_haste``, a random choice of the rows decides.
     """
     X, train = rows.X, rows.train
     input_ranges = whitening = None

@@ -89,7 +89,7 @@ class Choices:
     def split(self, n_rows: int, share: float, *key: int, before: int = 0) -> tuple[Rows | None, Rows | None]:
         """Return row numbers to train on (None: all) and to hold out (None: none), both ascending.
 
-        The rows come after ``before`` others. As many are held out as make ``share`` of all rows so far a whole number.
+        The rows come after ``before`` others. In total, ``share`` of all rows so far are held out, rounded down.
         """
         n_held_out = int(share * (before + n_rows)) - int(share * before)
         if n_held_out == 0:

@@ -1,7 +1,7 @@
-"""One training, from a recipe and rows to a finished `Model`: what every way of reading rows shares.
+"""One training, from a recipe and rows to a finished `Model`: the base of `FitRows` and `FitBlocks`.
 
-A `Fit` is made first, which refuses whatever cannot be trained on, and then `run` once. Neither changes the estimator,
-so that a refused fit leaves it as it was.
+The constructor of a `Fit` raises for rows and parameters that cannot be trained on; `run` is then called once. Neither
+changes the estimator, so a fit that raises leaves it as it was.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ MAX_JOINT = 640
 
 @dataclass
 class Fit:
-    """A training; `run` makes ``model``, whatever ends it. This class is what every way of reading rows shares.
+    """A training; `run` makes ``model``, also if training ends early. Subclasses read the rows.
 
     Attributes
     ----------
@@ -91,11 +91,11 @@ class Fit:
 
     @property
     def continuation(self) -> Continuation:
-        """What further training needs."""
+        """Return what further training needs."""
         state = (self.recipe.optimizer, *self._trainer.optimizer_state()) if self.continues_epochs else None
         return Continuation(self.start.seed, self._n_passes, state)
 
-    # What a way of reading rows says of itself.
+    # What each subclass provides.
 
     def _epoch(self, number: int, rate: float) -> float:
         """Make one pass over the training rows and return their mean loss."""
@@ -105,7 +105,7 @@ class Fit:
         """Return the rows that decide the threshold."""
         raise NotImplementedError
 
-    # Before training: everything that can refuse.
+    # Before training: checks and preparation.
 
     def statistics(self, data: TrainingRows, what: str = "X") -> Statistics:
         """Return column statistics of rows; raise ValueError for values that are neither finite nor may be missing."""
@@ -263,7 +263,7 @@ class Fit:
         except BaseException as error:
             if checkpoint is not None and isinstance(error, ConvergenceError):
                 checkpoint.end(diverged=True)
-            # Someone waits for the end of training, and a pass over all rows would take too long.
+            # Training was interrupted. A pass over all rows would keep the user waiting.
             in_haste = True
             raise
         finally:

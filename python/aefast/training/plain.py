@@ -60,7 +60,7 @@ def plain_value(value: Any) -> Any:
 
 
 def decoded_value(value: Any) -> Any:
-    """Return the parameter's value of which `plain_value` made ``value``; raise ValueError for anything else."""
+    """Return the value that `plain_value` encoded as ``value``; raise ValueError for anything else."""
     if isinstance(value, list):
         return [decoded_value(item) for item in value]
     if isinstance(value, dict):

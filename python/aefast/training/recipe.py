@@ -1,4 +1,4 @@
-"""What a training is given: the recipe, where it starts, and what it leaves for further training."""
+"""The recipe of a training, where the training starts, and what it keeps for further training."""
 
 from __future__ import annotations
 

@@ -19,8 +19,7 @@ BLOCK_ROWS = 4096
 
 
 def check_range(loss: str, scaler: str | None, low: Array, high: Array, names: Sequence[str]) -> None:
-    """Raise ValueError if ``loss`` is a crossentropy and a column with values from ``low`` to ``high`` leaves [0,
-    1]."""
+    """Raise ValueError if ``loss`` is a crossentropy and a column, from ``low`` to ``high``, leaves [0, 1]."""
     outside = (low < -OUTSIDE) | (high > 1 + OUTSIDE)
     if loss not in PROBABILITIES or not outside.any():
         return
@@ -57,5 +56,5 @@ def check_sums(
                 raise ValueError(
                     f"loss={loss!r} needs rows of shares that sum to 1, but with scaler={scaler!r} row {row} sums to "
                     f"{sums[at]:.6g}{where}: give shares or one-hot columns with scaler=None, or use "
-                    "loss='binary_crossentropy' where each column is a chance of its own"
+                    "loss='binary_crossentropy' if each column is a probability of its own"
                 )
