@@ -278,7 +278,7 @@ def test_names_of_rows_are_refused_and_numbers_with_a_bad_cell_too(folder):
     frame = coded().assign(host=[f"h{i}" for i in range(600)])
     path = write_frame(frame, "c.csv")
     said = " ".join(refused("fit", path, "-o", "m", "--columns", ",".join(frame.columns)).split())
-    assert "column 'host' is text of 600 values that nearly all differ, like 'h0', so that none can be learned" in said
+    assert "column 'host' is text of 600 values that nearly all differ, like 'h0'" in said
     assert "--exclude host" in said
     bad = coded().astype({"a": object})
     bad.loc[3, "a"] = "n.a."

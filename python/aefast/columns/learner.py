@@ -114,8 +114,8 @@ class ColumnLearner:
                 reason = self._counts[name].refusal()
                 if reason:
                     return (
-                        f"column {name!r} {reason}: leave it out (--exclude {option_of([name])}), or give its kind: "
-                        f"numeric, timestamp or categorical (column_kinds, --kind-of {option_of([name], '=...')})"
+                        f"column {name!r} {reason}; leave it out (--exclude {option_of([name])}) or set its kind "
+                        f"(column_kinds, --kind-of {option_of([name], '=categorical')})"
                     )
         return ""
 
@@ -189,7 +189,7 @@ class LevelCounts:
                 else "numbers"
             )
             return f"is text of {n_values} values that nearly all differ ({numbers})"
-        return f"is text of {n_values} values that nearly all differ, like {self._word!r}, so that none can be learned"
+        return f"is text of {n_values} values that nearly all differ, like {self._word[:30]!r}"
 
     def most_frequent(self) -> tuple[tuple[str | None, ...], tuple[int, ...]]:
         """Return the levels to keep and the rows with each; a level of a single row counts as unknown."""

@@ -218,9 +218,9 @@ def _check_finite(
         name = columns[found.column] if columns is not None else f"x{found.column}"
         place = f"{source.place(first_row + found.row)} (the first is row 0)"
         what = "the rows have infinite values" if may_miss else "the rows have missing or infinite values"
-        remedy = f"; fill or drop such rows, leave the column out with --exclude {option_of([name])}"
+        remedy = f"; fill or drop such rows, leave it out with --exclude {option_of([name])}"
         if not may_miss:
-            remedy += ", or accept them with --missing mask or mean"
+            remedy += ", or give --missing mask or mean"
         if tokens := source.dialect and source.dialect.missing:
-            remedy += f" ({quote_names(tokens, 4)} in files of text are missing values)"
+            remedy += f" ({quote_names(tokens, 3)} is missing)"
         raise TableError(found.message(what, place, name, remedy))

@@ -27,11 +27,6 @@ def one_line(error: BaseException) -> str:
     return re.sub(r"\s*[\r\n]+\s*", " ", str(error).strip()) or type(error).__name__
 
 
-def shortened(text: str, most: int = 100) -> str:
-    """Return the beginning of a text, so that it fits one line of a screen."""
-    return text if len(text) <= most else f"{text[:most]}..."
-
-
 def option_of(names: Sequence[str], after: str = "") -> str:
     """Return names as the value of an option that can be pasted into a shell; ``after`` is added to each."""
     quoted = [

@@ -17,7 +17,7 @@ from aefast.tables.formats.base import TableError, TableFile, Writer, is_compres
 from aefast.tables.formats.csv_bytes import ends_with_cell, in_utf8, sample_text
 from aefast.tables.formats.csv_cells import BadCellError, converted_type, read_cells, without_tokens
 from aefast.tables.sniffer import find_dialect
-from aefast.tables.text import option_of, shortened
+from aefast.tables.text import option_of, shorten
 
 #: How Arrow begins the message about a cell that does not fit the type of its column.
 _CELL = re.compile(r"In CSV column #(\d+): (?:Row #(\d+): )?")
@@ -184,14 +184,14 @@ class CsvTable(TableFile):
         if in_cell:
             column = self.schema.names[int(in_cell[1])]  # numbered as in the file, whichever columns are read
             row = int(in_cell[2]) - first if in_cell[2] else None
-            text = shortened(text.replace(in_cell[0], ""))
+            text = text.replace(in_cell[0], "")
             if bad := _VALUE.search(text):
-                text += f"; {_remedy(column, bad[1])}"
+                text = f"invalid value {shorten(bad[1], 30)!r}; {_remedy(column, bad[1])}"
         elif invalid:
             row = invalid[0].number - first
             text = (
                 f"Expected {invalid[0].expected_columns} columns, got {invalid[0].actual_columns}: "
-                f"{shortened(invalid[0].text)}; cells are separated by {self.dialect.delimiter!r} (--delimiter)"
+                f"{shorten(invalid[0].text, 40)}; perhaps another --delimiter helps"
             )
         elif text == _UNCLOSED:  # Arrow takes the rest of the file for the last cell of the last row
             row = n_rows - 1
@@ -226,10 +226,9 @@ def _needs_conversion(cells: CellFormat, guess: pa.DataType) -> bool:
 
 
 def _remedy(column: str, cell: str) -> str:
-    return (
-        f"mend the cell, read such cells as missing with --na {option_of([cell])}, or learn text with --kind-of "
-        f"{option_of([column], '=categorical')}"
-    )
+    """Return what to do about a cell that is not of its column's type."""
+    missing = f"--na {option_of([cell])} or " if len(cell) <= 30 else ""
+    return f"mend it, or give {missing}--kind-of {option_of([column], '=categorical')}"
 
 
 class CsvWriter(Writer):

@@ -15,7 +15,7 @@ class BadCellError(Exception):
     """A cell is not written in the format of its column; ``row`` counts from the start of the batch."""
 
     def __init__(self, row: int, cell: str, what: str) -> None:
-        super().__init__(f"{cell[:40]!r} is not {what}")
+        super().__init__(f"{cell[:30]!r} is not {what}")
         self.row, self.cell = row, cell
 
 
@@ -34,7 +34,7 @@ def read_cells(cells: pa.Array, of: CellFormat) -> pa.Array:
     if of.kind == "number":
         bare, what = _bare_numbers(cells, of), "a number"
     else:
-        bare, what = cells, f"a time as {of.time_format}" if of.time_format else "a time as 2024-12-31 23:59:59"
+        bare, what = cells, f"a time like {of.time_format or '2024-12-31 23:59'}"
 
     def parse(texts: pa.Array) -> pa.Array:
         if of.time_format:
