@@ -383,7 +383,7 @@ WRONG = [
     (2, "there is no file or folder none.parquet", "score m.safetensors none.parquet -o out.csv"),
     (2, "no file matches none*.csv", "score m.safetensors none*.csv -o out.csv"),
     (2, "no tables in the folder void", "score m.safetensors void -o out.csv"),
-    (2, "notes.txt does not have the suffix of a table; these can be", "score m.safetensors notes.txt -o out.csv"),
+    (2, "notes.doc does not have the suffix of a table; these can be", "score m.safetensors notes.doc -o out.csv"),
     (2, "there is no model file none.safetensors", "score none.safetensors t.parquet -o out.csv"),
     (2, "void is a folder, not a model file", "info void"),
     (2, "out.xlsx must end in one of .parquet", "score m.safetensors t.parquet -o out.xlsx"),
@@ -400,7 +400,7 @@ WRONG = [
     (2, "- is not a regular file; an output is renamed", "score m.safetensors t.parquet -o -"),
     (2, "/dev/null is not a regular file; an output", "fit t.parquet --columns a,b -o /dev/null"),
     (2, "notes is a file; give a folder", "score m.safetensors t.parquet -o notes"),
-    (2, "- is not a regular file; rows are read more than once", "score m.safetensors - -o out.csv"),
+    (1, "stdin.csv cannot be read: Empty CSV file", "score m.safetensors - -o out.csv"),
     (2, "/dev/null is not a regular file; rows are read", "fit /dev/null -o new"),
     (2, "lacks column 'lable' (did you mean 'label'?)", "score m.safetensors t.parquet -o out.csv --label lable"),
     (2, "lacks column 'ix'", "score m.safetensors t.parquet -o out.csv --keep ix"),
@@ -470,7 +470,8 @@ WRONG = [
 @pytest.mark.parametrize(("code", "says", "command"), WRONG, ids=[c for _, _, c in WRONG])
 def test_wrong_use_ends_in_one_line_and_writes_nothing(folder, code, says, command):
     (folder / "void").mkdir()
-    (folder / "notes.txt").write_text("not a table")
+    for name in ("notes.txt", "notes.doc"):
+        (folder / name).write_text("not a table")
     (folder / "notes.safetensors").write_text("not a model")
     (folder / "notes").write_text("not a folder")
     for name in ("m.parquet", "m.html"):
