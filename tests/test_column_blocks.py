@@ -124,7 +124,7 @@ def test_an_iterator_has_the_levels_of_its_first_block_and_warns(capsys):
     message = (
         "levels come from the first block: of 850 later rows, some have levels that were not told apart there, and "
         f"count as unknown, in 'proto' ({n_unknown}), 'port' ({n_ports}); "
-        "blocks that can be gone through again (a list) are all asked for theirs"
+        "pass a list of blocks instead, whose levels are all learned"
     )
     with pytest.warns(UserWarning, match=f"^{re.escape(message)}$") as told:
         model = aefast.Autoencoder(**OPTIONS, verbose=1).fit_batches(iter(blocks))

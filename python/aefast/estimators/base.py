@@ -312,7 +312,7 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
         if keeps:
             fit.unknown.warn(*FITTED_FIRST)
         elif once:
-            remedy = "blocks that can be gone through again (a list) are all asked for theirs"
+            remedy = "pass a list of blocks instead, whose levels are all learned"
             fit.unknown.warn("the first block", remedy)
         return self
 
