@@ -30,7 +30,7 @@ class Labels:
         missing. The message names file and row.
     """
 
-    _MUST = "it must hold 0 and 1 or true and false, or nothing where it is not known"
+    _MUST = "it must hold 0 and 1, or true and false; leave unknown labels empty"
 
     def __init__(self, source: Source, column: str) -> None:
         self._source, self._column, self._n_read = source, column, 0
