@@ -216,14 +216,14 @@ def test_another_training_is_not_gone_on_with(tmp_path, parameters, rows, said):
         estimator(callbacks=[Checkpoint(path), killer(3)]).fit(X)
     with raises_exactly(
         CheckpointError,
-        f"{path} is of a training with {said}; repeat that call to continue it, or delete the file to start anew",
+        f"{path} belongs to a training with {said}; repeat that call to continue it, or delete the file to start anew",
     ):
         estimator(callbacks=Checkpoint(path), **parameters).fit(rows)
     assert path.exists()
 
 
 def refused_with(path, said, fit, **parameters):
-    with pytest.raises(CheckpointError, match=f"is of a training with {said}"):
+    with pytest.raises(CheckpointError, match=f"belongs to a training with {said}"):
         fit(estimator(callbacks=Checkpoint(path), **parameters))
 
 
@@ -297,7 +297,7 @@ def test_other_weights_to_start_from_and_another_engine_are_not_gone_on_with(tmp
     with pytest.raises(Killed):
         started[0].fit(X)
     started[1].coefs_[0] = started[1].coefs_[0] + 0.5
-    with pytest.raises(CheckpointError, match="is of a training with other first weights or layers"):
+    with pytest.raises(CheckpointError, match="belongs to a training with other first weights or layers"):
         started[1].fit(X)
     monkeypatch.setattr("aefast.engine.core.isa_level", "v9")
     with pytest.raises(CheckpointError, match=f"engine aefast {aefast.__version__} .*, now aefast .* v9"):
@@ -319,7 +319,7 @@ def test_another_seed_or_scaler_to_go_on_with_is_another_training(tmp_path):
         other = clone_of(first, callbacks=[Checkpoint(tmp_path / name)])
         setattr(other, name, change)
         said = {"continuation_": f"seed {seed}, now {seed + 1}"}.get(name, "a scaler of other rows")
-        with pytest.raises(CheckpointError, match=f"is of a training with {said};"):
+        with pytest.raises(CheckpointError, match=f"belongs to a training with {said};"):
             other.fit(X)
 
 
@@ -488,3 +488,11 @@ def test_a_process_that_is_killed_is_gone_on_with_by_the_next(tmp_path):
     rows = np.random.default_rng(0).normal(size=(2000, 6))
     model = Autoencoder((4, 2), max_epochs=n_epochs + 5, early_stopping=False, random_state=0).fit(rows)
     np.testing.assert_array_equal(np.load(path + ".npy"), model.coefs_[0])
+
+
+def test_a_checkpoint_of_a_version_without_n_init_is_continued(tmp_path):
+    path = tmp_path / "c"
+    with pytest.raises(Killed):
+        estimator(callbacks=[Checkpoint(path), killer(4)]).fit(X)
+    document, _, _ = unpack(path, "checkpoint", 1)
+    assert "parameter n_init" not in document["identity"]

@@ -695,7 +695,7 @@ def test_info_shows_levels_and_calibration(folder):
 def test_a_rate_that_is_too_low_for_so_few_held_out_rows_is_remarked(folder):
     text = " ".join(done("score", "m.safetensors", "t.parquet", "-o", "s.csv", "--fdr", "0.001").stdout.split())
     least = aefast.load("m.safetensors").calibration_.least
-    assert f"nothing is reported: no p-value is below {least:.3g}, so with fdr=0.001 no row can be" in text
+    assert f"nothing is reported: no p-value is below {least:.3g}, so with --fdr 0.001 no row can be" in text
 
 
 def test_help_lists_the_kinds_of_autoencoder():

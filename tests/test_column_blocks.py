@@ -122,7 +122,7 @@ def test_an_iterator_has_the_levels_of_its_first_block_and_warns(capsys):
     port = frame["port"][:50].value_counts()
     n_ports = int((~frame["port"][50:].isin(port.index[port > 1])).sum())
     message = (
-        "levels come from the first block: of 850 later rows, some have levels that were not told apart there, and "
+        "levels come from the first block: of 850 later rows, some have levels that were not learned there and "
         f"count as unknown, in 'proto' ({n_unknown}), 'port' ({n_ports}); "
         "pass a list of blocks instead, whose levels are all learned"
     )

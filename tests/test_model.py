@@ -277,3 +277,36 @@ def test_one_row_has_the_error_that_it_has_among_others(dtype, metric):
     for i in range(20):
         assert model.errors(rows[i : i + 1]).tobytes() == expected[i : i + 1].tobytes()
         assert model.errors(rows[:, ::-1][i : i + 1, ::-1]).tobytes() == expected[i : i + 1].tobytes()
+
+
+def test_a_view_of_an_array_that_can_be_written_is_copied():
+    model = aefast.Autoencoder(max_epochs=1, random_state=0).fit(np.random.default_rng(0).normal(size=(100, 4))).model_
+    owner = model.coefs[0].copy()
+    view = owner.view()
+    view.flags.writeable = False
+    other = model.replace(coefs=(view, *model.coefs[1:]))
+    owner[:] = 0
+    assert np.array_equal(other.coefs[0], model.coefs[0])
+
+
+def test_lists_of_weights_keep_each_others_assignments():
+    model = aefast.Autoencoder(max_epochs=1, random_state=0).fit(np.random.default_rng(0).normal(size=(100, 4)))
+    one, other = model.coefs_, model.coefs_
+    first, second = 2 * one[0], 3 * one[1]
+    one[0] = first
+    other[1] = second
+    assert np.array_equal(model.coefs_[0], first)
+    assert np.array_equal(model.coefs_[1], second)
+
+
+def test_a_fitted_attribute_cannot_be_deleted():
+    model = aefast.Autoencoder(max_epochs=1, random_state=0).fit(np.random.default_rng(0).normal(size=(100, 4)))
+    with raises_exactly(AttributeError, "coefs_ of a fitted estimator cannot be deleted"):
+        del model.coefs_
+
+
+def test_too_few_weights_are_named_by_save(tmp_path):
+    model = aefast.Autoencoder((2,), max_epochs=1, random_state=0).fit(np.random.default_rng(0).normal(size=(100, 4)))
+    model.coefs_ = model.coefs_[:1]
+    with pytest.raises(ValueError, match="there are 1 coefs_, 2 intercepts_ and 2 norms_"):
+        model.save(tmp_path / "m.safetensors")

@@ -92,3 +92,14 @@ def test_the_names_of_earlier_versions_are_found():
     assert named("aefast.checkpoints", "Checkpoint") is aefast.Checkpoint
     with pytest.raises(ModuleNotFoundError, match="aefast.nowhere"):
         named("aefast.nowhere", "Autoencoder")
+
+
+def test_parameters_that_a_pickle_lacks_have_their_defaults():
+    model = aefast.Autoencoder(**OPTIONS).fit(X)
+    state = state_as_it_was(model)
+    del state["n_init"]
+    old = aefast.Autoencoder.__new__(aefast.Autoencoder)
+    old.__setstate__(state)
+    assert old.get_params() == model.get_params()
+    assert repr(old) == repr(model)
+    assert np.array_equal(old.partial_fit(X).score_samples(X), model.partial_fit(X).score_samples(X))

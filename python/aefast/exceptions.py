@@ -1,4 +1,4 @@
-"""The exceptions of aefast, and errors with remedies that other interfaces can word anew."""
+"""The exceptions of aefast, and errors with remedies that other interfaces can reword."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Old names of modules that pickles of version 0.1.0 and earlier contain, so that these pickles still load."""
+"""Old names of modules that pickles of earlier development versions contain, so that these pickles still load."""
 
 from __future__ import annotations
 

@@ -57,13 +57,13 @@ def fit(
     ] = None,
     epochs: Annotated[
         int | None,
-        network("N", "Most passes over the rows; training may stop early.", default="100", parser=whole_number(0)),
+        network("N", "Maximum number of epochs; training may stop early.", default="100", parser=whole_number(0)),
     ] = None,
     contamination: Annotated[
         float | None,
         network("P", "Share of rows above the threshold, at most 0.5.", default="0.1", parser=outlier_share),
     ] = None,
-    seed: Annotated[int, network("N", "Seed of everything random.", parser=whole_number(0, (1 << 32) - 1))] = 0,
+    seed: Annotated[int, network("N", "Random seed.", parser=whole_number(0, (1 << 32) - 1))] = 0,
     checkpoint: Annotated[
         Path | None,
         running(

@@ -26,6 +26,7 @@ from aefast.cli.options import as_usage, check_apart, check_columns, kept_in, lo
 from aefast.cli.reading import reads_text
 from aefast.cli.terminal import describe_left_out, display, print_json, print_summary
 from aefast.tables.dialect import Reading
+from aefast.tables.formats.registry import ENDINGS
 from aefast.tables.text import pluralise
 
 
@@ -39,7 +40,7 @@ def score(
             "-o",
             "--output",
             metavar="OUT",
-            help="File to write: .parquet, .csv, .feather, .arrow, .ipc or .npy. Or a folder: one output per input.",
+            help=f"File to write: {', '.join(ENDINGS)}. Or a folder: one output per input.",
         ),
     ],
     keep: Annotated[
@@ -74,7 +75,7 @@ def score(
     """Give every row of tables its anomaly score."""
     from aefast.jobs.score import ScoreJob
     from aefast.tables.arrow import arrow_for
-    from aefast.tables.formats.registry import ENDINGS, writer_class
+    from aefast.tables.formats.registry import writer_class
     from aefast.tables.paths import check_name, named_files
     from aefast.tables.sink import check_folder, check_writable, outputs_in
 
@@ -130,7 +131,7 @@ def _lines(summary: dict[str, Any], label: str | None) -> list[tuple[str, str]]:
     if label is not None and summary["rows"]:
         lines += _quality(summary["quality"], label, summary["unlabelled"])
     if "fdr" in summary and not summary["anomalies"]:
-        remark = too_few_held_out(summary["least_p_value"], summary["rows"], summary["fdr"])
+        remark = too_few_held_out(summary["least_p_value"], summary["rows"], summary["fdr"], "--fdr ")
         lines += [("remark", remark)] if remark else []
     return [*lines, ("written to", summary["output"])]
 

@@ -184,7 +184,7 @@ class LevelCounts:
             return ""
         if not self.are_names:
             numbers = (
-                f"all but {self._n_words}, like {self._word!r}, look like numbers: mend or drop those rows"
+                f"all but {self._n_words}, like {self._word!r}, look like numbers: correct or drop those rows"
                 if self._n_words
                 else "numbers"
             )
@@ -218,7 +218,7 @@ class UnknownLevels:
         found = [f"{name!r} ({count})" for name, count in self._counts.items() if count]
         if found:
             warnings.warn(
-                f"levels come from {where}: of {self._n_rows} later rows, some have levels that were not told apart "
-                f"there, and count as unknown, in {', '.join(found)}; {remedy}",
+                f"levels come from {where}: of {self._n_rows} later rows, some have levels that were not learned "
+                f"there and count as unknown, in {', '.join(found)}; {remedy}",
                 stacklevel=stacklevel,
             )

@@ -33,6 +33,8 @@ class WeightList(list[Any]):
         self._estimator, self._name = estimator, name
 
     def __setitem__(self, key: Any, value: Any) -> None:
+        # Keep assignments that were made since this list was read.
+        super().__setitem__(slice(None), getattr(self._estimator, self._name))
         super().__setitem__(key, value)
         setattr(self._estimator, self._name, self)
 
@@ -76,10 +78,12 @@ class FittedAttribute:
             state["model_"] = self._put(state["model_"], value)
 
     def __delete__(self, estimator: Any) -> None:
-        if "model_" in vars(estimator):
+        if "model_" not in vars(estimator):
+            vars(estimator).pop(self._name, None)
+        elif self._name == "feature_names_in_":  # as scikit-learn does for rows without names
             self.__set__(estimator, None)
         else:
-            vars(estimator).pop(self._name, None)
+            raise AttributeError(f"{self._name} of a fitted estimator cannot be deleted")
 
 
 def computed(get: Callable[[Model], Any], put: Callable[[Model, Any], Model] | None = None) -> Any:
@@ -116,7 +120,7 @@ def arrays(values: Any) -> tuple[Any, ...] | None:
 
 
 def listed(values: Any) -> list[Any] | None:
-    """Return a list of the values; None stays."""
+    """Return a list of the values; None is returned as it is."""
     return None if values is None else list(values)
 
 

@@ -142,7 +142,7 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
         self.callbacks = callbacks
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(upgraded(state, type(self).__name__))
+        super().__setstate__(upgraded(state, type(self)))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -41,7 +41,7 @@ def rows_to_score(estimator: Any, model: Model, X: Any) -> Any:
 
 
 def is_plain(X: Array, model: Model) -> bool:
-    """Return whether scikit-learn would have nothing to say of an array."""
+    """Return whether an array needs none of scikit-learn's checks and conversions."""
     is_matrix = X.ndim == 2 and X.shape[1] == model.n_features_in and X.shape[0] > 0
     return is_matrix and X.dtype.char in "fd" and model.columns is None
 

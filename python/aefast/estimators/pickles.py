@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import Parameter, signature
 from typing import Any
 
 from aefast.model.model import Model
@@ -10,14 +11,20 @@ from aefast.training.plain import plain_parameters
 from aefast.training.recipe import Continuation
 
 
-def upgraded(state: dict[str, Any], kind: str) -> dict[str, Any]:
-    """Return the state of a pickled estimator with the model in place of the attributes of earlier versions."""
+def upgraded(state: dict[str, Any], cls: type[Any]) -> dict[str, Any]:
+    """Return the state of a pickled estimator as this version would have it.
+
+    Parameters that the earlier version lacked get their defaults. A model replaces the single fitted attributes.
+    """
+    known = signature(cls).parameters.values()
+    defaults = {each.name: each.default for each in known if each.default is not Parameter.empty}
+    state = state | {name: value for name, value in defaults.items() if name not in state}
     if "network_" not in state or "model_" in state:
         return state
     parameters = {name: value for name, value in state.items() if not name.endswith("_") and not name.startswith("_")}
     names, ranges = state.get("feature_names_in_"), state.get("input_ranges_")
     model = Model(
-        kind=kind,
+        kind=cls.__name__,
         network=state["network_"],
         coefs=tuple(state["coefs_"]),
         intercepts=tuple(state["intercepts_"]),

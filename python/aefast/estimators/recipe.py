@@ -70,7 +70,7 @@ def settings_of(estimator: Any, max_epochs: int | None = None) -> Settings:
 
 
 def start_of(estimator: Any, *, go_on: bool) -> Start:
-    """Return where training starts: with new weights or, if it is to ``go_on``, with the estimator's own."""
+    """Return where training starts: from the estimator's weights if ``go_on``, else from new weights."""
     state, go_on = vars(estimator), go_on and hasattr(estimator, "coefs_")
     before = state.get("continuation_") if go_on else None
     if before is None:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aefast.columns.values import kind_of_type
-from aefast.exceptions import AefastError
+from aefast.exceptions import AefastError, ConvergenceError
 from aefast.jobs.clock import Clock, Progress, no_progress
 from aefast.jobs.csv_hints import csv_hints
 from aefast.jobs.left_out import without_information
@@ -203,6 +203,10 @@ def _naming_table(source: Source) -> Iterator[None]:
     """Name the table in errors about the rows that the estimator is fitted on."""
     try:
         yield
+    except ConvergenceError as error:
+        problem = vars(error).get("problem", str(error))
+        remedy = "leave out columns with extreme values with --exclude, or give fewer --epochs"
+        raise ConvergenceError(f"{source.title}: {problem}; {remedy}") from error
     except ValueError as error:
         if isinstance(error, AefastError):
             raise

@@ -230,15 +230,18 @@ def _in_order(values: NDArray[Any]) -> NDArray[Any]:
     return turned
 
 
-def too_few_held_out(least: float, n_rows: int, fdr: float) -> str:
-    """Return advice if a single row among ``n_rows`` cannot be reported with the smallest p-value ``least``, else
-    ""."""
+def too_few_held_out(least: float, n_rows: int, fdr: float, option: str = "fdr=") -> str:
+    """Return advice if too few rows were held out to report a single row, else "".
+
+    ``least`` is the smallest p-value of ``n_rows`` rows. ``option`` is how the interface in use writes ``fdr``.
+    """
     n_together = int(np.ceil(least * n_rows / fdr - 1e-9))
     if n_together <= 1:
         return ""
-    why = f"nothing is reported: no p-value is below {least:.3g}, so with fdr={fdr:g}"
+    why = f"nothing is reported: no p-value is below {least:.3g}, so with {option}{fdr:g}"
     if n_together > n_rows:
-        return f"{why} no row can be, however abnormal; fit or recalibrate on more rows, or give a larger fdr"
+        larger = option.rstrip("= ")
+        return f"{why} no row can be, however abnormal; fit or recalibrate on more rows, or give a larger {larger}"
     return (
         f"{why} at least {n_together:,} of {n_rows:,} rows would have to be flagged together; fit or recalibrate on "
         "more rows, or score fewer rows at a time"

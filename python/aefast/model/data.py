@@ -121,7 +121,7 @@ class ModelData:
 def _read_only(value: Any) -> Any:
     """Return a value whose arrays, also those in tuples and dataclasses of arrays, cannot be written to."""
     if isinstance(value, np.ndarray):
-        if value.flags.writeable:
+        if value.flags.writeable or (isinstance(value.base, np.ndarray) and value.base.flags.writeable):
             value = value.copy()
             value.setflags(write=False)
         return value

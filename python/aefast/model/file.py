@@ -120,6 +120,11 @@ def _describe_fit(model: ModelData) -> tuple[Document, Tensors]:
     tensors["calibration.errors"] = model.calibration.errors
     for index, ranges in enumerate(model.input_ranges or ()):
         tensors[f"ranges.{index}"] = ranges
+    n_coefs, n_intercepts, n_norms = len(model.coefs), len(model.intercepts), len(model.norms)
+    if not n_coefs == n_intercepts == n_norms:
+        raise ValueError(
+            f"there are {n_coefs} coefs_, {n_intercepts} intercepts_ and {n_norms} norms_, but each layer has one"
+        )
     for index, (weights, biases) in enumerate(zip(model.coefs, model.intercepts, strict=True)):
         tensors[f"coefs.{index}"] = np.ascontiguousarray(weights, dtype=model.dtype)
         tensors[f"intercepts.{index}"] = np.ascontiguousarray(biases, dtype=model.dtype)

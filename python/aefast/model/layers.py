@@ -99,7 +99,7 @@ class Dense(Layer):
     def checked(cls, layer: dict[str, Any], context: Context) -> core.LayerSpec:
         owner = integer(layer["tied_to"], -1, len(context.before) - 1)
         if type(layer["batch_norm"]) is not bool:
-            raise ValueError(f"batch_norm of {context.name} is neither true nor false")
+            raise ValueError(f"batch_norm of {context.name} must be true or false")
         owners = context.before[: owner + 1]
         if any(each["kind"] != "dense" or each["tied_to"] >= 0 or each["batch_norm"] for each in owners) or (
             owners and layer["batch_norm"]

@@ -104,8 +104,8 @@ class Checkpoint:
         for what, value in identity.items():
             if document["identity"].get(what) != value:
                 raise CheckpointError(
-                    f"{self.path} is of a training with {_other(what, document['identity'].get(what), value)}; repeat "
-                    "that call to continue it, or delete the file to start anew"
+                    f"{self.path} belongs to a training with {_other(what, document['identity'].get(what), value)}; "
+                    "repeat that call to continue it, or delete the file to start anew"
                 )
         try:
             return _state(document, tensors, parameters, slots)
@@ -158,7 +158,8 @@ def identity_of(
 
     That is class, parameters, seed, network with its first weights ``start``, ``rows`` (a digest), scaler and engine.
     """
-    apart = {"max_epochs", "n_threads", "verbose", "callbacks"}
+    # A training with a checkpoint has one start, and checkpoints of earlier versions do not state it.
+    apart = {"max_epochs", "n_init", "n_threads", "verbose", "callbacks"}
     settings = {name: _described(value) for name, value in parameters.items() if name not in apart}
     return {
         "class": kind,

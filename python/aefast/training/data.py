@@ -1,4 +1,4 @@
-"""Training rows, and the random choices among them, each of which depends on the seed alone."""
+"""Training rows and the random choices among them. Each choice depends only on the seed."""
 
 from __future__ import annotations
 
