@@ -30,7 +30,7 @@ from aefast.tables.text import list_names, pluralise
 def fit(
     data: Data,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="MODEL", help="Model file to write.")],
-    columns: Annotated[list[str] | None, rows("a,b", "Columns to learn.", default="all that tell rows apart")] = None,
+    columns: Annotated[list[str] | None, rows("a,b", "Columns to learn.", default="all that can be learned")] = None,
     exclude: Annotated[list[str] | None, rows("id", "Columns not to learn.")] = None,
     kind_of: Annotated[
         list[str] | None,
@@ -45,9 +45,7 @@ def fit(
     sample: Annotated[int | None, rows("N", "Learn from a random sample of N rows.", parser=whole_number(1))] = None,
     stream: Annotated[
         bool | None,
-        rows(
-            None, "Read the files again in every epoch, or hold all rows in memory.", default="by the memory there is"
-        ),
+        rows(None, "Read the files again in every epoch, or hold all rows in memory.", default="by available memory"),
     ] = None,
     reading: Reading = Reading(),  # noqa: B008
     kind: Annotated[Kind, network("KIND", f"Variant of autoencoder: {', '.join(KINDS)}.")] = Kind["plain"],

@@ -37,7 +37,7 @@ def _decimal(text: Any) -> str:
 
 def _options(
     delimiter: Annotated[
-        str | None, _text("C", "Character between cells, or tab or blank.", default="found", parser=_mark())
+        str | None, _text("C", "Cell separator: a character, tab or blank.", default="found", parser=_mark())
     ] = None,
     decimal: Annotated[str | None, _text(".|,", "Decimal mark.", default="found", parser=_decimal)] = None,
     thousands: Annotated[

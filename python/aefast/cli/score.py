@@ -65,7 +65,7 @@ def score(
     ] = Precision.float32,
     resume: Annotated[
         bool,
-        running(None, "Continue an ended command. Finished outputs are kept unless --label is given.", "--resume"),
+        running(None, "Continue an interrupted job. Finished outputs are kept unless --label is given.", "--resume"),
     ] = False,
     reading: Reading = Reading(),  # noqa: B008
     batch_rows: BatchRows = None,

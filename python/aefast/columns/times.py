@@ -72,7 +72,7 @@ def _pandas_texts(texts: Any) -> Any:
     Raises
     ------
     ValueError
-        If a text is no time, or its day and month cannot be told apart or its year is missing.
+        If a text is not a time, has no year, or its day and month are ambiguous.
     """
     import pandas as pd
 

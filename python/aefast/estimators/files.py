@@ -14,7 +14,7 @@ from aefast.model.variants import VARIANTS, known_class
 from aefast.tables.files import MISFITS, atomic_path, naming
 from aefast.training.plain import decoded_value, plain_parameters
 
-#: The parameters of a file may describe a network so many times as large as its own, if it has more weights than this.
+#: Largest ratio of the network that a file's parameters describe to its own, and the size up to which any is allowed.
 _MOST_GROWTH, _LEAST_GROWN = 64, 1 << 20
 
 

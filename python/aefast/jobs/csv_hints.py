@@ -34,7 +34,7 @@ def csv_hints(source: Source, columns: Sequence[str]) -> Iterator[str]:
 
 
 def _looks_like(column: pa.Array) -> str | None:
-    """What the cells look like, with the first exception and a remedy; None if they look like text."""
+    """Describe the apparent format of the cells, the first exception and a remedy; None if they are text."""
     import pyarrow.compute as pc
 
     def matches(pattern: str) -> pa.Array:

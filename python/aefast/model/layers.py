@@ -25,7 +25,7 @@ _MOST_UNITS = 1 << 31
 
 
 class Context(NamedTuple):
-    """What the description of a layer is checked against: the layers before it and the width of the network."""
+    """The context in which a layer is checked: the layers before it and the width of the network."""
 
     before: list[core.LayerSpec]
     n_features: int
@@ -47,7 +47,7 @@ class Layer:
     kind: ClassVar[str]
     #: True if the layer has weights, biases and an activation.
     has_weights: ClassVar[bool] = False
-    #: True if the layer has as many outputs as inputs, by its nature.
+    #: True if the layer always has as many outputs as inputs.
     keeps_width: ClassVar[bool] = False
 
     @classmethod

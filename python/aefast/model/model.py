@@ -111,7 +111,7 @@ class Model(ModelData):
         metric : str, optional
             See `Autoencoder.reconstruction_error`; default ``score_metric``.
         precision : {"float32", "bfloat16", "int8"}, default "float32"
-            See there.
+            See `Autoencoder.reconstruction_error`.
 
         Returns
         -------

@@ -262,7 +262,7 @@ def prefetch(items: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
 
 
 def _similar(lacking: Sequence[str], present: Sequence[str]) -> str:
-    """Return which of the columns that are present may be meant, in words."""
+    """Suggest existing columns for misspelt names."""
     similar = [m for name in lacking[:3] for m in difflib.get_close_matches(name, present, n=1)]
     if similar:
         return f" (did you mean {quote_names(similar)}?)"

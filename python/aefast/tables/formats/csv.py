@@ -219,7 +219,7 @@ def _type_of(kind: pa.DataType) -> pa.DataType:
 
 
 def _needs_conversion(cells: CellFormat, guess: pa.DataType) -> bool:
-    """Whether Arrow, which guesses this type, does not read cells of numbers or times as what they are."""
+    """Return whether Arrow misreads numbers or times in a column of this guessed type."""
     if cells.kind == "text" or not cells.is_plain:
         return cells.kind != "text"
     return bool(pa.types.is_string(guess))

@@ -22,7 +22,7 @@ _LARGE_PAGE = re.compile(
     rb"\x15[\x00\x04\x06]\x15([\x80-\xff]{4}[\x01-\x0f])\x15[\x80-\xff]{0,4}[\x00-\x7f]"
     rb"(?:\x15[\x80-\xff]{0,4}[\x00-\x7f][\x1c\x3c\x4c]|[\x2c\x4c\x5c])"
 )
-#: A page may claim so many times the size of its file.
+#: Largest allowed ratio of the size that a page claims to the size of its file.
 _MOST_RATIO = 256
 
 
