@@ -73,7 +73,7 @@ def cases():
 
 
 def results(model, X):
-    """What a fitted estimator says of the first rows."""
+    """Return the results of a fitted estimator for the first rows."""
     X = X[:N_SHOWN]
     found = {"errors": model.reconstruction_error(X), "codes": model.transform(X), "p": model.p_values(X)}
     found["labels"] = model.predict(X)

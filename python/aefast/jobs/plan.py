@@ -76,7 +76,7 @@ class ScorePlan:
         )
 
     def with_cutoff(self, p_value_cutoff: float) -> ScorePlan:
-        """The same plan, but rows are anomalies if their p-value is at most ``p_value_cutoff``."""
+        """Return a plan that flags rows by their p-value: at most ``p_value_cutoff``."""
         return replace(self, p_value_cutoff=p_value_cutoff)
 
     def output_schema(self, source: Source) -> pa.Schema:

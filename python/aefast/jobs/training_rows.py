@@ -92,7 +92,7 @@ class TableBlocks(Blocks):
         self._numeric = list(numeric)
 
     def only(self, columns: Sequence[str]) -> TableBlocks:
-        """The same rows with some of the columns, which are not checked. Can be read while the others are read."""
+        """Return blocks with some of the columns, unchecked; they can be read while the others are read."""
         numeric = [name for name in self._numeric if name in columns]
         return TableBlocks(self.source, columns, numeric, lambda X, first_row: None)
 

@@ -25,7 +25,7 @@ Schedule.__module__ = "aefast.schedules"  # messages name the public module
 
 @dataclass(frozen=True)
 class ConstantSchedule:
-    """The same rate in every epoch.
+    """A constant rate in every epoch.
 
     Parameters
     ----------
