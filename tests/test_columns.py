@@ -263,7 +263,7 @@ def test_text_that_is_hardly_ever_there_twice_is_refused_by_name_unless_its_kind
     numbers = table.head(500).assign(host=[str(i) for i in range(499)] + ["n.a."])
     for data, said in (
         (ids, r"column 'host' is text of 500 values that nearly all differ, like 'h0'; .* \(--exclude host\)"),
-        (numbers, r"column 'host' is text of 500 values .* \(all but 1, like 'n.a.', look like numbers: mend"),
+        (numbers, r"column 'host' is text of 500 values .* \(all but 1, like 'n.a.', look like numbers: correct"),
         (numbers.assign(host=numbers["host"].replace("n.a.", "1e5")), r"column 'host' .* differ \(numbers\)"),
     ):
         for each in (data, pa.Table.from_pandas(data, preserve_index=False)):

@@ -18,7 +18,7 @@ import pytest
 
 import aefast
 from aefast.jobs.journal import Journal, ResumeError
-from aefast.jobs.score import ScoreJob
+from aefast.jobs.score import ScoreJob, _recorded_cutoff
 from aefast.scoring.scorer import Scorer
 from aefast.tables.source import Source
 from small_tables import run_command, small_model, small_table, write_table
@@ -555,3 +555,10 @@ def test_a_killed_command_leaves_no_output_and_resumes_to_the_same_bytes(parts, 
     assert 0 < summary["resumed_rows"] < 100
     assert Path("out.parquet").read_bytes() == whole
     assert sorted(os.listdir()) == ["in", "m.safetensors", "out.parquet"]
+
+
+@pytest.mark.parametrize("content", [b"7.0", b"-2", b"NaN", b'"x"'])
+def test_a_recorded_cutoff_that_is_no_p_value_is_refused(content):
+    assert (_recorded_cutoff(b"0.25"), _recorded_cutoff(b"-1")) == (0.25, 0.0)
+    with pytest.raises(ValueError, match="cutoff of p-values is|could not convert"):
+        _recorded_cutoff(content)

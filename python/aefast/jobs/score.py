@@ -277,8 +277,7 @@ class ScoreJob:
         if record is None:
             record = json.dumps(self._cutoff(self.fdr, tally)).encode()
             journal.append(record)
-        cutoff = journal.read(lambda frame: float(json.loads(frame)), record)
-        return self.plan.with_cutoff(max(cutoff, 0.0))  # no p-value is 0
+        return self.plan.with_cutoff(journal.read(_recorded_cutoff, record))
 
     def _cutoff(self, fdr: float, tally: Tally) -> float:
         """The largest p-value that the procedure of Benjamini and Hochberg (1995) reports, or -1 if it reports none.
@@ -330,6 +329,14 @@ class ScoreJob:
             summary["unlabelled"] = int(np.count_nonzero(labels == UNLABELLED))
             summary["quality"] = judgement(labels, scores, threshold)
         return summary
+
+
+def _recorded_cutoff(frame: bytes) -> float:
+    """Return the cutoff of p-values in a frame of a journal, 0 if none is reported; no p-value is 0."""
+    cutoff = float(json.loads(frame))
+    if not -1 <= cutoff <= 1:
+        raise ValueError(f"the cutoff of p-values is {cutoff}")
+    return max(cutoff, 0.0)
 
 
 @contextmanager
