@@ -81,6 +81,14 @@ std::unique_ptr<typename Scorer<T>::Workspace> Scorer<T>::take_workspace(Index w
   return std::make_unique<Workspace>(network_, low_precision_, n_joint, width, scaling_.masks_missing());
 }
 
+template <class T>
+void Scorer<T>::set_whitening(const double* centre, const double* matrix, const double* usual,
+                              const double* deviation) {
+  whitening_.emplace(network_.n_features(), network_.code_size(), centre, matrix, usual, deviation);
+  const std::lock_guard lock(mutex_);
+  idle_.clear();  // they have no room for residuals and codes
+}
+
 /// Keeps a small workspace for later calls, whose time would otherwise be that of allocating another.
 template <class T>
 void Scorer<T>::keep_workspace(std::unique_ptr<Workspace> work) const {

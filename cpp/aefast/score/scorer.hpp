@@ -24,9 +24,7 @@ class Scorer {
   ~Scorer();
 
   /// From now on errors are mean squares of W (v - m); whitening.hpp describes the arguments.
-  void set_whitening(const double* centre, const double* matrix, const double* usual, const double* deviation) {
-    whitening_.emplace(network_.n_features(), network_.code_size(), centre, matrix, usual, deviation);
-  }
+  void set_whitening(const double* centre, const double* matrix, const double* usual, const double* deviation);
 
   /// Writes one error per row: the mean of the loss's terms over features, or their maximum.
   void errors(const InputView& input, Index n_rows, Loss metric, T* to) const;
