@@ -32,7 +32,7 @@ SETTINGS: dict[str, Any] = {
 }
 
 #: Of an error line, besides the command and a path.
-_MOST_LETTERS = 250
+_MOST_LETTERS = 300
 
 
 class UsageError(Exception):

@@ -225,6 +225,7 @@ def _check_finite(
         remedy = f"; fill or drop such rows, leave it out with --exclude {option_of([name])}"
         if not may_miss:
             remedy += ", or give --missing mask or mean"
-        if tokens := source.dialect and source.dialect.missing:
-            remedy += f" ({quote_names(tokens, 3)} is missing)"
+        short = [token for token in (source.dialect.missing if source.dialect else ()) if len(token) <= 8]
+        if short:
+            remedy += f" ({quote_names(short, 3)} is missing)"
         raise TableError(found.message(what, place, name, remedy))
