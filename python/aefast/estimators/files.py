@@ -11,7 +11,7 @@ from aefast.model import file
 from aefast.model.model import Model
 from aefast.model.parameters import weight_shapes
 from aefast.model.variants import VARIANTS, known_class
-from aefast.tables.files import MISFITS, atomic_path, naming
+from aefast.tables.files import MISFITS, write_whole
 from aefast.training.plain import decoded_value, plain_parameters
 
 #: Largest ratio of the network that a file's parameters describe to its own, and the size up to which any is allowed.
@@ -20,9 +20,7 @@ _MOST_GROWTH, _LEAST_GROWN = 64, 1 << 20
 
 def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     """Write a fitted estimator to ``path``, whole or not at all; see `FittedMethods.save`."""
-    content = to_bytes(estimator)
-    with atomic_path(path) as part, naming(path):
-        part.write_bytes(content)
+    write_whole(path, to_bytes(estimator))
 
 
 def to_bytes(estimator: Any) -> bytes:

@@ -27,7 +27,7 @@ from aefast.model.reasons import MOST_REASONS, Reasons, as_frame, explanation_in
 from aefast.model.rows import element_names, read_rows, require_finite
 from aefast.model.scaling import column_statistics
 from aefast.tables.collect import collected, table_of
-from aefast.tables.files import atomic_path, naming
+from aefast.tables.files import write_whole
 from aefast.tables.numbers import readable
 
 Array = NDArray[Any]
@@ -281,9 +281,7 @@ class Model(ModelData):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a model file, whole or not at all; ValueError as of `to_bytes`, OSError if it cannot be written."""
-        content = self.to_bytes()
-        with atomic_path(path) as part, naming(path):
-            part.write_bytes(content)
+        write_whole(path, self.to_bytes())
 
     def digest(self) -> str:
         """Return a SHA-256 digest of everything that scores and decisions follow from."""

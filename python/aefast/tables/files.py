@@ -57,6 +57,12 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     _sync_folder(path.parent)
 
 
+def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file whole or not at all; an OSError names it."""
+    with atomic_path(path) as part, naming(path):
+        part.write_bytes(content)
+
+
 def _sync_folder(folder: Path) -> None:
     """Make a rename survive a crash, on systems that can open folders."""
     if hasattr(os, "O_DIRECTORY"):

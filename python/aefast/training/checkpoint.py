@@ -16,7 +16,7 @@ from aefast.engine import core
 from aefast.exceptions import AefastError, ModelFileError
 from aefast.model.container import pack, unpack
 from aefast.model.scaling import FeatureScaling
-from aefast.tables.files import MISFITS, atomic_path, naming
+from aefast.tables.files import MISFITS, write_whole
 from aefast.training.callbacks import EpochInfo, TrainingState
 from aefast.training.plain import plain_value
 
@@ -127,8 +127,7 @@ class Checkpoint:
         for name in ("loss_curve", "validation_curve", "monitored"):
             tensors[name] = np.asarray(getattr(state, name), dtype=np.float64)
         content = pack("checkpoint", FORMAT_VERSION, document, tensors)
-        with atomic_path(self.path) as part, naming(self.path):
-            part.write_bytes(content)
+        write_whole(self.path, content)
 
     def _document(self) -> tuple[dict[str, Any], dict[str, Array]]:
         document, tensors, name = unpack(self.path, "checkpoint", FORMAT_VERSION)
