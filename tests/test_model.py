@@ -135,6 +135,32 @@ def arrays_of(model):
 
 
 @pytest.mark.parametrize(
+    "change",
+    [
+        lambda model: model.network.update(n_features=3),
+        lambda model: model.network["layers"].pop(),
+        lambda model: model.network["layers"][0].__setitem__("units", 1),
+        lambda model: model.parameters.clear(),
+    ],
+)
+def test_network_and_parameters_of_a_model_cannot_be_changed(estimator, change):
+    with pytest.raises(TypeError, match="a model cannot be changed"):
+        change(estimator.model_)
+    own = copy.deepcopy(estimator.model_.network)
+    own["layers"][0]["units"] = 1
+    assert type(own) is dict
+    assert estimator.model_.network["layers"][0]["units"] == 4
+
+
+@pytest.mark.parametrize("name", ["threshold_", "offset_"])
+def test_a_threshold_is_a_number(name):
+    estimator = fitted()
+    with pytest.raises(ValueError, match="must be a number, got nan"):
+        setattr(estimator, name, float("nan"))
+    setattr(estimator, name, float("inf"))
+
+
+@pytest.mark.parametrize(
     "made",
     [
         lambda model: model,

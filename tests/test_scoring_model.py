@@ -58,6 +58,7 @@ def test_importing_the_package_imports_no_scikit_learn_before_it_is_needed():
 def test_every_name_is_listed_and_comes_with_a_star_and_modules_come_as_attributes():
     code = (
         "import aefast; listed = set(dir(aefast)); assert listed > {*aefast.__all__, 'Scorer'}, listed\n"
+        "assert not [name for name in listed if name.startswith('_') and not name.startswith('__')], listed\n"
         "assert aefast.plots.roc_curve and aefast.callbacks.Checkpoint\n"
         "from aefast import *\n"
         "assert all(name in globals() for name in aefast.__all__)"

@@ -63,4 +63,4 @@ def __getattr__(name: str) -> _Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_lazy_names})
+    return sorted({*__all__, *_lazy_names, *(name for name in globals() if name.startswith("__"))})

@@ -155,7 +155,7 @@ class FittedAttributes:
     loss_curve_: list[float] = of_model("loss_curve", listed, put=tuple)
     validation_curve_: list[float] = of_model("validation_curve", listed, put=tuple)
     best_loss_: float = of_model("best_loss")
-    offset_: float = of_model("offset")
+    offset_: float = computed(lambda model: model.offset, lambda model, offset: model.with_threshold(-offset))
     threshold_: float = computed(lambda model: model.threshold, Model.with_threshold)
     score_metric_: str = of_model("score_metric")
     input_ranges_: list[Array] | None = of_model("input_ranges", listed, put=arrays)

@@ -29,7 +29,7 @@ class ModelData:
     kind : str
         Name of the estimator's class.
     network : dict
-        The layers as the engine reads them.
+        The layers as the engine reads them. It and ``parameters`` cannot be changed; a deep copy can.
     coefs, intercepts : tuple of ndarray
         Weights and biases of each layer with weights, in the scaled space.
     norms : tuple of ndarray of shape (4, n_out), or None
@@ -118,8 +118,35 @@ class ModelData:
         return [f"x{j}" for j in range(self.n_features_in)] if self.feature_names is None else list(self.feature_names)
 
 
+def _refuse(*_: Any, **__: Any) -> Any:
+    raise TypeError("a model cannot be changed; replace() makes another one, copy.deepcopy a dict of your own")
+
+
+class _ReadOnlyDict(dict[str, Any]):
+    """A dict that cannot be changed. The engine accepts it, unlike a mapping proxy; its copies are plain dicts."""
+
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)
+
+
+class _ReadOnlyList(list[Any]):
+    """A list that cannot be changed; its copies are plain lists."""
+
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
+    append = clear = extend = insert = pop = remove = reverse = sort = _refuse
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return list, (list(self),)
+
+
 def _read_only(value: Any) -> Any:
-    """Return a value whose arrays, also those in tuples and dataclasses of arrays, cannot be written to."""
+    """Return a value whose arrays, dicts and lists, also those inside others, cannot be written to."""
+    if isinstance(value, dict):
+        return _ReadOnlyDict({key: _read_only(each) for key, each in value.items()})
+    if isinstance(value, list):
+        return _ReadOnlyList(map(_read_only, value))
     if isinstance(value, np.ndarray):
         if value.flags.writeable or (isinstance(value.base, np.ndarray) and value.base.flags.writeable):
             value = value.copy()

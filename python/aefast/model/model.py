@@ -65,7 +65,9 @@ class Model(ModelData):
         return self.replace(coefs=tuple(map(np.array, coefs)), intercepts=tuple(map(np.array, intercepts)))
 
     def with_threshold(self, threshold: float) -> Model:
-        """Return a model with another threshold."""
+        """Return a model with another threshold; ValueError for NaN."""
+        if np.isnan(threshold):
+            raise ValueError("the threshold must be a number, got nan")
         return self.replace(offset=-float(threshold))
 
     def with_calibration(self, errors: ArrayLike, contamination: float, held_out: ArrayLike | None = None) -> Model:
