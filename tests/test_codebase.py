@@ -22,7 +22,7 @@ LAYERS = [
     ["faces"],
     ["cli"],
     ["jobs", "pyod"],
-    ["estimators", "report"],
+    ["estimators", "report", "export"],
     ["training", "scoring", "plots"],
     ["model"],
     ["columns"],

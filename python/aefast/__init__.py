@@ -37,7 +37,7 @@ for _name, _variant in _VARIANTS.items():
     _HOMES.setdefault(f"estimators.{_variant.module}", []).append(_name)
 
 _load_name, _, _lazy_names = _lazy_loader.attach(
-    __name__, submodules={"callbacks", "plots", "pyod", "report", "schedules"}, submod_attrs=_HOMES
+    __name__, submodules={"callbacks", "export", "plots", "pyod", "report", "schedules"}, submod_attrs=_HOMES
 )
 
 __all__ = ["AefastError", "ConvergenceError", "ModelFileError", "__version__", "config", "threads"]

@@ -2,6 +2,7 @@
 # and the registry in __init__.py together.
 
 from aefast import callbacks as callbacks
+from aefast import export as export
 from aefast import plots as plots
 from aefast import pyod as pyod
 from aefast import report as report

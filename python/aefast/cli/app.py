@@ -15,6 +15,7 @@ COMMANDS = {
     "fit": "Models",
     "recalibrate": "Models",
     "info": "Models",
+    "export": "Models",
     "score": "Scores",
     "report": "Scores",
     "bench": "This machine",

@@ -1,0 +1,49 @@
+"""``aefast export``: write a model's decision as ONNX, C or SQL."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aefast.cli.arguments import Json, Model, results
+from aefast.cli.options import as_usage, load_model
+from aefast.cli.terminal import print_json, print_summary
+
+
+class Dialect(str, Enum):
+    """The values of ``--dialect``."""
+
+    duckdb = "duckdb"
+    postgres = "postgres"
+
+
+def export(
+    model: Model,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="OUT", help="File to write: .onnx, .h (C99) or .sql.")
+    ],
+    dialect: Annotated[Dialect, results(None, "Database that reads the query of a .sql file.")] = Dialect.duckdb,
+    table: Annotated[str, results("NAME", "Table that the query of a .sql file reads.")] = "rows",
+    as_json: Json = False,
+) -> None:
+    """Write a model as ONNX, C or SQL, with threshold and p-values, and compare it with the model."""
+    from aefast import export as exports
+    from aefast.tables.files import write_whole
+    from aefast.tables.sink import check_writable
+
+    as_usage(lambda: check_writable(output, (".onnx", ".h", ".sql")))
+    estimator = load_model(model, None)
+    if output.suffix.lower() == ".onnx":
+        exports.onnx(estimator, output)
+    elif output.suffix.lower() == ".h":
+        exports.c(estimator, output)
+    else:
+        write_whole(output, exports.sql(estimator, dialect.value, table).encode())
+    summary = {"model": str(model), "written_to": str(output), "bytes": output.stat().st_size}
+    if as_json:
+        print_json(summary)
+        return
+    print_summary(f"{model.name} exported", [("written to", f"{output}, {summary['bytes']:,} bytes")])

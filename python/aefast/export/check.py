@@ -1,0 +1,192 @@
+"""Compares an export with its model on made-up rows, by running it."""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aefast.engine import core
+from aefast.export.decision import OUTPUTS, ExportError
+from aefast.export.program import Program, evaluate
+from aefast.model.model import Model
+
+Array = NDArray[Any]
+Columns = dict[str, Array]
+Outputs = dict[str, Array]
+
+#: Largest difference of scores, as a share of the larger of 1 and the score.
+TOLERANCE = 1e-5
+_N_ROWS = 500
+_NOT_RUN = "its operations were run with NumPy"
+
+
+def require_agreement(
+    model: Model, program: Program, run: Callable[[Columns], tuple[Outputs, str] | None]
+) -> tuple[float, str]:
+    """Return the largest relative difference of scores on made-up rows, and what ran the export.
+
+    ``run`` returns the outputs of the export for columns, and what computed them, or None if nothing here can run it.
+
+    Raises
+    ------
+    ExportError
+        If scores or flags differ by more than the tolerance.
+    """
+    columns, rows = made_up_rows(model, program)
+    expected = model.errors(rows).astype(np.float64)
+    found, engine = run(columns) or (evaluate(program, columns), _NOT_RUN)
+    scores = np.asarray(found["anomaly_score"], dtype=np.float64)
+    differences = np.abs(scores - expected) / np.maximum(1, np.abs(expected))
+    largest = float(differences.max())
+    if not largest <= TOLERANCE:
+        row = int(np.nanargmax(np.where(np.isnan(differences), np.inf, differences)))
+        raise ExportError(
+            f"the export was not written: its score of a row is {scores[row]:.9g}, the model's is {expected[row]:.9g}"
+        )
+    flags = np.asarray(found["is_anomaly"], dtype=bool)
+    is_clear = np.abs(expected - model.threshold) > TOLERANCE * np.maximum(1, np.abs(expected))
+    if (flags != (expected > model.threshold))[is_clear].any():
+        raise ExportError("the export was not written: it flags other rows than the model")
+    return largest, engine
+
+
+def describe(model: Model, largest: float, engine: str) -> dict[str, str]:
+    """Return what an export says about itself."""
+    return {
+        "model": f"{model.kind} of aefast {core.__version__}, {model.digest()[:16]}",
+        "columns": ", ".join(model.column_names),
+        "anomaly_score": f"{model.score_metric}; rows above {model.threshold:.9g} are anomalies",
+        "checked": f"{_N_ROWS} rows, {engine}",
+        "largest difference": f"{largest:.1e} of max(1, score), allowed {TOLERANCE:g}",
+    }
+
+
+def made_up_rows(model: Model, program: Program) -> tuple[Columns, Any]:
+    """Return rows near, beside and far from the training rows: as columns of the program, and as the model reads them.
+
+    All levels, unknown ones and missing values occur.
+    """
+    rng = np.random.default_rng(0)
+    columns: Columns = {}
+    first = 0
+    shift, scale = model.scaling.shift, model.scaling.scale
+    for source, column in zip(program.inputs, model.columns or [None] * len(program.inputs), strict=True):
+        if source.value.kind == "text":
+            assert column is not None
+            names = [level for level in column.levels if level is not None]
+            hidden = [""] if None in column.levels or model.missing == "mask" else []
+            columns[source.column] = rng.choice(
+                np.array([*names, "a level never seen", *hidden], dtype=object), _N_ROWS
+            )
+        elif source.is_time:
+            columns[source.column] = np.round(rng.uniform(1.5e9, 1.8e9, _N_ROWS))
+        else:
+            spread = rng.choice([0.5, 3.0, 30.0], _N_ROWS)
+            columns[source.column] = shift[first] + scale[first] * spread * rng.normal(size=_N_ROWS)
+        if source.value.kind != "text" and model.missing != "error":
+            columns[source.column][rng.random(_N_ROWS) < 0.1] = np.nan
+        first += 1 if column is None else column.width
+    if model.columns is None:
+        return columns, np.column_stack([columns[each.column] for each in program.inputs])
+    return columns, _table(program, columns)
+
+
+def _table(program: Program, columns: Columns) -> Any:
+    """Return an Arrow table of the columns that a program reads; NaN and empty text are null."""
+    import pyarrow as pa
+
+    table = {}
+    for source in program.inputs:
+        values = columns[source.column]
+        if source.value.kind == "text":
+            table[source.column] = pa.array([value or None for value in values])
+        elif source.is_time:
+            whole = np.nan_to_num(values * 1e6).astype(np.int64)
+            table[source.column] = pa.array(whole, mask=np.isnan(values)).cast(pa.timestamp("us"))
+        else:
+            table[source.column] = pa.array(values, from_pandas=True)
+    return pa.table(table)
+
+
+def run_onnx(proto: Any, columns: Columns) -> tuple[Outputs, str]:
+    """Run a graph with ONNX Runtime, or with the evaluator of the package onnx."""
+    feed = {name: values.reshape(-1, 1) for name, values in columns.items()}
+    names = [output.name for output in proto.graph.output]
+    try:
+        import onnxruntime
+    except ImportError:
+        from onnx.reference import ReferenceEvaluator
+
+        found = ReferenceEvaluator(proto).run(names, feed)
+        engine = "run with the evaluator of onnx"
+    else:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = 1
+        found = onnxruntime.InferenceSession(proto.SerializeToString(), options).run(names, feed)
+        engine = f"run with ONNX Runtime {onnxruntime.__version__}"
+    return {name: values[:, 0] for name, values in zip(names, found, strict=True)}, engine
+
+
+def run_c(
+    program: Program, text: str, prefix: str, columns: Columns, flags: Sequence[str] = ()
+) -> tuple[Outputs, str] | None:
+    """Compile a header and score rows with it; None without a compiler."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        return None
+    texts = [each.column for each in program.inputs if each.value.kind == "text"]
+    numbers = [columns[each.column] for each in program.inputs if each.value.kind != "text"]
+    n_rows = len(next(iter(columns.values())))
+    source = f"""#include "model.h"
+void run(long n, const double *x, const char *const *t, double *work, double *e, double *p, int *flag) {{
+  for (long i = 0; i < n; ++i)
+    flag[i] = {prefix}_score(x + i * {prefix.upper()}_NUMBERS, t + i * {prefix.upper()}_TEXTS, work, e + i, p + i);
+}}
+int n_work(void) {{ return {prefix.upper()}_WORK; }}
+"""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "model.h").write_text(text)
+        (Path(folder) / "run.c").write_text(source)
+        command = [compiler, "-std=c99", *flags, "-O0", "-shared", "-fPIC", "-o", "run.so", "run.c", "-lm"]
+        made = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        if made.returncode:
+            return None
+        library = ctypes.CDLL(str(Path(folder) / "run.so"))
+        rows = np.ascontiguousarray(np.column_stack(numbers) if numbers else np.zeros((n_rows, 1)), dtype=np.float64)
+        cells = [str(columns[name][i]).encode() or None for i in range(n_rows) for name in texts]
+        pointers = (ctypes.c_char_p * max(1, len(cells)))(*cells)
+        work = np.zeros(library.n_work())
+        found: list[Array] = [np.zeros(n_rows), np.zeros(n_rows), np.zeros(n_rows, np.int32)]
+        addresses = [ctypes.c_void_p(each.ctypes.data) for each in (work, *found)]
+        library.run(ctypes.c_long(n_rows), ctypes.c_void_p(rows.ctypes.data), pointers, *addresses)
+    return dict(zip(OUTPUTS, found, strict=True)), f"compiled with {Path(compiler).name}"
+
+
+def run_sql(program: Program, text: str, columns: Columns, can_run: bool) -> tuple[Outputs, str] | None:
+    """Run a query with DuckDB on a table ``aefast_rows``; None if that is not installed or not meant."""
+    try:
+        import duckdb
+    except ImportError:
+        return None
+    if not can_run:
+        return None
+    import pyarrow as pa
+
+    table = _table(program, columns)
+    table = table.append_column("aefast_row", pa.array(np.arange(len(table))))
+    with duckdb.connect() as connection:
+        connection.register("aefast_rows", table)
+        found = connection.execute(text).fetchnumpy()
+    order = np.argsort(found["aefast_row"])
+    return {
+        name: found[name][order] for name in ("anomaly_score", "p_value", "is_anomaly")
+    }, f"run with DuckDB {duckdb.__version__}"

@@ -1,0 +1,195 @@
+"""Exports: the same scores and flags as the model, for every kind of model, or a refusal with the reason."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import aefast
+import aefast.export
+from aefast.export.c_header import header, prefix_of
+from aefast.export.check import made_up_rows, run_c, run_onnx, run_sql
+from aefast.export.decision import program_of
+from aefast.export.program import evaluate
+from aefast.export.sql_query import query
+from messages import raises_exactly
+from small_tables import run_command
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(400, 6)) @ RNG.normal(size=(6, 6)) + 5
+FRESH = RNG.normal(size=(300, 6)) @ RNG.normal(size=(6, 6)) * 2 + 5
+HOLES = np.where(RNG.random(X.shape) < 0.1, np.nan, X)
+IMAGES = RNG.random((200, 64))
+FRAME = pd.DataFrame(X, columns=["a", 'b "c"', "d'e", "constant_1", "g h", "é"]).assign(
+    at=pd.date_range("2026-01-01", periods=400, freq="h"),
+    text=RNG.choice(["x", "y'z", '"q"', "ü\\n"], 400),
+    flag=RNG.random(400) < 0.3,
+)
+QUICK = {"max_epochs": 3, "random_state": 0}
+LOGISTIC = {"scaler": "minmax", "output_activation": "sigmoid", "validation_fraction": 0}
+
+
+def dense(rows=X, sizes=(5, 3), **parameters):
+    return aefast.Autoencoder(sizes, **QUICK, **parameters).fit(rows)
+
+
+def convolutional(**parameters):
+    image = {"image_shape": (8, 8, 1), "channels": (4, 2)}
+    return aefast.ConvolutionalAutoencoder(**image, **QUICK, **parameters).fit(IMAGES)
+
+
+MODELS = {
+    "defaults": dense,
+    **{
+        f"activation {name}": lambda name=name: dense(activation=name)
+        for name in ("sigmoid", "tanh", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus")
+    },
+    **{
+        f"metric {name}": lambda name=name: dense(score_metric=name)
+        for name in ("mse", "mae", "max", "huber", "mahalanobis")
+    },
+    "logistic": lambda: dense(loss="binary_crossentropy", score_metric="binary_crossentropy", **LOGISTIC),
+    "softmax": lambda: dense(
+        np.abs(X) / np.abs(X).sum(1, keepdims=True),
+        loss="categorical_crossentropy",
+        score_metric="categorical_crossentropy",
+        output_activation="softmax",
+        scaler=None,
+        validation_fraction=0,
+    ),
+    "float64": lambda: dense(dtype="float64"),
+    "batch norm": lambda: dense(batch_norm=True),
+    "tied": lambda: dense(tied_weights=True),
+    "mask": lambda: dense(HOLES, missing="mask", score_metric="mse"),
+    "mask, mahalanobis": lambda: dense(HOLES, missing="mask", score_metric="mahalanobis"),
+    "mean": lambda: dense(HOLES, missing="mean"),
+    "mixed columns": lambda: dense(FRAME, score_metric="mse"),
+    "mixed columns, mask": lambda: dense(FRAME.mask(RNG.random(FRAME.shape) < 0.1), missing="mask", score_metric="mse"),
+    "variational": lambda: aefast.VariationalAutoencoder((5, 3), **QUICK).fit(X),
+    "top k": lambda: aefast.SparseAutoencoder((5, 8), sparsity="topk", k=3, **QUICK).fit(X),
+    "kl": lambda: aefast.SparseAutoencoder((5, 8), **QUICK).fit(X),
+    "contractive": lambda: aefast.ContractiveAutoencoder((5, 3), **QUICK).fit(X),
+    **{
+        f"convolutional {up} {size}": lambda up=up, size=size: convolutional(upsampling=up, kernel_size=size)
+        for up in ("nearest", "transposed")
+        for size in (2, 3, 4)
+    },
+}
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def model(request):
+    return MODELS[request.param]().model_
+
+
+def assert_agrees(model, columns, rows, found):
+    scores = model.errors(rows).astype(np.float64)
+    tolerance = 1e-5 * np.maximum(1, np.abs(scores))
+    assert (np.abs(found["anomaly_score"] - scores) <= tolerance).all()
+    np.testing.assert_array_equal(found["is_anomaly"].astype(bool), scores > model.threshold)
+    # A score that equals a calibration score may fall on either side of it.
+    steps = model.calibration.errors
+    is_clear = np.abs(steps - scores[:, None]).min(axis=1) > tolerance
+    assert is_clear.mean() > 0.5
+    np.testing.assert_allclose(found["p_value"][is_clear], model.p_values(rows)[is_clear], rtol=1e-12)
+
+
+def test_the_program_scores_as_the_model(model):
+    program = program_of(model)
+    columns, rows = made_up_rows(model, program)
+    assert_agrees(model, columns, rows, evaluate(program, columns))
+
+
+def test_the_header_compiles_without_warnings_and_scores_as_the_model(model, tmp_path):
+    if shutil.which("cc") is None:
+        pytest.skip("needs a C compiler, as installing aefast from source does")
+    program = program_of(model)
+    columns, rows = made_up_rows(model, program)
+    flags = ["-Wall", "-Wextra", "-Werror", "-pedantic"]
+    found, engine = run_c(program, header(program, "pump", {}), "pump", columns, flags)
+    assert engine == "compiled with cc"
+    assert_agrees(model, columns, rows, found)
+
+
+def test_the_graph_scores_as_the_model(model):
+    onnx_graph = pytest.importorskip("aefast.export.onnx_graph", reason="needs onnx, which is optional")
+    pytest.importorskip("onnxruntime", reason="needs onnxruntime, which is optional")
+    program = program_of(model)
+    columns, rows = made_up_rows(model, program)
+    found, _ = run_onnx(onnx_graph.model_proto(program, {}), columns)
+    assert_agrees(model, columns, rows, found)
+
+
+def test_the_query_scores_as_the_model(model):
+    pytest.importorskip("duckdb", reason="needs duckdb, which is optional")
+    program = program_of(model)
+    columns, rows = made_up_rows(model, program)
+    ops = {step.op for step in program.steps} | {step.constants.get("name") for step in program.steps}
+    if ops & {"convolution", "transposed", "top_k", "gelu"}:
+        with pytest.raises(aefast.export.ExportError, match="export to ONNX or C|no error function"):
+            query(program, "duckdb", "aefast_rows", {})
+        return
+    text = query(program, "duckdb", "aefast_rows", {})
+    found, _ = run_sql(program, text, columns, can_run=True)
+    assert_agrees(model, columns, rows, found)
+
+
+def test_a_row_without_a_value_that_the_model_needs_has_no_score():
+    program = program_of(dense().model_)
+    columns = {name: np.array([1.0, np.nan]) for name in (f"x{j}" for j in range(6))}
+    found = evaluate(program, columns)
+    assert np.isnan(found["anomaly_score"]).tolist() == [False, True]
+
+
+def test_an_export_says_what_it_is_and_how_it_was_checked(tmp_path):
+    model = dense(pd.DataFrame(X, columns=list("abcdef")))
+    aefast.export.c(model, tmp_path / "pump 2.h")
+    text = (tmp_path / "pump 2.h").read_text()
+    assert f"{model.model_.digest()[:16]}" in text
+    assert "columns: a, b, c, d, e, f" in text
+    assert "allowed 1e-05" in text
+    assert "int pump_2_score(" in text
+    query_text = aefast.export.sql(dense(sizes=(2,)), "postgres", '"my table"')
+    assert 'FROM "my table" AS given' in query_text
+    assert "its operations were run with NumPy" in query_text
+
+
+def test_what_cannot_be_exported_is_refused_by_name():
+    with raises_exactly(ValueError, "dialect must be one of duckdb, postgres, got 'oracle'"):
+        aefast.export.sql(dense(), "oracle")
+    with pytest.raises(aefast.export.ExportError, match="'convolution': export to ONNX or C"):
+        aefast.export.sql(convolutional())
+    with pytest.raises(aefast.export.ExportError, match="numbers, more than the 20,000 that databases plan"):
+        aefast.export.sql(dense(RNG.normal(size=(300, 150))))
+
+
+def test_an_export_that_disagrees_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("aefast.export.program_of", lambda model: program_of(model.with_threshold(1e9)))
+    with pytest.raises(aefast.export.ExportError, match="flags other rows"):
+        aefast.export.c(dense(contamination=0.5), tmp_path / "m.h")
+    other = dense(score_metric="mae").model_
+    monkeypatch.setattr("aefast.export.program_of", lambda model: program_of(other))
+    with pytest.raises(aefast.export.ExportError, match="its score of a row is"):
+        aefast.export.c(dense(), tmp_path / "m.h")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix"), [("pump", "pump"), ("Pump-7.b", "pump_7_b"), ("7", "model_7"), ("é", "model")]
+)
+def test_names_in_a_header_come_from_the_file(name, prefix):
+    assert prefix_of(name) == prefix
+
+
+@pytest.mark.parametrize("ending", [".h", ".sql", ".onnx"])
+def test_the_command_writes_an_export(ending, tmp_path):
+    if ending == ".onnx":
+        pytest.importorskip("onnx", reason="needs onnx, which is optional")
+    dense(sizes=(2,)).save(tmp_path / "m.safetensors")
+    run = run_command("export", tmp_path / "m.safetensors", "-o", tmp_path / f"out{ending}", "--json")
+    assert run.exit_code == 0, run.stderr
+    assert f'"bytes": {(tmp_path / f"out{ending}").stat().st_size}' in run.stdout
+    wrong = run_command("export", tmp_path / "m.safetensors", "-o", tmp_path / "out.txt")
+    assert wrong.exit_code == 2
+    assert "must end in one of .onnx, .h, .sql" in wrong.stderr
