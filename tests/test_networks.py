@@ -74,6 +74,17 @@ def test_the_two_forms_of_the_parameters_are_one(encoder, tied, d):
         np.testing.assert_array_equal(again, parameter)
 
 
+def test_weights_of_pyod_are_those_of_its_layers():
+    spec = network(400, (300, 20), (300, 400))
+    weights = initial_parameters(spec, "pyod", np.random.default_rng(0), "float64")
+    for index, n_in in enumerate((400, 300, 20, 300)):
+        bound = np.sqrt(6 / n_in) if index < 3 else 1 / np.sqrt(n_in)
+        matrix, biases = weights[2 * index : 2 * index + 2]
+        assert 0.99 * bound < np.abs(matrix).max() <= bound
+        assert matrix.std() == pytest.approx(bound / np.sqrt(3), rel=0.02)
+        assert 0.8 / np.sqrt(n_in) < np.abs(biases).max() <= 1 / np.sqrt(n_in)
+
+
 @pytest.mark.parametrize("weight_init", INITIALIZERS)
 def test_initial_weights_have_the_variance_of_their_source(weight_init):
     n_in, n_out = 300, 200

@@ -56,7 +56,7 @@ class Autoencoder(BaseAutoencoder):
         Largest norm of the gradient; longer gradients are scaled down to it.
     weight_init : str, default "glorot_uniform"
         Distribution of the initial weights: "glorot", "he" or "lecun" (see `aefast.model.parameters`), each followed by
-        "_uniform" or "_normal". Biases start at 0.
+        "_uniform" or "_normal". Biases start at 0. "pyod" draws weights and biases as PyOD's ``AutoEncoder`` does.
     batch_size : int, default 128
         Rows of a minibatch; fewer if there are fewer rows. Small minibatches train tables of a few thousand rows in
         fewer epochs.

@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from aefast.engine.threads import MOST_THREADS
 from aefast.model.layers import ACTIVATIONS, OUTPUT_ACTIVATIONS
 from aefast.model.metrics import DTYPES, LOSSES, METRICS, MISSING
-from aefast.model.parameters import INITIALIZERS
+from aefast.model.parameters import WEIGHT_INITS
 from aefast.model.scaling import SCALERS
 from aefast.training.optimizers import OPTIMIZERS, Optimizer
 from aefast.training.schedules import Schedule
@@ -47,7 +47,7 @@ CONSTRAINTS: Constraints = {
     "activity_l1": [Interval(Real, 0, None, closed="left")],
     "activity_l2": [Interval(Real, 0, None, closed="left")],
     "clip_norm": [None, Interval(Real, 0, None, closed="neither")],
-    "weight_init": [one_of(INITIALIZERS)],
+    "weight_init": [one_of(WEIGHT_INITS)],
     "batch_size": [Interval(Integral, 1, None, closed="left")],
     "max_epochs": [Interval(Integral, 0, None, closed="left")],
     "n_init": [Interval(Integral, 1, None, closed="left")],

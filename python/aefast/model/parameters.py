@@ -20,6 +20,8 @@ from aefast.model.layers import LAYERS, has_weights
 Array = NDArray[Any]
 
 INITIALIZERS = ("glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal")
+#: The values of ``weight_init``: these, and the scheme of PyOD's ``AutoEncoder``.
+WEIGHT_INITS = (*INITIALIZERS, "pyod")
 #: What the engine adds to a variance before it takes the root (``BatchNorm::kEpsilon``).
 EPSILON = 1e-5
 
@@ -47,18 +49,24 @@ def n_biases(layer: core.LayerSpec) -> int:
 def initial_parameters(
     network: core.NetworkSpec, weight_init: str, rng: np.random.Generator, dtype: str
 ) -> list[Array]:
-    """Draw weights; biases are zero.
+    """Draw weights; biases are zero, except with "pyod".
 
     With fan_in inputs and fan_out outputs of a layer (for a convolution: channels times taps of the kernel), the
     variance of a weight is 2 / (fan_in + fan_out) for ``glorot`` (Glorot and Bengio 2010, equation 16), 2 / fan_in for
     ``he`` (He et al. 2015, equation 10) and 1 / fan_in for ``lecun`` (LeCun et al. 1998, equation 16). Weights are
-    drawn in float64, so that ``dtype`` only rounds.
+    drawn in float64, so that ``dtype`` only rounds. "pyod" is "he_uniform", but the weights of the last layer and all
+    biases are uniform in +-1 / sqrt(fan_in), as PyTorch's ``Linear`` draws them.
     """
     parameters: list[Array] = []
-    for layer, shape in weight_shapes(network):
+    layers = weight_shapes(network)
+    for index, (layer, shape) in enumerate(layers):
+        family = weight_init
+        if weight_init == "pyod":
+            family = "linear_uniform" if index + 1 == len(layers) else "he_uniform"
         if layer["tied_to"] < 0:
-            parameters.append(_engine_shape(_initial_weights(weight_init, layer, shape, rng).astype(dtype)))
-        parameters.append(np.zeros(n_biases(layer), dtype=dtype))
+            parameters.append(_engine_shape(_initial_weights(family, layer, shape, rng).astype(dtype)))
+        bound = 1 / sqrt(LAYERS[layer["kind"]].fans(shape)[0]) if weight_init == "pyod" else 0.0
+        parameters.append(rng.uniform(-bound, bound, n_biases(layer)).astype(dtype))
         if layer["batch_norm"]:
             parameters += [np.full(layer["units"], start, dtype=dtype) for start in (1.0, 0.0, 0.0, 1.0)]
     return parameters
@@ -69,7 +77,9 @@ def _initial_weights(
 ) -> NDArray[np.float64]:
     n_in, n_out = LAYERS[layer["kind"]].fans(shape)
     family, distribution = weight_init.rsplit("_", 1)
-    variance = {"glorot": 2.0 / (n_in + n_out), "he": 2.0 / n_in, "lecun": 1.0 / n_in}[family]
+    variance = {"glorot": 2.0 / (n_in + n_out), "he": 2.0 / n_in, "lecun": 1.0 / n_in, "linear": 1.0 / (3 * n_in)}[
+        family
+    ]
     if distribution == "normal":
         return rng.normal(scale=sqrt(variance), size=shape)
     bound = sqrt(3.0 * variance)

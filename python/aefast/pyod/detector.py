@@ -113,6 +113,7 @@ class Detector(BaseEstimator):
             "dropout": self.dropout_rate,
             "contamination": float(self.contamination) if isinstance(self.contamination, Real) else 0.1,
             "score_metric": "mse",
+            "weight_init": "pyod",
             "validation_fraction": 0.0,
             "early_stopping": False,
             "random_state": self.random_state,
