@@ -5,7 +5,7 @@ namespace aefast::python {
 namespace {
 
 template <class T>
-py::tuple evaluate(const std::string& name, const Contiguous<T>& z) {
+py::tuple activation_values(const std::string& name, const Contiguous<T>& z) {
   const Activation<T> activation = find_activation<T>(name);
   const Index n = z.size(), padded = round_up(n, kLanes<T>);
   Buffer<T> values(padded), slopes(padded);
@@ -23,8 +23,8 @@ py::tuple evaluate(const std::string& name, const Contiguous<T>& z) {
 }  // namespace
 
 void bind_activation(py::module_& module) {
-  module.def("activation", &evaluate<float>, py::arg("name"), py::arg("z").noconvert());
-  module.def("activation", &evaluate<double>, py::arg("name"), py::arg("z").noconvert());
+  module.def("activation", &activation_values<float>, py::arg("name"), py::arg("z").noconvert());
+  module.def("activation", &activation_values<double>, py::arg("name"), py::arg("z").noconvert());
   module.attr("activation_names") = activation_names();
   module.attr("loss_names") = loss_names();
 }
