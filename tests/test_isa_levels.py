@@ -27,6 +27,7 @@ CORE_TESTS = [
     "test_precision.py::test_outputs_have_the_bits_of_the_oracle_for_every_activation",
     "test_precision.py::test_largest_errors_are_those_of_the_oracle_to_the_bit",
     "test_precision.py::test_numbers_too_small_for_bfloat16_instructions_are_zeros_at_every_level",
+    "test_precision.py::test_denormal_numbers_of_the_caller_are_kept",
     "test_precision.py::test_config_says_which_precisions_have_instructions",
 ]
 

@@ -113,6 +113,14 @@ def test_numbers_too_small_for_bfloat16_instructions_are_zeros_at_every_level():
 
 
 @pytest.mark.parametrize("precision", REDUCED)
+def test_denormal_numbers_of_the_caller_are_kept(precision):
+    network, layers, X = case((18, 17))
+    predictor(network, layers, precision, X)[0].encode(X)
+    tiny = np.full(4, 1e-39, np.float32)
+    assert (tiny * np.float32(0.5) > 0).all()
+
+
+@pytest.mark.parametrize("precision", REDUCED)
 @pytest.mark.parametrize("widths", [(40, 50, 36), (33, 17), (18, 7)], ids=str)
 def test_squared_errors_are_those_of_the_outputs(widths, precision):
     """They are added up before the outputs reach memory."""
@@ -266,7 +274,7 @@ def test_a_model_without_ranges_raises_with_advice():
 
 
 def test_config_says_which_precisions_have_instructions():
-    word = "native" if core.isa_level == "v4_bf16" else "emulated"
+    word = "native" if core.isa_level in ("v4_bf16", "neon_bf16") else "emulated"
     assert (aefast.config()["bfloat16"], aefast.config()["int8"]) == (word, word)
 
 

@@ -5,7 +5,7 @@
 
 namespace py = pybind11;
 
-PYBIND11_MODULE(_cpu, module) {
+PYBIND11_MODULE(_cpu, module, py::mod_gil_not_used()) {
   module.doc() = "The version of this build and the instruction-set levels this processor can run.";
   module.attr("version") = AEFAST_VERSION;
 

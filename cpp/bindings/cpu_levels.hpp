@@ -4,6 +4,10 @@
 #include <string_view>
 #include <vector>
 
+#if defined(__aarch64__) || defined(__arm64__)
+#include "cpu_features_arm.hpp"
+#endif
+
 namespace aefast {
 
 struct Level {
@@ -11,12 +15,19 @@ struct Level {
   bool is_supported;  // by processor and operating system
 };
 
+#define AEFAST_X86_LEVEL(name, flags, is_supported)
+#define AEFAST_ARM_LEVEL(name, flags, is_supported)
+#define AEFAST_OTHER_LEVEL(name, flags, is_supported)
 #if defined(__x86_64__)
 #define AEFAST_HAS(feature) (__builtin_cpu_supports(feature) != 0)
+#undef AEFAST_X86_LEVEL
 #define AEFAST_X86_LEVEL(name, flags, is_supported) {#name, is_supported},
-#define AEFAST_OTHER_LEVEL(name, flags, is_supported)
+#elif defined(__aarch64__) || defined(__arm64__)
+#define AEFAST_HAS(feature) arm_has(ArmFeature::feature)
+#undef AEFAST_ARM_LEVEL
+#define AEFAST_ARM_LEVEL(name, flags, is_supported) {#name, is_supported},
 #else
-#define AEFAST_X86_LEVEL(name, flags, is_supported)
+#undef AEFAST_OTHER_LEVEL
 #define AEFAST_OTHER_LEVEL(name, flags, is_supported) {#name, is_supported},
 #endif
 
@@ -30,7 +41,9 @@ inline std::vector<Level> levels() {
   };
 }
 
+#undef AEFAST_HAS
 #undef AEFAST_X86_LEVEL
+#undef AEFAST_ARM_LEVEL
 #undef AEFAST_OTHER_LEVEL
 
 inline bool cpu_supports(std::string_view name) {

@@ -5,7 +5,7 @@
 #define AEFAST_STRING_(x) #x
 #define AEFAST_STRING(x) AEFAST_STRING_(x)
 
-PYBIND11_MODULE(AEFAST_MODULE, module) {
+PYBIND11_MODULE(AEFAST_MODULE, module, pybind11::mod_gil_not_used()) {
   namespace py = pybind11;
   aefast::python::bind_input(module);
   aefast::python::bind_trainer(module);

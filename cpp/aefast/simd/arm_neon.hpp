@@ -1,6 +1,8 @@
 /// The level of 64-bit Arm: 32 registers of 16 bytes.
 #pragma once
 
+#include <cstdint>
+
 #include "packed_words.hpp"
 #include "portable.hpp"
 
@@ -12,6 +14,23 @@ void keep_computed(Packet& x) {
   asm volatile("" : "+w"(x));
 }
 
+/// Denormal numbers count as zero while an object of this class lives, as on x86.
+class ArmFlushDenormals {
+ public:
+  ArmFlushDenormals() {
+    asm volatile("mrs %0, fpcr" : "=r"(before_) : : "memory");
+    write(before_ | std::uint64_t{1} << 24);
+  }
+  ~ArmFlushDenormals() { write(before_); }
+  ArmFlushDenormals(const ArmFlushDenormals&) = delete;
+  ArmFlushDenormals& operator=(const ArmFlushDenormals&) = delete;
+
+ private:
+  static void write(std::uint64_t control) { asm volatile("msr fpcr, %0" : : "r"(control) : "memory"); }
+
+  std::uint64_t before_;
+};
+
 struct Neon {
   static constexpr int kRegisters = 32;
   static constexpr int kTileRows[] = {12, 12, 8, 6};  // of a product's register tile, by vectors of its panel
@@ -22,7 +41,7 @@ struct Neon {
 
   using Bfloat16 = PortableBfloat16;
   using Bytes = PortableBytes;
-  using FlushDenormals = KeepDenormals;
+  using FlushDenormals = ArmFlushDenormals;
 };
 
 }  // namespace aefast

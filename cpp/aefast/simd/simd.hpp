@@ -27,7 +27,12 @@ using Level = Avx2;
 namespace aefast {
 using Level = Sse;
 }
-#elif defined(__aarch64__)
+#elif defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC) && defined(__ARM_FEATURE_MATMUL_INT8)
+#include "arm_neon_bf16.hpp"
+namespace aefast {
+using Level = NeonBf16;
+}
+#elif defined(__aarch64__) || defined(__arm64__)
 #include "arm_neon.hpp"
 namespace aefast {
 using Level = Neon;

@@ -17,7 +17,8 @@ Whitening = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64],
 
 __version__: str
 
-#: The instruction-set level in use: "v2", "v3", "v4" or "v4_bf16" (x86-64-v2 ...), "baseline" on other processors.
+#: The instruction-set level in use: "v2", "v3", "v4" or "v4_bf16" (x86-64-v2 ...), "neon" or "neon_bf16" on Arm,
+#: "baseline" on other processors.
 isa_level: str
 
 #: The levels that were built and that this processor supports, lowest first.
