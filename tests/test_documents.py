@@ -9,7 +9,9 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
     path for pattern in ("*.md", "docs/*.md", "benchmarks/*.md", ".github/**/*.md") for path in ROOT.glob(pattern)
 )
-LINK = re.compile(r"\]\(([^)\s]+)\)")
+LINK = re.compile(r"\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)$", re.MULTILINE)
+# Addresses of this repository, as the README has them: the package index shows it without the files beside it.
+OWN = re.compile(r"https://(?:raw\.githubusercontent\.com/aefast/aefast/main|github\.com/aefast/aefast/blob/main)/(.*)")
 
 pytestmark = pytest.mark.skipif(not DOCUMENTS, reason="the documents are not beside the tests")
 each_document = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -29,13 +31,21 @@ def test_lines_are_at_most_120_characters_long(path):
 
 @each_document
 def test_links_lead_to_files_and_headings(path):
-    for link in LINK.findall(path.read_text(encoding="utf-8")):
-        if link.startswith("https://"):
+    for link in ("".join(groups) for groups in LINK.findall(path.read_text(encoding="utf-8"))):
+        own = OWN.fullmatch(link)
+        if link.startswith("https://") and not own:
             continue
-        name, _, anchor = link.partition("#")
-        target = path.parent / name if name else path
+        name, _, anchor = (own[1] if own else link).partition("#")
+        target = (ROOT if own else path.parent) / name if name else path
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.skipif(not (ROOT / "README.md").exists(), reason="the documents are not beside the tests")
+def test_links_and_pictures_of_the_readme_are_absolute():
+    links = ["".join(groups) for groups in LINK.findall((ROOT / "README.md").read_text(encoding="utf-8"))]
+    assert links
+    assert [link for link in links if not link.startswith("https://")] == []
 
 
 @pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="the documents are not beside the tests")
@@ -55,3 +65,13 @@ def test_every_path_in_the_map_exists():
     paths = set(re.findall(r"`([\w./]+(?:\.(?:py|hpp|cpp|def|txt)|/))`", text))
     assert len(paths) > 15
     assert [path for path in sorted(paths) if not any((root / path).exists() for root in roots)] == []
+
+
+@pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="the documents are not beside the tests")
+def test_every_instruction_set_level_is_in_the_documents():
+    table = (ROOT / "cpp/levels.def").read_text(encoding="utf-8")
+    levels = re.findall(r"^AEFAST_(?:X86|ARM)_LEVEL\((\w+), ", table, re.MULTILINE)
+    assert len(levels) > 5
+    for name in ("docs/install.md", "docs/architecture.md"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        assert [level for level in levels if f"`{level}`" not in text] == []

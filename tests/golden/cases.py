@@ -108,6 +108,7 @@ def main():
     about = {
         "version": aefast.__version__,
         "isa_level": aefast.config()["isa_level"],
+        "compiler": aefast.config()["compiler"].split()[0],
         "linear_algebra": linear_algebra(),
     }
     (FOLDER / "about.json").write_text(json.dumps(about, indent=2) + "\n")
