@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from aefast.columns.column import starts
 from aefast.model.model import Model
+from aefast.scoring.bad_rows import ON_BAD, bad_rows, rows_without_score, spread, with_nulls
 from aefast.scoring.errors import BadValueError, MisfitError
 from aefast.scoring.passthrough import as_type, value_type
 from aefast.scoring.reasons import arrow_reasons, explained_reasons, reasons_as_text, reasons_type
@@ -49,6 +50,9 @@ class Scorer:
         Rows with a p-value up to this are anomalies. Default: rows whose error exceeds the model's threshold are.
     flat : bool, default False
         Write ``top_features`` as text, for formats without nested values.
+    on_bad : {"error", "null", "skip"}, default "error"
+        What to do with rows that have an infinite value, or a missing one where the model needs a value: raise
+        `BadValueError`, write them with null scores, or leave them out.
 
     Raises
     ------
@@ -82,6 +86,7 @@ class Scorer:
         precision: str = "float32",
         p_value_cutoff: float | None = None,
         flat: bool = False,
+        on_bad: str = "error",
     ) -> None:
         self.model = model_of(model)
         self.keep = _list_of_names("keep", keep)
@@ -90,6 +95,9 @@ class Scorer:
             raise ValueError(f"top_features must be an integer of at least 0, got {top_features!r}")
         if p_value_cutoff is not None and not (isinstance(p_value_cutoff, Real) and 0 <= p_value_cutoff <= 1):
             raise ValueError(f"p_value_cutoff must be None or a number in [0, 1], got {p_value_cutoff!r}")
+        if on_bad not in ON_BAD:
+            raise ValueError(f"on_bad must be one of {', '.join(map(repr, ON_BAD))}, got {on_bad!r}")
+        self.on_bad = on_bad
         self.model.check_precision(precision)
         self.top_features = min(int(top_features), self.n_features)
         self.precision = precision
@@ -138,7 +146,8 @@ class Scorer:
         """Yield one scored batch for each batch.
 
         Its columns are the kept ones, ``anomaly_score`` (float64, higher is more abnormal), ``p_value`` (float64),
-        ``is_anomaly`` (bool) and, if asked for, ``top_features``.
+        ``is_anomaly`` (bool) and, if asked for, ``top_features``. With ``on_bad="null"``, all of these are null in bad
+        rows; with ``on_bad="skip"``, bad rows are left out.
 
         Parameters
         ----------
@@ -149,7 +158,7 @@ class Scorer:
         TypeError
             If ``batches`` is anything else, such as a data frame.
         BadValueError
-            If a batch has missing or infinite values; the message names row and column.
+            If a batch has missing or infinite values and ``on_bad`` is "error"; the message names row and column.
         TableError
             If a batch lacks a column, or a column does not hold numbers.
         """
@@ -168,17 +177,34 @@ class Scorer:
         return self.results(self.judge(batch, first_row=first_row), batch)
 
     def judge(self, batch: pa.RecordBatch, *, first_row: int = 0) -> pa.RecordBatch:
-        """Return errors, in the model's dtype, and reasons of a batch, from which `results` makes the output."""
+        """Return errors, in the model's dtype, and reasons of a batch, from which `results` makes the output.
+
+        It has all rows of the batch; those that cannot be scored are null unless ``on_bad`` is "error".
+        """
         if batch.num_rows == 0:
             self._features(batch.schema)
             return pa.RecordBatch.from_pylist([], schema=self.judged_schema)
-        if self.top_features:
-            errors, reasons = self._judge(self.matrix(batch), first_row, self.top_features)
-            assert reasons is not None
-            more = [reasons_as_text(reasons) if self.flat else reasons]
+        if not self.top_features:
+            errors = self.batch_errors(batch, first_row=first_row)
+            bad = None if self.on_bad == "error" else np.isnan(errors)
+            columns = [with_nulls(errors, bad if bad is not None and bad.any() else None)]
         else:
-            errors, more = self.batch_errors(batch, first_row=first_row), []
-        return pa.record_batch([arrow_array(errors), *more], schema=self.judged_schema)
+            columns = self._with_reasons(self.matrix(batch), first_row)
+        return pa.record_batch(columns, schema=self.judged_schema)
+
+    def _with_reasons(self, X: Any, first_row: int) -> list[pa.Array]:
+        """Return errors and reasons of a `matrix`."""
+        try:
+            errors, reasons = self._judge(X, first_row, self.top_features)
+        except BadValueError:
+            if self.on_bad == "error":
+                raise
+            bad = bad_rows(self.model, X)
+            if bad.all():
+                return spread(pa.RecordBatch.from_pylist([], schema=self.judged_schema).columns, bad)
+            return spread(self._with_reasons(self.take(X, np.flatnonzero(~bad)), first_row), bad)
+        assert reasons is not None
+        return [arrow_array(errors), reasons_as_text(reasons) if self.flat else reasons]
 
     @property
     def judged_schema(self) -> pa.Schema:
@@ -197,12 +223,16 @@ class Scorer:
         """
         if schema is None:
             schema = self._schema = self._schema or self.schema(batch.schema)
+        bad = rows_without_score(judged)
+        if bad is not None and self.on_bad == "skip":
+            good = arrow_array(~bad)
+            judged, batch, bad = judged.filter(good), batch.filter(good), None
         kept = [as_type(batch.column(c), schema.field(c)) for c in self.keep]
         found = arrow_values(judged.column(0))
         # In the model's dtype, errors are compared with the calibration's without conversion, in half the time.
         p_values, errors = self.p_values(found), found.astype(np.float64)
         flagged = errors > self.model.threshold if self.p_value_cutoff is None else p_values <= self.p_value_cutoff
-        decided = [arrow_array(values) for values in (errors, p_values, flagged)]
+        decided = [with_nulls(values, bad) for values in (errors, p_values, flagged)]
         return pa.record_batch([*kept, *decided, *judged.columns[1:]], schema=schema)
 
     def matrix(self, batch: pa.RecordBatch) -> Any:
@@ -226,11 +256,26 @@ class Scorer:
         return pa.concat_tables(parts, promote_options="permissive") if self.is_mixed else np.concatenate(parts)
 
     def batch_errors(self, batch: pa.RecordBatch, *, first_row: int = 0) -> NDArray[Any]:
-        """Return the errors of a batch in the model's dtype; columns are read in place if possible."""
+        """Return the errors of a batch in the model's dtype; columns are read in place if possible.
+
+        Rows that cannot be scored are NaN unless ``on_bad`` is "error".
+        """
         features = self._features(batch.schema)
         columns = None if self.is_mixed or features is None else feature_columns(batch, features)
         errors = None if columns is None else self.model.errors_of_columns(columns, self.precision)
-        return self._judge(self.matrix(batch), first_row, 0)[0] if errors is None else np.asarray(errors)
+        if errors is not None:
+            return np.asarray(errors)
+        X = self.matrix(batch)
+        try:
+            return self._judge(X, first_row, 0)[0]
+        except BadValueError:
+            if self.on_bad == "error":
+                raise
+        good = ~bad_rows(self.model, X)
+        found = np.full(len(good), np.nan, self.model.dtype)
+        if good.any():
+            found[good] = self._judge(self.take(X, np.flatnonzero(good)), first_row, 0)[0]
+        return found
 
     def errors(self, X: Any, *, first_row: int = 0) -> NDArray[np.float64]:
         """Return the errors (n,) of a `matrix` as float64; ``first_row`` is the number of its first row in messages."""

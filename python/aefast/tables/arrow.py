@@ -114,15 +114,16 @@ def plain_array(array: Any) -> Any:
     return array.cast(kind)
 
 
-def arrow_array(values: NDArray[Any]) -> pa.Array:
-    """Return an Arrow array of numbers or booleans; contiguous numbers are not copied."""
+def arrow_array(values: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> pa.Array:
+    """Return an Arrow array of numbers or booleans; contiguous numbers are not copied. ``valid`` is false for nulls."""
     import pyarrow as pa
 
+    present = None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little"))
     if values.dtype.kind == "b":
         bits = pa.py_buffer(np.packbits(values, bitorder="little"))
-        return pa.Array.from_buffers(pa.bool_(), len(values), [None, bits])
+        return pa.Array.from_buffers(pa.bool_(), len(values), [present, bits])
     kind = pa.from_numpy_dtype(values.dtype)
-    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
+    return pa.Array.from_buffers(kind, len(values), [present, pa.py_buffer(np.ascontiguousarray(values))])
 
 
 def arrow_text(values: Sequence[str]) -> pa.Array:

@@ -1,0 +1,43 @@
+"""Rows that cannot be scored, because a value is infinite, or missing where the model needs one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from aefast.columns.column import starts
+from aefast.model.model import Model
+from aefast.tables.arrow import arrow_array, arrow_values
+
+#: What `Scorer` does with such rows.
+ON_BAD = ("error", "null", "skip")
+
+
+def bad_rows(model: Model, X: Any) -> NDArray[np.bool_]:
+    """Return which rows (n,) of a matrix or table, which fits the model otherwise, have such a value."""
+    rows = model.read(X)
+    if model.columns is not None:
+        rows = rows[:, np.array(starts(model.columns))]
+    bad = np.isinf(rows) if model.missing != "error" else ~np.isfinite(rows)
+    return np.asarray(bad.any(axis=1))
+
+
+def spread(columns: Sequence[pa.Array], bad: NDArray[np.bool_]) -> list[pa.Array]:
+    """Return columns of all rows from those of the good rows, with null in the ``bad`` ones."""
+    places = arrow_array(np.cumsum(~bad) - 1, ~bad)
+    return [column.take(places) for column in columns]
+
+
+def with_nulls(values: NDArray[Any], bad: NDArray[np.bool_] | None) -> pa.Array:
+    """Return values as an Arrow array, with null in the ``bad`` rows, if there are any."""
+    return arrow_array(values, None if bad is None else ~bad)
+
+
+def rows_without_score(judged: pa.RecordBatch) -> NDArray[np.bool_] | None:
+    """Return which rows of what `Scorer.judge` returned are bad; None if all are good."""
+    errors = judged.column(0)
+    return arrow_values(errors.is_null()) if errors.null_count else None
