@@ -93,7 +93,8 @@ def test_reasons_are_those_that_explain_gives():
     found = [tuple(reason.values()) for row in result for reason in row]
     expected = list(explained[["feature", "value", "expected", "share"]].itertuples(index=False, name=None))
     assert [f[0] for f in found] == [e[0] for e in expected]
-    np.testing.assert_allclose([f[1:] for f in found], [e[1:] for e in expected], rtol=1e-5)
+    numbers = [[float(value) for value in f[1:]] for f in found]
+    np.testing.assert_allclose(numbers, [e[1:] for e in expected], rtol=1e-5)
 
 
 def test_reasons_can_be_written_as_text():

@@ -45,6 +45,14 @@ class Missing(str, Enum):
     mean = "mean"
 
 
+class OnBadRows(str, Enum):
+    """The values of ``--on-bad``."""
+
+    error = "error"
+    null = "null"
+    skip = "skip"
+
+
 def number(kind: Callable[[Any], T], wanted: str, accepts: Callable[[T], bool]) -> Callable[[Any], T]:
     """A parser of numbers whose range does not appear in ``--help``; ``wanted`` describes them in messages."""
 
@@ -79,6 +87,17 @@ Data = Annotated[
     typer.Argument(metavar="DATA...", help="Tables: files, folders, patterns or -. Parquet, CSV, Arrow IPC or .npy."),
 ]
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file that aefast fit wrote.")]
+FailOn = Annotated[
+    list[str] | None,
+    running("anomalies,drift,bad", "End with status 3, 4 or 5 if there are any.", "--fail-on", default="status 0"),
+]
+OnBad = Annotated[
+    OnBadRows,
+    results(
+        None,
+        "Rows that cannot be scored: error stops, null writes them with null scores, skip leaves them out.",
+    ),
+]
 Json = Annotated[bool, running(None, "Print the summary as JSON.", "--json")]
 Threads = Annotated[
     int | None,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from aefast.cli.arguments import Json, Threads, number, running
-from aefast.cli.terminal import display, echo, print_json, print_table
+from aefast.cli.arguments import Threads, number, running
+from aefast.cli.outcome import Outcome
+from aefast.cli.terminal import display, echo, print_table
 from aefast.tables.text import pluralise
 
 
@@ -14,17 +15,17 @@ def bench(
         float, running("S", "Time for each figure.", parser=number(float, "at least 0.01", lambda s: s >= 0.01))
     ] = 0.3,
     threads: Threads = None,
-    as_json: Json = False,
-) -> None:
+) -> Outcome:
     """Measure the rows per second of training and scoring here, beside NumPy."""
     from aefast.jobs.bench import measure
 
     with display() as bars:
         bars.rows("measuring", None)
         results = measure(seconds=seconds, n_threads=threads)
-    if as_json:
-        print_json(results)
-        return
+    return Outcome(results, lambda: _print(results))
+
+
+def _print(results: dict[str, Any]) -> None:
     echo(f"aefast {results['version']}, {results['isa_level']}, {pluralise(results['threads'], 'threads')}, float32")
     for work, title in (("scoring", "Million rows scored a second"), ("training", "Million rows trained on a second")):
         lines = [

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from aefast.cli.arguments import Json
 from aefast.cli.group import UsageError
-from aefast.cli.terminal import display, echo, print_json, print_summary
+from aefast.cli.outcome import Outcome
+from aefast.cli.terminal import display, echo, print_summary
 from aefast.tables.text import pluralise
 
 
@@ -17,8 +17,7 @@ def demo(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder to write to.")] = Path(
         "aefast-demo"
     ),
-    as_json: Json = False,
-) -> None:
+) -> Outcome:
     """Train, score and report on scikit-learn's handwritten digits. Needs no data of yours."""
     from aefast.jobs.demo import run_demo
 
@@ -27,9 +26,10 @@ def demo(
     with display() as bars:
         bars.rows("training and scoring handwritten digits", None)
         summary = run_demo(output)
-    if as_json:
-        print_json(summary)
-        return
+    return Outcome(summary, lambda: _print(summary, output))
+
+
+def _print(summary: dict[str, Any], output: Path) -> None:
     digit, strangers = summary["held_out"], f"{summary['held_out']}s"
     on = pluralise(summary["threads"], "threads")
     print_summary(

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from aefast.cli.arguments import Data, Json, Missing, Threads, network, outlier_share, rows, running, whole_number
+from aefast.cli.arguments import Data, Missing, Threads, network, outlier_share, rows, running, whole_number
 from aefast.cli.group import UsageError
 from aefast.cli.options import (
     Kind,
@@ -19,8 +19,9 @@ from aefast.cli.options import (
     new_estimator,
     source_of,
 )
+from aefast.cli.outcome import Outcome
 from aefast.cli.reading import reads_text
-from aefast.cli.terminal import describe_left_out, display, print_json, print_summary
+from aefast.cli.terminal import describe_left_out, display, print_summary
 from aefast.model.variants import KINDS
 from aefast.tables.dialect import Reading
 from aefast.tables.text import list_names, pluralise
@@ -69,8 +70,7 @@ def fit(
         ),
     ] = None,
     threads: Threads = None,
-    as_json: Json = False,
-) -> None:
+) -> Outcome:
     """Train an autoencoder on the rows of tables and write it to a file."""
     from aefast.jobs.fit import fit_job, training_columns
     from aefast.tables.arrow import arrow_for
@@ -117,10 +117,7 @@ def fit(
             callbacks=[bars],
         )
     summary["excluded"] = left_out
-    if as_json:
-        print_json(summary)
-    else:
-        _print(summary, estimator.columns_ or ())
+    return Outcome(summary, lambda: _print(summary, estimator.columns_ or ()))
 
 
 def _print(summary: dict[str, Any], columns: Any) -> None:

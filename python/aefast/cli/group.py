@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import re
 import signal
 import sys
@@ -18,8 +17,9 @@ import typer
 import typer.main
 from typer.core import TyperGroup
 
-from aefast.cli.terminal import missing_extra
-from aefast.exceptions import AefastError
+from aefast.cli.errors import Stopped, UsageError, describe_error, describe_failure
+from aefast.cli.log import LOG, stop_log
+from aefast.cli.outcome import concluding
 from aefast.tables.text import printable, shorten
 
 __all__ = ["SETTINGS", "Commands", "UsageError", "describe_error"]
@@ -33,14 +33,6 @@ SETTINGS: dict[str, Any] = {
 
 #: Of an error line, besides the command and a path.
 _MOST_LETTERS = 300
-
-
-class UsageError(Exception):
-    """The command as typed is wrong. Found without reading rows; the exit status is 2."""
-
-
-class Stopped(BaseException):
-    """Ctrl-C or a signal ends the command. Not an `Exception`, so no handler of failures catches it."""
 
 
 class Commands(TyperGroup):
@@ -66,7 +58,7 @@ class Commands(TyperGroup):
         """The command of that name, or None."""
         if cmd_name not in self.panels:
             return None
-        function = getattr(import_module(f"aefast.cli.{cmd_name}"), cmd_name)
+        function = concluding(cmd_name, getattr(import_module(f"aefast.cli.{cmd_name}"), cmd_name))
         only = typer.Typer(add_completion=False, **SETTINGS)
         only.command(cmd_name, rich_help_panel=self.panels[cmd_name])(function)
         return typer.main.get_command(only)
@@ -86,6 +78,8 @@ class Commands(TyperGroup):
             if debug:
                 traceback.print_exc()
             code = self._report_error(error, given)
+        finally:
+            stop_log()
         if not standalone_mode:
             return code
         sys.exit(code if isinstance(code, int) else 0)
@@ -112,7 +106,8 @@ class Commands(TyperGroup):
         elif isinstance(error, UsageError):
             code, message = 2, str(error)
         else:
-            message = _describe_failure(error, command, args)
+            message = describe_failure(error, command, args)
+        LOG.error("%s: %s", command or "aefast", _one_line(message))
         with suppress(OSError):  # standard error may be closed
             sys.stderr.write(f"{where}: {shorten(_one_line(message), _MOST_LETTERS)}\n")
             sys.stderr.flush()
@@ -120,44 +115,12 @@ class Commands(TyperGroup):
 
 
 def _show_warning(message: Warning | str, *others: Any, **more: Any) -> None:
+    LOG.warning("%s", _one_line(str(message)))
     sys.stderr.write(f"aefast: {_one_line(str(message))}\n")
 
 
 def _one_line(text: str) -> str:
     return printable(re.sub(r"\s*[\r\n]+\s*", " ", text.strip()))  # blanks may belong to names
-
-
-def describe_error(error: OSError) -> str:
-    """The message of the error, with its file if it names one."""
-    return f"{error.filename}: {error.strerror}" if error.strerror and error.filename else str(error)
-
-
-def _describe_failure(error: BaseException, command: str, args: Sequence[str]) -> str:
-    """What failed while the command ran, and what to do next."""
-    if isinstance(error, Stopped):
-        return f"{error}; {_what_remains(command, args)}"
-    if isinstance(error, ModuleNotFoundError) and (extra := missing_extra(error)):
-        return extra
-    if isinstance(error, MemoryError):
-        remedy = (
-            "narrower --layers, fewer columns or a --sample" if command == "fit" else "fewer --batch-rows or columns"
-        )
-        return f"out of memory; try {remedy}"
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        is_full = command == "score" and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        return describe_error(error) + ("; make room and repeat the command with --resume" if is_full else "")
-    if isinstance(error, (AefastError, ValueError, OSError, ImportError, NotImplementedError, RuntimeError)):
-        return str(error) or type(error).__name__
-    return f"{type(error).__name__}: {error} (a bug in aefast; repeat the command with --debug to see where)"
-
-
-def _what_remains(command: str, args: Sequence[str]) -> str:
-    """What a command that was stopped leaves behind, and how to continue it."""
-    if command == "score":
-        return "no output is half-written; repeat the command with --resume to continue"
-    if command == "fit" and any(arg.startswith("--checkpoint") for arg in args):
-        return "no model was written; repeat the command to continue from its checkpoint"
-    return "nothing was written"
 
 
 @contextmanager

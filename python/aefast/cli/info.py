@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from aefast.cli.arguments import Json, Model
+from pathlib import Path
+from typing import Any
+
+from aefast.cli.arguments import Model
 from aefast.cli.options import load_model
-from aefast.cli.terminal import print_json, print_summary
+from aefast.cli.outcome import Outcome
+from aefast.cli.terminal import print_summary
 from aefast.tables.text import list_names, pluralise
 
 
-def info(model: Model, as_json: Json = False) -> None:
+def info(model: Model) -> Outcome:
     """Describe a model: network, columns, threshold and parameters."""
-    from aefast.columns.column import by_kind, levels_of_each
-    from aefast.jobs.info import changed_parameters, describe_model
+    from aefast.jobs.info import describe_model
 
     estimator = load_model(model, None)
     summary = describe_model(estimator, model)
-    if as_json:
-        print_json(summary)
-        return
+    return Outcome(summary, lambda: _print(summary, estimator, model))
+
+
+def _print(summary: dict[str, Any], estimator: Any, model: Path) -> None:
+    from aefast.columns.column import by_kind, levels_of_each
+    from aefast.jobs.info import changed_parameters
+
     columns = estimator.columns_ or ()
     names = f": {list_names(summary['features'])}" if summary["features"] else ""
     print_summary(

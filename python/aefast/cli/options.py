@@ -123,7 +123,8 @@ def source_of(data: Sequence[str], reading: Reading, model: Any = None) -> Sourc
             as_usage(lambda path=path: open_table(path))  # type: ignore[misc]
     if model is not None:
         model = getattr(model, "model_", model)
-        reading = replace(reading, learned=model.dialect, columns=tuple(model.feature_names or ()))
+        times = tuple(column.name for column in model.columns or () if column.kind == "timestamp")
+        reading = replace(reading, learned=model.dialect, columns=tuple(model.feature_names or ()), times=times)
     return Source(files, reading)
 
 

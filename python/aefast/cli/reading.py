@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import partial
+from itertools import chain
 from typing import Annotated, Any
 
 import typer
 
 from aefast.cli.arguments import option
 from aefast.cli.options import names_in
+from aefast.cli.outcome import signed
 from aefast.tables.dialect import Reading
 
 _text = partial(option, "CSV files")
@@ -67,24 +69,13 @@ def _options(
     )
 
 
-def reads_text(command: Callable[..., None]) -> Callable[..., None]:
+def reads_text(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options about files of text in place of its parameter ``reading``."""
     options = inspect.signature(_options, eval_str=True).parameters
     own = inspect.signature(command, eval_str=True).parameters
-    parameters = [
-        each
-        for name, parameter in own.items()
-        for each in (
-            [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in options.values()]
-            if name == "reading"
-            else [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)]
-        )
-    ]
 
-    def run(**values: Any) -> None:
-        command(reading=_options(**{name: values.pop(name) for name in options}), **values)
+    def run(**values: Any) -> Any:
+        return command(reading=_options(**{name: values.pop(name) for name in options}), **values)
 
-    run.__name__, run.__doc__, run.__module__ = command.__name__, command.__doc__, command.__module__
-    run.__annotations__ = {each.name: each.annotation for each in parameters}
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    return run
+    parameters = [list(options.values()) if name == "reading" else [parameter] for name, parameter in own.items()]
+    return signed(run, command, chain.from_iterable(parameters))

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from aefast.cli.arguments import BatchRows, Data, Json, Label, Model, Threads, rows
-from aefast.cli.options import as_usage, check_apart, check_columns, image_shape, kept_in, load_model, source_of
+from aefast.cli.arguments import BatchRows, Data, FailOn, Label, Model, OnBad, OnBadRows, Threads, rows
+from aefast.cli.options import (
+    as_usage,
+    check_apart,
+    check_columns,
+    image_shape,
+    kept_in,
+    load_model,
+    names_in,
+    source_of,
+)
+from aefast.cli.outcome import Outcome, fail_on_in
 from aefast.cli.reading import reads_text
-from aefast.cli.terminal import display, echo, print_json
+from aefast.cli.terminal import display, echo
 from aefast.tables.dialect import Reading
 from aefast.tables.text import pluralise
 
@@ -30,17 +41,19 @@ def report(
     image: Annotated[str | None, rows("8x8", "Draw rows as images of this height and width.")] = None,
     reading: Reading = Reading(),  # noqa: B008
     batch_rows: BatchRows = None,
+    on_bad: OnBad = OnBadRows.error,
+    fail_on: FailOn = None,
     threads: Threads = None,
-    as_json: Json = False,
-) -> None:
+) -> Outcome:
     """Write one HTML page of charts and tables about the scores of tables."""
     from aefast.jobs.report import report_job
     from aefast.tables.arrow import arrow_for
     from aefast.tables.sink import check_writable
 
+    fatal = fail_on_in(names_in(fail_on))
     as_usage(lambda: check_writable(output, (".html", ".htm")))
     estimator = load_model(model, threads)
-    source = source_of(data, reading, estimator)
+    source = source_of(data, replace(reading, on_bad=on_bad.value), estimator)
     check_apart([output], {"input": source.paths, "model": [model]})
     kept = kept_in(keep, source)
     check_columns(source, kept, label)
@@ -55,9 +68,8 @@ def report(
             label=label,
             image_shape=shape,
             batch_rows=batch_rows,
+            on_bad=on_bad.value,
             progress=bars.rows("scoring", source.n_rows),
         )
-    if as_json:
-        print_json(summary)
-    else:
-        echo(f"{pluralise(summary['rows'], 'rows')}, {summary['anomalies']:,} above the threshold; open {output}")
+    line = f"{pluralise(summary['rows'], 'rows')}, {summary['anomalies']:,} above the threshold; open {output}"
+    return Outcome(summary, lambda: echo(line), fatal)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,9 +11,11 @@ import typer
 from aefast.cli.arguments import (
     BatchRows,
     Data,
-    Json,
+    FailOn,
     Label,
     Model,
+    OnBad,
+    OnBadRows,
     Precision,
     Threads,
     number,
@@ -22,9 +25,10 @@ from aefast.cli.arguments import (
     whole_number,
 )
 from aefast.cli.group import UsageError
-from aefast.cli.options import as_usage, check_apart, check_columns, kept_in, load_model, source_of
+from aefast.cli.options import as_usage, check_apart, check_columns, kept_in, load_model, names_in, source_of
+from aefast.cli.outcome import Outcome, fail_on_in
 from aefast.cli.reading import reads_text
-from aefast.cli.terminal import describe_left_out, display, print_json, print_summary
+from aefast.cli.terminal import describe_left_out, display, print_summary
 from aefast.tables.dialect import Reading
 from aefast.tables.formats.registry import ENDINGS
 from aefast.tables.text import pluralise
@@ -63,6 +67,12 @@ def score(
     precision: Annotated[
         Precision, results(None, "Arithmetic of scoring. bfloat16 and int8 are faster and less exact.")
     ] = Precision.float32,
+    only_anomalies: Annotated[bool, results(None, "Write the anomalies alone.", "--only-anomalies")] = False,
+    sort: Annotated[
+        bool, results(None, "Sort the anomalies by score, highest first; needs --only-anomalies.", "--sort")
+    ] = False,
+    on_bad: OnBad = OnBadRows.error,
+    fail_on: FailOn = None,
     resume: Annotated[
         bool,
         running(None, "Continue an interrupted job. Finished outputs are kept unless --label is given.", "--resume"),
@@ -70,8 +80,7 @@ def score(
     reading: Reading = Reading(),  # noqa: B008
     batch_rows: BatchRows = None,
     threads: Threads = None,
-    as_json: Json = False,
-) -> None:
+) -> Outcome:
     """Give every row of tables its anomaly score."""
     from aefast.jobs.score import ScoreJob
     from aefast.tables.arrow import arrow_for
@@ -79,10 +88,13 @@ def score(
     from aefast.tables.paths import check_name, named_files
     from aefast.tables.sink import check_folder, check_writable, outputs_in
 
+    fatal = fail_on_in(names_in(fail_on))
+    if sort and not only_anomalies:
+        raise UsageError("--sort needs --only-anomalies; all rows are written in the order of the input")
     folder = output if output.is_dir() or not output.suffix else None
     as_usage(lambda: check_writable(output, ENDINGS) if folder is None else check_folder(output))
     fitted = load_model(model, threads, to_score=True)
-    source = source_of(data, reading, fitted)
+    source = source_of(data, replace(reading, on_bad=on_bad.value), fitted)
     outputs = [output] if folder is None else as_usage(lambda: outputs_in(folder, [n for _, n in named_files(data)]))
     for each in outputs:
         as_usage(lambda each=each: check_name(each))  # type: ignore[misc]
@@ -104,13 +116,13 @@ def score(
         precision=precision.value,
         fdr=fdr,
         resume=resume,
+        on_bad=on_bad.value,
+        only_anomalies=only_anomalies,
+        sort=sort,
     )
     with arrow_for(threads), display() as bars:
         summary = job.run(bars.rows("scoring", job.n_rows_to_read))
-    if as_json:
-        print_json(summary)
-    else:
-        print_summary(f"Scores of {model.name}", _lines(summary, label))
+    return Outcome(summary, lambda: print_summary(f"Scores of {model.name}", _lines(summary, label)), fatal)
 
 
 def _lines(summary: dict[str, Any], label: str | None) -> list[tuple[str, str]]:
@@ -123,6 +135,9 @@ def _lines(summary: dict[str, Any], label: str | None) -> list[tuple[str, str]]:
         ("steps", f"{', '.join(steps)}; they overlap"),
         ("anomalies", f"{summary['anomalies']:,} ({share:.3g} %), {summary['rule']}"),
     ]
+    if summary["bad_rows"]:
+        done = "left out" if summary["on_bad"] == "skip" else "written with null scores"
+        lines.append(("bad rows", f"{summary['bad_rows']:,} with missing, infinite or unreadable values, {done}"))
     if summary["resumed_rows"]:
         rows = pluralise(summary["resumed_rows"], "rows")
         files = f"{summary['skipped_files']:,} of {pluralise(summary['files'], 'files')}"

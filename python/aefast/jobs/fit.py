@@ -137,7 +137,7 @@ def fit_job(
         "layers": layer_widths(estimator.network_),
         "rows": n_learned,
         "rows_there": rows.n_rows,
-        "dialect": "" if source.dialect is None else source.dialect.describe(),
+        "dialect": source.spoken_dialect,
         "how": how,
         "n_features": int(estimator.n_features_in_),
         "columns": None if columns is None else list(columns),

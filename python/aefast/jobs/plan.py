@@ -41,7 +41,7 @@ class ScorePlan:
         The column that is 1 for known anomalies.
     left_out : dict
         Columns that are neither scored nor kept, and why.
-    top_features, precision, flat, p_value_cutoff
+    top_features, precision, flat, p_value_cutoff, on_bad
         As in `Scorer`.
     batch_rows : int or None
         None lets the source decide.
@@ -61,6 +61,7 @@ class ScorePlan:
     batch_rows: int | None = None
     scores_only: bool = False
     p_value_cutoff: float | None = None
+    on_bad: str = "error"
 
     @cached_property
     def scorer(self) -> Scorer:
@@ -73,6 +74,7 @@ class ScorePlan:
             precision=self.precision,
             p_value_cutoff=self.p_value_cutoff,
             flat=self.flat,
+            on_bad=self.on_bad,
         )
 
     def with_cutoff(self, p_value_cutoff: float) -> ScorePlan:

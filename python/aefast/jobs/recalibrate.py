@@ -22,11 +22,15 @@ def recalibrate_job(
     output: str | Path,
     *,
     batch_rows: int | None = None,
+    on_bad: str = "error",
     progress: Progress = no_progress,
 ) -> dict[str, Any]:
-    """Recalibrate the estimator on every row of ``source`` and save it; returns a summary as plain data."""
+    """Recalibrate the estimator on every row of ``source`` and save it; returns a summary as plain data.
+
+    Rows that cannot be scored are left out and counted unless ``on_bad`` is "error".
+    """
     begin = time.perf_counter()
-    plan = plan_scoring(estimator, source, keep=[], batch_rows=batch_rows)
+    plan = plan_scoring(estimator, source, keep=[], batch_rows=batch_rows, on_bad=on_bad)
     parts: list[NDArray[Any]] = []
     n_read = 0
     with closing(plan.batches(plan.source, Clock())) as batches, located(plan.source):
@@ -37,6 +41,12 @@ def recalibrate_job(
     if n_read == 0:
         raise TableError(f"{source.title} has no rows to calibrate with")
     errors, before = np.concatenate(parts), float(estimator.threshold_)
+    if on_bad != "error":
+        errors = errors[~np.isnan(errors)]
+    n_dropped = sum(file.n_dropped for file in plan.source.files)
+    n_bad = n_read - len(errors) + n_dropped
+    if len(errors) == 0:
+        raise TableError(f"{source.title} has no rows to calibrate with: none can be scored")
     n_above = int(np.count_nonzero(errors > before))
     try:
         estimator.model_ = estimator.model_.with_calibration(errors, estimator.contamination)
@@ -45,7 +55,9 @@ def recalibrate_job(
     estimator.save(output)
     return {
         "model": str(output),
-        "rows": n_read,
+        "rows": n_read + n_dropped,
+        "bad_rows": n_bad,
+        "dialect": source.spoken_dialect,
         "contamination": float(estimator.contamination),
         "threshold_before": before,
         "above_before": n_above,

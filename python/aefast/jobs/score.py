@@ -13,54 +13,21 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from aefast.engine import core
 from aefast.jobs.clock import Clock, Progress, no_progress
 from aefast.jobs.journal import Journal, ResumeError, batch_from, batch_to_bytes, journal_path
 from aefast.jobs.plan import ScorePlan, located, plan_scoring
 from aefast.jobs.provenance import read_provenance, write_provenance
+from aefast.jobs.tally import Choice, Tally
 from aefast.scoring.labels import UNLABELLED, Labels, judgement
 from aefast.scoring.passthrough import TypeClashError
-from aefast.tables.arrow import arrow_values
 from aefast.tables.formats.base import TableError
 from aefast.tables.formats.registry import writer_class
 from aefast.tables.sink import open_sink
 from aefast.tables.source import Source
 
 __all__ = ["ScoreJob"]
-
-
-class Tally:
-    """Counts what a scoring job has done."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
-        self.reading, self.scoring, self.writing = Clock(), Clock(), 0.0
-        self.n_rows = self.n_flagged = self.n_resumed = self.n_skipped_files = 0
-        self.labels: list[NDArray[np.int8]] = []
-        self.scores: list[NDArray[np.float64]] = []
-        self.flags: list[NDArray[np.bool_]] = []
-
-    def add(self, n_rows: int, n_flagged: int, *, resumed: int = 0) -> None:
-        """Count rows."""
-        self.n_rows += n_rows
-        self.n_flagged += n_flagged
-        self.n_resumed += resumed
-        self.progress(n_rows)
-
-    def skip(self, counts: dict[str, Any]) -> None:
-        """Count the rows of an output that an earlier run finished."""
-        self.n_skipped_files += 1
-        self.add(counts["rows"], counts["anomalies"], resumed=counts["rows"])
-
-    def add_batch(self, scored: pa.RecordBatch, labels: NDArray[np.int8] | None) -> None:
-        """Count a scored batch; with labels, hold its scores until all rows are judged."""
-        self.add(scored.num_rows, scored.column("is_anomaly").true_count)
-        if labels is not None:
-            self.labels.append(labels)
-            self.scores.append(arrow_values(scored.column("anomaly_score")))
-            self.flags.append(arrow_values(scored.column("is_anomaly")))
 
 
 class ScoreJob:
@@ -95,6 +62,10 @@ class ScoreJob:
         finished outputs stay. A finished output is known by its provenance, or by the folder's journal, and stays only
         if model, options and input are the same. With ``label``, finished outputs are made again, because judging
         takes all scores. The outputs are byte-identical to those of a run that was not ended.
+    on_bad : {"error", "null", "skip"}
+        As in `Scorer`. The summary counts such rows.
+    only_anomalies, sort : bool
+        Write the anomalies alone; with ``sort``, from the highest score to the lowest, held in memory until then.
     """
 
     def __init__(
@@ -111,6 +82,9 @@ class ScoreJob:
         precision: str = "float32",
         fdr: float | None = None,
         resume: bool = False,
+        on_bad: str = "error",
+        only_anomalies: bool = False,
+        sort: bool = False,
     ) -> None:
         outputs = [Path(output)] if isinstance(output, str | Path) else list(output)
         writer = writer_class(outputs[0])
@@ -124,19 +98,24 @@ class ScoreJob:
             label=label,
             top_features=top_features,
             precision=precision,
+            on_bad=on_bad,
             batch_rows=batch_rows,
             flat=not writer.holds_nested,
             scores_only=writer.holds_one_column,
         )
         self.folder, self.fdr, self.resume = folder, fdr, resume
+        self.only_anomalies, self.sort = only_anomalies, sort
         sources = [plan.source] if isinstance(output, str | Path) else plan.source.split()
         self._parts = list(zip(sources, outputs, strict=True))
         self._schemas = {output: plan.output_schema(part) for part, output in self._parts}
         self.n_rows_to_read = None if source.n_rows is None else source.n_rows * (2 if fdr is not None else 1)
         options = {"keep": list(plan.keep), "label": label, "top_features": top_features, "batch_rows": batch_rows}
+        chosen = {"on_bad": on_bad, "only_anomalies": only_anomalies, "sort": sort}
+        # Earlier versions had none of these, and their journals stay valid.
+        chosen = {name: value for name, value in chosen.items() if value not in (False, "error")}
         self._identity = {
             "model": plan.model.digest(),
-            "options": {**options, "precision": precision, "fdr": fdr},
+            "options": {**options, "precision": precision, "fdr": fdr, **chosen},
             "version of aefast": f"{core.__version__} {core.isa_level}",
         }
 
@@ -190,22 +169,25 @@ class ScoreJob:
         self, plan: ScorePlan, source: Source, output: Path, journal: Journal, frames: Iterator[bytes], tally: Tally
     ) -> dict[str, int]:
         """Score all rows of ``source`` into one file, recorded rows first; returns the counts of rows and anomalies."""
-        schema = self._schemas[output]
+        schema, choice = self._schemas[output], Choice(only_anomalies=self.only_anomalies, sort=self.sort)
         labels = None if plan.label is None else Labels(source, plan.label)
-        job, n_rows, n_flagged = self._job(source), tally.n_rows, tally.n_flagged
+        job, before = self._job(source), tally.counts
         with (
             open_sink(output, plan.written(schema), lambda batch: journal.append(batch_to_bytes(batch))) as sink,
             closing(self._judged(plan, source, journal, frames, tally)) as found,
         ):
             for judged, batch, record in found:
-                with tally.scoring, _naming_types(source, tally.n_rows - n_rows):
+                with tally.scoring, _naming_types(source, tally.n_rows - before[0]):
                     scored = plan.scorer.results(judged, batch, schema)
-                sink.write(scored, record)
-                tally.add_batch(scored, None if labels is None else labels(batch))
-            n_rows = tally.n_rows - n_rows
-            _check_unchanged(source, job["input"], n_rows)
+                sink.write(choice(scored), record)
+                tally.add_batch(judged, scored, None if labels is None else labels(batch))
+            for rest in choice.rest(source.batch_rows(len(schema))):
+                sink.write(rest)
+            n_dropped = sum(file.n_dropped for file in source.files)
+            tally.add(n_dropped, 0, n_dropped)
+            counts = tally.counts_since(before)
+            _check_unchanged(source, job["input"], counts["rows"])
         tally.writing += sink.seconds
-        counts = {"rows": n_rows, "anomalies": tally.n_flagged - n_flagged}
         write_provenance(output, job, counts)
         return counts
 
@@ -293,11 +275,12 @@ class ScoreJob:
             for batch in batches:
                 with tally.scoring, located(plan.source):
                     errors = plan.scorer.batch_errors(batch, first_row=n_rows)
-                    counts += np.bincount(calibration.places(errors), minlength=len(levels))
+                    good = errors if plan.on_bad == "error" else errors[~np.isnan(errors)]
+                    counts += np.bincount(calibration.places(good), minlength=len(levels))
                 n_rows += batch.num_rows
                 tally.progress(batch.num_rows)
         n_at_most = np.cumsum(counts[::-1])[::-1]
-        holds = (n_at_most > 0) & (levels <= fdr * n_at_most / max(n_rows, 1))
+        holds = (n_at_most > 0) & (levels <= fdr * n_at_most / max(int(counts.sum()), 1))
         return float(levels[holds].max(initial=-1.0))
 
     def _summary(self, tally: Tally, seconds: float) -> dict[str, Any]:
@@ -310,6 +293,10 @@ class ScoreJob:
             "resumed_rows": tally.n_resumed,
             "skipped_files": tally.n_skipped_files,
             "anomalies": tally.n_flagged,
+            "flagged": tally.n_flagged,
+            "bad_rows": tally.n_bad,
+            "on_bad": self.plan.on_bad,
+            "dialect": self.plan.source.spoken_dialect,
             "threshold": threshold,
             "rule": f"score above {threshold:.6g}" if self.fdr is None else f"false-discovery rate {self.fdr:g}",
             "seconds": seconds,
@@ -365,6 +352,7 @@ def _record(frame: bytes) -> dict[str, Any]:
         "input": record["input"],
         "rows": int(record["rows"]),
         "anomalies": int(record["anomalies"]),
+        "bad": int(record.get("bad", 0)),
     }
 
 

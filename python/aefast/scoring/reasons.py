@@ -69,6 +69,17 @@ def explained_reasons(table: Any, n_rows: int, *, is_mixed: bool) -> pa.Array:
     return _lists(arrow_text(table["feature"]), values, expected, table["share"], counts)
 
 
+def with_text_values(reasons: pa.Array) -> pa.Array:
+    """Return reasons with their values as text, so that the results of all models have the same types."""
+    features, values, expected, shares = (reasons.flatten().field(i) for i in range(4))
+    if pa.types.is_string(values.type):
+        return reasons
+    kind = reasons_type(is_mixed=True)
+    fields = [features, number_text(arrow_values(values)), number_text(arrow_values(expected)), shares]
+    structs = pa.StructArray.from_arrays(fields, fields=list(kind.value_type))
+    return pa.ListArray.from_arrays(reasons.offsets, structs)
+
+
 def reasons_as_text(reasons: pa.Array) -> pa.Array:
     """Return each row's reasons as one text, for formats without nested values."""
     import pyarrow.compute as pc  # takes a tenth of the command's start, so only here

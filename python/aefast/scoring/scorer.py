@@ -20,7 +20,7 @@ from aefast.model.model import Model
 from aefast.scoring.bad_rows import ON_BAD, bad_rows, rows_without_score, spread, with_nulls
 from aefast.scoring.errors import BadValueError, MisfitError
 from aefast.scoring.passthrough import as_type, value_type
-from aefast.scoring.reasons import arrow_reasons, explained_reasons, reasons_as_text, reasons_type
+from aefast.scoring.reasons import arrow_reasons, explained_reasons, reasons_as_text, reasons_type, with_text_values
 from aefast.tables.arrow import arrow_array, arrow_values, plain_rows
 from aefast.tables.formats.base import TableError
 from aefast.tables.numbers import feature_columns, feature_matrix, find_nonfinite, is_number, may_be_numbers
@@ -43,7 +43,8 @@ class Scorer:
     keep : sequence of str
         Input columns to copy into the output.
     top_features : int, at least 0, default 0
-        Number of reasons for each row; with 0 the output has no column ``top_features``.
+        Number of reasons for each row; with 0 the output has no column ``top_features``. A reason is a struct of
+        ``feature``, ``value``, ``expected`` (text, also of numbers) and ``share`` (float64, of the row's score).
     precision : {"float32", "bfloat16", "int8"}, default "float32"
         As in ``reconstruction_error``.
     p_value_cutoff : float in [0, 1], optional
@@ -204,7 +205,7 @@ class Scorer:
                 return spread(pa.RecordBatch.from_pylist([], schema=self.judged_schema).columns, bad)
             return spread(self._with_reasons(self.take(X, np.flatnonzero(~bad)), first_row), bad)
         assert reasons is not None
-        return [arrow_array(errors), reasons_as_text(reasons) if self.flat else reasons]
+        return [arrow_array(errors), reasons_as_text(reasons) if self.flat else with_text_values(reasons)]
 
     @property
     def judged_schema(self) -> pa.Schema:
@@ -213,7 +214,7 @@ class Scorer:
 
     @property
     def _reasons_fields(self) -> list[tuple[str, pa.DataType]]:
-        kind = pa.string() if self.flat else reasons_type(is_mixed=self.is_mixed)
+        kind = pa.string() if self.flat else reasons_type(is_mixed=True)
         return [("top_features", kind)] if self.top_features else []
 
     def results(self, judged: pa.RecordBatch, batch: pa.RecordBatch, schema: pa.Schema | None = None) -> pa.RecordBatch:

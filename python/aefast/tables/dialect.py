@@ -145,6 +145,11 @@ class Reading:
         How the files were written that the model was fitted on. Its names and formats of columns hold again.
     columns : tuple of str
         Columns that the model reads: a first line that names them all is a header.
+    times : tuple of str
+        Those of them that hold times.
+    on_bad : {"error", "null", "skip"}
+        What to do with cells that are no number or time in columns of these: raise, or read a number as infinite and a
+        time as missing, so that its row is bad. With "skip", rows with more or fewer cells are left out too.
     """
 
     delimiter: str | None = None
@@ -157,6 +162,8 @@ class Reading:
     encoding: str | None = None
     learned: Dialect | None = None
     columns: tuple[str, ...] = ()
+    times: tuple[str, ...] = ()
+    on_bad: str = "error"
 
 
 def _spoken(mark: str) -> str:

@@ -116,6 +116,11 @@ class Source:
         return replace(found[0], formats=formats)
 
     @property
+    def spoken_dialect(self) -> str:
+        """How the files of text are written, in words; empty if there are none or all are plain."""
+        return "" if self.dialect is None else self.dialect.describe()
+
+    @property
     def row_width(self) -> int | None:
         """The number of values in a row of a nameless array; None for tables with named columns."""
         return self.files[0].row_width

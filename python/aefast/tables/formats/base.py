@@ -40,6 +40,8 @@ class TableFile:
         Columns whose first cells are blank, in a format whose types are guessed: their type could be any.
     dialect : Dialect or None
         How a file of text is written.
+    n_dropped : int
+        Rows with too many or too few cells that the last complete pass left out; only if it was asked to.
     """
 
     #: The format stores no types: they are guessed from the first rows, and later cells may not fit them.
@@ -54,6 +56,7 @@ class TableFile:
         self.n_rows: int | None = None
         self.row_width: int | None = None
         self.guessed: frozenset[str] = frozenset()
+        self.n_dropped = 0
 
     @property
     def n_bytes(self) -> int:

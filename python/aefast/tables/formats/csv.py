@@ -15,7 +15,7 @@ from pyarrow import csv as arrow_csv
 from aefast.tables.dialect import MISSING_NUMBERS, MISSING_TEXTS, CellFormat, Dialect, Reading
 from aefast.tables.formats.base import TableError, TableFile, Writer, is_compressed, rebatch, skip_rows
 from aefast.tables.formats.csv_bytes import ends_with_cell, in_utf8, sample_text
-from aefast.tables.formats.csv_cells import BadCellError, converted_type, read_cells, without_tokens
+from aefast.tables.formats.csv_cells import BadCellError, converted_type, read_cells, read_what_can_be, without_tokens
 from aefast.tables.sniffer import find_dialect
 from aefast.tables.text import option_of, shorten
 
@@ -24,6 +24,10 @@ _CELL = re.compile(r"In CSV column #(\d+): (?:Row #(\d+): )?")
 _VALUE = re.compile(r"invalid value '(.*)'")
 _UNCLOSED = "a quote is not closed"
 _LAST_YEAR = 32_767  # the last year, and the first with a minus sign, that Arrow writes as text
+
+
+class _UnfitCellError(Exception):
+    """A cell does not fit the type of its column, but bad rows are allowed."""
 
 
 class CsvTable(TableFile):
@@ -45,13 +49,15 @@ class CsvTable(TableFile):
         #: The columns that Arrow reads as text and that are converted afterwards.
         self._converted: dict[str, CellFormat] = {}
         reading = reading or Reading()
+        self._on_bad = reading.on_bad
         stem = path.name[: -len(path.suffix)] if is_compressed(path) else path.name
         self.dialect = Dialect("\t" if stem.lower().endswith(".tsv") else ",")
         try:
             text, encoding = sample_text(path, reading.encoding)
             self.dialect = find_dialect(text, reading, encoding=encoding, usual=self.dialect.delimiter)
             self._null_values = list(dict.fromkeys((*MISSING_TEXTS, *MISSING_NUMBERS, *self.dialect.missing)))
-            with self._open({}) as reader:
+            drop = None if self._on_bad != "skip" else lambda row: "skip"
+            with self._open({}, on_invalid_row=drop) as reader:
                 fields = list(reader.schema)
         except LookupError as error:
             raise TableError(
@@ -64,6 +70,8 @@ class CsvTable(TableFile):
             cells = self.dialect.formats.get(each.name)
             if cells is not None and _needs_conversion(cells, each.type):
                 self._converted[each.name] = cells
+            elif each.name in reading.times and pa.types.is_string(each.type):
+                self._converted[each.name] = CellFormat("time")
         types = {f.name: _type_of(f.type) for f in fields}
         types |= {name: converted_type(cells) for name, cells in self._converted.items()}
         self.schema = pa.schema([(f.name, types[f.name]) for f in fields])
@@ -105,7 +113,33 @@ class CsvTable(TableFile):
         types = {c: self.schema.field(c).type for c in columns}
         types |= {c: pa.float64() for c in columns if c in as_numbers and _may_be_number(types[c])}
         types |= {c: pa.string() for c in columns if c in self._converted}
-        n_read = 0
+        n_given = first_row
+        try:
+            for batch in self._batches(columns, types, batch_rows, first_row):
+                n_given += batch.num_rows
+                yield batch
+        except _UnfitCellError:
+            yield from self._batches(columns, types, batch_rows, n_given, tolerant=True)
+
+    def _batches(
+        self,
+        columns: Sequence[str],
+        types: dict[str, pa.DataType],
+        batch_rows: int,
+        first_row: int,
+        *,
+        tolerant: bool = False,
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the columns in these types. If ``tolerant``, cells that do not fit them make their row a bad one.
+
+        Raise `_UnfitCellError` at the first such cell if the table was opened to leave out or mark bad rows.
+        """
+        converted = dict(self._converted)
+        if tolerant:
+            formats = {c: self._converted.get(c) or _format_of(types[c], self.dialect) for c in columns}
+            converted = {c: cells for c, cells in formats.items() if cells is not None}
+            types = types | dict.fromkeys(converted, pa.string())
+        n_read = n_dropped = 0
         # The last column is read in any case: its last cell shows whether a quote is not closed.
         last, cell = self.schema.names[-1], None
         types.setdefault(last, pa.binary())
@@ -115,25 +149,38 @@ class CsvTable(TableFile):
             if batch.num_rows and types[last] in (pa.string(), pa.binary()):
                 cell = batch.column(last)[-1].cast(pa.binary()).as_py()
             first, n_read = n_read, n_read + batch.num_rows
-            return self._read(batch.select(columns), first)
+            return self._read(batch.select(columns), first, converted, tolerant=tolerant)
+
+        def drop(row: Any) -> str:
+            nonlocal n_dropped
+            n_dropped += 1
+            return "skip"
 
         try:
-            with self._open(types) as reader:
+            with self._open(types, on_invalid_row=drop if self._on_bad == "skip" else None) as reader:
                 yield from rebatch(skip_rows(map(chosen, reader), first_row), batch_rows)
         except (pa.ArrowException, OSError) as error:
+            if self._on_bad != "error" and not tolerant and _CELL.search(str(error)):
+                raise _UnfitCellError from error
             raise self._diagnosis(types, error) from error
+        self.n_dropped = n_dropped
         if cell is not None and ends_with_cell(self.path, cell, self.dialect.encoding):
             raise self._diagnosis(types, TableError(_UNCLOSED))
 
-    def _read(self, batch: pa.RecordBatch, first_row: int) -> pa.RecordBatch:
+    def _read(
+        self, batch: pa.RecordBatch, first_row: int, converted: Mapping[str, CellFormat], *, tolerant: bool
+    ) -> pa.RecordBatch:
         """Return the batch with null in missing cells of text, and with converted numbers and times."""
         for index, name in enumerate(batch.schema.names):
             if name in self._missing:
                 batch = batch.set_column(index, name, without_tokens(batch.column(index), self._missing[name]))
-            elif name in self._converted:
+            elif name in converted:
+                read = read_what_can_be if tolerant else read_cells
                 try:
-                    batch = batch.set_column(index, name, read_cells(batch.column(index), self._converted[name]))
+                    batch = batch.set_column(index, name, read(batch.column(index), converted[name]))
                 except BadCellError as error:
+                    if self._on_bad != "error":
+                        raise _UnfitCellError from error
                     place = f", row {first_row + error.row} (the first is row 0), column {name!r},"
                     raise self.unreadable(TableError(f"{error}; {_remedy(name, error.cell)}"), place) from None
         return batch
@@ -192,6 +239,7 @@ class CsvTable(TableFile):
             text = (
                 f"Expected {invalid[0].expected_columns} columns, got {invalid[0].actual_columns}: "
                 f"{shorten(invalid[0].text, 40)}; perhaps another --delimiter helps"
+                + (", or --on-bad skip" if self._on_bad == "null" else "")
             )
         elif text == _UNCLOSED:  # Arrow takes the rest of the file for the last cell of the last row
             row = n_rows - 1
@@ -216,6 +264,13 @@ def _type_of(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_timestamp(kind) and kind.unit == "s":
         return pa.timestamp("us", kind.tz)
     return pa.string() if pa.types.is_null(kind) else kind
+
+
+def _format_of(kind: pa.DataType, dialect: Dialect) -> CellFormat | None:
+    """Return how cells of a column of this type are written; None if any text fits it."""
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        return CellFormat("number", decimal=dialect.decimal)
+    return CellFormat("time") if pa.types.is_timestamp(kind) or pa.types.is_date(kind) else None
 
 
 def _needs_conversion(cells: CellFormat, guess: pa.DataType) -> bool:

@@ -9,6 +9,9 @@ from typing import Any
 import pyarrow as pa
 
 from aefast.tables.dialect import MISSING_NUMBERS, MISSING_TEXTS, CellFormat
+from aefast.tables.text import NUMBER
+
+_ISO_TIME = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}(:\d{2}(:\d{2}(\.\d+)?)?)?(Z|[+-]\d{2}:?\d{2})?)?$"
 
 
 class BadCellError(Exception):
@@ -30,7 +33,7 @@ def read_cells(cells: pa.Array, of: CellFormat) -> pa.Array:
     """Return text as the numbers or times that it means; raise `BadCellError` for the first cell that is neither."""
     import pyarrow.compute as pc
 
-    cells = without_tokens(pc.utf8_trim_whitespace(cells), {*MISSING_TEXTS, *MISSING_NUMBERS, *of.missing})
+    cells = _without_missing(cells, of)
     if of.kind == "number":
         bare, what = _bare_numbers(cells, of), "a number"
     else:
@@ -54,6 +57,39 @@ def read_cells(cells: pa.Array, of: CellFormat) -> pa.Array:
             except pa.ArrowInvalid:
                 bad = middle
         raise BadCellError(good, cells[good].as_py(), what) from None
+
+
+def read_what_can_be(cells: pa.Array, of: CellFormat) -> pa.Array:
+    """Return text as the numbers or times that it means; other cells are infinite numbers or missing times."""
+    import pyarrow.compute as pc
+
+    cells = _without_missing(cells, of)
+    kind = converted_type(of)
+    if of.kind == "number":
+        bare = _bare_numbers(cells, of)
+        is_number = pc.match_substring_regex(bare, rf"^\s*{NUMBER}\s*$")
+        return pc.if_else(is_number, bare, pa.scalar("inf", cells.type)).cast(kind)
+    if of.time_format:
+        return pc.strptime(cells, of.time_format, "us", error_is_null=True)
+    cells = pc.if_else(pc.match_substring_regex(cells, _ISO_TIME), cells, pa.scalar(None, cells.type))
+    return _cast_what_can_be(cells, kind)
+
+
+def _cast_what_can_be(cells: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Return text as times, halved until only the cells are null that are no time."""
+    try:
+        return cells.cast(kind)
+    except pa.ArrowInvalid:
+        half = len(cells) // 2
+        parts = [cells.slice(0, half), cells.slice(half)] if half else []
+        return pa.concat_arrays([_cast_what_can_be(part, kind) for part in parts]) if parts else pa.nulls(1, kind)
+
+
+def _without_missing(cells: pa.Array, of: CellFormat) -> Any:
+    """Return text without blanks around it, with null in place of the cells that mean no value."""
+    import pyarrow.compute as pc
+
+    return without_tokens(pc.utf8_trim_whitespace(cells), {*MISSING_TEXTS, *MISSING_NUMBERS, *of.missing})
 
 
 def without_tokens(cells: pa.Array, tokens: Collection[str]) -> pa.Array:

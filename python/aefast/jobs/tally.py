@@ -1,0 +1,92 @@
+"""Counts what a scoring job has done, and chooses the rows that it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from aefast.jobs.clock import Clock, Progress
+from aefast.scoring.bad_rows import rows_without_score
+from aefast.tables.arrow import arrow_array, arrow_values
+
+
+class Tally:
+    """Counts what a scoring job has done. Rows are those of the input, also if they are not written."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.reading, self.scoring, self.writing = Clock(), Clock(), 0.0
+        self.n_rows = self.n_flagged = self.n_bad = self.n_resumed = self.n_skipped_files = 0
+        self.labels: list[NDArray[np.int8]] = []
+        self.scores: list[NDArray[np.float64]] = []
+        self.flags: list[NDArray[np.bool_]] = []
+
+    def add(self, n_rows: int, n_flagged: int, n_bad: int, *, resumed: int = 0) -> None:
+        """Count rows."""
+        self.n_rows += n_rows
+        self.n_flagged += n_flagged
+        self.n_bad += n_bad
+        self.n_resumed += resumed
+        self.progress(n_rows)
+
+    def skip(self, counts: dict[str, Any]) -> None:
+        """Count the rows of an output that an earlier run finished."""
+        self.n_skipped_files += 1
+        self.add(counts["rows"], counts["anomalies"], counts.get("bad", 0), resumed=counts["rows"])
+
+    def counts_since(self, before: tuple[int, int, int]) -> dict[str, int]:
+        """Return the counts of an output, given the `counts` before its first row."""
+        now = self.counts
+        return {name: now[i] - before[i] for i, name in enumerate(("rows", "anomalies", "bad"))}
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Rows, anomalies and bad rows so far."""
+        return self.n_rows, self.n_flagged, self.n_bad
+
+    def add_batch(self, judged: pa.RecordBatch, scored: pa.RecordBatch, labels: NDArray[np.int8] | None) -> None:
+        """Count a scored batch; with labels, hold the scores of its rows until all rows are compared with them."""
+        bad = rows_without_score(judged)
+        n_bad = 0 if bad is None else int(np.count_nonzero(bad))
+        self.add(judged.num_rows, scored.column("is_anomaly").true_count, n_bad)
+        if labels is None:
+            return
+        if bad is not None:
+            labels = labels[~bad]
+            scored = scored if scored.num_rows == len(labels) else scored.filter(arrow_array(~bad))
+        self.labels.append(labels)
+        self.scores.append(arrow_values(scored.column("anomaly_score")))
+        self.flags.append(arrow_values(scored.column("is_anomaly")))
+
+
+class Choice:
+    """Chooses the rows to write: all, or the anomalies alone, sorted by their score if ``sort`` is set.
+
+    Sorted anomalies are held in memory until all rows are scored.
+    """
+
+    def __init__(self, *, only_anomalies: bool, sort: bool) -> None:
+        self._only_anomalies, self._sort = only_anomalies, sort
+        self._held: list[pa.RecordBatch] = []
+
+    def __call__(self, scored: pa.RecordBatch) -> pa.RecordBatch:
+        """Return the rows of a batch to write now."""
+        if not self._only_anomalies:
+            return scored
+        found = scored.filter(scored.column("is_anomaly"))
+        if not self._sort:
+            return found
+        if found.num_rows:
+            self._held.append(found)
+        return found.slice(0, 0)
+
+    def rest(self, batch_rows: int) -> Iterator[pa.RecordBatch]:
+        """Yield the held rows, highest score first; equal scores stay in the order of the input."""
+        if self._held:
+            table = pa.Table.from_batches(self._held)
+            order = np.argsort(-arrow_values(table.column("anomaly_score")), kind="stable")
+            yield from table.take(arrow_array(order)).to_batches(max_chunksize=batch_rows)
