@@ -53,7 +53,7 @@ class Outcome:
         drift = self.summary.get("drift") or {}
         found = {
             "anomalies": bool(self.summary.get("flagged")),
-            "drift": bool(drift.get("drifted")),
+            "drift": drift.get("verdict") == "drift",
             "bad": bool(self.summary.get("bad_rows")),
         }
         return max((STATUS[name] for name in self.fail_on if found[name]), default=0)
