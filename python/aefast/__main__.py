@@ -32,7 +32,7 @@ def _start_lightly() -> None:
     BLAS, but its idle threads would spin and take processor time from scoring.
     """
     gc.set_threshold(100_000, 20, 20)
-    if sys.argv[1:2] == ["score"]:
+    if sys.argv[1:2] in (["score"], ["run"]):
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 

@@ -18,6 +18,7 @@ COMMANDS = {
     "export": "Models",
     "score": "Scores",
     "report": "Scores",
+    "run": "Scores",
     "bench": "This machine",
 }
 

@@ -28,6 +28,8 @@ def describe_failure(error: BaseException, command: str, args: Sequence[str]) ->
         return f"{error}; {_what_remains(command, args)}"
     if isinstance(error, ModuleNotFoundError) and (extra := missing_extra(error)):
         return extra
+    if hasattr(error, "format_message"):
+        return str(error.format_message())
     if isinstance(error, MemoryError):
         remedy = (
             "narrower --layers, fewer columns or a --sample" if command == "fit" else "fewer --batch-rows or columns"
@@ -36,7 +38,9 @@ def describe_failure(error: BaseException, command: str, args: Sequence[str]) ->
     if isinstance(error, OSError) and error.strerror and error.filename:
         is_full = command == "score" and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         return describe_error(error) + ("; make room and repeat the command with --resume" if is_full else "")
-    if isinstance(error, (AefastError, ValueError, OSError, ImportError, NotImplementedError, RuntimeError)):
+    if isinstance(
+        error, (UsageError, AefastError, ValueError, OSError, ImportError, NotImplementedError, RuntimeError)
+    ):
         return str(error) or type(error).__name__
     return f"{type(error).__name__}: {error} (a bug in aefast; repeat the command with --debug to see where)"
 

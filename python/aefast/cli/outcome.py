@@ -16,6 +16,7 @@ from aefast.cli.arguments import Json, running
 from aefast.cli.errors import UsageError, describe_error
 from aefast.cli.log import LOG, start_log
 from aefast.cli.terminal import print_json
+from aefast.tables.text import printable
 
 #: Of the JSON summary. It grows by one when a field changes its meaning or goes; new fields do not change it.
 SCHEMA = 1
@@ -79,7 +80,7 @@ def concluding(name: str, command: Callable[..., Any]) -> Callable[..., Any]:
         outcome = command(**values)
         if not isinstance(outcome, Outcome):
             return outcome
-        summary = _complete(name, outcome, begin)
+        summary = complete(name, outcome, begin)
         LOG.info("%s: %s", name, _in_one_line(summary))
         if _collected is not None:
             _collected.append(summary)
@@ -126,7 +127,7 @@ def fail_on_in(names: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(names or ())
 
 
-def _complete(name: str, outcome: Outcome, begin: float) -> dict[str, Any]:
+def complete(name: str, outcome: Outcome, begin: float) -> dict[str, Any]:
     """Return a summary with the fields that all commands have first."""
     from aefast.engine.core import __version__, isa_level
 
@@ -145,6 +146,6 @@ def _complete(name: str, outcome: Outcome, begin: float) -> dict[str, Any]:
 
 def _in_one_line(summary: dict[str, Any]) -> str:
     known = {key: summary[key] for key in ("rows", "flagged", "bad_rows", "status") if summary[key] is not None}
-    where = next((summary[key] for key in ("output", "report", "model") if key in summary), None)
+    where = next((summary[key] for key in ("output", "report", "model") if isinstance(summary.get(key), str)), None)
     text = ", ".join(f"{key} {value:,}" for key, value in known.items())
-    return f"{text}, {summary['seconds']:.2f} s" + ("" if where is None else f", wrote {where}")
+    return f"{text}, {summary['seconds']:.2f} s" + ("" if where is None else printable(f", wrote {where}"))

@@ -13,7 +13,7 @@ from aefast.tables.text import list_names, printable
 if TYPE_CHECKING:
     from aefast.training.progress import Silence
 
-EXTRA = ("typer", "rich", "pyarrow", "matplotlib", "jinja2")
+EXTRA = ("typer", "rich", "pyarrow", "matplotlib", "jinja2", "tomli")
 
 
 def missing_extra(error: ModuleNotFoundError) -> str | None:

@@ -29,11 +29,16 @@ def one_line(error: BaseException) -> str:
 
 def option_of(names: Sequence[str], after: str = "") -> str:
     """Return names as the value of an option that can be pasted into a shell; ``after`` is added to each."""
+    return shlex.quote(joined_names(names, after))
+
+
+def joined_names(names: Sequence[str], after: str = "") -> str:
+    """Return names as the value of an option: separated by commas, in quotes if need be."""
     quoted = [
         '"' + name.replace('"', '""') + '"' if not name or name.strip() != name or set(name) & {",", '"'} else name
         for name in names
     ]
-    return shlex.quote(",".join(name + after for name in quoted))
+    return ",".join(name + after for name in quoted)
 
 
 def shorten(text: str, most: int) -> str:

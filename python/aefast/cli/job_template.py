@@ -1,0 +1,132 @@
+"""Writes a job file with comments for the tables of a folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from aefast.cli.options import as_usage, source_of
+from aefast.jobs.fit import training_columns
+from aefast.jobs.nights import unfinished
+from aefast.tables.dialect import Reading
+from aefast.tables.paths import find_files
+from aefast.tables.source import Source
+from aefast.tables.text import list_names
+
+#: How dates are written in names of files, and the form in the job file.
+_DATES = ((r"\d{4}-\d{2}-\d{2}", "%Y-%m-%d", "{date}"), (r"\d{8}", "%Y%m%d", "{date:%Y%m%d}"))
+#: Files that are opened.
+_MOST = 20
+
+
+def job_text(job: Path, data: Sequence[str]) -> str:
+    """Return the text of a job file that stands at ``job``, for the tables that ``data`` names."""
+    files = as_usage(lambda: find_files(data))
+    patterns = list(dict.fromkeys(_pattern(os.path.relpath(path, job.parent)) for path in files))
+    is_dated = "{date" in patterns[0]
+    shown = patterns if len(patterns) <= 3 else [os.path.relpath(each, job.parent) for each in data]
+    source = source_of([str(path) for path in files[:_MOST]], Reading())
+    history = [re.sub(r"\{date[^{}]*\}", "*", pattern) for pattern in shown]
+    day = "{date}" if is_dated else f"{job.stem}-{{date}}"
+    return _TEXT.format(
+        name=job.name,
+        input=_toml(shown),
+        dated="" if is_dated else "\n# Write {date} where the names of your files have a date.",
+        history=_toml(history),
+        stem=job.stem,
+        day=day,
+        dialect=f"# Read as: {source.spoken_dialect}.\n" if source.spoken_dialect else "",
+        columns=_columns(source),
+        whole_lines=_toml(not unfinished(files[:_MOST])),
+    )
+
+
+def _pattern(path: str) -> str:
+    """Return a path with ``{date}`` in the place of its last date."""
+    for pattern, form, placeholder in _DATES:
+        for found in reversed(list(re.finditer(rf"(?<!\d){pattern}(?!\d)", path))):
+            try:
+                datetime.strptime(found[0], form)
+            except ValueError:
+                continue
+            head, tail = path[: found.start()], path[found.end() :]
+            return head.replace(found[0], placeholder) + placeholder + tail
+    return path
+
+
+def _columns(source: Source) -> str:
+    """Return the lines about the columns that are learned."""
+    if source.is_matrix:
+        return "# All columns are learned; arrays have no names.\n"
+    names, left_out = training_columns(source, None, [])
+    lines = [f"# Learned: {list_names(names or [])}."]
+    lines += [f"# Left out: {name} ({why})." for name, why in list(left_out.items())[:8]]
+    return "\n".join(lines) + f"\nexclude = {_toml(list(left_out))}\n"
+
+
+def _toml(value: object) -> str:
+    """Return a text, a list of texts or a truth value as TOML, which writes them as JSON does."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+_TEXT = """\
+# A nightly job. Run it with:  aefast run {name}
+# See what it would do:        aefast run {name} --print
+# Another date:                aefast run {name} --date 2026-03-01
+#
+# Paths begin at the folder of this file. {{date}} stands for the date, {{date:%Y%m%d}} for another form of it.
+# Running it twice for a date changes nothing. Unknown keys are refused.
+
+[job]{dated}
+input = {input}
+model = "{stem}.safetensors"
+output = "scores/{day}.parquet"
+report = "reports/{day}.html"
+days-back = 0              # 1: the date is yesterday unless --date is given
+catch-up-days = 3          # try dates again whose files were late or refused
+# fail-on = ["anomalies", "drift", "bad"]   # exit status 3, 4 or 5
+# log-file = "{stem}.log"
+
+# Options of every command: threads, batch-rows, on-bad, delimiter, na, ...
+[all]
+{dialect}# threads = 2
+
+# The model is fitted first on these rows. Further keys are options of aefast fit.
+[fit]
+input = {history}
+{columns}# kind-of = {{ port = "categorical" }}
+contamination = 0.01       # share of rows above the threshold
+every-days = 0             # 30: fit again every 30 days, on the last clean days; 0: never
+last-days = 90
+
+# Further keys are options of aefast recalibrate.
+[recalibrate]
+every-days = 7             # 0: never
+last-days = 28             # on so many clean days: those whose scores were accepted
+
+# Further keys are options of aefast score.
+[score]
+top-features = 3
+on-bad = "null"            # error, null or skip
+
+# The output of a date appears only if it is accepted; else it is kept in the folder "refused".
+[accept]
+most-flagged = 0.05        # share of the rows
+most-bad = 0.05            # share of the rows
+least-rows = 1
+least-usual-rows = 0.5     # share of the median of the last clean days
+no-drift = false           # true: refuse if the columns have drifted
+whole-lines = {whole_lines}         # text files must end with a line end
+
+[report]
+on-bad = "null"
+
+[notify]
+summary = "summaries/{day}.json"
+# command = ["mail", "-s", "aefast", "you@example.org"]   # gets the summary on standard input
+# when = "problems"        # or "always"
+"""
