@@ -446,7 +446,7 @@ WRONG = [
     (
         1,
         "bad.parquet, row 7 (the first is row 0), column 'c'",
-        "fit bad.parquet -o new.safetensors --columns a,c",
+        "fit bad.parquet -o new.safetensors --columns a,c --missing error",
     ),
     (1, "bad.parquet, row 7 (the first is row 0), column 'c'; fill", "score m.safetensors bad.parquet -o out.csv"),
     (

@@ -119,7 +119,7 @@ def test_wrong_uses_are_answered_in_one_line(folder, table):
     done(*FIT, "t.parquet", "-o", "m.safetensors")
     holes = table.set_column(3, "size", pa.array([1.0] * 900 + [None] * 600))
     write_table(holes, folder / "holes.parquet")
-    said = refused(*FIT, "holes.parquet", "-o", "n.safetensors")
+    said = refused(*FIT, "holes.parquet", "-o", "n.safetensors", "--missing", "error")
     assert "missing or infinite values: 600 values are not finite, the first (nan) in holes.parquet, row 900" in said
     said = refused("score", "m.safetensors", "holes.parquet", "-o", "s.parquet")
     assert (
@@ -238,8 +238,14 @@ def test_missing_cells_of_any_kind_are_refused_by_file_and_row(folder, column, e
     write_frame(holes, f"h{ending}")
     kinds = ("--kind-of", "code=categorical", "--epochs", 2)
     for stream in ("--stream", "--no-stream"):
+        printed = done("fit", f"h{ending}", "-o", "m", stream, *kinds)
+        assert f"missing       {column} (" in printed
+        assert "ignored (--missing mask)" in printed
+        done("score", "m", f"h{ending}", "-o", "s.csv")
+    kinds += ("--missing", "error")
+    for stream in ("--stream", "--no-stream"):
         said = " ".join(refused("fit", f"h{ending}", "-o", "m", stream, *kinds).split())
-        assert f"h{ending}, row 77 (the first is row 0), column '{column}'; fill or drop such rows" in said
+        assert f"h{ending}, row 77 (the first is row 0), column '{column}'; give --on-bad skip" in said
     done("fit", write_frame(frame, "c.parquet"), "-o", "m", *kinds)
     said = " ".join(refused("score", "m", f"h{ending}", "-o", "s.csv").split())
     assert f"h{ending}, row 77 (the first is row 0), column '{column}'; fill or drop such rows" in said
@@ -282,7 +288,7 @@ def test_names_of_rows_are_refused_and_numbers_with_a_bad_cell_too(folder):
     assert "--exclude host" in said
     bad = coded().astype({"a": object})
     bad.loc[3, "a"] = "n.a."
-    said = " ".join(refused("fit", write_frame(bad, "c.csv"), "-o", "m").split())
+    said = " ".join(refused("fit", write_frame(bad, "c.csv"), "-o", "m", "--missing", "error").split())
     assert "1 value is not finite, the first (nan) in c.csv, row 3" in said
 
 

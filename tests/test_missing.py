@@ -348,7 +348,7 @@ def test_the_command_takes_missing_values(tmp_path):
     columns = {n: pa.array(values[:, j], from_pandas=True) for j, n in enumerate(FEATURES)}
     for ending in (".parquet", ".csv"):
         data, model = write_table(pa.table(columns), tmp_path / f"t{ending}"), tmp_path / "m.safetensors"
-        refused = run_command("fit", data, "-o", model)
+        refused = run_command("fit", data, "-o", model, "--missing", "error")
         assert refused.exit_code == 1
         assert "--missing mask" in refused.stderr
         assert run_command("fit", data, "-o", model, "--missing", "some").exit_code == 2

@@ -53,6 +53,7 @@ def folder(tmp_path, monkeypatch):
     small_model().save("m")
     write_table(small_table(), tmp_path / "t.parquet")
     write_table(small_table(), tmp_path / "t.csv")
+    (tmp_path / "job.toml").write_text("[job]\ninput = 't.csv'\nmodel = 'm'\noutput = 'scores/{date}.csv'\n")
     return tmp_path
 
 
@@ -67,6 +68,9 @@ RUNS = [
     "report m t.csv --label label",
     "recalibrate m t.parquet -o m2",
     "info m",
+    "run new.toml --init t.csv",
+    "run job.toml --date 2026-03-01",
+    "run job.toml --date 2026-03-01 --print",
     "bench --seconds 0.01 --threads 1",
     "demo -o demo",
 ]

@@ -140,9 +140,33 @@ def test_bad_values_are_placed_however_the_rows_are_read(folder, how):
     write_table(table.set_column(4, "c", pa.array(values)), folder / "t.parquet")
     result = run_command("fit", "t.parquet", "-o", "m.safetensors", *OPTIONS, *how)
     assert result.exit_code == 1
-    said = "1 value is not finite, the first (inf) in t.parquet, row 123 (the first is row 0), column 'c'; fill"
+    said = "the first (inf) in t.parquet, row 123 (the first is row 0), column 'c'; give --on-bad skip"
     assert said in result.stderr
     assert result.stderr.count("\n") == 1
+    told = json.loads(run_command("fit", "t.parquet", "-o", "m", *OPTIONS, *how, "--on-bad", "skip", "--json").stdout)
+    assert (told["rows"], told["rows_there"], told["bad_rows"]) == (50 if "50" in how else 299, 300, 1)
+
+
+@pytest.mark.parametrize("how", [["--stream"], ["--sample", "250"], []])
+@pytest.mark.parametrize("mixed", [False, True])
+def test_missing_values_are_ignored_unless_something_else_is_asked_for(folder, how, mixed):
+    table = small_table()
+    values = table["c"].to_pylist()
+    values[7] = values[123] = None
+    table = table.set_column(4, "c", pa.array(values))
+    words = ["even", None] * 150 if mixed else [0.5] * 300
+    write_table(table.append_column("word", pa.array(words)), folder / "t.parquet")
+    fit = ["fit", "t.parquet", "-o", "m", "--epochs", 1, "--exclude", "id,name,label", *how]
+    told = json.loads(run_command(*fit, "--json").stdout)
+    assert told["missing"] == aefast.load("m").missing == "mask"
+    if "250" not in how:
+        assert told["missing_values"] == {"c": 2} | ({"word": 150} if mixed else {})
+    assert "--missing mask" in run_command(*fit).stdout
+    assert run_command(*fit, "--missing", "error").exit_code == 1
+    told = json.loads(run_command(*fit, "--missing", "error", "--on-bad", "skip", "--json").stdout)
+    assert (told["missing"], told["bad_rows"]) == ("error", 150 if mixed else 2)
+    write_table(small_table(), folder / "t.parquet")
+    assert json.loads(run_command(*fit, "--json").stdout)["missing"] == "error"
 
 
 @pytest.mark.parametrize("how", [{"stream": True}, {"sample": 5}, {}])

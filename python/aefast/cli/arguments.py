@@ -93,10 +93,7 @@ FailOn = Annotated[
 ]
 OnBad = Annotated[
     OnBadRows,
-    results(
-        None,
-        "Rows that cannot be scored: error stops, null writes them with null scores, skip leaves them out.",
-    ),
+    rows(None, "Rows that cannot be scored: error stops, null writes them with null scores, skip leaves them out."),
 ]
 Json = Annotated[bool, running(None, "Print the summary as JSON.", "--json")]
 Threads = Annotated[

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from aefast.cli.arguments import Data, Missing, Threads, network, outlier_share, rows, running, whole_number
+from aefast.cli.arguments import (
+    Data,
+    Missing,
+    OnBadRows,
+    Threads,
+    network,
+    outlier_share,
+    rows,
+    running,
+    whole_number,
+)
 from aefast.cli.group import UsageError
 from aefast.cli.options import (
     Kind,
@@ -40,14 +51,21 @@ def fit(
         ),
     ] = None,
     missing: Annotated[
-        Missing,
-        rows(None, "Missing values: error refuses them, mask ignores them, mean replaces them by the column's mean."),
-    ] = Missing.error,
+        Missing | None,
+        rows(
+            None,
+            "Missing values: error refuses them, mask ignores them, mean replaces them by the column's mean.",
+            default="mask if there are any",
+        ),
+    ] = None,
     sample: Annotated[int | None, rows("N", "Learn from a random sample of N rows.", parser=whole_number(1))] = None,
     stream: Annotated[
         bool | None,
         rows(None, "Read the files again in every epoch, or hold all rows in memory.", default="by available memory"),
     ] = None,
+    on_bad: Annotated[
+        OnBadRows, rows(None, "Rows with infinite or unreadable values: error stops, null and skip leave them out.")
+    ] = OnBadRows.error,
     reading: Reading = Reading(),  # noqa: B008
     kind: Annotated[Kind, network("KIND", f"Variant of autoencoder: {', '.join(KINDS)}.")] = Kind["plain"],
     layers: Annotated[
@@ -81,7 +99,7 @@ def fit(
         encoder_layer_sizes=None if layers is None else layers_in(layers),
         max_epochs=epochs,
         contamination=contamination,
-        missing=missing.value,
+        missing=None if missing is None else missing.value,
         random_state=seed,
         n_threads=threads,
     )
@@ -90,7 +108,7 @@ def fit(
             as_usage(lambda path=path: check_writable(path))  # type: ignore[misc]
     if sample is not None and stream:
         raise UsageError("--sample and --stream exclude each other: a sample is held in memory")
-    source = source_of(data, reading)
+    source = source_of(data, replace(reading, on_bad=on_bad.value))
     check_apart([output], {"input": source.paths, "checkpoint": [checkpoint] if checkpoint else []})
     check_apart([checkpoint] if checkpoint else [], {"input": source.paths})
     chosen, excluded, kinds = names_in(columns), names_in(exclude) or [], kinds_of(kind_of)
@@ -113,6 +131,8 @@ def fit(
             sample=sample,
             stream=stream,
             checkpoint=checkpoint,
+            finds_missing=missing is None,
+            on_bad=on_bad.value,
             progress=advance,
             callbacks=[bars],
         )
@@ -146,6 +166,7 @@ def _print(summary: dict[str, Any], columns: Any) -> None:
             *([("read as", summary["dialect"])] if summary["dialect"] else []),
             *by_kind(columns),
             *describe_left_out(summary["excluded"]),
+            *_gaps(summary),
             (
                 "epochs",
                 f"{summary['epochs']} in {summary['training_seconds']:.2f} s, after {reading} of reading",
@@ -155,3 +176,18 @@ def _print(summary: dict[str, Any], columns: Any) -> None:
             ("written to", summary["model"]),
         ],
     )
+
+
+def _gaps(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """The lines about missing values and bad rows."""
+    lines = []
+    n_missing = summary["missing_values"]
+    if n_missing:
+        worst = sorted(n_missing, key=lambda name: -n_missing[name])
+        shares = [f"{name} ({100 * n_missing[name] / summary['rows']:.2g} %)" for name in worst[:3]]
+        more = f" and {pluralise(len(worst) - 3, 'columns')} more" if len(worst) > 3 else ""
+        what = {"mask": "ignored", "mean": "replaced by the mean"}[summary["missing"]]
+        lines.append(("missing", f"{', '.join(shares)}{more}: {what} (--missing {summary['missing']})"))
+    if summary["bad_rows"]:
+        lines.append(("bad rows", f"{summary['bad_rows']:,} with infinite or unreadable values, left out"))
+    return lines

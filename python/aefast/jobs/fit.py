@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -17,7 +18,7 @@ from aefast.exceptions import AefastError, ConvergenceError
 from aefast.jobs.clock import Clock, Progress, no_progress
 from aefast.jobs.csv_hints import csv_hints
 from aefast.jobs.left_out import without_information
-from aefast.jobs.training_rows import Blocks, TableBlocks, fits_in_memory
+from aefast.jobs.training_rows import Blocks, TableBlocks, count_missing, fits_in_memory
 from aefast.model.network import layer_widths
 from aefast.tables.formats.base import TableError
 from aefast.tables.numbers import find_nonfinite
@@ -77,6 +78,8 @@ def fit_job(
     sample: int | None = None,
     stream: bool | None = None,
     checkpoint: str | Path | None = None,
+    finds_missing: bool = False,
+    on_bad: str = "error",
     progress: Progress = no_progress,
     callbacks: Sequence[Callable[[Any], Any]] = (),
 ) -> dict[str, Any]:
@@ -98,6 +101,11 @@ def fit_job(
         fit into memory.
     checkpoint : path, optional
         Where training is saved after every epoch. A job that was killed continues from there.
+    finds_missing : bool
+        If values are missing, learn with ``missing="mask"``. Streamed rows are read once more for that.
+    on_bad : {"error", "null", "skip"}
+        Unless it is "error", leave out rows with infinite values, with missing ones that the estimator does not accept,
+        and those that cannot be read.
     progress : callable
         Called with the number of rows of each block that is read into memory.
     callbacks : sequence of callables
@@ -108,17 +116,26 @@ def fit_job(
     save = [] if checkpoint is None else [Checkpoint(checkpoint, keep=True)]
     estimator.set_params(callbacks=(*save, *callbacks))
     estimator.check_parameters()
-    rows, texts = _training_rows(estimator, source, columns)
+    may_miss = finds_missing or estimator.missing != "error"
+    rows, texts = _training_rows(estimator, source, columns, partial(_good_rows, may_miss, on_bad))
+    n_missing: dict[str, int] = {}
     if sample is None and (stream or (stream is None and not fits_in_memory(source, columns))):
         how = "streamed"
+        if finds_missing:
+            with reading:
+                n_missing = count_missing(rows, columns)
+                _accept_missing(estimator, n_missing)
         with training, _naming_table(source):
             estimator.fit_batches(rows)
-        n_learned = rows.n_rows
+        n_learned = rows.n_rows - rows.n_bad
     else:
         how = "in memory" if sample is None else "sampled"
         with reading:
             X = rows.read(progress) if sample is None else rows.sample(sample, estimator.random_state, progress)
+            n_missing = count_missing([X], columns)
         n_learned = len(X)
+        if finds_missing:
+            _accept_missing(estimator, n_missing)
         with training, _naming_table(source):
             estimator.fit(X)
     for hint in csv_hints(rows.source, texts):
@@ -137,6 +154,9 @@ def fit_job(
         "layers": layer_widths(estimator.network_),
         "rows": n_learned,
         "rows_there": rows.n_rows,
+        "bad_rows": rows.n_bad,
+        "missing": estimator.missing,
+        "missing_values": {name: count for name, count in n_missing.items() if count},
         "dialect": source.spoken_dialect,
         "how": how,
         "n_features": int(estimator.n_features_in_),
@@ -155,15 +175,22 @@ def fit_job(
     }
 
 
-def _training_rows(estimator: Any, source: Source, columns: Sequence[str] | None) -> tuple[Blocks, list[str]]:
+def _accept_missing(estimator: Any, n_missing: Mapping[str, int]) -> None:
+    """Let the estimator ignore missing values, if there are any."""
+    if any(n_missing.values()):
+        estimator.set_params(missing="mask")
+
+
+def _training_rows(
+    estimator: Any, source: Source, columns: Sequence[str] | None, check: Callable[..., NDArray[np.bool_] | None]
+) -> tuple[Blocks, list[str]]:
     """The rows to learn, and the columns that are learned as text because of their type alone."""
-    may_miss = estimator.missing != "error"
     if columns is None:
-        return Blocks(source, None, partial(_check_finite, columns, source, may_miss)), []
+        return Blocks(source, None, partial(check, columns, source)), []
     kinds = estimator.column_kinds or {}
     numeric = _numeric_columns(source, columns, kinds)
     source = source.read_as_text(_text_columns(source, columns, numeric, kinds))
-    check = partial(_check_finite, columns, source, may_miss)
+    check = partial(check, columns, source)
     if not kinds and len(numeric) == len(columns):
         return Blocks(source, columns, check), []
     return TableBlocks(source, columns, numeric, check), [n for n in columns if n not in {*kinds, *numeric}]
@@ -213,19 +240,26 @@ def _naming_table(source: Source) -> Iterator[None]:
         raise TableError(f"{source.title}: {error}") from error
 
 
-def _check_finite(
-    columns: Sequence[str] | None, source: Source, may_miss: bool, X: NDArray[Any], first_row: int
-) -> None:
-    """Raise `TableError` with the first place of a missing or infinite value, if such values cannot be learned."""
+def _good_rows(
+    may_miss: bool, on_bad: str, columns: Sequence[str] | None, source: Source, X: NDArray[Any], first_row: int
+) -> NDArray[np.bool_] | None:
+    """Return which rows can be learned, None if all can.
+
+    If ``on_bad`` is "error", raise `TableError` with the first place of a missing or infinite value that cannot.
+    """
     found = find_nonfinite(X, may_miss=may_miss)
+    if found is not None and on_bad != "error":
+        is_bad = np.isinf(X) if may_miss else ~np.isfinite(X)
+        return np.asarray(~is_bad.any(axis=1))
     if found is not None:
         name = columns[found.column] if columns is not None else f"x{found.column}"
         place = f"{source.place(first_row + found.row)} (the first is row 0)"
         what = "the rows have infinite values" if may_miss else "the rows have missing or infinite values"
-        remedy = f"; fill or drop such rows, leave it out with --exclude {option_of([name])}"
+        remedy = f"; give --on-bad skip, leave it out with --exclude {option_of([name])}"
         if not may_miss:
             remedy += ", or give --missing mask or mean"
         short = [token for token in (source.dialect.missing if source.dialect else ()) if len(token) <= 8]
         if short:
             remedy += f" ({quote_names(short, 3)} is missing)"
         raise TableError(found.message(what, place, name, remedy))
+    return None

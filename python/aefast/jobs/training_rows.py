@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,9 @@ Array = NDArray[Any]
 #: Rows that `read_matrix` transposes at once: their columns fit the second-level cache.
 ROW_BLOCK = 2_048
 
-#: Called with each block and the position of its first row; raises for values that cannot be learned.
-Check = Callable[[Array, int], None]
+#: Called with each block and the position of its first row. Raises for values that cannot be learned, or returns which
+#: rows can be learned, or None if all can.
+Check = Callable[[Array, int], NDArray[np.bool_] | None]
 
 
 class Blocks:
@@ -34,42 +35,47 @@ class Blocks:
     ----------
     source : Source
         The files, with the columns' types decided.
-    n_rows : int
-        Known after the first iteration.
+    n_rows, n_bad : int
+        Rows that are there, and those of them that are left out. Known after the first iteration.
     """
 
     def __init__(self, source: Source, columns: Sequence[str] | None, check: Check) -> None:
         self.source, self._columns, self._check = source, columns, check
         self._names = source.schema.names if columns is None else list(columns)
         self._numeric: Sequence[str] = self._names
-        self.n_rows = 0
+        self.n_rows = self.n_bad = 0
 
     def __iter__(self) -> Iterator[Any]:
         block_rows = max(1024, self.source.batch_rows(len(self._names)))
-        n_read = 0
+        n_read = n_learned = 0
         for batch in prefetch(self.source.batches(self._names, block_rows, self._numeric), depth=1):
-            yield self._block(batch, n_read)
+            block = self._block(batch, n_read)
             n_read += batch.num_rows
-        self._count(n_read)
+            n_learned += len(block)
+            yield block
+        self._count(n_read, n_learned)
 
     def _block(self, batch: pa.RecordBatch, first_row: int) -> Any:
         X = np.ascontiguousarray(feature_matrix(batch, self._columns))
-        self._check(X, first_row)
-        return self._named(X)
+        good = self._check(X, first_row)
+        return self._named(X if good is None else X[good])
 
     def _named(self, X: Array) -> Array | NamedRows:
         return X if self._columns is None else NamedRows(X, tuple(self._names))
 
-    def _count(self, n_rows: int) -> None:
-        if n_rows == 0:
-            raise TableError(f"{self.source.title} has no rows to learn from")
-        self.n_rows = n_rows
+    def _count(self, n_rows: int, n_learned: int) -> None:
+        if n_learned == 0:
+            bad = f": all {n_rows:,} are bad" if n_rows else ""
+            raise TableError(f"{self.source.title} has no rows to learn from{bad}")
+        n_dropped = sum(file.n_dropped for file in self.source.files)
+        self.n_rows, self.n_bad = n_rows + n_dropped, n_rows - n_learned + n_dropped
 
     def read(self, progress: Progress = no_progress) -> Any:
         """All rows."""
         X = read_matrix(self.source, self._columns, progress=progress)
-        self._count(len(X))
-        self._check(X, 0)
+        n_rows, good = len(X), self._check(X, 0)
+        X = X if good is None else X[good]
+        self._count(n_rows, len(X))
         return self._named(X)
 
     def sample(self, n_rows: int, seed: int, progress: Progress = no_progress) -> Any:
@@ -97,8 +103,8 @@ class TableBlocks(Blocks):
         return TableBlocks(self.source, columns, numeric, lambda X, first_row: None)
 
     def _block(self, batch: pa.RecordBatch, first_row: int) -> Any:
-        self._check(_checkable(batch), first_row)
-        return pa.Table.from_batches([batch])
+        good = self._check(_checkable(batch), first_row)
+        return pa.Table.from_batches([batch if good is None else batch.filter(arrow_array(good))])
 
     def read(self, progress: Progress = no_progress) -> Any:
         """All rows as one table."""
@@ -188,3 +194,33 @@ def fits_in_memory(source: Source, columns: Sequence[str] | None) -> bool:
         width = source.schema.field(0).type.list_size if columns is None else len(columns)
         n_bytes = source.n_rows * width * 8
     return n_bytes <= free // 2
+
+
+def count_missing(blocks: Iterable[Any], columns: Sequence[str] | None) -> dict[str, int]:
+    """Return the number of missing values of each column of blocks, which are matrices or Arrow tables."""
+    counts: dict[str, int] = {}
+    for block in blocks:
+        if isinstance(block, pa.Table):
+            found = [_n_missing(column) for column in block.columns]
+            names: Sequence[str] = block.column_names
+        else:
+            values = block.values if isinstance(block, NamedRows) else block
+            names = [f"x{j}" for j in range(values.shape[1])] if columns is None else columns
+            found = [0] * len(names) if values.dtype.kind != "f" else _n_nan(values)
+        for name, count in zip(names, found, strict=True):
+            counts[name] = counts.get(name, 0) + count
+    return counts
+
+
+def _n_nan(X: Array) -> list[int]:
+    """Return the number of NaN in each column; the sum of a column shows fast that there is none."""
+    with np.errstate(all="ignore"):
+        if np.isfinite(X.sum()):
+            return [0] * X.shape[1]
+    return [int(count) for count in np.isnan(X).sum(axis=0)]
+
+
+def _n_missing(column: pa.ChunkedArray) -> int:
+    if not pa.types.is_floating(column.type):
+        return int(column.null_count)
+    return int(np.isnan(arrow_values(column)).sum())

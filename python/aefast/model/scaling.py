@@ -86,7 +86,7 @@ def fit_scaler(
     rows : ndarray of int64 or None
         Row numbers to fit on; None is all rows.
     statistics : dict
-        `column_statistics` of the same rows.
+        `column_statistics` of the same rows, or of more rows of which these are a sample.
     names : sequence of d str
         Column names for messages.
 
@@ -117,7 +117,10 @@ def fit_scaler(
             outer, normal = (25, 1.0) if kind == "robust" else (10, _NORMAL_DECILES)
             for column in range(len(low)):
                 values = X[:, column] if rows is None else X[rows, column]
-                values = values[np.isfinite(values)] if statistics["n_finite"][column] < len(values) else values
+                # The statistics may be those of more rows, of which these are a sample.
+                values = values[np.isfinite(values)] if statistics["n_nonfinite"][column] else values
+                if len(values) == 0:
+                    continue
                 lower, shift[column], upper = np.percentile(values.astype(np.float64), (outer, 50, 100 - outer))
                 if upper > lower:
                     scale[column], magnitude[column] = (upper - lower) / normal, max(abs(lower), abs(upper))

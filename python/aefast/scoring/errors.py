@@ -37,7 +37,7 @@ class BadValueError(AefastError, ValueError):
             f"rows {self._batch_start} to {self._last_row} have {what}",
             f"{place} (the first is row 0)",
             self.column,
-            "; fill or drop such rows" + remedy,
+            f"; fill or drop such rows{remedy}, or set on_bad='skip' (--on-bad skip)",
         )
 
 
