@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from inspect import signature
 from pathlib import Path
@@ -37,6 +38,30 @@ def small_model(**parameters: Any) -> Any:
     normal = table.filter(pa.compute.equal(table["label"], 0)).select(FEATURES)
     settings = {"encoder_layer_sizes": (8, 2), "max_epochs": 15, "random_state": 0, "n_threads": 1} | parameters
     return aefast.Autoencoder(**settings).fit(normal)
+
+
+def mixed_table(n_rows: int = 300, seed: int = 0) -> pa.Table:
+    """Return ``id``, the features of `small_table`, and columns of other kinds, with missing values."""
+    table, rng = small_table(n_rows, seed).select(["id", *FEATURES]), np.random.default_rng(seed)
+    start = datetime(2024, 5, 6, tzinfo=timezone.utc)
+    columns = {
+        "number": pa.array([None if i % 23 == 5 else x for i, x in enumerate(rng.normal(size=n_rows))]),
+        "word": pa.array([None if i % 17 == 3 else ["north", "south"][i % 2] for i in range(n_rows)]),
+        "on": pa.array((rng.random(n_rows) < 0.5).tolist()),
+        "time": pa.array([start + timedelta(minutes=37 * i) for i in range(n_rows)], pa.timestamp("us", "UTC")),
+    }
+    for name, column in columns.items():
+        table = table.append_column(name, column)
+    return table
+
+
+@lru_cache
+def mixed_model() -> Any:
+    """Return a model fitted on the columns of `mixed_table` but ``id``. Tests must not change it."""
+    import aefast
+
+    settings = {"encoder_layer_sizes": (8, 2), "max_epochs": 3, "random_state": 0, "missing": "mask"}
+    return aefast.Autoencoder(**settings).fit(mixed_table().drop_columns(["id"]))
 
 
 def write_table(table: pa.Table, path: Path) -> Path:

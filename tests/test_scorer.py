@@ -247,11 +247,6 @@ def test_kept_columns_that_are_not_there_are_named():
         scored(Scorer(small_model(), keep=["id", "zzz"]), small_table())
 
 
-def test_data_frames_are_refused_as_batches_with_advice():
-    with pytest.raises(TypeError, match=r"got DataFrame of str; pyarrow.Table.from_pandas\(frame\) makes a table"):
-        next(Scorer(small_model()).score(small_table().to_pandas()))
-
-
 @pytest.mark.parametrize("keep", [[], ["id"]])
 def test_batches_with_columns_of_one_name_are_refused(keep):
     batch, name = small_table(5).select(["id", *FEATURES]).to_batches()[0], keep[0] if keep else "a"

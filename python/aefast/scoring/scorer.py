@@ -1,4 +1,4 @@
-"""Scoring as a stream: a model and Arrow record batches in, record batches with scores out.
+"""Scoring as a stream: a model and a table, a data frame or a stream of Arrow in, record batches with scores out.
 
 `Scorer` does not read files, start threads or show progress, so that a command, a notebook and a distributed engine can
 all use it. It holds one batch at a time.
@@ -6,7 +6,7 @@ all use it. It holds one batch at a time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from aefast.scoring.reasons import arrow_reasons, explained_reasons, reasons_as_
 from aefast.tables.arrow import arrow_array, arrow_values, plain_rows
 from aefast.tables.formats.base import TableError
 from aefast.tables.numbers import feature_columns, feature_matrix, find_nonfinite, is_number, may_be_numbers
+from aefast.tables.streams import record_batches
 from aefast.tables.text import pluralise, repeated
 
 #: Columns that `Scorer.score` adds.
@@ -31,7 +32,7 @@ RESULT_NAMES = ("anomaly_score", "p_value", "is_anomaly", "top_features")
 
 
 class Scorer:
-    """Scores record batches, row by row and in order.
+    """Scores tables, data frames and streams of record batches, row by row and in order.
 
     Parameters
     ----------
@@ -72,7 +73,7 @@ class Scorer:
     >>> rng = np.random.default_rng(0)
     >>> table = pa.table({"id": range(500), "a": rng.normal(size=500), "b": rng.normal(size=500)})
     >>> model = aefast.Autoencoder(max_epochs=2, random_state=0).fit(table.select(["a", "b"]))
-    >>> scored = pa.Table.from_batches(aefast.Scorer(model, keep=["id"]).score(table.to_batches(max_chunksize=100)))
+    >>> scored = pa.Table.from_batches(aefast.Scorer(model, keep=["id"]).score(table))
     >>> scored.column_names
     ['id', 'anomaly_score', 'p_value', 'is_anomaly']
     """
@@ -143,8 +144,8 @@ class Scorer:
         results = [("anomaly_score", pa.float64()), ("p_value", pa.float64()), ("is_anomaly", pa.bool_())]
         return pa.schema(kept + [pa.field(*r) for r in results + self._reasons_fields])
 
-    def score(self, batches: Iterable[Any]) -> Iterator[pa.RecordBatch]:
-        """Yield one scored batch for each batch.
+    def score(self, data: Any) -> Iterator[pa.RecordBatch]:
+        """Yield one scored batch for each batch of ``data``.
 
         Its columns are the kept ones, ``anomaly_score`` (float64, higher is more abnormal), ``p_value`` (float64),
         ``is_anomaly`` (bool) and, if asked for, ``top_features``. With ``on_bad="null"``, all of these are null in bad
@@ -152,24 +153,22 @@ class Scorer:
 
         Parameters
         ----------
-        batches : iterable of pyarrow.RecordBatch, or pyarrow.Table
+        data : object with ``__arrow_c_stream__``, pyarrow.Table, Dataset or Scanner, or iterable of record batches
+            Data frames of pandas (from 2.2) and polars, relations of DuckDB and readers of pyarrow have
+            ``__arrow_c_stream__``. One batch is held at a time, and a dataset reads only the columns that are needed.
+            The items of an iterable may be tables and streams too.
 
         Raises
         ------
         TypeError
-            If ``batches`` is anything else, such as a data frame.
+            If ``data`` is anything else, such as a lazy frame.
         BadValueError
             If a batch has missing or infinite values and ``on_bad`` is "error"; the message names row and column.
         TableError
             If a batch lacks a column, or a column does not hold numbers.
         """
         n_read = 0
-        for batch in batches.to_batches() if isinstance(batches, pa.Table) else batches:
-            if not isinstance(batch, pa.RecordBatch):
-                raise TypeError(
-                    f"score takes a table or record batches of Arrow, got {type(batches).__name__} of "
-                    f"{type(batch).__name__}; pyarrow.Table.from_pandas(frame) makes a table of a data frame"
-                )
+        for batch in record_batches(data, self.columns):
             yield self.score_batch(batch, first_row=n_read)
             n_read += batch.num_rows
 
