@@ -13,7 +13,13 @@ from scipy.stats import ks_2samp
 from aefast import Autoencoder, load
 from aefast.engine import core
 from aefast.estimators.files import to_bytes
-from aefast.model.calibration import Calibration, benjamini_hochberg, contamination_offset, too_few_held_out
+from aefast.model.calibration import (
+    Calibration,
+    benjamini_hochberg,
+    contamination_offset,
+    reported_up_to,
+    too_few_held_out,
+)
 
 # Few distinct values, so that ties are common.
 scores = npst.arrays(np.float64, st.integers(1, 40), elements=st.integers(-9, 9).map(float))
@@ -359,3 +365,23 @@ def test_rows_far_beyond_training_are_refused_by_recalibrate():
         model.recalibrate(X * 400 + 5000)
     assert model.threshold_ == before
     assert 0.05 < np.mean(model.recalibrate(X * 1.5).predict(X * 1.5) == -1) < 0.15
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_counts_of_parts_decide_like_all_p_values_together(seed):
+    rng = np.random.default_rng(seed)
+    known = Calibration.of(rng.normal(size=rng.integers(1, 3000)))
+    errors = rng.normal(size=rng.integers(1, 2000)) + rng.choice([0.0, 3.0], p=[0.9, 0.1])
+    n_levels = len(known.levels())
+    parts = [np.bincount(known.places(part), minlength=n_levels) for part in np.array_split(errors, 7)]
+    for fdr in (0.001, 0.05, 0.3):
+        cutoff = reported_up_to(known.levels(), np.sum(parts, axis=0), fdr)
+        p_values = known.p_values(errors)
+        np.testing.assert_array_equal(p_values <= cutoff, benjamini_hochberg(p_values, fdr))
+
+
+def test_no_rows_report_none():
+    known = Calibration.of([1.0, 2.0])
+    assert reported_up_to(known.levels(), np.zeros(3, int), 0.1) == 0
+    with pytest.raises(ValueError, match=r"fdr must be in \(0, 1\), got 1"):
+        reported_up_to(known.levels(), np.zeros(3, int), 1)

@@ -20,6 +20,7 @@ from aefast.jobs.journal import Journal, ResumeError, batch_from, batch_to_bytes
 from aefast.jobs.plan import ScorePlan, located, plan_scoring
 from aefast.jobs.provenance import read_provenance, write_provenance
 from aefast.jobs.tally import Choice, Tally
+from aefast.model.calibration import reported_up_to
 from aefast.scoring.labels import UNLABELLED, Labels, judgement
 from aefast.scoring.passthrough import TypeClashError
 from aefast.tables.formats.base import TableError
@@ -262,10 +263,7 @@ class ScoreJob:
         return self.plan.with_cutoff(journal.read(_recorded_cutoff, record))
 
     def _cutoff(self, fdr: float, tally: Tally) -> float:
-        """The largest p-value that the procedure of Benjamini and Hochberg (1995) reports, or -1 if it reports none.
-
-        Calibrated p-values take few different values, so the counts of each stand for all rows.
-        """
+        """The largest p-value that is reported, see `reported_up_to`; takes a pass over all rows."""
         plan = self.plan
         calibration = plan.model.calibration
         levels = calibration.levels()
@@ -279,9 +277,7 @@ class ScoreJob:
                     counts += np.bincount(calibration.places(good), minlength=len(levels))
                 n_rows += batch.num_rows
                 tally.progress(batch.num_rows)
-        n_at_most = np.cumsum(counts[::-1])[::-1]
-        holds = (n_at_most > 0) & (levels <= fdr * n_at_most / max(int(counts.sum()), 1))
-        return float(levels[holds].max(initial=-1.0))
+        return reported_up_to(levels, counts, fdr)
 
     def _summary(self, tally: Tally, seconds: float) -> dict[str, Any]:
         threshold = float(self.plan.model.threshold)

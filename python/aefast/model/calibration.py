@@ -278,8 +278,7 @@ def benjamini_hochberg(p_values: ArrayLike, fdr: float) -> NDArray[np.bool_]:
     >>> benjamini_hochberg([0.01, 0.9, 0.03, 0.4], fdr=0.1)
     array([ True, False,  True, False])
     """
-    if not isinstance(fdr, Real) or not 0 < fdr < 1:
-        raise ValueError(f"fdr must be in (0, 1), got {fdr!r}")
+    check_fdr(fdr)
     p = np.asarray(p_values, dtype=np.float64)
     ascending = np.sort(p)
     holds = np.flatnonzero(ascending <= fdr * np.arange(1, len(p) + 1) / len(p))
@@ -287,3 +286,36 @@ def benjamini_hochberg(p_values: ArrayLike, fdr: float) -> NDArray[np.bool_]:
         return np.zeros(len(p), dtype=np.bool_)
     mask: NDArray[Any] = p <= ascending[holds[-1]]
     return mask
+
+
+def reported_up_to(levels: ArrayLike, counts: ArrayLike, fdr: float) -> float:
+    """Return the largest p-value that `benjamini_hochberg` reports of counted p-values; 0 if it reports none.
+
+    Calibrated p-values take few different values, so that their counts stand for any number of rows, and counts of
+    parts of the rows add up.
+
+    Parameters
+    ----------
+    levels : array-like of shape (k,)
+        Different p-values in descending order, as `Calibration.levels` returns.
+    counts : array-like of shape (k,)
+        Number of rows with each.
+    fdr : float in (0, 1)
+        The false-discovery rate to allow.
+
+    Examples
+    --------
+    >>> from aefast.model.calibration import reported_up_to
+    >>> reported_up_to([0.9, 0.4, 0.03, 0.01], [1, 1, 1, 1], fdr=0.1)
+    0.03
+    """
+    check_fdr(fdr)
+    p, n_at_most = np.asarray(levels, dtype=np.float64), np.cumsum(np.asarray(counts)[::-1])[::-1]
+    holds = (n_at_most > 0) & (p <= fdr * n_at_most / max(n_at_most[0], 1))
+    return float(p[holds].max(initial=0.0))
+
+
+def check_fdr(fdr: float) -> None:
+    """Raise ValueError if ``fdr`` is not in (0, 1)."""
+    if not isinstance(fdr, Real) or not 0 < fdr < 1:
+        raise ValueError(f"fdr must be in (0, 1), got {fdr!r}")
