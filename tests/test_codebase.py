@@ -21,7 +21,8 @@ LAYERS = [
     ["__main__"],
     ["faces"],
     ["cli"],
-    ["jobs", "pyod"],
+    ["jobs", "pyod", "spark", "dask", "ray"],
+    ["distributed"],
     ["estimators", "report", "export"],
     ["training", "scoring", "plots"],
     ["model"],
@@ -156,7 +157,7 @@ def test_import_brings_in_no_optional_library():
     modules = "aefast, aefast.columns.learner, aefast.tables.files, aefast.tables.formats.registry"
     ours = code.replace("aefast", modules)
     run = subprocess.run([sys.executable, "-c", ours], capture_output=True, text=True, check=True)
-    optional = {"pandas", "pyarrow", "matplotlib", "typer", "rich", "jinja2", "torch", "pyod"}
+    optional = {"pandas", "pyarrow", "matplotlib", "typer", "rich", "jinja2", "torch", "pyod", "pyspark", "dask", "ray"}
     # Libraries that scikit-learn itself imports do not count.
     plain = subprocess.run(
         [sys.executable, "-c", code.replace("aefast", "sklearn.base")], capture_output=True, text=True, check=True

@@ -30,7 +30,7 @@ def test_the_stub_has_the_names_that_the_package_has():
     public = set(aefast.__all__) | {"Scorer"}
     modules = {name for name, module in stub.items() if module == "aefast"}
     assert set(stub) - modules == public
-    assert modules == {"callbacks", "plots", "pyod", "report", "schedules"}
+    assert modules == {"callbacks", "dask", "export", "plots", "pyod", "ray", "report", "schedules", "spark"}
     for name, module in stub.items():
         found = getattr(aefast, name)
         if module != "aefast" and not isinstance(found, str):

@@ -36,9 +36,8 @@ _HOMES = {
 for _name, _variant in _VARIANTS.items():
     _HOMES.setdefault(f"estimators.{_variant.module}", []).append(_name)
 
-_load_name, _, _lazy_names = _lazy_loader.attach(
-    __name__, submodules={"callbacks", "export", "plots", "pyod", "report", "schedules"}, submod_attrs=_HOMES
-)
+_MODULES = {"callbacks", "dask", "export", "plots", "pyod", "ray", "report", "schedules", "spark"}
+_load_name, _, _lazy_names = _lazy_loader.attach(__name__, submodules=_MODULES, submod_attrs=_HOMES)
 
 __all__ = ["AefastError", "ConvergenceError", "ModelFileError", "__version__", "config", "threads"]
 __all__ += [name for names in _HOMES.values() for name in names]

@@ -2,11 +2,14 @@
 # and the registry in __init__.py together.
 
 from aefast import callbacks as callbacks
+from aefast import dask as dask
 from aefast import export as export
 from aefast import plots as plots
 from aefast import pyod as pyod
+from aefast import ray as ray
 from aefast import report as report
 from aefast import schedules as schedules
+from aefast import spark as spark
 from aefast.callbacks import Checkpoint as Checkpoint
 from aefast.callbacks import CheckpointError as CheckpointError
 from aefast.callbacks import EpochInfo as EpochInfo

@@ -40,6 +40,15 @@ class BadValueError(AefastError, ValueError):
             f"; fill or drop such rows{remedy}, or set on_bad='skip' (--on-bad skip)",
         )
 
+    def of_row(self, row: str) -> str:
+        """Return the message for a row that is called by its key, among the rows of a partition."""
+        more = f" ({self.count} such values in this batch)" if self.count > 1 else ""
+        remedy = "" if self.may_miss else ", or fit a model with missing='mask' or 'mean'"
+        return (
+            f"{row} cannot be scored: column {self.column!r} is {self._found.value}{more}; fill or drop such rows, get "
+            f"null scores for them with on_bad='null'{remedy}"
+        )
+
 
 class MisfitError(TableError):
     """Rows whose columns are of other types than those that the model was fitted on.

@@ -1,0 +1,270 @@
+"""Scores and fits datasets of Ray Data, on its workers. Needs ray: ``pip install "aefast[ray]"``.
+
+aefast must be installed on the workers too. The model is one object of Ray's store, fetched once per node, and every
+worker process keeps it. A task computes with one thread. The scores have the bits of those on one machine, if all
+processors compute with the same instruction-set level (see ``isa_level`` in `score`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from aefast.distributed import sampling
+from aefast.distributed.counts import SCHEMA, Counts
+from aefast.distributed.isa import Level
+from aefast.distributed.models import SentModel, model_bytes
+from aefast.distributed.tasks import ScoreTask, score_options
+from aefast.model.calibration import check_fdr
+from aefast.scoring.scorer import Scorer
+
+__all__ = ["detect", "fit", "score"]
+
+_PIN = "Ray starts such workers itself unless the environment of the job forbids it; leave out isa_level="
+
+
+def score(
+    data: Any,
+    model: Any,
+    *,
+    keep: Sequence[str] = (),
+    top_features: int = 0,
+    p_value_cutoff: float | None = None,
+    precision: str = "float32",
+    on_bad: str = "error",
+    isa_level: str | None = None,
+) -> Any:
+    """Return the scores of the rows of a dataset, as a lazy dataset.
+
+    Parameters
+    ----------
+    data : ray.data.Dataset
+        Rows with the model's columns, by name; others are not read. For a model that was fitted without names, the
+        columns of numbers that are not in ``keep``.
+    model : estimator, Model, bytes, str or path
+        A fitted estimator, its ``model_``, the bytes of a model file, or its path on the driver.
+    keep : sequence of str
+        Columns to copy into the output, of any type. Messages name a row by its kept values, so keep a key.
+    top_features : int, at least 0, default 0
+        Number of reasons for each row; with 0 the output has no column ``top_features``.
+    p_value_cutoff : float in [0, 1], optional
+        Rows with a p-value up to this are anomalies. Default: rows whose error exceeds the model's threshold are.
+    precision : {"float32", "bfloat16", "int8"}, default "float32"
+        As in ``reconstruction_error``.
+    on_bad : {"error", "null"}, default "error"
+        What to do with rows that have an infinite value, or a missing one where the model needs a value: fail with a
+        message that names the row's kept values, or write null scores.
+    isa_level : str, optional
+        An instruction-set level (`aefast.config`), such as "v3", with which all workers compute. By default each
+        computes with the best that its processor supports, and the last bits of scores may differ between unlike
+        processors; workers whose level is not that of the driver then warn in their log.
+
+    Returns
+    -------
+    ray.data.Dataset
+        The kept columns, ``anomaly_score`` (double, higher is more abnormal), ``p_value`` (double), ``is_anomaly``
+        (bool) and, if asked for, ``top_features`` (lists of structs). Rows are in the order of ``data`` if Ray is asked
+        to preserve it (``ray.data.DataContext.get_current().execution_options.preserve_order = True``).
+
+    Raises
+    ------
+    ImportError
+        If ray is not installed.
+    TypeError, ValueError, TableError
+        If data, model or options do not fit; see `aefast.Scorer`. Errors about values come from the call that computes
+        the scores, and so do those about columns if Ray does not know the schema yet.
+
+    Examples
+    --------
+    ::
+
+        import numpy as np, pandas as pd, aefast
+        import ray
+
+        rng = np.random.default_rng(0)
+        rows = pd.DataFrame({"id": range(900), "a": rng.normal(size=900), "b": rng.normal(size=900)})
+        model = aefast.Autoencoder(max_epochs=2, random_state=0).fit(rows[["a", "b"]])
+        data = ray.data.from_pandas(rows)
+        scored = aefast.ray.score(data, model, keep=["id"])
+    """
+    options = score_options(
+        top_features=top_features, p_value_cutoff=p_value_cutoff, precision=precision, on_bad=on_bad
+    )
+    job = _Job(data, model, keep, options, isa_level)
+    return job.run(job.task.score)
+
+
+def detect(
+    data: Any,
+    model: Any,
+    *,
+    fdr: float,
+    keep: Sequence[str] = (),
+    top_features: int = 0,
+    precision: str = "float32",
+    on_bad: str = "error",
+    isa_level: str | None = None,
+) -> Any:
+    """Return the anomalies of a dataset, with the false-discovery rate controlled over all of its rows.
+
+    The rows are those that ``model.detect`` reports for the same table. The first pass runs now and brings only counts
+    of p-values to the driver. The second pass is lazy; it scores again and keeps the anomalies. Both passes must see
+    the same rows.
+
+    Parameters
+    ----------
+    data : ray.data.Dataset
+        As in `score`.
+    fdr : float in (0, 1)
+        The expected share of false alarms among the reported rows.
+    model, keep, top_features, precision, on_bad, isa_level
+        As in `score`. Bad rows with ``on_bad="null"`` are neither tested nor returned.
+
+    Returns
+    -------
+    ray.data.Dataset
+        The anomalies, with the columns of `score`.
+
+    Raises
+    ------
+    ImportError, TypeError, ValueError, TableError
+        As in `score`; also if ``fdr`` is out of range.
+    ray.exceptions.RayTaskError
+        If a row cannot be scored and ``on_bad`` is "error".
+
+    Warns
+    -----
+    UserWarning
+        If no row is reported and too few rows were held out to report one, if rows could not be scored, or if workers
+        computed with unlike instruction-set levels.
+
+    Examples
+    --------
+    ::
+
+        found = aefast.ray.detect(data, model, fdr=0.2, keep=["id"])
+    """
+    check_fdr(fdr)
+    options = score_options(top_features=top_features, precision=precision, on_bad=on_bad)
+    job = _Job(data, model, keep, options, isa_level)
+    counted = job.run(job.task.count).iter_batches(batch_format="pyarrow", batch_size=None)
+    parts = (part for table in counted if table.num_columns for part in table.cast(SCHEMA).to_batches())
+    cutoff = Counts.of(job.model, parts).cutoff(job.model, fdr)
+    return job.run(job.task.with_options(p_value_cutoff=cutoff).anomalies)
+
+
+def fit(data: Any, estimator: Any, *, rows: int | None = None, seed: int = 0) -> Any:
+    """Fit an estimator on rows of a dataset, on the driver.
+
+    Parameters
+    ----------
+    data : ray.data.Dataset
+        Rows with the columns to learn; select them, or drop keys, beforehand.
+    estimator : estimator of aefast
+        Fitted in place, as by its ``fit``.
+    rows : int, optional
+        Fit on a random sample of so many rows, which the workers draw and the driver holds in memory. By default all
+        rows are streamed to a temporary file of the driver and fitted with ``fit_batches``, whose memory does not grow
+        with the rows.
+    seed : int, default 0
+        Seed of the sample. The same rows in the same blocks give the same sample.
+
+    Returns
+    -------
+    estimator
+
+    Raises
+    ------
+    ImportError
+        If ray is not installed.
+    TypeError, ValueError, ConvergenceError
+        If ``data`` is not a dataset of Ray, ``rows`` is not a positive number, or ``fit`` raises.
+
+    Examples
+    --------
+    ::
+
+        model = aefast.ray.fit(data.drop_columns(["id"]), aefast.Autoencoder(max_epochs=2), rows=500)
+    """
+    _require(data)
+    if rows is None:
+        return sampling.fit_stream(estimator, _in_order(data, 1 << 17))
+    fraction = sampling.fraction_of(rows, data.count)
+
+    def draw(table: pa.Table) -> pa.Table:
+        return sampling.drawn(table, fraction, (seed, sampling.checksum(table)))
+
+    parts = _in_order(data.map_batches(draw, batch_format="pyarrow", batch_size=None))
+    sample = pa.concat_tables([part for part in parts if part.num_columns], promote_options="permissive")
+    return sampling.fit_sample(estimator, sample, rows, seed)
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """The bytes of a model in Ray's store."""
+
+    reference: Any
+
+    @property
+    def value(self) -> bytes:
+        import ray
+
+        content: bytes = ray.get(self.reference)
+        return content
+
+
+@dataclass(frozen=True)
+class _OnTables:
+    """What a method of `ScoreTask` makes of a table."""
+
+    function: Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        batches = table.to_batches() or [pa.RecordBatch.from_pylist([], table.schema)]
+        return pa.Table.from_batches(list(self.function(batches)))
+
+
+class _Job:
+    """A dataset, a model and options, checked before any row is read as far as the schema is known."""
+
+    def __init__(self, data: Any, model: Any, keep: Any, options: dict[str, Any], isa_level: str | None) -> None:
+        _require(data)
+        import ray
+
+        self.model, content, digest = model_bytes(model)
+        scorer = Scorer(self.model, keep=keep, **options)
+        known = data.schema(fetch_if_missing=False)
+        if known is not None and isinstance(known.base_schema, pa.Schema):
+            needed = scorer.columns(known.base_schema)
+            scorer.schema(known.base_schema)  # names kept columns that are not there
+            data = data.select_columns(needed)
+        self._data = data
+        self._settings = {} if isa_level is None else {"runtime_env": {"env_vars": {"AEFAST_ISA": isa_level}}}
+        sent = SentModel(_Stored(ray.put(content)), digest, Level(isa_level, _PIN))
+        self.task = ScoreTask(sent, tuple(scorer.keep), options)
+
+    def run(self, function: Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]) -> Any:
+        """Return the lazy dataset of what ``function`` makes of the batches."""
+        return self._data.map_batches(
+            _OnTables(function), batch_format="pyarrow", batch_size=None, zero_copy_batch=True, **self._settings
+        )
+
+
+def _in_order(data: Any, batch_size: int | None = None) -> Iterator[pa.Table]:
+    """Return an iterator over the tables of a dataset in its order, so that fitting repeats."""
+    data.context.execution_options.preserve_order = True
+    tables: Iterator[pa.Table] = data.iter_batches(batch_format="pyarrow", batch_size=batch_size)
+    return tables
+
+
+def _require(data: Any) -> None:
+    """Raise unless ``data`` is a dataset of Ray."""
+    try:
+        import ray.data
+    except ImportError as error:
+        raise ImportError('aefast.ray needs ray; pip install "aefast[ray]"') from error
+    if not isinstance(data, ray.data.Dataset):
+        raise TypeError(f"data must be a dataset of ray.data, got {type(data).__name__}")
