@@ -202,7 +202,7 @@ def fit(data: Any, estimator: Any, *, rows: int | None = None, seed: int = 0) ->
         return sampling.fit_stream(estimator, (part.compute() for part in parts))
     fraction = sampling.fraction_of(rows, lambda: len(data))
     draw = dask.delayed(sampling.drawn, pure=True)
-    sample = pd.concat(dask.compute(*(draw(part, fraction, (seed, index)) for index, part in enumerate(parts))))
+    sample = pd.concat(dask.compute(*(draw(part, fraction, seed, index) for index, part in enumerate(parts))))
     return sampling.fit_sample(estimator, sample, rows, seed)
 
 

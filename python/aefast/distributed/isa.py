@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from aefast.engine import core
 from aefast.exceptions import AefastError
 
-_ADVICE = "isa_level= pins one level for all of them"
+#: Levels that give the bits of another one: their further instructions serve low precision, which is exact.
+_LIKE = {"v4_bf16": "v4"}
 
 
 class UnpinnedError(AefastError, RuntimeError):
@@ -54,9 +55,10 @@ class Level:
 
 def remark_on(levels: Iterable[str]) -> str:
     """Return a remark if these levels can give different bits, else ""."""
-    if len(set(levels)) <= 1:
+    found = sorted(set(levels))
+    if len({_LIKE.get(level, level) for level in found}) <= 1:
         return ""
     return (
-        f"workers compute with unlike instruction-set levels ({', '.join(sorted(levels))}), so that the last bits of "
-        f"scores may differ between them; {_ADVICE}"
+        f"processes compute with unlike instruction-set levels ({', '.join(found)}), so that the last bits of scores "
+        f"may differ between them; isa_level={found[0]!r} pins one level"
     )

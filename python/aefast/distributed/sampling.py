@@ -28,11 +28,19 @@ def fraction_of(rows: int, count: Callable[[], int]) -> float:
     return float(min(1.0, wanted / max(count(), 1)))
 
 
+def generator(*seeds: int) -> np.random.Generator:
+    """Return a generator for these seeds, unlike any that a user makes of the same ones.
+
+    Otherwise a sample could depend on the rows: on a column of random numbers that the user drew with the same seed.
+    """
+    return np.random.default_rng([0xAEFA57, *seeds])
+
+
 def fit_sample(estimator: Any, table: Any, rows: int, seed: int) -> Any:
     """Fit on a random choice of ``rows`` of the rows drawn, in their order, or on all if they are no more."""
     n_drawn = len(table)
     if n_drawn > rows:
-        chosen = np.sort(np.random.default_rng(seed).choice(n_drawn, rows, replace=False))
+        chosen = np.sort(generator(seed).choice(n_drawn, rows, replace=False))
         table = rows_of(table, chosen)
     return estimator.fit(table)
 
@@ -78,10 +86,9 @@ def joined(batches: Iterable[pa.RecordBatch], rows: int = 1 << 17) -> Iterator[p
         yield pa.Table.from_batches(held).combine_chunks()
 
 
-def drawn(table: Any, fraction: float, seed: Any) -> Any:
-    """Draw each row of a data frame or Arrow table with a probability; ``seed`` differs between partitions."""
-    chosen = np.flatnonzero(np.random.default_rng(seed).random(len(table)) < fraction)
-    return rows_of(table, chosen)
+def drawn(table: Any, fraction: float, *seeds: int) -> Any:
+    """Draw each row of a data frame or Arrow table with a probability; ``seeds`` differ between partitions."""
+    return rows_of(table, np.flatnonzero(generator(*seeds).random(len(table)) < fraction))
 
 
 def rows_of(table: Any, rows: NDArray[np.intp]) -> Any:

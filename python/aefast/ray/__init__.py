@@ -195,7 +195,7 @@ def fit(data: Any, estimator: Any, *, rows: int | None = None, seed: int = 0) ->
     fraction = sampling.fraction_of(rows, data.count)
 
     def draw(table: pa.Table) -> pa.Table:
-        return sampling.drawn(table, fraction, (seed, sampling.checksum(table)))
+        return sampling.drawn(table, fraction, seed, sampling.checksum(table))
 
     parts = _in_order(data.map_batches(draw, batch_format="pyarrow", batch_size=None))
     sample = pa.concat_tables([part for part in parts if part.num_columns], promote_options="permissive")

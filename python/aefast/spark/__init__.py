@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -20,6 +21,7 @@ from aefast.distributed.models import Held, SentModel, model_bytes
 from aefast.distributed.tasks import ScoreTask, score_options
 from aefast.model.calibration import check_fdr
 from aefast.scoring.scorer import Scorer
+from aefast.tables.formats.base import TableError
 
 __all__ = ["detect", "fit", "score"]
 
@@ -199,8 +201,21 @@ def fit(data: Any, estimator: Any, *, rows: int | None = None, seed: int = 0) ->
     if rows is None:
         return sampling.fit_stream(estimator, sampling.joined(_stream(data)))
     fraction = sampling.fraction_of(rows, lambda: data.count())
-    sample = data if fraction >= 1 else data.sample(withReplacement=False, fraction=fraction, seed=seed)
+    own = int(sampling.generator(seed).integers(1 << 62))
+    sample = data if fraction >= 1 else data.sample(withReplacement=False, fraction=fraction, seed=own)
     return sampling.fit_sample(estimator, sample.toArrow(), rows, seed)
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A function on batches, which gives their columns the names back."""
+
+    function: Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+    names: tuple[str, ...]
+
+    def run(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Return what the function makes of the batches."""
+        return self.function(pa.RecordBatch.from_arrays(batch.columns, names=self.names) for batch in batches)
 
 
 class _Job:
@@ -214,7 +229,9 @@ class _Job:
         schema = _arrow_schema(data.schema)
         needed = scorer.columns(schema)
         results = list(scorer.schema(schema))[len(scorer.keep) :]
-        self._data, self._is_classic = data.select(*map(_quoted, needed)), _is_classic(data)
+        # Spark's mapInArrow takes no names with dots, so columns are sent under numbers.
+        self._data = data.select(*(data[_quoted(name)].alias(f"c{place}") for place, name in enumerate(needed)))
+        self._names, self._is_classic = tuple(needed), _is_classic(data)
         self._level = isa_level
         held = data.sparkSession.sparkContext.broadcast(content) if self._is_classic else Held(content)
         self.task = ScoreTask(SentModel(held, digest, Level(isa_level, _PIN)), tuple(keep), options, _partition)
@@ -227,7 +244,10 @@ class _Job:
 
             kind = from_arrow_schema(kind)
         with self._pinned():
-            return self._data.mapInArrow(function, kind)
+            try:
+                return self._data.mapInArrow(_Named(function, self._names).run, kind)
+            except NotImplementedError as error:
+                raise TableError(f"a kept column has a type that Spark cannot send to Python: {error}") from error
 
     @contextmanager
     def _pinned(self) -> Iterator[None]:
