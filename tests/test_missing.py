@@ -397,3 +397,11 @@ def test_files_of_columns_without_values_are_scored(tmp_path):
             found.append(pd.read_parquet(output))
         pd.testing.assert_frame_equal(*found)
         assert len(found[0]) == len(frame)
+
+
+def test_a_stream_scales_by_the_values_that_are_there():
+    X = np.random.default_rng(0).normal(size=(3000, 4))
+    X[::20] = np.nan
+    model = aefast.Autoencoder(missing="mask", max_epochs=1, random_state=0, n_threads=1)
+    model.fit_batches([X[:1500], X[1500:]])
+    np.testing.assert_allclose(model.scaler_shift_, np.nanmedian(X, axis=0), atol=0.1)
