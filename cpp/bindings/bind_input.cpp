@@ -159,6 +159,30 @@ void bind_input(py::module_& module) {
         return result;
       },
       py::arg("X"), py::arg("rows").none(true), py::arg("n_threads"));
+
+  const auto counted = [](const Input& input, const Contiguous<double>& limits, int n_threads) {
+    if (limits.ndim() != 2 || limits.shape(0) != input.columns()) throw py::value_error("limits must be d rows");
+    const Index n_limits = limits.shape(1);
+    ColumnCounts counts;
+    {
+      const py::gil_scoped_release release;
+      counts = count_above(input.view(), n_limits, limits.data(), n_threads);
+    }
+    py::array_t<std::int64_t> above({input.columns(), n_limits}, counts.above.data());
+    return py::make_tuple(above, to_array(counts.missing));
+  };
+  module.def(
+      "count_above",
+      [counted](const py::array& X, const Contiguous<double>& limits, int n_threads) {
+        return counted(Input(X), limits, n_threads);
+      },
+      py::arg("X"), py::arg("limits"), py::arg("n_threads"));
+  module.def(
+      "count_above",
+      [counted](const std::vector<py::array>& columns, const Contiguous<double>& limits, int n_threads) {
+        return counted(Input(columns), limits, n_threads);
+      },
+      py::arg("columns"), py::arg("limits"), py::arg("n_threads"));
 }
 
 }  // namespace aefast::python

@@ -11,6 +11,7 @@
 #include <variant>
 #include <vector>
 
+#include "aefast/input/counts.hpp"
 #include "aefast/input/read_block.hpp"
 #include "aefast/input/statistics.hpp"
 #include "aefast/network/network.hpp"

@@ -61,5 +61,6 @@ Trainer = _engine.Trainer
 activation = _engine.activation
 build_info = _engine.build_info
 column_statistics = _engine.column_statistics
+count_above = _engine.count_above
 multiply_adds = _engine.multiply_adds
 read_memory = _engine.read_memory

@@ -240,6 +240,13 @@ class Predictor:
 def column_statistics(X: Array, rows: NDArray[np.int64] | None, n_threads: int) -> dict[str, Array]:
     """``mean``, ``std`` (population), ``min``, ``max`` (d,) float64 and ``n_nonfinite`` (d,) int64, in one pass."""
 
+def count_above(X: Array | list[Array], limits: Array, n_threads: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Count, for each column, the values above each of its ``limits`` (d, k) and the missing values: (d, k) and (d,).
+
+    ``X`` is an array (n, d), or a list of contiguous columns of one dtype. Types that float32 holds exactly are
+    compared with the limits as float32.
+    """
+
 def activation(name: str, z: Array) -> tuple[Array, Array]:
     """The value and the derivative at ``z`` (1-d float32 or float64), as the layers compute them."""
 
