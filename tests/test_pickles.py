@@ -62,7 +62,7 @@ def test_the_state_of_an_earlier_version_becomes_a_model(model, rows):
     model.fit(rows)
     again = type(model).__new__(type(model))
     again.__setstate__(state_as_it_was(model))
-    assert again.model_.to_bytes() == model.model_.to_bytes()
+    assert again.model_.to_bytes() == model.model_.replace(reference=None).to_bytes()
     np.testing.assert_array_equal(again.reconstruction_error(rows), model.reconstruction_error(rows))
     assert again.get_params() == model.get_params()
     for each in (model, again):

@@ -355,12 +355,12 @@ def test_threshold_and_offset_follow_each_other():
 
 
 def test_rows_far_beyond_training_are_refused_by_recalibrate():
-    """All of their values are clipped, so that all have the same score and none could be flagged."""
+    """All of their values are clipped, so that no threshold among them could flag a row."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(500, 6))
     model = Autoencoder(max_epochs=2, random_state=0).fit(X)
     before = model.threshold_
-    message = "100% of the rows share the largest anomaly score, so no threshold flags 0.1 of them"
+    message = "most of these rows are beyond the range that the model learned: 'x0', 'x1', 'x2' and 3 more have values"
     with pytest.raises(ValueError, match=message):
         model.recalibrate(X * 400 + 5000)
     assert model.threshold_ == before

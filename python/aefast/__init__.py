@@ -31,6 +31,7 @@ _HOMES = {
     ],
     "scoring.evaluation": ["evaluate"],
     "scoring.scorer": ["Scorer"],
+    "scoring.sketch": ["ScoreSketch"],
     "training.optimizers": ["SGD", "Adam", "AdamW", "RMSprop"],
 }
 for _name, _variant in _VARIANTS.items():

@@ -37,6 +37,7 @@ from aefast.schedules import ReduceOnPlateau as ReduceOnPlateau
 from aefast.schedules import StepSchedule as StepSchedule
 from aefast.scoring.evaluation import evaluate as evaluate
 from aefast.scoring.scorer import Scorer as Scorer
+from aefast.scoring.sketch import ScoreSketch as ScoreSketch
 from aefast.training.optimizers import SGD as SGD
 from aefast.training.optimizers import Adam as Adam
 from aefast.training.optimizers import AdamW as AdamW

@@ -165,6 +165,7 @@ def _print(summary: dict[str, Any], columns: Any) -> None:
             ),
             *([("read as", summary["dialect"])] if summary["dialect"] else []),
             *by_kind(columns),
+            *([("remark", summary["in_training"])] if summary["in_training"] else []),
             *describe_left_out(summary["excluded"]),
             *_gaps(summary),
             (

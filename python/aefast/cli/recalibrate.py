@@ -33,6 +33,7 @@ def recalibrate(
     threads: Threads = None,
 ) -> Outcome:
     """Set the threshold and the p-values of a model from the rows of tables, without training."""
+    from aefast.jobs.drift import drift_line
     from aefast.jobs.recalibrate import recalibrate_job
     from aefast.tables.arrow import arrow_for
     from aefast.tables.sink import check_writable
@@ -59,6 +60,7 @@ def _print(summary: dict[str, Any], model: Path) -> None:
         [
             ("rows", f"{summary['rows']:,} in {summary['seconds']:.2f} s{left_out}"),
             ("threshold", f"{summary['threshold']:.6g}: {percent} of these rows are above it"),
+            *drift_line(summary["drift"]),
             ("before", f"{summary['threshold_before']:.6g}: {above} were above it"),
             ("written to", summary["model"]),
         ],

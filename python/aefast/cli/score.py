@@ -126,6 +126,7 @@ def score(
 
 
 def _lines(summary: dict[str, Any], label: str | None) -> list[tuple[str, str]]:
+    from aefast.jobs.drift import drift_line
     from aefast.model.calibration import too_few_held_out
 
     steps = [f"{step} {summary[f'{step}_seconds']:.2f} s" for step in ("reading", "scoring", "writing")]
@@ -142,7 +143,7 @@ def _lines(summary: dict[str, Any], label: str | None) -> list[tuple[str, str]]:
         rows = pluralise(summary["resumed_rows"], "rows")
         files = f"{summary['skipped_files']:,} of {pluralise(summary['files'], 'files')}"
         lines.append(("resumed", f"{rows} were scored before; {files} were finished"))
-    lines += describe_left_out(summary["left_out"])
+    lines += drift_line(summary["drift"]) + describe_left_out(summary["left_out"])
     if label is not None and summary["rows"]:
         lines += _quality(summary["quality"], label, summary["unlabelled"])
     if "fdr" in summary and not summary["anomalies"]:

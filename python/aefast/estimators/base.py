@@ -22,7 +22,7 @@ from aefast.estimators.fitted import FittedMethods
 from aefast.estimators.inputs import read_rows, read_sample_weight
 from aefast.estimators.pickles import upgraded
 from aefast.estimators.recipe import callbacks_of, recipe_of, settings_of, start_of
-from aefast.estimators.training_input import FITTED_FIRST, read_first_block, read_to_fit
+from aefast.estimators.training_input import FIRST_BLOCK, FITTED_FIRST, read_first_block, read_to_fit
 from aefast.model.metrics import check_probabilities
 from aefast.model.network import dense_network, layer_sizes
 from aefast.tables.collect import Blocks
@@ -31,6 +31,7 @@ from aefast.training.checkpoint import Checkpoint
 from aefast.training.fit import Fit
 from aefast.training.in_memory import FitRows
 from aefast.training.optimizers import Optimizer
+from aefast.training.reference_rows import warn_if_clipped
 from aefast.training.schedules import Schedule
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
         """Train to reconstruct ``X``, from ``X_noisy`` if it is given."""
         self.check_parameters()
         keeps = self.warm_start and hasattr(self, "n_features_in_")
-        reader, rows = read_to_fit(self, X, keeps=keeps, stacklevel=5)
+        reader, table, rows = read_to_fit(self, X, keeps=keeps, stacklevel=5)
         noisy = None if X_noisy is None else reader._read(X_noisy, reset=False)
         if noisy is not None and len(noisy) != len(rows):
             raise ValueError(f"X_noisy must have a row for each of the {len(rows)} of X, got {len(noisy)}")
@@ -212,16 +213,16 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
         recipe = recipe_of(self, reader, rows.shape[1], has_noise=noisy is None)
         settings, start = settings_of(self), start_of(self, go_on=self.warm_start)
         starts = [replace(start, attempt=attempt) for attempt in range(1 if start.weights else self.n_init)]
-        parts: dict[str, Any] = {"X": rows, "sample_weight": weights, "X_noisy": noisy, "validation": validation}
-        return self._train(FitRows(recipe, settings, each, **parts) for each in starts)
+        parts: dict[str, Any] = {"X": rows, "table": table, "sample_weight": weights, "X_noisy": noisy}
+        return self._train((FitRows(recipe, settings, each, validation=validation, **parts) for each in starts), 5)
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Train one epoch on the given rows, continuing from the last call.
 
-        The first call fits the scaler on its rows and learns the levels of categorical columns from them. Both stay; a
-        warning counts later rows with other levels. No rows are held out. Threshold and p-values come from the rows of
-        the last call, which should be representative. Alternatively, call `fit` with ``warm_start=True, max_epochs=0``
-        at the end.
+        The first call learns the levels of categorical columns; the scaler follows the first 1,000 rows. Then both
+        stay, and warnings count later rows with other levels and clipped values. No rows are held out. Threshold and
+        p-values come from the rows of the last call, which should be representative, or from those of a `fit` with
+        ``warm_start=True, max_epochs=0`` at the end.
 
         Parameters
         ----------
@@ -253,11 +254,11 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
         3
         """
         self.check_parameters()
-        reader, rows = read_to_fit(self, X, keeps=hasattr(self, "n_features_in_"), stacklevel=4)
-        weights = read_sample_weight(sample_weight, rows)
+        reader, table, rows = read_to_fit(self, X, keeps=hasattr(self, "n_features_in_"), stacklevel=4)
+        parts: Any = {"X": rows, "table": table, "sample_weight": read_sample_weight(sample_weight, rows)}
         recipe = recipe_of(self, reader, rows.shape[1])
         start, settings = start_of(self, go_on=True), settings_of(self, max_epochs=1)
-        return self._train([FitRows(recipe, settings, start, continues_epochs=True, X=rows, sample_weight=weights)])
+        return self._train([FitRows(recipe, settings, start, continues_epochs=True, **parts)])
 
     def fit_batches(self, batches: Iterable[Any]) -> Self:
         """Train on blocks of rows that need not fit into memory together.
@@ -265,7 +266,8 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
         A list, or another iterable that can be iterated over repeatedly, is read once for the scaler and the held-out
         rows, then once an epoch. It must give the same blocks each time. If columns of tables are not all numbers, it
         is read once more at the start, for kinds and levels. An iterator can be read only once: training is one epoch,
-        with the scaler, kinds and levels of the first block, and a warning counts later rows with other levels.
+        with kinds and levels of the first block and the scaler of the first 1,000 rows; warnings count later rows with
+        other levels and clipped values.
 
         ``validation_fraction`` of the rows of each block is held out. A random choice of at most 20,000 of these rows
         is kept in memory for early stopping, the threshold and `p_values`. If no rows are held out, a choice of the
@@ -299,7 +301,7 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
         batches = Blocks(batches)
         reader, first, blocks = read_first_block(self, batches, once=once, keeps=keeps)
         fit = FitBlocks(
-            recipe_of(self, reader, first.shape[1]),
+            recipe_of(self, reader, first[1].shape[1]),
             settings_of(self, max_epochs=min(1, self.max_epochs) if once else self.max_epochs),
             start_of(self, go_on=self.warm_start),
             first=first,
@@ -309,14 +311,11 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
             keeps_levels=keeps,
         )
         self._train([fit])
-        if keeps:
-            fit.unknown.warn(*FITTED_FIRST)
-        elif once:
-            remedy = "pass a list of blocks instead, whose levels are all learned"
-            fit.unknown.warn("the first block", remedy)
+        if keeps or once:
+            fit.unknown.warn(*(FITTED_FIRST if keeps else FIRST_BLOCK))
         return self
 
-    def _train(self, fits: Iterable[Fit]) -> Self:
+    def _train(self, fits: Iterable[Fit], stacklevel: int = 4) -> Self:
         """Run trainings and keep the model of least monitored loss, also if one ends early."""
         best = math.inf
         for fit in fits:
@@ -325,6 +324,8 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
             finally:
                 if fit.model is not None and (fit.model.best_loss < best or best == math.inf):
                     best, self.model_, self.continuation_ = fit.model.best_loss, fit.model, fit.continuation
+                    self.drift_ = fit.drift
+        warn_if_clipped(fit.drift if fit.follows_part else None, stacklevel)
         return self
 
     # Reading training rows.

@@ -10,7 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import OutlierMixin
 
 from aefast.model.calibration import benjamini_hochberg, too_few_held_out
+from aefast.model.drift import Drift
 from aefast.model.model import Model
+from aefast.scoring.sketch import ScoreSketch
+from aefast.tables.collect import collected
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -21,6 +24,7 @@ class DecisionMethods(OutlierMixin):
 
     contamination: float
     model_: Model
+    drift_: Drift | None
 
     def _rows(self, X: Any) -> Any:
         """Return ``X`` as ``model_`` reads it."""
@@ -248,7 +252,8 @@ class DecisionMethods(OutlierMixin):
         """Set the threshold and the errors that `p_values` compare with anew, without training.
 
         Use it for rows that have drifted since `fit`, for another ``contamination`` (call ``set_params`` first), or for
-        p-values against rows that training has not seen. Weights and scores stay as they are.
+        p-values against rows that training has not seen. Weights and scores stay as they are. ``drift_`` says how these
+        rows differ from the training rows.
 
         Parameters
         ----------
@@ -262,8 +267,8 @@ class DecisionMethods(OutlierMixin):
         Raises
         ------
         ValueError
-            As in `transform`; also if ``contamination`` is out of range, or if no row could be flagged because most
-            rows are beyond the range of training and have the same score.
+            As in `transform`; also if ``contamination`` is out of range, or if most rows are beyond the range of
+            training, so that no threshold among them could flag a row.
         NotFittedError
             Before `fit`.
 
@@ -280,5 +285,8 @@ class DecisionMethods(OutlierMixin):
         """
         model = self.model_
         self._validate_params()
-        self.model_ = model.recalibrated(self._rows(X), self.contamination)
+        rows = collected(self._rows(X))
+        sketch = ScoreSketch(model).update(rows, errors := model.errors(rows))
+        sketch.require_in_range()
+        self.model_, self.drift_ = model.with_calibration(errors, self.contamination), sketch.drift()
         return self

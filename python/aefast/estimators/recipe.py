@@ -85,4 +85,5 @@ def start_of(estimator: Any, *, go_on: bool) -> Start:
     if not go_on:
         return Start(seed)
     weights = (estimator.coefs_, estimator.intercepts_, getattr(estimator, "norms_", None))
-    return Start(seed, before.n_passes, weights, state.get("model_"), before.optimizer)
+    early = getattr(before, "early", None)  # pickles of earlier versions have none
+    return Start(seed, before.n_passes, weights, state.get("model_"), before.optimizer, early=early)

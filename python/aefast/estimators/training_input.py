@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 
 from aefast.columns.column import by_kind
 from aefast.columns.learner import UnknownLevels, learn_from_blocks
+from aefast.tables.collect import collected
 from aefast.tables.text import printable
 
 Array = NDArray[Any]
 
 #: Where the levels come from that earlier training has learned, and what to do about other levels.
 FITTED_FIRST = ("the rows fitted first", "let these have all levels")
+FIRST_BLOCK = ("the first block", "pass a list of blocks instead, whose levels are all learned")
 
 
 def reader_of(estimator: Any, *, keeps: bool) -> Any:
@@ -29,9 +31,12 @@ def reader_of(estimator: Any, *, keeps: bool) -> Any:
     return reader
 
 
-def read_to_fit(estimator: Any, X: Any, *, keeps: bool, stacklevel: int) -> tuple[Any, Array]:
-    """Return the copy that has read ``X``, and its rows; with ``keeps`` columns are those of earlier training."""
-    reader = reader_of(estimator, keeps=keeps)
+def read_to_fit(estimator: Any, X: Any, *, keeps: bool, stacklevel: int) -> tuple[Any, Any, Array]:
+    """Return the copy that has read ``X``, ``X`` itself, which may have been a stream, and its rows.
+
+    With ``keeps`` columns are those of earlier training.
+    """
+    X, reader = collected(X), reader_of(estimator, keeps=keeps)
     rows = reader._read(X, reset=not keeps)
     if keeps:
         later = UnknownLevels(reader.columns_)
@@ -39,7 +44,7 @@ def read_to_fit(estimator: Any, X: Any, *, keeps: bool, stacklevel: int) -> tupl
         later.warn(*FITTED_FIRST, stacklevel=stacklevel)
     else:
         settle_columns(reader)
-    return reader, rows
+    return reader, X, rows
 
 
 def settle_columns(reader: Any, of: str = "") -> None:
@@ -55,8 +60,8 @@ def settle_columns(reader: Any, of: str = "") -> None:
 
 def read_first_block(
     estimator: Any, batches: Iterable[Any], *, once: bool, keeps: bool
-) -> tuple[Any, Array, Iterator[Any]]:
-    """Return a copy of the estimator that has learned the columns, the rows of the first block, and the other blocks.
+) -> tuple[Any, tuple[Any, Array], Iterator[Any]]:
+    """Return a copy of the estimator that has learned the columns, the first block with its rows, and the other blocks.
 
     ``once`` says that the blocks cannot be read again, ``keeps`` that kinds and levels of columns stay as they are.
     """
@@ -71,6 +76,7 @@ def read_first_block(
         if learned is not None:
             reader.columns_, reader.refusal = learned
             blocks = iter(batches)
-            first = reader._read(next(blocks), reset=False)
+            block = next(blocks)
+            first = reader._read(block, reset=False)
         settle_columns(reader, " of the first block" if once else "")
-    return reader, first, blocks
+    return reader, (block, first), blocks

@@ -13,7 +13,7 @@ from typing import Any
 
 from aefast.export.check import describe, require_agreement, run_c, run_onnx, run_sql
 from aefast.export.decision import ExportError, program_of
-from aefast.scoring.scorer import model_of
+from aefast.scoring.models import model_of
 from aefast.tables.files import write_whole
 
 __all__ = ["ExportError", "c", "onnx", "sql"]

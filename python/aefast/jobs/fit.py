@@ -17,6 +17,7 @@ from aefast.columns.values import kind_of_type
 from aefast.exceptions import AefastError, ConvergenceError
 from aefast.jobs.clock import Clock, Progress, no_progress
 from aefast.jobs.csv_hints import csv_hints
+from aefast.jobs.drift import shares_in_training
 from aefast.jobs.left_out import without_information
 from aefast.jobs.training_rows import Blocks, TableBlocks, count_missing, fits_in_memory
 from aefast.model.network import layer_widths
@@ -169,6 +170,8 @@ def fit_job(
         # The threshold comes from the held-out rows if rows are streamed, as p-values do, and else from all rows.
         "threshold_rows": estimator.calibration_.n_rows if how == "streamed" else n_learned,
         "contamination": float(estimator.contamination),
+        "drift": estimator.drift_.as_plain(),
+        "in_training": shares_in_training(estimator.drift_),
         "reading_seconds": reading.seconds,
         "training_seconds": training.seconds,
         "rows_per_second": n_learned * n_epochs / training.seconds,

@@ -16,8 +16,9 @@ from aefast.jobs.clock import Clock
 from aefast.model.model import Model
 from aefast.scoring.errors import BadValueError, MisfitError
 from aefast.scoring.labels import with_label
+from aefast.scoring.models import model_of
 from aefast.scoring.passthrough import kept_schema
-from aefast.scoring.scorer import RESULT_NAMES, Scorer, model_of
+from aefast.scoring.scorer import RESULT_NAMES, Scorer
 from aefast.tables.formats.base import TableError
 from aefast.tables.numbers import may_be_numbers
 from aefast.tables.source import Source, prefetch

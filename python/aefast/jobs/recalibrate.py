@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aefast.jobs.clock import Clock, Progress, no_progress
+from aefast.jobs.drift import DriftCounter
 from aefast.jobs.plan import located, plan_scoring
+from aefast.tables.arrow import arrow_values
 from aefast.tables.formats.base import TableError
 from aefast.tables.source import Source
 
@@ -32,10 +34,12 @@ def recalibrate_job(
     begin = time.perf_counter()
     plan = plan_scoring(estimator, source, keep=[], batch_rows=batch_rows, on_bad=on_bad)
     parts: list[NDArray[Any]] = []
-    n_read = 0
+    n_read, drift = 0, DriftCounter(plan.scorer)
     with closing(plan.batches(plan.source, Clock())) as batches, located(plan.source):
         for batch in batches:
-            parts.append(plan.scorer.batch_errors(batch, first_row=n_read).astype(estimator.dtype))
+            judged = plan.scorer.judge(batch, first_row=n_read)
+            drift.add(batch, judged)
+            parts.append(arrow_values(judged.column(0)).astype(estimator.dtype))
             n_read += batch.num_rows
             progress(batch.num_rows)
     if n_read == 0:
@@ -49,6 +53,8 @@ def recalibrate_job(
         raise TableError(f"{source.title} has no rows to calibrate with: none can be scored")
     n_above = int(np.count_nonzero(errors > before))
     try:
+        drift.sketch.require_in_range()
+        estimator.drift_ = drift.drift()
         estimator.model_ = estimator.model_.with_calibration(errors, estimator.contamination)
     except ValueError as error:
         raise TableError(f"{source.title}: {error}") from error
@@ -62,5 +68,6 @@ def recalibrate_job(
         "threshold_before": before,
         "above_before": n_above,
         "threshold": float(estimator.threshold_),
+        "drift": estimator.drift_.as_plain(),
         "seconds": time.perf_counter() - begin,
     }

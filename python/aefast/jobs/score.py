@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from aefast.engine import core
 from aefast.jobs.clock import Clock, Progress, no_progress
+from aefast.jobs.drift import DriftCounter
 from aefast.jobs.journal import Journal, ResumeError, batch_from, batch_to_bytes, journal_path
 from aefast.jobs.plan import ScorePlan, located, plan_scoring
 from aefast.jobs.provenance import read_provenance, write_provenance
@@ -123,7 +124,7 @@ class ScoreJob:
     def run(self, progress: Progress = no_progress) -> dict[str, Any]:
         """Score all rows; returns a summary as plain data."""
         begin = time.perf_counter()
-        tally = Tally(progress)
+        tally = Tally(progress, DriftCounter(self.plan.scorer))
         if self.plan.label is not None:
             Labels(self.plan.source, self.plan.label).check()
         if self.folder is None:
@@ -218,6 +219,7 @@ class ScoreJob:
             for batch in batches:
                 with tally.scoring, located(source):
                     judged = plan.scorer.judge(batch, first_row=n_done)
+                    tally.drift.add(batch, judged)
                 n_done += judged.num_rows
                 yield judged, batch, judged
 
@@ -294,6 +296,7 @@ class ScoreJob:
             "on_bad": self.plan.on_bad,
             "dialect": self.plan.source.spoken_dialect,
             "threshold": threshold,
+            "drift": tally.drift.drift().as_plain(),
             "rule": f"score above {threshold:.6g}" if self.fdr is None else f"false-discovery rate {self.fdr:g}",
             "seconds": seconds,
             "rows_per_second": (tally.n_rows - tally.n_resumed) / seconds,

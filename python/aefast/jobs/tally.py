@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aefast.jobs.clock import Clock, Progress
+from aefast.jobs.drift import DriftCounter
 from aefast.scoring.bad_rows import rows_without_score
 from aefast.tables.arrow import arrow_array, arrow_values
 
@@ -17,8 +18,8 @@ from aefast.tables.arrow import arrow_array, arrow_values
 class Tally:
     """Counts what a scoring job has done. Rows are those of the input, also if they are not written."""
 
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
+    def __init__(self, progress: Progress, drift: DriftCounter) -> None:
+        self.progress, self.drift = progress, drift
         self.reading, self.scoring, self.writing = Clock(), Clock(), 0.0
         self.n_rows = self.n_flagged = self.n_bad = self.n_resumed = self.n_skipped_files = 0
         self.labels: list[NDArray[np.int8]] = []

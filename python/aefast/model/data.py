@@ -13,6 +13,7 @@ from aefast.columns.column import Column
 from aefast.engine import core
 from aefast.model.calibration import Calibration
 from aefast.model.network import code_size
+from aefast.model.reference import ColumnCounts, Reference
 from aefast.model.scaling import FeatureScaling
 from aefast.model.whitening import Whitening
 from aefast.tables.dialect import Dialect
@@ -48,6 +49,8 @@ class ModelData:
         Errors that p-values compare with.
     offset : float
         Minus the threshold.
+    reference : Reference or None
+        What the columns of the training rows held; None for models of versions that did not keep it.
     whitening : Whitening or None
         Needed by the metric "mahalanobis".
     input_ranges : tuple of ndarray of shape (2, n_in), or None
@@ -76,6 +79,7 @@ class ModelData:
     calibration: Calibration
     offset: float
     whitening: Whitening | None = None
+    reference: Reference | None = None
     input_ranges: tuple[Array, ...] | None = None
     loss_curve: tuple[float, ...] = ()
     validation_curve: tuple[float, ...] = ()
@@ -156,6 +160,6 @@ def _read_only(value: Any) -> Any:
         return Whitening(*map(_read_only, value))
     if isinstance(value, tuple) and any(isinstance(each, np.ndarray) for each in value):
         return tuple(map(_read_only, value))
-    if isinstance(value, FeatureScaling | Calibration):
+    if isinstance(value, FeatureScaling | Calibration | Reference | ColumnCounts):
         return replace(value, **{each.name: _read_only(getattr(value, each.name)) for each in fields(value)})
     return value

@@ -28,6 +28,7 @@ from aefast.model.layers import LAYERS, Dense, integer, number
 from aefast.model.metrics import DTYPES, LOSSES, MISSING, checked_metric
 from aefast.model.network import checked_network, code_size, with_columns
 from aefast.model.parameters import join_parameters, weight_shapes
+from aefast.model.reference import BINS, MEASURES, ColumnCounts, Reference
 from aefast.model.scaling import SCALERS, FeatureScaling
 from aefast.model.variants import VARIANTS, known_class
 from aefast.model.whitening import Whitening
@@ -83,6 +84,13 @@ def describe(model: ModelData) -> tuple[Document, Tensors]:
         raise ValueError(f"cannot save a {model.kind}: only {', '.join(VARIANTS)} have a file format")
     document = {"class": model.kind, "library_version": core.__version__, "parameters": dict(model.parameters)}
     fit, tensors = _describe_fit(model)
+    if model.reference is not None:
+        counts, worst = model.reference.counts.packed(), model.reference.worst
+        # float32 is exact for counts up to 2^24.
+        counts = counts.astype(np.float32) if counts.max(initial=0) < 1 << 24 else counts
+        fit["reference"] = {"rows": model.reference.counts.n_rows, "distance": float(model.reference.distance)}
+        tensors |= {"reference.edges": model.reference.edges, "reference.counts": counts}
+        tensors["reference.worst"] = worst.astype(np.float32)
     return document | fit, tensors
 
 
@@ -180,6 +188,7 @@ def model_fields(document: Document, tensors: Tensors) -> dict[str, Any]:
         "missing": missing,
         "n_threads": n_threads,
         "whitening": whitening,
+        "reference": _reference(document.get("reference"), tensors, n_features if columns is None else len(columns)),
         "input_ranges": _input_ranges(tensors, coefs, [layer for layer, _ in weighted]),
         "calibration": _calibration(tensors),
         "offset": number(document["offset"]),
@@ -233,6 +242,18 @@ def _whitening(tensors: Tensors, n_features: int, n_joint: int) -> Whitening | N
     if not (whitening.deviation > 0).all():
         raise ValueError("whitening.deviation must be above zero")
     return whitening
+
+
+def _reference(described: Any, tensors: Tensors, n_columns: int) -> Reference | None:
+    if described is None:
+        return None
+    edges = _finite(tensors, "reference.edges", (n_columns, BINS - 1))
+    counts = _finite(tensors, "reference.counts", (n_columns, 3 + BINS))
+    worst, distance = _finite(tensors, "reference.worst", (n_columns, len(MEASURES))), number(described["distance"])
+    if (np.diff(edges) < 0).any() or (worst < 0).any() or not 0 <= distance <= 1:
+        raise ValueError("reference.edges must ascend, and reference.worst must not be negative")
+    n_rows = integer(described["rows"], 1, 1 << 53)
+    return Reference(edges, ColumnCounts.unpacked(n_rows, counts), worst, distance)
 
 
 def _input_ranges(tensors: Tensors, coefs: list[Array], layers: list[LayerSpec]) -> tuple[Array, ...] | None:

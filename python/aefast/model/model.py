@@ -146,6 +146,10 @@ class Model(ModelData):
         errors = self._predictors.get(precision=precision).errors(columns, self._metric(None))
         return errors if np.isfinite(errors).all() else None
 
+    def errors_of_inputs(self, rows: Array) -> Array:
+        """Return the errors of rows (n, D) that `rows` has returned, without a check."""
+        return self._predictors.get().errors(rows, self.score_metric)
+
     def is_anomaly(self, X: Any) -> NDArray[np.bool_]:
         """Return which rows have an error above the threshold."""
         return self.errors(X).astype(np.float64) > self.threshold

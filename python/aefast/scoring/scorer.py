@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from numbers import Real
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aefast.columns.column import starts
-from aefast.model.model import Model
 from aefast.scoring.bad_rows import ON_BAD, bad_rows, rows_without_score, spread, with_nulls
 from aefast.scoring.errors import BadValueError, MisfitError
+from aefast.scoring.models import model_of
 from aefast.scoring.passthrough import as_type, value_type
 from aefast.scoring.reasons import arrow_reasons, explained_reasons, reasons_as_text, reasons_type, with_text_values
 from aefast.tables.arrow import arrow_array, arrow_values, plain_rows
@@ -353,18 +352,6 @@ class Scorer:
         if self.model.has_reasons(top):
             return arrow_reasons(self.model.reasons(X, top), self.feature_names, self.model.columns, X)
         return explained_reasons(self.model.explanation(X, top), len(X), is_mixed=self.is_mixed)
-
-
-def model_of(model: Any) -> Model:
-    """Return the `Model` of an estimator, or of a model file given by its content or its path."""
-    if isinstance(model, (bytes, bytearray, memoryview, str, Path)):
-        return Model.load(model)
-    if isinstance(model, Model):
-        return model
-    if not hasattr(type(model), "model_"):
-        raise TypeError(f"model must be an estimator of aefast, or the path or bytes of a model file, got {model!r}")
-    found: Model = model.model_
-    return found
 
 
 def _list_of_names(option: str, names: Sequence[str]) -> list[str]:

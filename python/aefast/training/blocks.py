@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from aefast.columns.learner import UnknownLevels
@@ -14,7 +15,8 @@ from aefast.model.scaling import Statistics, merged
 from aefast.training.calibrate import CalibrationRows
 from aefast.training.checkpoint import digest_of
 from aefast.training.data import MAX_ROWS, RESERVOIR, TrainingRows
-from aefast.training.fit import Fit
+from aefast.training.fit import FEW_ROWS, Fit
+from aefast.training.reference_rows import MOST_SCORES
 from aefast.training.reservoir import Reservoir
 
 Array = NDArray[Any]
@@ -26,8 +28,8 @@ class FitBlocks(Fit):
 
     Attributes
     ----------
-    first : ndarray of shape (n, d)
-        The first block, as the network reads it.
+    first : tuple of the first block and an ndarray of shape (n, d)
+        The first block as a user gave it, and as the network reads it.
     others : iterator
         The blocks after it, as a user gave them.
     again : callable or None
@@ -40,7 +42,7 @@ class FitBlocks(Fit):
         Counts later rows with other levels.
     """
 
-    first: Array = field(kw_only=True)
+    first: tuple[Any, Array] = field(kw_only=True)
     others: Iterator[Any] = field(kw_only=True)
     again: Callable[[], Iterable[Any]] | None = field(kw_only=True)
     read: Callable[[Any], Array] = field(kw_only=True)
@@ -53,12 +55,19 @@ class FitBlocks(Fit):
         self._held_out = Reservoir(self._choices.rng(RESERVOIR, 0), MAX_ROWS)
         self._trained_on = Reservoir(self._choices.rng(RESERVOIR, 1), MAX_ROWS)
         self._digest = ""
-        statistics, n_rows = self._look_at(0, self.first, 0), len(self.first)
-        if self.again is not None:
-            for index, block in enumerate(map(self.read, self.others), start=1):
-                statistics = merged(statistics, self._look_at(index, block, n_rows))
-                n_rows += len(block)
-        self._fit_scaling(TrainingRows(self._trained_on.rows(), None), statistics, TrainingRows(self.first, None))
+        statistics, n_rows = self._look_at(0, *self.first, 0), len(self.first[1])
+        #: The first blocks, which are read before training: all of them if they can be read again.
+        self._ahead = [self.first]
+        for index, given in enumerate(self.others if self.again is not None else (), start=1):
+            block = self.read(given)
+            statistics = merged(statistics, self._look_at(index, given, block, n_rows))
+            n_rows += len(block)
+        while self.again is None and n_rows < FEW_ROWS and (given := self._next()) is not None:
+            block = self.read(given)
+            statistics = merged(statistics, self._look_at(len(self._ahead), given, block, n_rows))
+            self._ahead.append((given, block))
+            n_rows += len(block)
+        self._fit_scaling(TrainingRows(self._trained_on.rows(), None), statistics, TrainingRows(self.first[1], None))
         self._prepare(
             statistics,
             TrainingRows(self._kept(), None),
@@ -66,8 +75,17 @@ class FitBlocks(Fit):
             digest=None if self.again is None else lambda: self._digest,
         )
 
-    def _look_at(self, index: int, block: Array, before: int) -> Statistics:
+    def _next(self) -> Any:
+        """Return the next block, None after the last one. An error of the iterator is raised when training is there."""
+        try:
+            return next(self.others, None)
+        except Exception as error:  # of any kind, as it is a user's
+            self.others = _raising(error)
+            return None
+
+    def _look_at(self, index: int, given: Any, block: Array, before: int) -> Statistics:
         """Keep a random choice of a block's rows and return its statistics; ``before`` rows came earlier."""
+        self._reference_rows.add(given, block)
         if self.checkpoint is not None:
             self._digest = digest_of([block], self._digest)
         if self.keeps_levels or (self.again is None and index > 0):
@@ -78,15 +96,23 @@ class FitBlocks(Fit):
             self._held_out.add(block[out])
         return self.statistics(TrainingRows(block, None), f"block {index}")
 
+    @property
+    def follows_part(self) -> bool:
+        """True if the scaler was not fitted on all of the rows."""
+        return self.keeps_scaler or self.again is None
+
     def _split(self, index: int, block: Array, before: int) -> tuple[Any, Any]:
         return self._choices.split(len(block), self._of("validation_fraction"), index, before=before)
 
     def _epoch(self, number: int, rate: float) -> float:
         total, n_trained, before = 0.0, 0, 0
-        blocks = chain([self.first], map(self.read, self.others))
-        for index, block in enumerate(blocks if self.again is None else map(self.read, self.again())):
+        ahead = self._ahead if self.again is None else []
+        blocks = chain((given for given, _ in ahead), self.others) if self.again is None else self.again()
+        for index, given in enumerate(blocks):
+            block = ahead[index][1] if index < len(ahead) else self.read(given)
             if index > 0:
-                statistics = [self._look_at(index, block, before)] if self.again is None else []
+                is_new = self.again is None and index >= len(ahead)
+                statistics = [self._look_at(index, given, block, before)] if is_new else []
                 self._check_targets(TrainingRows(block, None), statistics)
             data = TrainingRows(block, self._split(index, block, before)[0])
             before += len(block)
@@ -98,5 +124,15 @@ class FitBlocks(Fit):
     def _kept(self) -> Array:
         return (self._held_out if self._held_out.n_rows else self._trained_on).rows()
 
+    def _comparable_rows(self) -> tuple[Array, NDArray[np.int64] | None] | None:
+        rows = self._held_out.rows() if self._held_out.n_rows else None
+        return None if rows is None else (rows[:: 1 + (len(rows) - 1) // MOST_SCORES], None)
+
     def _calibration_rows(self) -> CalibrationRows:
         return CalibrationRows(self._kept())
+
+
+def _raising(error: Exception) -> Iterator[Any]:
+    """Return an iterator that raises the error."""
+    raise error
+    yield

@@ -14,7 +14,7 @@ Array = NDArray[Any]
 Rows = NDArray[np.int64]
 
 # One stream of random numbers for each purpose, so that no stream depends on how many numbers another one has drawn.
-WEIGHTS, HELD_OUT, FEW, RESERVOIR = range(4)
+WEIGHTS, HELD_OUT, FEW, RESERVOIR, REFERENCE = range(5)
 
 #: Number of rows that suffices for a covariance or a threshold if not all rows can be read.
 MAX_ROWS = 20_000

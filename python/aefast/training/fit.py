@@ -17,6 +17,7 @@ from aefast.columns.column import is_level
 from aefast.engine import core
 from aefast.engine.threads import resolve_threads
 from aefast.exceptions import ConvergenceError
+from aefast.model.drift import Drift
 from aefast.model.metrics import PROBABILITIES
 from aefast.model.model import Model
 from aefast.model.network import code_size
@@ -38,6 +39,7 @@ from aefast.training.data import WEIGHTS, Choices, TrainingRows
 from aefast.training.loop import EpochLoop, Settings, poll
 from aefast.training.plain import plain_parameters
 from aefast.training.recipe import Continuation, Recipe, Start
+from aefast.training.reference_rows import ReferenceRows, with_reference
 from aefast.training.targets import check_range, check_sums
 
 Array = NDArray[Any]
@@ -45,6 +47,9 @@ Array = NDArray[Any]
 #: Largest number of features and code units, together, for which ``score_metric="auto"`` is "mahalanobis". With more,
 #: the distances would cost more than a network of "auto" sizes.
 MAX_JOINT = 640
+
+#: Rows that a scaler follows when rows come in calls or blocks: a first block may be unlike the rest.
+FEW_ROWS = 1000
 
 
 @dataclass
@@ -59,6 +64,11 @@ class Fit:
         True in ``partial_fit``: the epochs of its calls are one sequence, and the optimizer keeps its state.
     model : Model or None
         The result of `run`; None before.
+    keeps_scaler : bool
+        True if the scaler is that of earlier training.
+    drift : Drift or None
+        How the training rows differ from those of earlier training, if the model comes from it, or their shares of
+        missing, unknown and clipped values; None before `run`.
     """
 
     recipe: Recipe
@@ -66,11 +76,15 @@ class Fit:
     start: Start
     continues_epochs: bool = False
     model: Model | None = field(init=False, default=None)
+    drift: Drift | None = field(init=False, default=None)
+    keeps_scaler: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         recipe, start = self.recipe, self.start
         self._choices = Choices(start.seed)
         self._n_passes = start.n_passes
+        self._reference_rows = ReferenceRows(recipe.columns, self._choices)
+        self._early: tuple[Array, ReferenceRows] | None = None
         network, dtype = recipe.network, self._of("dtype")
         if start.weights is not None:
             coefs, intercepts, norms = start.weights
@@ -93,7 +107,8 @@ class Fit:
     def continuation(self) -> Continuation:
         """Return what further training needs."""
         state = (self.recipe.optimizer, *self._trainer.optimizer_state()) if self.continues_epochs else None
-        return Continuation(self.start.seed, self._n_passes, state)
+        early = self._early if self._early is not None and len(self._early[0]) < FEW_ROWS else None
+        return Continuation(self.start.seed, self._n_passes, state, early)
 
     # What each subclass provides.
 
@@ -103,6 +118,13 @@ class Fit:
 
     def _calibration_rows(self) -> CalibrationRows:
         """Return the rows that decide the threshold."""
+        raise NotImplementedError
+
+    def _keep_reference_rows(self) -> None:
+        """Keep rows that describe the columns, unless they were kept when they were read."""
+
+    def _comparable_rows(self) -> tuple[Array, NDArray[np.int64] | None] | None:
+        """Return training rows whose scores are compared, and their days if known; None if no rows are held out."""
         raise NotImplementedError
 
     # Before training: checks and preparation.
@@ -128,7 +150,8 @@ class Fit:
         ``targets`` and the statistics are checked for values that the loss is not defined for.
         """
         kind, before = self._of("scaler"), self.start.model
-        if before is not None and before.scaling.kind == kind:
+        self.keeps_scaler = before is not None and before.scaling.kind == kind and self._early is None
+        if before is not None and self.keeps_scaler:
             scaling = before.scaling
         else:
             names = element_names(self.recipe.column_names, self.recipe.columns)
@@ -245,6 +268,11 @@ class Fit:
         """The checkpoint among the callbacks, if there is one."""
         return next((each for each in self.settings.callbacks if isinstance(each, Checkpoint)), None)
 
+    @property
+    def follows_part(self) -> bool:
+        """True if the scaler was not fitted on all of the rows."""
+        return self.keeps_scaler
+
     # Training.
 
     def run(self) -> None:
@@ -322,7 +350,7 @@ class Fit:
             in_haste=in_haste,
         )
         before = self.start.model
-        return Model(
+        model = Model(
             kind=recipe.kind,
             network=network,
             coefs=tuple(coefs),
@@ -342,3 +370,9 @@ class Fit:
             parameters=plain_parameters(recipe.parameters, strict=False),
             **calibrated,
         )
+        self._keep_reference_rows()
+        comparable = None if in_haste else self._comparable_rows()
+        before = before if self.keeps_scaler else None
+        found = with_reference(model, before, self._reference_rows, comparable, is_further=self.continues_epochs)
+        model, self.drift = found
+        return model

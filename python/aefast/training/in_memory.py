@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aefast.columns.contents import days_of
 from aefast.training.calibrate import CalibrationRows
 from aefast.training.checkpoint import digest_of
-from aefast.training.data import TrainingRows
+from aefast.training.data import REFERENCE, TrainingRows
 from aefast.training.fit import Fit
+from aefast.training.reference_rows import MOST_SCORES
 
 Array = NDArray[Any]
 
@@ -29,12 +32,15 @@ class FitRows(Fit):
         What the network gets in place of ``X``, its target.
     validation : ndarray of shape (m, d), optional
         Rows that are held out in place of a share of ``X``.
+    table : data frame or Arrow table, optional
+        The rows of ``X`` as they were given, if their columns are of several kinds.
     """
 
     X: Array = field(kw_only=True)
     sample_weight: NDArray[np.float64] | None = None
     X_noisy: Array | None = None
     validation: Array | None = None
+    table: Any = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -42,6 +48,7 @@ class FitRows(Fit):
         if noisy is not None:
             self.require_finite(noisy, "X_noisy")
         used = None if weights is None else np.flatnonzero(weights)
+        before = self._join_early(X)
         share = 0.0 if self.continues_epochs else self._of("validation_fraction")
         train, held_out = self._choices.split(len(X) if used is None else len(used), share)
         if self.validation is not None:
@@ -57,7 +64,12 @@ class FitRows(Fit):
         clean = TrainingRows(X, train, weights)
         statistics = self.statistics(clean)
         beyond = None if held_out is None else self.statistics(TrainingRows(X, held_out))
-        self._fit_scaling(clean, statistics, TrainingRows(X, used), beyond)
+        scaled = clean
+        if before is not None:
+            self._early = np.concatenate([before, X if used is None else X[used]]), self._reference_rows
+            scaled = TrainingRows(self._early[0], None)
+        ranges = statistics if scaled is clean else self.statistics(scaled)
+        self._fit_scaling(scaled, ranges, TrainingRows(X, used), beyond)
         self._data = clean if noisy is None else TrainingRows(noisy, train, weights, X)
         self._rows = CalibrationRows(X, used, train, held_out)
         self._prepare(
@@ -66,6 +78,34 @@ class FitRows(Fit):
             validates=held_out is not None,
             digest=None if self.continues_epochs else lambda: digest_of([X, noisy, weights]),
         )
+
+    def _keep_reference_rows(self) -> None:
+        chosen = None if self.sample_weight is None else self._by_weight(self.sample_weight)
+        self._reference_rows.add(self.table, self.X, chosen)
+
+    def _join_early(self, X: Array) -> Array | None:
+        """Return the rows of earlier calls, if the scaler still follows the rows, and go on with their reference."""
+        if not self.continues_epochs:
+            return None
+        if self.start.early is None:
+            return X[:0] if self.start.weights is None else None
+        before, self._reference_rows = deepcopy(self.start.early)
+        return before
+
+    def _by_weight(self, weights: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return a random choice of rows, each with a probability in proportion to its weight."""
+        largest = int(np.argmax(weights))
+        chosen = self._choices.rng(REFERENCE, 3).random(len(weights)) * weights[largest] < weights
+        chosen[largest] = True
+        return np.flatnonzero(chosen)
+
+    def _comparable_rows(self) -> tuple[Array, NDArray[np.int64] | None] | None:
+        X, _, train, held_out = self._rows
+        if held_out is None:
+            return None
+        few = self._choices.few(train, len(X), MOST_SCORES)
+        days = None if self.recipe.columns is None else days_of(self.table, self.recipe.columns)
+        return X[few], None if days is None else days[few]
 
     def _epoch(self, number: int, rate: float) -> float:
         return self._pass(self._data, number, rate)

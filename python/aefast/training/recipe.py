@@ -62,12 +62,14 @@ class Recipe:
 class Continuation:
     """What further training needs beside the model: random numbers drawn so far, and the optimizer's state.
 
-    ``seed`` is None for a model from a file; a new seed is then drawn.
+    ``seed`` is None for a model from a file; a new seed is then drawn. ``early`` are the rows so far, as long as the
+    scaler follows them: their inputs (n, D), and a ``ReferenceRows`` of them.
     """
 
     seed: int | None
     n_passes: int
     optimizer: tuple[Any, ...] | None = None
+    early: tuple[Array, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,8 @@ class Start:
         The model of earlier training, whose scaler stays and whose curves go on.
     optimizer : tuple or None
         Specification and state of the optimizer after earlier training.
+    early : tuple or None
+        As of `Continuation`.
     attempt : int
         Number of this start among several: initial weights, order of rows and noise differ, held-out rows do not.
     """
@@ -94,6 +98,7 @@ class Start:
     model: Model | None = None
     optimizer: tuple[Any, ...] | None = None
     attempt: int = 0
+    early: tuple[Array, Any] | None = None
 
     @property
     def attempt_seed(self) -> int:

@@ -1,0 +1,77 @@
+"""Counts the rows of a job to say whether they have drifted from the training rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from aefast.columns.contents import contents
+from aefast.model.drift import Drift
+from aefast.scoring.scorer import Scorer
+from aefast.scoring.sketch import ScoreSketch
+from aefast.tables.arrow import arrow_values
+from aefast.tables.numbers import feature_columns
+
+#: Rows that are all counted; of later batches a share is, whose place in the batch changes from batch to batch.
+_ALL, _SHARE = 1 << 20, 8
+
+
+class DriftCounter:
+    """Counts scored batches.
+
+    Parameters
+    ----------
+    scorer : Scorer
+        The one that scores the batches.
+    """
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer, self._n_batches = scorer, 0
+        self.sketch = ScoreSketch(scorer.model)
+
+    def add(self, batch: pa.RecordBatch, judged: pa.RecordBatch) -> None:
+        """Count a batch and what `Scorer.judge` has returned for it."""
+        if self.sketch.n_rows >= _ALL:
+            n_rows = -(-batch.num_rows // _SHARE)
+            begin = n_rows * (self._n_batches % _SHARE)
+            self._n_batches += 1
+            batch, judged = batch.slice(begin, n_rows), judged.slice(begin, n_rows)
+        if batch.num_rows:
+            self.sketch.add(self._contents(batch), arrow_values(judged.column(0)))
+
+    def _contents(self, batch: pa.RecordBatch) -> Any:
+        scorer, columns = self._scorer, self._scorer.model.columns
+        if columns is not None:
+            return contents(scorer.matrix(batch), columns)
+        names = scorer.feature_names
+        values = feature_columns(batch, names) if set(names) <= set(batch.schema.names) else None
+        return scorer.matrix(batch) if values is None else values
+
+    def drift(self) -> Drift:
+        """Return how the rows differ from the training rows."""
+        return self.sketch.drift()
+
+
+def shares_in_training(drift: Drift, least: float = 0.01) -> str:
+    """Describe the columns in which the training rows have unknown, clipped or missing values; empty if there are few.
+
+    Parameters
+    ----------
+    drift : Drift
+        Of the training rows.
+    least : float
+        The least share that is worth a word.
+    """
+    found = []
+    for column in sorted(drift.columns, key=lambda c: -max(c.unknown, c.clipped, c.missing)):
+        shares = [(column.unknown, "not among its levels"), (column.clipped, "clipped"), (column.missing, "missing")]
+        parts = [f"{100 * share:.3g} % {what}" for share, what in shares if share >= least]
+        found += [f"{column.name} ({', '.join(parts)})"] if parts else []
+    more = f" and {len(found) - 4} more columns" if len(found) > 4 else ""
+    return ", ".join(found[:4]) + more
+
+
+def drift_line(drift: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the line of a summary about drift; none if no rows were compared."""
+    return [("drift", drift["text"].removeprefix("drift in "))] if drift["rows"] else []
