@@ -29,6 +29,7 @@ _HOMES = {
         "ReduceOnPlateau",
         "StepSchedule",
     ],
+    "scoring.comparison": ["compare"],
     "scoring.evaluation": ["evaluate"],
     "scoring.scorer": ["Scorer"],
     "scoring.sketch": ["ScoreSketch"],

@@ -35,6 +35,7 @@ from aefast.schedules import ExponentialSchedule as ExponentialSchedule
 from aefast.schedules import LinearSchedule as LinearSchedule
 from aefast.schedules import ReduceOnPlateau as ReduceOnPlateau
 from aefast.schedules import StepSchedule as StepSchedule
+from aefast.scoring.comparison import compare as compare
 from aefast.scoring.evaluation import evaluate as evaluate
 from aefast.scoring.scorer import Scorer as Scorer
 from aefast.scoring.sketch import ScoreSketch as ScoreSketch

@@ -19,6 +19,7 @@ COMMANDS = {
     "score": "Scores",
     "report": "Scores",
     "run": "Scores",
+    "compare": "Scores",
     "bench": "This machine",
 }
 

@@ -82,6 +82,10 @@ class ScorePlan:
         """Return a plan that flags rows by their p-value: at most ``p_value_cutoff``."""
         return replace(self, p_value_cutoff=p_value_cutoff)
 
+    def with_batches_of(self, batch_rows: int) -> ScorePlan:
+        """Return a plan that reads batches of so many rows."""
+        return replace(self, batch_rows=batch_rows)
+
     def output_schema(self, source: Source) -> pa.Schema:
         """The schema of the scored batches of ``source``: all rows, or one part of them."""
         return self.scorer.schema(kept_schema(source, self.keep))
