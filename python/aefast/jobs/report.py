@@ -53,6 +53,7 @@ def report_job(
     for strange in findings.strangest:
         strange.row = good.row(strange.row)
     about = [name for name in plan.keep if name != label][:3] if keep is None else keep
+    estimator.drift_ = findings.drift
     page = render(findings, title=title, subtitle=subtitle, image_shape=image_shape, notes=notes, about=about)
     with atomic_path(output) as part, naming(output):
         part.write_text(page, encoding="utf-8", errors="backslashreplace")
@@ -64,6 +65,7 @@ def report_job(
         "flagged": findings.n_flagged,
         "threshold": findings.threshold,
         "dialect": source.spoken_dialect,
+        **findings.as_plain(),
         "seconds": findings.seconds,
         "quality": findings.quality,
         **({} if findings.labels is None else {"unlabelled": findings.n_unlabelled}),

@@ -157,7 +157,10 @@ def scores_over_rows(
     if len(errors) and spans_decades(errors):
         ax.set_yscale("log")
     if is_timed:
-        locator = dates.AutoDateLocator()  # type: ignore[no-untyped-call]
+        # Labels are up to 0.5 inches wide.
+        width = ax.get_figure(root=True).get_size_inches()[0]  # type: ignore[union-attr]
+        most = max(3, int(width * 0.9))
+        locator = dates.AutoDateLocator(minticks=2, maxticks=most)  # type: ignore[no-untyped-call]
         ax.xaxis.set_major_locator(locator)
         ax.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
     ax.margins(x=0.01)

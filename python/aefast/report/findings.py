@@ -5,16 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from aefast.columns.contents import contents
 from aefast.columns.values import cells
+from aefast.model.drift import Drift
 from aefast.plots.drawing import on_time_axis
 from aefast.scoring.labels import UNLABELLED, judgement
 from aefast.scoring.scorer import Scorer
+from aefast.scoring.sketch import ScoreSketch
+
+_PLAIN = (bool, int, float, str, type(None))
 
 
 @dataclass
@@ -23,19 +29,35 @@ class Strange:
 
     row: int
     error: float
-    features: Any  # the scorer's matrix of this one row
+    features: Any  # the scorer's matrix of this one row; None for an example of a group
     about: dict[str, Any]
     label: bool | None = None
     p_value: float = float("nan")
     reasons: list[dict[str, Any]] = field(default_factory=list)
+
+    def as_plain(self) -> dict[str, Any]:
+        """Return what the page shows of the row, as plain data."""
+        about = {name: value if isinstance(value, _PLAIN) else str(value) for name, value in self.about.items()}
+        score = {"row": self.row, "columns": about, "score": self.error, "p_value": self.p_value}
+        return {**score, **({} if self.label is None else {"label": self.label}), "reasons": self.reasons}
+
+
+@dataclass
+class Group:
+    """The rows above the threshold that have the same first reason: how many, and those with the highest scores."""
+
+    feature: str
+    n_rows: int
+    examples: list[Strange]
 
 
 @dataclass
 class Findings:
     """The result of one pass over a table.
 
-    ``reasons`` counts, for each feature, the flagged rows whose error it has the largest share of. ``times`` holds the
-    time of each row if the table has a complete column of times.
+    ``reasons`` counts, for each feature, the flagged rows whose error it has the largest share of; ``groups`` has
+    examples of these rows. ``times`` holds the time of each row if the table has a complete column of times. ``drift``
+    says how the columns differ from those of training.
     """
 
     scorer: Scorer
@@ -46,10 +68,32 @@ class Findings:
     reasons: NDArray[np.int64]
     seconds: float
     times: NDArray[np.datetime64] | None = None
+    groups: list[Group] = field(default_factory=list)
+    sketch: ScoreSketch | None = None
 
     @property
     def threshold(self) -> float:
         return float(self.scorer.model.threshold)
+
+    @cached_property
+    def drift(self) -> Drift:
+        """How the rows differ from the training rows, by column."""
+        return (self.sketch or ScoreSketch(self.scorer.model)).drift()
+
+    def shown(self) -> list[Strange]:
+        """Return all rows that the page shows, a row of a group also if it is among the most anomalous ones."""
+        return [*self.strangest, *(row for group in self.groups for row in group.examples)]
+
+    def as_plain(self) -> dict[str, Any]:
+        """Return what the page shows of rows and columns, as plain data for JSON."""
+        return {
+            "drift": self.drift.as_plain(),
+            "first_reasons": [
+                {"feature": group.feature, "rows": group.n_rows, "examples": [row.as_plain() for row in group.examples]}
+                for group in self.groups
+            ],
+            "most_anomalous": [row.as_plain() for row in self.strangest],
+        }
 
     @property
     def is_timed(self) -> bool:
@@ -83,6 +127,7 @@ def examine(
     *,
     label: Callable[[pa.RecordBatch], NDArray[Any]] | None = None,
     n_strangest: int = 12,
+    n_examples: int = 3,
     progress: Callable[[int], None] | None = None,
 ) -> Findings:
     """Score every row once; keep all scores, but only the most anomalous rows.
@@ -96,6 +141,8 @@ def examine(
         Takes a batch and returns one value per row: true for an anomaly, false for a normal row, or `UNLABELLED`.
     n_strangest : int
         Number of most anomalous rows to keep.
+    n_examples : int
+        Number of rows to keep of those with the same first reason.
     progress : callable, optional
         Called with the number of rows of each batch.
 
@@ -109,28 +156,37 @@ def examine(
     strangest: list[Strange] = []
     reasons = np.zeros(scorer.n_features, dtype=np.int64)
     times: list[NDArray[np.datetime64]] = []
+    examples: dict[int, list[Strange]] = {}
+    sketch = ScoreSketch(scorer.model)
     n_read = 0
+
+    def strange(batch: pa.RecordBatch, X: Any, e: NDArray[np.float64], i: int, known: NDArray[Any] | None) -> Strange:
+        about = {c: cells(batch.column(c).slice(i, 1))[0] for c in scorer.keep}
+        label = None if known is None or known[i] == UNLABELLED else bool(known[i])
+        return Strange(n_read + i, float(e[i]), X, about, label)
+
     for batch in batches:
         times.append(_times(batch))
         X = scorer.matrix(batch)
         e = scorer.errors(X, first_row=n_read)
         known = label(batch) if label is not None else None
+        columns = scorer.model.columns
+        sketch.add(X if columns is None else contents(X, columns), e)
         flagged = np.flatnonzero(e > scorer.model.threshold)
         if len(flagged):
-            reasons += np.bincount(scorer.main_features(scorer.take(X, flagged)), minlength=scorer.n_features)
+            main = scorer.main_features(scorer.take(X, flagged))
+            reasons += np.bincount(main, minlength=scorer.n_features)
+            for place in _examples(main, e[flagged], examples, n_examples):
+                i, feature = int(flagged[place]), int(main[place])
+                row = strange(batch, scorer.take(X, np.array([i])), e, i, known)
+                row.reasons = scorer.reasons(row.features, 3).to_pylist()[0]
+                row.features = None
+                kept = [*examples.get(feature, []), row]
+                examples[feature] = sorted(kept, key=lambda s: (-s.error, s.row))[:n_examples]
         least = strangest[-1].error if len(strangest) == n_strangest else -np.inf
         over = np.flatnonzero(e > least)
         for i in over[np.argsort(-e[over], kind="stable")[:n_strangest]]:
-            about = {c: cells(batch.column(c).slice(int(i), 1))[0] for c in scorer.keep}
-            strangest.append(
-                Strange(
-                    n_read + int(i),
-                    float(e[i]),
-                    scorer.take(X, np.array([i])),
-                    about,
-                    None if known is None or known[i] == UNLABELLED else bool(known[i]),
-                )
-            )
+            strangest.append(strange(batch, scorer.take(X, np.array([i])), e, int(i), known))
         strangest = sorted(strangest, key=lambda s: (-s.error, s.row))[:n_strangest]
         errors.append(e)
         if known is not None:
@@ -147,12 +203,31 @@ def examine(
         strangest,
         reasons,
         time.perf_counter() - begin,
+        groups=[
+            Group(scorer.feature_names[feature], int(reasons[feature]), examples[feature])
+            for feature in np.argsort(-reasons, kind="stable").tolist()
+            if feature in examples
+        ],
+        sketch=sketch,
     )
     at = np.concatenate(times) if times else _times(pa.RecordBatch.from_pylist([]))
     if len(at) == len(all_errors) > 0 and not np.isnat(at).any():
         findings.times = at
     _give_reasons(findings)
     return findings
+
+
+def _examples(
+    main: NDArray[np.intp], errors: NDArray[np.float64], known: dict[int, list[Strange]], most: int
+) -> list[int]:
+    """Return the places of flagged rows that belong among the ``most`` highest of their first reason."""
+    found: list[int] = []
+    for feature in np.unique(main).tolist() if most else []:
+        kept = known.get(feature, [])
+        least = kept[-1].error if len(kept) == most else -np.inf
+        of_feature = np.flatnonzero((main == feature) & (errors > least))
+        found += of_feature[np.argsort(-errors[of_feature], kind="stable")[:most]].tolist()
+    return found
 
 
 def _times(batch: pa.RecordBatch) -> NDArray[np.datetime64]:
@@ -164,10 +239,14 @@ def _times(batch: pa.RecordBatch) -> NDArray[np.datetime64]:
 
 
 def _give_reasons(findings: Findings, top: int = 3) -> None:
-    """Set the p-values and reasons of the most anomalous rows."""
+    """Set the p-values of all rows that are shown, and the reasons of the most anomalous ones."""
     if not findings.strangest:
         return
     scorer = findings.scorer
+    for group in findings.groups:
+        p_values = scorer.p_values(np.array([row.error for row in group.examples]))
+        for row, p in zip(group.examples, p_values, strict=True):
+            row.p_value = float(p)
     X = scorer.join([s.features for s in findings.strangest])
     for strange, p, reasons in zip(
         findings.strangest,

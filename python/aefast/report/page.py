@@ -17,13 +17,16 @@ from aefast.model.model import Model
 from aefast.model.network import layer_widths
 from aefast.plots.drawing import BLUE, GREEN, GREY, ORANGE
 from aefast.report.findings import Findings
-from aefast.report.wording import count, drift, number, percent, short
+from aefast.report.wording import count, drift, number, percent, short, unbroken
 from aefast.scoring.labels import UNLABELLED
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
     from matplotlib.axes import Axes
 
 
+#: Columns in lists of columns; the others are left out.
+MOST_COLUMNS = 15
 INK = "#101112"  # placeholder for the page's text colour in a drawing
 _THEME = {
     INK: "currentColor",
@@ -67,12 +70,16 @@ def render(
 
     model = findings.scorer.model
     names = findings.scorer.feature_names
-    order = [j for j in np.argsort(-findings.reasons, kind="stable") if findings.reasons[j]][:15]
+    order = [j for j in np.argsort(-findings.reasons, kind="stable") if findings.reasons[j]][:MOST_COLUMNS]
     most = max((int(findings.reasons[j]) for j in order), default=1)
+    compared = findings.drift
+    changed = sorted(
+        range(len(names)), key=lambda j: (not (column := compared.columns[j]).drifted, -column.index, -column.missing)
+    )[:MOST_COLUMNS]
     quality, threshold = findings.quality, findings.threshold
     pictures = {
         "rows": _rows_figure(findings),
-        "rows_narrow": _rows_figure(findings, ", narrow", width=4.7, columns=200),
+        "rows_narrow": _rows_figure(findings, ", narrow", width=3.8, columns=150),
         "histogram": _histogram_figure(findings),
     }
     if np.isfinite(findings.p_values).any():
@@ -111,7 +118,7 @@ def render(
     source = resources.files("aefast.report").joinpath("report.html").read_text(encoding="utf-8")
     options: dict[str, Any] = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, **options)
-    environment.filters |= {"number": number, "count": count, "percent": percent, "short": short}
+    environment.filters |= {"number": number, "count": count, "percent": percent, "short": short, "unbroken": unbroken}
     return environment.from_string(source).render(
         title=title,
         subtitle=subtitle,
@@ -120,11 +127,34 @@ def render(
         n_rows=len(findings.errors),
         model=describe(model),
         about=list(findings.scorer.keep if about is None else about),
+        groups=findings.groups[:MOST_COLUMNS],
+        compared=compared,
+        by_column=[(compared.columns[j], bars(findings, j)) for j in changed],
         columns=[(names[j], int(findings.reasons[j]), findings.reasons[j] / most) for j in order],
         figures={name: Markup(svg) for name, svg in pictures.items()},
         quality=quality,
-        drift=drift(findings.errors, model.calibration),
+        drift=drift(findings.errors, model.calibration, compared),
         version=__version__,
+    )
+
+
+def bars(findings: Findings, column: int) -> Markup:
+    """Draw the histogram of a column as a small inline SVG: bars of the training rows, a line of these rows."""
+    from markupsafe import Markup
+
+    sketch, reference = findings.sketch, findings.scorer.model.reference
+    columns = findings.scorer.model.columns
+    if sketch is None or reference is None or (columns is not None and columns[column].kind == "timestamp"):
+        return Markup()
+    shares = [each.bins[column] / max(each.bins[column].sum(), 1) for each in (reference.counts, sketch.columns)]
+    heights = [30 * each / max(float(np.max(shares)), 1e-9) for each in shares]
+    filled = "".join(f"M{8 * k + 1},31v-{h:.1f}h6v{h:.1f}z" for k, h in enumerate(heights[0]) if h > 0.05)
+    steps = "".join(f"V{31 - h:.1f}H{8 * k + 8}" for k, h in enumerate(heights[1]))
+    caption = html.escape(f"Histogram of {short(findings.scorer.feature_names[column])}: training and these rows")
+    return Markup(
+        f'<svg class="bins" role="img" aria-label="{caption}" viewBox="0 0 128 32">'
+        f'<path d="{filled}" fill="currentColor" opacity=".3"/>'
+        f'<path d="M0,31{steps}V31" fill="none" stroke="var(--blue)" stroke-width="1.5"/></svg>'
     )
 
 

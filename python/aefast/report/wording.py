@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aefast.model.calibration import RESOLUTION, Calibration
+from aefast.model.drift import Drift
 
 LONGEST = 60  # characters of a name or a value that are shown
+LONGEST_WORD = 36  # characters of a word that is kept in one line: as many as a UUID has
 
 
 def number(value: Any) -> str:
@@ -31,6 +33,17 @@ def short(value: Any) -> str:
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
+def unbroken(value: Any) -> Any:
+    """Format a value; words of up to `LONGEST_WORD` characters, such as identifiers, are not broken into lines."""
+    from markupsafe import Markup, escape
+
+    whole = Markup('<span class="whole">{}</span>')
+    return Markup(" ").join(
+        escape(word) if len(word) > LONGEST_WORD or (word.isalnum() and len(word) < 12) else whole.format(word)
+        for word in number(value).split(" ")
+    )
+
+
 def count(value: float) -> str:
     """Format a count, with a thin space between thousands."""
     return f"{value:,.0f}".replace(",", "\u202f")
@@ -41,10 +54,11 @@ def percent(value: float) -> str:
     return f"{100 * value:.3g}\u202f%"
 
 
-def drift(errors: NDArray[np.float64], calibration: Calibration) -> str:
+def drift(errors: NDArray[np.float64], calibration: Calibration, found: Drift | None = None) -> str:
     """Compare the distribution of scores with that of the calibration rows and describe the difference in words.
 
-    The comparison is the two-sample Kolmogorov-Smirnov test at level 0.001 (Smirnov 1948).
+    The comparison is the two-sample Kolmogorov-Smirnov test at level 0.001 (Smirnov 1948). ``found`` knows better
+    whether it is drift: it also knows how much the scores of the training rows differ from day to day.
     """
     if len(errors) == 0:
         return "There are no rows to compare."
@@ -60,6 +74,11 @@ def drift(errors: NDArray[np.float64], calibration: Calibration) -> str:
     figures = f"Kolmogorov-Smirnov distance {distance:.3f}; chance alone explains up to {critical:.3f}"
     if distance <= critical:
         return f"No drift: the scores are distributed like those of the {m:,} calibration rows ({figures})."
+    if found is not None and not found.scores and found.verdict in ("drift", "no drift"):
+        return (
+            f"No drift: the scores differ from those of the {m:,} calibration rows no more than those of parts of the "
+            f"training rows do ({figures})."
+        )
     above = float(np.mean(calibration.p_values(errors) <= 0.5))
     size = "slightly" if distance < 0.1 else "clearly" if distance < 0.3 else "much"
     how = f"{size} higher" if above >= 0.5 else f"{size} lower"
