@@ -1,6 +1,7 @@
 // Binds the trainer of either precision as one class.
 #include <chrono>
 
+#include "aefast/train/epoch_loop.hpp"
 #include "convert.hpp"
 
 namespace aefast::python {
@@ -72,41 +73,102 @@ struct Borrowed {
 using Rows = std::optional<Contiguous<std::int64_t>>;
 using Weights = std::optional<Contiguous<double>>;
 
+/// What the epochs of a training have in common.
+struct EpochOptions {
+  double learning_rate;
+  Index batch_size;
+  bool shuffle, drop_last;
+  double beta;
+  const py::object& corrupt;
+};
+
+/// Sets the options; the noise borrows `options.corrupt`.
+void apply(const EpochOptions& options, Borrowed& borrowed) {
+  EpochSpec& epoch = borrowed.epoch;
+  if (options.batch_size < 1) throw py::value_error("batch_size must be at least 1");
+  epoch.learning_rate = options.learning_rate;
+  epoch.batch_size = options.batch_size;
+  epoch.shuffle = options.shuffle;
+  epoch.drop_last = options.drop_last;
+  epoch.beta = options.beta;
+  if (options.corrupt.is_none()) return;
+  epoch.add_noise = [&corrupt = options.corrupt, d = borrowed.input.columns()](double* noisy_rows, Index n) {
+    const py::gil_scoped_acquire acquire;
+    const py::array_t<double> batch({n, d}, noisy_rows);
+    const auto noisy = Contiguous<double>::ensure(corrupt(batch));
+    if (!noisy || noisy.ndim() != 2 || noisy.shape(0) != n || noisy.shape(1) != d) {
+      throw py::value_error("noise must return an array of the batch's shape");
+    }
+    std::copy_n(noisy.data(), n * d, noisy_rows);
+  };
+}
+
+/// A function that calls `poll` about ten times a second; empty if it is None.
+std::function<void()> sometimes(const py::object& poll) {
+  if (poll.is_none()) return {};
+  return [&poll, next = Clock::now()]() mutable {
+    if (Clock::now() < next) return;
+    const py::gil_scoped_acquire acquire;
+    poll();
+    next = Clock::now() + std::chrono::milliseconds(100);
+  };
+}
+
 double train_epoch(AnyTrainer& trainer, const py::array& X, const Scaling& scaling, const Rows& rows,
                    const Weights& sample_weight, const std::optional<py::array>& target, std::uint64_t epoch,
                    double learning_rate, Index batch_size, bool shuffle, bool drop_last, double beta,
                    const py::object& corrupt, const py::object& poll) {
   Borrowed borrowed(trainer, X, scaling, rows, sample_weight, target);
-  if (batch_size < 1) throw py::value_error("batch_size must be at least 1");
+  apply({learning_rate, batch_size, shuffle, drop_last, beta, corrupt}, borrowed);
   borrowed.epoch.epoch = epoch;
-  borrowed.epoch.learning_rate = learning_rate;
-  borrowed.epoch.batch_size = batch_size;
-  borrowed.epoch.shuffle = shuffle;
-  borrowed.epoch.drop_last = drop_last;
-  borrowed.epoch.beta = beta;
-  if (!corrupt.is_none()) {
-    borrowed.epoch.add_noise = [&corrupt, d = borrowed.input.columns()](double* noisy_rows, Index n) {
-      const py::gil_scoped_acquire acquire;
-      const py::array_t<double> batch({n, d}, noisy_rows);
-      const auto noisy = Contiguous<double>::ensure(corrupt(batch));
-      if (!noisy || noisy.ndim() != 2 || noisy.shape(0) != n || noisy.shape(1) != d) {
-        throw py::value_error("noise must return an array of the batch's shape");
-      }
-      std::copy_n(noisy.data(), n * d, noisy_rows);
-    };
-  }
-
-  std::function<void()> poll_sometimes;
-  if (!poll.is_none()) {
-    poll_sometimes = [&poll, next = Clock::now()]() mutable {
-      if (Clock::now() < next) return;
-      const py::gil_scoped_acquire acquire;
-      poll();
-      next = Clock::now() + std::chrono::milliseconds(100);
-    };
-  }
+  const std::function<void()> poll_sometimes = sometimes(poll);
   const py::gil_scoped_release release;
   return trainer.visit([&](auto& t) { return t.train_epoch(borrowed.epoch, poll_sometimes); });
+}
+
+/// Writes what the epochs have led to into a dict.
+template <class T>
+void describe(const Trainer<T>& trainer, const EpochHistory<T>& history, py::dict& to) {
+  to["losses"] = history.losses;
+  to["held_out_losses"] = history.held_out_losses;
+  to["monitored"] = history.monitored;
+  to["best"] = export_parameters(trainer.network().parameters(), history.best.data());
+  to["best_loss"] = history.best_loss;
+  to["n_passes"] = history.n_passes;
+  to["diverged"] = py::none();
+  if (history.has_diverged) to["diverged"] = py::make_tuple(history.last_loss, history.last_held_out);
+}
+
+void run_epochs(AnyTrainer& trainer, py::dict history, const py::array& X, const Scaling& scaling, const Rows& rows,
+                const Weights& sample_weight, const std::optional<py::array>& target, const Rows& held_out,
+                const Rows& penalised, Index max_epochs, std::uint64_t first_pass, double learning_rate,
+                Index batch_size, bool shuffle, bool drop_last, double beta, bool stops_early, Index patience,
+                double tol, const py::object& corrupt, const py::object& poll) {
+  Borrowed training(trainer, X, scaling, rows, sample_weight, target);
+  apply({learning_rate, batch_size, shuffle, drop_last, beta, corrupt}, training);
+  training.epoch.epoch = first_pass;
+  LoopSpec loop{training.epoch, nullptr, nullptr, max_epochs, stops_early, patience, tol};
+  std::optional<Borrowed> monitored, on_code;
+  const auto borrow = [&](const Rows& which, std::optional<Borrowed>& borrowed) -> const EpochSpec* {
+    if (!which) return nullptr;
+    borrowed.emplace(trainer, X, scaling, which, sample_weight, target);
+    borrowed->epoch.beta = beta;
+    return &borrowed->epoch;
+  };
+  loop.held_out = borrow(held_out, monitored);
+  loop.penalised = borrow(penalised, on_code);
+  const std::function<void()> poll_sometimes = sometimes(poll);
+  trainer.visit([&]<class T>(Trainer<T>& t) {
+    EpochHistory<T> found;
+    try {
+      const py::gil_scoped_release release;
+      aefast::run_epochs(t, loop, poll_sometimes, found);
+    } catch (...) {
+      describe(t, found, history);
+      throw;
+    }
+    describe(t, found, history);
+  });
 }
 
 double evaluate(AnyTrainer& trainer, const py::array& X, const Scaling& scaling, const Rows& rows,
@@ -115,6 +177,13 @@ double evaluate(AnyTrainer& trainer, const py::array& X, const Scaling& scaling,
   borrowed.epoch.beta = beta;
   const py::gil_scoped_release release;
   return trainer.visit([&](auto& t) { return t.evaluate(borrowed.epoch); });
+}
+
+double mean_penalty(AnyTrainer& trainer, const py::array& X, const Scaling& scaling, const Rows& rows,
+                    const Weights& sample_weight) {
+  Borrowed borrowed(trainer, X, scaling, rows, sample_weight, std::nullopt);
+  const py::gil_scoped_release release;
+  return trainer.visit([&](auto& t) { return t.mean_penalty(borrowed.epoch); });
 }
 
 py::array penalties(AnyTrainer& trainer, const py::array& X, const Scaling& scaling, const Rows& rows) {
@@ -191,6 +260,14 @@ void bind_trainer(py::module_& module) {
            py::arg("beta") = 1.0, py::arg("corrupt") = none, py::arg("poll") = none)
       .def("evaluate", &evaluate, py::arg("X"), py::arg("scaling"), py::arg("rows") = none,
            py::arg("sample_weight") = none, py::arg("target") = none, py::arg("beta") = 1.0)
+      .def("run_epochs", &run_epochs, py::arg("history"), py::arg("X"), py::arg("scaling"), py::arg("rows") = none,
+           py::arg("sample_weight") = none, py::arg("target") = none, py::kw_only(), py::arg("held_out") = none,
+           py::arg("penalised") = none, py::arg("max_epochs"), py::arg("first_pass"), py::arg("learning_rate"),
+           py::arg("batch_size"), py::arg("shuffle") = true, py::arg("drop_last") = false, py::arg("beta") = 1.0,
+           py::arg("stops_early"), py::arg("patience"), py::arg("tol"), py::arg("corrupt") = none,
+           py::arg("poll") = none)
+      .def("mean_penalty", &mean_penalty, py::arg("X"), py::arg("scaling"), py::arg("rows") = none,
+           py::arg("sample_weight") = none)
       .def("penalties", &penalties, py::arg("X"), py::arg("scaling"), py::arg("rows") = none)
       .def("gradient", &gradient, py::arg("X"), py::arg("scaling"), py::arg("sample_weight") = none,
            py::arg("target") = none, py::kw_only(), py::arg("epoch") = 0, py::arg("beta") = 1.0)

@@ -12,6 +12,18 @@ namespace {
 using Clock = std::chrono::steady_clock;
 constexpr Index kListed = 1024;  // rows whose order is drawn together, so that they can be prefetched
 
+/// The mean of one value for each row of an epoch, times the row's sample weight.
+template <class T>
+double weighted_mean(const EpochSpec& epoch, const std::vector<T>& values) {
+  const RowList rows{0, epoch.rows};
+  double total = 0;
+  for (Index i = 0; i < epoch.n_rows; ++i) {
+    const double weight = epoch.sample_weight ? epoch.sample_weight[rows[i]] : 1;
+    total += weight * static_cast<double>(values[static_cast<std::size_t>(i)]);
+  }
+  return total / static_cast<double>(epoch.n_rows);
+}
+
 }  // namespace
 
 template <class T>
@@ -95,12 +107,7 @@ double Trainer<T>::evaluate(const EpochSpec& epoch) const {
   const Scorer<T> scorer(network_, params_.data(), *epoch.scaling, max_threads_);
   scorer.losses(epoch.input, epoch.target, rows, epoch.n_rows, objective_.loss, scale, static_cast<T>(epoch.beta),
                 seed_, losses.data());
-  double total = 0;
-  for (Index i = 0; i < epoch.n_rows; ++i) {
-    const double weight = epoch.sample_weight ? epoch.sample_weight[rows[i]] : 1;
-    total += weight * static_cast<double>(losses[static_cast<std::size_t>(i)]);
-  }
-  return total / static_cast<double>(epoch.n_rows);
+  return weighted_mean(epoch, losses);
 }
 
 template <class T>
@@ -131,6 +138,13 @@ void Trainer<T>::penalties(const EpochSpec& epoch, T* to) {
     const double of_batch = pass_.code_penalties(epoch, rows, n);
     for (Index i = 0; i < n; ++i) to[first + i] = workspace_.row_penalty[i] + static_cast<T>(of_batch);
   }
+}
+
+template <class T>
+double Trainer<T>::mean_penalty(const EpochSpec& epoch) {
+  std::vector<T> each(static_cast<std::size_t>(epoch.n_rows));
+  penalties(epoch, each.data());
+  return weighted_mean(epoch, each);
 }
 
 /// Scales the whole gradient to the largest norm allowed, then moves every parameter.

@@ -34,6 +34,8 @@ class Trainer {
   /// Writes what the objective adds to each row's loss for its code, as in scoring. A penalty on mean activations is
   /// that of a batch of rows around the row.
   void penalties(const EpochSpec& epoch, T* to);
+  /// The mean of `penalties`, in which each row has its sample weight.
+  double mean_penalty(const EpochSpec& epoch);
 
  private:
   void prepare(Index max_rows, const EpochSpec& epoch, Index n_chunks = 0);

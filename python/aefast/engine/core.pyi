@@ -159,6 +159,50 @@ class Trainer:
     ) -> float:
         """The mean data loss without noise, dropout or update; a gaussian code is drawn at random."""
 
+    def run_epochs(
+        self,
+        history: dict[str, Any],
+        X: Array,
+        scaling: Scaling,
+        rows: NDArray[np.int64] | None = None,
+        sample_weight: NDArray[np.float64] | None = None,
+        target: Array | None = None,
+        *,
+        held_out: NDArray[np.int64] | None = None,
+        penalised: NDArray[np.int64] | None = None,
+        max_epochs: int,
+        first_pass: int,
+        learning_rate: float,
+        batch_size: int,
+        shuffle: bool = True,
+        drop_last: bool = False,
+        beta: float = 1.0,
+        stops_early: bool,
+        patience: int,
+        tol: float,
+        corrupt: Callable[[Array], Array] | None = None,
+        poll: Callable[[], None] | None = None,
+    ) -> None:
+        """Run epochs of `train_epoch`, until the last one or until the monitored loss stops falling.
+
+        The monitored loss is that of the rows ``held_out`` (None: of training), plus the mean penalty of the rows
+        ``penalised`` (None: none). With ``stops_early`` the parameters of its lowest value are kept, and training stops
+        after ``patience`` epochs without a decrease by more than ``tol`` times the value before.
+
+        ``history`` gets, also if an exception ends an epoch: ``losses``, ``held_out_losses`` and ``monitored``, lists
+        with a number for each epoch; ``best``, the parameters to keep; ``best_loss``; ``n_passes``, the number of
+        epochs begun; and ``diverged``, the loss and the held-out loss of a last epoch whose values were not finite, or
+        None."""
+
+    def mean_penalty(
+        self,
+        X: Array,
+        scaling: Scaling,
+        rows: NDArray[np.int64] | None = None,
+        sample_weight: NDArray[np.float64] | None = None,
+    ) -> float:
+        """The mean of `penalties`, in which each row has its sample weight."""
+
     def penalties(self, X: Array, scaling: Scaling, rows: NDArray[np.int64] | None = None) -> Array:
         """The penalty (n,) that the objective adds to each row's loss for its code: activity penalties, contraction,
         and for "kl_sparsity" the divergence of the batch around the row. Penalties on weights are left out."""

@@ -61,10 +61,7 @@ class TrainingRows:
 
     def penalty(self, trainer: core.Trainer, scaling: core.Scaling) -> float:
         """Return the mean penalty on the codes."""
-        penalties = trainer.penalties(self.X, scaling, self.rows)
-        if self.sample_weight is not None:
-            penalties = penalties * (self.sample_weight if self.rows is None else self.sample_weight[self.rows])
-        return float(penalties.mean(dtype=np.float64))
+        return trainer.mean_penalty(self.X, scaling, self.rows, self.sample_weight)
 
 
 @dataclass(frozen=True)

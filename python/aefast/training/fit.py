@@ -126,6 +126,9 @@ class Fit:
     def _comparable_rows(self) -> tuple[Array, NDArray[np.int64] | None] | None:
         """Return training rows whose scores are compared, and their days if known; None if no rows are held out."""
         raise NotImplementedError
+    def _at_once(self) -> Callable[[dict[str, Any]], None] | None:
+        """Return what runs all epochs in the engine, as of `EpochLoop`; None if the rows do not allow it."""
+        return None
 
     # Before training: checks and preparation.
 
@@ -230,6 +233,7 @@ class Fit:
             settings=settings,
             seed=start.attempt_seed,
             n_passes=lambda: self._n_passes,
+            at_once=self._at_once(),
         )
         self._resume(digest)
 
@@ -310,13 +314,19 @@ class Fit:
             data.target,
             epoch=number,
             learning_rate=learning_rate,
-            batch_size=min(self._of("batch_size"), data.n_rows),
-            shuffle=self._of("shuffle"),
-            drop_last=self._of("drop_last"),
             beta=self.recipe.beta(epoch),
-            corrupt=self.recipe.corrupt,
-            poll=poll,
+            **self._batches(data),
         )
+
+    def _batches(self, data: TrainingRows) -> dict[str, Any]:
+        """Return how each epoch makes minibatches of the rows."""
+        return {
+            "batch_size": min(self._of("batch_size"), data.n_rows),
+            "shuffle": self._of("shuffle"),
+            "drop_last": self._of("drop_last"),
+            "corrupt": self.recipe.corrupt,
+            "poll": poll,
+        }
 
     def _loss_of(self, rows: TrainingRows) -> float:
         return rows.evaluate(self._trainer, self._engine_scaling, self.recipe.beta(None))

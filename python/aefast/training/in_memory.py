@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from aefast.training.checkpoint import digest_of
 from aefast.training.data import REFERENCE, TrainingRows
 from aefast.training.fit import Fit
 from aefast.training.reference_rows import MOST_SCORES
+from aefast.training.schedules import Schedule
 
 Array = NDArray[Any]
 
@@ -109,6 +111,36 @@ class FitRows(Fit):
 
     def _epoch(self, number: int, rate: float) -> float:
         return self._pass(self._data, number, rate)
+
+    def _at_once(self) -> Callable[[dict[str, Any]], None] | None:
+        # A scheduled weight of a drawn code's divergence changes between epochs.
+        return None if isinstance(self.recipe.parameters.get("beta"), Schedule) else self._run_epochs
+
+    def _run_epochs(self, history: dict[str, Any]) -> None:
+        """Run all epochs in the engine."""
+        data, settings, first_pass = self._data, self.settings, self._n_passes
+        first_epoch = first_pass if self.continues_epochs else 0
+        try:
+            self._trainer.run_epochs(
+                history,
+                data.X,
+                self._engine_scaling,
+                data.rows,
+                data.sample_weight,
+                data.target,
+                held_out=self._rows.held_out,
+                penalised=self._few.rows if self._has_penalty else None,
+                max_epochs=settings.max_epochs,
+                first_pass=first_pass,
+                learning_rate=float(settings.schedule.rate(first_epoch, [])),
+                beta=self.recipe.beta(first_epoch),
+                stops_early=settings.early_stopping,
+                patience=settings.n_epochs_no_change,
+                tol=settings.tol,
+                **self._batches(data),
+            )
+        finally:
+            self._n_passes = first_pass + history.get("n_passes", 0)
 
     def _calibration_rows(self) -> CalibrationRows:
         return self._rows

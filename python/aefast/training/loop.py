@@ -12,7 +12,7 @@ from aefast.engine import core
 from aefast.exceptions import ConvergenceError, with_remedies
 from aefast.training.callbacks import Callback, EpochInfo, StopTraining, TrainingState
 from aefast.training.progress import progress
-from aefast.training.schedules import Plateau, Schedule
+from aefast.training.schedules import ConstantSchedule, Plateau, Schedule
 
 Array = NDArray[Any]
 
@@ -40,6 +40,11 @@ class Settings:
     verbose: int = 0
     losses: Sequence[float] = ()
 
+    @property
+    def needs_python(self) -> bool:
+        """Whether something has to be called between two epochs, so that the engine cannot run all of them at once."""
+        return bool(tuple(self.callbacks)) or bool(self.verbose) or type(self.schedule) is not ConstantSchedule
+
 
 @dataclass
 class EpochLoop:
@@ -62,6 +67,9 @@ class EpochLoop:
         Seed of the trainer.
     n_passes : callable
         Returns the number of passes over the rows so far.
+    at_once : callable or None
+        ``at_once(history)`` runs all epochs in the engine, to the same bits, and leaves what they have led to in the
+        dict ``history``, also if it raises. None if that is not possible.
     """
 
     trainer: core.Trainer
@@ -72,6 +80,7 @@ class EpochLoop:
     settings: Settings
     seed: int = 0
     n_passes: Callable[[], int] = lambda: 0
+    at_once: Callable[[dict[str, Any]], None] | None = None
     loss_curve: list[float] = field(default_factory=list)
     validation_curve: list[float] = field(default_factory=list)
     monitored: list[float] = field(default_factory=list)
@@ -100,7 +109,10 @@ class EpochLoop:
             If a loss or a parameter is no longer finite.
         """
         try:
-            self._run()
+            if self.at_once is None or self.settings.needs_python or self.monitored:
+                self._run()
+            else:
+                self._run_at_once(self.at_once)
         except KeyboardInterrupt:
             # Parameters after part of a first epoch are better than initial ones.
             parameters = self.trainer.parameters()
@@ -135,6 +147,20 @@ class EpochLoop:
                 show(info)
                 if self._asked_to_stop(info):
                     break
+
+    def _run_at_once(self, at_once: Callable[[dict[str, Any]], None]) -> None:
+        history: dict[str, Any] = {}
+        try:
+            at_once(history)
+        finally:
+            if history:
+                self.loss_curve, self.validation_curve = history["losses"], history["held_out_losses"]
+                self.monitored, self.best_loss = history["monitored"], history["best_loss"]
+                self.parameters = history["best"]
+        if history["diverged"] is not None:
+            loss, held_out = history["diverged"]
+            rate = float(self.settings.schedule.rate(self.settings.first_epoch, []))
+            raise _diverged(len(self.monitored), rate, loss, None if self.validate is None else held_out)
 
     def _new_plateau(self) -> Plateau:
         return Plateau(self.settings.n_epochs_no_change, self.settings.tol)
@@ -173,14 +199,7 @@ class EpochLoop:
         monitored = (loss if validation is None else validation) + self.penalty()
         parameters = self.trainer.parameters()
         if not np.isfinite([loss, monitored]).all() or not _all_finite(parameters):
-            name = "loss" if validation is None or not np.isfinite(loss) else "validation loss"
-            value = loss if name == "loss" else validation
-            raise with_remedies(
-                ConvergenceError,
-                f"training diverged in epoch {epoch + 1} ({name} {value:g}, learning rate {rate:g}), and the last good "
-                "weights are kept",
-                {"learning_rate": "lower learning_rate", "clip_norm": "set clip_norm=1.0"},
-            )
+            raise _diverged(epoch, rate, loss, validation)
         self.loss_curve.append(loss)
         if validation is not None:
             self.validation_curve.append(validation)
@@ -198,6 +217,17 @@ class EpochLoop:
             # Callbacks written as a lambda often return a value by accident, so only True counts.
             stop = stop or (isinstance(answer, bool | np.bool_) and bool(answer))
         return stop
+
+
+def _diverged(epoch: int, rate: float, loss: float, validation: float | None) -> ConvergenceError:
+    name = "loss" if validation is None or not np.isfinite(loss) else "validation loss"
+    value = loss if name == "loss" else validation
+    return with_remedies(
+        ConvergenceError,
+        f"training diverged in epoch {epoch + 1} ({name} {value:g}, learning rate {rate:g}), and the last good "
+        "weights are kept",
+        {"learning_rate": "lower learning_rate", "clip_norm": "set clip_norm=1.0"},
+    )
 
 
 def _all_finite(arrays: list[Array]) -> bool:
