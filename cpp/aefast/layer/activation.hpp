@@ -110,7 +110,7 @@ struct Gelu {
 struct Silu {
   static constexpr std::string_view kName = "silu";
   template <class V> static V value(const V& z, V& slope, V& curvature) {
-    const V s = sigmoid(z), rest = sigmoid(-z);
+    const auto [s, rest] = sigmoids(z);
     slope = s * fma(z, rest, V(1));
     curvature = s * rest * fma(z, rest - s, V(2));
     return z * s;

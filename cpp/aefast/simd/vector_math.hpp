@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstddef>
 #include <limits>
+#include <utility>
 
 #include "simd.hpp"
 
@@ -37,6 +38,15 @@ Vec<T> sigmoid(const Vec<T>& x) {
   const V one(T(1));
   const V e = exp(-abs(x));
   return select(less(x, V(T(0))), e, one) / (one + e);
+}
+
+/// sigmoid(x) and sigmoid(-x), from one exponential.
+template <class T>
+std::pair<Vec<T>, Vec<T>> sigmoids(const Vec<T>& x) {
+  using V = Vec<T>;
+  const V zero(T(0)), one(T(1));
+  const V e = exp(-abs(x)), total = one + e;
+  return {select(less(x, zero), e, one) / total, select(less(zero, x), e, one) / total};
 }
 
 /// tanh(x) = -t / (t + 2) with t = expm1(-2|x|), and the sign of x.
