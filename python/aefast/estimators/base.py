@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
 from aefast.engine import core
-from aefast.estimators.constraints import CONSTRAINTS, forwarding_constructor, merged
+from aefast.estimators.constraints import CONSTRAINTS, forwarding_constructor, merged, validate
 from aefast.estimators.fitted import FittedMethods
 from aefast.estimators.inputs import read_rows, read_sample_weight
 from aefast.estimators.pickles import upgraded
@@ -383,7 +383,7 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
 
     def check_parameters(self) -> None:
         """Raise ValueError for parameters that are out of range or cannot be combined; the message names them."""
-        self._validate_params()
+        validate(self)
         if self.batch_norm and self.tied_weights:
             raise ValueError(
                 "batch_norm=True does not go with tied_weights=True: folded into the weights, it would untie them"

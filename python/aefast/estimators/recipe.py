@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
 
+from aefast.estimators.constraints import parameters_of
 from aefast.model.network import with_columns
 from aefast.training.callbacks import Callback
 from aefast.training.checkpoint import Checkpoint
@@ -38,7 +40,7 @@ def recipe_of(estimator: Any, reader: Any, n_features: int, *, has_noise: bool =
     estimator._check_network(network)
     return Recipe(
         kind=type(estimator).__name__,
-        parameters=estimator.get_params(deep=False),
+        parameters=parameters_of(estimator),
         network=with_columns(network, columns, estimator.loss),
         objective=estimator._objective(has_noise=has_noise),
         optimizer=optimizer_spec(estimator.optimizer),
@@ -69,6 +71,16 @@ def settings_of(estimator: Any, max_epochs: int | None = None) -> Settings:
     )
 
 
+def _drawn(random_state: Any) -> int:
+    return int(random_state.randint(np.iinfo(np.int64).max, dtype=np.int64))
+
+
+@lru_cache(maxsize=1024)
+def _seed_of(random_state: int) -> int:
+    """Return the number that a new generator with this seed draws first."""
+    return _drawn(np.random.RandomState(random_state))
+
+
 def start_of(estimator: Any, *, go_on: bool) -> Start:
     """Return where training starts: from the estimator's weights if ``go_on``, else from new weights."""
     state, go_on = vars(estimator), go_on and hasattr(estimator, "coefs_")
@@ -77,8 +89,8 @@ def start_of(estimator: Any, *, go_on: bool) -> Start:
         before = Continuation(None, getattr(estimator, "n_epochs_", 0) if go_on else 0)
     seed = before.seed
     if seed is None:
-        random_state = check_random_state(estimator.random_state)
-        seed = int(random_state.randint(np.iinfo(np.int64).max, dtype=np.int64))
+        state_or_seed = estimator.random_state
+        seed = _seed_of(state_or_seed) if type(state_or_seed) is int else _drawn(check_random_state(state_or_seed))
         checkpoint = next((each for each in callbacks_of(estimator) if isinstance(each, Checkpoint)), None)
         if checkpoint is not None and estimator.random_state is None:
             seed = checkpoint.seed(seed)

@@ -24,6 +24,8 @@ LIMIT = 1e6
 DECILES_LIMIT = 10.0
 # From the first decile of a normal distribution to the ninth, in standard deviations.
 _NORMAL_DECILES = 2.5631031310892007
+# Values of columns whose percentiles are computed at once.
+_MOST_VALUES = 1 << 18
 # Squares of smaller deviations underflow.
 _SMALLEST_SPAN = 1e-140
 #: Largest absolute value that a scaler can be fitted to: differences of two such doubles do not overflow.
@@ -115,15 +117,10 @@ def fit_scaler(
         shift, scale = statistics["mean"].copy(), statistics["std"].copy()
         if kind in ("robust", "deciles"):
             outer, normal = (25, 1.0) if kind == "robust" else (10, _NORMAL_DECILES)
-            for column in range(len(low)):
-                values = X[:, column] if rows is None else X[rows, column]
-                # The statistics may be those of more rows, of which these are a sample.
-                values = values[np.isfinite(values)] if statistics["n_nonfinite"][column] else values
-                if len(values) == 0:
-                    continue
-                lower, shift[column], upper = np.percentile(values.astype(np.float64), (outer, 50, 100 - outer))
-                if upper > lower:
-                    scale[column], magnitude[column] = (upper - lower) / normal, max(abs(lower), abs(upper))
+            lower, shift, upper = _percentiles(X, rows, statistics, (outer, 50, 100 - outer))
+            spreads = upper > lower
+            scale[spreads] = ((upper - lower) / normal)[spreads]
+            magnitude[spreads] = np.maximum(np.abs(lower), np.abs(upper))[spreads]
 
     # Equal values leave a spread of rounding errors, and the reciprocal of a denormal overflows in the precision in
     # which the engine reads such rows.
@@ -131,6 +128,31 @@ def fit_scaler(
     constant = (low == high) | (scale <= 10 * np.finfo(np.float64).eps * magnitude) | (scale < smallest)
     scale[constant] = 1.0
     return shift, scale
+
+
+def _percentiles(
+    X: Array, rows: NDArray[np.int64] | None, statistics: Statistics, percents: Sequence[int]
+) -> NDArray[np.float64]:
+    """Return percentiles (len(percents), d) of each column's finite values; its mean if there are none.
+
+    The statistics may be those of more rows, of which these are a sample.
+    """
+    n_rows = len(X) if rows is None else len(rows)
+    has_gaps = statistics["n_nonfinite"] > 0
+    found = np.empty((len(percents), len(has_gaps)))
+    complete = np.flatnonzero(~has_gaps)
+    at_once = max(1, _MOST_VALUES // n_rows)
+    for columns in (complete[first : first + at_once] for first in range(0, len(complete), at_once)):
+        # Columns side by side are one contiguous block, of which nothing is copied again.
+        values = np.empty((len(columns), n_rows))
+        for place, column in enumerate(columns):
+            values[place] = X[:, column] if rows is None else X[rows, column]
+        found[:, columns] = np.percentile(values, percents, axis=1, overwrite_input=True)
+    for column in np.flatnonzero(has_gaps):
+        values = X[:, column] if rows is None else X[rows, column]
+        values = values[np.isfinite(values)].astype(np.float64)
+        found[:, column] = np.percentile(values, percents) if len(values) else statistics["mean"][column]
+    return found
 
 
 def clip_limit(kind: str | None) -> float:
