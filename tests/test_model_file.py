@@ -447,7 +447,7 @@ def test_very_many_long_names_are_read_again():
 
 
 def test_names_that_no_file_holds_are_refused_before_it_is_written(monkeypatch, model):
-    monkeypatch.setattr(data_file, "_MAX_HEADER", 1000)
+    monkeypatch.setattr(data_file, "MAX_HEADER", 1000)
     with pytest.raises(ValueError, match="a header of .* bytes, and a file can have 1,000: give the columns shorter"):
         to_bytes(model)
 

@@ -20,6 +20,7 @@ _renamed.install()
 
 _HOMES = {
     "callbacks": ["Checkpoint", "CheckpointError", "EpochInfo", "StopTraining"],
+    "estimators.fleet": ["Fleet"],
     "estimators.load": ["load"],
     "schedules": [
         "ConstantSchedule",

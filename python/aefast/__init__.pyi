@@ -23,6 +23,7 @@ from aefast.estimators.convolutional import ConvolutionalAutoencoder as Convolut
 from aefast.estimators.convolutional import ConvolutionalDenoisingAutoencoder as ConvolutionalDenoisingAutoencoder
 from aefast.estimators.convolutional import ConvolutionalVariationalAutoencoder as ConvolutionalVariationalAutoencoder
 from aefast.estimators.denoising import DenoisingAutoencoder as DenoisingAutoencoder
+from aefast.estimators.fleet import Fleet as Fleet
 from aefast.estimators.load import load as load
 from aefast.estimators.sparse import SparseAutoencoder as SparseAutoencoder
 from aefast.estimators.variational import VariationalAutoencoder as VariationalAutoencoder

@@ -36,16 +36,22 @@ def describe(estimator: Any) -> tuple[file.Document, file.Tensors]:
 
 def restored(document: file.Document, tensors: file.Tensors) -> Any:
     """Return the estimator; raise ValueError, TypeError or KeyError for whatever does not fit together."""
-    name = known_class(document["class"])
-    estimator: Any = getattr(import_module(f"aefast.estimators.{VARIANTS[name].module}"), name)()
-    estimator.set_params(**_known_parameters(document, estimator))
-    estimator.check_parameters()
+    estimator = unfitted(document["class"], document["parameters"], document["library_version"])
     estimator.restore(Model(**file.model_fields(document, tensors)))
-    _check_refit(estimator)
+    check_refit(estimator)
     return estimator
 
 
-def _check_refit(estimator: Any) -> None:
+def unfitted(kind: Any, parameters: dict[str, Any], version: str) -> Any:
+    """Return an estimator with the parameters of a file that aefast ``version`` wrote; errors as of `restored`."""
+    name = known_class(kind)
+    estimator: Any = getattr(import_module(f"aefast.estimators.{VARIANTS[name].module}"), name)()
+    estimator.set_params(**_known_parameters(parameters, version, estimator))
+    estimator.check_parameters()
+    return estimator
+
+
+def check_refit(estimator: Any) -> None:
     """Raise ValueError if the parameters describe a network far larger than the one that the file holds."""
     own = estimator.model_.network
     try:
@@ -69,9 +75,9 @@ def _n_outputs(network: Any) -> int:
     return sum(layer["units"] for layer in network["layers"])
 
 
-def _known_parameters(document: file.Document, estimator: Any) -> dict[str, Any]:
-    parameters = {key: decoded_value(value) for key, value in document["parameters"].items()}
+def _known_parameters(plain: dict[str, Any], version: str, estimator: Any) -> dict[str, Any]:
+    parameters = {key: decoded_value(value) for key, value in plain.items()}
     unknown = set(parameters) - set(estimator.get_params(deep=False))
     if unknown:
-        raise ValueError(f"parameter {min(unknown)!r} is unknown; aefast {document['library_version']} wrote the file")
+        raise ValueError(f"parameter {min(unknown)!r} is unknown; aefast {version} wrote the file")
     return parameters

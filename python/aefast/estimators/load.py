@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import Any
 
 from aefast.estimators.files import restored
-from aefast.model import file
-
-if TYPE_CHECKING:
-    from aefast.estimators.base import BaseAutoencoder
+from aefast.estimators.fleet import Fleet
+from aefast.model import file, fleet_file
 
 
-def load(source: str | os.PathLike[str] | bytes | bytearray | memoryview) -> BaseAutoencoder:
-    """Load a fitted estimator from a model file.
+def load(source: str | os.PathLike[str] | bytes | bytearray | memoryview) -> Any:
+    """Load a fitted estimator from a model file, or a `Fleet` from its file.
 
     Safe with files from anywhere: sizes are checked before anything is allocated, nothing in the file is run, and
     memory stays in proportion to the file.
@@ -25,8 +23,9 @@ def load(source: str | os.PathLike[str] | bytes | bytearray | memoryview) -> Bas
 
     Returns
     -------
-    estimator
-        Of the class that was saved, with its parameters and fitted attributes.
+    estimator or Fleet
+        Of the class that was saved, with its parameters and fitted attributes. The models of a fleet are read when they
+        are first used; its file stays open until then.
 
     Raises
     ------
@@ -49,6 +48,9 @@ def load(source: str | os.PathLike[str] | bytes | bytearray | memoryview) -> Bas
     >>> bool((again.score_samples(X) == model.score_samples(X)).all())
     True
     """
+    if fleet_file.is_fleet(source):
+        models = fleet_file.opened(source)
+        with fleet_file.valid(models):
+            return Fleet.restored(models)
     with file.opened(source) as (document, tensors):
-        estimator: BaseAutoencoder = restored(document, tensors)
-        return estimator
+        return restored(document, tensors)

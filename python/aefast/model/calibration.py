@@ -190,6 +190,29 @@ class Calibration:
         share = np.cumsum(counts[:-1]) / counts.sum()
         return float(np.abs(share - np.cumsum(self.weights()) / self.n_rows).max())
 
+    def drift(self, errors: ArrayLike) -> tuple[float, float]:
+        """Return the `distance` of other errors from these, and its two-sided p-value if both have one distribution.
+
+        The p-value is that of the two-sample Kolmogorov-Smirnov test for large numbers of errors, with the correction
+        of Stephens (1970) for smaller ones. It is a little too large if there are ties.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from aefast.model.calibration import Calibration
+        >>> errors = np.random.default_rng(0).normal(size=(2, 300))
+        >>> calibration = Calibration.of(errors[0])
+        >>> calibration.drift(errors[1])[1] > 0.05, calibration.drift(errors[1] + 1)[1] < 1e-6
+        (True, True)
+        """
+        distance, n = self.distance(errors), np.size(errors)
+        root = np.sqrt(n * self.n_rows / (n + self.n_rows))
+        scaled = (root + 0.12 + 0.11 / root) * distance
+        terms = np.arange(1, 101)
+        tail = 2 * float(((-1.0) ** (terms - 1) * np.exp(-2 * (terms * scaled) ** 2)).sum())
+        # The series does not converge near 0, where the p-value is 1.
+        return distance, 1.0 if scaled < 0.2 else float(np.clip(tail, 0, 1))
+
     def levels(self) -> NDArray[np.float64]:
         """Return all possible p-values in descending order, from 1 to 1 / (n + 1)."""
         return np.asarray((1.0 + np.append(self.counts, 0)) / (1.0 + self.n_rows), dtype=np.float64)

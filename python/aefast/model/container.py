@@ -25,11 +25,15 @@ from aefast.tables.files import MISFITS
 
 Array = NDArray[Any]
 
-_DIGEST_PLACE = "0" * 64
+Source = str | os.PathLike[str] | bytes | bytearray | memoryview
+
+#: What stands in place of a digest while it is computed.
+DIGEST_PLACE = "0" * 64
 _MOST_ELEMENTS = 1 << 60  # NumPy can count the bytes of that many
 _DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
-# JSON in memory takes tens of times its size as text. This limit suffices for a million column names of 60 letters.
-_MAX_HEADER = 1 << 26
+#: Largest header. JSON in memory takes tens of times its size as text. The limit suffices for a million column names of
+#: 60 letters.
+MAX_HEADER = 1 << 26
 
 
 def pack(kind: str, version: int, document: dict[str, Any], tensors: dict[str, Array]) -> bytes:
@@ -43,7 +47,7 @@ def pack(kind: str, version: int, document: dict[str, Any], tensors: dict[str, A
     metadata = {
         "format": f"aefast-{kind}",
         "format_version": str(version),
-        "digest": _DIGEST_PLACE,
+        "digest": DIGEST_PLACE,
         kind: json.dumps(document, allow_nan=False, separators=(",", ":")),
     }
     header: dict[str, Any] = {"__metadata__": metadata}
@@ -55,21 +59,19 @@ def pack(kind: str, version: int, document: dict[str, Any], tensors: dict[str, A
     text = json.dumps(header, separators=(",", ":")).encode()
     # Tensors begin at a multiple of eight.
     text += b" " * (-len(text) % 8)
-    if len(text) > _MAX_HEADER:
+    if len(text) > MAX_HEADER:
         raise ValueError(
-            f"the {kind} takes a header of {len(text):,} bytes, and a file can have {_MAX_HEADER:,}: give the columns "
+            f"the {kind} takes a header of {len(text):,} bytes, and a file can have {MAX_HEADER:,}: give the columns "
             "shorter names, or fewer levels"
         )
     data = b"".join(tensor.astype(tensor.dtype.newbyteorder("<"), copy=False).tobytes() for tensor in tensors.values())
     content = struct.pack("<Q", len(text)) + text + data
     digest = hashlib.sha256(content).hexdigest()
-    place = content.index(_DIGEST_PLACE.encode())
+    place = content.index(DIGEST_PLACE.encode())
     return content[:place] + digest.encode() + content[place + len(digest) :]
 
 
-def unpack(
-    source: str | os.PathLike[str] | bytes | bytearray | memoryview, kind: str, newest: int
-) -> tuple[dict[str, Any], dict[str, Array], str]:
+def unpack(source: Source, kind: str, newest: int) -> tuple[dict[str, Any], dict[str, Array], str]:
     """Return document, tensors and name of a file, which is given by its path or its content.
 
     Sizes are checked before anything is allocated, nothing in the file is run, and memory stays in proportion to it.
@@ -92,14 +94,14 @@ def unpack(
 
 
 def _read(stream: IO[bytes], size: int, name: str, kind: str, newest: int) -> tuple[dict[str, Any], dict[str, Array]]:
-    header, header_bytes = _read_header(stream, size, name, kind, newest)
+    header, header_bytes = read_header(stream, size, name, kind, newest)
     extents = _extents(header, size - len(header_bytes), name)
     data = stream.read(size - len(header_bytes))
     if len(data) != size - len(header_bytes):
         raise ModelFileError(f"{name} is truncated: it became shorter while it was read")
 
     digest = header["__metadata__"]["digest"].encode()
-    whole = hashlib.sha256(header_bytes.replace(digest, _DIGEST_PLACE.encode(), 1))
+    whole = hashlib.sha256(header_bytes.replace(digest, DIGEST_PLACE.encode(), 1))
     whole.update(data)
     if whole.hexdigest().encode() != digest:
         raise ModelFileError(f"{name} is altered: its digest does not match what is in it")
@@ -109,14 +111,14 @@ def _read(stream: IO[bytes], size: int, name: str, kind: str, newest: int) -> tu
         for key, (dtype, shape, begin) in extents.items()
     }
     try:
-        document = json.loads(header["__metadata__"][kind], object_pairs_hook=_without_doubles)
+        document = json.loads(header["__metadata__"][kind], object_pairs_hook=without_doubles)
     except MISFITS as error:
         raise ModelFileError(f"{name} is not a valid {kind}: {type(error).__name__}: {error}") from error
     return document, tensors
 
 
-def _read_header(stream: IO[bytes], size: int, name: str, kind: str, newest: int) -> tuple[dict[str, Any], bytes]:
-    """Return the header, and its bytes with the eight bytes before it."""
+def read_header(stream: IO[bytes], size: int, name: str, kind: str, newest: int) -> tuple[dict[str, Any], bytes]:
+    """Return the header of a file of this kind, and its bytes with the eight bytes before it; errors as of `unpack`."""
     magic = f'{{"__metadata__":{{"format":"aefast-{kind}","format_version":"'.encode()
     beginning = stream.read(8 + len(magic))
     if len(beginning) <= 8 or not magic.startswith(beginning[8:]):
@@ -125,11 +127,11 @@ def _read_header(stream: IO[bytes], size: int, name: str, kind: str, newest: int
     (length,) = struct.unpack("<Q", beginning[:8])
     if length > size - 8:
         raise ModelFileError(f"{name} is truncated: its header has {length} bytes, but only {size - 8} are there")
-    if not len(magic) < length <= _MAX_HEADER:
+    if not len(magic) < length <= MAX_HEADER:
         raise ModelFileError(f"{name} is altered: its header cannot have {length} bytes")
     header_bytes = beginning + stream.read(8 + length - len(beginning))
     try:
-        header = json.loads(header_bytes[8:].decode(), object_pairs_hook=_without_doubles)
+        header = json.loads(header_bytes[8:].decode(), object_pairs_hook=without_doubles)
         metadata = header["__metadata__"]
         version = int(metadata["format_version"])
         digest, document = metadata["digest"], metadata[kind]
@@ -147,7 +149,8 @@ def _read_header(stream: IO[bytes], size: int, name: str, kind: str, newest: int
     return header, header_bytes
 
 
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object of these JSON pairs; ValueError if a key occurs twice."""
     result = dict(pairs)
     if len(result) != len(pairs):
         raise ValueError("a key occurs twice")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -22,7 +21,7 @@ from aefast.engine import core
 from aefast.engine.threads import MOST_THREADS
 from aefast.exceptions import ModelFileError
 from aefast.model.calibration import Calibration
-from aefast.model.container import pack, unpack
+from aefast.model.container import Source, pack, unpack
 from aefast.model.data import ModelData
 from aefast.model.layers import LAYERS, Dense, integer, number
 from aefast.model.metrics import DTYPES, LOSSES, MISSING, checked_metric
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 Document = dict[str, Any]
 Tensors = dict[str, Array]
-Source = str | os.PathLike[str] | bytes | bytearray | memoryview
 
 FORMAT_VERSION = 1
 
@@ -67,12 +65,17 @@ def opened(source: Source) -> Iterator[tuple[Document, Tensors]]:
 
 def content_of(document: Document, tensors: Tensors, restore: Callable[[Document, Tensors], object]) -> bytes:
     """Return the content of a model file; raise ValueError for what ``restore`` would refuse."""
-    content = pack("model", FORMAT_VERSION, document, tensors)
+    content = packed(document, tensors)
     try:
         restore(json.loads(json.dumps(document)), dict(tensors))
     except MISFITS as error:
         raise ValueError(f"cannot save what could not be loaded again: {error}") from error
     return content
+
+
+def packed(document: Document, tensors: Tensors) -> bytes:
+    """Return the content of a model file without trying to load it."""
+    return pack("model", FORMAT_VERSION, document, tensors)
 
 
 # From a model to data.

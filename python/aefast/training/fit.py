@@ -36,7 +36,7 @@ from aefast.model.scaling import (
 from aefast.training.calibrate import CalibrationRows, calibrate
 from aefast.training.checkpoint import Checkpoint, identity_of
 from aefast.training.data import WEIGHTS, Choices, TrainingRows
-from aefast.training.loop import EpochLoop, Settings, poll
+from aefast.training.loop import EpochLoop, Settings
 from aefast.training.plain import plain_parameters
 from aefast.training.recipe import Continuation, Recipe, Start
 from aefast.training.reference_rows import ReferenceRows, with_reference
@@ -325,7 +325,7 @@ class Fit:
             "shuffle": self._of("shuffle"),
             "drop_last": self._of("drop_last"),
             "corrupt": self.recipe.corrupt,
-            "poll": poll,
+            "poll": self.settings.poll,
         }
 
     def _loss_of(self, rows: TrainingRows) -> float:

@@ -27,6 +27,7 @@ class Settings:
 
     ``losses`` are the losses of the epochs before ``first_epoch``, for the schedule. The objective still changes until
     ``settled(epoch)`` is true; before that, epochs are not compared with each other and training does not stop early.
+    ``poll`` is called about ten times a second; an exception that it raises ends training.
     """
 
     max_epochs: int
@@ -39,6 +40,7 @@ class Settings:
     callbacks: Iterable[Callback] = ()
     verbose: int = 0
     losses: Sequence[float] = ()
+    poll: Callable[[], None] = poll
 
     @property
     def needs_python(self) -> bool:
