@@ -21,9 +21,9 @@ exclude_patterns = ["_build", "gallery/**/*.py.md5"]
 templates_path = ["_templates"]
 default_role = "py:obj"  # a name in single backticks in a docstring is a link
 
+toc_object_entries_show_parents = "hide"
 autodoc_typehints = "none"  # the docstrings state the types
 numpydoc_show_class_members = False
-numpydoc_xref_param_type = False
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
@@ -38,9 +38,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": "gallery",
     "filename_pattern": r"\.py$",
     "ignore_pattern": r"helpers\.py$",
-    "doc_module": ("aefast",),
-    "reference_url": {"aefast": None},
-    "backreferences_dir": "gallery/used",
+    "backreferences_dir": None,
     "subsection_order": ["../examples/tables", "../examples/images", "../examples/other_libraries"],
     "within_subsection_order": "FileNameSortKey",
     "show_memory": False,
@@ -62,3 +60,33 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": ["theme-version"],
 }
+
+# Documents that the site shows and that lie elsewhere in the repository, by their links in other documents.
+ELSEWHERE = {
+    "(../benchmarks/RESULTS.md": "(/benchmarks/results.md",
+    "(../benchmarks/README.md": "(/benchmarks/index.md",
+    "(../docs/": "(/",
+    "(docs/": "(/",
+    "(README.md": "(/benchmarks/index.md",
+    "(RESULTS.md": "(/benchmarks/results.md",
+    "(ANALYSIS.md": "(/benchmarks/analysis.md",
+}
+
+
+def show_elsewhere(app, *arguments):
+    """Let links to documents elsewhere in the repository lead to their pages."""
+    content = arguments[-1]
+    for link, page in ELSEWHERE.items():
+        content[0] = content[0].replace(link, page)
+
+
+def skip_foreign(app, what, name, member, skip, options):
+    """Leave out what scikit-learn adds, whose own documentation describes it, and attributes that the class describes."""
+    is_attribute = name.endswith("_") and not name.endswith("__")
+    return True if is_attribute or str(getattr(member, "__module__", "")).startswith("sklearn.") else None
+
+
+def setup(app):
+    app.connect("source-read", show_elsewhere)
+    app.connect("include-read", show_elsewhere)
+    app.connect("autodoc-skip-member", skip_foreign)

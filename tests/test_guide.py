@@ -1,0 +1,41 @@
+"""The code of the documentation's pages runs as it is written: the blocks marked ``python``, page by page."""
+
+import re
+import warnings
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[1] / "docs"
+#: Pages that need a library of the docs extra.
+NEEDS = {"optuna": "optuna"}
+PAGES = sorted(
+    path
+    for folder in (DOCS, DOCS / "guide", DOCS / "how")
+    for path in folder.glob("*.md")
+    if path.name != "index.md" or folder.name == "how"
+)
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+pytestmark = pytest.mark.skipif(not PAGES, reason="the pages are not beside the tests")
+
+
+def code_of(path):
+    """Return the page with everything but its code blanked, so that line numbers are those of the page."""
+    text = path.read_text(encoding="utf-8")
+    kept = [""] * (text.count("\n") + 1)
+    for block in BLOCK.finditer(text):
+        begin = text.count("\n", 0, block.start(1))
+        for k, line in enumerate(block.group(1).splitlines()):
+            kept[begin + k] = line
+    return "\n".join(kept)
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if code_of(path).strip()], ids=lambda path: path.stem)
+def test_the_code_of_a_page_runs(path, tmp_path, monkeypatch):
+    if path.stem in NEEDS:
+        pytest.importorskip(NEEDS[path.stem], reason="comes with the docs extra")
+    monkeypatch.chdir(tmp_path)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="optuna")
+        exec(compile(code_of(path), str(path), "exec"), {"__name__": "__main__"})
