@@ -81,7 +81,7 @@ def show_elsewhere(app, *arguments):
 
 
 def skip_foreign(app, what, name, member, skip, options):
-    """Leave out what scikit-learn adds, whose own documentation describes it, and attributes that the class describes."""
+    """Leave out what scikit-learn adds and documents itself, and attributes that the class describes."""
     is_attribute = name.endswith("_") and not name.endswith("__")
     return True if is_attribute or str(getattr(member, "__module__", "")).startswith("sklearn.") else None
 

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from aefast.cli.arguments import BatchRows, Data, Json, Threads, results, rows, whole_number
+from aefast.cli.arguments import BatchRows, Data, Threads, results, rows, whole_number
 from aefast.cli.options import check_columns, kept_in, load_model, source_of
+from aefast.cli.outcome import Outcome
 from aefast.cli.reading import reads_text
-from aefast.cli.terminal import display, print_json, print_summary
+from aefast.cli.terminal import display, print_summary
 from aefast.tables.dialect import Reading
 from aefast.tables.text import pluralise
 
@@ -31,8 +32,7 @@ def compare(
     reading: Reading = Reading(),  # noqa: B008
     batch_rows: BatchRows = None,
     threads: Threads = None,
-    as_json: Json = False,
-) -> None:
+) -> Outcome:
     """Compare two models on the rows of tables: ranks, rows flagged by one alone, reasons that changed."""
     from aefast.jobs.compare import compare_job
     from aefast.tables.arrow import arrow_for
@@ -48,10 +48,7 @@ def compare(
         )
     for which, path in (("first", first), ("second", second)):
         summary[which] = {"model": str(path), **summary[which]}
-    if as_json:
-        print_json(summary)
-    else:
-        print_summary(f"{first} and {second}", _lines(summary))
+    return Outcome(summary, lambda: print_summary(f"{first} and {second}", _lines(summary)))
 
 
 def _lines(summary: dict[str, Any]) -> list[tuple[str, str]]:

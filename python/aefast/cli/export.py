@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from aefast.cli.arguments import Json, Model, results
+from aefast.cli.arguments import Model, results
 from aefast.cli.options import as_usage, load_model
-from aefast.cli.terminal import print_json, print_summary
+from aefast.cli.outcome import Outcome
+from aefast.cli.terminal import print_summary
 
 
 class Dialect(str, Enum):
@@ -27,8 +28,7 @@ def export(
     ],
     dialect: Annotated[Dialect, results(None, "Database that reads the query of a .sql file.")] = Dialect.duckdb,
     table: Annotated[str, results("NAME", "Table that the query of a .sql file reads.")] = "rows",
-    as_json: Json = False,
-) -> None:
+) -> Outcome:
     """Write a model as ONNX, C or SQL, with threshold and p-values, and compare it with the model."""
     from aefast import export as exports
     from aefast.tables.files import write_whole
@@ -43,7 +43,7 @@ def export(
     else:
         write_whole(output, exports.sql(estimator, dialect.value, table).encode())
     summary = {"model": str(model), "written_to": str(output), "bytes": output.stat().st_size}
-    if as_json:
-        print_json(summary)
-        return
-    print_summary(f"{model.name} exported", [("written to", f"{output}, {summary['bytes']:,} bytes")])
+    return Outcome(
+        summary,
+        lambda: print_summary(f"{model.name} exported", [("written to", f"{output}, {summary['bytes']:,} bytes")]),
+    )

@@ -33,7 +33,6 @@ def recalibrate(
     threads: Threads = None,
 ) -> Outcome:
     """Set the threshold and the p-values of a model from the rows of tables, without training."""
-    from aefast.jobs.drift import drift_line
     from aefast.jobs.recalibrate import recalibrate_job
     from aefast.tables.arrow import arrow_for
     from aefast.tables.sink import check_writable
@@ -51,6 +50,8 @@ def recalibrate(
 
 
 def _print(summary: dict[str, Any], model: Path) -> None:
+    from aefast.jobs.drift import drift_line
+
     percent = f"{100 * summary['contamination']:.3g} %"
     n_good = summary["rows"] - summary["bad_rows"]
     above = f"{summary['above_before']:,} of these rows ({100 * summary['above_before'] / n_good:.3g} %)"

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from aefast.distributed.isa import Level
 from aefast.model.model import Model
-from aefast.scoring.scorer import model_of
+from aefast.scoring.models import model_of
 
 
 class Content(Protocol):

@@ -55,7 +55,7 @@ class GroupRows:
     def of(cls, estimator: Any, X: Any) -> GroupRows:
         """Read the rows of all groups; errors as of ``estimator.fit``, which number the rows of ``X``."""
         estimator.check_parameters()
-        reader, rows = read_to_fit(estimator, X, keeps=False, stacklevel=4)
+        reader, _, rows = read_to_fit(estimator, X, keeps=False, stacklevel=4)
         if reader.columns_ is not None:
             return cls(estimator, X, None)
         recipe = recipe_of(estimator, reader, rows.shape[1])
@@ -70,16 +70,16 @@ class GroupRows:
         """
         # Each group draws the same seed from the state of a generator, in any order of the groups.
         estimator = _changed(self.estimator, random_state=deepcopy(self.estimator.random_state), verbose=0)
-        recipe, X = self.recipe, taken(self.rows, rows)
+        recipe, X, table = self.recipe, taken(self.rows, rows), None
         if recipe is None:
-            reader, X = read_to_fit(estimator, X, keeps=False, stacklevel=4)
+            reader, table, X = read_to_fit(estimator, X, keeps=False, stacklevel=4)
             recipe = recipe_of(estimator, reader, X.shape[1])
         given = recipe.parameters
         if n_threads is not None and estimator.n_threads is not None:
             recipe = replace(recipe, parameters={**given, "n_threads": n_threads})
         start, best = start_of(estimator, go_on=False), None
         for attempt in range(estimator.n_init):
-            fit = FitRows(recipe, settings, replace(start, attempt=attempt), X=X)
+            fit = FitRows(recipe, settings, replace(start, attempt=attempt), X=X, table=table)
             fit.run()
             assert fit.model is not None
             if best is None or fit.model.best_loss < best.best_loss:

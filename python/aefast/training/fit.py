@@ -126,6 +126,7 @@ class Fit:
     def _comparable_rows(self) -> tuple[Array, NDArray[np.int64] | None] | None:
         """Return training rows whose scores are compared, and their days if known; None if no rows are held out."""
         raise NotImplementedError
+
     def _at_once(self) -> Callable[[dict[str, Any]], None] | None:
         """Return what runs all epochs in the engine, as of `EpochLoop`; None if the rows do not allow it."""
         return None
