@@ -36,7 +36,7 @@ struct Model {
   int n_threads;
   std::unique_ptr<const LowPrecisionNetwork> low_precision;
   std::optional<Scorer<T>> scorer;
-  std::optional<Scorer<T>> whitened;  // for the metric "mahalanobis", if a whitening is kept
+  std::optional<Scorer<T>> kept[2];  // for the metrics that compare with arrays, if these are kept
 
   Model(const py::dict& spec, const py::sequence& parameters, std::shared_ptr<const Scaling> scaling_, int n_threads_)
       : network(network_spec(spec)), scaling(std::move(scaling_)), n_threads(n_threads_) {
@@ -50,7 +50,7 @@ struct Model {
 
   void make_scorer() {
     scorer.emplace(network, params.data(), *scaling, n_threads, low_precision.get());
-    whitened.reset();
+    for (auto& each : kept) each.reset();
   }
 
   /// True if scoring takes no longer than it may take to get the GIL back.
@@ -60,38 +60,82 @@ struct Model {
   }
 };
 
-/// The argument `whitening`, for the metric "mahalanobis" only.
-using Whitening =
-    std::optional<std::tuple<Contiguous<double>, Contiguous<double>, Contiguous<double>, Contiguous<double>>>;
+/// The arrays that the metrics "mahalanobis" and "calibrated" need: a `Whitening` or `Distances` of core.pyi.
+using Arrays = std::optional<std::vector<Contiguous<double>>>;
 
-void check_shape(const Contiguous<double>& array, const char* name, const std::vector<py::ssize_t>& shape) {
+void check_shape(const Contiguous<double>& array, const std::string& name, const std::vector<py::ssize_t>& shape) {
   if (!std::equal(array.shape(), array.shape() + array.ndim(), shape.begin(), shape.end())) {
-    throw py::value_error(std::string(name) + " has the wrong shape");
+    throw py::value_error(name + " has the wrong shape");
   }
 }
 
 template <class T>
-void check(const Whitening& whitening, const std::string& metric, const Model<T>& model) {
-  const bool is_kept = model.whitened && !whitening;
-  if (!is_kept && whitening.has_value() != (metric == "mahalanobis")) {
-    throw py::value_error("the metric 'mahalanobis' requires whitening, other metrics do not take it");
-  }
-  if (!whitening) return;
-  const auto& [centre, matrix, usual, deviation] = *whitening;
-  const py::ssize_t d = model.network.n_features(), q = model.network.code_size();
-  check_shape(centre, "the centre of whitening", {d + q});
-  check_shape(matrix, "the matrix of whitening", {d + q, d + q});
-  check_shape(usual, "the usual row of whitening", {d});
-  check_shape(deviation, "the deviation of whitening", {d});
+void set_whitening(Scorer<T>& scorer, const std::vector<Contiguous<double>>& arrays, Index d, Index q) {
+  if (arrays.size() != 4) throw py::value_error("whitening has four arrays");
+  check_shape(arrays[0], "the centre of whitening", {d + q});
+  check_shape(arrays[1], "the matrix of whitening", {d + q, d + q});
+  check_shape(arrays[2], "the usual row of whitening", {d});
+  check_shape(arrays[3], "the deviation of whitening", {d});
+  scorer.set_whitening(arrays[0].data(), arrays[1].data(), arrays[2].data(), arrays[3].data());
 }
 
 template <class T>
-void whiten(Scorer<T>& scorer, const Whitening& whitening) {
-  const auto& [centre, matrix, usual, deviation] = *whitening;
-  scorer.set_whitening(centre.data(), matrix.data(), usual.data(), deviation.data());
+void set_distances(Scorer<T>& scorer, const std::vector<Contiguous<double>>& arrays, Index d, Index q) {
+  static const char* const kNames[] = {"elements", "centre", "matrix", "rest", "back", "centres", "span", "means",
+                                       "spreads", "calibration", "low", "high", "unit", "top"};
+  if (arrays.size() != std::size(kNames)) throw py::value_error("distances have fourteen arrays");
+  const auto length = [&](std::size_t i) { return arrays[i].ndim() > 0 ? arrays[i].shape(0) : -1; };
+  const Index m = length(0), p = length(1), n_directions = length(2), n_centres = length(5), n_means = length(7);
+  const bool is_low_rank = length(3) > 0;
+  if (m < 1 || m > d || (p != m && p != m + q) || n_directions < 0 || n_centres < 3 || n_means < 1) {
+    throw py::value_error("distances have the wrong shape");
+  }
+  const Index n_rest = is_low_rank ? p : 0, n_back = is_low_rank ? n_directions : 0;
+  if (!is_low_rank && n_directions != p) throw py::value_error("the matrix of distances has the wrong shape");
+  const std::vector<py::ssize_t> shapes[] = {{m}, {p}, {n_directions, p}, {n_rest}, {n_back}, {n_centres, p}, {m},
+                                             {n_means, m}, {n_means}, {3, 2}, {m}, {m}, {m}, {1}};
+  for (std::size_t i = 0; i < arrays.size(); ++i) {
+    check_shape(arrays[i], std::string("the array '") + kNames[i] + "' of distances", shapes[i]);
+  }
+  std::vector<Index> elements;
+  for (Index j = 0; j < m; ++j) {
+    const double element = arrays[0].data()[j];
+    const Index before = elements.empty() ? -1 : elements.back();
+    if (!(element > static_cast<double>(before) && element < static_cast<double>(d))) {
+      throw py::value_error("the elements of distances must ascend");
+    }
+    elements.push_back(static_cast<Index>(element));
+  }
+  const auto at = [&](std::size_t i) { return arrays[i].data(); };
+  scorer.set_distances({std::move(elements), p, n_directions, n_centres, n_means, at(1), at(2),
+                        is_low_rank ? at(3) : nullptr, is_low_rank ? at(4) : nullptr, at(5), at(6), at(7), at(8), at(9),
+                        at(10), at(11), at(12), *at(13)});
+}
+
+/// A metric that compares a row with the arrays that `set` gives a scorer.
+struct ArrayMetric {
+  std::string_view name, arrays;
+};
+constexpr ArrayMetric kArrayMetrics[] = {{"mahalanobis", "whitening"}, {"calibrated", "distances"}};
+
+/// The place of a metric in kArrayMetrics, or -1.
+int array_metric(const std::string& metric) {
+  for (std::size_t i = 0; i < std::size(kArrayMetrics); ++i) {
+    if (kArrayMetrics[i].name == metric) return static_cast<int>(i);
+  }
+  return -1;
+}
+
+template <class T>
+void set_arrays(Scorer<T>& scorer, int kind, const std::vector<Contiguous<double>>& arrays, Index d, Index q) {
+  if (kind == 0) set_whitening(scorer, arrays, d, q);
+  else set_distances(scorer, arrays, d, q);
 }
 
 using Shape = std::pair<Index, Index>;
+
+/// Stands for a metric that needs no arrays.
+const std::string kPlain;
 
 class Predictor {
  public:
@@ -112,15 +156,16 @@ class Predictor {
     model.make_scorer();
   }
 
-  /// Keeps the whitening for calls with the metric "mahalanobis" that do not give one.
-  void set_whitening(const Whitening& whitening) {
-    if (!whitening) throw py::value_error("expected a whitening");
+  /// Keeps the arrays of a metric for calls that do not give them.
+  void keep(const std::string& metric, const Arrays& arrays) {
+    const int kind = array_metric(metric);
+    if (!arrays || kind < 0) throw py::value_error("expected the arrays of a metric");
     std::visit(
         [&]<class T>(const std::unique_ptr<Model<T>>& model) {
-          check(whitening, "mahalanobis", *model);
-          model->whitened.emplace(model->network, model->params.data(), *model->scaling, model->n_threads,
-                                  model->low_precision.get());
-          whiten(*model->whitened, whitening);
+          auto& kept = model->kept[kind];
+          kept.emplace(model->network, model->params.data(), *model->scaling, model->n_threads,
+                       model->low_precision.get());
+          set_arrays(*kept, kind, *arrays, model->network.n_features(), model->network.code_size());
         },
         model_);
   }
@@ -141,27 +186,33 @@ class Predictor {
   }
 
   /// Calls run(scorer, input, to) on a new array, of shape (n, columns), or (n,) if `columns` is 0. Releases the GIL
-  /// unless the call is quick. The scorer whitens if `whitening` is given, or if `is_whitened` and one is kept.
+  /// unless the call is quick. For a metric that compares with arrays, the scorer has those given or kept.
   template <class X, class Columns, class Run>
-  py::array read(const X& rows, const Whitening& whitening, Columns&& columns, Run&& run, bool is_whitened = false) {
+  py::array read(const X& rows, const std::string& metric, const Arrays& arrays, Columns&& columns, Run&& run) {
+    const int kind = array_metric(metric);
     return std::visit(
         [&]<class T>(const std::unique_ptr<Model<T>>& model) -> py::array {
+          if (arrays ? kind < 0 : kind >= 0 && !model->kept[kind]) {
+            const ArrayMetric& of = kArrayMetrics[std::max(kind, 0)];
+            throw py::value_error("the metric '" + std::string(of.name) + "' requires " + std::string(of.arrays) +
+                                  ", other metrics do not take it");
+          }
           const Input input(rows);
           const auto [n_in, n_out] = columns(*model);
           if (input.columns() != n_in) throw py::value_error("X has the wrong width");
+          std::optional<Scorer<T>> given;
+          if (arrays) {
+            given.emplace(model->network, model->params.data(), *model->scaling, model->n_threads,
+                          model->low_precision.get());
+            set_arrays(*given, kind, *arrays, model->network.n_features(), model->network.code_size());
+          }
+          const Scorer<T>& scorer = given ? *given : kind >= 0 ? *model->kept[kind] : *model->scorer;
           py::array_t<T> result = n_out > 0 ? py::array_t<T>({input.rows(), n_out}) : py::array_t<T>(input.rows());
           T* to = result.mutable_data();
           {
             std::optional<py::gil_scoped_release> release;
             if (!model->is_quick(input.rows())) release.emplace();
-            if (whitening) {
-              Scorer<T> scorer(model->network, model->params.data(), *model->scaling, model->n_threads,
-                               model->low_precision.get());
-              whiten(scorer, whitening);
-              run(scorer, input.view(), to);
-            } else {
-              run(is_whitened ? *model->whitened : *model->scorer, input.view(), to);
-            }
+            run(scorer, input.view(), to);
           }
           return result;
         },
@@ -170,16 +221,11 @@ class Predictor {
 
   /// The error of each row of an array or of a list of columns.
   template <class X>
-  py::array errors(const X& rows, const std::string& metric, const Whitening& whitening) {
+  py::array errors(const X& rows, const std::string& metric, const Arrays& arrays) {
     const Loss loss = find_loss(metric);
     return read(
-        rows, whitening,
-        [&](const auto& model) {
-          check(whitening, metric, model);
-          return Shape{model.network.n_features(), 0};
-        },
-        [&](const auto& scorer, const InputView& input, auto* to) { scorer.errors(input, input.rows, loss, to); },
-        metric == "mahalanobis");
+        rows, metric, arrays, [&](const auto& model) { return Shape{model.network.n_features(), 0}; },
+        [&](const auto& scorer, const InputView& input, auto* to) { scorer.errors(input, input.rows, loss, to); });
   }
 
   /// The error of each row of an array, or None if one of them is not finite.
@@ -187,25 +233,19 @@ class Predictor {
     const Loss loss = find_loss(metric);
     bool is_finite = true;
     py::array errors = read(
-        rows, std::nullopt,
-        [&](const auto& model) {
-          check(std::nullopt, metric, model);
-          return Shape{model.network.n_features(), 0};
-        },
+        rows, metric, std::nullopt, [&](const auto& model) { return Shape{model.network.n_features(), 0}; },
         [&](const auto& scorer, const InputView& input, auto* to) {
           scorer.errors(input, input.rows, loss, to);
           is_finite = std::all_of(to, to + input.rows, [](auto error) { return std::isfinite(error); });
-        },
-        metric == "mahalanobis");
+        });
     if (!is_finite) return py::none();
     return errors;
   }
 
-  py::tuple reasons(const py::array& X, const std::string& metric, const Whitening& whitening, Index top) {
+  py::tuple reasons(const py::array& X, const std::string& metric, const Arrays& arrays, Index top) {
     const Loss loss = find_loss(metric);
     return std::visit(
         [&]<class T>(const std::unique_ptr<Model<T>>& model) -> py::tuple {
-          check(whitening, metric, *model);
           const OutputStage<T>& stage = model->network.output();
           if (top < 1 || top > std::min(stage.n_terms(), Scorer<T>::kMostReasons)) {
             throw py::value_error("top is out of range");
@@ -224,14 +264,13 @@ class Predictor {
                                          expected.mutable_data(),
                                          is_mixed ? nullptr : values.mutable_data()};
           py::array errors = read(
-              X, whitening, [&](const auto& of) { return Shape{of.network.n_features(), 0}; },
+              X, metric, arrays, [&](const auto& of) { return Shape{of.network.n_features(), 0}; },
               [&]<class U>(const Scorer<U>& scorer, const InputView& input, U* errors_to) {
                 if constexpr (std::is_same_v<T, U>) {
                   to.errors = errors_to;
                   scorer.reasons(input, input.rows, loss, to);
                 }
-              },
-              metric == "mahalanobis");
+              });
           return py::make_tuple(errors, features, shares, expected, values);
         },
         model_);
@@ -255,29 +294,38 @@ void bind_predictor(py::module_& module) {
       .def(py::init<const py::dict&, const py::sequence&, const std::shared_ptr<Scaling>&, const std::string&, int>(),
            py::arg("network"), py::arg("parameters"), py::arg("scaling"), py::arg("dtype"), py::arg("n_threads"))
       .def("reduce", &Predictor::reduce, py::arg("precision"), py::arg("ranges") = none)
-      .def("set_whitening", &Predictor::set_whitening, py::arg("whitening"))
+      .def(
+          "set_whitening", [](Predictor& self, const Arrays& arrays) { self.keep("mahalanobis", arrays); },
+          py::arg("whitening"))
+      .def(
+          "set_distances", [](Predictor& self, const Arrays& arrays) { self.keep("calibrated", arrays); },
+          py::arg("distances"))
       .def("finite_errors", &Predictor::finite_errors, py::arg("X"), py::arg("metric"))
       .def("input_ranges", &Predictor::ranges, py::arg("X"), py::arg("n_beyond"))
-      .def("errors", &Predictor::errors<py::array>, py::arg("X"), py::arg("metric"), py::arg("whitening") = none)
+      .def("errors", &Predictor::errors<py::array>, py::arg("X"), py::arg("metric"), py::arg("arrays") = none)
       .def("errors", &Predictor::errors<std::vector<py::array>>, py::arg("X"), py::arg("metric"),
-           py::arg("whitening") = none)
+           py::arg("arrays") = none)
       .def(
           "feature_errors",
-          [](Predictor& self, const py::array& X, const std::string& metric, const Whitening& whitening) {
+          [](Predictor& self, const py::array& X, const std::string& metric, const Arrays& arrays) {
             const Loss loss = find_loss(metric);
             return self.read(
-                X, whitening,
-                [&](const auto& model) {
-                  check(whitening, metric, model);
-                  return Shape{model.network.n_features(), model.network.n_features()};
-                },
+                X, metric, arrays,
+                [&](const auto& model) { return Shape{model.network.n_features(), model.network.n_features()}; },
                 [&](const auto& scorer, const InputView& input, auto* to) {
                   scorer.feature_errors(input, input.rows, loss, to);
-                },
-                metric == "mahalanobis");
+                });
           },
-          py::arg("X"), py::arg("metric"), py::arg("whitening") = none)
-      .def("reasons", &Predictor::reasons, py::arg("X"), py::arg("metric"), py::arg("whitening") = none, py::kw_only(),
+          py::arg("X"), py::arg("metric"), py::arg("arrays") = none)
+      .def(
+          "parts",
+          [](Predictor& self, const py::array& X, const Arrays& distances) {
+            return self.read(
+                X, "calibrated", distances, [](const auto& model) { return Shape{model.network.n_features(), 4}; },
+                [](const auto& scorer, const InputView& input, auto* to) { scorer.parts(input, input.rows, to); });
+          },
+          py::arg("X"), py::arg("distances") = none)
+      .def("reasons", &Predictor::reasons, py::arg("X"), py::arg("metric"), py::arg("arrays") = none, py::kw_only(),
            py::arg("top"))
       .def(
           "losses",
@@ -285,7 +333,7 @@ void bind_predictor(py::module_& module) {
              std::uint64_t seed) {
             const Loss found = find_loss(loss);
             return self.read(
-                X, std::nullopt, [](const auto& model) { return Shape{model.network.n_features(), 0}; },
+                X, kPlain, std::nullopt, [](const auto& model) { return Shape{model.network.n_features(), 0}; },
                 [&]<class T>(const auto& scorer, const InputView& input, T* to) {
                   scorer.losses(input, nullptr, {}, input.rows, found, static_cast<T>(scale), static_cast<T>(beta),
                                 seed, to);
@@ -296,7 +344,7 @@ void bind_predictor(py::module_& module) {
           "encode",
           [](Predictor& self, const py::array& X) {
             return self.read(
-                X, std::nullopt,
+                X, kPlain, std::nullopt,
                 [](const auto& model) { return Shape{model.network.n_features(), model.network.code_size()}; },
                 [](const auto& scorer, const InputView& input, auto* to) { scorer.encode(input, input.rows, to); });
           },
@@ -305,7 +353,7 @@ void bind_predictor(py::module_& module) {
           "decode",
           [](Predictor& self, const py::array& Z) {
             return self.read(
-                Z, std::nullopt,
+                Z, kPlain, std::nullopt,
                 [](const auto& model) { return Shape{model.network.code_size(), model.network.n_features()}; },
                 [](const auto& scorer, const InputView& codes, auto* to) { scorer.decode(codes, codes.rows, to); });
           },
@@ -314,7 +362,7 @@ void bind_predictor(py::module_& module) {
           "reconstruct",
           [](Predictor& self, const py::array& X, bool scaled) {
             return self.read(
-                X, std::nullopt,
+                X, kPlain, std::nullopt,
                 [](const auto& model) { return Shape{model.network.n_features(), model.network.n_features()}; },
                 [&](const auto& scorer, const InputView& input, auto* to) {
                   scorer.reconstruct(input, input.rows, !scaled, to);

@@ -30,4 +30,13 @@ Scaling Scaling::none(Index n_features) {
   return {Buffer<double>(n_features), std::move(scale), static_cast<double>(std::numeric_limits<float>::max())};
 }
 
+Scaling Scaling::with_limit(double limit) const {
+  const auto copy = [](const Buffer<double>& from) {
+    Buffer<double> to(from.size());
+    std::copy_n(from.data(), from.size(), to.data());
+    return to;
+  };
+  return {copy(shift_), copy(scale_), limit, copy(fill_), masks_missing_};
+}
+
 }  // namespace aefast

@@ -16,6 +16,9 @@ class Scaling {
   /// The identity, but for NaN and infinities.
   static Scaling none(Index n_features);
 
+  /// The same map with another limit.
+  Scaling with_limit(double limit) const;
+
   Index size() const { return shift_.size(); }
   double shift(Index j) const { return shift_[j]; }
   double scale(Index j) const { return scale_[j]; }

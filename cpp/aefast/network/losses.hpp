@@ -26,7 +26,7 @@ enum class OutputKind { other, sigmoid, softmax };
 //   FromLogits       the struct that does so, for softmax from the logarithms of the outputs.
 // clang-format off
 struct SquaredError {
-  static constexpr std::string_view kNames[] = {"mse", "mahalanobis"};
+  static constexpr std::string_view kNames[] = {"mse", "mahalanobis", "calibrated"};
   template <class V> static V value(const V& y, const V& t) { const V r = y - t; return r * r; }
   template <class V> static V add(const V& y, const V& t, const V& total) { const V r = y - t; return fma(r, r, total); }
   template <class V> static V slope(const V& y, const V& t) { const V r = y - t; return r + r; }

@@ -9,6 +9,7 @@
 #include "aefast/core/parallel.hpp"
 #include "aefast/input/read_block.hpp"
 #include "aefast/network/network.hpp"
+#include "distances.hpp"
 #include "low_precision.hpp"
 #include "whitening.hpp"
 
@@ -26,8 +27,13 @@ class Scorer {
   /// From now on errors are mean squares of W (v - m); whitening.hpp describes the arguments.
   void set_whitening(const double* centre, const double* matrix, const double* usual, const double* deviation);
 
+  /// From now on errors are calibrated scores; distances.hpp describes the arrays.
+  void set_distances(const DistanceArrays& arrays);
+
   /// Writes one error per row: the mean of the loss's terms over features, or their maximum.
   void errors(const InputView& input, Index n_rows, Loss metric, T* to) const;
+  /// Writes the parts of calibrated scores, n_rows x 4; see Distances.
+  void parts(const InputView& input, Index n_rows, T* to) const;
   /// Writes each row's loss in the training objective: `scale` times the sum of the loss's terms, or their mean if
   /// `scale` is 0, and `beta` times the divergence of a random code, drawn from `seed` and the row's position.
   /// `target`, if not null, has the rows to compare with.
@@ -69,6 +75,7 @@ class Scorer {
   bool fused_errors(const InputView& input, Loss metric, const Block& block, Workspace& work) const;
   const T* residual_and_code(const InputView& input, const Block& block, Workspace& work) const;
   const T* whiten(const InputView& input, const Block& block, Workspace& work) const;
+  void measure(const InputView& input, bool explains, const Block& block, Workspace& work) const;
   void mean_factors(Loss metric, const Block& block, Workspace& work) const;
   void ranked_errors(const InputView& input, Loss metric, Index top, const Block& block, Workspace& work) const;
   void write_expected(const Block& block, const Workspace& work, const Reasons& to) const;
@@ -77,7 +84,8 @@ class Scorer {
   void residual(const Block& block, T* output, const Target<T>& target, T* to) const;
   void write_rows(const Block& block, const T* from, Index n_features, bool in_input_units, T* to) const;
   Index n_layers() const { return static_cast<Index>(network_.layers().size()); }
-  Index n_joint() const { return network_.n_features() + network_.code_size(); }
+  /// The number of residuals and code units that distances are computed from.
+  Index n_joint() const { return whitening_ || distances_ ? network_.n_features() + network_.code_size() : 0; }
 
   const Network<T>& network_;
   const T* params_;
@@ -85,6 +93,8 @@ class Scorer {
   int max_threads_;
   const LowPrecisionNetwork* low_precision_;
   std::optional<Whitening<T>> whitening_;
+  std::optional<Distances<T>> distances_;
+  std::optional<Scaling> unclipped_;  // how rows are read for distances
   mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<Workspace>> idle_;  // of past calls on few rows
 };

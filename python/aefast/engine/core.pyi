@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from typing_extensions import NotRequired
 
 Array = NDArray[Any]
-Whitening = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+
+# The arrays of `aefast.model.whitening.Whitening` or `aefast.model.distances.Distances`, in their order.
+Arrays = Sequence[NDArray[Any]]
 
 __version__: str
 
@@ -236,8 +238,11 @@ class Predictor:
         """Compute dense layers in "bfloat16" or "int8" from now on. Requires dtype "float32". "int8" also requires the
         ``ranges`` of `input_ranges`; "bfloat16" takes none."""
 
-    def set_whitening(self, whitening: Whitening) -> None:
+    def set_whitening(self, whitening: Arrays) -> None:
         """Keep the whitening for calls with the metric "mahalanobis" that do not give one. Call it after `reduce`."""
+
+    def set_distances(self, distances: Arrays) -> None:
+        """Keep the distances for calls with the metric "calibrated" that do not give them. Call it after `reduce`."""
 
     def finite_errors(self, X: Array, metric: str) -> Array | None:
         """As `errors`; None if an error is not finite."""
@@ -246,20 +251,24 @@ class Predictor:
         """The smallest and largest value (2, n_in) of each input of each dense layer over the rows, as float32, without
         the ``n_beyond`` smallest and largest. Requires dtype "float32"."""
 
-    def errors(self, X: Array | Sequence[Array], metric: str, whitening: Whitening | None = None) -> Array:
+    def errors(self, X: Array | Sequence[Array], metric: str, arrays: Arrays | None = None) -> Array:
         """The error (n,) of each row, in ``dtype``; a row with NaN or infinity gets NaN. ``X`` may also be a list of d
         contiguous columns (n,) of one dtype.
 
-        The metric "mahalanobis" requires ``whitening``, which other metrics do not take: with p = d + q, the centre m
+        The metric "calibrated" requires ``arrays``: those of `aefast.model.distances.Distances`. The metric
+        "mahalanobis" requires a whitening, and other metrics take no arrays: with p = d + q, the centre m
         (p,), the matrix W (p, p), and the typical scaled row and its deviation (d,). The error is the mean square of
         W (v - m), v = [r; h] being the residual (row minus output) and the code."""
 
-    def feature_errors(self, X: Array, metric: str, whitening: Whitening | None = None) -> Array:
+    def feature_errors(self, X: Array, metric: str, arrays: Arrays | None = None) -> Array:
         """Each feature's share (n, d) of the error; a row sums to its error. In a Mahalanobis error, the squares of the
         code are divided among features in proportion to their squared distance, in deviations, from the typical row."""
 
+    def parts(self, X: Array, distances: Arrays | None = None) -> Array:
+        """The parts (n, 4) of calibrated scores before they are standardised: log D, log J, log P and B."""
+
     def reasons(
-        self, X: Array, metric: str, whitening: Whitening | None = None, *, top: int
+        self, X: Array, metric: str, arrays: Arrays | None = None, *, top: int
     ) -> tuple[Array, NDArray[np.int32], Array, Array, NDArray[np.float64]]:
         """The errors (n,) of `errors`, and the ``top`` features, at most 16, with the largest shares of each.
 

@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from functools import cache
 from operator import index
 from pathlib import Path
+from typing import Any
 
 from aefast.engine.cgroups import cgroup_quota
 
@@ -50,6 +51,20 @@ def threads(n: int | None) -> Iterator[None]:
         yield
     finally:
         _requested.reset(token)
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Let NumPy's linear algebra use one thread: its results may depend on their number, and small products wait."""
+    with _blas().limit(limits=1, user_api="blas"):
+        yield
+
+
+@cache
+def _blas() -> Any:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def resolve_threads(n_threads: int | None = None) -> int:

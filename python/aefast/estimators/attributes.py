@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from aefast.columns.column import Column
 from aefast.engine import core
 from aefast.model.calibration import Calibration
+from aefast.model.distances import Distances
 from aefast.model.model import Model
 from aefast.model.whitening import Whitening
 
@@ -155,11 +156,13 @@ class FittedAttributes:
     loss_curve_: list[float] = of_model("loss_curve", listed, put=tuple)
     validation_curve_: list[float] = of_model("validation_curve", listed, put=tuple)
     best_loss_: float = of_model("best_loss")
+    best_epoch_: int = computed(lambda model: model.best_epoch)
     offset_: float = computed(lambda model: model.offset, lambda model, offset: model.with_threshold(-offset))
     threshold_: float = computed(lambda model: model.threshold, Model.with_threshold)
     score_metric_: str = of_model("score_metric")
     input_ranges_: list[Array] | None = of_model("input_ranges", listed, put=arrays)
     whitening_: Whitening | None = of_model("whitening")
+    distances_: Distances | None = of_model("distances")
     calibration_: Calibration = of_model("calibration")
 
     @property

@@ -101,17 +101,20 @@ class Autoencoder(BaseAutoencoder):
         timestamp is its place in the day and in the week. Losses and errors are means over columns. See
         `aefast.columns.column`.
     contamination : float in (0, 0.5], default 0.1
-        Share of the training rows, including held-out rows, that `predict` reports as outliers.
+        Share of fresh rows like the training rows that `predict` reports as outliers. With the metric "calibrated" it
+        is also the largest share of training rows that are distrusted: rows that stand apart from the others are not
+        learned (see ``docs/scores.md``).
     score_metric : str, default "auto"
-        How a row's residuals become its error: "mse", "mae", "max", "huber", "binary_crossentropy",
-        "categorical_crossentropy" or "mahalanobis"; see `reconstruction_error`. "auto" is "mahalanobis" if features and
-        code are at most 640 together and all columns are numbers, else "mse". A mean of squares treats features as
-        unrelated and equally predictable, and it misses rows far out along directions that the network has learned. The
-        Mahalanobis distance accounts for both and ranks anomalies best on tables (see `aefast.model.whitening`). With
-        more features it would cost more than the network. It cannot tell a good model from a bad one (see `score`).
+        How a row gets its score: "calibrated", "mse", "mae", "max", "huber", "binary_crossentropy",
+        "categorical_crossentropy" or "mahalanobis"; see `reconstruction_error`. "auto" is "calibrated" if all columns
+        are numbers, else "mse". A mean of squares treats features as unrelated and equally predictable, and it misses
+        rows far out along directions that the network has learned. The calibrated score accounts for both, guards each
+        column by its range in training, and ranks anomalies best on tables. It cannot tell a good model from a bad one
+        (see `score`).
     warm_start : bool, default False
         Let `fit` start from the current ``coefs_`` and ``intercepts_``, even if they were replaced. The scaler that
-        they were trained with stays, and so do kinds and levels of columns; a warning counts rows with other levels.
+        they were trained with stays, unless a fifth of the values of a column are beyond ten deviations, and so do
+        kinds and levels of columns; a warning counts rows with other levels.
         The loss curves continue; the optimizer starts anew.
     random_state : int, RandomState instance or None, default None
         Seed of initial weights (which depend on nothing else), held-out rows, shuffling and dropout.
@@ -156,6 +159,8 @@ class Autoencoder(BaseAutoencoder):
         it. The latter is empty if no rows are held out.
     best_loss_ : float
         Lowest monitored loss of the last fit.
+    best_epoch_ : int
+        Number of the epoch whose weights were kept, from 1 on, counted like ``n_epochs_``; 0 if there was none.
     offset_, threshold_ : float
         `predict` returns -1 for rows whose `score_samples` is below ``offset_``, which means an error above
         ``threshold_``. ``offset_ == -threshold_``; setting either updates both.
@@ -166,8 +171,11 @@ class Autoencoder(BaseAutoencoder):
         of them at either end, for ``precision="int8"``. None with ``dtype="float64"``.
     whitening_ : `aefast.model.whitening.Whitening`, or None
         Centre, matrix and shares of the distance of residual and code, for ``score_metric="mahalanobis"``.
+    distances_ : `aefast.model.distances.Distances`, or None
+        What the metric "calibrated" compares a row with.
     calibration_ : `aefast.model.calibration.Calibration`
-        Sketch of the errors of the held-out rows, or of the training rows if there are none, for `p_values`.
+        Sketch of the scores that `p_values` compare with: those of the held-out rows, or of the training rows if there
+        are none. With the metric "calibrated" those of both, which also give the threshold.
     drift_ : `aefast.model.drift.Drift`, or None
         How the rows last fitted or recalibrated differ from training, column by column: ``drift_.verdict`` is "drift",
         "no drift", "too few rows" or "unknown"; ``drift_.columns`` has for each column the shares of missing, unknown

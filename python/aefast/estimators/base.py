@@ -171,7 +171,8 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
         y : ignored
             Exists for scikit-learn's conventions.
         sample_weight : array-like of shape (n,), optional
-            Weights of the rows in the loss, at least 0. Rows of weight 0 are not used at all.
+            Weights of the rows in the scaler, the loss, the score and the threshold, at least 0. Rows of weight 0 are
+            not used at all.
         validation_data : array-like of shape (m, d), optional
             Rows that take the place of held-out rows: ``validation_curve_``, early stopping and `p_values` use them,
             and all rows of ``X`` are trained on.
@@ -219,7 +220,7 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
     def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Train one epoch on the given rows, continuing from the last call.
 
-        The first call learns the levels of categorical columns; the scaler follows the first 1,000 rows. Then both
+        The first call learns the levels of categorical columns; the scaler follows the first 2,000 rows. Then both
         stay, and warnings count later rows with other levels and clipped values. No rows are held out. Threshold and
         p-values come from the rows of the last call, which should be representative, or from those of a `fit` with
         ``warm_start=True, max_epochs=0`` at the end.

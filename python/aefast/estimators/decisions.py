@@ -108,9 +108,9 @@ class DecisionMethods(OutlierMixin):
     def score(self, X: Any, y: Any = None) -> float:
         """Return minus the mean `reconstruction_error`, by the metric ``score_metric_``.
 
-        The score can compare models only if the metric depends on residuals alone, like "mse". With
-        ``score_metric="mahalanobis"``, which "auto" usually selects, it cannot: each model measures distances by its
-        own training rows' residuals and codes, so the score is near -1 for good and bad models. For model selection
+        The score can compare models only if the metric depends on residuals alone, like "mse". With the metric
+        "calibrated", which "auto" selects for numbers, it cannot: each model measures distances by its own training
+        rows' residuals and codes, so the score is near 0 for good and bad models. For model selection
         (GridSearchCV, cross_val_score) set ``score_metric="mse"``. To keep the detector as it is, pass as ``scoring`` a
         function of ``reconstruction_error(X, metric="mse")``. Errors are in the scaled space, so compare only models
         with the same scaler.

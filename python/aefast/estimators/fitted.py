@@ -129,8 +129,10 @@ class FittedMethods(DecisionMethods, FittedAttributes, ClassNamePrefixFeaturesOu
     def reconstruction_error(self, X: Any, *, metric: str | None = None, precision: str = "float32") -> Array:
         r"""Return the anomaly score of each row, its reconstruction error; higher is more abnormal.
 
-        The error is computed in the scaled space that the network sees. With the scaled row z, the network's output y,
-        the residual r = y - z, and t, which is z clipped to [0, 1], it is for each metric:
+        The default, ``calibrated``, is the largest of three standardised log distances of the row from the training
+        rows, and of a guard of single columns; ``docs/scores.md`` describes it. It is about 0 for a usual row, and one
+        unit is the spread of usual rows. Other errors are those of the reconstruction, in the scaled space. With the
+        scaled row z, the network's output y, the residual r = y - z, and t, which is z clipped to [0, 1], they are:
 
         - ``mse``: the mean over features of r^2
         - ``mae``: the mean of \|r\|
@@ -142,7 +144,7 @@ class FittedMethods(DecisionMethods, FittedAttributes, ClassNamePrefixFeaturesOu
           divided by d + q (see `aefast.model.whitening`)
 
         With ``missing="mask"`` the mean is over the features that a row has. For ``mahalanobis`` the residuals of the
-        others are 0, and d does not count them. The error of a row without any value is 0.
+        others are 0, and d does not count them. The error of a row without any value is 0, except by ``calibrated``.
 
         Parameters
         ----------
@@ -150,7 +152,7 @@ class FittedMethods(DecisionMethods, FittedAttributes, ClassNamePrefixFeaturesOu
             As in `transform`.
         metric : str, optional
             One of the metrics above; default ``score_metric_``. Crossentropies require an output activation whose
-            values are probabilities, ``mahalanobis`` requires a fit with it as ``score_metric``.
+            values are probabilities; ``calibrated`` and ``mahalanobis`` require a fit with it as ``score_metric``.
         precision : {"float32", "bfloat16", "int8"}, default "float32"
             Precision of the operands of dense layers. "float32" is the estimator's own ``dtype``. Activations and the
             error itself stay float32. "int8" limits each input of a layer to its range in `fit` (``input_ranges_``), in
@@ -197,7 +199,7 @@ class FittedMethods(DecisionMethods, FittedAttributes, ClassNamePrefixFeaturesOu
             The sum of a row is its `reconstruction_error`. For ``max`` the feature with the largest residual has the
             whole error. For ``mahalanobis`` a feature has the square of its whitened residual and a part of the code's
             squares, in proportion to its squared distance from usual rows, divided by d + q (see
-            `aefast.model.whitening`).
+            `aefast.model.whitening`). For ``calibrated`` it is the feature's share of the score, which may be below 0.
 
         Raises
         ------

@@ -278,6 +278,45 @@ def _kept_ranks(n: int) -> NDArray[np.int64]:
     return np.array(ranks)
 
 
+def fresh_decisions(
+    scores: ArrayLike, contamination: float, weights: NDArray[np.float64] | None = None
+) -> tuple[float, Calibration]:
+    """Return the offset that flags ``contamination`` of fresh rows, and the calibration, from the same scores.
+
+    Of n scores the threshold is the k-th smallest with k = ceil((n + 1) (1 - contamination)): of rows that are
+    exchangeable with theirs, at most ``contamination`` exceed it (Vovk, Gammerman and Shafer 2005).
+
+    Parameters
+    ----------
+    scores : array-like of shape (n,)
+        Scores of rows that are like fresh ones; higher for more abnormal rows.
+    contamination : float in (0, 0.5]
+    weights : ndarray of shape (n,), optional
+        Weights of the rows.
+
+    Examples
+    --------
+    >>> from aefast.model.calibration import fresh_decisions
+    >>> fresh_decisions([1.0, 2.0, 3.0, 4.0], 0.25)[0]
+    -4.0
+    """
+    values = np.asarray(scores)
+    values = np.nan_to_num(values, nan=np.finfo(values.dtype).max)
+    chosen = values if weights is None else _equally_weighted(values, weights)
+    ascending = np.sort(chosen)
+    k = int(np.ceil((len(ascending) + 1) * (1 - contamination) - 1e-9))
+    return -float(ascending[min(max(k, 1), len(ascending)) - 1]), Calibration.of(chosen)
+
+
+def _equally_weighted(values: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[Any]:
+    """Return a sample of equal weights with the distribution of weighted values: as many as the weights are worth."""
+    n = max(1, round(float(weights.sum() ** 2 / np.square(weights).sum())))
+    order = np.argsort(values, kind="stable")
+    reached = np.cumsum(weights[order])
+    places = np.searchsorted(reached, (np.arange(n) + 0.5) / n * reached[-1])
+    return values[order[np.minimum(places, len(values) - 1)]]
+
+
 class _Search:
     """``np.searchsorted(ascending, values)`` in an eighth of its time for many values.
 

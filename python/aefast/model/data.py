@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from aefast.columns.column import Column
 from aefast.engine import core
 from aefast.model.calibration import Calibration
+from aefast.model.distances import Distances
+from aefast.model.metrics import COMPARING
 from aefast.model.network import code_size
 from aefast.model.reference import ColumnCounts, Reference
 from aefast.model.scaling import FeatureScaling
@@ -53,10 +55,14 @@ class ModelData:
         What the columns of the training rows held; None for models of versions that did not keep it.
     whitening : Whitening or None
         Needed by the metric "mahalanobis".
+    distances : Distances or None
+        Needed by the metric "calibrated".
     input_ranges : tuple of ndarray of shape (2, n_in), or None
         Needed by the precision "int8".
     loss_curve, validation_curve : tuple of float
     best_loss : float
+    best_epoch : int or None
+        The epoch whose weights were kept, from 1 on; None in models of earlier versions.
     parameters : mapping
         The estimator's constructor parameters as plain data, so far as they are data. Only the model file uses them.
     dialect : Dialect or None
@@ -80,10 +86,12 @@ class ModelData:
     offset: float
     whitening: Whitening | None = None
     reference: Reference | None = None
+    distances: Distances | None = None
     input_ranges: tuple[Array, ...] | None = None
     loss_curve: tuple[float, ...] = ()
     validation_curve: tuple[float, ...] = ()
     best_loss: float = float("inf")
+    best_epoch: int | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     dialect: Dialect | None = None
 
@@ -110,6 +118,12 @@ class ModelData:
     def n_codes(self) -> int:
         """Width of the code."""
         return code_size(self.network)
+
+    @property
+    def compares(self) -> tuple[str, ...]:
+        """The metrics that compare a row with the training rows and whose arrays the model has."""
+        arrays = zip(COMPARING, (self.whitening, self.distances), strict=True)
+        return tuple(name for name, each in arrays if each is not None)
 
     @property
     def threshold(self) -> float:
@@ -156,8 +170,8 @@ def _read_only(value: Any) -> Any:
             value = value.copy()
             value.setflags(write=False)
         return value
-    if isinstance(value, Whitening):
-        return Whitening(*map(_read_only, value))
+    if isinstance(value, Whitening | Distances):
+        return type(value)(*map(_read_only, value))
     if isinstance(value, tuple) and any(isinstance(each, np.ndarray) for each in value):
         return tuple(map(_read_only, value))
     if isinstance(value, FeatureScaling | Calibration | Reference | ColumnCounts):

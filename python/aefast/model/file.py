@@ -23,8 +23,9 @@ from aefast.exceptions import ModelFileError
 from aefast.model.calibration import Calibration
 from aefast.model.container import Source, pack, unpack
 from aefast.model.data import ModelData
+from aefast.model.distances import Distances, checked_distances
 from aefast.model.layers import LAYERS, Dense, integer, number
-from aefast.model.metrics import DTYPES, LOSSES, MISSING, checked_metric
+from aefast.model.metrics import COMPARING, DTYPES, LOSSES, MISSING, checked_metric
 from aefast.model.network import checked_network, code_size, with_columns
 from aefast.model.parameters import join_parameters, weight_shapes
 from aefast.model.reference import BINS, MEASURES, ColumnCounts, Reference
@@ -115,6 +116,7 @@ def _describe_fit(model: ModelData) -> tuple[Document, Tensors]:
         "score_metric": model.score_metric,
         "offset": float(model.offset),
         "best_loss": float(model.best_loss),
+        **({} if model.best_epoch is None else {"best_epoch": model.best_epoch}),
         **({} if model.dialect is None else {"dialect": model.dialect.as_plain()}),
     }
     tensors = {
@@ -128,6 +130,8 @@ def _describe_fit(model: ModelData) -> tuple[Document, Tensors]:
     }
     if model.whitening is not None:
         tensors |= {f"whitening.{name}": array for name, array in model.whitening._asdict().items()}
+    if model.distances is not None:
+        tensors |= {f"distances.{name}": array.astype(np.float64) for name, array in model.distances._asdict().items()}
     tensors["calibration.errors"] = model.calibration.errors
     for index, ranges in enumerate(model.input_ranges or ()):
         tensors[f"ranges.{index}"] = ranges
@@ -175,7 +179,9 @@ def model_fields(document: Document, tensors: Tensors) -> dict[str, Any]:
     norms = [_norm(tensors, index, layer, dtype) for index, (layer, _) in enumerate(weighted)]
     join_parameters(network, coefs, intercepts, dtype, norms)
     whitening = _whitening(tensors, n_features, n_features + code_size(network))
-    checked_metric(None, document["score_metric"], network, has_whitening=whitening is not None)
+    distances = _distances(tensors, n_features, code_size(network))
+    has = [name for name, each in zip(COMPARING, (whitening, distances), strict=True) if each is not None]
+    checked_metric(None, document["score_metric"], network, has=has)
     fields = {
         "kind": kind,
         "network": network,
@@ -192,12 +198,14 @@ def model_fields(document: Document, tensors: Tensors) -> dict[str, Any]:
         "n_threads": n_threads,
         "whitening": whitening,
         "reference": _reference(document.get("reference"), tensors, n_features if columns is None else len(columns)),
+        "distances": distances,
         "input_ranges": _input_ranges(tensors, coefs, [layer for layer, _ in weighted]),
         "calibration": _calibration(tensors),
         "offset": number(document["offset"]),
         "loss_curve": tuple(_finite(tensors, "curves.loss", None).tolist()),
         "validation_curve": tuple(_finite(tensors, "curves.validation", None).tolist()),
         "best_loss": number(document["best_loss"]),
+        "best_epoch": integer(document["best_epoch"], 0, 1 << 62) if "best_epoch" in document else None,
         "parameters": parameters,
         "dialect": Dialect.from_plain(document["dialect"]) if "dialect" in document else None,
     }
@@ -257,6 +265,16 @@ def _reference(described: Any, tensors: Tensors, n_columns: int) -> Reference | 
         raise ValueError("reference.edges must ascend, and reference.worst must not be negative")
     n_rows = integer(described["rows"], 1, 1 << 53)
     return Reference(edges, ColumnCounts.unpacked(n_rows, counts), worst, distance)
+
+
+def _distances(tensors: Tensors, n_features: int, n_codes: int) -> Distances | None:
+    if "distances.matrix" not in tensors:
+        return None
+    arrays = {name: tensors.pop(f"distances.{name}").astype(np.float64) for name in Distances._fields}
+    elements = arrays["elements"]
+    if (elements != np.floor(elements)).any() or (np.abs(elements) > n_features).any():
+        raise ValueError("distances.elements must be numbers of inputs")
+    return checked_distances(Distances(**{**arrays, "elements": elements.astype(np.int64)}), n_features, n_codes)
 
 
 def _input_ranges(tensors: Tensors, coefs: list[Array], layers: list[LayerSpec]) -> tuple[Array, ...] | None:

@@ -5,6 +5,7 @@ A new loss is one struct in the engine's ``losses.hpp`` and one row here.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from aefast.engine import core
@@ -30,12 +31,15 @@ _ROWS = (
     Metric("binary_crossentropy", output_activations=("sigmoid", "softmax")),
     Metric("categorical_crossentropy", output_activations=("softmax",)),
     Metric("mahalanobis", is_loss=False),
+    Metric("calibrated", is_loss=False),
 )
 _BY_NAME = {row.name: row for row in _ROWS}
 METRICS = tuple(_BY_NAME)
 LOSSES = tuple(row.name for row in _ROWS if row.is_loss)
 #: The losses that compare probabilities, each with the output activations that it accepts.
 PROBABILITIES = {row.name: row.output_activations for row in _ROWS if row.output_activations}
+#: The metrics that compare a row with the training rows, so that a model has arrays for them.
+COMPARING = ("mahalanobis", "calibrated")
 PRECISIONS = ("float32", "bfloat16", "int8")
 MISSING = ("error", "mask", "mean")
 DTYPES = ("float32", "float64")
@@ -44,6 +48,13 @@ DTYPES = ("float32", "float64")
 def likelihood_scale(loss: str) -> float:
     """Return the factor that turns a row's summed loss into minus its log-likelihood."""
     return _BY_NAME[loss].likelihood_scale
+
+
+def resolved_metric(metric: str, *, is_mixed: bool) -> str:
+    """Return the metric that ``score_metric`` stands for; ``is_mixed`` if columns are of several kinds."""
+    if metric != "auto":
+        return metric
+    return "mse" if is_mixed else "calibrated"
 
 
 def check_probabilities(name: str, value: str, output_activation: str) -> None:
@@ -55,18 +66,21 @@ def check_probabilities(name: str, value: str, output_activation: str) -> None:
         )
 
 
-def checked_metric(metric: str | None, score_metric: str, network: core.NetworkSpec, *, has_whitening: bool) -> str:
+def checked_metric(metric: str | None, score_metric: str, network: core.NetworkSpec, *, has: Collection[str]) -> str:
     """Return the engine's metric for a user's ``metric``; None is ``score_metric``.
+
+    ``has`` names those of the metrics that compare a row with training rows whose arrays the model has.
 
     Raises
     ------
     ValueError
-        If the metric is unknown, or the network or a missing whitening rules it out.
+        If the metric is unknown, or the network or missing arrays rule it out.
     """
     name = score_metric if metric is None else metric
     if name not in METRICS:
         raise ValueError(f"metric must be None or one of {', '.join(METRICS)}, got {metric!r}")
     check_probabilities("metric", name, network["layers"][-1]["activation"])
-    if name == "mahalanobis" and not has_whitening:
-        raise ValueError("metric='mahalanobis' needs a model that was fitted with score_metric='mahalanobis'")
+    if name in COMPARING and name not in has:
+        wanted = "auto" if name == "calibrated" else name
+        raise ValueError(f"metric={name!r} needs a model that was fitted with score_metric={wanted!r}")
     return name

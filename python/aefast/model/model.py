@@ -23,7 +23,7 @@ from aefast.model.calibration import decisions
 from aefast.model.data import ModelData
 from aefast.model.metrics import checked_metric, likelihood_scale
 from aefast.model.predictors import Predictors
-from aefast.model.reasons import MOST_REASONS, Reasons, as_frame, explanation_in_blocks, explanation_of
+from aefast.model.reasons import MOST_REASONS, Reasons, as_frame, explanation_in_blocks, explanation_of, telling
 from aefast.model.rows import element_names, read_rows, require_finite
 from aefast.model.scaling import column_statistics
 from aefast.tables.collect import collected, table_of
@@ -50,7 +50,7 @@ class Model(ModelData):
         """Start without compiled predictors."""
         super().__post_init__()
         weights = (self.network, self.coefs, self.intercepts, self.scaling, self.dtype, self.missing)
-        predictors = Predictors(*weights, self.n_threads, self.input_ranges, self.whitening)
+        predictors = Predictors(*weights, self.n_threads, self.input_ranges, self.whitening, self.distances)
         is_plain = self.columns is None and self.missing == "error"
         self.__dict__.update(_predictors=predictors, _row_shape=(1, self.n_features_in) if is_plain else None)
 
@@ -230,14 +230,28 @@ class Model(ModelData):
         precision : {"float32", "bfloat16", "int8"}, default "float32"
             As in `errors`.
         """
+        rows = self.read(X)
+        found = self._reasons(rows, top, precision)
+        if self.distances is None or self.columns is not None:
+            return found
+        most = min(MOST_REASONS, self.n_features_in)
+        return telling(found, top, lambda some: self._reasons(rows[some], most, precision))
+
+    def _reasons(self, X: Array, top: int, precision: str) -> Reasons:
+        """Return the ``top`` reasons of rows as `read` returns them, with expected values that occur in training."""
         found = Reasons(
-            *self._scored(X, precision, lambda predictor, rows: predictor.reasons(rows, self._metric(None), top=top))
+            *self._scored_rows(
+                X, precision, lambda predictor, rows: predictor.reasons(rows, self._metric(None), top=top)
+            )
         )
         fits = np.isfinite(found.expected).reshape(*found.columns.shape, -1).all(axis=2)
         overflowing = found.columns[~fits & (found.columns >= 0)]
         if len(overflowing):
             raise self._overflow(self.column_names[overflowing[0]], found.expected.dtype)
-        return found
+        if self.distances is None or self.columns is not None:
+            return found
+        low, high = (each[found.columns] for each in (self.distances.low, self.distances.high))
+        return found._replace(expected=np.clip(found.expected, low, high).astype(found.expected.dtype))
 
     def explain(self, X: Any, top: Any = 3) -> Any:
         """Return a table of the ``top`` features of each row; see `Autoencoder.explain`."""
@@ -254,7 +268,9 @@ class Model(ModelData):
             predictor, metric = self._predictors.get(), self._metric(None)
 
             def feature_errors(block: Array, first_row: int) -> Array:
-                return self._finite(self._by_column(predictor.feature_errors(block, metric)), "error", first_row)
+                # A calibrated score may be below zero; its shares are not.
+                errors = self._finite(self._by_column(predictor.feature_errors(block, metric)), "error", first_row)
+                return np.abs(errors) if metric == "calibrated" else errors
 
             return explanation_in_blocks(
                 self.rows(X),
@@ -263,7 +279,7 @@ class Model(ModelData):
                 self.columns,
                 table,
                 feature_errors,
-                lambda block: self._fitting(predictor.reconstruct(block)),
+                lambda block: self._in_range(self._fitting(predictor.reconstruct(block))),
             )
         return explanation_of(self.reasons(X, top), names, self.columns, table)
 
@@ -319,8 +335,10 @@ class Model(ModelData):
 
     def _scored(self, X: Any, precision: str, score: Callable[[core.Predictor, Array], Any]) -> Any:
         """Return ``score(predictor, rows)``, errors first, once these are known to be finite."""
+        return self._scored_rows(self.read(X), precision, score)
+
+    def _scored_rows(self, rows: Array, precision: str, score: Callable[[core.Predictor, Array], Any]) -> Any:
         predictor = self._predictors.get(precision=precision)
-        rows = self.read(X)
         if self.missing != "error":
             # The engine would read infinity as a missing value.
             self.require_finite(rows)
@@ -350,8 +368,7 @@ class Model(ModelData):
         return "the network's weights or outputs are too large"
 
     def _metric(self, metric: str | None) -> str:
-        has_whitening = self.whitening is not None
-        return checked_metric(metric, self.score_metric, self.network, has_whitening=has_whitening)
+        return checked_metric(metric, self.score_metric, self.network, has=self.compares)
 
     def _by_column(self, errors: Array) -> Array:
         """Return errors (n, C) of columns from the errors of the network's inputs."""
@@ -368,6 +385,14 @@ class Model(ModelData):
         if overflowing.any():
             names = element_names(self.column_names, self.columns)
             raise self._overflow(names[int(overflowing.argmax())], rows.dtype)
+        return rows
+
+    def _in_range(self, rows: Array) -> Array:
+        """Return expected values (n, D) inside their columns' ranges in training, if these are known."""
+        if self.distances is None:
+            return rows
+        low, high, at = self.distances.low, self.distances.high, self.distances.elements
+        rows[:, at] = np.clip(rows[:, at], low, high)
         return rows
 
     def _overflow(self, column: str, dtype: np.dtype[Any]) -> ValueError:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from aefast.engine import core
 from aefast.engine.threads import resolve_threads
+from aefast.model.distances import Distances
 from aefast.model.metrics import PRECISIONS
 from aefast.model.parameters import inference_network
 from aefast.model.scaling import FeatureScaling
@@ -26,7 +27,7 @@ class Predictors:
 
     Parameters
     ----------
-    network, coefs, intercepts, scaling, dtype, missing, n_threads, input_ranges, whitening
+    network, coefs, intercepts, scaling, dtype, missing, n_threads, input_ranges, whitening, distances
         As the attributes of `Model`.
     """
 
@@ -39,6 +40,7 @@ class Predictors:
     n_threads: int | None
     input_ranges: Sequence[Array] | None = None
     whitening: Whitening | None = None
+    distances: Distances | None = None
     #: ``finite_errors`` of the predictor of means in the model's own precision, once there is one.
     finite_errors: Callable[[Array, str], Array | None] | None = field(init=False, default=None)
     _kept: dict[tuple[str, str, int | None], tuple[int, core.Predictor]] = field(init=False, default_factory=dict)
@@ -71,6 +73,8 @@ class Predictors:
             predictor.reduce(precision, self.ranges_for(precision))
         if self.whitening is not None and code == "mean":
             predictor.set_whitening(self.whitening)
+        if self.distances is not None and code == "mean":
+            predictor.set_distances(self.distances)
         return predictor
 
     def ranges_for(self, precision: str) -> Sequence[Array] | None:

@@ -42,6 +42,34 @@ class Reasons(NamedTuple):
     values: Array
 
 
+def print_alike(values: Array, expected: Array) -> NDArray[np.bool_]:
+    """Return which values are their expected values at the printed precision, six significant digits."""
+    values, expected = np.asarray(values, dtype=np.float64), np.asarray(expected, dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        digits = 10.0 ** (5 - np.floor(np.log10(np.maximum(np.abs(values), np.abs(expected)))))
+        alike: NDArray[np.bool_] = np.rint(values * digits) == np.rint(expected * digits)
+    return alike | (values == expected)
+
+
+def telling(found: Reasons, top: int, more: Callable[[NDArray[np.intp]], Reasons]) -> Reasons:
+    """Return reasons without those whose value was expected; the next ones take their place.
+
+    ``more(rows)`` returns further reasons of some rows. Where too few are left, the last have NaN as their value.
+    """
+    rows = np.flatnonzero((print_alike(found.values, found.expected) & (found.columns >= 0)).any(axis=1))
+    if len(rows) == 0:
+        return found
+    further = more(rows)
+    is_alike = print_alike(further.values, further.expected)
+    order = np.argsort(is_alike, axis=1, kind="stable")[:, :top]
+    taken = [np.take_along_axis(part, order, axis=1) for part in further[1:]]
+    taken[3] = np.where(np.take_along_axis(is_alike, order, axis=1), np.nan, taken[3])
+    parts = [part.copy() for part in found[1:]]
+    for part, replacement in zip(parts, taken, strict=True):
+        part[rows] = replacement
+    return Reasons(found.errors, *parts)
+
+
 def explanation_of(reasons: Reasons, names: Sequence[str], columns: Sequence[Column] | None, table: Any) -> Array:
     """Return reasons as the structured array of `reasons_table`.
 

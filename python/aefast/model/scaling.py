@@ -26,6 +26,8 @@ DECILES_LIMIT = 10.0
 _NORMAL_DECILES = 2.5631031310892007
 # Values of columns whose percentiles are computed at once.
 _MOST_VALUES = 1 << 18
+# Share of values beyond ten deviations with which a scaler no longer fits.
+_MOST_FAR = 0.2
 # Squares of smaller deviations underflow.
 _SMALLEST_SPAN = 1e-140
 #: Largest absolute value that a scaler can be fitted to: differences of two such doubles do not overflow.
@@ -55,6 +57,12 @@ class FeatureScaling:
         limit = clip_limit(self.kind)
         return np.clip((values - self.shift) / self.scale, -limit, limit)
 
+    def is_outgrown(self, rows: Array, columns: Any) -> bool:
+        """Return whether more than a fifth of the values of one of these columns lie beyond ten deviations."""
+        with np.errstate(invalid="ignore"):
+            is_far = np.abs((rows.astype(np.float64) - self.shift) / self.scale) > DECILES_LIMIT
+        return bool((is_far[:, columns].mean(axis=0) > _MOST_FAR).any())
+
     def fill(self, missing: str) -> NDArray[np.float64]:
         """Return what the network sees in place of missing values (d,), in the scaled space."""
         return self.apply(self.means) if missing == "mean" else np.zeros(len(self.shift))
@@ -65,8 +73,33 @@ class FeatureScaling:
         return core.Scaling(self.shift, self.scale, clip_limit(self.kind), fill, missing == "mask")
 
 
+def quantiles(
+    values: NDArray[np.float64], shares: Sequence[float], weights: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """Return quantiles (k,) of values (n,): interpolated or, with weights, the least value with a share at or below it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from aefast.model.scaling import quantiles
+    >>> quantiles(np.array([1.0, 2.0, 3.0]), [0.5], np.array([1.0, 1.0, 8.0])).tolist()
+    [3.0]
+    """
+    if weights is None:
+        return np.asarray(np.quantile(values, shares))
+    order = np.argsort(values, kind="stable")
+    reached = np.cumsum(weights[order])
+    places = np.searchsorted(reached, np.asarray(shares) * reached[-1] * (1 - 1e-12))
+    return np.asarray(values[order[np.minimum(places, len(values) - 1)]])
+
+
 def fit_scaler(
-    kind: str | None, X: Array, rows: NDArray[np.int64] | None, statistics: Statistics, names: Sequence[str]
+    kind: str | None,
+    X: Array,
+    rows: NDArray[np.int64] | None,
+    statistics: Statistics,
+    names: Sequence[str],
+    weights: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return shift and scale (d,) of the columns of ``X``.
 
@@ -91,6 +124,8 @@ def fit_scaler(
         `column_statistics` of the same rows, or of more rows of which these are a sample.
     names : sequence of d str
         Column names for messages.
+    weights : ndarray of shape (n,), optional
+        Weights of the rows of ``X``.
 
     Raises
     ------
@@ -115,9 +150,19 @@ def fit_scaler(
         shift, scale = low.copy(), high - low
     else:
         shift, scale = statistics["mean"].copy(), statistics["std"].copy()
+        if weights is not None:
+            weights = np.asarray(weights, dtype=np.float64)[slice(None) if rows is None else rows]
+            for column in range(len(low)):
+                shift[column], scale[column] = _weighted_moments(
+                    X[:, column] if rows is None else X[rows, column], weights
+                )
         if kind in ("robust", "deciles"):
             outer, normal = (25, 1.0) if kind == "robust" else (10, _NORMAL_DECILES)
-            lower, shift, upper = _percentiles(X, rows, statistics, (outer, 50, 100 - outer))
+            if weights is None:
+                lower, shift, upper = _percentiles(X, rows, statistics, (outer, 50, 100 - outer))
+            else:
+                shares = (outer / 100, 0.5, 1 - outer / 100)
+                lower, shift, upper = _weighted_quantiles(X, rows, statistics, shares, weights)
             spreads = upper > lower
             scale[spreads] = ((upper - lower) / normal)[spreads]
             magnitude[spreads] = np.maximum(np.abs(lower), np.abs(upper))[spreads]
@@ -153,6 +198,31 @@ def _percentiles(
         values = values[np.isfinite(values)].astype(np.float64)
         found[:, column] = np.percentile(values, percents) if len(values) else statistics["mean"][column]
     return found
+
+
+def _weighted_quantiles(
+    X: Array,
+    rows: NDArray[np.int64] | None,
+    statistics: Statistics,
+    shares: Sequence[float],
+    weights: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return quantiles (len(shares), d) of each column's finite values by the weights of the rows."""
+    found = np.empty((len(shares), len(statistics["mean"])))
+    for column in range(found.shape[1]):
+        values = X[:, column] if rows is None else X[rows, column]
+        is_known = np.isfinite(values)
+        known, of_known = values[is_known].astype(np.float64), weights[is_known]
+        found[:, column] = quantiles(known, shares, of_known) if len(known) else statistics["mean"][column]
+    return found
+
+
+def _weighted_moments(values: Array, weights: NDArray[np.float64]) -> tuple[float, float]:
+    """Return mean and standard deviation of the finite values."""
+    is_known = np.isfinite(values)
+    known, of_known = values[is_known].astype(np.float64), weights[is_known]
+    mean = float(np.average(known, weights=of_known))
+    return mean, float(np.sqrt(np.average(np.square(known - mean), weights=of_known)))
 
 
 def clip_limit(kind: str | None) -> float:

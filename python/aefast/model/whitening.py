@@ -150,12 +150,13 @@ def turned_to_features(whitening: Whitening, effects: NDArray[np.float64]) -> Wh
     return whitening._replace(matrix=turn @ matrix)
 
 
-def shrunk_covariance(centred: NDArray[np.float64]) -> NDArray[np.float64]:
+def shrunk_covariance(centred: NDArray[np.float64], weights: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
     r"""Return the covariance (d, d) of centred rows (n, d), shrunk towards a multiple of the identity.
 
     S = (1 - a) C + a m I, C being the rows' covariance, m its mean variance and a = min(b^2 / e^2, 1) with the distance
     e^2 = \|C - m I\|^2 and the estimate b^2 = sum_i \|x_i x_i' - C\|^2 / n^2 of the error of C (Ledoit and Wolf
-    2004, equation 14). Variances are at least a millionth of m; where m is zero, S is the identity.
+    2004, equation 14). Variances are at least a millionth of m; where m is zero, S is the identity. With ``weights``
+    (n,) of the rows, n is (sum w)^2 / sum w^2.
 
     Examples
     --------
@@ -165,14 +166,46 @@ def shrunk_covariance(centred: NDArray[np.float64]) -> NDArray[np.float64]:
     [[0.5, 0.0], [0.0, 0.5]]
     """
     n_rows, n_features = centred.shape
-    covariance = centred.T @ centred / n_rows
+    fourth = (centred**2).sum(axis=1) ** 2
+    if weights is None:
+        covariance, mean_fourth, n_effective = centred.T @ centred / n_rows, float(fourth.sum()) / n_rows, float(n_rows)
+    else:
+        share = weights / weights.sum()
+        covariance, mean_fourth = (centred.T * share) @ centred, float(share @ fourth)
+        n_effective = 1 / float(share @ share)
     mean_variance = float(np.trace(covariance)) / n_features
     if not mean_variance > 0:
         return np.eye(n_features)
     squared_norm = float((covariance**2).sum())
     distance = squared_norm - n_features * mean_variance**2
-    error = (float(((centred**2).sum(axis=1) ** 2).sum()) / n_rows - squared_norm) / n_rows
-    share = min(error / distance, 1.0) if distance > 0 else 0.0
-    shrunk: NDArray[np.float64] = (1 - share) * covariance
-    shrunk[np.diag_indices(n_features)] += (share + FLOOR) * mean_variance
+    error = (mean_fourth - squared_norm) / n_effective
+    share_of_identity = min(error / distance, 1.0) if distance > 0 else 0.0
+    shrunk: NDArray[np.float64] = (1 - share_of_identity) * covariance
+    shrunk[np.diag_indices(n_features)] += (share_of_identity + FLOOR) * mean_variance
     return shrunk
+
+
+def shrinkage(
+    centred: NDArray[np.float64], share: NDArray[np.float64], n_most: int = 1024
+) -> tuple[float, float, NDArray[np.float64]]:
+    """Return the weight a of the identity in `shrunk_covariance`, the mean variance m, and the variances (d,).
+
+    The covariance itself is never computed: its norm comes from products of at most ``n_most`` rows, for wide tables.
+    ``share`` (n,) are the weights of the rows, which add up to 1.
+    """
+    squares = np.square(centred)
+    variances = share @ squares
+    d, mean_variance, n_effective = centred.shape[1], float(variances.mean()), 1 / float(share @ share)
+    if not mean_variance > 0:
+        return 1.0, 1.0, np.ones(d)
+    few = slice(None, None, 1 + (len(centred) - 1) // n_most)
+    some, part = centred[few], share[few] / share[few].sum()
+    n_some, of_some = 1 / float(part @ part), part @ squares[few]
+    products = np.square(some @ some.T)
+    squared_norm = float(part @ products @ part)
+    error = (float(part @ np.diag(products)) - squared_norm) / n_some
+    distance = squared_norm - d * float(of_some.mean()) ** 2
+    # The distance of the true covariance does not depend on the number of rows; the error does.
+    error_of_all = error * n_some / n_effective
+    distance_of_all = distance - error + error_of_all
+    return min(max(error_of_all / distance_of_all, 0.0), 1.0) if distance_of_all > 0 else 1.0, mean_variance, variances

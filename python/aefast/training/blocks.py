@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from aefast.columns.learner import UnknownLevels
 from aefast.model.scaling import Statistics, merged
-from aefast.training.calibrate import CalibrationRows
 from aefast.training.checkpoint import digest_of
-from aefast.training.data import MAX_ROWS, RESERVOIR, TrainingRows
-from aefast.training.fit import FEW_ROWS, Fit
+from aefast.training.data import MAX_ROWS, RESERVOIR, CalibrationRows, Rows, TrainingRows, without
+from aefast.training.fit import ENOUGH_ROWS, Fit
 from aefast.training.reference_rows import MOST_SCORES
 from aefast.training.reservoir import Reservoir
 
@@ -62,15 +61,23 @@ class FitBlocks(Fit):
             block = self.read(given)
             statistics = merged(statistics, self._look_at(index, given, block, n_rows))
             n_rows += len(block)
-        while self.again is None and n_rows < FEW_ROWS and (given := self._next()) is not None:
+        while self.again is None and n_rows < ENOUGH_ROWS and (given := self._next()) is not None:
             block = self.read(given)
             statistics = merged(statistics, self._look_at(len(self._ahead), given, block, n_rows))
             self._ahead.append((given, block))
             n_rows += len(block)
         self._fit_scaling(TrainingRows(self._trained_on.rows(), None), statistics, TrainingRows(self.first[1], None))
+        self._statistics = statistics
+        self._distrusted: dict[int, Array] = {}
+        rows = self._calibration_rows() if self.again is not None else None
+        self._rule = None if rows is None else self._trust(rows.X, None, self._ranges(statistics))[0]
+        monitored = self._kept()
+        if self._rule is not None:
+            trusted = ~self._rule.distrusts(monitored)
+            monitored = monitored[trusted] if trusted.any() else monitored
         self._prepare(
             statistics,
-            TrainingRows(self._kept(), None),
+            TrainingRows(monitored, None),
             validates=self.again is not None and self._held_out.n_rows > 0,
             digest=None if self.again is None else lambda: self._digest,
         )
@@ -113,8 +120,10 @@ class FitBlocks(Fit):
             if index > 0:
                 is_new = self.again is None and index >= len(ahead)
                 statistics = [self._look_at(index, given, block, before)] if is_new else []
+                for known in statistics:
+                    self._statistics = merged(self._statistics, known)
                 self._check_targets(TrainingRows(block, None), statistics)
-            data = TrainingRows(block, self._split(index, block, before)[0])
+            data = TrainingRows(block, self._trusted(index, block, self._split(index, block, before)[0]))
             before += len(block)
             if data.n_rows:
                 total += data.n_rows * self._pass(data, number, rate)
@@ -128,8 +137,40 @@ class FitBlocks(Fit):
         rows = self._held_out.rows() if self._held_out.n_rows else None
         return None if rows is None else (rows[:: 1 + (len(rows) - 1) // MOST_SCORES], None)
 
+    def _trusted(self, index: int, block: Array, rows: Rows | None) -> Rows | None:
+        """Return those of a block's rows to learn from. Blocks that are read again are judged once, by one rule."""
+        packed = self._distrusted.get(index)
+        if packed is None:
+            if self._rule is not None:
+                is_far = self._rule.distrusts(block)
+            else:
+                statistics = self.statistics(TrainingRows(block, None))
+                _, far = self._trust(block, None, self._ranges(statistics), None, index)
+                if far is None:
+                    return rows
+                is_far = np.zeros(len(block), dtype=np.bool_)
+                is_far[far] = True
+            packed = np.packbits(is_far)
+            if self.again is not None:
+                self._distrusted[index] = packed
+        return without(rows, np.flatnonzero(np.unpackbits(packed, count=len(block))), len(block))
+
     def _calibration_rows(self) -> CalibrationRows:
-        return CalibrationRows(self._kept())
+        held_out, trained = self._held_out, self._trained_on.rows()
+        if self.score_metric != "calibrated":
+            return CalibrationRows(self._kept())
+        n = len(trained)
+        rows = np.concatenate([trained, held_out.rows()]) if held_out.n_rows else trained
+        ranges = self._ranges(self._statistics)
+        distrusted = self._trust(rows, None, ranges)[1]
+        return CalibrationRows(
+            rows,
+            None,
+            without(np.arange(n), distrusted, len(rows)),
+            np.arange(n, len(rows)) if held_out.n_rows else None,
+            distrusted,
+            ranges,
+        )
 
 
 def _raising(error: Exception) -> Iterator[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ Array = NDArray[Any]
 Rows = NDArray[np.int64]
 
 # One stream of random numbers for each purpose, so that no stream depends on how many numbers another one has drawn.
-WEIGHTS, HELD_OUT, FEW, RESERVOIR, REFERENCE = range(5)
+WEIGHTS, HELD_OUT, FEW, RESERVOIR, SCORE, REFERENCE = range(6)
 
 #: Number of rows that suffices for a covariance or a threshold if not all rows can be read.
 MAX_ROWS = 20_000
@@ -94,3 +94,50 @@ class Choices:
         held_out = np.zeros(n_rows, dtype=np.bool_)
         held_out[self.rng(HELD_OUT, *key).choice(n_rows, n_held_out, replace=False)] = True
         return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def without(rows: Rows | None, others: Rows | None, n_rows: int) -> Rows | None:
+    """Return the row numbers that are not among others; ``rows`` None stays None if there are no others."""
+    if rows is None and (others is None or len(others) == 0 or len(others) == n_rows):
+        return None
+    if others is None or len(others) == 0:
+        return rows
+    kept = np.ones(n_rows, dtype=np.bool_)
+    kept[others] = False
+    return np.flatnonzero(kept) if rows is None else rows[kept[rows]]
+
+
+class CalibrationRows(NamedTuple):
+    """Rows (n, d) and the numbers of those that decide the threshold, were trained on, and were held out.
+
+    None for ``used`` and ``train`` is all rows, None for ``held_out`` is no row. ``distrusted`` are rows that were not
+    learned from, among all. ``ranges`` are the least and largest value (d,) of each column, and ``weights`` (n,) the
+    weights of the rows.
+    """
+
+    X: Array
+    used: Rows | None = None
+    train: Rows | None = None
+    held_out: Rows | None = None
+    distrusted: Rows | None = None
+    ranges: tuple[Array, Array] | None = None
+    weights: Array | None = None
+
+    def few(self, choices: Choices) -> CalibrationRows:
+        """Return a random choice of the rows that decide, for a training that was interrupted."""
+        used, held_out = choices.few(self.used, len(self.X)), self.held_out
+        held_out = None if held_out is None else choices.few(held_out, len(self.X))
+        numbers = used if held_out is None else np.union1d(used, held_out)
+
+        def places(rows: Rows | None) -> Rows | None:
+            return None if rows is None else np.searchsorted(numbers, np.intersect1d(rows, numbers))
+
+        return CalibrationRows(
+            self.X[numbers],
+            places(used),
+            places(self.train),
+            places(held_out),
+            places(self.distrusted),
+            self.ranges,
+            None if self.weights is None else self.weights[numbers],
+        )

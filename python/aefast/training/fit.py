@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 
 from aefast.columns.column import is_level
 from aefast.engine import core
-from aefast.engine.threads import resolve_threads
+from aefast.engine.threads import one_blas_thread, resolve_threads
 from aefast.exceptions import ConvergenceError
 from aefast.model.drift import Drift
-from aefast.model.metrics import PROBABILITIES
+from aefast.model.metrics import PROBABILITIES, resolved_metric
 from aefast.model.model import Model
-from aefast.model.network import code_size
 from aefast.model.parameters import batch_norms, initial_parameters, join_parameters, level_biases, split_parameters
 from aefast.model.predictors import Predictors
 from aefast.model.rows import element_names, require_finite
@@ -33,23 +32,24 @@ from aefast.model.scaling import (
     merged,
     scaled_range,
 )
-from aefast.training.calibrate import CalibrationRows, calibrate
+from aefast.training.calibrate import calibrate
 from aefast.training.checkpoint import Checkpoint, identity_of
-from aefast.training.data import WEIGHTS, Choices, TrainingRows
-from aefast.training.loop import EpochLoop, Settings
+from aefast.training.data import SCORE, WEIGHTS, CalibrationRows, Choices, Rows, TrainingRows
+from aefast.training.loop import EpochLoop, Settings, poll
 from aefast.training.plain import plain_parameters
 from aefast.training.recipe import Continuation, Recipe, Start
 from aefast.training.reference_rows import ReferenceRows, with_reference
 from aefast.training.targets import check_range, check_sums
+from aefast.training.trust import Trust
 
 Array = NDArray[Any]
 
-#: Largest number of features and code units, together, for which ``score_metric="auto"`` is "mahalanobis". With more,
-#: the distances would cost more than a network of "auto" sizes.
-MAX_JOINT = 640
-
 #: Rows that a scaler follows when rows come in calls or blocks: a first block may be unlike the rest.
-FEW_ROWS = 1000
+ENOUGH_ROWS = 2000
+#: Weights times epochs above which a training is repeated for fewer folds.
+MOST_WORK = 10_000_000
+#: Rows that tell whether a scaler still fits.
+FEW_ROWS = 4096
 
 
 @dataclass
@@ -84,7 +84,7 @@ class Fit:
         self._choices = Choices(start.seed)
         self._n_passes = start.n_passes
         self._reference_rows = ReferenceRows(recipe.columns, self._choices)
-        self._early: tuple[Array, ReferenceRows] | None = None
+        self._early: tuple[Array, Array, ReferenceRows] | None = None
         network, dtype = recipe.network, self._of("dtype")
         if start.weights is not None:
             coefs, intercepts, norms = start.weights
@@ -100,6 +100,11 @@ class Fit:
         return self.recipe.parameters[parameter]
 
     @property
+    def score_metric(self) -> str:
+        """The metric of the model's scores."""
+        return resolved_metric(self._of("score_metric"), is_mixed=self.recipe.columns is not None)
+
+    @property
     def _n_threads(self) -> int:
         return resolve_threads(self._of("n_threads"))
 
@@ -107,7 +112,7 @@ class Fit:
     def continuation(self) -> Continuation:
         """Return what further training needs."""
         state = (self.recipe.optimizer, *self._trainer.optimizer_state()) if self.continues_epochs else None
-        early = self._early if self._early is not None and len(self._early[0]) < FEW_ROWS else None
+        early = self._early if self._early is not None and len(self._early[0]) < ENOUGH_ROWS else None
         return Continuation(self.start.seed, self._n_passes, state, early)
 
     # What each subclass provides.
@@ -133,6 +138,32 @@ class Fit:
 
     # Before training: checks and preparation.
 
+    def _trust(
+        self, X: Array, rows: Rows | None, ranges: tuple[Array, Array], weights: Array | None = None, *key: int
+    ) -> tuple[Trust | None, Rows | None]:
+        """Return the rule that tells which rows to distrust, and these rows; None if all scores are errors alone."""
+        if self.score_metric != "calibrated":
+            return None, None
+        with one_blas_thread():
+            return Trust.of(
+                X,
+                rows,
+                scaling=self._scaling,
+                missing=self._of("missing"),
+                ranges=ranges,
+                contamination=self._of("contamination"),
+                rng=self._choices.rng(SCORE, 0, *key),
+                weights=weights,
+            )
+
+    def _ranges(self, statistics: Statistics) -> tuple[Array, Array]:
+        """Return the least and largest value of each column, of earlier calls as well in `partial_fit`."""
+        low, high = statistics["min"], statistics["max"]
+        before = self.start.model.distances if self.continues_epochs and self.start.model is not None else None
+        if before is None or len(before.low) != len(low):
+            return low, high
+        return np.minimum(low, before.low), np.maximum(high, before.high)
+
     def statistics(self, data: TrainingRows, what: str = "X") -> Statistics:
         """Return column statistics of rows; raise ValueError for values that are neither finite nor may be missing."""
         statistics = column_statistics(data.X, data.rows, self._n_threads)
@@ -149,12 +180,14 @@ class Fit:
     def _fit_scaling(
         self, data: TrainingRows, statistics: Statistics, targets: TrainingRows, held_out: Statistics | None = None
     ) -> None:
-        """Fit the scaler, unless the weights to start from were trained behind one of the same kind.
+        """Fit the scaler, unless the weights to start from were trained behind one of the same kind that still fits.
 
         ``targets`` and the statistics are checked for values that the loss is not defined for.
         """
         kind, before = self._of("scaler"), self.start.model
-        self.keeps_scaler = before is not None and before.scaling.kind == kind and self._early is None
+        self.keeps_scaler = (
+            before is not None and before.scaling.kind == kind and not self._outgrows(before.scaling, data)
+        )
         if before is not None and self.keeps_scaler:
             scaling = before.scaling
         else:
@@ -162,7 +195,7 @@ class Fit:
             # These losses refuse rows beyond the range, and further training may train on the rows held out here.
             takes_all = held_out is not None and kind == "minmax" and self._of("loss") in PROBABILITIES
             ranges = merged(statistics, held_out) if held_out is not None and takes_all else statistics
-            shift, scale = fit_scaler(kind, data.X, data.rows, ranges, names)
+            shift, scale = fit_scaler(kind, data.X, data.rows, ranges, names, data.sample_weight)
             if self.recipe.columns is not None:
                 of_levels = is_level(self.recipe.columns)
                 shift[of_levels], scale[of_levels] = 0, 1
@@ -171,6 +204,14 @@ class Fit:
         # A scaler does not know the held-out rows, some of which may lie a little beyond the others.
         beyond = [held_out] if held_out is not None and kind is None else []
         self._check_targets(targets, [statistics, *beyond])
+
+    def _outgrows(self, scaling: FeatureScaling, data: TrainingRows) -> bool:
+        """Return whether the scaler has to be fitted anew: to few rows so far, or if many rows lie far beyond it."""
+        if scaling.kind is None or self.continues_epochs:
+            return self._early is not None
+        rows = data.X[self._choices.few(data.rows, len(data.X), FEW_ROWS)]
+        is_number = slice(None) if self.recipe.columns is None else ~is_level(self.recipe.columns)
+        return scaling.is_outgrown(rows, is_number)
 
     def _check_targets(self, targets: TrainingRows, statistics: Iterable[Statistics]) -> None:
         """Raise ValueError for rows, or columns with these statistics, that the loss is not defined for."""
@@ -202,16 +243,8 @@ class Fit:
             Digest of all rows, for checkpoints; None if there can be none.
         """
         recipe, start, network = self.recipe, self.start, self.recipe.network
-        objective = self._objective(statistics)
-        self._trainer = trainer = core.Trainer(
-            network,
-            self._parameters,
-            objective,
-            recipe.optimizer,
-            self._of("dtype"),
-            start.attempt_seed,
-            self._n_threads,
-        )
+        self._goal = objective = self._objective(statistics)
+        self._trainer = trainer = self._new_trainer()
         if self.continues_epochs and start.optimizer is not None and start.optimizer[0] == recipe.optimizer:
             trainer.set_optimizer_state(*start.optimizer[1:])
         self._monitored, self._engine_scaling = monitored, self._scaling.for_engine(self._of("missing"))
@@ -237,6 +270,11 @@ class Fit:
             at_once=self._at_once(),
         )
         self._resume(digest)
+
+    def _new_trainer(self) -> core.Trainer:
+        recipe, seed = self.recipe, self.start.attempt_seed
+        dtype, n_threads = self._of("dtype"), self._n_threads
+        return core.Trainer(recipe.network, self._parameters, self._goal, recipe.optimizer, dtype, seed, n_threads)
 
     def _objective(self, statistics: Statistics) -> core.ObjectiveSpec:
         """Return the objective, in which a noise gets the ranges of the features in the scaled space."""
@@ -300,14 +338,21 @@ class Fit:
             in_haste = True
             raise
         finally:
-            self.model = self._finished(in_haste=in_haste)
+            try:
+                self.model = self._finished(in_haste=in_haste)
+            except KeyboardInterrupt:
+                self.model = self._finished(in_haste=True)
+                raise
         if checkpoint is not None:
             checkpoint.end()
 
     def _pass(self, data: TrainingRows, epoch: int, learning_rate: float) -> float:
         """Make one pass over rows. Passes are numbered through, so that none repeats the random draws of another."""
         number, self._n_passes = self._n_passes, self._n_passes + 1
-        return self._trainer.train_epoch(
+        return self._train(self._trainer, data, number, epoch, learning_rate)
+
+    def _train(self, trainer: core.Trainer, data: TrainingRows, number: int, epoch: int, learning_rate: float) -> float:
+        return trainer.train_epoch(
             data.X,
             self._engine_scaling,
             data.rows,
@@ -335,20 +380,27 @@ class Fit:
     def _penalty(self) -> float:
         return self._few.penalty(self._trainer, self._engine_scaling) if self._has_penalty else 0.0
 
+    def _refit(self, rows: Rows) -> core.Predictor | None:
+        """Return the network trained in the same way on other rows, or None if it cannot be."""
+        return None
+
+    def _network_of(self, parameters: list[Array]) -> tuple[list[Array], list[Array], core.Predictor]:
+        """Return weights and biases of the engine's parameters, and the predictor with them."""
+        network, names = self.recipe.network, ("dtype", "missing", "n_threads")
+        coefs, intercepts = split_parameters(network, parameters)
+        built = Predictors(network, coefs, intercepts, self._scaling, *(self._of(name) for name in names))
+        return coefs, intercepts, built.get()
+
     def _finished(self, *, in_haste: bool) -> Model:
         """Return the model of the weights that the loop has kept."""
         recipe, loop, network = self.recipe, self._loop, self.recipe.network
-        coefs, intercepts = split_parameters(network, loop.parameters)
+        coefs, intercepts, predictor = self._network_of(loop.parameters)
         best_loss = loop.best_loss
         if not loop.monitored:
             self._trainer.set_parameters(loop.parameters)
             best_loss = self._loss_of(self._few if in_haste else self._monitored) + self._penalty()
-        # The levels of categorical columns have probabilities, for which the distance is not defined.
-        n_joint = network["n_features"] + code_size(network)
-        automatic = "mahalanobis" if n_joint <= MAX_JOINT and recipe.columns is None else "mse"
-        score_metric = automatic if self._of("score_metric") == "auto" else self._of("score_metric")
+        score_metric = self.score_metric
         dtype, missing, n_threads = (self._of(name) for name in ("dtype", "missing", "n_threads"))
-        predictor = Predictors(network, coefs, intercepts, self._scaling, dtype, missing, n_threads).get()
         calibrated = calibrate(
             predictor,
             self._calibration_rows(),
@@ -359,6 +411,8 @@ class Fit:
             dtype=dtype,
             contamination=self._of("contamination"),
             in_haste=in_haste,
+            refit=self._refit,
+            is_heavy=loop.best_epoch * sum(map(np.size, coefs)) > MOST_WORK,
         )
         before = self.start.model
         model = Model(
@@ -378,6 +432,7 @@ class Fit:
             loss_curve=(*(before.loss_curve if before else ()), *loop.loss_curve),
             validation_curve=(*(before.validation_curve if before else ()), *loop.validation_curve),
             best_loss=best_loss,
+            best_epoch=(len(before.loss_curve) if before else 0) + loop.best_epoch,
             parameters=plain_parameters(recipe.parameters, strict=False),
             **calibrated,
         )

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aefast.columns.contents import days_of
-from aefast.training.calibrate import CalibrationRows
+from aefast.engine import core
+from aefast.model.scaling import merged
 from aefast.training.checkpoint import digest_of
-from aefast.training.data import REFERENCE, TrainingRows
+from aefast.training.data import REFERENCE, CalibrationRows, Rows, TrainingRows, without
 from aefast.training.fit import Fit
 from aefast.training.reference_rows import MOST_SCORES
 from aefast.training.schedules import Schedule
@@ -63,20 +64,23 @@ class FitRows(Fit):
         elif used is not None:
             train = used if train is None else used[train]
             held_out = None if held_out is None else used[held_out]
-        clean = TrainingRows(X, train, weights)
+        # Equal weights are none, except in the training itself.
+        differ = weights if weights is not None and np.ptp(weights[used]) > 0 else None
+        clean = TrainingRows(X, train, differ)
         statistics = self.statistics(clean)
         beyond = None if held_out is None else self.statistics(TrainingRows(X, held_out))
-        scaled = clean
-        if before is not None:
-            self._early = np.concatenate([before, X if used is None else X[used]]), self._reference_rows
-            scaled = TrainingRows(self._early[0], None)
-        ranges = statistics if scaled is clean else self.statistics(scaled)
-        self._fit_scaling(scaled, ranges, TrainingRows(X, used), beyond)
-        self._data = clean if noisy is None else TrainingRows(noisy, train, weights, X)
-        self._rows = CalibrationRows(X, used, train, held_out)
+        scaled = clean if before is None else self._follow(clean, *before)
+        of_scaled = statistics if scaled is clean else self.statistics(scaled)
+        self._fit_scaling(scaled, of_scaled, TrainingRows(X, used), beyond)
+        ranges = self._ranges(statistics if beyond is None else merged(statistics, beyond))
+        distrusted = self._trust(X, used, ranges, differ)[1]
+        learned, monitored = without(train, distrusted, len(X)), without(held_out, distrusted, len(X))
+        monitored = held_out if monitored is not None and len(monitored) == 0 else monitored
+        self._data = TrainingRows(X if noisy is None else noisy, learned, weights, None if noisy is None else X)
+        self._rows = CalibrationRows(X, used, learned, held_out, distrusted, ranges, differ)
         self._prepare(
             statistics,
-            self._data if held_out is None else replace(self._data, rows=held_out),
+            self._data if monitored is None else replace(self._data, rows=monitored),
             validates=held_out is not None,
             digest=None if self.continues_epochs else lambda: digest_of([X, noisy, weights]),
         )
@@ -85,14 +89,23 @@ class FitRows(Fit):
         chosen = None if self.sample_weight is None else self._by_weight(self.sample_weight)
         self._reference_rows.add(self.table, self.X, chosen)
 
-    def _join_early(self, X: Array) -> Array | None:
-        """Return the rows of earlier calls, if the scaler still follows the rows, and go on with their reference."""
+    def _join_early(self, X: Array) -> tuple[Array, Array] | None:
+        """Return rows and weights of earlier calls, if the scaler follows the rows, and go on with their reference."""
         if not self.continues_epochs:
             return None
         if self.start.early is None:
-            return X[:0] if self.start.weights is None else None
-        before, self._reference_rows = deepcopy(self.start.early)
-        return before
+            return (X[:0], np.empty(0)) if self.start.weights is None else None
+        rows, weights, self._reference_rows = deepcopy(self.start.early)
+        return rows, weights
+
+    def _follow(self, data: TrainingRows, rows: Array, weights: Array) -> TrainingRows:
+        """Return the rows to fit the scaler to: those of earlier calls with their weights, and ``data``."""
+        chosen = slice(None) if data.rows is None else data.rows
+        rows = np.concatenate([rows, data.X[chosen]])
+        new = np.ones(len(data.X)) if data.sample_weight is None else data.sample_weight
+        weights = np.concatenate([weights, new[chosen]])
+        self._early = rows, weights, self._reference_rows
+        return TrainingRows(rows, None, None if (weights == weights[0]).all() else weights)
 
     def _by_weight(self, weights: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return a random choice of rows, each with a probability in proportion to its weight."""
@@ -102,12 +115,24 @@ class FitRows(Fit):
         return np.flatnonzero(chosen)
 
     def _comparable_rows(self) -> tuple[Array, NDArray[np.int64] | None] | None:
-        X, _, train, held_out = self._rows
+        X, train, held_out = self._rows.X, self._rows.train, self._rows.held_out
         if held_out is None:
             return None
         few = self._choices.few(train, len(X), MOST_SCORES)
         days = None if self.recipe.columns is None else days_of(self.table, self.recipe.columns)
         return X[few], None if days is None else days[few]
+
+    def _refit(self, rows: Rows) -> core.Predictor | None:
+        """Return the network after as many epochs on other rows, without early stopping."""
+        if self.continues_epochs:
+            return None
+        trainer, settings, losses = self._new_trainer(), self.settings, self._loop.monitored
+        data = replace(self._data, rows=rows)
+        for epoch in range(self._loop.best_epoch):
+            rate = float(settings.schedule.rate(epoch, [*settings.losses, *losses[:epoch]]))
+            self._train(trainer, data, epoch, epoch, rate)
+        parameters = trainer.parameters()
+        return self._network_of(parameters)[2] if all(np.isfinite(each).all() for each in parameters) else None
 
     def _epoch(self, number: int, rate: float) -> float:
         return self._pass(self._data, number, rate)
@@ -128,7 +153,7 @@ class FitRows(Fit):
                 data.rows,
                 data.sample_weight,
                 data.target,
-                held_out=self._rows.held_out,
+                held_out=None if self._rows.held_out is None else self._monitored.rows,
                 penalised=self._few.rows if self._has_penalty else None,
                 max_epochs=settings.max_epochs,
                 first_pass=first_pass,

@@ -87,6 +87,8 @@ class EpochLoop:
     validation_curve: list[float] = field(default_factory=list)
     monitored: list[float] = field(default_factory=list)
     best_loss: float = float("inf")
+    #: Number of the epoch whose parameters are kept, from 1 on; 0 before the first.
+    best_epoch: int = 0
 
     def __post_init__(self) -> None:
         self.parameters = self.trainer.parameters()
@@ -159,6 +161,8 @@ class EpochLoop:
                 self.loss_curve, self.validation_curve = history["losses"], history["held_out_losses"]
                 self.monitored, self.best_loss = history["monitored"], history["best_loss"]
                 self.parameters = history["best"]
+                stops_early = self.settings.early_stopping and self.monitored
+                self.best_epoch = int(np.argmin(self.monitored)) + 1 if stops_early else len(self.monitored)
         if history["diverged"] is not None:
             loss, held_out = history["diverged"]
             rate = float(self.settings.schedule.rate(self.settings.first_epoch, []))
@@ -174,6 +178,8 @@ class EpochLoop:
 
     def _watch(self, monitored: float) -> None:
         self.monitored.append(monitored)
+        if monitored < self.best_loss or not self.settings.early_stopping:
+            self.best_epoch = len(self.monitored)
         self.best_loss = min(self.best_loss, monitored)
         self._plateau.reached_with(monitored)
 

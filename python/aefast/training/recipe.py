@@ -63,13 +63,13 @@ class Continuation:
     """What further training needs beside the model: random numbers drawn so far, and the optimizer's state.
 
     ``seed`` is None for a model from a file; a new seed is then drawn. ``early`` are the rows so far, as long as the
-    scaler follows them: their inputs (n, D), and a ``ReferenceRows`` of them.
+    scaler follows them: their inputs (n, D), their weights (n,), and a ``ReferenceRows`` of them.
     """
 
     seed: int | None
     n_passes: int
     optimizer: tuple[Any, ...] | None = None
-    early: tuple[Array, Any] | None = None
+    early: tuple[Array, Array, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,7 @@ class Start:
     weights: tuple[Any, Any, Any] | None = None
     model: Model | None = None
     optimizer: tuple[Any, ...] | None = None
+    seen: tuple[Array, Array] | None = None
     attempt: int = 0
     early: tuple[Array, Any] | None = None
 

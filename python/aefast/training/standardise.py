@@ -1,0 +1,141 @@
+"""Puts the parts of the calibrated score on one scale, and gives the scores that fresh rows are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aefast.engine import core
+from aefast.model.distances import Distances
+from aefast.model.scaling import FeatureScaling, quantiles
+from aefast.training.data import SCORE, CalibrationRows, Choices, Rows
+from aefast.training.distances import FEW, fit_distances, units_of
+
+Array = NDArray[Any]
+Doubles = NDArray[np.float64]
+
+#: Numbers of folds for fewer than FEW_ROWS rows, for more, and for networks that take long to train.
+MANY_FOLDS, FOLDS, FEW_FOLDS, FEW_ROWS = 10, 5, 3, 300
+#: With fewer rows, each row's own range without it is looked at.
+MOST_ALONE = 20_000
+_SPREAD_OF_DECILES = 2.563
+_LEAST_SPREAD = 1e-6
+
+
+def calibrated_distances(
+    predictor: core.Predictor,
+    rows: CalibrationRows,
+    *,
+    choices: Choices,
+    scaling: FeatureScaling,
+    missing: str,
+    refit: Callable[[Rows], core.Predictor | None] | None = None,
+    is_heavy: bool = False,
+) -> tuple[Distances, Doubles, Doubles | None]:
+    """Return the calibrated score, and the scores and weights (n,) that fresh rows are compared with.
+
+    Scores of rows that were learned are lower than those of fresh rows. Therefore
+
+    - if at least `FEW` rows were held out, the parts are standardised by these. Scores of rows that were learned are
+      moved by the difference between the upper halves of both, so that they calibrate as well.
+    - else rows are cross-fitted: in turn a fifth or a tenth of the rows is left out, network and distances are fitted
+      to the others, and give the parts of those left out (Barber et al. 2021, CV+).
+
+    In both cases a row that has the least or largest value of a column is judged by the range of the others.
+    """
+    found = fit_distances(predictor, rows, choices=choices, scaling=scaling, missing=missing)
+    used = np.arange(len(rows.X)) if rows.used is None else rows.used
+    weights = None if rows.weights is None else np.asarray(rows.weights, dtype=np.float64)
+    parts = _parts(predictor, rows.X, found)
+    is_fresh = np.zeros(len(parts), dtype=np.bool_)
+    if rows.held_out is not None and len(rows.held_out) >= FEW:
+        is_fresh[rows.held_out] = True
+        judged, is_crossed = rows.held_out, False
+    else:
+        judged, is_crossed = used, True
+        largest_known = parts[used].copy()
+        n_folds = FEW_FOLDS if is_heavy else MANY_FOLDS if len(used) < FEW_ROWS else FOLDS
+        _cross_fit(parts, predictor, rows, used, n_folds, choices, scaling, missing, refit)
+    of_judged = None if weights is None else weights[judged]
+    lower, median, upper = np.array([quantiles(each, (0.1, 0.5, 0.9), of_judged) for each in parts[judged].T]).T
+    spread = np.maximum((upper - lower) / _SPREAD_OF_DECILES, _LEAST_SPREAD)
+
+    scores = ((parts - median) / spread).max(axis=1)
+    top = scores[used].max()
+    if is_crossed:
+        top = max(top, ((largest_known - median) / spread).max())
+    else:
+        is_trusted = np.ones(len(parts), dtype=np.bool_)
+        if rows.distrusted is not None:
+            is_trusted[rows.distrusted] = False
+        learned, fresh = used[is_trusted[used] & ~is_fresh[used]], used[is_trusted[used] & is_fresh[used]]
+        if len(learned) and len(fresh):
+            scores[learned] += _upper(scores, fresh, weights) - _upper(scores, learned, weights)
+            top = max(top, scores[used].max())
+    found = found._replace(calibration=np.column_stack([median, spread]), top=np.array([top]))
+    if len(used) <= MOST_ALONE:
+        beyond = _beyond_others(rows.X, used, found)
+        with np.errstate(divide="ignore"):
+            scores[used] = np.maximum(scores[used], top + 2 * np.log(2 * beyond)) + np.log1p(beyond)
+    return found, scores[used], None if weights is None else weights[used]
+
+
+def _parts(predictor: core.Predictor, X: Array, distances: Distances) -> Doubles:
+    parts = predictor.parts(X, distances)[:, :3].astype(np.float64)
+    most = float(np.finfo(np.float32).max)
+    return np.nan_to_num(parts, nan=0.0, posinf=most, neginf=-most)
+
+
+def _cross_fit(
+    parts: Doubles,
+    predictor: core.Predictor,
+    rows: CalibrationRows,
+    used: Rows,
+    n_folds: int,
+    choices: Choices,
+    scaling: FeatureScaling,
+    missing: str,
+    refit: Callable[[Rows], core.Predictor | None] | None,
+) -> None:
+    """Replace the parts of the used rows by those that network and distances give that do not know them."""
+    is_trusted = np.ones(len(parts), dtype=np.bool_)
+    if rows.distrusted is not None:
+        is_trusted[rows.distrusted] = False
+    n_folds = min(n_folds, len(used))
+    fold = choices.rng(SCORE, 2).permutation(len(used)) % n_folds
+    for number in range(n_folds):
+        out, others = used[fold == number], used[fold != number]
+        learned = others[is_trusted[others]]
+        if len(learned) == 0:
+            continue
+        network = (None if refit is None else refit(learned)) or predictor
+        apart = CalibrationRows(rows.X, others, learned, None, rows.distrusted, rows.ranges, rows.weights)
+        found = fit_distances(network, apart, choices=choices, scaling=scaling, missing=missing, explains=False)
+        parts[out] = _parts(network, rows.X[out], found)
+
+
+def _upper(scores: Doubles, rows: Rows, weights: Doubles | None) -> float:
+    """Return the mean of the upper half of some rows' scores, without the outermost."""
+    levels = tuple(np.linspace(0.5, 0.95, 10))
+    return float(quantiles(scores[rows], levels, None if weights is None else weights[rows]).mean())
+
+
+def _beyond_others(X: Array, used: Rows, distances: Distances) -> Doubles:
+    """Return how far each used row lies beyond the ranges of the others, as B of the score."""
+    beyond = np.zeros(len(used))
+    for element, low, high in zip(distances.elements, distances.low, distances.high, strict=True):
+        values = X[used, element].astype(np.float64)
+        known = np.flatnonzero(np.isfinite(values))
+        if len(known) < 3 or low == high:
+            continue
+        values = values[known]
+        below, above = np.partition(values, 1)[:2], np.partition(values, len(values) - 2)[-2:]
+        ends = (values.argmin(), below[1], high), (values.argmax(), low, above[0])
+        for place, least, largest in ends:
+            outside = max(least - values[place], values[place] - largest)
+            unit = float(units_of(np.array([least]), np.array([largest]))[0])
+            beyond[known[place]] = max(beyond[known[place]], outside / unit)
+    return beyond
