@@ -175,7 +175,7 @@ def _best_of_blas(call: Callable[[], Any], seconds: float, threads: int) -> floa
 
 def _blas_threads(n: int) -> Any:
     try:
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+        from threadpoolctl import threadpool_limits
     except ImportError:
         return nullcontext()
     return threadpool_limits(n, user_api="blas")

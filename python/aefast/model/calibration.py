@@ -314,7 +314,7 @@ def _equally_weighted(values: NDArray[Any], weights: NDArray[np.float64]) -> NDA
     order = np.argsort(values, kind="stable")
     reached = np.cumsum(weights[order])
     places = np.searchsorted(reached, (np.arange(n) + 0.5) / n * reached[-1])
-    return values[order[np.minimum(places, len(values) - 1)]]
+    return np.asarray(values[order[np.minimum(places, len(values) - 1)]])
 
 
 class _Search:

@@ -270,6 +270,7 @@ def _reference(described: Any, tensors: Tensors, n_columns: int) -> Reference | 
 def _distances(tensors: Tensors, n_features: int, n_codes: int) -> Distances | None:
     if "distances.matrix" not in tensors:
         return None
+    arrays: dict[str, Any]
     arrays = {name: tensors.pop(f"distances.{name}").astype(np.float64) for name in Distances._fields}
     elements = arrays["elements"]
     if (elements != np.floor(elements)).any() or (np.abs(elements) > n_features).any():

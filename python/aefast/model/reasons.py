@@ -48,7 +48,7 @@ def print_alike(values: Array, expected: Array) -> NDArray[np.bool_]:
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         digits = 10.0 ** (5 - np.floor(np.log10(np.maximum(np.abs(values), np.abs(expected)))))
         alike: NDArray[np.bool_] = np.rint(values * digits) == np.rint(expected * digits)
-    return alike | (values == expected)
+    return np.asarray(alike | (values == expected))
 
 
 def telling(found: Reasons, top: int, more: Callable[[NDArray[np.intp]], Reasons]) -> Reasons:

@@ -35,7 +35,7 @@ from aefast.model.scaling import (
 from aefast.training.calibrate import calibrate
 from aefast.training.checkpoint import Checkpoint, identity_of
 from aefast.training.data import SCORE, WEIGHTS, CalibrationRows, Choices, Rows, TrainingRows
-from aefast.training.loop import EpochLoop, Settings, poll
+from aefast.training.loop import EpochLoop, Settings
 from aefast.training.plain import plain_parameters
 from aefast.training.recipe import Continuation, Recipe, Start
 from aefast.training.reference_rows import ReferenceRows, with_reference

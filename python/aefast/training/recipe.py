@@ -99,7 +99,7 @@ class Start:
     optimizer: tuple[Any, ...] | None = None
     seen: tuple[Array, Array] | None = None
     attempt: int = 0
-    early: tuple[Array, Any] | None = None
+    early: tuple[Array, Array, Any] | None = None
 
     @property
     def attempt_seed(self) -> int:
