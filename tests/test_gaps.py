@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
-from aefast.model.gaps import Gaps, conditional_means, fit_gaps
+import aefast
+from aefast.model.gaps import Gaps, calibrated_gaps, conditional_means, uncalibrated_gaps
+from aefast.model.model import Model
 
 
 def normal_rows(n_rows, n_columns, seed):
@@ -31,7 +34,7 @@ def test_a_gap_gets_the_conditional_mean_of_a_normal_distribution(n_columns):
 def test_moments_are_those_of_the_distribution_with_gaps_in_training_too(share):
     rows, covariance, mean = normal_rows(20_000, 4, 1)
     rows[np.random.default_rng(2).random(rows.shape) < share] = np.nan
-    gaps = fit_gaps(rows, np.arange(500), lambda rows: rows[:, 0], lambda rows: rows, np.random.default_rng(0))
+    gaps = uncalibrated_gaps(rows, np.random.default_rng(0))
     deviation = np.sqrt(np.diag(covariance))
     assert (np.abs(gaps.mean - mean) < 0.05 * deviation).all()
     found = np.linalg.inv(gaps.precision) / np.outer(deviation, deviation)
@@ -72,7 +75,7 @@ def test_as_many_rows_exceed_a_threshold_with_gaps_as_without(correlated, share,
     keep = np.linalg.pinv(mixing) @ mixing if correlated else np.zeros((8, 8))
     training = rows(4000)
     training[rng.random(training.shape) < share] = np.nan
-    gaps = fit_gaps(training, np.arange(4000), score, lambda rows: rows @ keep, rng)
+    gaps = calibrated_gaps(uncalibrated_gaps(training, rng), training, score, lambda rows: rows @ keep, rng)
     threshold = np.quantile(score(rows(20_000)), 0.95)
     for n_missing in (0, 1, 2, 4):
         fresh = rows(6000)
@@ -87,3 +90,85 @@ def test_as_many_rows_exceed_a_threshold_with_gaps_as_without(correlated, share,
         hidden = np.broadcast_to(np.arange(8) == column, fresh.shape)
         filled = gaps.filled(np.where(hidden, np.nan, fresh), lambda rows: rows @ keep)
         assert (gaps.calibrated(score(filled), hidden) > threshold).mean() < 0.08
+
+
+VARIANTS = {
+    "plain": aefast.Autoencoder,
+    "denoising": aefast.DenoisingAutoencoder,
+    "sparse": aefast.SparseAutoencoder,
+    "contractive": aefast.ContractiveAutoencoder,
+    "variational": aefast.VariationalAutoencoder,
+}
+
+
+class Source:
+    """Rows of eight related or unrelated columns."""
+
+    def __init__(self, correlated, seed):
+        self.rng = np.random.default_rng(seed)
+        self.mixing = np.random.default_rng(7).normal(size=(3, 8)) if correlated else None
+
+    def rows(self, n_rows):
+        if self.mixing is None:
+            return self.rng.normal(size=(n_rows, 8))
+        return self.rng.normal(size=(n_rows, 3)) @ self.mixing + 0.3 * self.rng.normal(size=(n_rows, 8))
+
+    def without(self, rows, share):
+        rows[self.rng.random(rows.shape) < share] = np.nan
+        return rows
+
+
+@pytest.mark.parametrize(
+    ("variant", "correlated", "share", "seed"),
+    [
+        ("plain", True, 0.0, 0),
+        ("plain", True, 0.005, 1),
+        ("plain", True, 0.2, 2),
+        ("plain", False, 0.05, 3),
+        ("denoising", True, 0.05, 4),
+        ("sparse", True, 0.05, 5),
+        ("contractive", False, 0.2, 6),
+        ("variational", True, 0.05, 7),
+    ],
+)
+def test_a_missing_value_is_no_evidence(variant, correlated, share, seed):
+    source = Source(correlated, seed)
+    training = source.without(source.rows(6000), share)
+    model = VARIANTS[variant](missing="mask", contamination=0.05, random_state=seed, max_epochs=30).fit(training).model_
+    for n_missing in (0, 1, 2):
+        fresh = source.rows(5000)
+        fresh[source.rng.random(fresh.shape).argsort(axis=1) < n_missing] = np.nan
+        assert abs(model.is_anomaly(fresh).mean() - 0.05) < 0.02
+    for column in range(0, 8, 3):  # missing all day
+        fresh = source.rows(2000)
+        fresh[:, column] = np.nan
+        assert model.is_anomaly(fresh).mean() < 0.085
+
+
+def test_a_shift_is_found_beside_gaps():
+    source = Source(correlated=True, seed=0)
+    model = aefast.Autoencoder(missing="mask", random_state=0).fit(source.without(source.rows(6000), 0.005)).model_
+    usual, odd = source.rows(4000), source.rows(4000)
+    column = source.rng.integers(8, size=4000)
+    odd[np.arange(4000), column] += 2 * usual.std(axis=0)[column]
+    scores = model.errors(source.without(np.vstack([usual, odd]), 0.05))
+    assert roc_auc_score(np.repeat([0, 1], 4000), scores) >= 0.95
+
+
+def test_rows_without_gaps_keep_their_scores_and_a_row_without_values_is_usual():
+    source = Source(correlated=True, seed=0)
+    model = aefast.Autoencoder(missing="mask", random_state=0, max_epochs=5).fit(source.rows(2000)).model_
+    rows = source.rows(50)
+    alone = model.errors(rows)
+    gapped = rows.copy()
+    gapped[::2, 3] = np.nan
+    gapped[4] = np.nan
+    scores = model.errors(gapped)
+    np.testing.assert_array_equal(scores[1::2], alone[1::2])
+    assert np.isfinite(scores).all()
+    assert not model.is_anomaly(gapped)[4]
+    for row in range(50):
+        np.testing.assert_array_equal(model.errors(gapped[row : row + 1]), scores[row : row + 1])
+    again = Model.load(model.to_bytes())
+    np.testing.assert_array_equal(again.errors(gapped), scores)
+    assert again.to_bytes() == model.to_bytes()

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from aefast.columns.column import Column
 from aefast.export.program import Program, Value
+from aefast.model.distances import Distances
 from aefast.model.layers import output_image
 from aefast.model.model import Model
 from aefast.model.parameters import inference_network
@@ -20,6 +21,10 @@ Array = NDArray[Any]
 OUTPUTS = ("anomaly_score", "p_value", "is_anomaly")
 _DAY, _MONDAY = 86_400.0, 3 * 86_400.0
 _SMALLEST_PROBABILITY = 1e-12
+# Limits of the engine's calibrated score (`cpp/aefast/score/distances.cpp`): the least distance of which a logarithm is
+# taken, the farthest that a value lies beyond its range, and the least J and P as shares of D and of the row itself.
+_LEAST_DISTANCE, _LEAST_BEYOND, _FARTHEST = 1e-12, 1e-30, 1e30
+_ROUNDING_OF_NEAR, _ROUNDING_OF_LOCAL = 1e-5, 1e-6
 
 
 class ExportError(ValueError):
@@ -49,7 +54,7 @@ def program_of(model: Model) -> Program:
     inputs = program.clip(y, -limit, limit)
     network, parameters = inference_network(model.network, model.coefs, model.intercepts, model.dtype)
     logits, outputs, code = _layers(program, network, parameters, program.cast(inputs, _single(model)))
-    score = _score(program, model, network, y, inputs, known, logits, outputs, code)
+    score = _score(program, model, network, elements, inputs, known, logits, outputs, code)
     program.outputs["anomaly_score"] = score
     calibration = model.calibration
     program.outputs["p_value"] = program.add(
@@ -156,7 +161,7 @@ def _score(
     program: Program,
     model: Model,
     network: Any,
-    y: Value,
+    elements: Value,
     inputs: Value,
     known: Value | None,
     logits: Value,
@@ -165,6 +170,13 @@ def _score(
 ) -> Value:
     """Return the anomaly score (a double)."""
     metric, activation = model.score_metric, network["layers"][-1]["activation"]
+    if metric == "calibrated":
+        if model.columns is not None or model.missing == "mask":
+            reason = "columns of several kinds" if model.columns is not None else "missing='mask'"
+            raise ExportError(f"the calibrated score with {reason} cannot be exported: fit with score_metric='mse'")
+        assert model.distances is not None
+        cast = (program.cast(each, "double") for each in (inputs, outputs, code))
+        return _calibrated(program, model.distances, elements, *cast)
     inputs, logits, outputs, code = (program.cast(each, "double") for each in (inputs, logits, outputs, code))
     residual = program.add("subtract", inputs, outputs)
     if known is not None:
@@ -200,6 +212,55 @@ def _score(
     if known is not None:
         losses = program.add("multiply", losses, known)
     return _mean(program, program.reduce("sum", losses), known, losses.width)
+
+
+def _calibrated(
+    program: Program, distances: Distances, elements: Value, inputs: Value, outputs: Value, code: Value
+) -> Value:
+    """Return the calibrated score, as `aefast.model.distances.Distances` describes it."""
+    residual = program.add("subtract", inputs, outputs)
+    n_joint = len(distances.centre)
+    joint = program.join(residual, code) if n_joint > residual.width else residual
+    away = program.affine(joint, 1.0, -distances.centre)
+    w = program.add(
+        "dense", away, width=len(distances.matrix), weights=distances.matrix.T, biases=np.zeros(len(distances.matrix))
+    )
+    total = program.reduce("sum", program.add("square", w))
+    if len(distances.rest):
+        cut, rest = w, program.affine(away, distances.rest)
+        total = program.add("subtract", program.reduce("sum", program.add("square", rest)), total)
+        turned = program.add(
+            "dense",
+            program.affine(cut, distances.back),
+            width=n_joint,
+            weights=distances.matrix / distances.rest,
+            biases=np.zeros(n_joint),
+        )
+        w = program.add("subtract", rest, turned)
+    z = program.affine(inputs, 1 / distances.span)
+    from_middle = program.affine(z, 1.0, -distances.means.mean(axis=0))
+    least = (
+        program.affine(total, 0.0),
+        program.affine(total, _ROUNDING_OF_NEAR),
+        program.affine(program.reduce("sum", program.add("square", from_middle)), _ROUNDING_OF_LOCAL),
+    )
+    parts = (
+        total,
+        program.add("nearest", w, width=1, centres=distances.centres, offsets=np.zeros(len(distances.centres)), k=3),
+        program.add("nearest", z, width=1, centres=distances.means, offsets=distances.spreads, k=1),
+    )
+    score = None
+    for part, floor, (median, spread), n in zip(parts, least, distances.calibration, (n_joint, 1, 1), strict=True):
+        distance = program.clip(program.add("larger", part, floor), _LEAST_DISTANCE, _FARTHEST)
+        standard = program.affine(program.add("log", distance), 1 / spread, -(median + np.log(n)) / spread)
+        score = standard if score is None else program.add("larger", score, standard)
+    assert score is not None
+    below = program.affine(elements, -1 / distances.unit, distances.low / distances.unit)
+    above = program.affine(elements, 1 / distances.unit, -distances.high / distances.unit)
+    beyond = program.clip(program.reduce("largest", program.join(below, above)), 0.0, _FARTHEST)
+    doubled = program.clip(program.affine(beyond, 2.0), _LEAST_BEYOND, 2 * _FARTHEST)
+    guard = program.affine(program.add("log", doubled), 2.0, float(distances.top[0]))
+    return program.add("add", program.add("larger", score, guard), program.add("log", program.affine(beyond, 1.0, 1.0)))
 
 
 def _mean(program: Program, total: Value, known: Value | None, n: int, more: int = 0) -> Value:

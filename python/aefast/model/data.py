@@ -13,6 +13,7 @@ from aefast.columns.column import Column
 from aefast.engine import core
 from aefast.model.calibration import Calibration
 from aefast.model.distances import Distances
+from aefast.model.gaps import Gaps
 from aefast.model.metrics import COMPARING
 from aefast.model.network import code_size
 from aefast.model.reference import ColumnCounts, Reference
@@ -57,6 +58,8 @@ class ModelData:
         Needed by the metric "mahalanobis".
     distances : Distances or None
         Needed by the metric "calibrated".
+    gaps : Gaps or None
+        Expected values of missing numbers, with ``missing="mask"`` and the metric "calibrated".
     input_ranges : tuple of ndarray of shape (2, n_in), or None
         Needed by the precision "int8".
     loss_curve, validation_curve : tuple of float
@@ -87,6 +90,7 @@ class ModelData:
     whitening: Whitening | None = None
     reference: Reference | None = None
     distances: Distances | None = None
+    gaps: Gaps | None = None
     input_ranges: tuple[Array, ...] | None = None
     loss_curve: tuple[float, ...] = ()
     validation_curve: tuple[float, ...] = ()
@@ -170,7 +174,7 @@ def _read_only(value: Any) -> Any:
             value = value.copy()
             value.setflags(write=False)
         return value
-    if isinstance(value, Whitening | Distances):
+    if isinstance(value, Whitening | Distances | Gaps):
         return type(value)(*map(_read_only, value))
     if isinstance(value, tuple) and any(isinstance(each, np.ndarray) for each in value):
         return tuple(map(_read_only, value))

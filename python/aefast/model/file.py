@@ -24,6 +24,7 @@ from aefast.model.calibration import Calibration
 from aefast.model.container import Source, pack, unpack
 from aefast.model.data import ModelData
 from aefast.model.distances import Distances, checked_distances
+from aefast.model.gaps import Gaps, checked_gaps
 from aefast.model.layers import LAYERS, Dense, integer, number
 from aefast.model.metrics import COMPARING, DTYPES, LOSSES, MISSING, checked_metric
 from aefast.model.network import checked_network, code_size, with_columns
@@ -132,6 +133,8 @@ def _describe_fit(model: ModelData) -> tuple[Document, Tensors]:
         tensors |= {f"whitening.{name}": array for name, array in model.whitening._asdict().items()}
     if model.distances is not None:
         tensors |= {f"distances.{name}": array.astype(np.float64) for name, array in model.distances._asdict().items()}
+    if model.gaps is not None:
+        tensors |= {f"gaps.{name}": array for name, array in model.gaps._asdict().items()}
     tensors["calibration.errors"] = model.calibration.errors
     for index, ranges in enumerate(model.input_ranges or ()):
         tensors[f"ranges.{index}"] = ranges
@@ -199,6 +202,7 @@ def model_fields(document: Document, tensors: Tensors) -> dict[str, Any]:
         "whitening": whitening,
         "reference": _reference(document.get("reference"), tensors, n_features if columns is None else len(columns)),
         "distances": distances,
+        "gaps": _gaps(tensors, distances),
         "input_ranges": _input_ranges(tensors, coefs, [layer for layer, _ in weighted]),
         "calibration": _calibration(tensors),
         "offset": number(document["offset"]),
@@ -276,6 +280,13 @@ def _distances(tensors: Tensors, n_features: int, n_codes: int) -> Distances | N
     if (elements != np.floor(elements)).any() or (np.abs(elements) > n_features).any():
         raise ValueError("distances.elements must be numbers of inputs")
     return checked_distances(Distances(**{**arrays, "elements": elements.astype(np.int64)}), n_features, n_codes)
+
+
+def _gaps(tensors: Tensors, distances: Distances | None) -> Gaps | None:
+    if "gaps.mean" not in tensors or distances is None:
+        return None
+    arrays = {name: tensors.pop(f"gaps.{name}").astype(np.float64) for name in Gaps._fields}
+    return checked_gaps(Gaps(**arrays), len(distances.elements))
 
 
 def _input_ranges(tensors: Tensors, coefs: list[Array], layers: list[LayerSpec]) -> tuple[Array, ...] | None:

@@ -1,10 +1,15 @@
 """Anomaly scores of rows with missing values: a gap gets its expected value, and is no evidence by itself."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from aefast.engine import core
+from aefast.model.scaling import FeatureScaling
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -13,6 +18,8 @@ Floats = NDArray[np.float64]
 ROUNDS = 3
 #: Rows that the moments are estimated from, and rows in which values are hidden.
 MOMENT_ROWS, HIDDEN_ROWS = 4096, 1000
+#: Most numbers of a row that have a covariance; of wider tables, a gap is 0 in the scaled space.
+MOST_COLUMNS = 1024
 #: Widest table for which the effect of hiding each single column is measured.
 SINGLE_COLUMNS = 64
 # Complete rows that suffice to hide values in.
@@ -41,6 +48,33 @@ class Gaps(NamedTuple):
     ratios: Floats
     counts: Floats
     remainders: Floats
+
+    def filled_rows(
+        self, rows: Array, elements: NDArray[np.int64], predictor: core.Predictor, scaling: FeatureScaling
+    ) -> tuple[Array, NDArray[np.bool_] | None]:
+        """Return rows (n, d) of the network's inputs, in input units, without gaps in ``elements``.
+
+        Also returns which of these elements (n, m) were missing, or None if no value was.
+        """
+        is_missing = np.isnan(rows[:, elements])
+        gapped = np.flatnonzero(is_missing.any(axis=1))
+        if len(gapped) == 0:
+            return rows, None
+        some = rows[gapped]
+        shift, scale = scaling.shift[elements], scaling.scale[elements]
+
+        def as_rows(filled: Floats) -> Array:
+            found: Array = some.copy()
+            found[:, elements] = np.where(is_missing[gapped], filled * scale + shift, some[:, elements])
+            return found
+
+        def reconstruct(filled: Floats) -> Array:
+            return np.asarray(predictor.reconstruct(as_rows(filled), scaled=True)[:, elements], dtype=np.float64)
+
+        scaled = scaling.apply(some.astype(np.float64))[:, elements]
+        found = rows.copy()
+        found[gapped] = as_rows(self.filled(scaled, reconstruct))
+        return found, is_missing
 
     def filled(self, scaled: Floats, reconstruct: Callable[[Floats], Array]) -> Floats:
         """Return rows (n, m) of the scaled space with an expected value in place of each NaN.
@@ -86,7 +120,8 @@ class Gaps(NamedTuple):
         """Return scores without the effects of hiding each of the missing values by itself."""
         centre = self.whole[0]
         root = np.sqrt(np.maximum(is_missing.sum(axis=1), 1))
-        return (scores - centre - is_missing @ self.shifts) / np.exp(is_missing @ self.ratios / root) + centre
+        effects = is_missing @ self.shifts, np.exp(is_missing @ self.ratios / root)
+        return np.asarray((scores - centre - effects[0]) / effects[1] + centre)
 
 
 def conditional_means(scaled: Floats, mean: Floats, precision: Floats) -> Floats:
@@ -112,43 +147,48 @@ def conditional_means(scaled: Floats, mean: Floats, precision: Floats) -> Floats
     return np.where(is_missing, away + mean, scaled)
 
 
-def fit_gaps(
+def uncalibrated_gaps(scaled: Floats, rng: np.random.Generator) -> Gaps:
+    """Return what `Gaps.filled` needs, from training rows (n, m) in the scaled space with NaN for missing values."""
+    chosen = np.sort(rng.permutation(len(scaled))[:MOMENT_ROWS])
+    mean, precision = _moments(scaled[chosen])
+    nothing = np.zeros(len(mean))
+    return Gaps(mean, precision, np.array([0.0, 1.0]), nothing, nothing, np.ones(1), np.array([[0.0, 1.0]]))
+
+
+def calibrated_gaps(
+    gaps: Gaps,
     scaled: Floats,
-    checked: NDArray[np.intp],
     score: Callable[[Floats], Array],
     reconstruct: Callable[[Floats], Array],
     rng: np.random.Generator,
 ) -> Gaps:
-    """Return what a trained model has to know about missing values.
+    """Return the same with what `Gaps.calibrated` needs.
 
     Parameters
     ----------
+    gaps : Gaps
+        From `uncalibrated_gaps`.
     scaled : ndarray of shape (n, m)
-        Training rows in the scaled space, with NaN for missing values.
-    checked : ndarray of int
-        Numbers of the rows to hide values in: held-out rows, if there are enough.
+        Rows in the scaled space in which values are hidden: held-out rows, if there are enough.
     score, reconstruct : callable
         Scores (n,) and reconstructions (n, m), in the scaled space, of rows without gaps.
     rng : numpy.random.Generator
     """
-    n_rows, n_columns = scaled.shape
-    chosen = rng.permutation(n_rows)[:MOMENT_ROWS]
-    mean, precision = _moments(scaled[np.sort(chosen)])
-    nothing = np.zeros(n_columns)
-    gaps = Gaps(mean, precision, np.array([0.0, 1.0]), nothing, nothing, np.ones(1), np.array([[0.0, 1.0]]))
-
-    rows = scaled[np.sort(rng.permutation(checked)[: 4 * HIDDEN_ROWS])]
+    n_columns = scaled.shape[1]
+    rows = scaled[np.sort(rng.permutation(len(scaled))[: 4 * HIDDEN_ROWS])]
     n_missing = np.isnan(rows).sum(axis=1)
     enough = (n_missing == 0).sum() >= min(_ENOUGH, len(rows))
     rows = rows[n_missing == 0 if enough else np.argsort(n_missing, kind="stable")][:HIDDEN_ROWS]
     rows = gaps.filled(rows, reconstruct)
 
     def scores_without(hidden: NDArray[np.bool_]) -> Floats:
+        hidden = np.broadcast_to(hidden, rows.shape)
         return np.asarray(score(gaps.filled(np.where(hidden, np.nan, rows), reconstruct)), dtype=np.float64)
 
     gaps = gaps._replace(whole=_centre_and_spread(np.asarray(score(rows), dtype=np.float64)))
     if 1 < n_columns <= SINGLE_COLUMNS:
-        singles = np.array([_centre_and_spread(scores_without(np.arange(n_columns) == j)) for j in range(n_columns)])
+        every = (np.arange(n_columns) == j for j in range(n_columns))
+        singles = np.array([_centre_and_spread(scores_without(hidden)) for hidden in every])
         shifts, ratios = singles[:, 0] - gaps.whole[0], np.log(singles[:, 1] / gaps.whole[1])
         gaps = gaps._replace(shifts=shifts, ratios=ratios)
     counts: list[int] = []
@@ -159,6 +199,26 @@ def fit_gaps(
         remainders.append(_centre_and_spread(gaps._without_singles(scores_without(hidden), hidden)))
         counts.append(count)
     return gaps._replace(counts=np.array(counts, dtype=np.float64), remainders=np.array(remainders))
+
+
+def checked_gaps(gaps: Gaps, n_elements: int) -> Gaps:
+    """Return gaps whose shapes and values fit a model that scores so many elements; raise ValueError if they do not."""
+    n_counts = len(gaps.counts)
+    shapes = {
+        **dict.fromkeys(("mean", "shifts", "ratios"), (n_elements,)),
+        "precision": (n_elements, n_elements),
+        "whole": (2,),
+        "counts": (n_counts,),
+        "remainders": (n_counts, 2),
+    }
+    for name, array in gaps._asdict().items():
+        if array.shape != shapes[name] or not np.isfinite(array).all():
+            raise ValueError(f"gaps.{name} has a wrong shape or holds NaN or infinity")
+    if n_counts == 0 or (gaps.counts < 1).any() or (np.diff(gaps.counts) <= 0).any() or np.abs(gaps.ratios).max() > 50:
+        raise ValueError("the counts or ratios of gaps are not valid")
+    if not (gaps.whole[1] > 0 and (gaps.remainders[:, 1] > 0).all()):
+        raise ValueError("a spread of gaps is not above zero")
+    return gaps
 
 
 def _centre_and_spread(scores: Floats) -> Floats:

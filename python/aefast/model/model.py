@@ -131,9 +131,17 @@ class Model(ModelData):
             if found is not None:
                 return found
         errors: Array = self._scored(
-            X, precision, lambda predictor, rows: (predictor.errors(rows, self._metric(metric)),)
+            X, precision, lambda predictor, rows: (self._errors(predictor, rows, self._metric(metric)),)
         )[0]
         return errors
+
+    def _errors(self, predictor: core.Predictor, rows: Array, metric: str) -> Array:
+        """Return the errors of rows, whose gaps are filled first if the model knows how."""
+        if self.gaps is None or self.distances is None or metric != "calibrated":
+            return predictor.errors(rows, metric)
+        rows, is_missing = self.gaps.filled_rows(rows, self.distances.elements, predictor, self.scaling)
+        errors = predictor.errors(rows, metric)
+        return errors if is_missing is None else self.gaps.calibrated(errors, is_missing)
 
     def errors_of_columns(self, columns: Sequence[Array], precision: str = "float32") -> Array | None:
         """Return the errors of rows given as contiguous columns (n,) of one dtype, which are read in place.

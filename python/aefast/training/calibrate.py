@@ -15,6 +15,7 @@ from aefast.model.scaling import FeatureScaling
 from aefast.model.whitening import Whitening, joint_whitening, turned_to_features
 from aefast.training.data import CalibrationRows, Choices, Rows
 from aefast.training.effects import MAX_JOINT_ROWS, effects, residuals_and_codes, scaled_rows
+from aefast.training.gaps import calibrate_gaps, without_gaps
 from aefast.training.standardise import calibrated_distances
 
 Array = NDArray[Any]
@@ -37,7 +38,7 @@ def calibrate(
     refit: Callable[[Rows], core.Predictor | None] | None = None,
     is_heavy: bool = False,
 ) -> dict[str, Any]:
-    """Return ``input_ranges``, ``whitening``, ``distances``, ``offset`` and ``calibration`` of a model.
+    """Return ``input_ranges``, ``whitening``, ``distances``, ``gaps``, ``offset`` and ``calibration`` of a model.
 
     If ``in_haste``, a random choice of the rows decides. ``refit(rows)`` returns the network trained on those rows
     instead, or None if it cannot be; ``is_heavy`` if this takes long.
@@ -52,13 +53,21 @@ def calibrate(
         found["whitening"] = _whitening(predictor, X[choices.few(train, len(X), MAX_JOINT_ROWS)], scaling, missing)
     rows = rows.few(choices) if in_haste else rows
     if score_metric == "calibrated":
-        again = None if in_haste else refit
+        again, gapped, gaps, is_missing = None if in_haste else refit, rows, None, None
+        if missing == "mask":
+            elements = np.arange(X.shape[1])
+            rows, gaps, is_missing = without_gaps(predictor, rows, elements=elements, scaling=scaling, choices=choices)
         with one_blas_thread():
             found["distances"], scores, weights = calibrated_distances(
                 predictor, rows, choices=choices, scaling=scaling, missing=missing, refit=again, is_heavy=is_heavy
             )
+        if gaps is not None:
+            distances = found["distances"]
+            gaps = calibrate_gaps(predictor, gaps, distances, gapped, scaling=scaling, choices=choices)
+            if is_missing is not None:
+                scores = gaps.calibrated(scores, is_missing if rows.used is None else is_missing[rows.used])
         offset, calibration = fresh_decisions(scores.astype(dtype), contamination, weights)
-        return {**found, "offset": offset, "calibration": calibration}
+        return {**found, "gaps": gaps, "offset": offset, "calibration": calibration}
     X, used, held_out = rows.X, rows.used, rows.held_out
     errors = predictor.errors(X, score_metric, found["whitening"])
     compared = held_out if held_out is not None else used
