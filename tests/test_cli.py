@@ -693,9 +693,39 @@ def test_info_shows_levels_and_calibration(folder):
 
 
 def test_a_rate_that_is_too_low_for_so_few_held_out_rows_is_remarked(folder):
-    text = " ".join(done("score", "m.safetensors", "t.parquet", "-o", "s.csv", "--fdr", "0.001").stdout.split())
-    least = aefast.load("m.safetensors").calibration_.least
-    assert f"nothing is reported: no p-value is below {least:.3g}, so with --fdr 0.001 no row can be" in text
+    command = ["score", "m.safetensors", "t.parquet", "-o", "s.parquet", "--fdr"]
+    calibration = aefast.load("m.safetensors").calibration_
+    text = " ".join(done(*command, "0.001").stdout.split())
+    assert f"--fdr 0.001 is out of reach: only {calibration.n_rows} rows were held out, so no p-value is below" in text
+    assert "no row alone or with all others can be flagged" in text
+    assert "about 10 rows are above it by chance; fit or recalibrate on more rows" in text
+    told = json.loads(done(*command, "0.001", "--json").stdout)
+    scores = read_table("s.parquet")
+    gross = scores["anomaly_score"].to_numpy() > calibration.errors[-1]
+    np.testing.assert_array_equal(scores["is_anomaly"].to_numpy(), gross)
+    assert (told["flagged"], told["fdr_kept"], told["held_out_rows"]) == (gross.sum(), False, calibration.n_rows)
+    assert told["least_flagged"] == np.ceil(300 / (1 + calibration.n_rows) / 0.001)
+    assert told["expected_false_alarms"] == 300 / (1 + calibration.n_rows)
+    assert told["rule"].startswith("score above ")
+
+
+def test_a_rate_that_some_rows_can_reach_says_how_many_it_takes(folder):
+    write_table(small_table().filter(pa.compute.equal(small_table()["label"], 0)), folder / "calm.parquet")
+    command = ["score", "m.safetensors", "calm.parquet", "-o", "s.parquet", "--fdr", "0.1"]
+    told = json.loads(done(*command, "--json").stdout)
+    n_rows = told["rows"]
+    assert (told["fdr_kept"], told["least_flagged"]) == (False, np.ceil(n_rows * told["least_p_value"] / 0.1))
+    assert f"at least {told['least_flagged']} of {n_rows} rows would have to be flagged" in done(*command).stdout
+    write_table(small_table().filter(pa.compute.equal(small_table()["label"], 1)), folder / "calm.parquet")
+    assert json.loads(done(*command[:-1], "0.5", "--json").stdout)["fdr_kept"]
+
+
+@pytest.mark.parametrize("folder_of", [False, True])
+def test_a_resumed_job_knows_that_the_rate_was_out_of_reach(folder, folder_of):
+    command = ["score", "m.safetensors", "t.parquet", "-o", "out" if folder_of else "s.parquet", "--fdr", "0.001"]
+    first = json.loads(done(*command, "--json").stdout)
+    again = json.loads(done(*command, "--resume", "--json").stdout)
+    assert (again["fdr_kept"], again["flagged"], again["resumed_rows"]) == (False, first["flagged"], 300)
 
 
 def test_help_lists_the_kinds_of_autoencoder():

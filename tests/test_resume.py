@@ -559,6 +559,6 @@ def test_a_killed_command_leaves_no_output_and_resumes_to_the_same_bytes(parts, 
 
 @pytest.mark.parametrize("content", [b"7.0", b"-2", b"NaN", b'"x"'])
 def test_a_recorded_cutoff_that_is_no_p_value_is_refused(content):
-    assert (_recorded_cutoff(b"0.25"), _recorded_cutoff(b"-1")) == (0.25, 0.0)
+    assert (_recorded_cutoff(b"0.25"), _recorded_cutoff(b"-1")) == ((0.25, True), (0.0, True))
     with pytest.raises(ValueError, match="cutoff of p-values is|could not convert"):
         _recorded_cutoff(content)

@@ -18,6 +18,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "commands.md"
 TYPES = {
     "whole number": lambda value: isinstance(value, int) and not isinstance(value, bool),
     "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value),
+    "truth": lambda value: isinstance(value, bool),
     "text": lambda value: isinstance(value, str),
     "list": lambda value: isinstance(value, list),
     "object": lambda value: isinstance(value, dict),
@@ -64,6 +65,7 @@ RUNS = [
     "score m t.parquet -o o.parquet",
     "score m t.csv -o out --label label --fdr 0.2 --top-features 2 --keep id --on-bad skip",
     "score m t.parquet -o o.npy --only-anomalies --sort",
+    "score m t.parquet -o o.csv --fdr 0.001",
     "report m t.parquet",
     "report m t.csv --label label",
     "recalibrate m t.parquet -o m2",

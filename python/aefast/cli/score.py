@@ -127,7 +127,6 @@ def score(
 
 def _lines(summary: dict[str, Any], label: str | None) -> list[tuple[str, str]]:
     from aefast.jobs.drift import drift_line
-    from aefast.model.calibration import too_few_held_out
 
     steps = [f"{step} {summary[f'{step}_seconds']:.2f} s" for step in ("reading", "scoring", "writing")]
     share = 100 * summary["anomalies"] / max(summary["rows"], 1)
@@ -146,10 +145,22 @@ def _lines(summary: dict[str, Any], label: str | None) -> list[tuple[str, str]]:
     lines += drift_line(summary["drift"]) + describe_left_out(summary["left_out"])
     if label is not None and summary["rows"]:
         lines += _quality(summary["quality"], label, summary["unlabelled"])
-    if "fdr" in summary and not summary["anomalies"]:
-        remark = too_few_held_out(summary["least_p_value"], summary["rows"], summary["fdr"], "--fdr ")
-        lines += [("remark", remark)] if remark else []
+    if not summary.get("fdr_kept", True):
+        lines.append(("remark", _why_not_kept(summary)))
     return [*lines, ("written to", summary["output"])]
+
+
+def _why_not_kept(summary: dict[str, Any]) -> str:
+    """Why the rate of ``--fdr`` was not kept, what was done, and what would help."""
+    n_good, together = summary["rows"] - summary["bad_rows"], summary["least_flagged"]
+    asked = f"--fdr {summary['fdr']:g}"
+    few = f"only {summary['held_out_rows']:,} rows were held out, so no p-value is below {summary['least_p_value']:.3g}"
+    if together > n_good:
+        why = f"{asked} is out of reach: {few}, and no row alone or with all others can be flagged"
+    else:
+        why = f"{asked} is out of reach: {few}, and at least {together:,} of {n_good:,} rows would have to be flagged"
+    by_chance = f"about {summary['expected_false_alarms']:,.2g} rows are above it by chance"
+    return f"{why}; flagged are the scores above all held-out rows, {by_chance}; fit or recalibrate on more rows"
 
 
 def _quality(quality: dict[str, Any] | None, label: str, n_unlabelled: int) -> list[tuple[str, str]]:

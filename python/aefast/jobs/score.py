@@ -21,7 +21,7 @@ from aefast.jobs.journal import Journal, ResumeError, batch_from, batch_to_bytes
 from aefast.jobs.plan import ScorePlan, located, plan_scoring
 from aefast.jobs.provenance import read_provenance, write_provenance
 from aefast.jobs.tally import Choice, Tally
-from aefast.model.calibration import reported_up_to
+from aefast.model.calibration import reported_up_to, rows_flagged_together
 from aefast.scoring.labels import UNLABELLED, Labels, judgement
 from aefast.scoring.passthrough import TypeClashError
 from aefast.tables.formats.base import TableError
@@ -262,10 +262,15 @@ class ScoreJob:
         if record is None:
             record = json.dumps(self._cutoff(self.fdr, tally)).encode()
             journal.append(record)
-        return self.plan.with_cutoff(journal.read(_recorded_cutoff, record))
+        cutoff, tally.keeps_fdr = journal.read(_recorded_cutoff, record)
+        return self.plan.with_cutoff(cutoff)
 
-    def _cutoff(self, fdr: float, tally: Tally) -> float:
-        """The largest p-value that is reported, see `reported_up_to`; takes a pass over all rows."""
+    def _cutoff(self, fdr: float, tally: Tally) -> float | list[float]:
+        """Return the largest p-value that is reported, see `reported_up_to`; takes a pass over all rows.
+
+        If none is reported because too few rows were held out, the least p-value in a list: rows with this one, whose
+        scores are above those of all held-out rows, are flagged without regard to the rate.
+        """
         plan = self.plan
         calibration = plan.model.calibration
         levels = calibration.levels()
@@ -279,7 +284,25 @@ class ScoreJob:
                     counts += np.bincount(calibration.places(good), minlength=len(levels))
                 n_rows += batch.num_rows
                 tally.progress(batch.num_rows)
-        return reported_up_to(levels, counts, fdr)
+        found = reported_up_to(levels, counts, fdr)
+        if found == 0 and rows_flagged_together(calibration.least, int(counts.sum()), fdr) > 1:
+            return [calibration.least]
+        return found
+
+    def _resolution(self, fdr: float, tally: Tally) -> dict[str, Any]:
+        """What the number of held-out rows means for a false-discovery rate."""
+        calibration, n_good = self.plan.model.calibration, tally.n_rows - tally.n_bad
+        found: dict[str, Any] = {
+            "fdr_kept": tally.keeps_fdr,
+            "held_out_rows": calibration.n_rows,
+            "least_p_value": calibration.least,
+            "least_flagged": rows_flagged_together(calibration.least, n_good, fdr),
+        }
+        if not tally.keeps_fdr:
+            highest = float(calibration.errors[-1])
+            rule = f"score above {highest:.6g}, the largest of {calibration.n_rows:,} held-out rows"
+            found |= {"rule": rule, "expected_false_alarms": n_good * calibration.least}
+        return found
 
     def _summary(self, tally: Tally, seconds: float) -> dict[str, Any]:
         threshold = float(self.plan.model.threshold)
@@ -306,7 +329,7 @@ class ScoreJob:
         }
         if self.fdr is not None:
             summary["fdr"] = self.fdr
-            summary["least_p_value"] = float(self.plan.scorer.p_values(np.array([np.inf]))[0])
+            summary |= self._resolution(self.fdr, tally)
         if self.plan.label is not None and tally.n_rows:
             labels, scores = np.concatenate(tally.labels), np.concatenate(tally.scores)
             if self.fdr is not None:
@@ -317,12 +340,13 @@ class ScoreJob:
         return summary
 
 
-def _recorded_cutoff(frame: bytes) -> float:
-    """Return the cutoff of p-values in a frame of a journal, 0 if none is reported; no p-value is 0."""
-    cutoff = float(json.loads(frame))
-    if not -1 <= cutoff <= 1:
+def _recorded_cutoff(frame: bytes) -> tuple[float, bool]:
+    """Return the cutoff of p-values in a frame of a journal, 0 if none is reported, and whether it keeps the rate."""
+    found = json.loads(frame)
+    (cutoff,) = found if isinstance(found, list) else (found,)
+    if not -1 <= float(cutoff) <= 1:
         raise ValueError(f"the cutoff of p-values is {cutoff}")
-    return max(cutoff, 0.0)
+    return max(float(cutoff), 0.0), not isinstance(found, list)
 
 
 @contextmanager
@@ -352,6 +376,7 @@ def _record(frame: bytes) -> dict[str, Any]:
         "rows": int(record["rows"]),
         "anomalies": int(record["anomalies"]),
         "bad": int(record.get("bad", 0)),
+        "beyond_fdr": int(record.get("beyond_fdr", 0)),
     }
 
 

@@ -22,6 +22,7 @@ class Tally:
         self.progress, self.drift = progress, drift
         self.reading, self.scoring, self.writing = Clock(), Clock(), 0.0
         self.n_rows = self.n_flagged = self.n_bad = self.n_resumed = self.n_skipped_files = 0
+        self.keeps_fdr = True
         self.labels: list[NDArray[np.int8]] = []
         self.scores: list[NDArray[np.float64]] = []
         self.flags: list[NDArray[np.bool_]] = []
@@ -37,12 +38,14 @@ class Tally:
     def skip(self, counts: dict[str, Any]) -> None:
         """Count the rows of an output that an earlier run finished."""
         self.n_skipped_files += 1
+        self.keeps_fdr = self.keeps_fdr and not counts.get("beyond_fdr", 0)
         self.add(counts["rows"], counts["anomalies"], counts.get("bad", 0), resumed=counts["rows"])
 
     def counts_since(self, before: tuple[int, int, int]) -> dict[str, int]:
         """Return the counts of an output, given the `counts` before its first row."""
         now = self.counts
-        return {name: now[i] - before[i] for i, name in enumerate(("rows", "anomalies", "bad"))}
+        counts = {name: now[i] - before[i] for i, name in enumerate(("rows", "anomalies", "bad"))}
+        return counts if self.keeps_fdr else {**counts, "beyond_fdr": 1}
 
     @property
     def counts(self) -> tuple[int, int, int]:

@@ -355,12 +355,26 @@ def _in_order(values: NDArray[Any]) -> NDArray[Any]:
     return turned
 
 
+def rows_flagged_together(least: float, n_rows: int, fdr: float) -> int:
+    """Return how many of ``n_rows`` rows at least are flagged together, if any, at a false-discovery rate ``fdr``.
+
+    ``least`` is the smallest p-value that a row can have. The result may exceed ``n_rows``: then no row is flagged.
+
+    Examples
+    --------
+    >>> from aefast.model.calibration import rows_flagged_together
+    >>> rows_flagged_together(least=0.001, n_rows=10_000, fdr=0.05)
+    200
+    """
+    return int(np.ceil(least * n_rows / fdr - 1e-9))
+
+
 def too_few_held_out(least: float, n_rows: int, fdr: float, option: str = "fdr=") -> str:
     """Return advice if too few rows were held out to report a single row, else "".
 
     ``least`` is the smallest p-value of ``n_rows`` rows. ``option`` is how the interface in use writes ``fdr``.
     """
-    n_together = int(np.ceil(least * n_rows / fdr - 1e-9))
+    n_together = rows_flagged_together(least, n_rows, fdr)
     if n_together <= 1:
         return ""
     why = f"nothing is reported: no p-value is below {least:.3g}, so with {option}{fdr:g}"
