@@ -43,7 +43,5 @@ def export(
     else:
         write_whole(output, exports.sql(estimator, dialect.value, table).encode())
     summary = {"model": str(model), "written_to": str(output), "bytes": output.stat().st_size}
-    return Outcome(
-        summary,
-        lambda: print_summary(f"{model.name} exported", [("written to", f"{output}, {summary['bytes']:,} bytes")]),
-    )
+    line = f"{output}, {summary['bytes']:,} bytes"
+    return Outcome(summary, lambda: print_summary(f"{model.name} exported", [("written to", line)]))
