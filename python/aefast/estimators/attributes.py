@@ -17,7 +17,9 @@ from aefast.columns.column import Column
 from aefast.engine import core
 from aefast.model.calibration import Calibration
 from aefast.model.distances import Distances
+from aefast.model.drift import Drift, drift_of
 from aefast.model.model import Model
+from aefast.model.reference import ColumnCounts
 from aefast.model.whitening import Whitening
 
 Array = NDArray[Any]
@@ -180,6 +182,21 @@ class FittedAttributes:
     @model_.setter
     def model_(self, model: Model) -> None:
         self.__dict__["model_"] = model
+
+    @property
+    def drift_(self) -> Drift:
+        """How the rows last fitted or recalibrated differ from training; after a new fit, of training itself."""
+        model = self.model_
+        found: Drift | None = vars(self).get("_drift")
+        if found is None:
+            known = model.reference
+            counts = ColumnCounts.none(model.n_features_in) if known is None else known.counts
+            found = drift_of(model.column_names, counts, known)
+        return found
+
+    @drift_.setter
+    def drift_(self, drift: Drift | None) -> None:
+        self.__dict__["_drift"] = drift
 
     def restore(self, model: Model) -> None:
         """Take over the model of a file; ValueError if it is not one of this class."""

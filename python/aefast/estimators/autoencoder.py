@@ -176,13 +176,12 @@ class Autoencoder(BaseAutoencoder):
     calibration_ : `aefast.model.calibration.Calibration`
         Sketch of the scores that `p_values` compare with: those of the held-out rows, or of the training rows if there
         are none. With the metric "calibrated" those of both, which also give the threshold.
-    drift_ : `aefast.model.drift.Drift`, or None
+    drift_ : `aefast.model.drift.Drift`
         How the rows last fitted or recalibrated differ from training, column by column: ``drift_.verdict`` is "drift",
         "no drift", "too few rows" or "unknown"; ``drift_.columns`` has for each column the shares of missing, unknown
         and clipped values beside training's, its population stability index, and the measures by which it has drifted;
-        ``str(drift_)`` is one line, ``drift_.as_plain()`` is plain data. After a new `fit` the rows are compared with
-        themselves, which shows the shares in training. Not saved with the model. `aefast.ScoreSketch` compares any
-        rows.
+        ``str(drift_)`` is one line, ``drift_.as_plain()`` is plain data. After a new `fit` or `aefast.load` it has the
+        shares in training. `aefast.ScoreSketch` compares any rows.
 
     See Also
     --------

@@ -325,8 +325,8 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
             finally:
                 if fit.model is not None and (fit.model.best_loss < best or best == math.inf):
                     best, self.model_, self.continuation_ = fit.model.best_loss, fit.model, fit.continuation
-                    self.drift_ = fit.drift
-        warn_if_clipped(fit.drift if fit.follows_part else None, stacklevel)
+                    self.__dict__["_drift"] = fit.drift
+        warn_if_clipped(self.drift_ if fit.follows_part else None, stacklevel)
         return self
 
     # Reading training rows.

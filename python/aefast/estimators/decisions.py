@@ -24,7 +24,7 @@ class DecisionMethods(OutlierMixin):
 
     contamination: float
     model_: Model
-    drift_: Drift | None
+    drift_: Drift
 
     def _rows(self, X: Any) -> Any:
         """Return ``X`` as ``model_`` reads it."""

@@ -53,7 +53,8 @@ def report_job(
     for strange in findings.strangest:
         strange.row = good.row(strange.row)
     about = [name for name in plan.keep if name != label][:3] if keep is None else keep
-    estimator.drift_ = findings.drift
+    if hasattr(type(estimator), "drift_"):
+        estimator.drift_ = findings.drift
     page = render(findings, title=title, subtitle=subtitle, image_shape=image_shape, notes=notes, about=about)
     with atomic_path(output) as part, naming(output):
         part.write_text(page, encoding="utf-8", errors="backslashreplace")

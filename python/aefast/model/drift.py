@@ -44,6 +44,8 @@ LEVEL = 0.001
 LEAST_ROWS = 30
 #: A stability index above it means that hardly a value is where those of training were.
 _FAR = 4.0
+# Histograms that are compared at once.
+_MOST_AT_ONCE = 1 << 14
 #: Bins with a smaller expected count are added up for the test (Cochran 1954).
 _LEAST_EXPECTED = 5
 
@@ -304,13 +306,23 @@ def _divergence(p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.fl
     return np.asarray(terms, dtype=np.float64)
 
 
-def structural(reference: ColumnCounts, counts: ColumnCounts) -> NDArray[np.float64]:
-    """Return the measures (C, 4) of a part of the training rows, less a standard deviation of chance."""
-    values, _, _ = measured(reference, counts)
-    n, n_bins = max(counts.n_rows, 1), np.count_nonzero(reference.bins, axis=1)
-    share = reference.shares()
-    noise = np.column_stack([np.sqrt(share * (1 - share) / n), np.sqrt(2 * np.maximum(n_bins - 1, 0)) / n])
-    return np.asarray(np.maximum(values - noise, 0.0))
+def structural(reference: ColumnCounts, parts: Sequence[ColumnCounts]) -> NDArray[np.float64]:
+    """Return the largest measures (C, 4) of parts of the training rows, less a standard deviation of chance."""
+    n_columns = len(reference.missing)
+    worst = np.zeros((n_columns, len(MEASURES)))
+    share, n_bins = reference.shares(), np.count_nonzero(reference.bins, axis=1)
+    at_once = max(1, _MOST_AT_ONCE // max(n_columns, 1))
+    for first in range(0, len(parts), at_once):
+        some = parts[first : first + at_once]
+        n = np.array([[max(each.n_rows, 1)] for each in some])
+        differences = np.stack([each.shares() for each in some]) - share
+        differences[:, :, 0] = np.abs(differences[:, :, 0])
+        differences -= np.sqrt(share * (1 - share) / n[:, :, None])
+        before, after = np.tile(reference.bins, (len(some), 1)), np.concatenate([each.bins for each in some])
+        index = stability_index(before, after)[0].reshape(len(some), n_columns)
+        index = index - np.sqrt(2 * np.maximum(n_bins - 1, 0)) / n
+        worst = np.maximum(worst, np.dstack([differences, index]).max(axis=0))
+    return worst
 
 
 def _percent(share: float) -> str:

@@ -25,7 +25,7 @@ Array = NDArray[Any]
 #: Bins of a column's histogram.
 BINS = 16
 #: Values that decide the bins of a number, in all columns together and in one column.
-_MOST_VALUES, _MOST_ROWS, _LEAST_ROWS = 1 << 21, 4096, 256
+_MOST_VALUES, _MOST_ROWS, _LEAST_ROWS = 1 << 20, 2048, 256
 #: How a column is measured, in the order of `Reference.worst`.
 MEASURES = ("missing", "unknown", "clipped", "index")
 
@@ -179,27 +179,40 @@ def edges_of(values: Array, columns: Sequence[Column] | None) -> NDArray[np.floa
     numeric = np.array([column.kind == "numeric" for column in columns or ()] or [True] * n_columns)
     most = min(max(_MOST_VALUES // max(n_columns, 1), _LEAST_ROWS), _MOST_ROWS)
     few = values[:: 1 + (len(values) - 1) // most]
-    ascending = np.sort(few[:, numeric].astype(np.float64), axis=0)
-    for which, column in zip(np.flatnonzero(numeric), ascending.T, strict=True):
-        present = column[: len(column) - np.count_nonzero(np.isnan(column))]
-        edges[which] = _number_edges(present) if len(present) else 0.0
+    ascending = np.sort(np.ascontiguousarray(few[:, numeric].T), axis=1)
+    places = np.flatnonzero(numeric)
+    n_missing = np.count_nonzero(np.isnan(ascending), axis=1)
+    n = ascending.shape[1]
+    wanted = np.arange(1, BINS - 2) * n // (BINS - 2)
+    below, above = (ascending[:, np.maximum(wanted - step, 0)].astype(np.float64) for step in (1, 0))
+    is_simple = (n_missing == 0) & (below < above).all(axis=1)
+    if is_simple.any():
+        edges[places[is_simple], 1:-1] = (below / 2 + above / 2)[is_simple]
+        ends = ascending[is_simple][:, [0, -1]].astype(np.float64)
+        edges[places[is_simple][:, None], [0, -1]] = ends + _slack(*ends.T)[:, None] * [-1, 1]
+    for row in np.flatnonzero(~is_simple):
+        present = ascending[row, : n - n_missing[row]].astype(np.float64)
+        edges[places[row]] = _tied_edges(present) if len(present) else 0.0
     return edges
 
 
-def _number_edges(ascending: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the edges (15,) for numbers (n,): the range at its ends, quantiles inside."""
-    least, largest = ascending[0], ascending[-1]
-    with np.errstate(over="ignore"):
-        slack = max(1e-6 * min(largest - least, np.finfo(np.float64).max), 4e-7 * max(abs(least), abs(largest)), 1e-9)
-    inner = BINS - 3
-    wanted = np.arange(1, inner + 1) * len(ascending) // (inner + 1)
-    below = ascending[wanted[wanted > 0] - 1]
-    after = np.unique(np.searchsorted(ascending, below, side="right"))
-    after = after[after < len(ascending)]
-    edges = np.full(BINS - 1, largest + slack)
-    edges[0] = least - slack
+def _tied_edges(ascending: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the edges (15,) for numbers (n,) of which some are equal: bins between different values."""
+    n = len(ascending)
+    wanted = np.arange(1, BINS - 2) * n // (BINS - 2)
+    after = np.unique(np.searchsorted(ascending, ascending[wanted[wanted > 0] - 1], side="right"))
+    after = after[after < n]
+    slack = _slack(ascending[0], ascending[-1])
+    edges = np.full(BINS - 1, ascending[-1] + slack)
+    edges[0] = ascending[0] - slack
     edges[1 : 1 + len(after)] = ascending[after - 1] / 2 + ascending[after] / 2
     return edges
+
+
+def _slack(least: Any, largest: Any) -> Any:
+    """Return how far beyond these values a value counts as outside: a little more than rounding to float32."""
+    size = np.maximum(np.abs(least), np.abs(largest))
+    return np.maximum(np.maximum(1e-6 * (largest / 2 - least / 2), 4e-7 * size), 1e-9)
 
 
 def runs(n_rows: int, most: int, least_rows: int) -> Iterator[slice]:

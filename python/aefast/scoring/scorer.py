@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from aefast.columns.column import starts
 from aefast.scoring.bad_rows import ON_BAD, bad_rows, rows_without_score, spread, with_nulls
 from aefast.scoring.errors import BadValueError, MisfitError
-from aefast.scoring.models import model_of
+from aefast.scoring.models import model_of as model_of
 from aefast.scoring.passthrough import as_type, value_type
 from aefast.scoring.reasons import arrow_reasons, explained_reasons, reasons_as_text, reasons_type, with_text_values
 from aefast.tables.arrow import arrow_array, arrow_values, plain_rows

@@ -258,7 +258,7 @@ class ScoreSketch:
     # Bytes.
 
     def to_bytes(self) -> bytes:
-        """Return the sketch as bytes, some ten thousand, which `from_bytes` reads."""
+        """Return the sketch as bytes, at most some fifty thousand for rows like training's; `from_bytes` reads them."""
         cells = np.flatnonzero(self._cells)
         document = {"model": self._grid.digest, "rows": self.n_rows, "flagged": self.n_flagged}
         tensors = {

@@ -67,8 +67,7 @@ class Fit:
     keeps_scaler : bool
         True if the scaler is that of earlier training.
     drift : Drift or None
-        How the training rows differ from those of earlier training, if the model comes from it, or their shares of
-        missing, unknown and clipped values; None before `run`.
+        How the training rows differ from those of earlier training, if the scaler is kept; None before `run`.
     """
 
     recipe: Recipe

@@ -14,7 +14,7 @@ from aefast.columns.contents import contents, days_of, take
 from aefast.model.calibration import Calibration
 from aefast.model.drift import Drift, drift_of, structural
 from aefast.model.model import Model
-from aefast.model.reference import MEASURES, ColumnCounter, ColumnCounts, Reference, edges_of, runs
+from aefast.model.reference import ColumnCounter, ColumnCounts, Reference, edges_of, runs
 from aefast.model.scaling import FeatureScaling
 from aefast.tables.text import quote_names
 from aefast.training.data import MAX_ROWS, REFERENCE, Choices
@@ -22,10 +22,12 @@ from aefast.training.reservoir import Reservoir
 
 Array = NDArray[Any]
 
+#: Values that are kept, in all columns together, and the rows that are kept in any case.
+MAX_VALUES, LEAST_ROWS = 1 << 22, 1000
 #: Days that rows are compared by: a column of times must span so many, and more than the most are chosen from.
 LEAST_DAYS, MOST_DAYS, ROWS_OF_A_DAY = 14, 64, 512
 #: Runs of consecutive rows that rows without days are compared by, and for scores.
-RUNS, SCORE_RUNS, LEAST_ROWS_OF_A_RUN = 20, 64, 50
+RUNS, SCORE_RUNS, LEAST_ROWS_OF_A_RUN, LEAST_ROWS_OF_DAYS = 20, 64, 100, 50
 #: The share of a column's values that may be clipped without a warning.
 MANY_CLIPPED = 0.05
 #: Rows whose scores are compared.
@@ -44,7 +46,11 @@ class ReferenceRows:
 
     def __init__(self, columns: tuple[Column, ...] | None, choices: Choices) -> None:
         self._columns, self._choices = columns, choices
-        self._rows = Reservoir(choices.rng(REFERENCE, 0), MAX_ROWS)
+        n_columns = 1 if columns is None else len(columns)
+        self._most = max(LEAST_ROWS, min(MAX_ROWS, MAX_VALUES // n_columns))
+        # The only block so far; with a second one, a reservoir.
+        self._block: Array | None = None
+        self._reservoir: Reservoir | None = None
         self._by_day: dict[int, Reservoir] = {}
         self._n_days: set[int] = set()
 
@@ -65,15 +71,38 @@ class ReferenceRows:
         if days is not None and chosen is not None:
             days = days[chosen]
         n_rows = len(rows) if chosen is None else len(chosen)
-        few = self._choices.few(chosen, len(rows))
-        self._rows.add(self._contents(source, rows, few))
+        if self._columns is None:
+            self._most = max(LEAST_ROWS, min(MAX_ROWS, MAX_VALUES // rows.shape[1]))
+        few = self._choices.few(chosen, len(rows), self._most)
+        self._add(self._contents(source, rows, few))
         if days is not None:
             numbers = np.arange(n_rows) if chosen is None else chosen
             self._add_days(source, rows, days, numbers)
 
+    def _add(self, values: Array) -> None:
+        if self._block is None and self._reservoir is None:
+            self._block = values
+            return
+        if self._reservoir is None:
+            self._reservoir = Reservoir(self._choices.rng(REFERENCE, 0), self._most)
+            assert self._block is not None
+            self._reservoir.add(self._block)
+            self._block = None
+        self._reservoir.add(values)
+
+    @property
+    def _rows(self) -> Array:
+        """The rows so far, in their order."""
+        if self._reservoir is not None:
+            return self._reservoir.rows()
+        assert self._block is not None
+        return self._block
+
     def _contents(self, source: Any, rows: Array, numbers: NDArray[np.int64]) -> Array:
         if self._columns is None:
-            return np.asarray(rows[numbers], dtype=np.float64 if rows.dtype.itemsize > 4 else np.float32)
+            # Few rows are kept for further calls, in which a user's array may be another one.
+            some = rows if len(numbers) == len(rows) >= LEAST_ROWS else rows[numbers]
+            return np.asarray(some, dtype=np.float64 if rows.dtype.itemsize > 4 else np.float32)
         return contents(take(source, numbers), self._columns)
 
     def _add_days(self, source: Any, rows: Array, days: NDArray[np.int64], numbers: NDArray[np.int64]) -> None:
@@ -97,18 +126,16 @@ class ReferenceRows:
 
     def reference(self, scaling: FeatureScaling, n_threads: int | None, distance: float) -> Reference:
         """Return the reference of the rows so far; ``distance`` is that of their scores."""
-        rows = self._rows.rows()
+        rows = self._rows
         edges = edges_of(rows, self._columns)
         counter = ColumnCounter(edges, self._columns, scaling, n_threads)
         counts = counter(rows)
-        worst = np.zeros((len(edges), len(MEASURES)))
-        for part in self._parts(rows):
-            worst = np.maximum(worst, structural(counts, counter(part)))
+        worst = structural(counts, [counter(part) for part in self._parts(rows)])
         return Reference(edges, counts, worst, distance)
 
     def counts(self, counter: ColumnCounter) -> ColumnCounts:
         """Return the counts of the rows so far."""
-        return counter(self._rows.rows())
+        return counter(self._rows)
 
     def _parts(self, rows: Array) -> Iterable[Array]:
         """Return the rows of days if there are enough days, else runs of consecutive rows."""
@@ -121,13 +148,15 @@ def worst_distance(errors: Callable[[Array], Array], rows: Array, days: NDArray[
     """Return how far the scores of days, or of runs of consecutive rows, differ from those of all rows."""
     scores = np.nan_to_num(errors(rows), nan=np.finfo(np.float32).max)
     known, worst = Calibration.of(scores), 0.0
+    places = known.places(scores)
     if days is None or len(np.unique(days)) < LEAST_DAYS:
-        parts = [scores[run] for run in runs(len(rows), SCORE_RUNS, LEAST_ROWS_OF_A_RUN)]
+        parts = [places[run] for run in runs(len(rows), SCORE_RUNS, LEAST_ROWS_OF_A_RUN)]
     else:
-        parts = _joined([scores[days == day] for day in np.unique(days)])
+        parts = _joined([places[days == day] for day in np.unique(days)])
     for part in parts:
+        distance = known.distance_of_counts(np.bincount(part, minlength=len(known.errors) + 1))
         # 0.87 is the mean of Kolmogorov's distribution: what chance makes of the distance.
-        worst = max(worst, known.distance(part) - 0.87 / float(np.sqrt(len(part))))
+        worst = max(worst, distance - 0.87 / float(np.sqrt(len(part))))
     return worst
 
 
@@ -137,7 +166,7 @@ def _joined(parts: Iterable[Array]) -> list[Array]:
     waiting: list[Array] = []
     for part in parts:
         waiting.append(part)
-        if sum(map(len, waiting)) >= LEAST_ROWS_OF_A_RUN:
+        if sum(map(len, waiting)) >= LEAST_ROWS_OF_DAYS:
             joined.append(np.concatenate(waiting))
             waiting = []
     return joined
@@ -150,8 +179,10 @@ def with_reference(
     comparable: tuple[Array, NDArray[np.int64] | None] | None,
     *,
     is_further: bool,
-) -> tuple[Model, Drift]:
+) -> tuple[Model, Drift | None]:
     """Return a trained model with what its training columns held, and how these differ from earlier training.
+
+    The difference is None if the scaler was fitted anew: training is then not compared with other rows.
 
     Parameters
     ----------
@@ -171,18 +202,16 @@ def with_reference(
         drift = drift_of(model.column_names, counts, known)
         if is_further:
             # The bins stay those of the first calls. A model that knows none keeps none.
-            more = None if known is None else known.merged(counts, structural(known.counts, counts))
+            more = None if known is None else known.merged(counts, structural(known.counts, [counts]))
             return model.replace(reference=more), drift
     distance = 1.0 if comparable is None else worst_distance(model.errors_of_inputs, *comparable)
     reference = rows.reference(model.scaling, model.n_threads, distance)
-    if drift is None:
-        drift = drift_of(model.column_names, reference.counts, reference)
     return model.replace(reference=reference), drift
 
 
 def warn_if_clipped(drift: Drift | None, stacklevel: int) -> None:
     """Warn if many values of training rows lie beyond the limit of a scaler that was not fitted on all of them."""
-    found = [column for column in (drift.columns if drift is not None else ()) if column.clipped > MANY_CLIPPED]
+    found = [column for column in (() if drift is None else drift.columns) if column.clipped > MANY_CLIPPED]
     if found:
         names = quote_names([column.name for column in found], 3)
         warnings.warn(
