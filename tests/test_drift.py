@@ -434,3 +434,25 @@ def test_fit_says_which_columns_have_values_that_were_not_learned(tmp_path):
     write_table(pa.Table.from_pandas(rows, preserve_index=False), tmp_path / "t.parquet")
     text = done("fit", tmp_path / "t.parquet", "-o", tmp_path / "m", "--epochs", 1, "--missing", "mask")
     assert "city (78.7 % not among its levels), gaps (7 % missing)" in text
+
+
+def test_a_long_job_compares_a_share_of_its_rows(folder, monkeypatch):
+    import json
+
+    from aefast.jobs import drift as counting
+
+    monkeypatch.setattr(counting, "_ALL", 300)
+    arguments = ("score", folder / "m", folder / "unit.parquet", "-o", folder / "out.parquet", "--json")
+    plain = json.loads(done(*arguments, "--batch-rows", 160))["drift"]
+    assert plain["rows"] == 9 * 10
+    assert plain["drifted"] == ["amount"]
+
+
+def test_a_resumed_job_compares_the_rows_that_it_reads(folder, tmp_path):
+    import json
+
+    arguments = ("score", folder / "m", folder / "unit.parquet", "-o", tmp_path / "out.parquet", "--json")
+    assert json.loads(done(*arguments))["drift"]["rows"] == 1440
+    again = json.loads(done(*arguments, "--resume"))["drift"]
+    assert (again["rows"], again["verdict"]) == (0, "too few rows")
+    assert "drift" not in done(*arguments[:-1], "--resume")

@@ -13,8 +13,8 @@ from aefast.scoring.sketch import ScoreSketch
 from aefast.tables.arrow import arrow_values
 from aefast.tables.numbers import feature_columns
 
-#: Rows that are all counted; of later batches a share is, whose place in the batch changes from batch to batch.
-_ALL, _SHARE = 1 << 20, 8
+#: Rows of a job that are all counted. Of a longer job a share is, evenly from its first row to its last.
+_ALL, _SHARE = 1 << 18, 16
 
 
 class DriftCounter:
@@ -27,18 +27,28 @@ class DriftCounter:
     """
 
     def __init__(self, scorer: Scorer) -> None:
-        self._scorer, self._n_batches = scorer, 0
-        self.sketch = ScoreSketch(scorer.model)
+        self._scorer = scorer
+        self._whole, self._part = ScoreSketch(scorer.model), ScoreSketch(scorer.model)
+        self._n_rows = self._n_batches = 0
 
     def add(self, batch: pa.RecordBatch, judged: pa.RecordBatch) -> None:
         """Count a batch and what `Scorer.judge` has returned for it."""
-        if self.sketch.n_rows >= _ALL:
-            n_rows = -(-batch.num_rows // _SHARE)
-            begin = n_rows * (self._n_batches % _SHARE)
-            self._n_batches += 1
-            batch, judged = batch.slice(begin, n_rows), judged.slice(begin, n_rows)
+        self._n_rows += batch.num_rows
+        if self._n_rows <= _ALL:
+            self._count(self._whole, batch, judged)
+        n_rows = -(-batch.num_rows // _SHARE)
+        begin = n_rows * (self._n_batches % _SHARE)  # another place in each batch
+        self._n_batches += 1
+        self._count(self._part, batch.slice(begin, n_rows), judged.slice(begin, n_rows))
+
+    def _count(self, sketch: ScoreSketch, batch: pa.RecordBatch, judged: pa.RecordBatch) -> None:
         if batch.num_rows:
-            self.sketch.add(self._contents(batch), arrow_values(judged.column(0)))
+            sketch.add(self._contents(batch), arrow_values(judged.column(0)))
+
+    @property
+    def sketch(self) -> ScoreSketch:
+        """The counts of all rows, or of an even share of many."""
+        return self._whole if self._n_rows <= _ALL else self._part
 
     def _contents(self, batch: pa.RecordBatch) -> Any:
         scorer, columns = self._scorer, self._scorer.model.columns
