@@ -15,10 +15,13 @@ from golden import cases
 
 DATA = cases.inputs()
 CASES = {name: (DATA[of], estimator) for name, of, estimator in cases.cases()}
-ABOUT = json.loads((cases.FOLDER / "about.json").read_text())
-CONFIG = aefast.config()
-HAS_ENGINE = (ABOUT["isa_level"], ABOUT["compiler"]) == (CONFIG["isa_level"], CONFIG["compiler"].split()[0])
-HAS_ALGEBRA = ABOUT["linear_algebra"] == cases.linear_algebra()
+ABOUT, REFITS = (json.loads((cases.FOLDER / name).read_text()) for name in ("about.json", "refits.json"))
+HERE = cases.machine()
+HAS_ENGINE, HAS_ENGINE_OF_REFITS = (
+    all(each[name] == HERE[name] for name in ("isa_level", "compiler")) for each in (ABOUT, REFITS)
+)
+HAS_ALGEBRA, HAS_ALGEBRA_OF_REFITS = (each["linear_algebra"] == HERE["linear_algebra"] for each in (ABOUT, REFITS))
+CHOSEN = [name for name, (X, estimator) in CASES.items() if cases.chooses(estimator, X)]
 # Steps of a rank, of a threshold and of reduced precisions, which a last bit can move.
 JUMPS = ("labels", "p", "bfloat16", "int8")
 
@@ -26,6 +29,12 @@ JUMPS = ("labels", "p", "bfloat16", "int8")
 @pytest.fixture(scope="module")
 def kept():
     with np.load(cases.FOLDER / "results.npz") as results:
+        return dict(results)
+
+
+@pytest.fixture(scope="module")
+def refits():
+    with np.load(cases.FOLDER / "refits.npz") as results:
         return dict(results)
 
 
@@ -46,8 +55,20 @@ def test_a_saved_model_answers_as_it_did(kept, name):
     assert_as_kept(kept, name, cases.results(model, CASES[name][0]), exact=HAS_ENGINE)
 
 
+def test_a_saved_model_with_the_calibrated_score_answers_as_it_did(refits):
+    model = aefast.load(cases.FOLDER / "calibrated.safetensors")
+    assert_as_kept(refits, "default", cases.results(model, CASES["default"][0]), exact=HAS_ENGINE_OF_REFITS)
+
+
 @pytest.mark.skipif(not HAS_ENGINE, reason="training elsewhere ends in other weights")
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [name for name in CASES if name not in CHOSEN])
 def test_an_estimator_learns_what_it_did(kept, name):
     X, estimator = CASES[name]
     assert_as_kept(kept, name, cases.fitted_results(estimator.fit(X), X), exact=HAS_ALGEBRA)
+
+
+@pytest.mark.skipif(not HAS_ENGINE_OF_REFITS, reason="training elsewhere ends in other weights")
+@pytest.mark.parametrize("name", CHOSEN)
+def test_an_estimator_with_the_chosen_score_learns_what_it_did(refits, name):
+    X, estimator = CASES[name]
+    assert_as_kept(refits, name, cases.fitted_results(estimator.fit(X), X), exact=HAS_ALGEBRA_OF_REFITS)

@@ -1,3 +1,4 @@
+// Scoring: blocks of rows go through the network, and then to their errors or to what else is asked of them.
 #include "aefast/layer/gaussian.hpp"
 #include "workspace.hpp"
 

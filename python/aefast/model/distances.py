@@ -3,12 +3,15 @@
 `docs/scores.md` describes the score, `aefast.training.distances` fits it, and the engine computes it.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Doubles = NDArray[np.float64]
+
+#: How far the score of a row with a value half a range beyond its column is at least above that of all training rows.
+BEYOND = float(np.log(1.5))
 
 
 class Distances(NamedTuple):
@@ -92,3 +95,13 @@ def checked_distances(distances: Distances, n_features: int, n_codes: int) -> Di
     if not all((array > 0).all() for array in above_zero) or (distances.high < distances.low).any():
         raise ValueError("a spread or a range of the distances is not above zero")
     return distances
+
+
+def require_known(scores: NDArray[Any], distances: Distances) -> None:
+    """Raise ValueError if most scores are above those of all rows that were learned: nothing is known of such rows."""
+    share = float((scores > distances.top[0] + BEYOND).mean())
+    if share > 0.5:
+        raise ValueError(
+            f"{share:.0%} of the rows are stranger than any row that the model learned, so it knows nothing about "
+            "them: fit a model on rows like them"
+        )

@@ -19,8 +19,9 @@ from aefast.columns.decoding import decode
 from aefast.engine import core
 from aefast.engine.threads import resolve_threads
 from aefast.model import file
-from aefast.model.calibration import decisions
+from aefast.model.calibration import decisions, fresh_decisions
 from aefast.model.data import ModelData
+from aefast.model.distances import require_known
 from aefast.model.metrics import checked_metric, likelihood_scale
 from aefast.model.predictors import Predictors
 from aefast.model.reasons import MOST_REASONS, Reasons, as_frame, explanation_in_blocks, explanation_of, telling
@@ -87,8 +88,12 @@ class Model(ModelData):
             If no row could be flagged because many rows share the largest error. Values beyond the range of training
             are clipped, so this is the sign of rows that the model knows nothing about.
         """
-        offset, calibration = decisions(errors, contamination, errors if held_out is None else held_out)
         values = np.asarray(errors)
+        if self.score_metric == "calibrated" and self.distances is not None:
+            require_known(values, self.distances)
+            offset, calibration = fresh_decisions(values, contamination)
+            return self.replace(offset=offset, calibration=calibration)
+        offset, calibration = decisions(errors, contamination, errors if held_out is None else held_out)
         if len(values) * contamination >= 1 and not (values > -offset).any():
             share = float((values == values.max()).mean())
             raise ValueError(
