@@ -328,3 +328,78 @@ def test_local_means_are_those_of_the_nearest_rows():
     # The weight of a row counts as so many rows.
     weighted = local_means(rows, np.array([[0.9]]), 0.5, np.array([1.0, 5, 1, 1, 1, 1]))
     np.testing.assert_allclose(weighted.means, [[1.0]])
+
+
+# Thresholds hold for fresh rows.
+
+
+def flagged(fits, contamination, n_columns=6, n_fresh=2000):
+    """Return the mean share of fresh rows that are flagged, over some fits."""
+    shares = []
+    for seed, fit in fits:
+        model = fit.set_params(contamination=contamination, random_state=seed)
+        fresh = related(n_fresh, n_columns, seed=1000 + seed)
+        shares.append((model.fit(related(fit.n_rows, n_columns, seed)).predict(fresh) == -1).mean())
+    return np.mean(shares)
+
+
+def fits_of(n_rows, seeds=8, **parameters):
+    for seed in range(seeds):
+        model = quick(**parameters)
+        model.n_rows = n_rows
+        yield seed, model
+
+
+@pytest.mark.parametrize("contamination", [0.05, 0.1, 0.3])
+@pytest.mark.parametrize("n_rows", [60, 250])
+def test_the_threshold_of_a_few_rows_flags_its_share_of_fresh_rows(n_rows, contamination):
+    chance = 3 * np.sqrt(contamination * (1 - contamination) / (n_rows * 8))
+    assert abs(flagged(fits_of(n_rows), contamination) - contamination) < chance + 0.01
+
+
+@pytest.mark.parametrize("contamination", [0.05, 0.2])
+def test_the_threshold_of_many_rows_flags_its_share_of_fresh_rows(contamination):
+    assert abs(flagged(fits_of(2500, 3), contamination) - contamination) < 0.025
+
+
+def test_a_network_that_overfits_flags_no_more_fresh_rows():
+    overfits = {"encoder_layer_sizes": (64, 16), "max_epochs": 150, "early_stopping": False, "learning_rate": 0.01}
+    fits = fits_of(150, 4, **overfits)
+    assert abs(flagged(fits, 0.1) - 0.1) < 0.05
+
+
+def test_p_values_of_fresh_rows_are_uniform():
+    p = np.concatenate(
+        [quick(random_state=s).fit(related(200, 5, s)).p_values(related(1000, 5, 100 + s)) for s in range(6)]
+    )
+    for level in (0.02, 0.05, 0.1, 0.3, 0.7):
+        assert abs((p <= level).mean() - level) < 0.05
+
+
+def test_flagged_rows_are_those_with_small_p_values():
+    for n in (80, 2500):
+        model = quick(contamination=0.1).fit(related(n, 5))
+        fresh = related(1000, 5, seed=3)
+        assert (model.predict(fresh) == -1).sum() == pytest.approx((model.p_values(fresh) <= 0.1).sum(), abs=15)
+
+
+def test_a_weight_counts_as_so_many_rows():
+    X = related(400, 4)
+    weights = np.where(np.arange(400) < 100, 3.0, 1.0)
+    weighted = quick().fit(X, sample_weight=weights)
+    repeated = quick().fit(np.repeat(X, weights.astype(int), axis=0))
+    np.testing.assert_allclose(weighted.scaler_shift_, repeated.scaler_shift_, atol=0.05)
+    np.testing.assert_allclose(weighted.scaler_scale_, repeated.scaler_scale_, rtol=0.05)
+    fresh = related(1500, 4, seed=8)
+    assert abs((weighted.predict(fresh) == -1).mean() - (repeated.predict(fresh) == -1).mean()) < 0.07
+
+
+def test_most_rows_beyond_training_are_refused_by_recalibrate():
+    X = related(500, 5)
+    model = quick().fit(X)
+    before = model.threshold_
+    with pytest.raises(ValueError, match="stranger than any row that the model learned"):
+        model.recalibrate(X * 400 + 5000)
+    assert model.threshold_ == before
+    model.recalibrate(X * 1.3)
+    assert 0.05 < (model.predict(X * 1.3) == -1).mean() < 0.15

@@ -31,6 +31,8 @@ MAX_CENTRE_ROWS = 4096
 FEW = 200
 #: Smallest eigenvalue of the correlations, as a share of the largest.
 FLOOR = 1e-6
+#: Smallest deviation in the scaled space; below it, rounding is all there is.
+LEAST_DEVIATION = 1e-12
 #: Unit in which a constant column lies beyond its value: a share of the value, or a number if the value is 0.
 CONSTANT_SHARE, CONSTANT_UNIT = 0.01, 1e-3
 # Numbers of a wide table that its directions are computed from.
@@ -145,9 +147,9 @@ def _full(centred: Doubles, weights: Doubles | None) -> Doubles:
     blown up.
     """
     covariance = shrunk_covariance(centred, weights)
-    spread = np.sqrt(np.diag(covariance))
+    spread = np.maximum(np.sqrt(np.diag(covariance)), LEAST_DEVIATION)
     eigenvalues, vectors = np.linalg.eigh(covariance / np.outer(spread, spread))
-    eigenvalues = np.maximum(eigenvalues, FLOOR * eigenvalues[-1])
+    eigenvalues = np.maximum(eigenvalues, FLOOR * max(eigenvalues[-1], 1.0))
     matrix: Doubles = (vectors * eigenvalues**-0.25) @ vectors.T / spread
     return matrix
 
@@ -162,7 +164,7 @@ def _low_rank(centred: Doubles, weights: Doubles | None, rng: np.random.Generato
     rows, weights = centred[chosen], None if weights is None else weights[chosen]
     share = np.full(len(rows), 1 / len(rows)) if weights is None else weights / weights.sum()
     shrunk, mean_variance, variances = shrinkage(rows, share)
-    deviation = np.sqrt((1 - shrunk) * variances + (shrunk + FLOOR) * mean_variance)
+    deviation = np.maximum(np.sqrt((1 - shrunk) * variances + (shrunk + FLOOR) * mean_variance), LEAST_DEVIATION)
     rows = rows * np.sqrt(share)[:, None] / deviation
     sketch = rows.T @ (rows @ rng.normal(size=(p, RANK + 16)))
     for _ in range(2):
