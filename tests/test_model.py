@@ -128,7 +128,7 @@ def test_a_model_of_several_kinds_of_columns_asks_for_a_table():
 
 
 def arrays_of(model):
-    yield from (*model.coefs, *model.intercepts, *model.input_ranges, *model.whitening)
+    yield from (*model.coefs, *model.intercepts, *model.input_ranges, *model.distances)
     yield from (model.scaling.shift, model.scaling.scale, model.scaling.means)
     yield from (model.calibration.errors, model.calibration.counts)
     yield from (norm for norm in model.norms if norm is not None)

@@ -279,7 +279,10 @@ def _kept_ranks(n: int) -> NDArray[np.int64]:
 
 
 def fresh_decisions(
-    scores: ArrayLike, contamination: float, weights: NDArray[np.float64] | None = None
+    scores: ArrayLike,
+    contamination: float,
+    weights: NDArray[np.float64] | None = None,
+    held_out: ArrayLike | None = None,
 ) -> tuple[float, Calibration]:
     """Return the offset that flags ``contamination`` of fresh rows, and the calibration, from the same scores.
 
@@ -293,6 +296,8 @@ def fresh_decisions(
     contamination : float in (0, 0.5]
     weights : ndarray of shape (n,), optional
         Weights of the rows.
+    held_out : array-like of shape (m,), optional
+        Scores that p-values compare with instead.
 
     Examples
     --------
@@ -305,7 +310,8 @@ def fresh_decisions(
     chosen = values if weights is None else _equally_weighted(values, weights)
     ascending = np.sort(chosen)
     k = int(np.ceil((len(ascending) + 1) * (1 - contamination) - 1e-9))
-    return -float(ascending[min(max(k, 1), len(ascending)) - 1]), Calibration.of(chosen)
+    calibration = Calibration.of(chosen if held_out is None else held_out)
+    return -float(ascending[min(max(k, 1), len(ascending)) - 1]), calibration
 
 
 def _equally_weighted(values: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[Any]:

@@ -91,7 +91,7 @@ class Model(ModelData):
         values = np.asarray(errors)
         if self.score_metric == "calibrated" and self.distances is not None:
             require_known(values, self.distances)
-            offset, calibration = fresh_decisions(values, contamination)
+            offset, calibration = fresh_decisions(values, contamination, held_out=held_out)
             return self.replace(offset=offset, calibration=calibration)
         offset, calibration = decisions(errors, contamination, errors if held_out is None else held_out)
         if len(values) * contamination >= 1 and not (values > -offset).any():

@@ -17,8 +17,8 @@ from aefast.training.distances import FEW, fit_distances, units_of
 Array = NDArray[Any]
 Doubles = NDArray[np.float64]
 
-#: Numbers of folds for fewer than FEW_ROWS rows, for more, and for networks that take long to train.
-MANY_FOLDS, FOLDS, FEW_FOLDS, FEW_ROWS = 10, 5, 3, 300
+#: Numbers of folds for fewer than FEW_ROWS rows, for fewer than MORE_ROWS, and for more or large networks.
+MANY_FOLDS, FOLDS, FEW_FOLDS, FEW_ROWS, MORE_ROWS = 10, 5, 3, 300, 1000
 #: With fewer rows, each row's own range without it is looked at.
 MOST_ALONE = 20_000
 _SPREAD_OF_DECILES = 2.563
@@ -41,8 +41,8 @@ def calibrated_distances(
 
     - if at least `FEW` rows were held out, the parts are standardised by these. Scores of rows that were learned are
       moved by the difference between the upper halves of both, so that they calibrate as well.
-    - else rows are cross-fitted: in turn a fifth or a tenth of the rows is left out, network and distances are fitted
-      to the others, and give the parts of those left out (Barber et al. 2021, CV+).
+    - else the parts are standardised by all rows, and these are cross-fitted: in turn some rows are left out, network
+      and distances are fitted to the others, and give the parts of those left out (Barber et al. 2021, CV+).
 
     In both cases a row that has the least or largest value of a column is judged by the range of the others.
     """
@@ -51,36 +51,39 @@ def calibrated_distances(
     weights = None if rows.weights is None else np.asarray(rows.weights, dtype=np.float64)
     parts = _parts(predictor, rows.X, found)
     is_fresh = np.zeros(len(parts), dtype=np.bool_)
-    if rows.held_out is not None and len(rows.held_out) >= FEW:
-        is_fresh[rows.held_out] = True
-        judged, is_crossed = rows.held_out, False
-    else:
-        judged, is_crossed = used, True
-        largest_known = parts[used].copy()
-        n_folds = FEW_FOLDS if is_heavy else MANY_FOLDS if len(used) < FEW_ROWS else FOLDS
-        _cross_fit(parts, predictor, rows, used, n_folds, choices, scaling, missing, refit)
+    is_crossed = rows.held_out is None or len(rows.held_out) < FEW
+    judged = used if rows.held_out is None or is_crossed else rows.held_out
     of_judged = None if weights is None else weights[judged]
     lower, median, upper = np.array([quantiles(each, (0.1, 0.5, 0.9), of_judged) for each in parts[judged].T]).T
     spread = np.maximum((upper - lower) / _SPREAD_OF_DECILES, _LEAST_SPREAD)
+    top = float(((parts[used] - median) / spread).max())
+    if is_crossed:
+        n_folds = _n_folds(len(used), is_heavy=is_heavy)
+        _cross_fit(parts, predictor, rows, used, n_folds, choices, scaling, missing, refit)
+    else:
+        is_fresh[judged] = True
 
     scores = ((parts - median) / spread).max(axis=1)
-    top = scores[used].max()
-    if is_crossed:
-        top = max(top, ((largest_known - median) / spread).max())
-    else:
+    if not is_crossed:
         is_trusted = np.ones(len(parts), dtype=np.bool_)
         if rows.distrusted is not None:
             is_trusted[rows.distrusted] = False
         learned, fresh = used[is_trusted[used] & ~is_fresh[used]], used[is_trusted[used] & is_fresh[used]]
         if len(learned) and len(fresh):
             scores[learned] += _upper(scores, fresh, weights) - _upper(scores, learned, weights)
-            top = max(top, scores[used].max())
+    top = max(top, float(scores[used].max()))
     found = found._replace(calibration=np.column_stack([median, spread]), top=np.array([top]))
     if len(used) <= MOST_ALONE:
         beyond = _beyond_others(rows.X, used, found)
         with np.errstate(divide="ignore"):
             scores[used] = np.maximum(scores[used], top + 2 * np.log(2 * beyond)) + np.log1p(beyond)
     return found, scores[used], None if weights is None else weights[used]
+
+
+def _n_folds(n_rows: int, *, is_heavy: bool) -> int:
+    if is_heavy or n_rows >= MORE_ROWS:
+        return FEW_FOLDS
+    return MANY_FOLDS if n_rows < FEW_ROWS else FOLDS
 
 
 def _parts(predictor: core.Predictor, X: Array, distances: Distances) -> Doubles:
