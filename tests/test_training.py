@@ -165,9 +165,10 @@ def test_a_part_of_a_first_epoch_is_kept_when_it_is_interrupted():
 
 def test_divergence_leaves_a_fitted_estimator():
     model = Autoencoder((3,), optimizer="sgd", learning_rate=1e5, activation="relu", random_state=0, loss="mse")
+    model.set_params(score_metric="mse")
     with pytest.raises(ConvergenceError, match="training diverged in epoch 1 "):
         model.fit(X)
-    first = Autoencoder((3,), max_epochs=0, random_state=0).fit(X)
+    first = Autoencoder((3,), max_epochs=0, score_metric="mse", random_state=0).fit(X)
     np.testing.assert_array_equal(model.score_samples(X), first.score_samples(X))
     assert model.loss_curve_ == []
     assert np.isfinite(model.best_loss_)
@@ -191,11 +192,11 @@ def test_ctrl_c_between_epochs_leaves_the_best_weights():
         if info.epoch == 3:
             signal.raise_signal(signal.SIGINT)
 
-    model = Autoencoder((3,), random_state=0, callbacks=press)
+    model = Autoencoder((3,), random_state=0, score_metric="mse", callbacks=press)
     with pytest.raises(KeyboardInterrupt):
         model.fit(X)
     assert model.n_epochs_ == 3
-    other = Autoencoder((3,), random_state=0, max_epochs=3).fit(X)
+    other = Autoencoder((3,), random_state=0, score_metric="mse", max_epochs=3).fit(X)
     np.testing.assert_array_equal(model.score_samples(X), other.score_samples(X))
     assert model.threshold_ == other.threshold_
 
@@ -271,6 +272,7 @@ def test_every_optimiser_lowers_the_loss(optimizer):
 
 def test_an_incomplete_last_batch_can_be_dropped():
     options = {"validation_fraction": 0, "shuffle": False, "max_epochs": 1, "batch_size": 128, "random_state": 0}
+    options |= {"score_metric": "mse"}
     dropped = Autoencoder((4,), drop_last=True, scaler="standard", **options).fit(X)
     alone = Autoencoder((4,), scaler=None, **options)
     alone.fit(((X - X.mean(axis=0)) / X.std(axis=0))[:256])
@@ -283,7 +285,7 @@ def test_an_incomplete_last_batch_can_be_dropped():
 @pytest.mark.parametrize(("n_rows", "fraction"), [(1, 0.1), (3, 0.1), (9, 0.25), (2, 0.9)])
 def test_of_small_blocks_the_share_of_all_rows_is_held_out(n_rows, fraction):
     X = np.random.default_rng(0).normal(size=(34 * n_rows, 4))
-    options = {"max_epochs": 2, "random_state": 0, "validation_fraction": fraction}
+    options = {"max_epochs": 2, "random_state": 0, "score_metric": "mse", "validation_fraction": fraction}
     models = [Autoencoder((2,), **options).fit_batches(np.array_split(X, 34)) for _ in range(2)]
     assert len(models[0].validation_curve_) == 2
     assert models[0].calibration_.n_rows == int(fraction * len(X))

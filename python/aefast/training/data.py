@@ -112,7 +112,7 @@ class CalibrationRows(NamedTuple):
 
     None for ``used`` and ``train`` is all rows, None for ``held_out`` is no row. ``distrusted`` are rows that were not
     learned from, among all. ``ranges`` are the least and largest value (d,) of each column, and ``weights`` (n,) the
-    weights of the rows.
+    weights of the rows. If ``alone``, the rows held out are all that scores of fresh rows are compared with.
     """
 
     X: Array
@@ -122,6 +122,7 @@ class CalibrationRows(NamedTuple):
     distrusted: Rows | None = None
     ranges: tuple[Array, Array] | None = None
     weights: Array | None = None
+    alone: bool = False
 
     def few(self, choices: Choices) -> CalibrationRows:
         """Return a random choice of the rows that decide, for a training that was interrupted."""
@@ -140,4 +141,5 @@ class CalibrationRows(NamedTuple):
             places(self.distrusted),
             self.ranges,
             None if self.weights is None else self.weights[numbers],
+            self.alone,
         )

@@ -132,7 +132,7 @@ def _learning_rows(rows: CalibrationRows) -> tuple[Rows, Doubles | None]:
     """Return the trusted rows that distances are learned from and their weights: without the held-out rows, if these
     suffice to calibrate."""
     learned = np.arange(len(rows.X)) if rows.train is None else rows.train
-    if rows.held_out is not None and len(rows.held_out) < FEW:
+    if rows.held_out is not None and len(rows.held_out) < FEW and not rows.alone:
         learned = np.union1d(learned, rows.held_out)
     if rows.distrusted is not None and len(rows.distrusted):
         learned = np.setdiff1d(learned, rows.distrusted)

@@ -77,7 +77,9 @@ class FitRows(Fit):
         learned, monitored = without(train, distrusted, len(X)), without(held_out, distrusted, len(X))
         monitored = held_out if monitored is not None and len(monitored) == 0 else monitored
         self._data = TrainingRows(X if noisy is None else noisy, learned, weights, None if noisy is None else X)
-        self._rows = CalibrationRows(X, used, learned, held_out, distrusted, ranges, differ)
+        self._rows = CalibrationRows(
+            X, used, learned, held_out, distrusted, ranges, differ, alone=self.validation is not None
+        )
         self._prepare(
             statistics,
             self._data if monitored is None else replace(self._data, rows=monitored),

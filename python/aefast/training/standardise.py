@@ -44,15 +44,17 @@ def calibrated_distances(
     - else the parts are standardised by all rows, and these are cross-fitted: in turn some rows are left out, network
       and distances are fitted to the others, and give the parts of those left out (Barber et al. 2021, CV+).
 
-    In both cases a row that has the least or largest value of a column is judged by the range of the others.
+    Rows that a user gave as held out are those that fresh rows are compared with, however few they are. In all cases a
+    row that has the least or largest value of a column is judged by the range of the others.
     """
     found = fit_distances(predictor, rows, choices=choices, scaling=scaling, missing=missing)
     used = np.arange(len(rows.X)) if rows.used is None else rows.used
     weights = None if rows.weights is None else np.asarray(rows.weights, dtype=np.float64)
     parts = _parts(predictor, rows.X, found)
     is_fresh = np.zeros(len(parts), dtype=np.bool_)
-    is_crossed = rows.held_out is None or len(rows.held_out) < FEW
-    judged = used if rows.held_out is None or is_crossed else rows.held_out
+    is_crossed = rows.held_out is None or (len(rows.held_out) < FEW and not rows.alone)
+    is_standard = rows.held_out is not None and len(rows.held_out) >= FEW
+    judged = rows.held_out if is_standard and rows.held_out is not None else used
     of_judged = None if weights is None else weights[judged]
     lower, median, upper = np.array([quantiles(each, (0.1, 0.5, 0.9), of_judged) for each in parts[judged].T]).T
     spread = np.maximum((upper - lower) / _SPREAD_OF_DECILES, _LEAST_SPREAD)
@@ -61,7 +63,7 @@ def calibrated_distances(
         n_folds = _n_folds(len(used), is_heavy=is_heavy)
         _cross_fit(parts, predictor, rows, used, n_folds, choices, scaling, missing, refit)
     else:
-        is_fresh[judged] = True
+        is_fresh[rows.held_out] = True
 
     scores = ((parts - median) / spread).max(axis=1)
     if not is_crossed:
@@ -77,7 +79,8 @@ def calibrated_distances(
         beyond = _beyond_others(rows.X, used, found)
         with np.errstate(divide="ignore"):
             scores[used] = np.maximum(scores[used], top + 2 * np.log(2 * beyond)) + np.log1p(beyond)
-    return found, scores[used], None if weights is None else weights[used]
+    compared = rows.held_out if rows.alone and rows.held_out is not None else used
+    return found, scores[compared], None if weights is None else weights[compared]
 
 
 def _n_folds(n_rows: int, *, is_heavy: bool) -> int:
