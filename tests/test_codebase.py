@@ -54,7 +54,7 @@ def test_only_files_in_simd_name_packets_and_instructions():
 
 @needs_sources
 def test_one_file_selects_the_instruction_set_level():
-    levels = r"#\s*(if|ifdef|elif).*(__AVX|__SSE|__aarch64__)"
+    levels = r"#\s*(if|ifdef|elif).*(__AVX|__SSE|__ARM_FEATURE)"
     assert offenders(levels, sources("cpp/aefast", endings={".hpp", ".cpp"})) == ["simd.hpp"]
 
 
