@@ -172,3 +172,24 @@ def test_rows_without_gaps_keep_their_scores_and_a_row_without_values_is_usual()
     again = Model.load(model.to_bytes())
     np.testing.assert_array_equal(again.errors(gapped), scores)
     assert again.to_bytes() == model.to_bytes()
+
+
+def test_a_missing_value_is_no_reason_and_hides_none():
+    source = Source(correlated=True, seed=0)
+    model = aefast.Autoencoder(missing="mask", random_state=0).fit(source.without(source.rows(3000), 0.02)).model_
+    rows = source.rows(200)
+    column = source.rng.integers(8, size=200)
+    rows[np.arange(200), column] += 8 * rows.std(axis=0)[column]
+    gap = (column + 1 + source.rng.integers(7, size=200)) % 8
+    rows[np.arange(200), gap] = np.nan
+    parts = model.feature_errors(rows)
+    assert (parts[np.arange(200), gap] == 0).all()
+    np.testing.assert_allclose(parts.sum(axis=1), model.errors(rows), rtol=1e-4)
+    found = model.reasons(rows, 3)
+    np.testing.assert_array_equal(found.errors, model.errors(rows))
+    assert (found.columns[:, 0] == column).mean() > 0.9
+    table = model.explain(rows, top=8)  # all columns but the missing one
+    assert len(table) == 200 * 7
+    assert not table["value"].isna().any()
+    first = table.groupby("row")["feature"].first().str[1:].astype(int)
+    assert (first.to_numpy() == column).mean() > 0.9

@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 #: Number of times that gaps take over what the network reconstructs from the filled row.
 ROUNDS = 3
 #: Rows that the moments are estimated from, and rows in which values are hidden.
-MOMENT_ROWS, HIDDEN_ROWS = 4096, 1000
+MOMENT_ROWS, HIDDEN_ROWS = 4096, 2000
 #: Most numbers of a row that have a covariance; of wider tables, a gap is 0 in the scaled space.
 MOST_COLUMNS = 1024
 #: Widest table for which the effect of hiding each single column is measured.
@@ -116,6 +116,17 @@ class Gaps(NamedTuple):
         found: Array = np.where(n_missing > 0, moved, scores).astype(scores.dtype)
         return found
 
+    def of_known(self, errors: Array, is_missing: NDArray[np.bool_]) -> Array:
+        """Return features' parts (n, m) of the scores of filled rows, as parts of the calibrated scores.
+
+        Missing values have no part.
+        """
+        parts = np.where(is_missing, 0, np.abs(errors))
+        total = parts.sum(axis=1, keepdims=True)
+        scores = self.calibrated(errors.sum(axis=1), is_missing)
+        found = parts / np.where(total > 0, total, 1) * scores[:, None]
+        return np.where(is_missing.any(axis=1)[:, None], found, errors).astype(errors.dtype)
+
     def _without_singles(self, scores: Floats, is_missing: NDArray[np.bool_]) -> Floats:
         """Return scores without the effects of hiding each of the missing values by itself."""
         centre = self.whole[0]
@@ -191,6 +202,8 @@ def calibrated_gaps(
         singles = np.array([_centre_and_spread(scores_without(hidden)) for hidden in every])
         shifts, ratios = singles[:, 0] - gaps.whole[0], np.log(singles[:, 1] / gaps.whole[1])
         gaps = gaps._replace(shifts=shifts, ratios=ratios)
+    # Rows take part several times, each time without other values.
+    rows = np.tile(rows, (-(-HIDDEN_ROWS // len(rows)), 1))
     counts: list[int] = []
     remainders: list[Floats] = []
     while (count := 2 ** len(counts)) < max(n_columns, 2):

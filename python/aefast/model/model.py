@@ -140,13 +140,21 @@ class Model(ModelData):
         )[0]
         return errors
 
-    def _errors(self, predictor: core.Predictor, rows: Array, metric: str) -> Array:
-        """Return the errors of rows, whose gaps are filled first if the model knows how."""
+    def _filled(self, predictor: core.Predictor, rows: Array, metric: str) -> tuple[Array, NDArray[np.bool_] | None]:
+        """Return rows with expected values in their gaps, if the model knows any, and which values were missing."""
         if self.gaps is None or self.distances is None or metric != "calibrated":
-            return predictor.errors(rows, metric)
-        rows, is_missing = self.gaps.filled_rows(rows, self.distances.elements, predictor, self.scaling)
+            return rows, None
+        return self.gaps.filled_rows(rows, self.distances.elements, predictor, self.scaling)
+
+    def _errors(self, predictor: core.Predictor, rows: Array, metric: str) -> Array:
+        rows, is_missing = self._filled(predictor, rows, metric)
         errors = predictor.errors(rows, metric)
-        return errors if is_missing is None else self.gaps.calibrated(errors, is_missing)
+        return errors if is_missing is None or self.gaps is None else self.gaps.calibrated(errors, is_missing)
+
+    def _feature_errors(self, predictor: core.Predictor, rows: Array, metric: str) -> Array:
+        rows, is_missing = self._filled(predictor, rows, metric)
+        errors = self._by_column(predictor.feature_errors(rows, metric))
+        return errors if is_missing is None or self.gaps is None else self.gaps.of_known(errors, is_missing)
 
     def errors_of_columns(self, columns: Sequence[Array], precision: str = "float32") -> Array | None:
         """Return the errors of rows given as contiguous columns (n,) of one dtype, which are read in place.
@@ -222,7 +230,7 @@ class Model(ModelData):
     def feature_errors(self, X: Any) -> Array:
         """Return each feature's part (n, d) of its row's error by ``score_metric``."""
         predictor = self._predictors.get()
-        return self._finite(self._by_column(predictor.feature_errors(self.rows(X), self._metric(None))), "error")
+        return self._finite(self._feature_errors(predictor, self.rows(X), self._metric(None)), "error")
 
     def has_reasons(self, top: int) -> bool:
         """Return whether `reasons` gives ``top`` reasons a row; `explain` gives any number.
@@ -252,11 +260,18 @@ class Model(ModelData):
 
     def _reasons(self, X: Array, top: int, precision: str) -> Reasons:
         """Return the ``top`` reasons of rows as `read` returns them, with expected values that occur in training."""
-        found = Reasons(
-            *self._scored_rows(
-                X, precision, lambda predictor, rows: predictor.reasons(rows, self._metric(None), top=top)
-            )
-        )
+        metric = self._metric(None)
+
+        def reasons(predictor: core.Predictor, rows: Array) -> Reasons:
+            rows, is_missing = self._filled(predictor, rows, metric)
+            found = Reasons(*predictor.reasons(rows, metric, top=top))
+            if is_missing is None or self.gaps is None:
+                return found
+            hidden = np.take_along_axis(is_missing, found.columns.astype(np.intp), axis=1)
+            errors = self.gaps.calibrated(found.errors, is_missing)
+            return found._replace(errors=errors, values=np.where(hidden, np.nan, found.values))
+
+        found: Reasons = self._scored_rows(X, precision, reasons)
         fits = np.isfinite(found.expected).reshape(*found.columns.shape, -1).all(axis=2)
         overflowing = found.columns[~fits & (found.columns >= 0)]
         if len(overflowing):
@@ -282,7 +297,7 @@ class Model(ModelData):
 
             def feature_errors(block: Array, first_row: int) -> Array:
                 # A calibrated score may be below zero; its shares are not.
-                errors = self._finite(self._by_column(predictor.feature_errors(block, metric)), "error", first_row)
+                errors = self._finite(self._feature_errors(predictor, block, metric), "error", first_row)
                 return np.abs(errors) if metric == "calibrated" else errors
 
             return explanation_in_blocks(
@@ -292,7 +307,9 @@ class Model(ModelData):
                 self.columns,
                 table,
                 feature_errors,
-                lambda block: self._in_range(self._fitting(predictor.reconstruct(block))),
+                lambda block: self._in_range(
+                    self._fitting(predictor.reconstruct(self._filled(predictor, block, metric)[0]))
+                ),
             )
         return explanation_of(self.reasons(X, top), names, self.columns, table)
 

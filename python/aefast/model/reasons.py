@@ -52,15 +52,16 @@ def print_alike(values: Array, expected: Array) -> NDArray[np.bool_]:
 
 
 def telling(found: Reasons, top: int, more: Callable[[NDArray[np.intp]], Reasons]) -> Reasons:
-    """Return reasons without those whose value was expected; the next ones take their place.
+    """Return reasons without those whose value was expected or is missing; the next ones take their place.
 
     ``more(rows)`` returns further reasons of some rows. Where too few are left, the last have NaN as their value.
     """
-    rows = np.flatnonzero((print_alike(found.values, found.expected) & (found.columns >= 0)).any(axis=1))
+    says_nothing = print_alike(found.values, found.expected) | np.isnan(found.values)
+    rows = np.flatnonzero((says_nothing & (found.columns >= 0)).any(axis=1))
     if len(rows) == 0:
         return found
     further = more(rows)
-    is_alike = print_alike(further.values, further.expected)
+    is_alike = print_alike(further.values, further.expected) | np.isnan(further.values)
     order = np.argsort(is_alike, axis=1, kind="stable")[:, :top]
     taken = [np.take_along_axis(part, order, axis=1) for part in further[1:]]
     taken[3] = np.where(np.take_along_axis(is_alike, order, axis=1), np.nan, taken[3])
