@@ -65,8 +65,11 @@ def initial_parameters(
             family = "linear_uniform" if index + 1 == len(layers) else "he_uniform"
         if layer["tied_to"] < 0:
             parameters.append(_engine_shape(_initial_weights(family, layer, shape, rng).astype(dtype)))
-        bound = 1 / sqrt(LAYERS[layer["kind"]].fans(shape)[0]) if weight_init == "pyod" else 0.0
-        parameters.append(rng.uniform(-bound, bound, n_biases(layer)).astype(dtype))
+        biases = np.zeros(n_biases(layer))
+        if weight_init == "pyod":
+            bound = 1 / sqrt(LAYERS[layer["kind"]].fans(shape)[0])
+            biases = rng.uniform(-bound, bound, len(biases))
+        parameters.append(biases.astype(dtype))
         if layer["batch_norm"]:
             parameters += [np.full(layer["units"], start, dtype=dtype) for start in (1.0, 0.0, 0.0, 1.0)]
     return parameters
