@@ -316,7 +316,7 @@ def test_long_words_may_be_broken_and_markup_is_escaped():
     assert unbroken(None) == '<span class="whole">–</span>'
 
 
-@pytest.mark.parametrize("hours", [5, 24, 24 * 28, 24 * 900])
+@pytest.mark.parametrize("hours", [5, 24, 24 * 28, 24 * 900, 24 * 365 * 3000])
 @pytest.mark.parametrize("width", [3.8, 9.6])
 def test_labels_of_times_do_not_overlap(hours, width):
     from matplotlib.figure import Figure

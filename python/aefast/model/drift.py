@@ -46,7 +46,7 @@ LEAST_ROWS = 30
 _FAR = 4.0
 # Histograms that are compared at once.
 _MOST_AT_ONCE = 1 << 14
-#: Bins with a smaller expected count are added up for the test (Cochran 1954).
+#: Bins with a smaller expected count are added up for the test, which allows one bin with less (Cochran 1954).
 _LEAST_EXPECTED = 5
 
 _WORDS = {
@@ -269,7 +269,7 @@ def stability_index(
     with np.errstate(divide="ignore", invalid="ignore"):
         expected = (a + b) * np.minimum(n, m) / (n + m)
         is_small = ~(expected >= _LEAST_EXPECTED)
-        rest = np.where(is_small, expected, 0).sum(axis=1) >= _LEAST_EXPECTED
+        rest = np.where(is_small, expected, 0).sum(axis=1) >= 1
         # If they are few together too, they join the largest bin.
         rows, largest = np.arange(len(a)), np.where(rest, a.shape[1], np.argmax(expected, axis=1))
         joined = []

@@ -81,11 +81,11 @@ class ColumnCounts:
         ValueError
             If they are not the counts of ``n_rows`` rows.
         """
-        counts = packed.astype(np.int64)
-        missing, unknown, clipped, bins = counts[:, 0], counts[:, 1], counts[:, 2], counts[:, 3:]
-        if (counts != packed).any() or (counts < 0).any() or (bins.sum(axis=1) + missing != n_rows).any():
+        is_count = ((packed >= 0) & (packed <= n_rows) & (packed == np.floor(packed))).all()
+        if not is_count or (packed[:, 0] + packed[:, 3:].sum(axis=1) != n_rows).any():
             raise ValueError(f"the counts of columns are not those of {n_rows} rows")
-        return cls(n_rows, missing, unknown, clipped, bins)
+        counts = packed.astype(np.int64)
+        return cls(n_rows, counts[:, 0], counts[:, 1], counts[:, 2], counts[:, 3:])
 
 
 @dataclass(frozen=True, eq=False)
