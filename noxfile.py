@@ -21,6 +21,14 @@ def test(session: nox.Session) -> None:
 
 
 @nox.session
+def engines(session: nox.Session) -> None:
+    """Run the tests of Spark (which needs Java), Dask, Ray, polars and DuckDB; arguments go to pytest."""
+    session.install(".[test,spark,dask,ray]", "polars", "duckdb")
+    tests = [f"./tests/test_{name}.py" for name in ("streams", "distributed", "spark")]
+    session.run("pytest", *tests, *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check lint, format and types of Python and the format of C++."""
     # mypy reads the types of the libraries that aefast uses.

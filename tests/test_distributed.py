@@ -18,6 +18,7 @@ from aefast.distributed.tasks import BadRowError
 from aefast.model.calibration import benjamini_hochberg
 from aefast.tables.formats.base import TableError
 from engines import ENGINES, THEIR_WARNINGS, running
+from pages import run_page
 from small_tables import FEATURES, features_of, mixed_model, mixed_table, small_model, small_table
 
 pytestmark = [pytest.mark.filterwarnings(each) for each in THEIR_WARNINGS]
@@ -183,6 +184,12 @@ def test_examples_of_the_docstrings_run(engine):
             exec(textwrap.dedent(code), names)
     assert engine.table(names["scored"]).column_names == ["id", "anomaly_score", "p_value", "is_anomaly"]
     assert isinstance(names["model"], aefast.Autoencoder)
+
+
+def test_the_page_of_the_documentation_runs_and_finds_the_faults(engine, tmp_path, monkeypatch, capsys):
+    found = engine.table(run_page(engine.name, tmp_path, monkeypatch)["found"])
+    assert set(range(10_995, 11_000)) <= set(found["id"].to_pylist())
+    assert len(found) < 15
 
 
 def test_errors_of_rows_can_be_pickled():

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset
+import pyarrow.parquet
 import pytest
 
 from aefast.scoring.errors import BadValueError
 from aefast.scoring.scorer import Scorer
+from pages import run_page
 from small_tables import FEATURES, mixed_model, mixed_table, small_model, small_table
 
 
@@ -126,3 +128,12 @@ class LazyFrame:
 def test_anything_else_is_refused_with_what_it_is(data, given):
     with pytest.raises(TypeError, match=rf"score takes a table, .* got {given}; compute a lazy frame first"):
         list(Scorer(small_model()).score(data))
+
+
+def test_the_page_of_the_documentation_runs(tmp_path, monkeypatch, capsys):
+    for name in ("polars", "duckdb"):
+        pytest.importorskip(name, reason=f"needs {name}")
+    names = run_page("streams", tmp_path, monkeypatch)
+    assert "1 row without a score" in capsys.readouterr().out
+    assert pa.parquet.read_table("scores.parquet").num_rows == 1000
+    assert names["scored"].num_rows == 1000

@@ -1,4 +1,4 @@
-"""Scores and fits data frames of Dask, on its workers. Needs dask 2024.12: ``pip install "aefast[dask]"``.
+"""Scores and fits data frames of Dask, on its workers. Needs dask 2025.7: ``pip install "aefast[dask]"``.
 
 aefast must be installed on the workers too. The model is one key of the graph, sent to each worker once, which keeps
 it. A task computes with one thread. The scores have the bits of those on one machine, if all processors compute with
