@@ -1,6 +1,8 @@
 """Fleets: each group's estimator is the one fitted to its rows alone, whatever the order and the threads."""
 
+import doctest
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -438,3 +440,13 @@ def test_update_of_a_table_of_several_kinds_of_columns():
     fleet.update(mixed(table_of(seed=3, sizes={"m-1": 10, "m-4": 90})))
     assert fleet.updated_ == {"m-4": "new"}
     assert np.isfinite(fleet.reconstruction_error(table)).all()
+
+
+DOCUMENT = Path(__file__).parents[1] / "docs/fleets.md"
+
+
+@pytest.mark.skipif(not DOCUMENT.exists(), reason="the documents are not beside the tests")
+def test_the_example_of_the_documentation_runs():
+    results = doctest.testfile(str(DOCUMENT), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert results.failed == 0
+    assert results.attempted > 20

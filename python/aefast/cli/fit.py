@@ -19,6 +19,7 @@ from aefast.cli.arguments import (
     running,
     whole_number,
 )
+from aefast.cli.fleet import print_fleet
 from aefast.cli.group import UsageError
 from aefast.cli.options import (
     Kind,
@@ -58,6 +59,13 @@ def fit(
             default="mask if there are any",
         ),
     ] = None,
+    by: Annotated[
+        list[str] | None, rows("machine", "Fit one model for each group of rows with the same values in these columns.")
+    ] = None,
+    min_rows: Annotated[
+        int | None,
+        rows("N", "With --by: groups with fewer rows use a model of all groups.", default="50", parser=whole_number(1)),
+    ] = None,
     sample: Annotated[int | None, rows("N", "Learn from a random sample of N rows.", parser=whole_number(1))] = None,
     stream: Annotated[
         bool | None,
@@ -91,6 +99,7 @@ def fit(
 ) -> Outcome:
     """Train an autoencoder on the rows of tables and write it to a file."""
     from aefast.jobs.fit import fit_job, training_columns
+    from aefast.jobs.fleet import fit_fleet_job
     from aefast.tables.arrow import arrow_for
     from aefast.tables.sink import check_writable
 
@@ -108,12 +117,23 @@ def fit(
             as_usage(lambda path=path: check_writable(path))  # type: ignore[misc]
     if sample is not None and stream:
         raise UsageError("--sample and --stream exclude each other: a sample is held in memory")
+    groups = names_in(by)
+    if groups and (sample is not None or stream or checkpoint is not None):
+        raise UsageError(
+            "--by holds all rows in memory and fits many models; leave --sample, --stream, --checkpoint out"
+        )
+    if min_rows is not None and not groups:
+        raise UsageError("--min-rows goes with --by, which names the columns of the groups")
     source = source_of(data, replace(reading, on_bad=on_bad.value))
     check_apart([output], {"input": source.paths, "checkpoint": [checkpoint] if checkpoint else []})
     check_apart([checkpoint] if checkpoint else [], {"input": source.paths})
     chosen, excluded, kinds = names_in(columns), names_in(exclude) or [], kinds_of(kind_of)
     if source.is_matrix and (chosen or excluded or kinds):
         raise UsageError("--columns, --exclude and --kind-of need named columns, which .npy files do not have")
+    if source.is_matrix and groups:
+        raise UsageError("--by needs named columns, which .npy files do not have")
+    as_usage(lambda: source.require(groups or [], "column"))
+    excluded += [name for name in groups or [] if name not in excluded]
     as_usage(lambda: source.require([*(chosen or []), *kinds], "column"))
     as_usage(lambda: source.require_in_some(excluded))
     estimator.set_params(column_kinds=kinds or None)
@@ -122,22 +142,36 @@ def fit(
         raise UsageError(f"--kind-of {name}={kinds[name]}: {name!r} is not learned ({left_out[name]}); leave it out")
     with arrow_for(threads), display() as bars:
         advance = bars.rows("reading", source.n_rows)
-        bars.epochs(estimator.max_epochs)
-        summary = fit_job(
-            estimator,
-            source,
-            output,
-            columns=names,
-            sample=sample,
-            stream=stream,
-            checkpoint=checkpoint,
-            finds_missing=missing is None,
-            on_bad=on_bad.value,
-            progress=advance,
-            callbacks=[bars],
-        )
-    summary["excluded"] = left_out
-    return Outcome(summary, lambda: _print(summary, estimator.columns_ or ()))
+        if groups:
+            summary = fit_fleet_job(
+                estimator,
+                source,
+                output,
+                by=groups,
+                columns=names or [],
+                min_rows=min_rows or 50,
+                finds_missing=missing is None,
+                on_bad=on_bad.value,
+                progress=advance,
+                on_fitted=bars.rows("fitting", source.n_rows),
+            )
+        else:
+            bars.epochs(estimator.max_epochs)
+            summary = fit_job(
+                estimator,
+                source,
+                output,
+                columns=names,
+                sample=sample,
+                stream=stream,
+                checkpoint=checkpoint,
+                finds_missing=missing is None,
+                on_bad=on_bad.value,
+                progress=advance,
+                callbacks=[bars],
+            )
+    summary["excluded"] = left_out | dict.fromkeys(groups or [], "--by")
+    return Outcome(summary, lambda: print_fleet(summary) if groups else _print(summary, estimator.columns_ or ()))
 
 
 def _print(summary: dict[str, Any], columns: Any) -> None:

@@ -22,7 +22,7 @@ from aefast.model.fleet import UNSEEN, joined, named, split_rows
 from aefast.model.fleet_file import StoredModels
 from aefast.model.model import Model
 from aefast.tables.collect import collected
-from aefast.tables.groups import Key, taken
+from aefast.tables.groups import Groups, Key, groups_by, taken
 from aefast.training.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -135,12 +135,17 @@ class Fleet(FleetScores, BaseEstimator, Mapping[Key, Any]):
         UserWarning
             If groups cannot be learned, for instance because a column has no value in any of their rows.
         """
-        return self._fit(X, groups)
-
-    def _fit(self, X: Any, groups: Any, on_fitted: Callable[[int], None] = _nothing) -> Self:
         self._check()
-        by = _names(self.by)
-        rows, split, one = split_rows(collected(X), collected(groups), by, one=not _is_list(self.by))
+        rows, split, one = split_rows(collected(X), collected(groups), _names(self.by), one=not _is_list(self.by))
+        return self._fit(rows, split, one)
+
+    def fit_rows(self, X: Any, columns: Mapping[str, Any], on_fitted: Callable[[int], None] = _nothing) -> Self:
+        """Fit rows whose groups are named by ``columns`` beside them; ``on_fitted`` gets the rows of each group."""
+        self._check()
+        one = not _is_list(self.by)
+        return self._fit(X, groups_by(columns, one=one), one, on_fitted)
+
+    def _fit(self, rows: Any, split: Groups, one: bool, on_fitted: Callable[[int], None] = _nothing) -> Self:
         large, small = {}, []
         for key, numbers in split:
             if len(numbers) >= self.min_rows:
@@ -156,7 +161,7 @@ class Fleet(FleetScores, BaseEstimator, Mapping[Key, Any]):
         pooled = fit_pooled(data, split.rows) if self.unseen == "pooled" else None
         models, reasons = fit_groups(data, large, on_fitted)
         self._refuse(reasons)
-        self._take(by, one, models, pooled, split.counts)
+        self._take(_names(self.by), one, models, pooled, split.counts)
         return self
 
     def update(self, X: Any, *, groups: Any = None) -> Self:

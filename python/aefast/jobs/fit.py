@@ -118,15 +118,15 @@ def fit_job(
     estimator.set_params(callbacks=(*save, *callbacks))
     estimator.check_parameters()
     may_miss = finds_missing or estimator.missing != "error"
-    rows, texts = _training_rows(estimator, source, columns, partial(_good_rows, may_miss, on_bad))
+    rows, texts = training_rows(estimator, source, columns, partial(good_rows, may_miss, on_bad))
     n_missing: dict[str, int] = {}
     if sample is None and (stream or (stream is None and not fits_in_memory(source, columns))):
         how = "streamed"
         if finds_missing:
             with reading:
                 n_missing = count_missing(rows, columns)
-                _accept_missing(estimator, n_missing)
-        with training, _naming_table(source):
+                accept_missing(estimator, n_missing)
+        with training, naming_table(source):
             estimator.fit_batches(rows)
         n_learned = rows.n_rows - rows.n_bad
     else:
@@ -136,8 +136,8 @@ def fit_job(
             n_missing = count_missing([X], columns)
         n_learned = len(X)
         if finds_missing:
-            _accept_missing(estimator, n_missing)
-        with training, _naming_table(source):
+            accept_missing(estimator, n_missing)
+        with training, naming_table(source):
             estimator.fit(X)
     for hint in csv_hints(rows.source, texts):
         warnings.warn(hint, stacklevel=2)
@@ -178,13 +178,13 @@ def fit_job(
     }
 
 
-def _accept_missing(estimator: Any, n_missing: Mapping[str, int]) -> None:
+def accept_missing(estimator: Any, n_missing: Mapping[str, int]) -> None:
     """Let the estimator ignore missing values, if there are any."""
     if any(n_missing.values()):
         estimator.set_params(missing="mask")
 
 
-def _training_rows(
+def training_rows(
     estimator: Any, source: Source, columns: Sequence[str] | None, check: Callable[..., NDArray[np.bool_] | None]
 ) -> tuple[Blocks, list[str]]:
     """The rows to learn, and the columns that are learned as text because of their type alone."""
@@ -229,7 +229,7 @@ def _text_columns(
 
 
 @contextmanager
-def _naming_table(source: Source) -> Iterator[None]:
+def naming_table(source: Source) -> Iterator[None]:
     """Name the table in errors about the rows that the estimator is fitted on."""
     try:
         yield
@@ -243,7 +243,7 @@ def _naming_table(source: Source) -> Iterator[None]:
         raise TableError(f"{source.title}: {error}") from error
 
 
-def _good_rows(
+def good_rows(
     may_miss: bool, on_bad: str, columns: Sequence[str] | None, source: Source, X: NDArray[Any], first_row: int
 ) -> NDArray[np.bool_] | None:
     """Return which rows can be learned, None if all can.

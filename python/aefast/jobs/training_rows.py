@@ -45,6 +45,11 @@ class Blocks:
         self._numeric: Sequence[str] = self._names
         self.n_rows = self.n_bad = 0
 
+    @property
+    def numeric(self) -> Sequence[str]:
+        """The columns that are numbers."""
+        return self._numeric
+
     def __iter__(self) -> Iterator[Any]:
         block_rows = max(1024, self.source.batch_rows(len(self._names)))
         n_read = n_learned = 0

@@ -1,0 +1,100 @@
+"""Trains a fleet, one model for each group of rows, on the rows of files and saves it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aefast.estimators.fleet import Fleet
+from aefast.jobs.clock import Clock, Progress, no_progress
+from aefast.jobs.fit import accept_missing, good_rows, naming_table, training_rows
+from aefast.jobs.training_rows import TableBlocks, count_missing
+from aefast.model.network import layer_widths
+from aefast.tables.source import Source
+
+__all__ = ["fit_fleet_job"]
+
+
+def fit_fleet_job(
+    estimator: Any,
+    source: Source,
+    output: str | Path,
+    *,
+    by: Sequence[str],
+    columns: Sequence[str],
+    min_rows: int,
+    finds_missing: bool = False,
+    on_bad: str = "error",
+    progress: Progress = no_progress,
+    on_fitted: Progress = no_progress,
+) -> dict[str, Any]:
+    """Fit a `Fleet` of ``estimator`` on the named columns and save it; returns a summary as plain data.
+
+    Parameters
+    ----------
+    estimator : estimator
+    source : Source
+        All rows are held in memory.
+    output : path
+        The fleet file.
+    by : sequence of str
+        The columns that name a row's group. In files without types of their own they are text, as it is
+        written.
+    columns : sequence of str
+        The columns to learn.
+    min_rows : int
+        Groups with fewer rows use the pooled model.
+    finds_missing, on_bad
+        As in `fit_job`.
+    progress, on_fitted : callable
+        Called with the number of rows of each block that is read, and of each group that is fitted.
+    """
+    reading, training = Clock(), Clock()
+    check = partial(good_rows, finds_missing or estimator.missing != "error", on_bad)
+    decided, _ = training_rows(estimator, source, columns, check)
+
+    def check_features(X: NDArray[Any], first_row: int) -> NDArray[np.bool_] | None:
+        return check(columns, decided.source, X[:, : len(columns)], first_row)
+
+    rows = TableBlocks(decided.source.keep_raw(by), [*columns, *by], decided.numeric, check_features)
+    with reading:
+        table = rows.read(progress)
+        X = table.select(list(columns))
+        n_missing = count_missing([X], columns)
+    if finds_missing:
+        accept_missing(estimator, n_missing)
+    fleet = Fleet(estimator, by[0] if len(by) == 1 else list(by), min_rows=min_rows)
+    with training, naming_table(source):
+        fleet.fit_rows(X, {name: table.column(name) for name in by}, on_fitted)
+    if source.dialect is not None:
+        fleet.pooled_.model_ = fleet.pooled_.model_.replace(dialect=source.dialect)
+    fleet.save(output)
+    small = sum(count < min_rows for count in fleet.counts_.values())
+    pooled = fleet.pooled_
+    return {
+        "model": str(output),
+        "kind": type(estimator).__name__,
+        "layers": layer_widths(pooled.network_),
+        "by": list(by),
+        "rows": len(X),
+        "bad_rows": rows.n_bad,
+        "missing": estimator.missing,
+        "missing_values": {name: count for name, count in n_missing.items() if count},
+        "groups": len(fleet.counts_),
+        "fitted_groups": len(fleet),
+        "small_groups": small,
+        "unlearned_groups": len(fleet.counts_) - len(fleet) - small,
+        "min_rows": min_rows,
+        "dialect": source.spoken_dialect,
+        "n_features": int(pooled.n_features_in_),
+        "columns": list(columns),
+        "kinds": None if pooled.columns_ is None else {c.name: c.kind for c in pooled.columns_},
+        "contamination": float(estimator.contamination),
+        "reading_seconds": reading.seconds,
+        "training_seconds": training.seconds,
+    }
