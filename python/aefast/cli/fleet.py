@@ -8,6 +8,25 @@ from aefast.cli.terminal import describe_left_out, print_summary
 from aefast.tables.text import list_names, pluralise
 
 
+def print_fleet_info(summary: dict[str, Any]) -> None:
+    """Print the description of a fleet."""
+    names = f": {list_names(summary['features'])}" if summary["features"] else ""
+    rows = summary["rows_of_groups"]
+    of_rows = f", each fitted on {rows[0]:,} to {rows[1]:,} rows" if rows else ""
+    by = f" by {list_names(summary['by'])}" if summary["by"] else ""
+    others = {"pooled": "use the model of all groups", "error": "are refused"}[summary["unseen"]]
+    few = f"{pluralise(summary['groups_without_a_model'], 'groups')} of the fit; these and unseen groups {others}"
+    print_summary(
+        f"Fleet of {summary['kind']} {'–'.join(map(str, summary['layers']))}",
+        [
+            ("file", f"{summary['fleet']}, {summary['bytes']:,} bytes"),
+            ("models", f"{pluralise(summary['groups'], 'groups')}{by}{of_rows}"),
+            ("without a model", few),
+            ("features", f"{summary['n_features']}{names}"),
+        ],
+    )
+
+
 def print_fleet(summary: dict[str, Any]) -> None:
     """Print the summary of a fit with ``--by``."""
     by, columns = list_names(summary["by"]), pluralise(summary["n_features"], "columns")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from aefast.cli.arguments import Model
+from aefast.cli.fleet import print_fleet_info
 from aefast.cli.options import load_model
 from aefast.cli.outcome import Outcome
 from aefast.cli.terminal import print_summary
@@ -13,9 +14,13 @@ from aefast.tables.text import list_names, pluralise
 
 
 def info(model: Model) -> Outcome:
-    """Describe a model: network, columns, threshold and parameters."""
-    from aefast.jobs.info import describe_model
+    """Describe a model, or a fleet: network, columns, threshold and parameters."""
+    from aefast.jobs.info import describe_fleet, describe_model
+    from aefast.model.fleet_file import is_fleet, opened
 
+    if model.is_file() and is_fleet(model):
+        fleet = describe_fleet(opened(model), model)
+        return Outcome(fleet, lambda: print_fleet_info(fleet))
     estimator = load_model(model, None)
     summary = describe_model(estimator, model)
     return Outcome(summary, lambda: _print(summary, estimator, model))

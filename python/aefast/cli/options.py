@@ -122,7 +122,7 @@ def source_of(data: Sequence[str], reading: Reading, model: Any = None) -> Sourc
         if format_of(path) is None:
             as_usage(lambda path=path: open_table(path))  # type: ignore[misc]
     if model is not None:
-        model = getattr(model, "model_", model)
+        model = getattr(model, "template", getattr(model, "model_", model))
         times = tuple(column.name for column in model.columns or () if column.kind == "timestamp")
         reading = replace(reading, learned=model.dialect, columns=tuple(model.feature_names or ()), times=times)
     return Source(files, reading)
@@ -138,14 +138,20 @@ def check_columns(source: Source, keep: Sequence[str] | None, label: str | None)
     as_usage(lambda: source.require(wanted, "column"))
 
 
-def load_model(path: Path, threads: int | None, *, to_score: bool = False) -> Any:
-    """The model in a file. ``to_score`` loads it without scikit-learn, for scoring only."""
+def load_model(path: Path, threads: int | None, *, to_score: bool = False, takes_fleets: bool = False) -> Any:
+    """The model in a file, or the fleet. ``to_score`` loads it without scikit-learn, for scoring only."""
+    from aefast.model.fleet_file import is_fleet
     from aefast.model.model import Model
+    from aefast.scoring.fleet_scorer import load_fleet
 
     if not path.exists():
         raise UsageError(f"there is no model file {path}; make one with aefast fit")
     if path.is_dir():
         raise UsageError(f"{path} is a folder, not a model file")
+    if is_fleet(path):
+        if not takes_fleets:
+            raise UsageError(f"{path} is a fleet, one model for each group; this command takes one model, not a fleet")
+        return load_fleet(path, threads)
     if to_score:
         model = Model.load(path)
         return model if threads is None else model.replace(n_threads=threads)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from aefast.cli.arguments import BatchRows, Data, FailOn, Label, Model, OnBad, OnBadRows, Threads, rows
+from aefast.cli.group import UsageError
 from aefast.cli.options import (
     as_usage,
     check_apart,
@@ -52,11 +53,13 @@ def report(
 
     fatal = fail_on_in(names_in(fail_on))
     as_usage(lambda: check_writable(output, (".html", ".htm")))
-    estimator = load_model(model, threads)
+    estimator = load_model(model, threads, takes_fleets=True)
     source = source_of(data, replace(reading, on_bad=on_bad.value), estimator)
     check_apart([output], {"input": source.paths, "model": [model]})
     kept = kept_in(keep, source)
     check_columns(source, kept, label)
+    if image and not hasattr(estimator, "columns_"):
+        raise UsageError("--image needs one model, not a fleet")
     shape = image_shape(image, estimator) if image else None
     with arrow_for(threads), display() as bars:
         summary = report_job(
@@ -71,5 +74,6 @@ def report(
             on_bad=on_bad.value,
             progress=bars.rows("scoring", source.n_rows),
         )
-    line = f"{pluralise(summary['rows'], 'rows')}, {summary['anomalies']:,} above the threshold; open {output}"
+    odd = f"{pluralise(len(summary['odd_groups']), 'odd groups')}, " if "odd_groups" in summary else ""
+    line = f"{pluralise(summary['rows'], 'rows')}, {odd}{summary['anomalies']:,} above the threshold; open {output}"
     return Outcome(summary, lambda: echo(line), fatal)

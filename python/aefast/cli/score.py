@@ -93,7 +93,7 @@ def score(
         raise UsageError("--sort needs --only-anomalies; all rows are written in the order of the input")
     folder = output if output.is_dir() or not output.suffix else None
     as_usage(lambda: check_writable(output, ENDINGS) if folder is None else check_folder(output))
-    fitted = load_model(model, threads, to_score=True)
+    fitted = load_model(model, threads, to_score=True, takes_fleets=True)
     source = source_of(data, replace(reading, on_bad=on_bad.value), fitted)
     outputs = [output] if folder is None else as_usage(lambda: outputs_in(folder, [n for _, n in named_files(data)]))
     for each in outputs:
@@ -142,6 +142,9 @@ def _lines(summary: dict[str, Any], label: str | None) -> list[tuple[str, str]]:
         rows = pluralise(summary["resumed_rows"], "rows")
         files = f"{summary['skipped_files']:,} of {pluralise(summary['files'], 'files')}"
         lines.append(("resumed", f"{rows} were scored before; {files} were finished"))
+    if summary.get("pooled_rows"):
+        rows, groups = pluralise(summary["pooled_rows"], "rows"), pluralise(summary["pooled_groups"], "groups")
+        lines.append(("pooled", f"{rows} of {groups} without a model of their own"))
     lines += drift_line(summary["drift"]) + describe_left_out(summary["left_out"])
     if label is not None and summary["rows"]:
         lines += _quality(summary["quality"], label, summary["unlabelled"])

@@ -199,7 +199,7 @@ class Fleet(FleetScores, BaseEstimator, Mapping[Key, Any]):
         drifted = self._drifted(rows, {key: numbers for key, numbers in enough.items() if key in self._models})
         why = {key: "new" for key in enough if key not in self._models} | dict.fromkeys(drifted, "drifted")
         template = clone(self.estimator)
-        template.model_ = self._fleet().template
+        template.model_ = self.model_fleet().template
         check_refit(template)
         models, reasons = fit_groups(data, {key: enough[key] for key in why}, _nothing)
         self._refuse(reasons)
@@ -215,7 +215,7 @@ class Fleet(FleetScores, BaseEstimator, Mapping[Key, Any]):
         """Return the groups whose errors are distributed unlike those of their held-out rows."""
         if not known:
             return []
-        models = self._fleet().models
+        models = self.model_fleet().models
         drifts = [
             models[key].calibration.drift(models[key].errors(taken(rows, numbers))) for key, numbers in known.items()
         ]

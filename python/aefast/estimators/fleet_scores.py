@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from aefast.model.calibration import benjamini_hochberg, too_few_held_out
-from aefast.model.fleet import ModelFleet, Part, judged, scored, split_rows
+from aefast.model.fleet import ModelFleet, Part, group_scores, judged, scored, split_rows
 from aefast.model.model import Model
 from aefast.model.reasons import as_frame
 from aefast.tables.collect import collected
@@ -176,24 +176,18 @@ class FleetScores:
             ``distance`` (Kolmogorov-Smirnov distance of the errors, in [0, 1]), ``p_value`` and ``is_odd``.
         """
         _, rows, split = self._split(X, groups)
-        fleet = self._fleet()
+        fleet = self.model_fleet()
         errors = self._errors(rows, fleet.parts(split))
+        found = group_scores(fleet, {key: errors[numbers] for key, numbers in split}, fdr)
         names = self._by or (("group",) if self._one else None)
-        columns = key_columns(split.keys, names, one=self._one)
-        found = []
-        for key, numbers in split:
-            own = fleet.models.get(key)
-            model = own if own is not None else fleet.template
-            n_flagged = int((errors[numbers].astype(np.float64) > model.threshold).sum())
-            found.append((len(numbers), own is not None, n_flagged, *model.calibration.drift(errors[numbers])))
-        kinds = [("rows", "i8"), ("is_own", "?"), ("anomalies", "i8"), ("distance", "f8"), ("p_value", "f8")]
-        table = np.empty(len(found), dtype=[*((name, "O") for name in columns), *kinds, ("is_odd", "?")])
+        columns = key_columns([each.key for each in found], names, one=self._one)
+        kinds = {"rows": "i8", "is_own": "?", "anomalies": "i8", "distance": "f8", "p_value": "f8", "is_odd": "?"}
+        table = np.empty(len(found), dtype=[*((name, "O") for name in columns), *kinds.items()])
         for name, of_keys in columns.items():
             table[name] = of_keys
-        for (name, _), values in zip(kinds, zip(*found, strict=True), strict=True):
-            table[name] = values
-        table["is_odd"] = benjamini_hochberg(table["p_value"], fdr)
-        return as_frame(table[np.lexsort([-table["distance"], table["p_value"]])])
+        for name in kinds:
+            table[name] = [getattr(each, name) for each in found]
+        return as_frame(table)
 
     @property
     def pooled_(self) -> Any:
@@ -209,7 +203,9 @@ class FleetScores:
         """Return a fitted estimator."""
         raise NotImplementedError
 
-    def _fleet(self) -> ModelFleet:
+    def model_fleet(self) -> ModelFleet:
+        """Return the models of the fleet, without scikit-learn."""
+        check_is_fitted(self)
         pooled = self._pooled if self._pooled_estimator is None else self._pooled_estimator.model_
         return ModelFleet(self._by, self._one, LiveModels(self._models, self._estimators), pooled)
 
@@ -229,7 +225,7 @@ class FleetScores:
 
     def _parts(self, X: Any, groups: Any) -> tuple[Any, list[Part]]:
         _, rows, split = self._split(X, groups)
-        return rows, self._fleet().parts(split)
+        return rows, self.model_fleet().parts(split)
 
     def _errors(self, rows: Any, parts: list[Part], metric: str | None = None, precision: str = "float32") -> Array:
         n_rows = sum(len(part.rows) for part in parts)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from aefast.columns.contents import contents
 from aefast.model.drift import Drift
+from aefast.scoring.fleet_scorer import FleetScorer
 from aefast.scoring.scorer import Scorer
 from aefast.scoring.sketch import ScoreSketch
 from aefast.tables.arrow import arrow_values
@@ -43,7 +45,11 @@ class DriftCounter:
 
     def _count(self, sketch: ScoreSketch, batch: pa.RecordBatch, judged: pa.RecordBatch) -> None:
         if batch.num_rows:
-            sketch.add(self._contents(batch), arrow_values(judged.column(0)))
+            scores = arrow_values(judged.column(0))
+            if isinstance(self._scorer, FleetScorer):
+                # The groups have scores of scales of their own, so that the columns alone are compared.
+                scores = np.full(len(scores), np.nan)
+            sketch.add(self._contents(batch), scores)
 
     @property
     def sketch(self) -> ScoreSketch:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from aefast.model.fleet_file import StoredModels
 from aefast.model.network import layer_widths
 
 _PLAIN = (bool, int, float, str, type(None))
@@ -31,6 +32,27 @@ def describe_model(estimator: Any, path: Path) -> dict[str, Any]:
         "least_p_value": estimator.calibration_.least,
         "epochs": int(estimator.n_epochs_),
         "parameters": {k: v if isinstance(v, _PLAIN) else repr(v) for k, v in parameters.items()},
+    }
+
+
+def describe_fleet(models: StoredModels, path: Path) -> dict[str, Any]:
+    """Return a description of a fleet file as plain data; it reads one model."""
+    document = models.document
+    template = models.pooled if models.pooled is not None else models[document.keys[0]]
+    own = [document.counts[key] for key in document.keys]
+    return {
+        "fleet": str(path),
+        "bytes": path.stat().st_size,
+        "kind": document.kind,
+        "layers": layer_widths(template.network),
+        "by": None if document.by is None else list(document.by),
+        "groups": len(document.keys),
+        "rows_of_groups": [min(own), max(own)] if own else None,
+        "groups_without_a_model": len(document.counts) - len(own),
+        "min_rows": document.min_rows,
+        "unseen": document.unseen,
+        "features": None if template.feature_names is None else list(template.feature_names),
+        "n_features": template.n_features_in,
     }
 
 

@@ -13,8 +13,10 @@ import pyarrow as pa
 from aefast.columns.values import kind_of_type
 from aefast.exceptions import AefastError
 from aefast.jobs.clock import Clock
+from aefast.model.fleet import ModelFleet
 from aefast.model.model import Model
 from aefast.scoring.errors import BadValueError, MisfitError
+from aefast.scoring.fleet_scorer import FleetScorer, fleet_of, is_fleet
 from aefast.scoring.labels import with_label
 from aefast.scoring.models import model_of
 from aefast.scoring.passthrough import kept_schema
@@ -48,6 +50,8 @@ class ScorePlan:
         None lets the source decide.
     scores_only : bool
         Write the anomaly scores alone, into a format that holds one column.
+    fleet : ModelFleet or None
+        One model for each group of rows. ``model`` then has what all of them share.
     """
 
     model: Model
@@ -63,20 +67,30 @@ class ScorePlan:
     scores_only: bool = False
     p_value_cutoff: float | None = None
     on_bad: str = "error"
+    fleet: ModelFleet | None = None
 
     @cached_property
     def scorer(self) -> Scorer:
         """The `Scorer` of this plan."""
-        return Scorer(
-            self.model,
-            columns=self.features,
-            keep=self.keep,
-            top_features=self.top_features,
-            precision=self.precision,
-            p_value_cutoff=self.p_value_cutoff,
-            flat=self.flat,
-            on_bad=self.on_bad,
-        )
+        options: dict[str, Any] = {
+            "columns": self.features,
+            "keep": self.keep,
+            "top_features": self.top_features,
+            "precision": self.precision,
+            "p_value_cutoff": self.p_value_cutoff,
+            "flat": self.flat,
+            "on_bad": self.on_bad,
+        }
+        return Scorer(self.model, **options) if self.fleet is None else FleetScorer(self.fleet, **options)
+
+    @property
+    def by(self) -> tuple[str, ...]:
+        """The columns that name a row's group; none if there is one model."""
+        return () if self.fleet is None else self.fleet.by or ()
+
+    def digest(self) -> str:
+        """The digest of everything that scores and decisions follow from."""
+        return self.model.digest() if self.fleet is None else self.fleet.digest()
 
     def with_cutoff(self, p_value_cutoff: float) -> ScorePlan:
         """Return a plan that flags rows by their p-value: at most ``p_value_cutoff``."""
@@ -101,7 +115,7 @@ class ScorePlan:
 
         ``unscored`` leaves out the features: the batches then cover the same rows, with the other columns only.
         """
-        kept = list(dict.fromkeys(with_label(self.keep, self.label)))
+        kept = list(dict.fromkeys([*with_label(self.keep, self.label), *self.by]))
         features = list(self.features or ())
         wanted = source.schema.names if self.features is None else list(dict.fromkeys([*features, *kept]))
         kinds = {column.name: column.kind for column in self.model.columns or ()}
@@ -140,10 +154,16 @@ def plan_scoring(
     TableError
         If a column is missing or does not hold what the model learned.
     """
-    model = model_of(model)
+    fleet = fleet_of(model) if is_fleet(model) else None
+    model = model_of(model) if fleet is None else fleet.template
+    options["fleet"] = fleet
+    by = [] if fleet is None else list(fleet.by or ())
+    if fleet is not None and label is not None:
+        raise TableError("labels judge the scores of one model; scores of the groups of a fleet cannot be compared")
     if source.is_matrix:
         return _plan_matrix(model, source, keep, label, options)
     source.require(with_label(keep, label), "column")
+    source.require(by, "columns that name groups:")
     features = _features(model, source, keep, label)
     source = _read_levels_as_text(model, source)
     _check_types(model, source, features)
@@ -151,7 +171,7 @@ def plan_scoring(
     if keep is None:
         left_out = columns_left_out(source, features)
         keep = [name for name in source.schema.names if name not in {*features, *left_out}]
-    unscored = [name for name in with_label(keep, label) if name not in features]
+    unscored = [name for name in dict.fromkeys([*with_label(keep, label), *by]) if name not in features]
     source = source.keep_raw(unscored, except_times=keeps_times)
     plan = ScorePlan(model, source, tuple(features), tuple(keep), label, left_out, **options)
     with _naming(source):
@@ -166,6 +186,8 @@ def _plan_matrix(
     path = source.files[0].path
     if keep or label is not None:
         raise TableError(f"{path} has no named columns to keep or to take labels from")
+    if options["fleet"] is not None:
+        raise TableError(f"{path} has no named columns, but the fleet needs columns that name groups")
     if model.columns is not None:
         raise TableError(f"{path} has no named columns, but the model needs names: its columns are of several kinds")
     plan = ScorePlan(model, source, None, **options)

@@ -12,8 +12,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aefast.jobs.clock import Clock, Progress, no_progress
-from aefast.jobs.plan import located, plan_scoring
+from aefast.jobs.plan import ScorePlan, located, plan_scoring
 from aefast.scoring.bad_rows import bad_rows
+from aefast.scoring.fleet_scorer import FleetScorer
 from aefast.scoring.labels import Labels
 from aefast.scoring.scorer import Scorer
 from aefast.tables.arrow import arrow_array
@@ -47,6 +48,8 @@ def report_job(
     labels = None if label is None else Labels(plan.source, label)
     if labels is not None:
         labels.check()
+    if isinstance(plan.scorer, FleetScorer):
+        return _report_groups(plan, plan.scorer, output, title, keep, progress)
     with closing(plan.batches(plan.source, Clock())) as batches, located(plan.source):
         good = _GoodRows(plan.scorer, batches, on_bad)
         findings = examine(plan.scorer, good, label=labels, progress=progress)
@@ -56,8 +59,7 @@ def report_job(
     if hasattr(type(estimator), "drift_"):
         estimator.drift_ = findings.drift
     page = render(findings, title=title, subtitle=subtitle, image_shape=image_shape, notes=notes, about=about)
-    with atomic_path(output) as part, naming(output):
-        part.write_text(page, encoding="utf-8", errors="backslashreplace")
+    _write(output, page)
     return {
         "report": str(output),
         "rows": good.n_rows + sum(file.n_dropped for file in plan.source.files),
@@ -94,3 +96,34 @@ class _GoodRows:
     def row(self, number: int) -> int:
         """Return the number, among all rows, of a row that was yielded."""
         return number if self._on_bad == "error" else int(np.concatenate(self._rows)[number])
+
+
+def _report_groups(
+    plan: ScorePlan,
+    scorer: FleetScorer,
+    output: str | Path,
+    title: str,
+    keep: Sequence[str] | None,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Write the page of `report.render_groups`."""
+    from aefast.report import examine_groups, render_groups
+
+    with closing(plan.batches(plan.source, Clock())) as batches, located(plan.source):
+        findings = examine_groups(scorer, batches, progress=progress)
+    about = plan.keep[:3] if keep is None else keep
+    _write(output, render_groups(findings, title=title, about=about))
+    return {
+        "report": str(output),
+        "rows": findings.n_rows,
+        "anomalies": findings.n_flagged,
+        "groups": len(findings.groups),
+        "odd_groups": [each.key for each in findings.groups if each.is_odd],
+        "seconds": findings.seconds,
+        "quality": None,
+    }
+
+
+def _write(output: str | Path, page: str) -> None:
+    with atomic_path(output) as part, naming(output):
+        part.write_text(page, encoding="utf-8", errors="backslashreplace")

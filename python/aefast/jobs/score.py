@@ -21,7 +21,8 @@ from aefast.jobs.journal import Journal, ResumeError, batch_from, batch_to_bytes
 from aefast.jobs.plan import ScorePlan, located, plan_scoring
 from aefast.jobs.provenance import read_provenance, write_provenance
 from aefast.jobs.tally import Choice, Tally
-from aefast.model.calibration import reported_up_to, rows_flagged_together
+from aefast.model.calibration import reported_up_to, rows_flagged_together, summed_counts
+from aefast.scoring.fleet_scorer import FleetScorer
 from aefast.scoring.labels import UNLABELLED, Labels, judgement
 from aefast.scoring.passthrough import TypeClashError
 from aefast.tables.formats.base import TableError
@@ -116,7 +117,7 @@ class ScoreJob:
         # Earlier versions had none of these, and their journals stay valid.
         chosen = {name: value for name, value in chosen.items() if value not in (False, "error")}
         self._identity = {
-            "model": plan.model.digest(),
+            "model": plan.digest(),
             "options": {**options, "precision": precision, "fdr": fdr, **chosen},
             "version of aefast": f"{core.__version__} {core.isa_level}",
         }
@@ -263,7 +264,8 @@ class ScoreJob:
             record = json.dumps(self._cutoff(self.fdr, tally)).encode()
             journal.append(record)
         cutoff, tally.keeps_fdr = journal.read(_recorded_cutoff, record)
-        return self.plan.with_cutoff(cutoff)
+        self.plan = self.plan.with_cutoff(cutoff)
+        return self.plan
 
     def _cutoff(self, fdr: float, tally: Tally) -> float | list[float]:
         """Return the largest p-value that is reported, see `reported_up_to`; takes a pass over all rows.
@@ -272,25 +274,26 @@ class ScoreJob:
         scores are above those of all held-out rows, are flagged without regard to the rate.
         """
         plan = self.plan
-        calibration = plan.model.calibration
-        levels = calibration.levels()
-        counts = np.zeros(len(levels), dtype=np.int64)
-        n_rows = 0
+        levels, counts, n_rows = np.empty(0), np.empty(0, dtype=np.int64), 0
         with closing(plan.batches(plan.source, tally.reading)) as batches:
             for batch in batches:
                 with tally.scoring, located(plan.source):
-                    errors = plan.scorer.batch_errors(batch, first_row=n_rows)
-                    good = errors if plan.on_bad == "error" else errors[~np.isnan(errors)]
-                    counts += np.bincount(calibration.places(good), minlength=len(levels))
+                    levels, counts = summed_counts(
+                        (levels, counts), plan.scorer.counted_p_values(batch, first_row=n_rows)
+                    )
                 n_rows += batch.num_rows
                 tally.progress(batch.num_rows)
         found = reported_up_to(levels, counts, fdr)
-        if found == 0 and rows_flagged_together(calibration.least, int(counts.sum()), fdr) > 1:
-            return [calibration.least]
+        least = plan.model.calibration.least
+        # Groups of a fleet have least p-values of their own.
+        if plan.fleet is None and found == 0 and rows_flagged_together(least, int(counts.sum()), fdr) > 1:
+            return [least]
         return found
 
     def _resolution(self, fdr: float, tally: Tally) -> dict[str, Any]:
         """What the number of held-out rows means for a false-discovery rate."""
+        if self.plan.fleet is not None:
+            return {"fdr_kept": tally.keeps_fdr}
         calibration, n_good = self.plan.model.calibration, tally.n_rows - tally.n_bad
         found: dict[str, Any] = {
             "fdr_kept": tally.keeps_fdr,
@@ -306,6 +309,7 @@ class ScoreJob:
 
     def _summary(self, tally: Tally, seconds: float) -> dict[str, Any]:
         threshold = float(self.plan.model.threshold)
+        rule = f"score above {threshold:.6g}" if self.plan.fleet is None else "score above the threshold of the group"
         summary: dict[str, Any] = {
             "output": str(self.folder or self._parts[0][1]),
             "files": len(self._parts),
@@ -318,15 +322,18 @@ class ScoreJob:
             "bad_rows": tally.n_bad,
             "on_bad": self.plan.on_bad,
             "dialect": self.plan.source.spoken_dialect,
-            "threshold": threshold,
+            "threshold": threshold if self.plan.fleet is None else None,
             "drift": tally.drift.drift().as_plain(),
-            "rule": f"score above {threshold:.6g}" if self.fdr is None else f"false-discovery rate {self.fdr:g}",
+            "rule": rule if self.fdr is None else f"false-discovery rate {self.fdr:g}",
             "seconds": seconds,
             "rows_per_second": (tally.n_rows - tally.n_resumed) / seconds,
             "reading_seconds": tally.reading.seconds,
             "scoring_seconds": tally.scoring.seconds,
             "writing_seconds": tally.writing,
         }
+        if isinstance(self.plan.scorer, FleetScorer):
+            pooled = self.plan.scorer.pooled_rows
+            summary |= {"pooled_groups": len(pooled), "pooled_rows": sum(pooled.values())}
         if self.fdr is not None:
             summary["fdr"] = self.fdr
             summary |= self._resolution(self.fdr, tally)

@@ -460,6 +460,15 @@ def reported_up_to(levels: ArrayLike, counts: ArrayLike, fdr: float) -> float:
     return float(p[holds].max(initial=0.0))
 
 
+def summed_counts(
+    first: tuple[NDArray[Any], NDArray[Any]], second: tuple[NDArray[Any], NDArray[Any]]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the different p-values of two lists, descending, and the sum of their counts; see `reported_up_to`."""
+    levels, places = np.unique(np.concatenate([first[0], second[0]]), return_inverse=True)
+    counts = np.bincount(places, np.concatenate([first[1], second[1]]), len(levels)).astype(np.int64)
+    return levels[::-1], counts[::-1]
+
+
 def check_fdr(fdr: float) -> None:
     """Raise ValueError if ``fdr`` is not in (0, 1)."""
     if not isinstance(fdr, Real) or not 0 < fdr < 1:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aefast.exceptions import AefastError
+from aefast.model.calibration import benjamini_hochberg
 from aefast.model.model import Model
 from aefast.tables.groups import Groups, Key, groups_by, key_label, split_off, taken
 from aefast.tables.text import pluralise
@@ -105,6 +106,9 @@ class ModelFleet:
 
     def digest(self) -> str:
         """Return a SHA-256 digest of everything that scores and decisions follow from."""
+        known = getattr(self.models, "digest", None)  # of a file, whose models need not be read
+        if known is not None:
+            return str(known)
         digest = hashlib.sha256(repr((self.by, self.one)).encode())
         for key in self.models:
             digest.update(f"{key!r} {self.models[key].digest()}\n".encode())
@@ -161,6 +165,49 @@ def split_rows(X: Any, groups: Any, by: Sequence[str] | None, *, one: bool) -> t
         )
     columns, rows = split_off(X, by)
     return rows, groups_by(columns, one=one), one
+
+
+@dataclass(frozen=True)
+class GroupScores:
+    """What the scores of a group say about it.
+
+    Attributes
+    ----------
+    key : hashable
+    rows : int
+    is_own : bool
+        False if the pooled model scored the group.
+    anomalies : int
+        Rows above the threshold.
+    distance, p_value : float
+        Of the errors from those of the held-out rows, see `aefast.model.calibration.Calibration.drift`.
+    is_odd : bool
+        The group is reported, with a false-discovery rate over all groups.
+    """
+
+    key: Key
+    rows: int
+    is_own: bool
+    anomalies: int
+    distance: float
+    p_value: float
+    is_odd: bool = False
+
+
+def group_scores(fleet: ModelFleet, errors: Mapping[Key, Array], fdr: float) -> list[GroupScores]:
+    """Return what the errors of each group say about it, the smallest p-value first."""
+    found = []
+    for key, own in errors.items():
+        model = fleet.models.get(key)
+        is_own = model is not None
+        model = fleet.template if model is None else model
+        n_flagged = int(np.count_nonzero(own.astype(np.float64) > model.threshold))
+        found.append(GroupScores(key, len(own), is_own, n_flagged, *model.calibration.drift(own)))
+    if not found:
+        return []
+    is_odd = benjamini_hochberg([each.p_value for each in found], fdr).tolist()
+    found = [replace(each, is_odd=odd) for each, odd in zip(found, is_odd, strict=True)]
+    return sorted(found, key=lambda each: (each.p_value, -each.distance))
 
 
 def joined(new: Mapping[Key, Model], models: Mapping[Key, Model]) -> Mapping[Key, Model]:

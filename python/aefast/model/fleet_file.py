@@ -198,6 +198,10 @@ class StoredModels(Mapping[Key, Model]):
     name : str
         The file's name, for messages.
     document : FleetDocument
+    digest : str
+        The digest of the whole file.
+    n_threads : int or None
+        Replaces the models' own, unless it is None.
     """
 
     name: str
@@ -206,6 +210,8 @@ class StoredModels(Mapping[Key, Model]):
     _start: int
     _ends: NDArray[np.int64]
     _digests: bytes
+    digest: str
+    n_threads: int | None = None
     _places: dict[Key, int] = field(init=False)
     _kept: dict[int, Model] = field(init=False, default_factory=dict)
 
@@ -244,6 +250,8 @@ class StoredModels(Mapping[Key, Model]):
                 raise ModelFileError(f"{self.name}: {what}: {error}") from error
             if model.kind != self.document.kind:
                 raise ModelFileError(f"{self.name}: {what} is a {model.kind} among models of {self.document.kind}")
+            if self.n_threads is not None:
+                model = model.replace(n_threads=self.n_threads)
             self._kept[place] = model
         return model
 
@@ -282,8 +290,8 @@ def is_fleet(source: Source) -> bool:
         return stream.read(8 + len(magic))[8:] == magic
 
 
-def opened(source: Source) -> StoredModels:
-    """Return the models of a fleet file, of which only the index is read now.
+def opened(source: Source, n_threads: int | None = None) -> StoredModels:
+    """Return the models of a fleet file, of which only the index is read now; ``n_threads`` replaces theirs.
 
     The file stays open as long as the result is in use, so that it may be replaced meanwhile.
 
@@ -297,12 +305,14 @@ def opened(source: Source) -> StoredModels:
     """
     if isinstance(source, bytes | bytearray | memoryview):
         content = bytes(source)
-        return _opened(io.BytesIO(content), len(content), "the fleet", lambda n, begin: content[begin : begin + n])
+        return _opened(
+            io.BytesIO(content), len(content), "the fleet", lambda n, begin: content[begin : begin + n], n_threads
+        )
     name = os.fspath(source)
     if not stat.S_ISREG(os.stat(name).st_mode):
         raise ModelFileError(f"{name} is not an aefast fleet: it is not a regular file")
     with open(name, "rb") as stream:
-        return _opened(stream, os.fstat(stream.fileno()).st_size, name, _OpenFile(stream).read)
+        return _opened(stream, os.fstat(stream.fileno()).st_size, name, _OpenFile(stream).read, n_threads)
 
 
 @contextmanager
@@ -316,7 +326,9 @@ def valid(models: StoredModels) -> Iterator[None]:
         raise ModelFileError(f"{models.name} is not a valid fleet: {type(error).__name__}: {error}") from error
 
 
-def _opened(stream: IO[bytes], size: int, name: str, read: Callable[[int, int], bytes]) -> StoredModels:
+def _opened(
+    stream: IO[bytes], size: int, name: str, read: Callable[[int, int], bytes], n_threads: int | None
+) -> StoredModels:
     header, header_bytes = read_header(stream, size, name, "fleet", FORMAT_VERSION)
     n_bytes, n = _extents(header, size - len(header_bytes), name)
     stream.seek(len(header_bytes) + n_bytes)
@@ -338,7 +350,7 @@ def _opened(stream: IO[bytes], size: int, name: str, read: Callable[[int, int], 
             raise ValueError("bytes stand between the models and the index")
     except MISFITS as error:
         raise ModelFileError(f"{name} is not a valid fleet: {type(error).__name__}: {error}") from error
-    return StoredModels(name, document, read, len(header_bytes), ends, tables[8 * n :])
+    return StoredModels(name, document, read, len(header_bytes), ends, tables[8 * n :], digest.decode(), n_threads)
 
 
 def _extents(header: dict[str, Any], n_bytes: int, name: str) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from numbers import Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -203,7 +203,10 @@ class Scorer:
                 return spread(pa.RecordBatch.from_pylist([], schema=self.judged_schema).columns, bad)
             return spread(self._with_reasons(self.take(X, np.flatnonzero(~bad)), first_row), bad)
         assert reasons is not None
-        return [arrow_array(errors), reasons_as_text(reasons) if self.flat else with_text_values(reasons)]
+        return [arrow_array(errors), self._as_written(reasons)]
+
+    def _as_written(self, reasons: pa.Array) -> pa.Array:
+        return reasons_as_text(reasons) if self.flat else with_text_values(reasons)
 
     @property
     def judged_schema(self) -> pa.Schema:
@@ -227,12 +230,31 @@ class Scorer:
             good = arrow_array(~bad)
             judged, batch, bad = judged.filter(good), batch.filter(good), None
         kept = [as_type(batch.column(c), schema.field(c)) for c in self.keep]
+        decided = [with_nulls(values, bad) for values in self._decisions(judged)]
+        return pa.record_batch([*kept, *decided, *judged.columns[self._N_JUDGED :]], schema=schema)
+
+    #: Columns of `judged_schema` before the reasons.
+    _N_JUDGED: ClassVar[int] = 1
+
+    def _decisions(self, judged: pa.RecordBatch) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Return errors as float64, p-values and which rows are anomalies."""
         found = arrow_values(judged.column(0))
         # In the model's dtype, errors are compared with the calibration's without conversion, in half the time.
         p_values, errors = self.p_values(found), found.astype(np.float64)
         flagged = errors > self.model.threshold if self.p_value_cutoff is None else p_values <= self.p_value_cutoff
-        decided = [with_nulls(values, bad) for values in (errors, p_values, flagged)]
-        return pa.record_batch([*kept, *decided, *judged.columns[1:]], schema=schema)
+        return errors, p_values, flagged
+
+    def counted_p_values(self, batch: pa.RecordBatch, *, first_row: int = 0) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the different p-values of a batch, descending, and the number of good rows with each.
+
+        Calibrated p-values take few different values, so that their counts stand for any number of rows.
+        """
+        calibration = self.model.calibration
+        levels = calibration.levels()
+        errors = self.batch_errors(batch, first_row=first_row)
+        good = errors if self.on_bad == "error" else errors[~np.isnan(errors)]
+        counts = np.bincount(calibration.places(good), minlength=len(levels))
+        return levels[counts > 0], counts[counts > 0]
 
     def matrix(self, batch: pa.RecordBatch) -> Any:
         """Return a batch's features in the model's order: an array (n, d), or a table of several kinds of columns."""

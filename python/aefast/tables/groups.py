@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aefast.tables.arrow import arrow_array, plain_array
+from aefast.tables.arrow import arrow_array, arrow_values, plain_array
 
 Array = NDArray[Any]
 Key = Hashable
@@ -128,7 +128,7 @@ def _distinct_of_arrow(values: Any) -> tuple[NDArray[np.int64], list[Any]]:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     coded = column.dictionary_encode(null_encoding="encode")
-    return np.asarray(coded.indices, dtype=np.int64), coded.dictionary.to_pylist()
+    return arrow_values(coded.indices).astype(np.int64), coded.dictionary.to_pylist()
 
 
 def plain_key(name: str, value: Any) -> Any:

@@ -1,0 +1,130 @@
+"""The report of a table scored by a fleet: which groups are odd, and the most anomalous rows of all."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from aefast.columns.values import cells
+from aefast.engine.core import __version__
+from aefast.model.fleet import GroupScores, group_scores
+from aefast.model.network import layer_widths
+from aefast.report.wording import count, number, percent, short
+from aefast.scoring.fleet_scorer import FleetScorer
+from aefast.tables.arrow import arrow_values
+from aefast.tables.groups import Key
+
+#: Groups and rows that the page shows.
+MOST_GROUPS, MOST_ROWS = 200, 20
+FDR = 0.05
+
+
+@dataclass
+class OddRow:
+    """One of the most anomalous rows: those with the largest score in units of the threshold of their group."""
+
+    row: int
+    ratio: float
+    error: float
+    p_value: float
+    about: dict[str, Any]
+    reasons: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class GroupFindings:
+    """The result of one pass over a table.
+
+    Attributes
+    ----------
+    scorer : FleetScorer
+    groups : list of GroupScores
+        The smallest p-value first.
+    rows : list of OddRow
+        The most anomalous one first.
+    n_rows, n_flagged : int
+    seconds : float
+    """
+
+    scorer: FleetScorer
+    groups: list[GroupScores]
+    rows: list[OddRow]
+    n_rows: int
+    n_flagged: int
+    seconds: float
+
+    @property
+    def n_odd(self) -> int:
+        """Number of odd groups."""
+        return sum(each.is_odd for each in self.groups)
+
+
+def examine_groups(
+    scorer: FleetScorer, batches: Iterable[pa.RecordBatch], *, progress: Callable[[int], None] = lambda rows: None
+) -> GroupFindings:
+    """Score all batches; errors are held in memory, rows are not."""
+    begin = time.perf_counter()
+    errors: dict[Key, list[NDArray[Any]]] = defaultdict(list)
+    odd: list[tuple[OddRow, pa.RecordBatch]] = []
+    n_rows = n_flagged = 0
+    for batch in batches:
+        if batch.num_rows == 0:
+            continue
+        judged = scorer.judge(batch, first_row=n_rows)
+        found, p_values, flagged = (arrow_values(column) for column in judged.columns[:3])
+        thresholds = np.empty(batch.num_rows)
+        groups = scorer.groups(batch)
+        for key, rows in groups:
+            errors[key].append(found[rows])
+            model = scorer.fleet.models.get(key)
+            thresholds[rows] = scorer.model.threshold if model is None else model.threshold
+        ratios = found.astype(np.float64) / np.maximum(thresholds, np.finfo(np.float64).tiny)
+        for place in np.argsort(-ratios, kind="stable")[:MOST_ROWS].tolist():
+            about = {name: cells(batch.column(name).slice(place, 1))[0] for name in [*scorer.by, *scorer.keep]}
+            row = OddRow(n_rows + place, float(ratios[place]), float(found[place]), float(p_values[place]), about)
+            odd.append((row, batch.slice(place, 1)))
+        odd = sorted(odd, key=lambda each: -each[0].ratio)[:MOST_ROWS]
+        n_rows, n_flagged = n_rows + batch.num_rows, n_flagged + int(np.count_nonzero(flagged))
+        progress(batch.num_rows)
+    reasoned = FleetScorer(scorer.fleet, keep=scorer.keep, top_features=3)
+    for row, batch in odd:
+        row.reasons = reasoned.judge(batch).column("top_features")[0].as_py()
+    scores = group_scores(scorer.fleet, {key: np.concatenate(parts) for key, parts in errors.items()}, FDR)
+    return GroupFindings(scorer, scores, [row for row, _ in odd], n_rows, n_flagged, time.perf_counter() - begin)
+
+
+def render_groups(findings: GroupFindings, *, title: str, about: Sequence[str] = ()) -> str:
+    """Render the findings as one self-contained HTML page; ``about`` names kept columns to show beside rows."""
+    import jinja2
+    from markupsafe import Markup
+
+    folder = resources.files("aefast.report")
+    page = folder.joinpath("report.html").read_text(encoding="utf-8")
+    [style] = re.findall(r"<style>.*</style>", page, re.DOTALL)
+    options: dict[str, Any] = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, **options)
+    environment.filters |= {"number": number, "count": count, "percent": percent, "short": short}
+    model, by = findings.scorer.model, findings.scorer.by
+    shown = findings.groups[:MOST_GROUPS]
+    return environment.from_string(folder.joinpath("groups.html").read_text(encoding="utf-8")).render(
+        title=title,
+        style=Markup(environment.from_string(style).render(quality=None)),
+        findings=findings,
+        shown=[(each.key if isinstance(each.key, tuple) else (each.key,), each) for each in shown],
+        n_more=len(findings.groups) - len(shown),
+        by=by,
+        about=[*by, *(name for name in about if name not in by)],
+        fdr=FDR,
+        kind=model.kind,
+        layers="–".join(map(str, layer_widths(model.network))),
+        version=__version__,
+    )
