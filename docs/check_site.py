@@ -29,6 +29,8 @@ QUESTIONS = {
     "how large may a table be": ("guide/big_files.html", "faq.html"),
 }
 N_RESULTS = 5
+#: Pages, and how many pictures the build draws for them.
+PICTURES = {"guide/thresholds.html": 3, "guide/drift.html": 1, "guide/reasons.html": 1, "gallery/tables/gaps.html": 1}
 PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1300, "height": 900}
 
@@ -86,6 +88,8 @@ def check_pages(page, root, pages, pictures):
             "img", "all => all.filter(each => each.complete && !each.naturalWidth).map(each => each.src)"
         )
         faults += [f"{name}: picture {source} is missing" for source in broken]
+        if page.locator("article img").count() < PICTURES.get(name, 0):
+            faults.append(f"{name}: fewer than {PICTURES[name]} pictures")
         if pictures:
             shoot(page, pictures / "desktop" / name)
         page.set_viewport_size(PHONE)

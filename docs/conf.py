@@ -9,7 +9,6 @@ version = release = aefast.__version__
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "numpydoc",
     "myst_parser",
     "sphinx_copybutton",
@@ -17,14 +16,14 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "matplotlib.sphinxext.plot_directive",
 ]
-exclude_patterns = ["_build", "gallery/**/*.py.md5"]
+exclude_patterns = ["_build"]
 templates_path = ["_templates"]
 default_role = "py:obj"  # a name in single backticks in a docstring is a link
 
 toc_object_entries_show_parents = "hide"
 autodoc_typehints = "none"  # the docstrings state the types
 numpydoc_show_class_members = False
-myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
@@ -51,6 +50,7 @@ html_title = "aefast"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = html_show_sourcelink = False
+html_sidebars = {"getting_started": [], "faq": []}  # these have no pages beside them
 html_theme_options = {
     "header_links_before_dropdown": 6,
     "navigation_with_keys": True,

@@ -9,12 +9,7 @@ import pytest
 DOCS = Path(__file__).parents[1] / "docs"
 #: Pages that need a library of the docs extra.
 NEEDS = {"optuna": "optuna"}
-PAGES = sorted(
-    path
-    for folder in (DOCS, DOCS / "guide", DOCS / "how")
-    for path in folder.glob("*.md")
-    if path.name != "index.md" or folder.name == "how"
-)
+PAGES = [path for pattern in ("getting_started.md", "guide/*.md", "how/*.md") for path in sorted(DOCS.glob(pattern))]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 pytestmark = pytest.mark.skipif(not PAGES, reason="the pages are not beside the tests")

@@ -53,7 +53,7 @@ windows, test_windows = (
 
 held_out = len(windows) // 10
 model = aefast.Autoencoder(
-    (32, 4),
+    256,
     scaler=None,
     max_epochs=50,
     n_epochs_no_change=5,

@@ -39,6 +39,10 @@ def config() -> Config:
         - ``bfloat16`` and ``int8``: "native" if the level has instructions for this precision of scoring; "emulated" if
           it computes the same numbers without them, usually no faster than float32.
 
+    See Also
+    --------
+    threads : Sets the number of threads.
+
     Examples
     --------
     >>> import aefast

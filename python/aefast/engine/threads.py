@@ -39,6 +39,10 @@ def threads(n: int | None) -> Iterator[None]:
     TypeError, ValueError
         If ``n`` is not an integer, or is less than 1.
 
+    See Also
+    --------
+    config : Shows the number of threads and why.
+
     Examples
     --------
     >>> import aefast

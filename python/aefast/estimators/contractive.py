@@ -39,6 +39,10 @@ class ContractiveAutoencoder(BaseAutoencoder):
         All other parameters of `Autoencoder`. The encoder can have neither ``batch_norm`` nor ``dropout``, with which a
         row's code would not be a function of the row.
 
+    See Also
+    --------
+    Autoencoder : Describes the other parameters and the attributes.
+
     References
     ----------
     Rifai, Vincent, Muller, Glorot and Bengio (2011), Contractive auto-encoders: explicit invariance during feature

@@ -84,6 +84,10 @@ class ConvolutionalAutoencoder(BaseAutoencoder):
     image_shape_ : (int, int, int)
         Height, width and channels of the training images.
 
+    See Also
+    --------
+    Autoencoder : Describes the other parameters and the attributes.
+
     References
     ----------
     LeCun, Bottou, Bengio and Haffner (1998), Gradient-based learning applied to document recognition, Proc. IEEE 86.

@@ -49,6 +49,10 @@ class DecisionMethods(OutlierMixin):
             As in `transform`.
         NotFittedError
             Before `fit`.
+
+        See Also
+        --------
+        reconstruction_error : The error itself: higher is more abnormal.
         """
         return -self.model_.errors(self._rows(X)).astype(np.float64)
 
@@ -71,6 +75,10 @@ class DecisionMethods(OutlierMixin):
             As in `transform`.
         NotFittedError
             Before `fit`.
+
+        See Also
+        --------
+        score_samples : The scores before ``offset_`` is subtracted.
         """
         return self.score_samples(X) - self.model_.offset
 
@@ -93,6 +101,11 @@ class DecisionMethods(OutlierMixin):
             As in `transform`.
         NotFittedError
             Before `fit`.
+
+        See Also
+        --------
+        detect : Limits the share of false alarms instead.
+        recalibrate : Sets the threshold with other rows.
 
         Examples
         --------
@@ -133,6 +146,10 @@ class DecisionMethods(OutlierMixin):
             As in `transform`.
         NotFittedError
             Before `fit`.
+
+        See Also
+        --------
+        aefast.evaluate : Compares scores with labels, which is better if there are any.
 
         Examples
         --------
@@ -180,6 +197,12 @@ class DecisionMethods(OutlierMixin):
         NotFittedError
             Before `fit`.
 
+        See Also
+        --------
+        p_values_of : The same of errors.
+        detect : Decides by p-values.
+        aefast.plots.calibration : Draws whether they are uniform.
+
         Examples
         --------
         >>> import numpy as np
@@ -208,6 +231,10 @@ class DecisionMethods(OutlierMixin):
         ------
         NotFittedError
             Before `fit`.
+
+        See Also
+        --------
+        p_values : The same of rows.
         """
         return self.model_.p_values_of(errors)
 
@@ -241,6 +268,11 @@ class DecisionMethods(OutlierMixin):
         -----
         UserWarning
             If no row is reported, and a single row could not be, however abnormal it is.
+
+        See Also
+        --------
+        p_values : What it decides by.
+        predict : Decides by the threshold.
         """
         found = benjamini_hochberg(self.p_values(X), fdr)
         remark = "" if found.any() else too_few_held_out(self.model_.calibration.least, len(found), fdr)
@@ -271,6 +303,10 @@ class DecisionMethods(OutlierMixin):
             training, so that no threshold among them could flag a row.
         NotFittedError
             Before `fit`.
+
+        See Also
+        --------
+        aefast.plots.score_drift : Draws scores beside those of calibration.
 
         Examples
         --------

@@ -52,6 +52,11 @@ class DenoisingAutoencoder(BaseAutoencoder):
     coefs_, intercepts_, ... :
         All other attributes of `Autoencoder`.
 
+    See Also
+    --------
+    Autoencoder : Describes the other parameters and the attributes.
+    ConvolutionalDenoisingAutoencoder : The same for images.
+
     References
     ----------
     Vincent, Larochelle, Bengio and Manzagol (2008), Extracting and composing robust features with denoising

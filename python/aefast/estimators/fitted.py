@@ -70,6 +70,11 @@ class FittedMethods(DecisionMethods, FittedAttributes, ClassNamePrefixFeaturesOu
         NotFittedError
             Before `fit`.
 
+        See Also
+        --------
+        inverse_transform : Rows that belong to codes.
+        reconstruct : Both in one step.
+
         Examples
         --------
         >>> import numpy as np
@@ -99,6 +104,10 @@ class FittedMethods(DecisionMethods, FittedAttributes, ClassNamePrefixFeaturesOu
             If ``Z`` does not have q columns, a value is not finite, or a result does not fit into ``dtype``.
         NotFittedError
             Before `fit`.
+
+        See Also
+        --------
+        transform : Codes of rows.
         """
         model = self.model_
         return model.decode(read_codes(Z, model.n_codes, self))
@@ -123,6 +132,11 @@ class FittedMethods(DecisionMethods, FittedAttributes, ClassNamePrefixFeaturesOu
             As in `transform`; also if the reconstruction does not fit into ``dtype``.
         NotFittedError
             Before `fit`.
+
+        See Also
+        --------
+        transform : Codes of rows.
+        reconstruction_error : How far rows are from their reconstructions.
         """
         return self.model_.reconstruct(self._rows(X))
 
@@ -173,6 +187,13 @@ class FittedMethods(DecisionMethods, FittedAttributes, ClassNamePrefixFeaturesOu
         NotFittedError
             Before `fit`.
 
+        See Also
+        --------
+        p_values : The same on a scale with a meaning.
+        predict : Rows above the threshold.
+        explain : The columns that are the reason.
+        aefast.evaluate : Compares errors with labels.
+
         Examples
         --------
         >>> import numpy as np
@@ -207,6 +228,11 @@ class FittedMethods(DecisionMethods, FittedAttributes, ClassNamePrefixFeaturesOu
             As in `transform`.
         NotFittedError
             Before `fit`.
+
+        See Also
+        --------
+        explain : The largest of them, with values and expected values.
+        aefast.plots.feature_error_bars : Draws their sum over rows.
         """
         return self.model_.feature_errors(self._rows(X))
 
@@ -236,6 +262,10 @@ class FittedMethods(DecisionMethods, FittedAttributes, ClassNamePrefixFeaturesOu
             As in `transform`; also if ``top`` is less than 1.
         NotFittedError
             Before `fit`.
+
+        See Also
+        --------
+        feature_errors : The parts of all columns.
 
         Examples
         --------
@@ -269,5 +299,10 @@ class FittedMethods(DecisionMethods, FittedAttributes, ClassNamePrefixFeaturesOu
             If the file cannot be written.
         NotFittedError
             Before `fit`.
+
+        See Also
+        --------
+        aefast.load : Reads the file.
+        aefast.Checkpoint : Saves the state of training.
         """
         files.save(self, path)

@@ -34,6 +34,10 @@ def load(source: str | os.PathLike[str] | bytes | bytearray | memoryview) -> Any
     OSError
         If there is no such file, or it cannot be read.
 
+    See Also
+    --------
+    Autoencoder.save : Writes the file.
+
     Examples
     --------
     >>> import tempfile, os

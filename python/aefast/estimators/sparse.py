@@ -53,6 +53,10 @@ class SparseAutoencoder(BaseAutoencoder):
     **parameters
         All other parameters of `Autoencoder`. ``loss_curve_`` does not include the penalties, as there.
 
+    See Also
+    --------
+    Autoencoder : Describes the other parameters and the attributes.
+
     References
     ----------
     Ng (2011), Sparse autoencoder, CS294A lecture notes. Makhzani and Frey (2013), k-sparse autoencoders,

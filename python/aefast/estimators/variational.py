@@ -60,6 +60,11 @@ class VariationalAutoencoder(BaseAutoencoder):
     loss_curve_, validation_curve_ : list of float
         Mean objective of a row in nats, including KL.
 
+    See Also
+    --------
+    Autoencoder : Describes the other parameters and the attributes.
+    ConvolutionalVariationalAutoencoder : The same for images.
+
     References
     ----------
     Kingma and Welling (2014), Auto-encoding variational Bayes, ICLR. Higgins et al. (2017), beta-VAE: learning basic

@@ -39,6 +39,11 @@ def roc_curve(
     -------
     matplotlib.axes.Axes
 
+    See Also
+    --------
+    precision_recall_curve : Shows more if anomalies are rare.
+    aefast.evaluate : The measures as numbers.
+
     Examples
     --------
     >>> import numpy as np
@@ -83,6 +88,11 @@ def precision_recall_curve(
     Returns
     -------
     matplotlib.axes.Axes
+
+    See Also
+    --------
+    roc_curve : The curve that does not depend on how rare anomalies are.
+    aefast.evaluate : The measures as numbers.
 
     Examples
     --------

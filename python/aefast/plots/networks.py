@@ -26,6 +26,10 @@ def loss_curves(estimator: Any, *, ax: Axes | None = None) -> Axes:
     -------
     matplotlib.axes.Axes
 
+    See Also
+    --------
+    aefast.EpochInfo : The losses during training.
+
     Examples
     --------
     >>> import numpy as np, aefast
@@ -78,6 +82,10 @@ def reconstruction_grid(
     -------
     matplotlib.axes.Axes
 
+    See Also
+    --------
+    latent_walk : Images between the codes of two rows.
+
     Examples
     --------
     >>> import numpy as np, aefast
@@ -127,6 +135,10 @@ def latent_walk(
     -------
     matplotlib.axes.Axes
 
+    See Also
+    --------
+    reconstruction_grid : Images beside their reconstructions.
+
     Examples
     --------
     >>> import numpy as np, aefast
@@ -158,6 +170,10 @@ def code_scatter(estimator: Any, X: ArrayLike, *, labels: ArrayLike | None = Non
     Returns
     -------
     matplotlib.axes.Axes
+
+    See Also
+    --------
+    aefast.Autoencoder.transform : The codes.
 
     Examples
     --------
@@ -209,6 +225,10 @@ def feature_error_bars(estimator: Any, X: ArrayLike, *, top: int = 12, ax: Axes 
     Returns
     -------
     matplotlib.axes.Axes
+
+    See Also
+    --------
+    aefast.Autoencoder.explain : The reasons of single rows.
 
     Examples
     --------

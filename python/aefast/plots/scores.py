@@ -55,6 +55,10 @@ def error_histogram(
     -------
     matplotlib.axes.Axes
 
+    See Also
+    --------
+    scores_over_rows : The scores in the order of the rows.
+
     Examples
     --------
     >>> import numpy as np
@@ -122,6 +126,10 @@ def scores_over_rows(
     -------
     matplotlib.axes.Axes
 
+    See Also
+    --------
+    error_histogram : The distribution of the scores.
+
     Examples
     --------
     >>> import numpy as np
@@ -186,6 +194,10 @@ def calibration(p_values: ArrayLike, *, ax: Axes | None = None) -> Axes:
     -------
     matplotlib.axes.Axes
 
+    See Also
+    --------
+    score_drift : The distributions of the scores themselves.
+
     Examples
     --------
     >>> import numpy as np
@@ -222,6 +234,10 @@ def score_drift(errors: ArrayLike, calibration: Calibration, *, bins: int = 50, 
     Returns
     -------
     matplotlib.axes.Axes
+
+    See Also
+    --------
+    calibration : The p-values, which would be uniform.
 
     Examples
     --------

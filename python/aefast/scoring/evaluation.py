@@ -36,6 +36,11 @@ def evaluate(y: ArrayLike, scores: ArrayLike, threshold: float) -> Bunch:
         If the lengths differ, a label is neither 0 nor 1, only one kind of label occurs, or a score or the threshold
         is not finite; the message says where.
 
+    See Also
+    --------
+    plots.roc_curve : Draws the ROC curve.
+    plots.precision_recall_curve : Draws the precision-recall curve.
+
     Examples
     --------
     >>> import aefast

@@ -66,6 +66,10 @@ class Scorer:
     NotFittedError
         If ``model`` is not fitted.
 
+    See Also
+    --------
+    Autoencoder.reconstruction_error : Scores of rows in memory.
+
     Examples
     --------
     >>> import numpy as np, pyarrow as pa, aefast

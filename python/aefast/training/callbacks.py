@@ -60,6 +60,10 @@ class EpochInfo:
     state : callable
         ``state()`` returns the state that `Checkpoint` saves.
 
+    See Also
+    --------
+    Checkpoint : A callback that saves the state of training.
+
     Examples
     --------
     Stop after three epochs:
