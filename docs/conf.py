@@ -41,6 +41,7 @@ sphinx_gallery_conf = {
     "subsection_order": ["../examples/tables", "../examples/images", "../examples/other_libraries"],
     "within_subsection_order": "FileNameSortKey",
     "show_memory": False,
+    "write_computation_times": False,
     "image_srcset": ["2x"],
     "abort_on_example_error": True,
 }

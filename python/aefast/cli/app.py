@@ -27,10 +27,10 @@ COMMANDS = {
 class Aefast(Commands):
     """The commands of aefast."""
 
-    panels: ClassVar = COMMANDS
+    panels: ClassVar[dict[str, str]] = COMMANDS
 
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     cls=Aefast,
     help="Train autoencoders on tables and find the rows that do not fit.",
     epilog="Start with: [bold]aefast demo[/bold]",

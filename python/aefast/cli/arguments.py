@@ -23,10 +23,10 @@ def option(
     return typer.Option(*names, metavar=metavar, help=help, show_default=default, parser=parser, rich_help_panel=panel)
 
 
-rows = partial(option, "Rows and columns")
-network = partial(option, "Network and training")
-results = partial(option, "Results")
-running = partial(option, "Running")
+rows: partial[Any] = partial(option, "Rows and columns")
+network: partial[Any] = partial(option, "Network and training")
+results: partial[Any] = partial(option, "Results")
+running: partial[Any] = partial(option, "Running")
 
 
 class Precision(str, Enum):

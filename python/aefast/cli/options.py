@@ -35,7 +35,7 @@ __all__ = [
 
 
 #: The values of ``--kind``.
-Kind = Enum("Kind", {name: name for name in KINDS}, type=str)  # type: ignore[misc]
+Kind: Any = Enum("Kind", {name: name for name in KINDS}, type=str)  # type: ignore[misc]
 MOST_UNITS = 1 << 24  # of a layer; more is a typing error
 # One name of an option to which a comma was appended: the part in quotes, if any, and what follows up to the comma.
 _NAME = re.compile(r'\s*("(?:[^"]|"")*")?([^,]*),')

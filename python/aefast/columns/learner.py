@@ -137,6 +137,8 @@ class LevelCounts:
     the most frequent dropped level (Agarwal et al. 2012, section 3): at most 2 / ``MAX_COUNTED`` of the rows.
     """
 
+    has_values: bool
+
     def __init__(self) -> None:
         self.has_values = False
         self._by_name: dict[str | None, int] = {}

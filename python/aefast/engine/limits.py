@@ -28,6 +28,9 @@ class Limits(TypedDict):
 class Probes:
     """One measurement of each limit, which can alternate with other measurements, and the work that it does."""
 
+    operations: float
+    bytes: int
+
     def __init__(self, n_threads: int) -> None:
         self._memory = np.ones((n_threads, N_FLOATS // n_threads), dtype=np.float32)
         self._rounds = [N_ROUNDS] * n_threads

@@ -43,6 +43,7 @@ Array = NDArray[Any]
 class BaseAutoencoder(FittedMethods, BaseEstimator):
     """Base of the autoencoders. `Autoencoder` describes parameters and attributes."""
 
+    continuation_: Any
     #: Parameters and constraints that a class itself names.
     _added: ClassVar[tuple[Mapping[str, inspect.Parameter], dict[str, list[Any]]]]
 

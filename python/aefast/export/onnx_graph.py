@@ -15,7 +15,7 @@ from aefast.export.program import LEAKY_SLOPE, SELU_ALPHA, SELU_SCALE, Program, 
 Array = NDArray[Any]
 
 #: Versions of the operator sets, which ONNX Runtime 1.14 and later read.
-OPSETS = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
+OPSETS: list[Any] = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
 _IR_VERSION = 8
 # Begins the names of all values inside the graph, so that none is the name of a column.
 _PREFIX = "aefast/"

@@ -24,6 +24,11 @@ VALUES = 6_000_000  # numbers in the rows of one measurement
 class NumpyAutoencoder:
     """A plain NumPy autoencoder: ReLU hidden layers, a linear output, mean squared error, Adam."""
 
+    parameters: list[Array]
+    means: list[Array]
+    squares: list[Array]
+    n_steps: int
+
     def __init__(self, widths: Sequence[int], seed: int = 0) -> None:
         rng = np.random.default_rng(seed)
         self.parameters: list[Array] = []

@@ -58,6 +58,8 @@ class Journal:
         If the journal has another identity, if another process is writing it, or if the file is not a journal.
     """
 
+    found: bool
+
     def __init__(self, path: Path, identity: dict[str, Any], *, resume: bool) -> None:
         self.path = path
         self._file: IO[bytes] = path.open("ab+")

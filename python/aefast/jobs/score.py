@@ -71,6 +71,12 @@ class ScoreJob:
         Write the anomalies alone; with ``sort``, from the highest score to the lowest, held in memory until then.
     """
 
+    plan: ScorePlan
+    folder: Path | None
+    fdr: float | None
+    resume: bool
+    n_rows_to_read: int | None
+
     def __init__(
         self,
         estimator: Any,

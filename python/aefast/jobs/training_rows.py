@@ -39,6 +39,9 @@ class Blocks:
         Rows that are there, and those of them that are left out. Known after the first iteration.
     """
 
+    source: Source
+    n_rows: int
+
     def __init__(self, source: Source, columns: Sequence[str] | None, check: Check) -> None:
         self.source, self._columns, self._check = source, columns, check
         self._names = source.schema.names if columns is None else list(columns)

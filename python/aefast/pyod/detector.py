@@ -143,10 +143,10 @@ class Detector(BaseEstimator):
         self._validate_params()
         X = collected(X)  # a stream can be read only once
         with own_remedies():
-            self.model = self._model().fit(X)
-        self.n_features_in_ = self.model.n_features_in_
-        self.history_ = {"loss": list(self.model.loss_curve_)}
-        self.decision_scores_ = self._scores(X)
+            self.model: BaseAutoencoder = self._model().fit(X)
+        self.n_features_in_: int = self.model.n_features_in_
+        self.history_: dict[str, list[float]] = {"loss": list(self.model.loss_curve_)}
+        self.decision_scores_: NDArray[np.float64] = self._scores(X)
         self._set_threshold()
         self._mu, self._sigma = float(np.mean(self.decision_scores_)), float(np.std(self.decision_scores_))
         self._classes = 2
@@ -161,8 +161,8 @@ class Detector(BaseEstimator):
         """Set ``threshold_`` and ``labels_`` from the scores of the training rows."""
         rule, scores = self.contamination, self.decision_scores_
         if isinstance(rule, Real):
-            self.threshold_ = float(np.percentile(scores, 100 * (1 - float(rule))))
-            self.labels_ = self._labels(scores)
+            self.threshold_: float = float(np.percentile(scores, 100 * (1 - float(rule))))
+            self.labels_: NDArray[np.int64] = self._labels(scores)
             return
         rule.fit(scores)
         self.labels_ = np.asarray(rule.labels_).astype(np.int64)
@@ -312,7 +312,7 @@ class Detector(BaseEstimator):
         """
         scores = self.decision_function(X)
         labels = self._labels(scores)
-        self.rejection_threshold_ = 1 - 2 * np.exp(-T)
+        self.rejection_threshold_: float = 1 - 2 * np.exp(-T)
         labels[2 * np.abs(self._confidence(scores) - 0.5) <= self.rejection_threshold_] = REJECTED
         if not return_stats:
             return labels

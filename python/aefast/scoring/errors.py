@@ -21,6 +21,11 @@ class BadValueError(AefastError, ValueError):
         True if the model accepts missing values, so that these values are infinite.
     """
 
+    column: str
+    count: int
+    may_miss: bool
+    row: int
+
     def __init__(
         self, found: NonFinite, column: str, batch_start: int, batch_rows: int, *, may_miss: bool = False
     ) -> None:
@@ -58,6 +63,10 @@ class MisfitError(TableError):
     row : int
         Number of the first row of the batch, counted from 0 over all rows given to `Scorer.score`.
     """
+
+    row: int
+    n_rows: int
+    reason: str
 
     def __init__(self, row: int, n_rows: int, reason: str) -> None:
         self.row, self.n_rows, self.reason = row, n_rows, reason

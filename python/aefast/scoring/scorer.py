@@ -81,6 +81,10 @@ class Scorer:
     ['id', 'anomaly_score', 'p_value', 'is_anomaly']
     """
 
+    model: Model
+    keep: list[str]
+    top_features: int
+
     def __init__(
         self,
         model: Any,

@@ -84,6 +84,8 @@ def outputs_in(folder: Path, names: Sequence[Path]) -> list[Path]:
 class Sink:
     """Writes batches on its own thread, at most two batches behind. ``seconds`` is the time spent writing."""
 
+    seconds: float
+
     def __init__(self, writer: Writer, path: Path, columns: list[str], record: Record | None = None) -> None:
         self.seconds = 0.0
         self._writer, self._path, self._columns, self._record = writer, path, columns, record

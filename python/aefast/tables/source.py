@@ -41,6 +41,8 @@ class Source:
         None if a format (CSV, Arrow IPC) does not store the number of rows.
     """
 
+    n_rows: int | None
+
     def __init__(self, paths: Iterable[str | Path | TableFile], reading: Reading | None = None) -> None:
         self.files: list[TableFile] = []
         for path in paths:

@@ -72,6 +72,10 @@ class Checkpoint:
     True
     """
 
+    path: Path
+    every: int
+    keep: bool
+
     def __init__(self, path: str | os.PathLike[str], every: int = 1, *, keep: bool = False) -> None:
         if every < 1 or int(every) != every:
             raise ValueError(f"every must be an integer of at least 1, got {every!r}")

@@ -91,7 +91,7 @@ class EpochLoop:
     best_epoch: int = 0
 
     def __post_init__(self) -> None:
-        self.parameters = self.trainer.parameters()
+        self.parameters: list[Array] = self.trainer.parameters()
         self._plateau = self._new_plateau()
 
     def resume(self, state: TrainingState) -> None:

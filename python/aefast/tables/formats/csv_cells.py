@@ -17,6 +17,9 @@ _ISO_TIME = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}(:\d{2}(:\d{2}(\.\d+)?)?)?(Z|[+-]\d{2}
 class BadCellError(Exception):
     """A cell is not written in the format of its column; ``row`` counts from the start of the batch."""
 
+    row: int
+    cell: str
+
     def __init__(self, row: int, cell: str, what: str) -> None:
         super().__init__(f"{cell[:30]!r} is not {what}")
         self.row, self.cell = row, cell

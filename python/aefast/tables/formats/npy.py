@@ -16,6 +16,9 @@ from aefast.tables.formats.base import TableError, TableFile, Writer
 class NpyTable(TableFile):
     """An array of rows: one column ``x`` of lists. Axes after the second are flattened into the rows."""
 
+    n_rows: int | None
+    schema: pa.Schema
+
     row_width: int
 
     def __init__(self, path: Path) -> None:

@@ -29,6 +29,9 @@ _MOST_RATIO = 256
 class ParquetTable(TableFile):
     """A Parquet file."""
 
+    schema: pa.Schema
+    n_rows: int | None
+
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         try:
