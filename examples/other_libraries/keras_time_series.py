@@ -89,7 +89,13 @@ print(f"{found:.0%} of the jump is found, with {false_alarms} false alarms among
 # %%
 # Loss and time
 # -------------
-# Both on the same series, with one thread; ``python benchmarks/tutorials.py`` measures them. The networks differ:
-# aefast has no convolutions along time, and a dense network suffices here.
+# Both on the same series, with one thread (``python benchmarks/tutorials.py``, Keras 3 on PyTorch 2.13, a busy machine
+# with AMD EPYC). The networks differ: the original has a code of 72 x 16 numbers, found by convolutions along time,
+# which aefast does not have. Both train at most 50 epochs; the loss is the mean squared error of the held-out windows.
 #
-# .. include:: /tutorials/keras_series.rst
+# ============ ======= ===========
+# library      loss    CPU seconds
+# ============ ======= ===========
+# Keras        0.0044  78.7
+# aefast       0.0039  1.4
+# ============ ======= ===========
