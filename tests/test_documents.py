@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+import aefast
+
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
     path
@@ -77,3 +79,12 @@ def test_every_instruction_set_level_is_in_the_documents():
     for name in ("docs/install.md", "docs/architecture.md"):
         text = (ROOT / name).read_text(encoding="utf-8")
         assert [level for level in levels if f"`{level}`" not in text] == []
+
+
+@pytest.mark.skipif(not (ROOT / "docs/api").is_dir(), reason="the documents are not beside the tests")
+def test_every_public_name_has_a_page_of_the_reference():
+    text = (ROOT / "docs/api/index.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^   ([\w.]+)$", text, re.MULTILINE))
+    assert set(aefast.__all__) - {"__version__"} - listed == set()
+    for module in (aefast.plots, aefast.pyod, aefast.report):
+        assert set(module.__all__) - listed == set()

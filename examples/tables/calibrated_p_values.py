@@ -4,8 +4,8 @@ Can a p-value be trusted?
 
 The p-value of a normal row is below .01 in one of a hundred rows: measured on many models.
 
-P-values are conformal: the share of held-out rows whose score is at least as high. If a new row comes from the same
-source as the held-out rows, p ≤ α has probability at most α, whatever the model is worth.
+P-values are conformal: the share of calibration rows whose score is at least as high. If a new row comes from the same
+source, p ≤ α has a probability of about α, whatever the model is worth.
 """
 
 import matplotlib.pyplot as plt
@@ -38,7 +38,7 @@ shares = np.array(shares)
 # %%
 # The share of normal rows at or below each level
 # -----------------------------------------------
-# Points are single models, which have 200 held-out rows each. They scatter around the level; the mean is close to it.
+# Points are single models. They scatter around the level; the mean is close to it.
 
 fig, ax = plt.subplots(figsize=(7, 3.8), layout="constrained")
 ax.plot([0.005, 0.7], [0.005, 0.7], "--", color="0.5", label="exact")
@@ -54,4 +54,4 @@ for level, share in zip(levels, shares.mean(axis=0), strict=True):
     print(f"p <= {level:4}: {share:.4f}")
 
 # %%
-# More held-out rows make single models scatter less. ``recalibrate`` on further rows gives as many as you have.
+# More rows make single models scatter less.

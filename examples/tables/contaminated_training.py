@@ -4,8 +4,8 @@ Anomalies among the training rows
 
 Training tables are rarely clean. How many anomalies may they contain?
 
-The default score measures distances from the closest 80 % of the training rows, and the default scaler clips extreme
-values. A few percent of anomalies in training therefore change little.
+Rows that stand apart from the others are found before training and are not learned, at most the share
+``contamination``. A few percent of anomalies in training therefore change little.
 """
 
 import matplotlib.pyplot as plt

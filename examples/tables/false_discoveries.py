@@ -18,8 +18,7 @@ import aefast
 # %%
 # One model, many days
 # --------------------
-# The model is trained once, on half of 40,000 rows. The other half is held out, because small p-values need many
-# held-out rows. Each of 60 days has 2000 new rows; 0 to 60 of them are anomalous.
+# The model is trained once on 40,000 rows. Each of 60 days has 2000 new rows; 0 to 60 of them are anomalous.
 
 rng = np.random.default_rng(0)
 mixing = rng.normal(size=(3, 10))
@@ -30,7 +29,7 @@ def rows(n):
     return rng.normal(size=(n, 3)) @ mixing + 0.3 * rng.normal(size=(n, 10))
 
 
-model = aefast.Autoencoder(contamination=0.01, validation_fraction=0.5, random_state=0).fit(rows(40_000))
+model = aefast.Autoencoder(contamination=0.01, random_state=0).fit(rows(40_000))
 
 counts = np.repeat([0, 5, 20, 60], 15)
 flagged = {"threshold": [], "fdr 0.1": []}
@@ -70,9 +69,9 @@ share = {name: float(np.mean(np.array(false[name]) / np.maximum(flagged[name], 1
 print({name: round(value, 3) for name, value in share.items()})
 
 # %%
-# Enough held-out rows are needed
-# -------------------------------
-# The smallest p-value is 1 / (1 + number of held-out rows), here 1/20001. With few held-out rows, a small ``fdr``
-# can flag nothing, however abnormal a row is; ``detect`` then warns.
+# Enough rows are needed
+# ----------------------
+# The smallest p-value is 1 / (1 + number of calibration rows), here 1/40001. With few of them, a small ``fdr`` can flag
+# nothing, however abnormal a row is; ``detect`` then warns.
 
-print(f"{model.calibration_.n_rows} held-out rows, smallest p-value {model.calibration_.least:.5f}")
+print(f"{model.calibration_.n_rows} calibration rows, smallest p-value {model.calibration_.least:.5f}")

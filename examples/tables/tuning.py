@@ -5,7 +5,7 @@ Choosing a model with a few labels
 Labels of a few known anomalies make it possible to choose a model by what it is for: ranking anomalies first.
 
 Training uses no label. Only the choice does, with the average precision of ``aefast.evaluate`` as ``scoring``. The mean
-error of ``score`` cannot do this: with the default metric it is near 1 for every model.
+error of ``score`` cannot do this: with the default metric it is near 0 for every model.
 """
 
 import matplotlib.pyplot as plt

@@ -81,7 +81,6 @@ class Scorer:
     ['id', 'anomaly_score', 'p_value', 'is_anomaly']
     """
 
-    model: Model
     keep: list[str]
     top_features: int
 
