@@ -60,11 +60,22 @@ def bench(session: nox.Session) -> None:
     session.run("python", f"benchmarks/{script}", *arguments)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def wheels(session: nox.Session) -> None:
-    """Build the wheels of this platform with every instruction-set level; needs Docker or Podman."""
-    session.install("cibuildwheel>=3")
-    session.run("cibuildwheel", "--output-dir", "dist", *session.posargs)
+    """Build, check and try the wheels for Linux, without containers: `nox -s wheels -- manylinux_x86_64`."""
+    session.run(".ci/wheels", *session.posargs, external=True)
+
+
+@nox.session(venv_backend="none")
+def floors(session: nox.Session) -> None:
+    """Run the suite with every dependency at its least version; arguments go to pytest."""
+    session.run(".ci/floors", *session.posargs, external=True)
+
+
+@nox.session(venv_backend="none")
+def aarch64(session: nox.Session) -> None:
+    """Run the suite with the Arm wheel of dist/ in an emulator; arguments go to pytest."""
+    session.run(".ci/aarch64", *session.posargs, external=True)
 
 
 @nox.session(venv_backend="none")
