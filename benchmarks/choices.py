@@ -2,8 +2,9 @@
 
     python benchmarks/choices.py FOLDER [--seeds 0] [--rows N] [--json FILE]
 
-FOLDER holds ADBench's tables, with the protocols of `detection.py`, cut to N rows. "Better" and "worse" count the tables on which the
-area under the ROC curve differs from that of the defaults by more than .01, both protocols together.
+FOLDER holds ADBench's tables, with the protocols of `detection.py`, cut to N rows. "Better" and "worse" count the
+tables on which the area under the ROC curve differs from that of the defaults by more than .01, both protocols
+together.
 """
 
 import argparse

@@ -403,7 +403,7 @@ def test_an_iterator_of_blocks_is_gone_through_once():
     assert model.n_epochs_ == 1
     np.testing.assert_allclose(model.scaler_shift_, X.mean(axis=0))
     assert model.calibration_.n_rows == 30
-    long = [np.tile(X, (4, 1)), X + 100]
+    long = [np.tile(X, (7, 1)), X + 100]
     model = Autoencoder((6, 3), scaler="standard", random_state=0).fit_batches(iter(long))
     np.testing.assert_allclose(model.scaler_shift_, X.mean(axis=0))
 

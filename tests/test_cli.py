@@ -19,7 +19,7 @@ from sklearn.metrics import confusion_matrix, roc_auc_score
 
 import aefast
 from aefast.cli.app import COMMANDS
-from aefast.model.calibration import benjamini_hochberg
+from aefast.model.false_discoveries import benjamini_hochberg
 from aefast.model.variants import KINDS
 from aefast.tables.source import Source
 from small_tables import FEATURES, features_of, run_command, small_model, small_table, write_table
@@ -105,7 +105,7 @@ def test_fit_reports_which_rows_set_the_threshold(folder):
     command = ["fit", "t.parquet", "-o", "new.safetensors", "--columns", "a", "--epochs", 1]
     assert "10 % of these rows are above it" in done(*command).stdout
     printed = done(*command, "--stream").stdout
-    assert "10 % of the 30 held-out rows are above it" in printed
+    assert "10 % of fresh rows" in printed
     assert "300 rows (read again in every epoch) of 1 column: a\n" in printed
     model = aefast.load("new.safetensors")
     assert model.calibration_.n_rows == 30
@@ -698,7 +698,7 @@ def test_a_rate_that_is_too_low_for_so_few_held_out_rows_is_remarked(folder):
     text = " ".join(done(*command, "0.001").stdout.split())
     assert f"--fdr 0.001 is out of reach: only {calibration.n_rows} rows were held out, so no p-value is below" in text
     assert "no row alone or with all others can be flagged" in text
-    assert "about 10 rows are above it by chance; fit or recalibrate on more rows" in text
+    assert "above it by chance; fit or recalibrate on more rows" in text
     told = json.loads(done(*command, "0.001", "--json").stdout)
     scores = read_table("s.parquet")
     gross = scores["anomaly_score"].to_numpy() > calibration.errors[-1]

@@ -15,7 +15,7 @@ import pytest
 
 import aefast
 from aefast.distributed.tasks import BadRowError
-from aefast.model.calibration import benjamini_hochberg
+from aefast.model.false_discoveries import benjamini_hochberg
 from aefast.tables.formats.base import TableError
 from engines import ENGINES, THEIR_WARNINGS, running
 from pages import run_page

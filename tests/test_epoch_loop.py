@@ -153,7 +153,8 @@ def test_an_exception_ends_both_loops_with_the_same_weights(n_calls):
                 raise KeyboardInterrupt
             return batch
 
-        model = aefast.DenoisingAutoencoder((6, 2), noise=stop, random_state=0, callbacks=callbacks)
+        options = {"score_metric": "mse", "random_state": 0, "callbacks": callbacks}
+        model = aefast.DenoisingAutoencoder((6, 2), noise=stop, **options)
         with pytest.raises(KeyboardInterrupt):
             model.fit(X)
         fitted.append(model)

@@ -13,7 +13,7 @@ from sklearn.exceptions import NotFittedError
 
 import aefast
 from aefast import Autoencoder, Fleet
-from aefast.model.calibration import benjamini_hochberg
+from aefast.model.false_discoveries import benjamini_hochberg
 
 COLUMNS = ["a", "b", "c", "d"]
 N = {"m-1": 130, "m-2": 90, "m-3": 200, "small": 12}
@@ -235,7 +235,7 @@ def test_the_pooled_model_learns_evenly_from_all_groups(monkeypatch):
     sizes = {"large": 400, "middle": 60, "few": 10}
     seen = []
     estimator = aefast.DenoisingAutoencoder(
-        noise=lambda batch: seen.append(len(batch)) or batch, **{**FAST, "max_epochs": 1}
+        noise=lambda batch: seen.append(len(batch)) or batch, **{**FAST, "max_epochs": 1, "score_metric": "mse"}
     )
     Fleet(estimator, by="machine", min_rows=1000).fit(table_of(sizes=sizes))
     # 10 + 45 + 45 rows, of which a tenth is held out.
@@ -320,8 +320,8 @@ def test_a_fleet_is_a_mapping_to_estimators(fleet):
 def test_an_estimator_that_a_user_changes_counts():
     fleet = Fleet(Autoencoder(**FAST), by="machine").fit(TABLE)
     before = fleet.predict(TABLE)
-    fleet["m-1"].threshold_ = 0.0
-    fleet.pooled_.threshold_ = 0.0
+    fleet["m-1"].threshold_ = -np.inf
+    fleet.pooled_.threshold_ = -np.inf
     after = fleet.predict(TABLE)
     changed = TABLE["machine"].isin(["m-1", "small"]).to_numpy()
     assert (after[changed] == -1).all()

@@ -155,7 +155,7 @@ def test_what_an_error_advises_works_when_pasted(name):
 
 def test_missing_words_are_named_when_missing_values_are_refused(folder):
     lines(folder / "t.csv", "age,x", lambda i, x: f"{'?' if i % 10 == 3 else i % 60},{x}")
-    message = run_command("fit", "t.csv", "-o", "m").stderr
+    message = run_command("fit", "t.csv", "-o", "m", "--missing", "error").stderr
     assert "column 'age'" in message
     assert "--missing mask" in message
     assert "'?' is missing" in message

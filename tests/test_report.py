@@ -373,8 +373,10 @@ def test_the_page_names_the_thresholds():
     assert f"A threshold of {number(best['threshold'])} would give the largest F1, {best['f1']:.3f}." in page
     for name in ("threshold", "best F1"):
         assert f">{name}</text>" in page
-    # A p-value of 0.01 needs 99 held-out rows; this model has 27.
-    assert "p = 0.01" not in page
+    assert "p = 0.01" in page
+    # A p-value of 0.01 needs 99 calibration rows.
+    scorer = Scorer(small_model(score_metric="mse"))
+    assert "p = 0.01" not in render(examine(scorer, small_table(20).to_batches()), title="lines")
     model = small_model(validation_fraction=0.5)
     assert "p = 0.01" in render(examine(Scorer(model), small_table(20).to_batches()), title="lines")
 

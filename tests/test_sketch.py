@@ -7,7 +7,8 @@ import pytest
 
 import aefast
 from aefast import Autoencoder, ModelFileError, ScoreSketch
-from aefast.model.calibration import N_EXACT, Calibration, benjamini_hochberg, reported_up_to
+from aefast.model.calibration import N_EXACT, Calibration
+from aefast.model.false_discoveries import benjamini_hochberg, reported_up_to
 from test_drift import QUICK, day, table
 
 ROWS = np.random.default_rng(0).normal(size=(6000, 5))

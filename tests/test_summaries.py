@@ -70,6 +70,7 @@ RUNS = [
     "report m t.csv --label label",
     "recalibrate m t.parquet -o m2",
     "info m",
+    "compare m m t.parquet",
     "export m -o m.sql",
     "run new.toml --init t.csv",
     "run job.toml --date 2026-03-01",

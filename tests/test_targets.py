@@ -95,7 +95,7 @@ def test_later_blocks_count(blocks):
 
 
 def test_blocks_beyond_the_first_to_which_the_scaler_was_fitted_are_refused():
-    blocks = [np.array([[0.0, 0.0], [1.0, 2.0]]), np.array([[0.5, 3.0], [0.5, 1.0]])]
+    blocks = [np.tile([[0.0, 0.0], [1.0, 2.0]], (1000, 1)), np.array([[0.5, 3.0], [0.5, 1.0]])]
     model = aefast.Autoencoder(**{**BINARY, "scaler": "minmax"})
     with raises_exactly(ValueError, lies_in("x1", 0.5, 1.5, "minmax")):
         model.fit_batches(iter(blocks))

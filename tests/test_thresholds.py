@@ -13,13 +13,8 @@ from scipy.stats import ks_2samp
 from aefast import Autoencoder, load
 from aefast.engine import core
 from aefast.estimators.files import to_bytes
-from aefast.model.calibration import (
-    Calibration,
-    benjamini_hochberg,
-    contamination_offset,
-    reported_up_to,
-    too_few_held_out,
-)
+from aefast.model.calibration import Calibration, contamination_offset
+from aefast.model.false_discoveries import benjamini_hochberg, reported_up_to, too_few_held_out
 
 # Few distinct values, so that ties are common.
 scores = npst.arrays(np.float64, st.integers(1, 40), elements=st.integers(-9, 9).map(float))

@@ -12,9 +12,10 @@ BAD = X.copy()
 BAD[[7, 9, 9], [2, 0, 1]] = [np.inf, np.nan, np.nan]
 # Two rows repeated, so that every sample has the same range.
 OUTSIDE = np.tile([[0.5, 0.5, -1, 0.5], [0.25, 0.5, 3, 0.5]], (30, 1))
+MANY_OUTSIDE = np.resize(OUTSIDE, (2000, OUTSIDE.shape[1]))  # enough to settle the scaler
 MODEL = Autoencoder((3, 2), score_metric="mse", max_epochs=1, random_state=0).fit(X)
 ACTIVATIONS = "'identity', 'sigmoid', 'tanh', 'relu', 'leaky_relu', 'elu', 'selu', 'gelu', 'silu', 'softplus'"
-METRICS = "mse, mae, max, huber, binary_crossentropy, categorical_crossentropy, mahalanobis"
+METRICS = "mse, mae, max, huber, binary_crossentropy, categorical_crossentropy, mahalanobis, calibrated"
 REMEDY = "use scaler='minmax', or scaler=None for values that are in [0, 1] already"
 CROSSENTROPY = {"loss": "binary_crossentropy", "output_activation": "sigmoid"}
 
@@ -131,7 +132,11 @@ WRONG = {
         ),
     ),
     "crossentropy of rows beyond those the scaler was fitted to": (
-        lambda: Autoencoder(**CROSSENTROPY, scaler="minmax").partial_fit(OUTSIDE).partial_fit(2 * OUTSIDE),
+        lambda: (
+            Autoencoder(**CROSSENTROPY, scaler="minmax")
+            .partial_fit(np.resize(OUTSIDE, (2000, OUTSIDE.shape[1])))
+            .partial_fit(2 * OUTSIDE)
+        ),
         (
             "loss='binary_crossentropy' needs values in [0, 1] after scaling, but with scaler='minmax' column 'x0' "
             "lies in [1, 3]: it was fitted to earlier rows; bring all rows into [0, 1] beforehand and use scaler=None"

@@ -18,7 +18,7 @@ from aefast.distributed.counts import SCHEMA, Counts, count_batch
 from aefast.distributed.isa import Level
 from aefast.distributed.models import SentModel, model_bytes
 from aefast.distributed.tasks import ScoreTask, key_text, naming_row, score_options
-from aefast.model.calibration import check_fdr
+from aefast.model.false_discoveries import check_fdr
 from aefast.scoring.scorer import Scorer
 
 __all__ = ["detect", "fit", "score"]

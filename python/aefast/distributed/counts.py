@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from aefast.distributed.isa import remark_on
 from aefast.engine import core
-from aefast.model.calibration import reported_up_to, too_few_held_out
+from aefast.model.false_discoveries import reported_up_to, too_few_held_out
 from aefast.model.model import Model
 from aefast.scoring.scorer import Scorer
 from aefast.tables.arrow import arrow_array, arrow_values

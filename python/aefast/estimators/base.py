@@ -221,10 +221,9 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
     def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Train one epoch on the given rows, continuing from the last call.
 
-        The first call learns the levels of categorical columns; the scaler follows the first 2,000 rows. Then both
-        stay, and warnings count later rows with other levels and clipped values. No rows are held out. Threshold and
-        p-values come from the rows of the last call, which should be representative, or from those of a `fit` with
-        ``warm_start=True, max_epochs=0`` at the end.
+        The first call learns the levels of categorical columns; the scaler follows the first 2,000 rows. Warnings count
+        later rows with other levels and clipped values. No rows are held out. Threshold and p-values come from the rows
+        of the last call, or from those of a `fit` with ``warm_start=True, max_epochs=0`` at the end.
 
         Parameters
         ----------
@@ -300,8 +299,7 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
         """
         self.check_parameters()
         once, keeps = isinstance(batches, Iterator), self.warm_start and hasattr(self, "n_features_in_")
-        batches = Blocks(batches)
-        reader, first, blocks = read_first_block(self, batches, once=once, keeps=keeps)
+        reader, first, blocks = read_first_block(self, batches := Blocks(batches), once=once, keeps=keeps)
         fit = FitBlocks(
             recipe_of(self, reader, first[1].shape[1]),
             settings_of(self, max_epochs=min(1, self.max_epochs) if once else self.max_epochs),

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import OutlierMixin
 
-from aefast.model.calibration import benjamini_hochberg, too_few_held_out
 from aefast.model.drift import Drift
+from aefast.model.false_discoveries import benjamini_hochberg, too_few_held_out
 from aefast.model.model import Model
 from aefast.scoring.sketch import ScoreSketch
 from aefast.tables.collect import collected
@@ -114,7 +114,7 @@ class DecisionMethods(OutlierMixin):
         >>> X = np.random.default_rng(0).normal(size=(200, 9))
         >>> model = Autoencoder(max_epochs=2, contamination=0.05, random_state=0).fit(X)
         >>> int((model.predict(X) == -1).sum())
-        10
+        8
         """
         return np.where(self.decision_function(X) < 0, -1, 1).astype(np.int64)
 
@@ -209,7 +209,7 @@ class DecisionMethods(OutlierMixin):
         >>> from aefast import Autoencoder
         >>> X = np.random.default_rng(0).normal(size=(1000, 9))
         >>> model = Autoencoder(max_epochs=2, random_state=0).fit(X)
-        >>> bool(model.p_values(np.full((1, 9), 50.0))[0] == 1 / 101)
+        >>> bool(model.p_values(np.full((1, 9), 50.0))[0] == 1 / 1001)
         True
         """
         return self.model_.p_values(self._rows(X))
@@ -242,7 +242,7 @@ class DecisionMethods(OutlierMixin):
         """Return a mask of anomalies whose expected share of false alarms is at most ``fdr``.
 
         The mask comes from Benjamini and Hochberg's procedure on `p_values` (see
-        `aefast.model.calibration.benjamini_hochberg`).
+        `aefast.model.false_discoveries.benjamini_hochberg`).
 
         Parameters
         ----------
@@ -317,7 +317,7 @@ class DecisionMethods(OutlierMixin):
         >>> X = rng.normal(size=(200, 9))
         >>> model = model.set_params(contamination=0.02).recalibrate(X)
         >>> int((model.predict(X) == -1).sum())
-        4
+        3
         """
         model = self.model_
         self._validate_params()

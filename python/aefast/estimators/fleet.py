@@ -17,7 +17,7 @@ from aefast.estimators.files import check_refit, unfitted
 from aefast.estimators.fleet_scores import FleetScores
 from aefast.estimators.group_fits import GroupRows, fit_groups, fit_pooled, reasons_in_words
 from aefast.estimators.recipe import callbacks_of
-from aefast.model.calibration import benjamini_hochberg
+from aefast.model.false_discoveries import benjamini_hochberg
 from aefast.model.fleet import UNSEEN, joined, named, split_rows
 from aefast.model.fleet_file import StoredModels
 from aefast.model.model import Model

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from aefast.model.calibration import benjamini_hochberg, too_few_held_out
+from aefast.model.false_discoveries import benjamini_hochberg, too_few_held_out
 from aefast.model.fleet import ModelFleet, Part, group_scores, judged, scored, split_rows
 from aefast.model.model import Model
 from aefast.model.reasons import as_frame

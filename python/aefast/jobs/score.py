@@ -21,7 +21,7 @@ from aefast.jobs.journal import Journal, ResumeError, batch_from, batch_to_bytes
 from aefast.jobs.plan import ScorePlan, located, plan_scoring
 from aefast.jobs.provenance import read_provenance, write_provenance
 from aefast.jobs.tally import Choice, Tally
-from aefast.model.calibration import reported_up_to, rows_flagged_together, summed_counts
+from aefast.model.false_discoveries import reported_up_to, rows_flagged_together, summed_counts
 from aefast.scoring.fleet_scorer import FleetScorer
 from aefast.scoring.labels import UNLABELLED, Labels, judgement
 from aefast.scoring.passthrough import TypeClashError

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from aefast.columns.column import Column
 from aefast.engine import core
-from aefast.model.calibration import Calibration
-from aefast.model.distances import Distances
+from aefast.model.calibration import Calibration, decisions, fresh_decisions
+from aefast.model.distances import Distances, require_known
 from aefast.model.gaps import Gaps
 from aefast.model.metrics import COMPARING
 from aefast.model.network import code_size
@@ -20,6 +20,9 @@ from aefast.model.reference import ColumnCounts, Reference
 from aefast.model.scaling import FeatureScaling
 from aefast.model.whitening import Whitening
 from aefast.tables.dialect import Dialect
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Array = NDArray[Any]
 
@@ -102,6 +105,53 @@ class ModelData:
     def __post_init__(self) -> None:
         """Make the arrays read-only."""
         self.__dict__.update({each.name: _read_only(getattr(self, each.name)) for each in fields(self)})
+
+    # Other versions of the model.
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a model with other values of the attributes named."""
+        return replace(self, **changes)
+
+    def with_weights(self, coefs: Sequence[ArrayLike], intercepts: Sequence[ArrayLike]) -> Self:
+        """Return a model with other weights. If they do not fit the network, its first use raises ValueError."""
+        return self.replace(coefs=tuple(map(np.array, coefs)), intercepts=tuple(map(np.array, intercepts)))
+
+    def with_threshold(self, threshold: float) -> Self:
+        """Return a model with another threshold; ValueError for NaN."""
+        if np.isnan(threshold):
+            raise ValueError("the threshold must be a number, got nan")
+        return self.replace(offset=-float(threshold))
+
+    def with_calibration(self, errors: ArrayLike, contamination: float, held_out: ArrayLike | None = None) -> Self:
+        """Return a model with threshold and calibration from errors that are known already.
+
+        Parameters
+        ----------
+        errors : array-like of shape (n,)
+            Errors of rows by ``score_metric``; ``contamination`` of them exceed the new threshold.
+        contamination : float in (0, 0.5]
+        held_out : array-like of shape (m,), optional
+            Errors that p-values compare with; default ``errors``.
+
+        Raises
+        ------
+        ValueError
+            If no row could be flagged because many rows share the largest error. Values beyond the range of training
+            are clipped, so this is the sign of rows that the model knows nothing about.
+        """
+        values = np.asarray(errors)
+        if self.score_metric == "calibrated" and self.distances is not None:
+            require_known(values, self.distances)
+            offset, calibration = fresh_decisions(values, contamination, held_out=held_out)
+            return self.replace(offset=offset, calibration=calibration)
+        offset, calibration = decisions(errors, contamination, errors if held_out is None else held_out)
+        if len(values) * contamination >= 1 and not (values > -offset).any():
+            share = float((values == values.max()).mean())
+            raise ValueError(
+                f"{share:.0%} of the rows share the largest anomaly score, so no threshold flags {contamination:.3g} "
+                "of them: most of these rows are beyond the range that the model learned; fit a model on rows like them"
+            )
+        return self.replace(offset=offset, calibration=calibration)
 
     def __getstate__(self) -> dict[str, Any]:
         return {each.name: getattr(self, each.name) for each in fields(self)}

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aefast.exceptions import AefastError
-from aefast.model.calibration import benjamini_hochberg
+from aefast.model.false_discoveries import benjamini_hochberg
 from aefast.model.model import Model
 from aefast.tables.groups import Groups, Key, groups_by, key_label, split_off, taken
 from aefast.tables.text import pluralise

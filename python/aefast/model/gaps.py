@@ -125,7 +125,8 @@ class Gaps(NamedTuple):
         total = parts.sum(axis=1, keepdims=True)
         scores = self.calibrated(errors.sum(axis=1), is_missing)
         found = parts / np.where(total > 0, total, 1) * scores[:, None]
-        return np.where(is_missing.any(axis=1)[:, None], found, errors).astype(errors.dtype)
+        has_gaps = np.asarray(is_missing.any(axis=1, keepdims=True))
+        return np.asarray(np.where(has_gaps, found, errors), dtype=errors.dtype)
 
     def _without_singles(self, scores: Floats, is_missing: NDArray[np.bool_]) -> Floats:
         """Return scores without the effects of hiding each of the missing values by itself."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,9 +18,7 @@ from aefast.columns.decoding import decode
 from aefast.engine import core
 from aefast.engine.threads import resolve_threads
 from aefast.model import file
-from aefast.model.calibration import decisions, fresh_decisions
 from aefast.model.data import ModelData
-from aefast.model.distances import require_known
 from aefast.model.metrics import checked_metric, likelihood_scale
 from aefast.model.predictors import Predictors
 from aefast.model.reasons import MOST_REASONS, Reasons, as_frame, explanation_in_blocks, explanation_of, telling
@@ -54,53 +51,6 @@ class Model(ModelData):
         predictors = Predictors(*weights, self.n_threads, self.input_ranges, self.whitening, self.distances)
         is_plain = self.columns is None and self.missing == "error"
         self.__dict__.update(_predictors=predictors, _row_shape=(1, self.n_features_in) if is_plain else None)
-
-    # Other versions of the model.
-
-    def replace(self, **changes: Any) -> Model:
-        """Return a model with other values of the attributes named."""
-        return replace(self, **changes)
-
-    def with_weights(self, coefs: Sequence[ArrayLike], intercepts: Sequence[ArrayLike]) -> Model:
-        """Return a model with other weights. If they do not fit the network, its first use raises ValueError."""
-        return self.replace(coefs=tuple(map(np.array, coefs)), intercepts=tuple(map(np.array, intercepts)))
-
-    def with_threshold(self, threshold: float) -> Model:
-        """Return a model with another threshold; ValueError for NaN."""
-        if np.isnan(threshold):
-            raise ValueError("the threshold must be a number, got nan")
-        return self.replace(offset=-float(threshold))
-
-    def with_calibration(self, errors: ArrayLike, contamination: float, held_out: ArrayLike | None = None) -> Model:
-        """Return a model with threshold and calibration from errors that are known already.
-
-        Parameters
-        ----------
-        errors : array-like of shape (n,)
-            Errors of rows by ``score_metric``; ``contamination`` of them exceed the new threshold.
-        contamination : float in (0, 0.5]
-        held_out : array-like of shape (m,), optional
-            Errors that p-values compare with; default ``errors``.
-
-        Raises
-        ------
-        ValueError
-            If no row could be flagged because many rows share the largest error. Values beyond the range of training
-            are clipped, so this is the sign of rows that the model knows nothing about.
-        """
-        values = np.asarray(errors)
-        if self.score_metric == "calibrated" and self.distances is not None:
-            require_known(values, self.distances)
-            offset, calibration = fresh_decisions(values, contamination, held_out=held_out)
-            return self.replace(offset=offset, calibration=calibration)
-        offset, calibration = decisions(errors, contamination, errors if held_out is None else held_out)
-        if len(values) * contamination >= 1 and not (values > -offset).any():
-            share = float((values == values.max()).mean())
-            raise ValueError(
-                f"{share:.0%} of the rows share the largest anomaly score, so no threshold flags {contamination:.3g} "
-                "of them: most of these rows are beyond the range that the model learned; fit a model on rows like them"
-            )
-        return self.replace(offset=offset, calibration=calibration)
 
     def recalibrated(self, X: Any, contamination: float) -> Model:
         """Return a model with threshold and calibration from the rows of ``X``; see `with_calibration`."""

@@ -154,8 +154,7 @@ class Detector(BaseEstimator):
 
     def _scores(self, X: Any) -> NDArray[np.float64]:
         with own_remedies():
-            errors = self.model.reconstruction_error(X).astype(np.float64)
-        return np.sqrt(self.model.n_features_in_ * errors)
+            return np.sqrt(self.model.n_features_in_ * self.model.reconstruction_error(X).astype(np.float64))
 
     def _set_threshold(self) -> None:
         """Set ``threshold_`` and ``labels_`` from the scores of the training rows."""
@@ -345,8 +344,8 @@ class Detector(BaseEstimator):
         check_is_fitted(self, "decision_scores_")
         if not 0 < delta < 1:
             raise ValueError(f"delta must be in (0, 1), got {delta!r}")
-        n, share = len(self.decision_scores_), self._share
-        return rejection_stats(n, share, T, delta, c_fp, c_fn, share if c_r < 0 else c_r)
+        share = self._share
+        return rejection_stats(len(self.decision_scores_), share, T, delta, c_fp, c_fn, share if c_r < 0 else c_r)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the detector to a file by pickling it, as PyOD's detectors do."""

@@ -94,7 +94,7 @@ def compare(first: Any, second: Any, X: Any, X_second: Any = None) -> Comparison
     >>> models = [aefast.Autoencoder(max_epochs=2, random_state=seed).fit(X) for seed in (0, 1)]
     >>> found = aefast.compare(*models, X)
     >>> found.n_rows, found.n_first, found.rank_correlation > 0.5
-    (1000, 100, True)
+    (1000, 90, True)
     """
     comparer = Comparer(model_of(first), model_of(second))
     X = collected(X)

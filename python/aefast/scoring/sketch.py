@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from aefast.columns.contents import contents
 from aefast.exceptions import ModelFileError
-from aefast.model.calibration import N_EXACT, RESOLUTION, Calibration, reported_up_to
+from aefast.model.calibration import N_EXACT, RESOLUTION, Calibration
 from aefast.model.container import pack, unpack
 from aefast.model.drift import Drift, beyond_range, drift_of
+from aefast.model.false_discoveries import reported_up_to
 from aefast.model.layers import integer
 from aefast.model.model import Model
 from aefast.model.reference import BINS, ColumnCounter, ColumnCounts

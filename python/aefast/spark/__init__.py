@@ -19,7 +19,7 @@ from aefast.distributed.counts import SCHEMA, Counts
 from aefast.distributed.isa import Level
 from aefast.distributed.models import Held, SentModel, model_bytes
 from aefast.distributed.tasks import ScoreTask, score_options
-from aefast.model.calibration import check_fdr
+from aefast.model.false_discoveries import check_fdr
 from aefast.scoring.scorer import Scorer
 from aefast.tables.formats.base import TableError
 

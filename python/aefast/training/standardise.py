@@ -56,16 +56,19 @@ def calibrated_distances(
     is_standard = rows.held_out is not None and len(rows.held_out) >= FEW
     judged = rows.held_out if is_standard and rows.held_out is not None else used
     of_judged = None if weights is None else weights[judged]
-    lower, median, upper = np.array([quantiles(each, (0.1, 0.5, 0.9), of_judged) for each in parts[judged].T]).T
+    shares = (0.1, 0.5, 0.9)
+    lower, median, upper = np.array(
+        [quantiles(each[judged].astype(np.float64), shares, of_judged) for each in parts.T]
+    ).T
     spread = np.maximum((upper - lower) / _SPREAD_OF_DECILES, _LEAST_SPREAD)
-    top = float(((parts[used] - median) / spread).max())
+    top = float(_largest(parts, median, spread)[used].max())
     if is_crossed:
         n_folds = _n_folds(len(used), is_heavy=is_heavy)
         _cross_fit(parts, predictor, rows, used, n_folds, choices, scaling, missing, refit)
     else:
         is_fresh[rows.held_out] = True
 
-    scores = ((parts - median) / spread).max(axis=1)
+    scores = _largest(parts, median, spread)
     if not is_crossed:
         is_trusted = np.ones(len(parts), dtype=np.bool_)
         if rows.distrusted is not None:
@@ -89,14 +92,23 @@ def _n_folds(n_rows: int, *, is_heavy: bool) -> int:
     return MANY_FOLDS if n_rows < FEW_ROWS else FOLDS
 
 
-def _parts(predictor: core.Predictor, X: Array, distances: Distances) -> Doubles:
-    parts = predictor.parts(X, distances)[:, :3].astype(np.float64)
-    most = float(np.finfo(np.float32).max)
-    return np.nan_to_num(parts, nan=0.0, posinf=most, neginf=-most)
+def _parts(predictor: core.Predictor, X: Array, distances: Distances) -> Array:
+    """Return D, J and P (n, 3) of rows, as logarithms and finite."""
+    parts, most = predictor.parts(X, distances), float(np.finfo(np.float32).max)
+    np.nan_to_num(parts, copy=False, nan=0.0, posinf=most, neginf=-most)
+    return parts[:, :3]
+
+
+def _largest(parts: Array, median: Doubles, spread: Doubles) -> Doubles:
+    """Return the largest of each row's standardised parts (n,), one part after the other to save memory."""
+    found = np.full(len(parts), -np.inf)
+    for part, middle, unit in zip(parts.T, median, spread, strict=True):
+        np.maximum(found, (part.astype(np.float64) - middle) / unit, out=found)
+    return found
 
 
 def _cross_fit(
-    parts: Doubles,
+    parts: Array,
     predictor: core.Predictor,
     rows: CalibrationRows,
     used: Rows,
