@@ -82,6 +82,7 @@ def test_a_linear_network_shrinks_as_much_as_the_noise_asks(level):
     # E (x - g (x + s e))^2 is least at g = 1 / (1 + s^2) for x of unit variance: only with the clean row as the target.
     rows = np.random.default_rng(1).normal(size=(4000, 1))
     settings = {"max_epochs": 60, "learning_rate": 0.02, "random_state": 0, "n_epochs_no_change": 60}
+    settings |= {"score_metric": "mse"}  # which learns all rows
     model = DenoisingAutoencoder(
         (1,), noise_level=level, early_stopping=False, dtype="float64", batch_size=1000, **settings
     ).fit(rows)
@@ -91,6 +92,7 @@ def test_a_linear_network_shrinks_as_much_as_the_noise_asks(level):
 def test_recorded_noise_takes_the_place_of_drawn_noise():
     rows = np.random.default_rng(1).normal(size=(4000, 1))
     settings = {"max_epochs": 60, "learning_rate": 0.02, "batch_size": 1000, "random_state": 0, "dtype": "float64"}
+    settings |= {"score_metric": "mse"}
     recorded = rows + np.random.default_rng(2).normal(size=rows.shape)
     # This level of noise would destroy the rows if it were used.
     models = [
@@ -112,6 +114,7 @@ def test_held_out_rows_are_reconstructed_from_themselves_or_from_recorded_noise(
 
 def test_threshold_and_scaler_come_from_the_clean_rows():
     settings = {"scaler": "standard", "max_epochs": 2, "validation_fraction": 0, "random_state": 0}
+    settings |= {"score_metric": "mse"}
     model = DenoisingAutoencoder((4,), **settings).fit(X, X_noisy=100 * X)
     np.testing.assert_allclose(model.scaler_scale_, X.std(axis=0))
     assert (model.predict(X) == -1).mean() == pytest.approx(0.1)
@@ -133,6 +136,7 @@ def test_a_callable_gets_scaled_batches_and_its_rows_are_what_the_network_sees()
         return batch
 
     settings = {"max_epochs": 1, "random_state": 0, "validation_fraction": 0, "batch_size": 150, "dtype": "float64"}
+    settings |= {"score_metric": "mse"}
     model = DenoisingAutoencoder((4,), noise=noise, shuffle=False, **settings).fit(X)
     assert [batch.shape for batch in seen] == [(150, 6), (150, 6), (100, 6)]
     scaled = (X - model.scaler_shift_) / model.scaler_scale_
