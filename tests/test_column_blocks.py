@@ -87,7 +87,7 @@ def test_a_kind_is_that_of_the_first_block_with_values(make, first, later, kind,
         assert model.columns_[0].levels[0] is None
         assert model.columns_[0].counts == (60, 10, 10, 0)
     for block, part in zip(blocks, parts, strict=True):
-        is_missing = np.isnan(encode(block, model.columns_, masks_missing=True)[:, : model.columns_[0].width])
+        is_missing = np.isnan(encode(block, model.columns_, masks_missing=True)[:, : model.columns_[0].n_inputs])
         assert (is_missing == (part is first)).all()
 
 
@@ -210,7 +210,7 @@ def test_only_columns_with_levels_are_read_before_the_others(tmp_path, monkeypat
     source = Source(paths)
     blocks = TableBlocks(source, OF_KINDS, ["size", "count"], lambda X, first_row: None)
     model = aefast.Autoencoder(**OPTIONS).fit_batches(blocks)
-    assert read.count(["proto", "port", "flag"]) == 1
+    assert read.count(["proto", "port", "flag", "when"]) == 1
     assert read.count(OF_KINDS) == len(read) - 1
     assert sum(model.columns_[0].counts) == blocks.n_rows == 3000
     assert source.place(2999) == f"{paths[1]}, row 1499"

@@ -11,7 +11,7 @@ import pytest
 from sklearn.base import clone
 
 import aefast
-from aefast.columns.column import MAX_LEVELS, Column, encode, starts
+from aefast.columns.column import MAX_LEVELS, Column, encode, expanded, input_starts
 from aefast.columns.decoding import decode
 from aefast.columns.learner import learn_columns
 from aefast.columns.values import infer_kind
@@ -87,7 +87,7 @@ def test_kinds_can_be_given(table):
         assert kinds == {"proto": "categorical", "size": "numeric"} | given
         seconds = (table["when"] - pd.Timestamp("1970-01-01")) / pd.Timedelta(seconds=1)
         rows = encode(data, model.columns_, masks_missing=False)
-        places = dict(zip(OF_KINDS, starts(model.columns_), strict=True))
+        places = dict(zip(OF_KINDS, input_starts(model.columns_), strict=True))
         np.testing.assert_array_equal(rows[:, places["when"]], seconds)
         np.testing.assert_array_equal(rows[:, places["flag"]], table["flag"])
         np.testing.assert_array_equal(rows[:, places["port"]], table["port"].astype(int))
@@ -116,12 +116,18 @@ def test_columns_of_no_kind_are_refused_by_name_and_not_dropped(cell):
 def test_codes_are_levels_and_circles_and_come_back(table):
     columns = learn_columns(table, None)
     rows = encode(table, columns, masks_missing=False)
-    assert rows.shape == (len(table), 4 + 6 + 1 + 3 + 1 + 4)
-    values = decode(rows, columns)
+    assert rows.shape == (len(table), 5 + 4)
+    elements = expanded(rows, columns)
+    assert elements.shape == (len(table), 4 + 6 + 1 + 3 + 1 + 4)
+    values = decode(elements, columns)
     for index, name in enumerate(OF_KINDS[:5]):
         expected = table[name].astype(str) if columns[index].kind == "categorical" else table[name]
         assert values[:, index].tolist() == expected.tolist()
-    assert values[:, 5].tolist() == table["when"].dt.round("min").dt.strftime("%a %H:%M").tolist()
+    assert values[:, 5].tolist() == table["when"].dt.round("min").dt.strftime("%H:%M").tolist()
+    weeks = pd.DataFrame({"when": pd.date_range("2024-03-04", periods=40, freq="13h")})
+    columns = learn_columns(weeks, None)
+    values = decode(expanded(encode(weeks, columns, masks_missing=False), columns), columns)
+    assert values[:, 0].tolist() == weeks["when"].dt.strftime("%a %H:%M").tolist()
 
 
 def test_midnight_lies_beside_midnight_and_sunday_beside_monday():
@@ -215,7 +221,11 @@ def test_levels_are_the_most_frequent_ones_and_the_others_are_unknown():
     assert columns[0].levels == tuple(f"l{i:03d}" for i in range(MAX_LEVELS))
     assert columns[0].counts == (*range(200, 200 - MAX_LEVELS, -1), len(names) - sum(columns[0].counts[:-1]))
     rows = encode(pd.DataFrame({"a": ["l000", "l063", "l064", "new", None]}), columns, masks_missing=False)
-    assert rows.argmax(axis=1).tolist() == [0, 63, 64, 64, 64]
+    assert expanded(rows, columns).argmax(axis=1).tolist() == [0, 63, 64, 64, 64]
+    # A rare value is told from one that was never seen.
+    assert rows[:2, 0].tolist() == [0, 63]
+    assert rows[2, 0] > 64
+    assert rows[3:, 0].tolist() == [64, 64]
 
 
 def test_truth_and_whole_numbers_are_levels_in_any_spelling():
@@ -227,7 +237,7 @@ def test_truth_and_whole_numbers_are_levels_in_any_spelling():
     assert code.places_of(["5", "5.0", "05", "006", "6", "7", "7.00", "yes"]) == [0, 0, 3, 1, 3, 2, 2, 3]
     for values in ([1, 0, 2], [1.0, 0.0, 2.0], ["true", "false", "?"], pd.Categorical(["T", "f", "x"])):
         for data in (pd.DataFrame({"a": values}), pa.Table.from_pandas(pd.DataFrame({"a": values}))):
-            assert encode(data, (flag,), masks_missing=False).argmax(axis=1).tolist() == [1, 0, 2]
+            assert encode(data, (flag,), masks_missing=False)[:, 0].tolist() == [1, 0, 2]
 
 
 @pytest.mark.parametrize("values", [[1.0, 2.0], [1, 2], pd.Categorical([1, 2]), [True, False]])
@@ -240,7 +250,7 @@ def test_a_type_that_cannot_be_the_levels_is_refused(values):
             ):
                 encode(data, (column,), masks_missing=False)
     ports = Column("a", "categorical", ("80", "True"), (2, 2, 0))
-    assert encode(pd.DataFrame({"a": values}), (ports,), masks_missing=False).shape == (2, 3)
+    assert encode(pd.DataFrame({"a": values}), (ports,), masks_missing=False).shape == (2, 1)
     nothing = pd.DataFrame({"a": np.full(2, np.nan)})
     assert np.isnan(encode(nothing, (words,), masks_missing=True)).all()
 
@@ -285,9 +295,9 @@ def test_levels_do_not_depend_on_the_type_of_the_column():
     for values in (["80", "443", "0.5", "9"], [80.0, 443.0, 0.5, 9.0], pd.Categorical([80, 443, 0.5, 9])):
         data = pd.DataFrame({"a": values})
         for each in (data, pa.Table.from_pandas(data)):
-            assert encode(each, column, masks_missing=False).argmax(axis=1).tolist() == wanted
+            assert encode(each, column, masks_missing=False)[:, 0].tolist() == wanted
     chunked = pa.chunked_array([pa.array(["80", "x"]).dictionary_encode(), pa.array(["443", "80"]).dictionary_encode()])
-    assert encode(pa.table({"a": chunked}), column, masks_missing=False).argmax(axis=1).tolist() == [0, 4, 1, 0]
+    assert encode(pa.table({"a": chunked}), column, masks_missing=False)[:, 0].tolist() == [0, 4, 1, 0]
 
 
 # Models.
@@ -297,7 +307,9 @@ def scaled_outputs(estimator, rows):
     """Outputs of the network in the scaled space."""
     model = estimator.model_
     network, parameters = inference_network(model.network, model.coefs, model.intercepts, model.dtype)
-    predictor = core.Predictor(network, parameters, model.scaling.for_engine(model.missing), model.dtype, 1)
+    predictor = core.Predictor(
+        network, parameters, model.scaling.for_engine(model.missing, model.columns), model.dtype, 1
+    )
     return predictor.reconstruct(rows, scaled=True)
 
 
@@ -306,7 +318,7 @@ def test_errors_are_means_over_columns(model, table):
     assert shares.shape == (len(table), 6)
     np.testing.assert_allclose(shares.sum(axis=1), errors, rtol=1e-4, atol=1e-6)
     rows = encode(table, model.columns_, masks_missing=False)
-    outputs = scaled_outputs(model, rows)
+    outputs, rows = scaled_outputs(model, rows), expanded(rows, model.columns_)
     scaled = (rows - model.scaler_shift_) / model.scaler_scale_
     np.testing.assert_allclose(shares[:, 0], -np.log((rows * outputs)[:, :4].sum(axis=1)) / 6, rtol=1e-3, atol=1e-6)
     np.testing.assert_allclose(shares[:, 2], (scaled - outputs)[:, 10] ** 2 / 6, rtol=1e-3, atol=1e-6)

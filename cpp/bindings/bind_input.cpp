@@ -128,15 +128,19 @@ OptimizerSpec optimizer_spec(const py::dict& spec) {
 void bind_input(py::module_& module) {
   py::class_<Scaling, std::shared_ptr<Scaling>>(module, "Scaling")
       .def(py::init([](const Contiguous<double>& shift, const Contiguous<double>& scale, double limit,
-                       const std::optional<Contiguous<double>>& fill, bool masks_missing) {
+                       const std::optional<Contiguous<double>>& fill, bool masks_missing,
+                       const std::vector<Index>& n_levels) {
              if (shift.size() != scale.size() || (fill && fill->size() != shift.size())) {
                throw py::value_error("shift, scale and fill differ in length");
              }
+             Index n_features = 0;
+             for (const Index n : n_levels) n_features += std::max<Index>(n, 1);
+             if (!n_levels.empty() && n_features != shift.size()) throw py::value_error("n_levels does not fit shift");
              return std::make_shared<Scaling>(to_buffer(shift), to_buffer(scale), limit,
-                                              fill ? to_buffer(*fill) : Buffer<double>(), masks_missing);
+                                              fill ? to_buffer(*fill) : Buffer<double>(), masks_missing, n_levels);
            }),
            py::arg("shift"), py::arg("scale"), py::arg("limit"), py::arg("fill") = py::none(),
-           py::arg("masks_missing") = false);
+           py::arg("masks_missing") = false, py::arg("n_levels") = std::vector<Index>{});
 
   module.def(
       "column_statistics",

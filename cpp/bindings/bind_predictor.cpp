@@ -173,7 +173,7 @@ class Predictor {
   std::vector<py::array> ranges(const py::array& X, Index n_beyond) {
     const auto& model = single();
     const Input input(X);
-    if (input.columns() != model.network.n_features()) throw py::value_error("X has the wrong width");
+    if (input.columns() != model.scaling->n_inputs()) throw py::value_error("X has the wrong width");
     std::vector<py::array> arrays;
     for (const InputRange& range :
          input_ranges(model.network, model.params.data(), *model.scaling, input.view(), n_beyond)) {
@@ -224,7 +224,7 @@ class Predictor {
   py::array errors(const X& rows, const std::string& metric, const Arrays& arrays) {
     const Loss loss = find_loss(metric);
     return read(
-        rows, metric, arrays, [&](const auto& model) { return Shape{model.network.n_features(), 0}; },
+        rows, metric, arrays, [&](const auto& model) { return Shape{model.scaling->n_inputs(), 0}; },
         [&](const auto& scorer, const InputView& input, auto* to) { scorer.errors(input, input.rows, loss, to); });
   }
 
@@ -233,7 +233,7 @@ class Predictor {
     const Loss loss = find_loss(metric);
     bool is_finite = true;
     py::array errors = read(
-        rows, metric, std::nullopt, [&](const auto& model) { return Shape{model.network.n_features(), 0}; },
+        rows, metric, std::nullopt, [&](const auto& model) { return Shape{model.scaling->n_inputs(), 0}; },
         [&](const auto& scorer, const InputView& input, auto* to) {
           scorer.errors(input, input.rows, loss, to);
           is_finite = std::all_of(to, to + input.rows, [](auto error) { return std::isfinite(error); });
@@ -264,7 +264,7 @@ class Predictor {
                                          expected.mutable_data(),
                                          is_mixed ? nullptr : values.mutable_data()};
           py::array errors = read(
-              X, metric, arrays, [&](const auto& of) { return Shape{of.network.n_features(), 0}; },
+              X, metric, arrays, [&](const auto& of) { return Shape{of.scaling->n_inputs(), 0}; },
               [&]<class U>(const Scorer<U>& scorer, const InputView& input, U* errors_to) {
                 if constexpr (std::is_same_v<T, U>) {
                   to.errors = errors_to;
@@ -311,7 +311,7 @@ void bind_predictor(py::module_& module) {
             const Loss loss = find_loss(metric);
             return self.read(
                 X, metric, arrays,
-                [&](const auto& model) { return Shape{model.network.n_features(), model.network.n_features()}; },
+                [&](const auto& model) { return Shape{model.scaling->n_inputs(), model.network.n_features()}; },
                 [&](const auto& scorer, const InputView& input, auto* to) {
                   scorer.feature_errors(input, input.rows, loss, to);
                 });
@@ -321,7 +321,7 @@ void bind_predictor(py::module_& module) {
           "parts",
           [](Predictor& self, const py::array& X, const Arrays& distances) {
             return self.read(
-                X, "calibrated", distances, [](const auto& model) { return Shape{model.network.n_features(), 4}; },
+                X, "calibrated", distances, [](const auto& model) { return Shape{model.scaling->n_inputs(), 4}; },
                 [](const auto& scorer, const InputView& input, auto* to) { scorer.parts(input, input.rows, to); });
           },
           py::arg("X"), py::arg("distances") = none)
@@ -333,7 +333,7 @@ void bind_predictor(py::module_& module) {
              std::uint64_t seed) {
             const Loss found = find_loss(loss);
             return self.read(
-                X, kPlain, std::nullopt, [](const auto& model) { return Shape{model.network.n_features(), 0}; },
+                X, kPlain, std::nullopt, [](const auto& model) { return Shape{model.scaling->n_inputs(), 0}; },
                 [&]<class T>(const auto& scorer, const InputView& input, T* to) {
                   scorer.losses(input, nullptr, {}, input.rows, found, static_cast<T>(scale), static_cast<T>(beta),
                                 seed, to);
@@ -345,7 +345,7 @@ void bind_predictor(py::module_& module) {
           [](Predictor& self, const py::array& X) {
             return self.read(
                 X, kPlain, std::nullopt,
-                [](const auto& model) { return Shape{model.network.n_features(), model.network.code_size()}; },
+                [](const auto& model) { return Shape{model.scaling->n_inputs(), model.network.code_size()}; },
                 [](const auto& scorer, const InputView& input, auto* to) { scorer.encode(input, input.rows, to); });
           },
           py::arg("X"))
@@ -363,7 +363,7 @@ void bind_predictor(py::module_& module) {
           [](Predictor& self, const py::array& X, bool scaled) {
             return self.read(
                 X, kPlain, std::nullopt,
-                [](const auto& model) { return Shape{model.network.n_features(), model.network.n_features()}; },
+                [](const auto& model) { return Shape{model.scaling->n_inputs(), model.network.n_features()}; },
                 [&](const auto& scorer, const InputView& input, auto* to) {
                   scorer.reconstruct(input, input.rows, !scaled, to);
                 });

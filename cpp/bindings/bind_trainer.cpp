@@ -49,8 +49,9 @@ struct Borrowed {
       : input(X) {
     if (target_array) target.emplace(*target_array);
     const Index d = trainer.visit([](auto& t) { return t.network().n_features(); });
-    if (input.columns() != d || scaling.size() != d) throw py::value_error("X or scaling has the wrong width");
-    if (target && (target->rows() != input.rows() || target->columns() != d)) {
+    if (input.columns() != scaling.n_inputs() || scaling.size() != d)
+      throw py::value_error("X or scaling has the wrong width");
+    if (target && (target->rows() != input.rows() || target->columns() != input.columns())) {
       throw py::value_error("target and X differ in shape");
     }
     if (sample_weight && sample_weight->size() != input.rows())
@@ -92,7 +93,7 @@ void apply(const EpochOptions& options, Borrowed& borrowed) {
   epoch.drop_last = options.drop_last;
   epoch.beta = options.beta;
   if (options.corrupt.is_none()) return;
-  epoch.add_noise = [&corrupt = options.corrupt, d = borrowed.input.columns()](double* noisy_rows, Index n) {
+  epoch.add_noise = [&corrupt = options.corrupt, d = borrowed.epoch.scaling->size()](double* noisy_rows, Index n) {
     const py::gil_scoped_acquire acquire;
     const py::array_t<double> batch({n, d}, noisy_rows);
     const auto noisy = Contiguous<double>::ensure(corrupt(batch));

@@ -101,6 +101,7 @@ std::vector<py::array> export_parameters(const std::vector<Parameter>& parameter
 void bind_input(py::module_& module);
 void bind_trainer(py::module_& module);
 void bind_predictor(py::module_& module);
+void bind_evidence(py::module_& module);
 void bind_activation(py::module_& module);
 void bind_limits(py::module_& module);
 

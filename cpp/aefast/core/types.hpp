@@ -17,6 +17,9 @@ using Index = Eigen::Index;
 
 inline constexpr std::size_t kAlignment = 64;
 
+/// Numbers of levels are inputs of a network times this power of two, so that no limit of inputs clips them.
+inline constexpr double kLevelUnit = 1.0 / (1 << 24);
+
 /// The smallest multiple of `step` that is not below `value`.
 constexpr Index round_up(Index value, Index step) { return (value + step - 1) / step * step; }
 

@@ -1,5 +1,7 @@
 #include "read_block.hpp"
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstdlib>
 
@@ -244,6 +246,34 @@ void read_columns(const InputView& input, const Scaling& scaling, Index first_ro
   }
 }
 
+/// Moves the features of a block, which holds one for each input column, to their places, and makes of the number of a
+/// level, a multiple of kLevelUnit, one feature for each level. From the last column to the first, no feature is
+/// overwritten before it is moved.
+template <class T>
+void expand_levels(const Scaling& scaling, Index width, T* to) {
+  constexpr Index kMost = kPanel<T>;
+  T codes[kMost];
+  Index feature = scaling.size();
+  for (Index j = scaling.n_inputs() - 1; j >= 0; --j) {
+    const Index n = scaling.n_levels()[static_cast<std::size_t>(j)];
+    const T* from = to + j * width;
+    feature -= std::max<Index>(n, 1);
+    T* features = to + feature * width;
+    if (n == 0) {
+      if (features != from) std::copy_n(from, width, features);
+      continue;
+    }
+    std::copy_n(from, width, codes);
+    for (Index i = 0; i < width; ++i) features[i] = codes[i] * T(0);  // NaN stays NaN
+    for (Index k = 1; k < n; ++k) std::copy_n(features, width, features + k * width);
+    for (Index i = 0; i < width; ++i) {
+      if (std::isnan(codes[i])) continue;
+      const auto code = static_cast<Index>(codes[i] * static_cast<T>(1 / kLevelUnit));
+      features[std::clamp<Index>(code, 0, n - 1) * width + i] = T(1);
+    }
+  }
+}
+
 }  // namespace
 
 template <class T>
@@ -254,8 +284,9 @@ void read_block(const InputView& input, const Scaling& scaling, const RowList& r
     if (is_by_column || input.starts) read_columns<S>(input, scaling, rows[block.first_row], block, to, first);
     else read_rows<S>(input, scaling, rows, block, to, first);
   });
+  if (scaling.has_levels()) expand_levels(scaling, block.width, to);
   if (!scaling.fills_missing()) return;
-  for (Index j = 0; j < input.columns; ++j) {
+  for (Index j = 0; j < (scaling.has_levels() ? scaling.size() : input.columns); ++j) {
     T* values = to + j * block.width;
     const Vec<T> fill(static_cast<T>(scaling.fill(first + j)));
     map(values, block.width, [&](const Vec<T>& v) { return select(is_known(v), v, fill); }, values);

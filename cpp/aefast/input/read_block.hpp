@@ -7,7 +7,8 @@
 namespace aefast {
 
 /// Reads and scales `rows[block.first_row]` and the rows after it into a block. Lanes past the last row repeat it. The
-/// first column of the input is feature `first` of the scaling.
+/// first column of the input is feature `first` of the scaling. Columns of levels become one feature for each level;
+/// `first` must then be 0.
 template <class T>
 void read_block(const InputView& input, const Scaling& scaling, const RowList& rows, const Block& block, T* to,
                 Index first = 0);

@@ -11,6 +11,7 @@
 #include "aefast/layer/dropout.hpp"
 #include "aefast/layer/gaussian.hpp"
 #include "aefast/layer/kl_sparsity.hpp"
+#include "aefast/layer/level_dense.hpp"
 #include "aefast/layer/pool.hpp"
 #include "aefast/layer/top_k.hpp"
 #include "aefast/layer/upsample.hpp"
@@ -28,6 +29,7 @@ struct LayerKind {
 template <class T>
 constexpr LayerKind<T> kLayerKinds[] = {
     {"dense", &Dense<T>::make},
+    {"level_dense", &LevelDense<T>::make},
     {"top_k", &TopK<T>::make},
     {"kl_sparsity", &KlSparsity<T>::make},
     {"gaussian_code", &GaussianCode<T>::make},

@@ -298,7 +298,7 @@ std::vector<InputRange> input_ranges(const Network<float>& network, const float*
   for (Index row = 0; row < input.rows; row += kWidth) {
     const Block block = block_of<float>(row / kWidth, input.rows, kWidth);
     read_block(input, scaling, {}, block, from.data());
-    if (scaling.masks_missing()) clear_missing(input.columns * block.width, from.data(), from.data());
+    if (scaling.masks_missing()) clear_missing(scaling.size() * block.width, from.data(), from.data());
     auto kept = least.begin();
     for (const auto& layer : network.layers()) {
       if (is_dense(*layer)) {

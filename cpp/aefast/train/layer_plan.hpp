@@ -27,6 +27,10 @@ class LayerPlan final : public StepPlan<T> {
     StepWorkspace<T>& work = pass.work;
     const EpochSpec& epoch = slice.epoch;
     each_part([&](const Block& block) {
+      if (epoch.scaling->has_levels()) {  // these are not read in parts
+        if (block.worker == 0) read_block(epoch.input, *epoch.scaling, slice.rows, block, work.values(0, block));
+        return;
+      }
       const Features share = block.own_features<T>(pass.network.n_features());
       T* to = work.values(0, block) + share.first * block.width;
       if (share.count() > 0) {

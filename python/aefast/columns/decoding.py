@@ -32,7 +32,7 @@ def decode(rows: Array, columns: Sequence[Column]) -> Array:
         elif column.kind == "categorical":
             values[:, index] = np.asarray(column.level_names, dtype=object)[part.argmax(axis=1)]
         else:
-            values[:, index] = as_objects(_times(part))
+            values[:, index] = as_objects(_times(part, column))
     return values
 
 
@@ -92,7 +92,7 @@ def _shown_outputs(outputs: Array, column: Column) -> Shown:
         return outputs[:, 0].astype(np.float64)
     if column.kind == "categorical":
         return column.level_names, outputs[:, 0].astype(np.int64)
-    return _times(outputs)
+    return _times(outputs, column)
 
 
 def _time_texts(values: Any) -> Any:
@@ -116,11 +116,13 @@ def _time_texts(values: Any) -> Any:
     return [MISSING if no else str(cell) for cell, no in zip(found, is_missing, strict=True)]
 
 
-def _times(points: Array) -> Shown:
-    """Return points on the circles of the day and the week (n, 4) as a weekday and a time of day."""
+def _times(points: Array, column: Column) -> Shown:
+    """Return points on the circles of the day and the week (n, 4) as a weekday, if it is known, and a time of day."""
     of_day = np.arctan2(points[:, 0], points[:, 1]) / (2 * np.pi) % 1
     of_week = np.arctan2(points[:, 2], points[:, 3]) / (2 * np.pi) % 1
     minutes = np.round(of_day * 1440).astype(np.int64) % 1440
+    if not column.knows_week:
+        return [text[-5:] for text in _minutes_of_the_week()[:1440]], minutes
     # The weekday on which this time of day is closest to the point on the circle of the week.
     days = np.round(of_week * 7 - minutes / 1440).astype(np.int64) % 7
     return _minutes_of_the_week(), days * 1440 + minutes

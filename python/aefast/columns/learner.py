@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aefast.columns.column import KINDS, MAX_LEVELS, Column, unknown_levels
+from aefast.columns.column import DAY, KINDS, MAX_COUNTED, MAX_LEVELS, Column, RareLevels, unknown_levels
+from aefast.columns.times import seconds_since_1970
 from aefast.columns.values import has_values, infer_kind, levels_of, names_of, parts_of, type_of
 from aefast.tables.collect import Blocks, table_of
 from aefast.tables.numbers import odd_values
@@ -18,8 +19,8 @@ from aefast.tables.text import NUMBER_CELL, option_of
 
 Array = NDArray[Any]
 
-#: Levels of a column that are counted before the rarest are dropped.
-MAX_COUNTED = 1 << 18
+#: Dates of training from which on the day of the week is known: those of two weeks.
+WEEK_DATES = 14
 #: The least share of rows with a value that occurs more than once, for text to be learned.
 LEAST_REPEATED = 0.1
 
@@ -81,12 +82,13 @@ class ColumnLearner:
         self._given = given
         self._kinds: dict[str, str] = {}
         self._counts: dict[str, LevelCounts] = {name: LevelCounts() for name in names}
+        self._dates: dict[str, Dates] = {}
         self.add(table)
 
     @property
     def unsettled(self) -> list[str]:
-        """The columns that further blocks can change: categorical ones, and those without a value so far."""
-        return [n for n, counts in self._counts.items() if self._kinds[n] == "categorical" or not counts.has_values]
+        """The columns that further blocks can change: categorical ones, times, and those without a value so far."""
+        return [n for n, counts in self._counts.items() if self._kinds[n] != "numeric" or not counts.has_values]
 
     def add(self, table: Any) -> None:
         """Learn from another block, which may have the unsettled columns only."""
@@ -106,6 +108,8 @@ class ColumnLearner:
                     self._kinds[name] = kind
         for name, values in parts.items():
             self._counts[name].add(values, of_levels=self._kinds[name] == "categorical")
+            if self._kinds[name] == "timestamp":
+                self._dates.setdefault(name, Dates()).add(values)
 
     def refusal(self) -> str:
         """Return why a column, inferred to be categorical, should not be learned; empty if all columns are fine."""
@@ -125,9 +129,42 @@ class ColumnLearner:
             return None
         found = []
         for name, kind in self._kinds.items():
-            levels, counts = self._counts[name].most_frequent() if kind == "categorical" else ((), ())
-            found.append(Column(name, kind, levels, counts))
+            if kind == "timestamp":
+                dates = self._dates[name]
+                found.append(Column(name, kind, knows_week=dates.knows_week, knows_day=dates.knows_day))
+            else:
+                found.append(self._counts[name].column(name) if kind == "categorical" else Column(name, kind))
         return tuple(found)
+
+
+class Dates:
+    """What a column of times spans in training: the distinct dates, up to `WEEK_DATES` of them, and the time."""
+
+    def __init__(self) -> None:
+        self._dates: set[int] = set()
+        self._first, self._last = np.inf, -np.inf
+
+    def add(self, values: Any) -> None:
+        """Look at the times of a block."""
+        try:
+            seconds = seconds_since_1970(values)
+        except (ValueError, TypeError, OverflowError, NotImplementedError):
+            return  # encode raises the error with the column's name
+        seconds = seconds[np.isfinite(seconds)]
+        if len(seconds):
+            self._first, self._last = min(self._first, seconds.min()), max(self._last, seconds.max())
+        if len(self._dates) < WEEK_DATES:
+            self._dates.update(np.unique(seconds // DAY).astype(np.int64)[:WEEK_DATES].tolist())
+
+    @property
+    def knows_week(self) -> bool:
+        """Whether there were enough dates to tell what is usual on each day of the week."""
+        return len(self._dates) >= WEEK_DATES
+
+    @property
+    def knows_day(self) -> bool:
+        """Whether the times span a day."""
+        return bool(self._last - self._first >= DAY)
 
 
 class LevelCounts:
@@ -193,12 +230,15 @@ class LevelCounts:
             return f"is text of {n_values} values that nearly all differ ({numbers})"
         return f"is text of {n_values} values that nearly all differ, like {self._word[:30]!r}"
 
-    def most_frequent(self) -> tuple[tuple[str | None, ...], tuple[int, ...]]:
-        """Return the levels to keep and the rows with each; a level of a single row counts as unknown."""
+    def column(self, name: str) -> Column:
+        """Return the column of these levels; a level of a single row counts as unknown."""
         ordered = sorted(self._by_name.items(), key=lambda item: (-item[1], item[0] is None, item[0] or ""))
-        kept = [(name, count) for name, count in ordered if count > 1][:MAX_LEVELS]
+        n_kept = min(MAX_LEVELS, sum(count > 1 for _, count in ordered))
+        kept, rare = ordered[:n_kept], ordered[n_kept:]
         counts = [count for _, count in kept]
-        return tuple(name for name, _ in kept), (*counts, self._n_rows - sum(counts))
+        levels = tuple(level for level, _ in kept)
+        rows = (*counts, self._n_rows - sum(counts))
+        return Column(name, "categorical", levels, rows, rare=RareLevels.of(dict(rare)))
 
 
 class UnknownLevels:

@@ -54,6 +54,7 @@ isa_level: str = choose_level(os.environ.get("AEFAST_ISA"), _cpu.known_levels, _
 
 _engine = importlib.import_module(f"aefast._engine_{isa_level}")
 
+Evidence = _engine.Evidence
 Predictor = _engine.Predictor
 Scaling = _engine.Scaling
 TeamChoice = _engine.TeamChoice

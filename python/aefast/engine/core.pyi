@@ -89,7 +89,10 @@ class Scaling:
 
     NaN and infinities become ``fill`` (d,), in the scaled space, if it is given. With ``masks_missing`` the network
     reads 0 for them and losses and errors leave them out: a mean over features is the mean over the known ones, or 0 if
-    there are none."""
+    there are none.
+
+    ``n_levels`` has for each input column how many elements it has as a level: 1 for the number of the level, the last
+    one for all larger numbers, 0 for the others. It is 0 for a column of numbers. Empty: all columns are numbers."""
 
     def __init__(
         self,
@@ -98,6 +101,7 @@ class Scaling:
         limit: float,
         fill: NDArray[np.float64] | None = None,
         masks_missing: bool = False,
+        n_levels: Sequence[int] = (),
     ) -> None: ...
 
 class TeamChoice:
@@ -289,6 +293,43 @@ class Predictor:
 
     def reconstruct(self, X: Array, scaled: bool = False) -> Array:
         """The outputs (n, d), in input units or in the scaled space."""
+
+class Evidence:
+    """Evidence of columns of several kinds (see `aefast.model.evidence`), for encoded rows ``X`` (n, m).
+
+    ``contexts`` has for each context a dict with ``column``, ``kind``, ``input`` and ``n``; of levels ``own`` and
+    perhaps ``left_own``, of numbers ``edges`` and perhaps ``margin``. ``targets`` are tuples of context, margin, its
+    factors of rows that are left out, parents (context, table, factors) and tail. ``tails`` has one or None for each
+    family. A tail is a tuple of knots, nats and the slope beyond."""
+
+    def __init__(
+        self,
+        n_columns: int,
+        n_inputs: int,
+        contexts: Sequence[dict[str, Any]],
+        targets: Sequence[tuple[Any, ...]],
+        tails: Sequence[tuple[Any, ...] | None],
+        n_threads: int,
+    ) -> None: ...
+    def surprises(self, X: Array, leaves_out: bool = False) -> NDArray[np.float64]:
+        """The surprise (n, number of targets) of each row in each target, in nats, before its tail.
+
+        With ``leaves_out`` rows are training rows, each judged as if training had not had it."""
+
+    def families(self, X: Array, leaves_out: bool = False) -> NDArray[np.float64]:
+        """The largest evidence (n, 3) of levels, of numbers and of targets, before the tails of the families."""
+
+    def errors(
+        self, X: Array, joint: NDArray[np.float64] | None = None, leaves_out: bool = False
+    ) -> NDArray[np.float64]:
+        """The joined score (n,); ``joint`` (n,) is the score of the numbers together, NaN for none."""
+
+    def contributions(
+        self, X: Array, joint: NDArray[np.float64] | None = None, shares: NDArray[np.float64] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+        """Each column's part (n, C) of the joined score, and the most probable state of its level or hour, or -1.
+
+        ``shares`` (n, C) divides ``joint`` among the columns."""
 
 def column_statistics(X: Array, rows: NDArray[np.int64] | None, n_threads: int) -> dict[str, Array]:
     """``mean``, ``std`` (population), ``min``, ``max`` (d,) float64 and ``n_nonfinite`` (d,) int64, in one pass."""

@@ -107,7 +107,7 @@ class ContractiveAutoencoder(BaseAutoencoder):
         objective: core.ObjectiveSpec = {"loss": self.loss, "contraction": 1.0}
         n_threads = resolve_threads(model.n_threads)
         trainer = core.Trainer(network, parameters, objective, optimizer_spec("sgd"), model.dtype, 0, n_threads)
-        return trainer.penalties(rows, model.scaling.for_engine(model.missing))
+        return trainer.penalties(rows, model.scaling.for_engine(model.missing, model.columns))
 
     def check_parameters(self) -> None:
         super().check_parameters()

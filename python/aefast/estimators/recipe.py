@@ -18,8 +18,8 @@ from aefast.training.recipe import Continuation, Recipe, Start
 from aefast.training.schedules import as_schedule
 
 
-def recipe_of(estimator: Any, reader: Any, n_features: int, *, has_noise: bool = True) -> Recipe:
-    """Return what to train on rows of ``n_features`` elements that ``reader``, a copy of the estimator, has read.
+def recipe_of(estimator: Any, reader: Any, n_inputs: int, *, has_noise: bool = True) -> Recipe:
+    """Return what to train on rows of ``n_inputs`` values that ``reader``, a copy of the estimator, has read.
 
     ``has_noise`` is False for rows with recorded noise.
 
@@ -29,7 +29,7 @@ def recipe_of(estimator: Any, reader: Any, n_features: int, *, has_noise: bool =
         If parameters do not go with the columns or with each other.
     """
     columns, names = reader.columns_, getattr(reader, "feature_names_in_", None)
-    network = reader._network(n_features)
+    network = reader._network(n_inputs if columns is None else sum(column.width for column in columns))
     if columns is not None and (
         network["layers"][-1].get("activation") == "softmax" or estimator.loss == "categorical_crossentropy"
     ):
@@ -46,7 +46,7 @@ def recipe_of(estimator: Any, reader: Any, n_features: int, *, has_noise: bool =
         optimizer=optimizer_spec(estimator.optimizer),
         columns=columns,
         names=None if names is None else tuple(str(name) for name in names),
-        n_columns=n_features if columns is None else len(columns),
+        n_columns=n_inputs if columns is None else len(columns),
         beta=estimator._beta,
         corrupt=estimator._corrupt() if has_noise else None,
     )

@@ -13,6 +13,7 @@ from aefast.columns.column import Column
 from aefast.engine import core
 from aefast.model.calibration import Calibration, decisions, fresh_decisions
 from aefast.model.distances import Distances, require_known
+from aefast.model.evidence import Evidence
 from aefast.model.gaps import Gaps
 from aefast.model.metrics import COMPARING
 from aefast.model.network import code_size
@@ -60,9 +61,11 @@ class ModelData:
     whitening : Whitening or None
         Needed by the metric "mahalanobis".
     distances : Distances or None
-        Needed by the metric "calibrated".
+        Needed by the metric "calibrated"; None if there are no numbers to score.
     gaps : Gaps or None
         Expected values of missing numbers, with ``missing="mask"`` and the metric "calibrated".
+    evidence : Evidence or None
+        Needed by the metric "calibrated" if columns are of several kinds.
     input_ranges : tuple of ndarray of shape (2, n_in), or None
         Needed by the precision "int8".
     loss_curve, validation_curve : tuple of float
@@ -94,6 +97,7 @@ class ModelData:
     reference: Reference | None = None
     distances: Distances | None = None
     gaps: Gaps | None = None
+    evidence: Evidence | None = None
     input_ranges: tuple[Array, ...] | None = None
     loss_curve: tuple[float, ...] = ()
     validation_curve: tuple[float, ...] = ()
@@ -141,7 +145,8 @@ class ModelData:
         """
         values = np.asarray(errors)
         if self.score_metric == "calibrated" and self.distances is not None:
-            require_known(values, self.distances)
+            tail = None if self.evidence is None else self.evidence.tails[-1]
+            require_known(values, self.distances, lambda score: score if tail is None else tail(score))
             offset, calibration = fresh_decisions(values, contamination, held_out=held_out)
             return self.replace(offset=offset, calibration=calibration)
         offset, calibration = decisions(errors, contamination, errors if held_out is None else held_out)
@@ -176,7 +181,8 @@ class ModelData:
     @property
     def compares(self) -> tuple[str, ...]:
         """The metrics that compare a row with the training rows and whose arrays the model has."""
-        arrays = zip(COMPARING, (self.whitening, self.distances), strict=True)
+        calibrated = self.distances if self.columns is None else self.evidence
+        arrays = zip(COMPARING, (self.whitening, calibrated), strict=True)
         return tuple(name for name, each in arrays if each is not None)
 
     @property

@@ -3,6 +3,7 @@
 `docs/scores.md` describes the score, `aefast.training.distances` fits it, and the engine computes it.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -97,9 +98,12 @@ def checked_distances(distances: Distances, n_features: int, n_codes: int) -> Di
     return distances
 
 
-def require_known(scores: NDArray[Any], distances: Distances) -> None:
-    """Raise ValueError if most scores are above those of all rows that were learned: nothing is known of such rows."""
-    share = float((scores > distances.top[0] + BEYOND).mean())
+def require_known(scores: NDArray[Any], distances: Distances, tail: Callable[[float], Any] = float) -> None:
+    """Raise ValueError if most scores are above those of all rows that were learned: nothing is known of such rows.
+
+    ``tail`` maps the score of numbers to that of the rows.
+    """
+    share = float((scores > tail(distances.top[0] + BEYOND)).mean())
     if share > 0.5:
         raise ValueError(
             f"{share:.0%} of the rows are stranger than any row that the model learned, so it knows nothing about "

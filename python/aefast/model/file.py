@@ -10,13 +10,12 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aefast.columns.column import KINDS, MAX_LEVELS, Column
+from aefast.columns.column import KINDS, MAX_COUNTED, MAX_LEVELS, Column, RareLevels
 from aefast.engine import core
 from aefast.engine.threads import MOST_THREADS
 from aefast.exceptions import ModelFileError
@@ -24,6 +23,7 @@ from aefast.model.calibration import Calibration
 from aefast.model.container import Source, pack, unpack
 from aefast.model.data import ModelData
 from aefast.model.distances import Distances, checked_distances
+from aefast.model.evidence import Evidence
 from aefast.model.gaps import Gaps, checked_gaps
 from aefast.model.layers import LAYERS, Dense, integer, number
 from aefast.model.metrics import COMPARING, DTYPES, LOSSES, MISSING, checked_metric
@@ -110,7 +110,7 @@ def _describe_fit(model: ModelData) -> tuple[Document, Tensors]:
     fit = {
         # What follows from the columns is not written twice.
         "network": {**{key: part for key, part in model.network.items() if key != "columns"}, "groups": []},
-        "columns": None if model.columns is None else [asdict(column) for column in model.columns],
+        "columns": None if model.columns is None else [_plain(column) for column in model.columns],
         "feature_names": None if model.feature_names is None else list(model.feature_names),
         "scaler": model.scaling.kind,
         "loss": model.loss,
@@ -129,12 +129,18 @@ def _describe_fit(model: ModelData) -> tuple[Document, Tensors]:
         "curves.loss": np.asarray(model.loss_curve, dtype=np.float64),
         "curves.validation": np.asarray(model.validation_curve, dtype=np.float64),
     }
+    for index, column in enumerate(model.columns or ()):
+        if len(column.rare.hashes):
+            # Doubles are exact for these integers.
+            tensors[f"rare.{index}"] = np.stack([column.rare.hashes, column.rare.counts]).astype(np.float64)
     if model.whitening is not None:
         tensors |= {f"whitening.{name}": array for name, array in model.whitening._asdict().items()}
     if model.distances is not None:
         tensors |= {f"distances.{name}": array.astype(np.float64) for name, array in model.distances._asdict().items()}
     if model.gaps is not None:
         tensors |= {f"gaps.{name}": array for name, array in model.gaps._asdict().items()}
+    if model.evidence is not None:
+        tensors |= model.evidence.tensors()
     tensors["calibration.errors"] = model.calibration.errors
     for index, ranges in enumerate(model.input_ranges or ()):
         tensors[f"ranges.{index}"] = ranges
@@ -149,6 +155,12 @@ def _describe_fit(model: ModelData) -> tuple[Document, Tensors]:
         if model.norms[index] is not None:
             tensors[f"norms.{index}"] = np.ascontiguousarray(model.norms[index], dtype=model.dtype)
     return fit, tensors
+
+
+def _plain(column: Column) -> Document:
+    plain = {"name": column.name, "kind": column.kind, "levels": column.levels, "counts": column.counts}
+    unknown = [part for part in ("week", "day") if not getattr(column, f"knows_{part}")]
+    return {**plain, "unknown": unknown} if unknown else plain
 
 
 # From data to a model.
@@ -175,7 +187,7 @@ def model_fields(document: Document, tensors: Tensors) -> dict[str, Any]:
         raise ValueError(f"loss {loss!r} is unknown")
     network = checked_network(document["network"])
     n_features, weighted = network["n_features"], weight_shapes(network)
-    columns = _columns(document["columns"], n_features)
+    columns = _columns(document["columns"], n_features, tensors)
     network = with_columns(network, columns, loss)
     coefs = [tensors.pop(f"coefs.{index}") for index in range(len(weighted))]
     intercepts = [tensors.pop(f"intercepts.{index}") for index in range(len(weighted))]
@@ -183,7 +195,9 @@ def model_fields(document: Document, tensors: Tensors) -> dict[str, Any]:
     join_parameters(network, coefs, intercepts, dtype, norms)
     whitening = _whitening(tensors, n_features, n_features + code_size(network))
     distances = _distances(tensors, n_features, code_size(network))
-    has = [name for name, each in zip(COMPARING, (whitening, distances), strict=True) if each is not None]
+    evidence = None if columns is None else Evidence.from_tensors(tensors, columns)
+    calibrated = distances if columns is None else evidence
+    has = [name for name, each in zip(COMPARING, (whitening, calibrated), strict=True) if each is not None]
     checked_metric(None, document["score_metric"], network, has=has)
     fields = {
         "kind": kind,
@@ -203,6 +217,7 @@ def model_fields(document: Document, tensors: Tensors) -> dict[str, Any]:
         "reference": _reference(document.get("reference"), tensors, n_features if columns is None else len(columns)),
         "distances": distances,
         "gaps": _gaps(tensors, distances),
+        "evidence": evidence,
         "input_ranges": _input_ranges(tensors, coefs, [layer for layer, _ in weighted]),
         "calibration": _calibration(tensors),
         "offset": number(document["offset"]),
@@ -297,11 +312,11 @@ def _input_ranges(tensors: Tensors, coefs: list[Array], layers: list[LayerSpec])
     return tuple(pair.astype(np.float32) for pair in ranges)
 
 
-def _columns(described: Any, n_features: int) -> tuple[Column, ...] | None:
+def _columns(described: Any, n_features: int, tensors: Tensors) -> tuple[Column, ...] | None:
     if described is None:
         return None
     columns = []
-    for each in described:
+    for index, each in enumerate(described):
         name, kind, levels, counts = each["name"], each["kind"], each["levels"], each["counts"]
         is_sound = isinstance(name, str) and kind in KINDS and len(levels) <= MAX_LEVELS
         is_sound = is_sound and all(level is None or isinstance(level, str) for level in levels)
@@ -310,10 +325,29 @@ def _columns(described: Any, n_features: int) -> tuple[Column, ...] | None:
         if len(counts) != (len(levels) + 1 if kind == "categorical" else 0):
             raise ValueError(f"column {name!r} has not a count for each level")
         counts = tuple(integer(count, 0, 1 << 62) for count in counts)
-        columns.append(Column(name, kind, tuple(levels), counts))
+        unknown = each.get("unknown", [])
+        if not isinstance(unknown, list) or not set(unknown) <= {"week", "day"} or (unknown and kind != "timestamp"):
+            raise ValueError(f"column {name!r} has parts of times that are unknown: {unknown!r}")
+        rare = _rare(tensors, index, kind)
+        week, day = "week" not in unknown, "day" not in unknown
+        columns.append(Column(name, kind, tuple(levels), counts, week, day, *rare))
     if sum(column.width for column in columns) != n_features:
         raise ValueError(f"the columns do not make {n_features} features")
     return tuple(columns)
+
+
+def _rare(tensors: Tensors, index: int, kind: str) -> tuple[RareLevels, ...]:
+    """Take the rare levels of a column out, if it has any."""
+    name = f"rare.{index}"
+    if name not in tensors:
+        return ()
+    hashes, counts = _finite(tensors, name, (2, tensors[name].shape[-1]))
+    is_sound = kind == "categorical" and (hashes == np.floor(hashes)).all() and (counts == np.floor(counts)).all()
+    if not is_sound or not 0 < len(hashes) <= MAX_COUNTED or (np.diff(hashes) <= 0).any() or (counts < 1).any():
+        raise ValueError(f"tensor {name!r} does not hold rare levels")
+    if not 0 <= hashes[0] <= hashes[-1] < 2**32 or counts.sum() >= 2**53:
+        raise ValueError(f"tensor {name!r} does not hold rare levels")
+    return (RareLevels(hashes.astype(np.uint32), counts.astype(np.int64)),)
 
 
 def _calibration(tensors: dict[str, Array]) -> Calibration:

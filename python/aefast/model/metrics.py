@@ -50,13 +50,6 @@ def likelihood_scale(loss: str) -> float:
     return _BY_NAME[loss].likelihood_scale
 
 
-def resolved_metric(metric: str, *, is_mixed: bool) -> str:
-    """Return the metric that ``score_metric`` stands for; ``is_mixed`` if columns are of several kinds."""
-    if metric != "auto":
-        return metric
-    return "mse" if is_mixed else "calibrated"
-
-
 def check_probabilities(name: str, value: str, output_activation: str) -> None:
     """Raise ValueError if the loss or metric ``name=value`` needs probabilities and the outputs are not."""
     allowed = PROBABILITIES.get(value, (output_activation,))

@@ -19,7 +19,9 @@ from aefast.engine import core
 from aefast.engine.threads import resolve_threads
 from aefast.model import file
 from aefast.model.data import ModelData
+from aefast.model.joined import Joined
 from aefast.model.metrics import checked_metric, likelihood_scale
+from aefast.model.numbers import numbers_scaling
 from aefast.model.predictors import Predictors
 from aefast.model.reasons import MOST_REASONS, Reasons, as_frame, explanation_in_blocks, explanation_of, telling
 from aefast.model.rows import element_names, read_rows, require_finite
@@ -43,14 +45,17 @@ class Model(ModelData):
 
     _predictors: Predictors
     _row_shape: tuple[int, int] | None
+    _joined: Joined | None
 
     def __post_init__(self) -> None:
         """Start without compiled predictors."""
         super().__post_init__()
         weights = (self.network, self.coefs, self.intercepts, self.scaling, self.dtype, self.missing)
-        predictors = Predictors(*weights, self.n_threads, self.input_ranges, self.whitening, self.distances)
+        arrays = (self.whitening, self.distances)
+        predictors = Predictors(*weights, self.n_threads, self.input_ranges, *arrays, self.columns)
         is_plain = self.columns is None and self.missing == "error"
         self.__dict__.update(_predictors=predictors, _row_shape=(1, self.n_features_in) if is_plain else None)
+        self.__dict__["_joined"] = None if self.evidence is None else self._join()
 
     def recalibrated(self, X: Any, contamination: float) -> Model:
         """Return a model with threshold and calibration from the rows of ``X``; see `with_calibration`."""
@@ -85,9 +90,15 @@ class Model(ModelData):
             found = finite_errors(X, self.score_metric) if finite_errors and X.dtype.char in "fd" else None
             if found is not None:
                 return found
-        errors: Array = self._scored(
-            X, precision, lambda predictor, rows: (self._errors(predictor, rows, self._metric(metric)),)
-        )[0]
+        name = self._metric(metric)
+        joined = self._joined if name == "calibrated" else None
+
+        def score(rows: Array) -> tuple[Array]:
+            if joined is not None:
+                return (joined.errors(rows, precision).astype(self.dtype),)
+            return (self._errors(self._predictors.get(precision=precision), rows, name),)
+
+        errors: Array = self._scored(X, precision, score)[0]
         return errors
 
     def _filled(self, predictor: core.Predictor, rows: Array, metric: str) -> tuple[Array, NDArray[np.bool_] | None]:
@@ -179,14 +190,18 @@ class Model(ModelData):
 
     def feature_errors(self, X: Any) -> Array:
         """Return each feature's part (n, d) of its row's error by ``score_metric``."""
-        predictor = self._predictors.get()
-        return self._finite(self._feature_errors(predictor, self.rows(X), self._metric(None)), "error")
+        rows, metric = self.rows(X), self._metric(None)
+        if self._joined is not None and metric == "calibrated":
+            return self._finite(self._joined.parts(rows).astype(self.dtype), "error")
+        return self._finite(self._feature_errors(self._predictors.get(), rows, metric), "error")
 
     def has_reasons(self, top: int) -> bool:
         """Return whether `reasons` gives ``top`` reasons a row; `explain` gives any number.
 
         With ``missing="mean"`` it does not: a mean that stands for a missing value is no reason.
         """
+        if self._joined is not None and self.score_metric == "calibrated":
+            return top > 0
         return 0 < top <= MOST_REASONS and self.missing != "mean"
 
     def reasons(self, X: Any, top: int, precision: str = "float32") -> Reasons:
@@ -201,7 +216,11 @@ class Model(ModelData):
         precision : {"float32", "bfloat16", "int8"}, default "float32"
             As in `errors`.
         """
-        rows = self.read(X)
+        rows, metric = self.read(X), self._metric(None)
+        if self._joined is not None and metric == "calibrated":
+            joined = self._joined
+            found = Reasons(*self._scored_rows(rows, precision, lambda rows: joined.reasons(rows, top, precision)))
+            return found._replace(errors=found.errors.astype(self.dtype))
         found = self._reasons(rows, top, precision)
         if self.distances is None or self.columns is not None:
             return found
@@ -210,9 +229,9 @@ class Model(ModelData):
 
     def _reasons(self, X: Array, top: int, precision: str) -> Reasons:
         """Return the ``top`` reasons of rows as `read` returns them, with expected values that occur in training."""
-        metric = self._metric(None)
+        metric, predictor = self._metric(None), self._predictors.get(precision=precision)
 
-        def reasons(predictor: core.Predictor, rows: Array) -> Reasons:
+        def reasons(rows: Array) -> Reasons:
             rows, is_missing = self._filled(predictor, rows, metric)
             found = Reasons(*predictor.reasons(rows, metric, top=top))
             if is_missing is None or self.gaps is None:
@@ -313,16 +332,16 @@ class Model(ModelData):
             n_threads=self.n_threads,
         )
 
-    def _scored(self, X: Any, precision: str, score: Callable[[core.Predictor, Array], Any]) -> Any:
-        """Return ``score(predictor, rows)``, errors first, once these are known to be finite."""
+    def _scored(self, X: Any, precision: str, score: Callable[[Array], Any]) -> Any:
+        """Return ``score(rows)``, errors first, once these are known to be finite."""
         return self._scored_rows(self.read(X), precision, score)
 
-    def _scored_rows(self, rows: Array, precision: str, score: Callable[[core.Predictor, Array], Any]) -> Any:
-        predictor = self._predictors.get(precision=precision)
-        if self.missing != "error":
+    def _scored_rows(self, rows: Array, precision: str, score: Callable[[Array], Any]) -> Any:
+        self._predictors.ranges_for(precision)
+        if self.missing != "error" or self._joined is not None:
             # The engine would read infinity as a missing value.
             self.require_finite(rows)
-        found = score(predictor, rows)
+        found = score(rows)
         errors = found[0]
         if not np.isfinite(errors).all():
             self.require_finite(rows)
@@ -346,6 +365,16 @@ class Model(ModelData):
                 "with a scaler, or score_metric='mse'"
             )
         return "the network's weights or outputs are too large"
+
+    def _join(self) -> Joined:
+        """Return what computes the joined score."""
+        assert self.columns is not None
+        assert self.evidence is not None
+        engine = self.evidence.for_engine(
+            self.columns, masks_missing=self.missing != "mean", n_threads=resolve_threads(self.n_threads)
+        )
+        scaling = numbers_scaling(self.scaling, self.columns)
+        return Joined(self.columns, self.distances, engine, self._predictors.numbers, self.gaps, scaling)
 
     def _metric(self, metric: str | None) -> str:
         return checked_metric(metric, self.score_metric, self.network, has=self.compares)

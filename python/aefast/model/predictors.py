@@ -8,10 +8,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from aefast.columns.column import Column
 from aefast.engine import core
 from aefast.engine.threads import resolve_threads
 from aefast.model.distances import Distances
 from aefast.model.metrics import PRECISIONS
+from aefast.model.numbers import numbers_distances, numbers_network, numbers_ranges, numbers_scaling
 from aefast.model.parameters import inference_network
 from aefast.model.scaling import FeatureScaling
 from aefast.model.whitening import Whitening
@@ -27,7 +29,7 @@ class Predictors:
 
     Parameters
     ----------
-    network, coefs, intercepts, scaling, dtype, missing, n_threads, input_ranges, whitening, distances
+    network, coefs, intercepts, scaling, dtype, missing, n_threads, input_ranges, whitening, distances, columns
         As the attributes of `Model`.
     """
 
@@ -41,6 +43,7 @@ class Predictors:
     input_ranges: Sequence[Array] | None = None
     whitening: Whitening | None = None
     distances: Distances | None = None
+    columns: Sequence[Column] | None = None
     #: ``finite_errors`` of the predictor of means in the model's own precision, once there is one.
     finite_errors: Callable[[Array, str], Array | None] | None = field(init=False, default=None)
     _kept: dict[tuple[str, str, int | None], tuple[int, core.Predictor]] = field(init=False, default_factory=dict)
@@ -61,19 +64,37 @@ class Predictors:
                 self.finite_errors = kept[1].finite_errors
         return kept[1]
 
+    def numbers(self, precision: str = "float32") -> core.Predictor:
+        """Return the predictor of the numbers of columns of several kinds; see `aefast.model.numbers`."""
+        return self.get("numbers", precision)
+
+    def _of_numbers(self, precision: str, n_threads: int) -> core.Predictor:
+        columns = self.columns or ()
+        network, parameters = numbers_network(self.network, self.coefs, self.intercepts, self.dtype, columns)
+        scaling = numbers_scaling(self.scaling, columns).for_engine(self.missing)
+        predictor = core.Predictor(network, parameters, scaling, self.dtype, n_threads)
+        ranges = self.ranges_for(precision)
+        if precision != "float32":
+            predictor.reduce(precision, None if ranges is None else numbers_ranges(ranges, columns))
+        if self.distances is not None:
+            predictor.set_distances(numbers_distances(self.distances, columns))
+        return predictor
+
     def _built(self, code: str, precision: str, top_k: int | None, n_threads: int) -> core.Predictor:
+        if code == "numbers":
+            return self._of_numbers(precision, n_threads)
         network = self.network
         if top_k is not None:
             layers = [{**each, "k": top_k} if each["kind"] == "top_k" else each for each in network["layers"]]
             network = {**network, "layers": layers}  # type: ignore[typeddict-item]
         found, parameters = inference_network(network, self.coefs, self.intercepts, self.dtype, code)
-        scaling = self.scaling.for_engine(self.missing)
+        scaling = self.scaling.for_engine(self.missing, self.columns)
         predictor = core.Predictor(found, parameters, scaling, self.dtype, n_threads)
         if precision != "float32":
             predictor.reduce(precision, self.ranges_for(precision))
         if self.whitening is not None and code == "mean":
             predictor.set_whitening(self.whitening)
-        if self.distances is not None and code == "mean":
+        if self.distances is not None and code == "mean" and self.columns is None:
             predictor.set_distances(self.distances)
         return predictor
 

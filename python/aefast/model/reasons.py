@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from aefast.columns.column import Column, starts
+from aefast.columns.column import Column, input_starts
 from aefast.columns.decoding import as_objects, by_column, decode, shown
 
 Array = NDArray[Any]
@@ -116,7 +116,7 @@ def explanation_in_blocks(
             end = begin + len(block)
             part = table[begin:end] if hasattr(table, "iloc") else table.slice(begin, len(block))
             expected, values = decode(expected, columns), shown(part, columns)
-            is_missing = is_missing[:, starts(columns)]
+            is_missing = is_missing[:, input_starts(columns)]
         tables.append(explanation_table(errors, values, expected, names, top, begin, is_missing))
     explained: Array = np.concatenate(tables)
     return explained

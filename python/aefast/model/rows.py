@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aefast.columns.column import Column, encode, starts
+from aefast.columns.column import Column, encode, input_starts
 from aefast.columns.values import names_of
 from aefast.engine.threads import resolve_threads
 from aefast.model.scaling import column_statistics
@@ -30,7 +30,7 @@ _MOST_NAMES = 5
 def read_rows(
     X: Any, kind: str, n_columns: int, names: Sequence[str] | None, columns: Sequence[Column] | None, missing: str
 ) -> Array:
-    """Return rows (n, D) of a dtype that the engine reads.
+    """Return rows (n, d), or encoded rows (n, m), of a dtype that the engine reads.
 
     Parameters
     ----------
@@ -121,6 +121,11 @@ def element_names(names: Sequence[str], columns: Sequence[Column] | None) -> lis
     return list(names) if columns is None else [column.name for column in columns for _ in range(column.width)]
 
 
+def input_names(names: Sequence[str], columns: Sequence[Column] | None) -> list[str]:
+    """Return the name of the column that each value of an encoded row stands for."""
+    return list(names) if columns is None else [column.name for column in columns for _ in range(column.n_inputs)]
+
+
 def require_finite(
     X: Array,
     what: str,
@@ -130,11 +135,11 @@ def require_finite(
     may_miss: bool,
     n_threads: int | None,
 ) -> None:
-    """Raise ValueError for NaN, unless values ``may_miss``, and for infinity in the network's inputs ``X`` (n, D)."""
+    """Raise ValueError for NaN, unless values ``may_miss``, and for infinity in encoded rows ``X`` (n, m)."""
     if X.dtype.kind != "f":
         return
     if may_miss or column_statistics(X, None, resolve_threads(n_threads))["n_nonfinite"].any():
-        shown_columns = X if columns is None else X[:, starts(columns)]
+        shown_columns = X if columns is None else X[:, input_starts(columns)]
         error = nonfinite_error(shown_columns, names, what, may_miss=may_miss)
         if error is not None:
             raise error

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aefast.columns.column import Column, n_levels_of_inputs
 from aefast.engine import core
 from aefast.exceptions import with_remedies
 
@@ -57,20 +58,33 @@ class FeatureScaling:
         limit = clip_limit(self.kind)
         return np.clip((values - self.shift) / self.scale, -limit, limit)
 
-    def is_outgrown(self, rows: Array, columns: Any) -> bool:
-        """Return whether more than a fifth of the values of one of these columns lie beyond ten deviations."""
+    def is_outgrown(self, rows: Array) -> bool:
+        """Return whether more than a fifth of the values of a column of rows lie beyond ten deviations."""
         with np.errstate(invalid="ignore"):
             is_far = np.abs((rows.astype(np.float64) - self.shift) / self.scale) > DECILES_LIMIT
-        return bool((is_far[:, columns].mean(axis=0) > _MOST_FAR).any())
+        return bool((is_far.mean(axis=0) > _MOST_FAR).any())
+
+    def part(self, elements: NDArray[np.int64]) -> FeatureScaling:
+        """Return the map of some of the elements."""
+        return FeatureScaling(self.kind, self.shift[elements], self.scale[elements], self.means[elements])
 
     def fill(self, missing: str) -> NDArray[np.float64]:
         """Return what the network sees in place of missing values (d,), in the scaled space."""
         return self.apply(self.means) if missing == "mean" else np.zeros(len(self.shift))
 
-    def for_engine(self, missing: str) -> core.Scaling:
-        """Return the map as the engine reads it; ``missing`` is the estimator's parameter."""
+    def for_engine(self, missing: str, columns: Sequence[Column] | None = None) -> core.Scaling:
+        """Return the map as the engine reads it.
+
+        Parameters
+        ----------
+        missing : {"error", "mask", "mean"}
+            The estimator's parameter.
+        columns : sequence of Column, optional
+            Columns of several kinds, if rows come as `aefast.columns.column.encode` returns them.
+        """
         fill = self.fill(missing) if missing == "mean" else None
-        return core.Scaling(self.shift, self.scale, clip_limit(self.kind), fill, missing == "mask")
+        n_levels = [] if columns is None else n_levels_of_inputs(columns)
+        return core.Scaling(self.shift, self.scale, clip_limit(self.kind), fill, missing == "mask", n_levels)
 
 
 def quantiles(

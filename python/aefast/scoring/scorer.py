@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from aefast.columns.column import starts
+from aefast.columns.column import input_starts
 from aefast.scoring.bad_rows import ON_BAD, bad_rows, rows_without_score, spread, with_nulls
 from aefast.scoring.errors import BadValueError, MisfitError
 from aefast.scoring.models import model_of as model_of
@@ -319,7 +319,7 @@ class Scorer:
         except ValueError as error:
             if self.model.columns is not None:
                 try:
-                    X = self.model.read(X)[:, np.array(starts(self.model.columns))]
+                    X = self.model.read(X)[:, np.array(input_starts(self.model.columns))]
                 except ValueError as unreadable:
                     raise MisfitError(first_row, len(X), str(unreadable)) from error
             may_miss = self.model.missing != "error"

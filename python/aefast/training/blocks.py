@@ -72,8 +72,8 @@ class FitBlocks(Fit):
         rows = self._calibration_rows() if self.again is not None else None
         self._rule = None if rows is None else self._trust(rows.X, None, self._ranges(statistics))[0]
         monitored = self._kept()
-        if self._rule is not None:
-            trusted = ~self._rule.distrusts(monitored)
+        if self._rule is not None and self._trains_on_trusted:
+            trusted = ~self._rule.distrusts(self._scored(monitored))
             monitored = monitored[trusted] if trusted.any() else monitored
         self._prepare(
             statistics,
@@ -139,10 +139,12 @@ class FitBlocks(Fit):
 
     def _trusted(self, index: int, block: Array, rows: Rows | None) -> Rows | None:
         """Return those of a block's rows to learn from. Blocks that are read again are judged once, by one rule."""
+        if not self._trains_on_trusted:
+            return rows
         packed = self._distrusted.get(index)
         if packed is None:
             if self._rule is not None:
-                is_far = self._rule.distrusts(block)
+                is_far = self._rule.distrusts(self._scored(block))
             else:
                 statistics = self.statistics(TrainingRows(block, None))
                 _, far = self._trust(block, None, self._ranges(statistics), None, index)

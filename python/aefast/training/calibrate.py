@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aefast.columns.column import expanded
 from aefast.engine import core
 from aefast.engine.threads import one_blas_thread
 from aefast.model.calibration import decisions, fresh_decisions
+from aefast.model.predictors import Predictors
 from aefast.model.scaling import FeatureScaling
 from aefast.model.whitening import Whitening, joint_whitening, turned_to_features
 from aefast.training.data import CalibrationRows, Choices, Rows
 from aefast.training.effects import MAX_JOINT_ROWS, effects, residuals_and_codes, scaled_rows
 from aefast.training.gaps import calibrate_gaps, without_gaps
+from aefast.training.joined import fit_joined
 from aefast.training.standardise import calibrated_distances
 
 Array = NDArray[Any]
@@ -25,7 +29,7 @@ RANGE_ROWS = 4096
 
 
 def calibrate(
-    predictor: core.Predictor,
+    predictors: Predictors,
     rows: CalibrationRows,
     *,
     choices: Choices,
@@ -35,33 +39,46 @@ def calibrate(
     dtype: str,
     contamination: float,
     in_haste: bool,
-    refit: Callable[[Rows], core.Predictor | None] | None = None,
+    refit: Callable[[Rows], Predictors | None] | None = None,
     is_heavy: bool = False,
 ) -> dict[str, Any]:
-    """Return ``input_ranges``, ``whitening``, ``distances``, ``gaps``, ``offset`` and ``calibration`` of a model.
+    """Return what the score of a model follows from, its ``offset`` and its ``calibration``.
 
-    If ``in_haste``, a random choice of the rows decides. ``refit(rows)`` returns the network trained on those rows
-    instead, or None if it cannot be; ``is_heavy`` if this takes long.
+    If ``in_haste``, a random choice of the rows decides. ``refit(rows)`` returns the predictors of the network trained
+    on those rows instead, or None if it cannot be; ``is_heavy`` if this takes long.
     """
-    X, train = rows.X, rows.train
-    found: dict[str, Any] = dict.fromkeys(("input_ranges", "whitening", "distances"))
+    X, train, columns, predictor = rows.X, rows.train, predictors.columns, predictors.get()
+    found: dict[str, Any] = dict.fromkeys(("input_ranges", "whitening", "distances", "evidence"))
     if dtype == "float32":
         few = choices.few(train, len(X))
         few = few[:: 1 + (len(few) - 1) // RANGE_ROWS]
         found["input_ranges"] = tuple(predictor.input_ranges(X[few], len(few) // 2000))
     if score_metric == "mahalanobis":
-        found["whitening"] = _whitening(predictor, X[choices.few(train, len(X), MAX_JOINT_ROWS)], scaling, missing)
+        of_elements = replace(predictors, columns=None).get()
+        elements = expanded(X[choices.few(train, len(X), MAX_JOINT_ROWS)], columns)
+        found["whitening"] = _whitening(of_elements, elements, scaling, missing)
     rows = rows.few(choices) if in_haste else rows
     if score_metric == "calibrated":
         again, gapped, gaps, is_missing = None if in_haste else refit, rows, None, None
-        if missing == "mask":
+        if missing == "mask" and columns is None:
             elements = np.arange(X.shape[1])
             rows, gaps, is_missing = without_gaps(predictor, rows, elements=elements, scaling=scaling, choices=choices)
         with one_blas_thread():
-            found["distances"], scores, weights = calibrated_distances(
-                predictor, rows, choices=choices, scaling=scaling, missing=missing, refit=again, is_heavy=is_heavy
-            )
-        if gaps is not None:
+            if columns is None:
+                found["distances"], scores, weights = calibrated_distances(
+                    predictor,
+                    rows,
+                    choices=choices,
+                    scaling=scaling,
+                    missing=missing,
+                    refit=None if again is None else lambda rows: _first(again(rows)),
+                    is_heavy=is_heavy,
+                )
+            else:
+                found["distances"], found["evidence"], gaps, scores, weights = fit_joined(
+                    predictors, rows, columns, choices=choices, refit=again, is_heavy=is_heavy
+                )
+        if gaps is not None and columns is None:
             distances = found["distances"]
             gaps = calibrate_gaps(predictor, gaps, distances, gapped, scaling=scaling, choices=choices)
             if is_missing is not None:
@@ -75,6 +92,10 @@ def calibrate(
         errors if used is None else errors[used], contamination, errors if compared is None else errors[compared]
     )
     return {**found, "offset": offset, "calibration": calibration}
+
+
+def _first(predictors: Predictors | None) -> core.Predictor | None:
+    return None if predictors is None else predictors.get()
 
 
 def _whitening(predictor: core.Predictor, rows: Array, scaling: FeatureScaling, missing: str) -> Whitening:

@@ -124,10 +124,10 @@ class CalibrationRows(NamedTuple):
     weights: Array | None = None
     alone: bool = False
 
-    def few(self, choices: Choices) -> CalibrationRows:
-        """Return a random choice of the rows that decide, for a training that was interrupted."""
-        used, held_out = choices.few(self.used, len(self.X)), self.held_out
-        held_out = None if held_out is None else choices.few(held_out, len(self.X))
+    def few(self, choices: Choices, n_most: int = MAX_ROWS) -> CalibrationRows:
+        """Return a random choice of the rows that decide, at most ``n_most``, and as many that were held out."""
+        used, held_out = choices.few(self.used, len(self.X), n_most), self.held_out
+        held_out = None if held_out is None else choices.few(held_out, len(self.X), n_most)
         numbers = used if held_out is None else np.union1d(used, held_out)
 
         def places(rows: Rows | None) -> Rows | None:

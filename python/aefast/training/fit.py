@@ -13,16 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aefast.columns.column import is_level
+from aefast.columns.column import first_elements, is_level, n_levels_of_inputs
 from aefast.engine import core
 from aefast.engine.threads import one_blas_thread, resolve_threads
 from aefast.exceptions import ConvergenceError
 from aefast.model.drift import Drift
-from aefast.model.metrics import PROBABILITIES, resolved_metric
+from aefast.model.metrics import PROBABILITIES
 from aefast.model.model import Model
+from aefast.model.numbers import input_order, scored_inputs
 from aefast.model.parameters import batch_norms, initial_parameters, join_parameters, level_biases, split_parameters
 from aefast.model.predictors import Predictors
-from aefast.model.rows import element_names, require_finite
+from aefast.model.rows import element_names, input_names, require_finite
 from aefast.model.scaling import (
     FeatureScaling,
     Statistics,
@@ -101,7 +102,8 @@ class Fit:
     @property
     def score_metric(self) -> str:
         """The metric of the model's scores."""
-        return resolved_metric(self._of("score_metric"), is_mixed=self.recipe.columns is not None)
+        metric: str = self._of("score_metric")
+        return "calibrated" if metric == "auto" else metric
 
     @property
     def _n_threads(self) -> int:
@@ -141,13 +143,18 @@ class Fit:
         self, X: Array, rows: Rows | None, ranges: tuple[Array, Array], weights: Array | None = None, *key: int
     ) -> tuple[Trust | None, Rows | None]:
         """Return the rule that tells which rows to distrust, and these rows; None if all scores are errors alone."""
-        if self.score_metric != "calibrated":
+        scaling, columns = self._scaling, self.recipe.columns
+        if columns is not None:
+            elements = first_elements(columns)[scored_inputs(columns)]
+            X, scaling = self._scored(X), scaling.part(elements)
+            ranges = ranges[0][elements], ranges[1][elements]
+        if self.score_metric != "calibrated" or X.shape[1] == 0:
             return None, None
         with one_blas_thread():
             return Trust.of(
                 X,
                 rows,
-                scaling=self._scaling,
+                scaling=scaling,
                 missing=self._of("missing"),
                 ranges=ranges,
                 contamination=self._of("contamination"),
@@ -155,20 +162,37 @@ class Fit:
                 weights=weights,
             )
 
+    @property
+    def _trains_on_trusted(self) -> bool:
+        """Whether the network learns from trusted rows only. Rows are trusted by their numbers, which would be no
+        reason to leave out their levels."""
+        columns = self.recipe.columns
+        return columns is None or all(column.kind == "numeric" for column in columns)
+
     def _ranges(self, statistics: Statistics) -> tuple[Array, Array]:
         """Return the least and largest value of each column, of earlier calls as well in `partial_fit`."""
         low, high = statistics["min"], statistics["max"]
         before = self.start.model.distances if self.continues_epochs and self.start.model is not None else None
-        if before is None or len(before.low) != len(low):
+        if before is None or len(before.elements) > len(low):
             return low, high
-        return np.minimum(low, before.low), np.maximum(high, before.high)
+        low, high, at = low.copy(), high.copy(), before.elements
+        low[at], high[at] = np.minimum(low[at], before.low), np.maximum(high[at], before.high)
+        return low, high
+
+    def _scored(self, X: Array) -> Array:
+        """Return the numbers of rows by which they are trusted: all of them, without those of levels and weekdays."""
+        return X if self.recipe.columns is None else X[:, scored_inputs(self.recipe.columns)]
 
     def statistics(self, data: TrainingRows, what: str = "X") -> Statistics:
-        """Return column statistics of rows; raise ValueError for values that are neither finite nor may be missing."""
+        """Return statistics of elements; raise ValueError for values that are neither finite nor may be missing."""
         statistics = column_statistics(data.X, data.rows, self._n_threads)
         if statistics["n_nonfinite"].any():
             self.require_finite(data.X, what)
-        return statistics
+        if self.recipe.columns is None:
+            return statistics
+        n_levels = np.array(n_levels_of_inputs(self.recipe.columns))
+        statistics["min"][n_levels > 0], statistics["max"][n_levels > 0] = 0, 1
+        return {name: np.repeat(values, np.maximum(n_levels, 1)) for name, values in statistics.items()}
 
     def require_finite(self, X: Array, what: str) -> None:
         """Raise ValueError for NaN, unless values may be missing, and for infinity."""
@@ -190,14 +214,19 @@ class Fit:
         if before is not None and self.keeps_scaler:
             scaling = before.scaling
         else:
-            names = element_names(self.recipe.column_names, self.recipe.columns)
+            columns = self.recipe.columns
+            names = input_names(self.recipe.column_names, columns)
             # These losses refuse rows beyond the range, and further training may train on the rows held out here.
             takes_all = held_out is not None and kind == "minmax" and self._of("loss") in PROBABILITIES
             ranges = merged(statistics, held_out) if held_out is not None and takes_all else statistics
-            shift, scale = fit_scaler(kind, data.X, data.rows, ranges, names, data.sample_weight)
-            if self.recipe.columns is not None:
-                of_levels = is_level(self.recipe.columns)
-                shift[of_levels], scale[of_levels] = 0, 1
+            if columns is None:
+                shift, scale = fit_scaler(kind, data.X, data.rows, ranges, names, data.sample_weight)
+            else:
+                inputs, n_levels = first_elements(columns), n_levels_of_inputs(columns)
+                of_inputs = {key: part[inputs] for key, part in ranges.items()}
+                fitted = fit_scaler(kind, data.X, data.rows, of_inputs, names, data.sample_weight)
+                shift, scale = (np.repeat(part, np.maximum(n_levels, 1)) for part in fitted)
+                shift[is_level(columns)], scale[is_level(columns)] = 0, 1
             scaling = FeatureScaling(kind, shift, scale, statistics["mean"])
         self._scaling = scaling
         # A scaler does not know the held-out rows, some of which may lie a little beyond the others.
@@ -209,8 +238,11 @@ class Fit:
         if scaling.kind is None or self.continues_epochs:
             return self._early is not None
         rows = data.X[self._choices.few(data.rows, len(data.X), FEW_ROWS)]
-        is_number = slice(None) if self.recipe.columns is None else ~is_level(self.recipe.columns)
-        return scaling.is_outgrown(rows, is_number)
+        columns = self.recipe.columns
+        if columns is not None:
+            numbers = input_order(columns)[0]
+            rows, scaling = rows[:, numbers], scaling.part(first_elements(columns)[numbers])
+        return scaling.is_outgrown(rows)
 
     def _check_targets(self, targets: TrainingRows, statistics: Iterable[Statistics]) -> None:
         """Raise ValueError for rows, or columns with these statistics, that the loss is not defined for."""
@@ -246,7 +278,7 @@ class Fit:
         self._trainer = trainer = self._new_trainer()
         if self.continues_epochs and start.optimizer is not None and start.optimizer[0] == recipe.optimizer:
             trainer.set_optimizer_state(*start.optimizer[1:])
-        self._monitored, self._engine_scaling = monitored, self._scaling.for_engine(self._of("missing"))
+        self._monitored, self._engine_scaling = monitored, self._scaling.for_engine(self._of("missing"), recipe.columns)
         self._few = replace(monitored, rows=self._choices.few(monitored.rows, len(monitored.X)))
         self._has_penalty = any(objective.get(name, 0) for name in ("activity_l1", "activity_l2", "contraction"))
         self._has_penalty |= any(layer["kind"] == "kl_sparsity" for layer in network["layers"])
@@ -379,21 +411,22 @@ class Fit:
     def _penalty(self) -> float:
         return self._few.penalty(self._trainer, self._engine_scaling) if self._has_penalty else 0.0
 
-    def _refit(self, rows: Rows) -> core.Predictor | None:
-        """Return the network trained in the same way on other rows, or None if it cannot be."""
+    def _refit(self, rows: Rows) -> Predictors | None:
+        """Return the predictors of the network trained in the same way on other rows, or None if it cannot be."""
         return None
 
-    def _network_of(self, parameters: list[Array]) -> tuple[list[Array], list[Array], core.Predictor]:
-        """Return weights and biases of the engine's parameters, and the predictor with them."""
-        network, names = self.recipe.network, ("dtype", "missing", "n_threads")
+    def _network_of(self, parameters: list[Array]) -> tuple[list[Array], list[Array], Predictors]:
+        """Return weights and biases of the engine's parameters, and the predictors with them."""
+        network, columns = self.recipe.network, self.recipe.columns
         coefs, intercepts = split_parameters(network, parameters)
-        built = Predictors(network, coefs, intercepts, self._scaling, *(self._of(name) for name in names))
-        return coefs, intercepts, built.get()
+        dtype, missing, n_threads = (self._of(name) for name in ("dtype", "missing", "n_threads"))
+        built = Predictors(network, coefs, intercepts, self._scaling, dtype, missing, n_threads, columns=columns)
+        return coefs, intercepts, built
 
     def _finished(self, *, in_haste: bool) -> Model:
         """Return the model of the weights that the loop has kept."""
         recipe, loop, network = self.recipe, self._loop, self.recipe.network
-        coefs, intercepts, predictor = self._network_of(loop.parameters)
+        coefs, intercepts, predictors = self._network_of(loop.parameters)
         best_loss = loop.best_loss
         if not loop.monitored:
             self._trainer.set_parameters(loop.parameters)
@@ -401,7 +434,7 @@ class Fit:
         score_metric = self.score_metric
         dtype, missing, n_threads = (self._of(name) for name in ("dtype", "missing", "n_threads"))
         calibrated = calibrate(
-            predictor,
+            predictors,
             self._calibration_rows(),
             choices=self._choices,
             scaling=self._scaling,

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aefast.columns.contents import days_of
-from aefast.engine import core
+from aefast.model.predictors import Predictors
 from aefast.model.scaling import merged
 from aefast.training.checkpoint import digest_of
 from aefast.training.data import REFERENCE, CalibrationRows, Rows, TrainingRows, without
@@ -76,13 +76,14 @@ class FitRows(Fit):
         distrusted = self._trust(X, used, ranges, differ)[1]
         learned, monitored = without(train, distrusted, len(X)), without(held_out, distrusted, len(X))
         monitored = held_out if monitored is not None and len(monitored) == 0 else monitored
-        self._data = TrainingRows(X if noisy is None else noisy, learned, weights, None if noisy is None else X)
+        trained, watched = (learned, monitored) if self._trains_on_trusted else (train, held_out)
+        self._data = TrainingRows(X if noisy is None else noisy, trained, weights, None if noisy is None else X)
         self._rows = CalibrationRows(
             X, used, learned, held_out, distrusted, ranges, differ, alone=self.validation is not None
         )
         self._prepare(
             statistics,
-            self._data if monitored is None else replace(self._data, rows=monitored),
+            self._data if watched is None else replace(self._data, rows=watched),
             validates=held_out is not None,
             digest=None if self.continues_epochs else lambda: digest_of([X, noisy, weights]),
         )
@@ -124,8 +125,8 @@ class FitRows(Fit):
         days = None if self.recipe.columns is None else days_of(self.table, self.recipe.columns)
         return X[few], None if days is None else days[few]
 
-    def _refit(self, rows: Rows) -> core.Predictor | None:
-        """Return the network after as many epochs on other rows, without early stopping."""
+    def _refit(self, rows: Rows) -> Predictors | None:
+        """Return the predictors of the network after as many epochs on other rows, without early stopping."""
         if self.continues_epochs:
             return None
         trainer, settings, losses = self._new_trainer(), self.settings, self._loop.monitored

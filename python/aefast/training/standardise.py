@@ -34,25 +34,28 @@ def calibrated_distances(
     missing: str,
     refit: Callable[[Rows], core.Predictor | None] | None = None,
     is_heavy: bool = False,
+    few: int = FEW,
+    **scored: Any,
 ) -> tuple[Distances, Doubles, Doubles | None]:
     """Return the calibrated score, and the scores and weights (n,) that fresh rows are compared with.
 
     Scores of rows that were learned are lower than those of fresh rows. Therefore
 
-    - if at least `FEW` rows were held out, the parts are standardised by these. Scores of rows that were learned are
+    - if at least ``few`` rows were held out, the parts are standardised by these. Scores of rows that were learned are
       moved by the difference between the upper halves of both, so that they calibrate as well.
     - else the parts are standardised by all rows, and these are cross-fitted: in turn some rows are left out, network
       and distances are fitted to the others, and give the parts of those left out (Barber et al. 2021, CV+).
 
     Rows that a user gave as held out are those that fresh rows are compared with, however few they are. In all cases a
-    row that has the least or largest value of a column is judged by the range of the others.
+    row that has the least or largest value of a column is judged by the range of the others. ``scored`` says what is
+    scored: ``elements`` and ``uses_code`` of `fit_distances`.
     """
-    found = fit_distances(predictor, rows, choices=choices, scaling=scaling, missing=missing)
+    found = fit_distances(predictor, rows, choices=choices, scaling=scaling, missing=missing, **scored)
     used = np.arange(len(rows.X)) if rows.used is None else rows.used
     weights = None if rows.weights is None else np.asarray(rows.weights, dtype=np.float64)
     parts = _parts(predictor, rows.X, found)
     is_fresh = np.zeros(len(parts), dtype=np.bool_)
-    is_crossed = rows.held_out is None or (len(rows.held_out) < FEW and not rows.alone)
+    is_crossed = rows.held_out is None or (len(rows.held_out) < few and not rows.alone)
     is_standard = rows.held_out is not None and len(rows.held_out) >= FEW
     judged = rows.held_out if is_standard and rows.held_out is not None else used
     of_judged = None if weights is None else weights[judged]
@@ -64,7 +67,7 @@ def calibrated_distances(
     top = float(_largest(parts, median, spread)[used].max())
     if is_crossed:
         n_folds = _n_folds(len(used), is_heavy=is_heavy)
-        _cross_fit(parts, predictor, rows, used, n_folds, choices, scaling, missing, refit)
+        _cross_fit(parts, predictor, rows, used, n_folds, choices, scaling, missing, refit, scored)
     else:
         is_fresh[rows.held_out] = True
 
@@ -117,6 +120,7 @@ def _cross_fit(
     scaling: FeatureScaling,
     missing: str,
     refit: Callable[[Rows], core.Predictor | None] | None,
+    scored: dict[str, Any],
 ) -> None:
     """Replace the parts of the used rows by those that network and distances give that do not know them."""
     is_trusted = np.ones(len(parts), dtype=np.bool_)
@@ -131,7 +135,8 @@ def _cross_fit(
             continue
         network = (None if refit is None else refit(learned)) or predictor
         apart = CalibrationRows(rows.X, others, learned, None, rows.distrusted, rows.ranges, rows.weights)
-        found = fit_distances(network, apart, choices=choices, scaling=scaling, missing=missing, explains=False)
+        options = {"scaling": scaling, "missing": missing, "explains": False, **scored}
+        found = fit_distances(network, apart, choices=choices, **options)
         parts[out] = _parts(network, rows.X[out], found)
 
 

@@ -1,0 +1,256 @@
+"""Scores of tables with columns of several kinds: no column hides another, times are context, levels are evidence."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+import aefast
+
+VARIANTS = [
+    aefast.Autoencoder,
+    aefast.DenoisingAutoencoder,
+    aefast.SparseAutoencoder,
+    aefast.ContractiveAutoencoder,
+    aefast.VariationalAutoencoder,
+]
+FEW_EPOCHS = {"max_epochs": 10, "n_threads": 1}
+
+
+def numbers(n, seed=0):
+    return pd.DataFrame(np.random.default_rng(seed).normal(size=(n, 4)), columns=list("wxyz"))
+
+
+def with_others(frame, seed=0):
+    rng = np.random.default_rng(seed + 100)
+    n = len(frame)
+    hours = pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 24 * 60, n), unit="h")
+    return frame.assign(
+        c=rng.choice(["a", "b", "c"], n),
+        many=rng.choice([f"v{i}" for i in range(60)], n),
+        flag=rng.random(n) < 0.1,
+        t=hours,
+    )
+
+
+@pytest.mark.parametrize("other", ["time", "text"])
+@pytest.mark.parametrize("seed", range(4))
+def test_spikes_stay_first_beside_another_column(other, seed):
+    rng = np.random.default_rng(seed)
+    n = 2000
+    frame = pd.DataFrame({"time": pd.date_range("2024-01-01", periods=n, freq="h"), "cpu": rng.normal(40, 3, n)})
+    if other == "text":
+        frame["time"] = rng.choice([f"host {i}" for i in range(30)], n)
+    frame.loc[[700, 1300], "cpu"] = 99.9, 0.0
+    model = aefast.Autoencoder(random_state=seed, n_threads=1).fit(frame)
+    errors = model.reconstruction_error(frame)
+    assert set(np.argsort(-errors)[:2]) == {700, 1300}
+    assert set(model.explain(frame.iloc[[700, 1300]], top=1)["feature"]) == {"cpu"}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("layers", [(32, 4), (8, 2), "auto"])
+def test_an_impossible_number_has_the_least_p_value_whatever_the_other_columns(variant, layers):
+    rows = numbers(1500)
+    odd = rows[:1].assign(x=1e6)
+    for make in (lambda frame: frame.assign(c="a"), lambda frame: with_others(frame)):
+        data, alone = make(rows), make(odd)
+        if "many" not in data:
+            data["c"] = np.random.default_rng(1).choice(list("abc"), len(data))
+        model = variant(layers, random_state=0, **FEW_EPOCHS).fit(data)
+        assert model.p_values(alone)[0] == model.p_values(alone.assign(x=1e9))[0] == model.calibration_.least
+        assert model.reconstruction_error(alone)[0] > model.reconstruction_error(data).max()
+        assert model.reconstruction_error(alone.assign(x=1e9))[0] > model.reconstruction_error(alone)[0]
+        assert model.explain(alone, top=1)["feature"][0] == "x"
+
+
+def test_every_kind_of_column_gives_evidence():
+    data = with_others(numbers(3000))
+    data["t"] = data["t"].dt.floor("D") + pd.to_timedelta(
+        np.random.default_rng(0).normal(12, 2, 3000).clip(6, 18), unit="h"
+    )
+    data["copy"] = data["c"] + "!"
+    model = aefast.Autoencoder(random_state=0, n_threads=1).fit(data)
+    usual = np.quantile(model.reconstruction_error(data), 0.99)
+    some = data[50:60]
+    odd = {
+        "c": some.assign(c="new"),
+        "many": some.assign(many="new"),
+        "y": some.assign(y=12.0),
+        "t": some.assign(t=pd.Timestamp("2024-02-01 02:00")),
+        "copy": some.assign(c="a", copy="b!"),
+    }
+    for column, rows in odd.items():
+        errors = model.reconstruction_error(rows)
+        assert (errors > usual).mean() >= 0.9, column
+        first = model.explain(rows, top=1)["feature"]
+        wanted = {"c", "copy"} if column in ("c", "copy") else {column}
+        assert np.isin(first, list(wanted)).mean() >= 0.9, column
+
+
+def test_the_parts_of_the_columns_add_up_to_the_score_and_reasons_are_the_largest():
+    data = with_others(numbers(1500))
+    model = aefast.Autoencoder(random_state=0, **FEW_EPOCHS).fit(data)
+    errors, parts = model.reconstruction_error(data), model.feature_errors(data)
+    assert parts.shape == (1500, 8)
+    assert (parts >= 0).all()
+    np.testing.assert_allclose(parts.sum(axis=1), errors, rtol=1e-4)
+    reasons = model.explain(data, top=8)
+    largest = parts[reasons["row"], [list(data).index(name) for name in reasons["feature"]]]
+    np.testing.assert_allclose(reasons["share"], largest / errors[reasons["row"]], rtol=1e-3, atol=1e-6)
+    for _, of_row in reasons.groupby("row"):
+        assert of_row["share"].is_monotonic_decreasing
+    assert (reasons["share"] > 0).all()
+    is_alike = [
+        str(value) == str(expected) for value, expected in zip(reasons["value"], reasons["expected"], strict=True)
+    ]
+    assert not any(is_alike)
+
+
+def test_expected_numbers_lie_in_the_range_of_training():
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame(
+        {"count": rng.poisson(0.3, 2000), "x": rng.normal(size=2000), "t": rng.choice(list("ab"), 2000)}
+    )
+    model = aefast.Autoencoder(random_state=0, **FEW_EPOCHS).fit(data)
+    odd = data[:100].assign(x=1e5, count=90)
+    reasons = model.explain(odd, top=3)
+    of_counts = reasons[reasons["feature"] == "count"]["expected"].astype(float)
+    assert of_counts.between(0, data["count"].max()).all()
+
+
+def test_a_value_never_seen_is_told_from_a_rare_one_beyond_the_levels_that_are_learned():
+    rng = np.random.default_rng(0)
+    weights = 1 / np.arange(1, 3001)
+    city = rng.choice([f"city {i}" for i in range(3000)], 12_000, p=weights / weights.sum())
+    data = pd.DataFrame({"city": city, "x": rng.normal(size=12_000)})
+    model = aefast.Autoencoder(random_state=0, **FEW_EPOCHS).fit(data)
+    counts = data["city"].value_counts()
+    rows = pd.DataFrame({"city": [counts.index[100], counts.index[300], counts.index[-1], "never"], "x": 0.0})
+    parts = model.feature_errors(rows)[:, 0]
+    assert (np.diff(parts) > 0).all()
+    assert (np.diff(model.reconstruction_error(rows)) > 0).all()
+
+
+def history(days, seed=0, start="2024-01-01"):
+    """Rows every five minutes: load follows the hour, and there are more jobs of kind "batch" at night."""
+    rng = np.random.default_rng(seed)
+    t = pd.date_range(start, periods=days * 288, freq="5min")
+    hour = t.hour.to_numpy() + t.minute.to_numpy() / 60
+    load = 50 + 20 * np.sin(2 * np.pi * hour / 24) + rng.normal(size=len(t)) * 3
+    kind = np.where(rng.random(len(t)) < np.where(hour < 6, 0.8, 0.2), "batch", "web")
+    return pd.DataFrame(
+        {
+            "ts": t,
+            "load": load,
+            "memory": load * 0.5 + rng.normal(size=len(t)),
+            "temp": rng.normal(40, 2, len(t)),
+            "disk": rng.gamma(3, 2, len(t)),
+            "kind": kind,
+            "host": rng.choice([f"h{i}" for i in range(5)], len(t)),
+        }
+    )
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_clean_days_are_calibrated_one_by_one(seed):
+    model = aefast.Autoencoder(random_state=seed, n_threads=1).fit(history(28, seed))
+    for day in range(7):
+        rows = history(1, 50 + 7 * seed + day, f"2024-01-{29 + day:02d}" if day < 3 else f"2024-02-{day - 2:02d}")
+        assert 0.05 <= (model.p_values(rows) <= 0.1).mean() <= 0.15, day
+
+
+def test_a_training_of_one_day_does_not_make_other_days_strange():
+    model = aefast.Autoencoder(random_state=0, n_threads=1).fit(history(1))
+    shares = [(model.p_values(history(1, 9 + day, f"2024-01-{2 + day:02d}")) <= 0.1).mean() for day in range(6)]
+    assert max(shares) <= 0.2
+    assert np.ptp(shares) <= 0.1
+
+
+def test_a_value_that_is_wrong_for_its_hour_is_found():
+    data = history(28)
+    model = aefast.Autoencoder(random_state=0, n_threads=1).fit(data)
+    odd = history(1, 77, "2024-01-29")
+    at = odd["ts"].dt.hour == 18
+    odd.loc[at, ["load", "memory"]] = [70.0, 35.0]  # what is usual at six in the morning
+    errors = model.reconstruction_error(odd)
+    assert np.median(errors[at]) > np.quantile(errors[~at], 0.9)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_the_share_of_fresh_rows_that_is_flagged_is_the_contamination(seed):
+    rng = np.random.default_rng(seed)
+    n = 6000
+    levels = {c: rng.choice([f"{c}{i}" for i in range(60)], n) for c in ("shop", "item")}
+    data = pd.DataFrame({"a": rng.normal(size=n), "b": rng.normal(size=n), **levels})
+    model = aefast.Autoencoder(random_state=seed, contamination=0.1, n_threads=1).fit(data[:2000])
+    fresh = data[2000:]
+    assert 0.08 <= (model.predict(fresh) == -1).mean() <= 0.12
+    assert 0.08 <= (model.p_values(fresh) <= 0.1).mean() <= 0.12
+
+
+def test_missing_values_are_no_evidence_and_no_reason():
+    data = with_others(numbers(2500))
+    model = aefast.Autoencoder(missing="mask", random_state=0, **FEW_EPOCHS).fit(data)
+    empty = data[:4].astype(object)
+    empty.loc[:, :] = None
+    typed = pd.DataFrame({c: empty[c].astype(data[c].dtype if c == "t" else object) for c in data})
+    typed[["w", "x", "y", "z"]] = typed[["w", "x", "y", "z"]].astype(float)
+    assert (model.reconstruction_error(typed) < np.quantile(model.reconstruction_error(data), 0.5)).all()
+    assert len(model.explain(typed)) == 0
+    odd = data[:50].assign(x=30.0, c=None, y=np.nan)
+    reasons = model.explain(odd, top=8)
+    assert not reasons["feature"].isin(["c", "y"]).any()
+    assert (reasons.groupby("row")["feature"].first() == "x").all()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_file_pickle_stream_and_command_give_the_same_scores(variant, tmp_path):
+    data = with_others(numbers(800))
+    model = variant(random_state=0, missing="mask", **FEW_EPOCHS).fit(data)
+    assert model.model_.score_metric == "calibrated"
+    wanted, reasons = model.reconstruction_error(data), model.explain(data[:40])
+    model.save(tmp_path / "m.safetensors")
+    again = aefast.load(tmp_path / "m.safetensors")
+    np.testing.assert_array_equal(again.reconstruction_error(data), wanted)
+    assert again.explain(data[:40]).equals(reasons)
+    again.save(tmp_path / "n.safetensors")
+    assert (tmp_path / "m.safetensors").read_bytes() == (tmp_path / "n.safetensors").read_bytes()
+    table = pa.Table.from_pandas(data, preserve_index=False)
+    np.testing.assert_array_equal(model.reconstruction_error(table), wanted)
+    scored = pa.Table.from_batches(aefast.Scorer(model, top_features=3).score(table.to_batches(max_chunksize=97)))
+    np.testing.assert_array_equal(scored["anomaly_score"].to_numpy().astype(np.float32), wanted)
+    np.testing.assert_array_equal([model.reconstruction_error(data[i : i + 1])[0] for i in range(9)], wanted[:9])
+
+
+def test_low_precision_ranks_rows_alike():
+    data = with_others(numbers(3000))
+    model = aefast.Autoencoder(random_state=0, **FEW_EPOCHS).fit(data)
+    exact = model.reconstruction_error(data)
+    for precision in ("bfloat16", "int8"):
+        reduced = model.reconstruction_error(data, precision=precision)
+        assert np.corrcoef(exact, reduced)[0, 1] > 0.98
+
+
+@pytest.mark.parametrize("kinds", ["text", "one time", "numbers by name"])
+def test_tables_without_one_of_the_kinds(kinds):
+    rng = np.random.default_rng(0)
+    n = 900
+    data = {
+        "text": pd.DataFrame({c: rng.choice(list("abcdef"), n) for c in "pq"}),
+        "one time": pd.DataFrame({"t": pd.date_range("2024-01-01", periods=n, freq="h")}),
+        "numbers by name": pd.DataFrame({"u": rng.normal(size=n), "v": rng.normal(size=n)}),
+    }[kinds]
+    model = aefast.Autoencoder(random_state=0, column_kinds={"u": "numeric"} if "u" in data else None, **FEW_EPOCHS)
+    errors = model.fit(data).reconstruction_error(data)
+    assert np.isfinite(errors).all()
+    assert np.isfinite(model.feature_errors(data)).all()
+    assert len(model.explain(data[:20])) <= 60
+    if kinds == "text":
+        odd = pd.DataFrame({"p": ["a", "new"], "q": ["b", "b"]})
+        assert model.reconstruction_error(odd)[1] > errors.max()
+    if kinds == "numbers by name":
+        # The score of the numbers alone, on another scale.
+        plain = aefast.Autoencoder(random_state=0, **FEW_EPOCHS).fit(data)
+        ranks = [pd.Series(each.reconstruction_error(data)).rank() for each in (model, plain)]
+        assert np.corrcoef(*ranks)[0, 1] > 0.95
