@@ -73,11 +73,11 @@ EvidenceTarget to_target(const TargetArrays& arrays, const std::vector<EvidenceC
 
 using Joint = std::optional<Contiguous<double>>;
 
-struct Rows {
+struct EvidenceRows {
   Input input;
   const double* joint;
 
-  Rows(const Evidence& evidence, const py::array& X, const Joint& scores)
+  EvidenceRows(const Evidence& evidence, const py::array& X, const Joint& scores)
       : input(X), joint(scores ? scores->data() : nullptr) {
     if (input.columns() != evidence.n_inputs()) throw py::value_error("X has the wrong width");
     if (scores && scores->size() != input.rows()) throw py::value_error("joint must have a score for each row");
@@ -115,7 +115,7 @@ void bind_evidence(py::module_& module) {
       .def(
           "surprises",
           [](const Evidence& self, const py::array& X, bool leaves_out) {
-            const Rows rows(self, X, std::nullopt);
+            const EvidenceRows rows(self, X, std::nullopt);
             py::array_t<double> result({rows.input.rows(), self.n_targets()});
             double* to = result.mutable_data();
             {
@@ -128,7 +128,7 @@ void bind_evidence(py::module_& module) {
       .def(
           "families",
           [](const Evidence& self, const py::array& X, bool leaves_out) {
-            const Rows rows(self, X, std::nullopt);
+            const EvidenceRows rows(self, X, std::nullopt);
             py::array_t<double> result({rows.input.rows(), Index{3}});
             double* to = result.mutable_data();
             {
@@ -141,7 +141,7 @@ void bind_evidence(py::module_& module) {
       .def(
           "errors",
           [](const Evidence& self, const py::array& X, const Joint& joint, bool leaves_out) {
-            const Rows rows(self, X, joint);
+            const EvidenceRows rows(self, X, joint);
             py::array_t<double> result(rows.input.rows());
             double* to = result.mutable_data();
             {
@@ -154,7 +154,7 @@ void bind_evidence(py::module_& module) {
       .def(
           "contributions",
           [](const Evidence& self, const py::array& X, const Joint& joint, const Joint& shares) {
-            const Rows rows(self, X, joint);
+            const EvidenceRows rows(self, X, joint);
             if (shares && shares->size() != rows.input.rows() * self.n_columns()) {
               throw py::value_error("shares must have a value for each column of each row");
             }

@@ -91,14 +91,7 @@ class Model(ModelData):
             if found is not None:
                 return found
         name = self._metric(metric)
-        joined = self._joined if name == "calibrated" else None
-
-        def score(rows: Array) -> tuple[Array]:
-            if joined is not None:
-                return (joined.errors(rows, precision).astype(self.dtype),)
-            return (self._errors(self._predictors.get(precision=precision), rows, name),)
-
-        errors: Array = self._scored(X, precision, score)[0]
+        errors: Array = self._scored(X, precision, lambda rows: (self._errors(rows, name, precision),))[0]
         return errors
 
     def _filled(self, predictor: core.Predictor, rows: Array, metric: str) -> tuple[Array, NDArray[np.bool_] | None]:
@@ -107,7 +100,10 @@ class Model(ModelData):
             return rows, None
         return self.gaps.filled_rows(rows, self.distances.elements, predictor, self.scaling)
 
-    def _errors(self, predictor: core.Predictor, rows: Array, metric: str) -> Array:
+    def _errors(self, rows: Array, metric: str, precision: str = "float32") -> Array:
+        if self._joined is not None and metric == "calibrated":
+            return self._joined.errors(rows, precision).astype(self.dtype)
+        predictor = self._predictors.get(precision=precision)
         rows, is_missing = self._filled(predictor, rows, metric)
         errors = predictor.errors(rows, metric)
         return errors if is_missing is None or self.gaps is None else self.gaps.calibrated(errors, is_missing)
@@ -130,7 +126,7 @@ class Model(ModelData):
 
     def errors_of_inputs(self, rows: Array) -> Array:
         """Return the errors of rows (n, D) that `rows` has returned, without a check."""
-        return self._predictors.get().errors(rows, self.score_metric)
+        return self._errors(rows, self.score_metric)
 
     def is_anomaly(self, X: Any) -> NDArray[np.bool_]:
         """Return which rows have an error above the threshold."""
