@@ -17,8 +17,9 @@ import pyarrow.parquet
 import pytest
 
 import aefast
+from aefast.jobs.discoveries import recorded_cutoff
 from aefast.jobs.journal import Journal, ResumeError
-from aefast.jobs.score import ScoreJob, _recorded_cutoff
+from aefast.jobs.score import ScoreJob
 from aefast.scoring.scorer import Scorer
 from aefast.tables.source import Source
 from small_tables import run_command, small_model, small_table, write_table
@@ -163,7 +164,7 @@ def test_resuming_a_job_that_never_began_runs_it(tmp_path, table):
     assert job(table, tmp_path / "out.parquet", resume=True).run()["resumed_rows"] == 0
 
 
-def test_judgements_over_all_rows_are_those_of_an_undisturbed_run(tmp_path, table, ending_after):
+def test_judgements_over_all_rows_are_those_of_an_undisturbed_run(tmp_path, table, ending_after, monkeypatch):
     options = {"label": "label", "fdr": 0.3, "top_features": 2}
     expected = job(table, tmp_path / "whole.parquet", **options).run()
     ending_after(4)
@@ -172,7 +173,7 @@ def test_judgements_over_all_rows_are_those_of_an_undisturbed_run(tmp_path, tabl
     ending_after(np.inf)
     resumed = job(table, tmp_path / "out.parquet", resume=True, **options)
     # The pass that counts p-values is not made again.
-    resumed._cutoff = None
+    monkeypatch.setattr("aefast.jobs.score.find_cutoff", None)
     assert resumed.run()["quality"] == expected["quality"]
     assert (tmp_path / "out.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
 
@@ -305,13 +306,15 @@ def extended_attributes(tmp_path):
 
 @pytest.mark.parametrize("ending", [".parquet", ".csv", ".feather", ".npy"])
 @pytest.mark.parametrize("options", [{}, {"fdr": 0.2}])
-def test_an_output_that_is_whole_stays(tmp_path, table, ending_after, extended_attributes, ending, options):
+def test_an_output_that_is_whole_stays(
+    tmp_path, table, ending_after, extended_attributes, ending, options, monkeypatch
+):
     output = tmp_path / f"out{ending}"
     expected = job(table, output, **options).run()
     before = output.stat()
     scored = ending_after(np.inf)
     again = job(table, output, resume=True, **options)
-    again._cutoff = None
+    monkeypatch.setattr("aefast.jobs.score.find_cutoff", None)
     summary = again.run()
     assert scored == []
     assert (output.stat().st_ino, output.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
@@ -476,9 +479,9 @@ def test_a_damaged_file_of_a_folder_is_named_and_the_others_stay(parts):
     damaged[start : start + chunk.total_compressed_size] = bytes([255]) * chunk.total_compressed_size
     Path("in/b.parquet").write_bytes(damaged)
     assert f"in/b.parquet, row group 1, column {chunk.path_in_schema!r}" in refused("in", "-o", "out")
-    assert {p.name for p in Path("out").iterdir()} == {"a.parquet", "aefast.partial"}
+    assert {p.name for p in Path("out").iterdir()} == {"a.parquet", "deeper", "aefast.partial"}
     Path("in/b.parquet").write_bytes(whole)
-    assert score("in", "-o", "out", "--resume")["resumed_rows"] == 100
+    assert score("in", "-o", "out", "--resume")["resumed_rows"] == 200
     assert {p.name for p in Path("out").iterdir()} == {"a.parquet", "b.parquet", "deeper"}
 
 
@@ -559,6 +562,6 @@ def test_a_killed_command_leaves_no_output_and_resumes_to_the_same_bytes(parts, 
 
 @pytest.mark.parametrize("content", [b"7.0", b"-2", b"NaN", b'"x"'])
 def test_a_recorded_cutoff_that_is_no_p_value_is_refused(content):
-    assert (_recorded_cutoff(b"0.25"), _recorded_cutoff(b"-1")) == ((0.25, True), (0.0, True))
+    assert (recorded_cutoff(b"0.25"), recorded_cutoff(b"-1")) == ((0.25, True), (0.0, True))
     with pytest.raises(ValueError, match="cutoff of p-values is|could not convert"):
-        _recorded_cutoff(content)
+        recorded_cutoff(content)

@@ -68,6 +68,7 @@ RUNS = [
     "score m t.parquet -o o.csv --fdr 0.001",
     "report m t.parquet",
     "report m t.csv --label label",
+    "compare m m t.parquet --examples 1",
     "recalibrate m t.parquet -o m2",
     "info m",
     "compare m m t.parquet",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -101,23 +102,40 @@ def as_usage(call: Callable[[], Any]) -> Any:
 
 def check_apart(outputs: Iterable[Path], others: Mapping[str, Iterable[Path]]) -> None:
     """Refuse to write over a file that the command reads or writes otherwise; ``others`` has these by their role."""
+    folders: dict[Path, str] = {}
+
+    def place(path: Path) -> str:
+        if path.parent not in folders:
+            folders[path.parent] = os.path.realpath(path.parent)
+        found = os.path.join(folders[path.parent], path.name)
+        return os.path.realpath(found) if os.path.islink(found) or path.name == ".." else found
+
+    written = {place(output): output for output in outputs}
     for role, paths in others.items():
-        taken = {path.resolve() for path in paths}
-        for output in outputs:
-            if output.resolve() in taken:
+        for path in paths:
+            if output := written.get(place(path)):
                 raise UsageError(f"{output} is also the {role}; name another file to write to")
 
 
-def source_of(data: Sequence[str], reading: Reading, model: Any = None) -> Source:
-    """The tables that DATA names; ``model`` knows how files of text were written that it was fitted on."""
+def source_of(
+    data: Sequence[str | Path], reading: Reading, model: Any = None, failed: dict[str, str] | None = None
+) -> Source:
+    """The tables that DATA names; ``model`` knows how files of text were written that it was fitted on.
+
+    ``failed`` gets the files that cannot be opened, which are then left out. Paths are files that are known to exist.
+    """
     from aefast.tables.formats.registry import format_of, open_table
     from aefast.tables.paths import find_files
     from aefast.tables.source import Source
     from aefast.tables.unpacked import unpacked
 
-    is_packed = [name == "-" or (name.lower().endswith(".zip") and Path(name).is_file()) for name in data]
-    data = [str(unpacked(Path(name))) if packed else name for name, packed in zip(data, is_packed, strict=True)]
-    files = as_usage(lambda: find_files(data))
+    def is_packed(name: str) -> bool:
+        return name == "-" or (name.lower().endswith(".zip") and Path(name).is_file())
+
+    files = [path for path in data if isinstance(path, Path)]
+    if len(files) < len(data):
+        names = [str(unpacked(Path(name))) if is_packed(str(name)) else str(name) for name in data]
+        files = as_usage(lambda: find_files(names))
     for path in files:
         if format_of(path) is None:
             as_usage(lambda path=path: open_table(path))  # type: ignore[misc]
@@ -125,7 +143,7 @@ def source_of(data: Sequence[str], reading: Reading, model: Any = None) -> Sourc
         model = getattr(model, "template", getattr(model, "model_", model))
         times = tuple(column.name for column in model.columns or () if column.kind == "timestamp")
         reading = replace(reading, learned=model.dialect, columns=tuple(model.feature_names or ()), times=times)
-    return Source(files, reading)
+    return Source(files, reading, failed)
 
 
 def check_columns(source: Source, keep: Sequence[str] | None, label: str | None) -> None:

@@ -6,7 +6,7 @@ import inspect
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -16,7 +16,7 @@ from aefast.cli.arguments import Json, running
 from aefast.cli.errors import UsageError, describe_error
 from aefast.cli.log import LOG, start_log
 from aefast.cli.terminal import print_json
-from aefast.tables.text import printable
+from aefast.tables.text import printable, shorten
 
 #: Of the JSON summary. It grows by one when a field changes its meaning or goes; new fields do not change it.
 SCHEMA = 1
@@ -82,6 +82,8 @@ def concluding(name: str, command: Callable[..., Any]) -> Callable[..., Any]:
             return outcome
         summary = complete(name, outcome, begin)
         LOG.info("%s: %s", name, _in_one_line(summary))
+        if summary.get("failed") and _collected is None:
+            _say_failures(name, summary["failed"])
         if _collected is not None:
             _collected.append(summary)
         elif as_json:
@@ -142,6 +144,14 @@ def complete(name: str, outcome: Outcome, begin: float) -> dict[str, Any]:
         **dict.fromkeys(COMMON),
     }
     return first | outcome.summary
+
+
+def _say_failures(name: str, failed: dict[str, str]) -> None:
+    """Print one line about what failed on standard error."""
+    first = next(iter(failed.values()))
+    text = first if len(failed) == 1 else f"{len(failed):,} files failed, the first: {first}"
+    with suppress(OSError):
+        sys.stderr.write(f"aefast {name}: {shorten(printable(text), 300)}\n")
 
 
 def _in_one_line(summary: dict[str, Any]) -> str:

@@ -25,13 +25,14 @@ from aefast.cli.arguments import (
     whole_number,
 )
 from aefast.cli.group import UsageError
+from aefast.cli.log import LOG
 from aefast.cli.options import as_usage, check_apart, check_columns, kept_in, load_model, names_in, source_of
 from aefast.cli.outcome import Outcome, fail_on_in
 from aefast.cli.reading import reads_text
 from aefast.cli.terminal import describe_left_out, display, print_summary
 from aefast.tables.dialect import Reading
 from aefast.tables.formats.registry import ENDINGS
-from aefast.tables.text import pluralise
+from aefast.tables.text import pluralise, printable
 
 
 @reads_text
@@ -82,6 +83,7 @@ def score(
     threads: Threads = None,
 ) -> Outcome:
     """Give every row of tables its anomaly score."""
+    from aefast.jobs.plan import without_unfit
     from aefast.jobs.score import ScoreJob
     from aefast.tables.arrow import arrow_for
     from aefast.tables.formats.registry import writer_class
@@ -94,21 +96,33 @@ def score(
     folder = output if output.is_dir() or not output.suffix else None
     as_usage(lambda: check_writable(output, ENDINGS) if folder is None else check_folder(output))
     fitted = load_model(model, threads, to_score=True, takes_fleets=True)
-    source = source_of(data, replace(reading, on_bad=on_bad.value), fitted)
-    outputs = [output] if folder is None else as_usage(lambda: outputs_in(folder, [n for _, n in named_files(data)]))
+    reading = replace(reading, on_bad=on_bad.value)
+    failed: dict[str, str] = {}
+    if folder is None:
+        source, outputs = source_of(data, reading, fitted), [output]
+    else:
+        names = as_usage(lambda: dict(named_files(data)))
+        outputs = as_usage(lambda: outputs_in(folder, list(names.values())))
+        source = source_of(list(names), reading, fitted, failed if len(names) > 1 else None)
     for each in outputs:
         as_usage(lambda each=each: check_name(each))  # type: ignore[misc]
     check_apart(outputs, {"input": source.paths, "model": [model]})
     kept = kept_in(keep, source)
+    if folder is not None and len(outputs) > 1:
+        source = without_unfit(fitted, source, kept, label, failed)
+        outputs = [folder / names[path] for path in source.paths]
     if writer_class(outputs[0]).holds_one_column and (kept or top_features):
         suffix = outputs[0].suffix
         raise UsageError(f"{output}: {suffix} holds the scores alone; write .parquet to keep columns or reasons")
     check_columns(source, kept, label)
+    for path, reason in failed.items():
+        LOG.error("score: %s: %s", printable(path), printable(reason))
     job = ScoreJob(
         fitted,
         source,
         output if folder is None else outputs,
         folder=folder,
+        failed=failed,
         keep=kept,
         label=label,
         top_features=top_features,
@@ -145,6 +159,8 @@ def _lines(summary: dict[str, Any], label: str | None) -> list[tuple[str, str]]:
     if summary.get("pooled_rows"):
         rows, groups = pluralise(summary["pooled_rows"], "rows"), pluralise(summary["pooled_groups"], "groups")
         lines.append(("pooled", f"{rows} of {groups} without a model of their own"))
+    if failed := summary.get("failed"):
+        lines.append(("failed", f"{len(failed):,} of {pluralise(summary['files'], 'files')}"))
     lines += drift_line(summary["drift"]) + describe_left_out(summary["left_out"])
     if label is not None and summary["rows"]:
         lines += _quality(summary["quality"], label, summary["unlabelled"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ class Clock:
     def __exit__(self, *error: object) -> None:
         self.seconds += time.perf_counter() - self._begin
 
-    def timed(self, items: Iterable[T]) -> Iterator[T]:
+    def timed(self, items: Iterable[T]) -> Generator[T, None, None]:
         """Yield the same items; the time to make each one is counted."""
         iterator = iter(items)
         while True:

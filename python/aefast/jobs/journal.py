@@ -51,6 +51,8 @@ class Journal:
     ----------
     found : bool
         True if there are frames to continue from.
+    has_more : bool
+        Set it if the job ends and leaves something to do for another run.
 
     Raises
     ------
@@ -63,7 +65,7 @@ class Journal:
     def __init__(self, path: Path, identity: dict[str, Any], *, resume: bool) -> None:
         self.path = path
         self._file: IO[bytes] = path.open("ab+")
-        self.found = False
+        self.found = self.has_more = False
         self._checksum = 0
         try:
             self._begin(identity, resume)
@@ -151,6 +153,10 @@ class Journal:
             self._file.write(_HEAD.pack(view.nbytes, self._checksum))
             self._file.write(view)
             self._file.flush()
+
+    def append_batch(self, batch: pa.RecordBatch) -> None:
+        """Add a frame with a batch."""
+        self.append(batch_to_bytes(batch))
 
     def close(self) -> None:
         """Close the file and leave it, so that the job can be resumed."""

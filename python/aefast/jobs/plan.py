@@ -109,9 +109,9 @@ class ScorePlan:
         return pa.schema([schema.field("anomaly_score")]) if self.scores_only else schema
 
     def batches(
-        self, source: Source, clock: Clock, first_row: int = 0, *, unscored: bool = False
+        self, source: Source, clock: Clock, first_row: int = 0, *, unscored: bool = False, ahead: bool = True
     ) -> Generator[pa.RecordBatch, None, None]:
-        """The columns that the plan needs of ``source``, read ahead by a thread.
+        """The columns that the plan needs of ``source``, read ahead by a thread unless ``ahead`` is False.
 
         ``unscored`` leaves out the features: the batches then cover the same rows, with the other columns only.
         """
@@ -122,7 +122,17 @@ class ScorePlan:
         numbers = [name for name in features if kinds.get(name, "numeric") == "numeric"]
         batch_rows = self.batch_rows or source.batch_rows(len(wanted))
         batches = source.batches(kept if unscored else wanted, batch_rows, numbers, first_row=first_row)
-        return prefetch(clock.timed(batches))
+        return prefetch(clock.timed(batches)) if ahead else clock.timed(batches)
+
+    def is_one_batch(self, source: Source) -> bool:
+        """Whether the rows of a source are known to be few."""
+        return source.n_rows is not None and source.n_rows <= (self.batch_rows or source.batch_rows(self.n_columns))
+
+    @property
+    def n_columns(self) -> int:
+        """The number of columns that are read."""
+        features = self.source.schema.names if self.features is None else self.features
+        return len({*features, *with_label(self.keep, self.label)})
 
 
 def plan_scoring(
@@ -179,6 +189,30 @@ def plan_scoring(
     return plan
 
 
+def without_unfit(
+    model: Any, source: Source, keep: Sequence[str] | None, label: str | None, failed: dict[str, str]
+) -> Source:
+    """Return the files that a model can score; ``failed`` gets the others and why. Raise `TableError` if all are."""
+    model, good, known = model_of(model), [], None
+    for file in source.files:
+        if known is not None and not file.types_are_guessed and file.schema.equals(known):
+            good.append(file)
+            continue
+        try:
+            one = Source([file])
+            if not one.is_matrix:
+                one.require(with_label(keep, label), "column")
+                features = _features(model, one, keep, label)
+                _check_types(model, _read_levels_as_text(model, one), features)
+            good.append(file)
+            known = None if one.is_matrix else file.schema
+        except TableError as error:
+            failed[str(file.path)] = str(error)
+    if not good:
+        raise TableError(failed[str(source.files[0].path)])
+    return source if len(good) == len(source.files) else Source(good)
+
+
 def _plan_matrix(
     model: Model, source: Source, keep: Sequence[str] | None, label: str | None, options: dict[str, Any]
 ) -> ScorePlan:
@@ -226,8 +260,11 @@ def _read_levels_as_text(model: Model, source: Source) -> Source:
 
 def _check_types(model: Model, source: Source, features: Sequence[str]) -> None:
     """Raise `TableError` for a feature whose type the model cannot read."""
-    is_mixed = model.columns is not None
+    is_mixed, known = model.columns is not None, None
     for file in source.files:
+        if known is not None and not file.types_are_guessed and file.schema.equals(known):
+            continue
+        known = file.schema
         file.check_text(features)
         if file.types_are_guessed:
             continue  # a cell may be no number; the reader raises then, with the row

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -16,18 +16,18 @@ import pyarrow as pa
 
 from aefast.engine import core
 from aefast.jobs.clock import Clock, Progress, no_progress
+from aefast.jobs.discoveries import find_cutoff, recorded_cutoff, resolution
 from aefast.jobs.drift import DriftCounter
-from aefast.jobs.journal import Journal, ResumeError, batch_from, batch_to_bytes, journal_path
+from aefast.jobs.journal import Journal, ResumeError, batch_from, journal_path
 from aefast.jobs.plan import ScorePlan, located, plan_scoring
 from aefast.jobs.provenance import read_provenance, write_provenance
 from aefast.jobs.tally import Choice, Tally
-from aefast.model.false_discoveries import reported_up_to, rows_flagged_together, summed_counts
 from aefast.scoring.fleet_scorer import FleetScorer
 from aefast.scoring.labels import UNLABELLED, Labels, judgement
 from aefast.scoring.passthrough import TypeClashError
 from aefast.tables.formats.base import TableError
 from aefast.tables.formats.registry import writer_class
-from aefast.tables.sink import open_sink
+from aefast.tables.sink import open_sink, remove_unfinished
 from aefast.tables.source import Source
 
 __all__ = ["ScoreJob"]
@@ -48,7 +48,10 @@ class ScoreJob:
         One file for all rows, or one file for each file of ``source``; then all have the same ending. The ending
         decides the format.
     folder : path, optional
-        The folder of the outputs, if there are many: the journal of the whole job is kept there.
+        The folder of the outputs, if there are many: the journal of the whole job is kept there. Files that cannot be
+        scored then cost no other file; the summary names them in ``failed``.
+    failed : mapping of str to str, optional
+        Files that are not in ``source`` because they cannot be read, and why.
     keep : list of str or None
         Input columns to copy to the output. None keeps every column that the model does not read, if all files have
         it and no result has its name; ``plan.left_out`` names the others. Cells of CSV files are copied as they are
@@ -84,6 +87,7 @@ class ScoreJob:
         output: str | Path | Sequence[Path],
         *,
         folder: Path | None = None,
+        failed: Mapping[str, str] | None = None,
         keep: Sequence[str] | None = None,
         label: str | None = None,
         top_features: int = 0,
@@ -112,6 +116,7 @@ class ScoreJob:
             flat=not writer.holds_nested,
             scores_only=writer.holds_one_column,
         )
+        self._failed = dict(failed or {})
         self.folder, self.fdr, self.resume = folder, fdr, resume
         self.only_anomalies, self.sort = only_anomalies, sort
         sources = [plan.source] if isinstance(output, str | Path) else plan.source.split()
@@ -137,6 +142,7 @@ class ScoreJob:
         if self.folder is None:
             self._score_one(tally)
         else:
+            tally.is_many = len(self._parts) + len(self._failed) > 1
             self._score_files(self.folder, tally)
         return self._summary(tally, time.perf_counter() - begin)
 
@@ -162,27 +168,42 @@ class ScoreJob:
                 frames = journal.replay()
                 plan = self._decided(journal, frames, tally)
                 records = {r["output"]: r for r in (journal.read(_record, frame) for frame in frames)}
+            remove_unfinished(output for _, output in self._parts)
             for source, output in self._parts:
-                stamp, counts = _stamps(source), finished[output]
-                if counts is None and plan.label is None:
-                    record = records.get(str(output))
-                    counts = record if record and record["input"] == stamp and output.exists() else None
-                if counts is not None:
-                    tally.skip(counts)
-                    continue
-                with self._journal(output, stamp) as own:
-                    counts = self._score_into(plan, source, output, own, own.replay(), tally)
-                journal.append(json.dumps({"output": str(output), "input": stamp, **counts}).encode())
+                with tally.failing(source):
+                    stamp, counts = _stamps(source), finished[output]
+                    if counts is None and plan.label is None:
+                        record = records.get(str(output))
+                        counts = record if record and record["input"] == stamp and output.exists() else None
+                    if counts is not None:
+                        tally.skip(counts)
+                        continue
+                    if plan.is_one_batch(source):
+                        counts = self._score_into(plan, source, output, None, iter(()), tally)
+                    else:
+                        with self._journal(output, stamp) as own:
+                            counts = self._score_into(plan, source, output, own, own.replay(), tally)
+                    journal.append(json.dumps({"output": str(output), "input": stamp, **counts}).encode())
+            journal.has_more = bool(tally.failed)
 
     def _score_into(
-        self, plan: ScorePlan, source: Source, output: Path, journal: Journal, frames: Iterator[bytes], tally: Tally
+        self,
+        plan: ScorePlan,
+        source: Source,
+        output: Path,
+        journal: Journal | None,
+        frames: Iterator[bytes],
+        tally: Tally,
     ) -> dict[str, int]:
-        """Score all rows of ``source`` into one file, recorded rows first; returns the counts of rows and anomalies."""
+        """Score all rows of ``source`` into one file, recorded rows first; returns the counts of rows and anomalies.
+
+        Without a journal, which one batch does not need, reading and writing do not overlap.
+        """
         schema, choice = self._schemas[output], Choice(only_anomalies=self.only_anomalies, sort=self.sort)
         labels = None if plan.label is None else Labels(source, plan.label)
         job, before = self._job(source), tally.counts
         with (
-            open_sink(output, plan.written(schema), lambda batch: journal.append(batch_to_bytes(batch))) as sink,
+            self._sink(output, plan.written(schema), journal) as sink,
             closing(self._judged(plan, source, journal, frames, tally)) as found,
         ):
             for judged, batch, record in found:
@@ -200,6 +221,12 @@ class ScoreJob:
         write_provenance(output, job, counts)
         return counts
 
+    @staticmethod
+    def _sink(output: Path, schema: pa.Schema, journal: Journal | None) -> Any:
+        if journal is None:
+            return open_sink(output, schema, threaded=False)
+        return open_sink(output, schema, journal.append_batch)
+
     def _job(self, source: Source) -> dict[str, Any]:
         """Everything that an output depends on. With ``fdr``, it depends on every row of every file."""
         return {**self._identity, "input": _stamps(source), "all": None if self.fdr is None else self._all}
@@ -214,15 +241,15 @@ class ScoreJob:
         return read_provenance(output, self._job(source)) if self.resume and self.plan.label is None else None
 
     def _judged(
-        self, plan: ScorePlan, source: Source, journal: Journal, frames: Iterator[bytes], tally: Tally
+        self, plan: ScorePlan, source: Source, journal: Journal | None, frames: Iterator[bytes], tally: Tally
     ) -> Generator[tuple[pa.RecordBatch, pa.RecordBatch, pa.RecordBatch | None], None, None]:
         """Errors and reasons, the rows they belong to, and what to record of them (None if it is recorded already)."""
         n_done = 0
-        for judged, batch in self._recorded(plan, source, journal, frames, tally.reading):
+        for judged, batch in () if journal is None else self._recorded(plan, source, journal, frames, tally.reading):
             n_done += judged.num_rows
             yield judged, batch, None
         tally.n_resumed += n_done
-        with closing(plan.batches(source, tally.reading, n_done)) as batches:
+        with closing(plan.batches(source, tally.reading, n_done, ahead=journal is not None)) as batches:
             for batch in batches:
                 with tally.scoring, located(source):
                     judged = plan.scorer.judge(batch, first_row=n_done)
@@ -259,7 +286,10 @@ class ScoreJob:
             else:
                 journal.remove()
             raise
-        journal.remove()
+        if journal.has_more:
+            journal.close()
+        else:
+            journal.remove()
 
     def _decided(self, journal: Journal, frames: Iterator[bytes], tally: Tally) -> ScorePlan:
         """The plan with the cutoff of p-values, which takes all rows to find unless the journal has it."""
@@ -267,58 +297,19 @@ class ScoreJob:
             return self.plan
         record = next(frames, None)
         if record is None:
-            record = json.dumps(self._cutoff(self.fdr, tally)).encode()
+            sources = [source for source, _ in self._parts]
+            record = json.dumps(find_cutoff(self.plan, sources, self.fdr, tally)).encode()
             journal.append(record)
-        cutoff, tally.keeps_fdr = journal.read(_recorded_cutoff, record)
+        cutoff, tally.keeps_fdr = journal.read(recorded_cutoff, record)
         self.plan = self.plan.with_cutoff(cutoff)
         return self.plan
-
-    def _cutoff(self, fdr: float, tally: Tally) -> float | list[float]:
-        """Return the largest p-value that is reported, see `reported_up_to`; takes a pass over all rows.
-
-        If none is reported because too few rows were held out, the least p-value in a list: rows with this one, whose
-        scores are above those of all held-out rows, are flagged without regard to the rate.
-        """
-        plan = self.plan
-        levels, counts, n_rows = np.empty(0), np.empty(0, dtype=np.int64), 0
-        with closing(plan.batches(plan.source, tally.reading)) as batches:
-            for batch in batches:
-                with tally.scoring, located(plan.source):
-                    levels, counts = summed_counts(
-                        (levels, counts), plan.scorer.counted_p_values(batch, first_row=n_rows)
-                    )
-                n_rows += batch.num_rows
-                tally.progress(batch.num_rows)
-        found = reported_up_to(levels, counts, fdr)
-        least = plan.model.calibration.least
-        # Groups of a fleet have least p-values of their own.
-        if plan.fleet is None and found == 0 and rows_flagged_together(least, int(counts.sum()), fdr) > 1:
-            return [least]
-        return found
-
-    def _resolution(self, fdr: float, tally: Tally) -> dict[str, Any]:
-        """What the number of held-out rows means for a false-discovery rate."""
-        if self.plan.fleet is not None:
-            return {"fdr_kept": tally.keeps_fdr}
-        calibration, n_good = self.plan.model.calibration, tally.n_rows - tally.n_bad
-        found: dict[str, Any] = {
-            "fdr_kept": tally.keeps_fdr,
-            "held_out_rows": calibration.n_rows,
-            "least_p_value": calibration.least,
-            "least_flagged": rows_flagged_together(calibration.least, n_good, fdr),
-        }
-        if not tally.keeps_fdr:
-            highest = float(calibration.errors[-1])
-            rule = f"score above {highest:.6g}, the largest of {calibration.n_rows:,} held-out rows"
-            found |= {"rule": rule, "expected_false_alarms": n_good * calibration.least}
-        return found
 
     def _summary(self, tally: Tally, seconds: float) -> dict[str, Any]:
         threshold = float(self.plan.model.threshold)
         rule = f"score above {threshold:.6g}" if self.plan.fleet is None else "score above the threshold of the group"
         summary: dict[str, Any] = {
             "output": str(self.folder or self._parts[0][1]),
-            "files": len(self._parts),
+            "files": len(self._parts) + len(self._failed),
             "left_out": self.plan.left_out,
             "rows": tally.n_rows,
             "resumed_rows": tally.n_resumed,
@@ -341,8 +332,9 @@ class ScoreJob:
             pooled = self.plan.scorer.pooled_rows
             summary |= {"pooled_groups": len(pooled), "pooled_rows": sum(pooled.values())}
         if self.fdr is not None:
-            summary["fdr"] = self.fdr
-            summary |= self._resolution(self.fdr, tally)
+            summary |= resolution(self.plan, self.fdr, tally)
+        if self.folder is not None:
+            summary["failed"] = self._failed | tally.failed
         if self.plan.label is not None and tally.n_rows:
             labels, scores = np.concatenate(tally.labels), np.concatenate(tally.scores)
             if self.fdr is not None:
@@ -351,15 +343,6 @@ class ScoreJob:
             summary["unlabelled"] = int(np.count_nonzero(labels == UNLABELLED))
             summary["quality"] = judgement(labels, scores, threshold)
         return summary
-
-
-def _recorded_cutoff(frame: bytes) -> tuple[float, bool]:
-    """Return the cutoff of p-values in a frame of a journal, 0 if none is reported, and whether it keeps the rate."""
-    found = json.loads(frame)
-    (cutoff,) = found if isinstance(found, list) else (found,)
-    if not -1 <= float(cutoff) <= 1:
-        raise ValueError(f"the cutoff of p-values is {cutoff}")
-    return max(float(cutoff), 0.0), not isinstance(found, list)
 
 
 @contextmanager

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from aefast.exceptions import AefastError
 from aefast.jobs.clock import Clock, Progress
 from aefast.jobs.drift import DriftCounter
+from aefast.jobs.journal import ResumeError
 from aefast.scoring.bad_rows import rows_without_score
 from aefast.tables.arrow import arrow_array, arrow_values
+from aefast.tables.source import Source
+
+LOG = logging.getLogger("aefast.jobs")
 
 
 class Tally:
@@ -23,6 +30,8 @@ class Tally:
         self.reading, self.scoring, self.writing = Clock(), Clock(), 0.0
         self.n_rows = self.n_flagged = self.n_bad = self.n_resumed = self.n_skipped_files = 0
         self.keeps_fdr = True
+        self.is_many = False
+        self.failed: dict[str, str] = {}
         self.labels: list[NDArray[np.int8]] = []
         self.scores: list[NDArray[np.float64]] = []
         self.flags: list[NDArray[np.bool_]] = []
@@ -34,6 +43,22 @@ class Tally:
         self.n_bad += n_bad
         self.n_resumed += resumed
         self.progress(n_rows)
+
+    @contextmanager
+    def failing(self, source: Source) -> Iterator[None]:
+        """Record an error about one of many files, whose rows then do not count; raise it if there is one file only."""
+        before, n_labels = (*self.counts, self.n_resumed, self.n_skipped_files), len(self.labels)
+        try:
+            yield
+        except (AefastError, FileNotFoundError) as error:
+            if isinstance(error, ResumeError) or not self.is_many:
+                raise
+            self.n_rows, self.n_flagged, self.n_bad, self.n_resumed, self.n_skipped_files = before
+            for kept in (self.labels, self.scores, self.flags):
+                del kept[n_labels:]
+            path = str(source.files[0].path)
+            self.failed[path] = str(error)
+            LOG.error("score: %s", error)
 
     def skip(self, counts: dict[str, Any]) -> None:
         """Count the rows of an output that an earlier run finished."""

@@ -35,13 +35,14 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 @contextmanager
-def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_path(path: str | os.PathLike[str], *, sync_folder: bool = True) -> Iterator[Path]:
     """Yield the name of a temporary file beside ``path``, for the block to write.
 
     When the block ends, the file is flushed to the disk and renamed to ``path``. If the block raises, the file is
     removed and whatever was at ``path`` stays. A link at ``path`` is kept: the file that it points to is replaced.
+    Without ``sync_folder``, the file is whole or absent after a crash of the system, but it may be absent.
     """
-    path = Path(os.path.realpath(path))
+    path = Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)
     part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         yield part
@@ -54,7 +55,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         if isinstance(error, OSError) and error.filename is not None and os.fspath(error.filename) == str(part):
             error.filename = str(path)
         raise
-    _sync_folder(path.parent)
+    if sync_folder:
+        _sync_folder(path.parent)
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes) -> None:

@@ -6,7 +6,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
@@ -128,6 +128,38 @@ class Sink:
             self._thread.join()
 
 
+class DirectSink:
+    """Writes batches at once, for files of few rows, for which a thread would cost more than it gains."""
+
+    def __init__(self, writer: Writer, path: Path, columns: list[str]) -> None:
+        self.seconds = 0.0
+        self._writer, self._path, self._columns = writer, path, columns
+
+    def write(self, batch: pa.RecordBatch, origin: pa.RecordBatch | None = None) -> None:
+        """Write a batch; ``origin`` is not recorded."""
+        begin = time.perf_counter()
+        with _naming(self._path):
+            self._writer.write(batch if batch.schema.names == self._columns else batch.select(self._columns))
+        self.seconds += time.perf_counter() - begin
+
+    def finish(self) -> None:
+        """Do nothing."""
+
+    def _stop(self) -> None:
+        pass
+
+
+def remove_unfinished(outputs: Iterable[Path]) -> None:
+    """Remove temporary files beside outputs, left by a killed run; nothing else may be writing these outputs."""
+    names: dict[Path, set[str]] = {}
+    for output in outputs:
+        names.setdefault(output.parent, set()).add(output.name)
+    for folder, known in names.items():
+        for left in folder.glob(".*.part") if folder.is_dir() else ():
+            if left.name[1:].rsplit(".", 2)[0] in known:
+                left.unlink()
+
+
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
     """Add ``path`` to errors of writing that name no file."""
@@ -139,8 +171,12 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def open_sink(path: str | Path, schema: pa.Schema, record: Record | None = None) -> Iterator[Sink]:
-    """Open a `Sink` in the format of the suffix of ``path``; the file appears when the block ends without an error.
+def open_sink(
+    path: str | Path, schema: pa.Schema, record: Record | None = None, *, threaded: bool = True
+) -> Iterator[Sink | DirectSink]:
+    """Open a `Sink` in the format of the suffix of ``path``, or a `DirectSink` if it is not ``threaded``.
+
+    The file appears when the block ends without an error.
 
     Parameters
     ----------
@@ -156,14 +192,15 @@ def open_sink(path: str | Path, schema: pa.Schema, record: Record | None = None)
     if record is not None:
         for left in Path(os.path.realpath(path)).parent.glob(f".{escape(path.name)}.*.part"):
             left.unlink()
-    with atomic_path(path) as part:
+    with atomic_path(path, sync_folder=threaded) as part:
         try:
             with naming(path):
                 writer = make(part, schema)
         except pa.ArrowException as error:
             refused = ", ".join(f"{f.name!r} ({f.type})" for f in schema if not _can_write(make, part, f))
             raise TableError(f"{path} cannot hold column {refused}; leave it out with --keep ({error})") from error
-        sink = Sink(writer, path, schema.names, record)
+        names = schema.names
+        sink = Sink(writer, path, names, record) if threaded else DirectSink(writer, path, names)
         try:
             yield sink
             sink.finish()

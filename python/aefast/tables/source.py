@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import pyarrow as pa
 
 from aefast.tables.dialect import Dialect, Reading
@@ -33,6 +32,8 @@ BATCH_BYTES, BATCH_ROWS = 1 << 26, 1 << 17
 class Source:
     """The rows of one or more files, one file after the other. It does not change after it was opened.
 
+    With ``failed``, files that cannot be opened are left out, and it gets their paths with the reasons.
+
     Attributes
     ----------
     schema : pyarrow.Schema
@@ -43,15 +44,26 @@ class Source:
 
     n_rows: int | None
 
-    def __init__(self, paths: Iterable[str | Path | TableFile], reading: Reading | None = None) -> None:
+    def __init__(
+        self,
+        paths: Iterable[str | Path | TableFile],
+        reading: Reading | None = None,
+        failed: dict[str, str] | None = None,
+    ) -> None:
         self.files: list[TableFile] = []
         for path in paths:
-            file = path if isinstance(path, TableFile) else open_table(path, reading)
+            try:
+                file = path if isinstance(path, TableFile) else open_table(path, reading)
+            except (TableError, OSError) as error:
+                if failed is None:
+                    raise
+                failed[str(path)] = str(error)
+                continue
             self.files.append(file)
             if file.dialect is not None and file.dialect.describe() and (reading is None or reading.learned is None):
                 reading = replace(reading or Reading(), learned=file.dialect)  # later files are read alike
         if not self.files:
-            raise TableError("no files to read")
+            raise TableError(next(iter(failed.values())) if failed else "no files to read")
         self.schema: pa.Schema = self.files[0].schema
         counts = [f.n_rows for f in self.files]
         self.n_rows = None if None in counts else sum(n for n in counts if n is not None)
@@ -202,7 +214,7 @@ class Source:
     def batch_rows(self, n_columns: int) -> int:
         """Return the default number of rows of a batch: 64 MB of them, at most 131,072."""
         width = n_columns if self.row_width is None else self.row_width
-        return int(np.clip(BATCH_BYTES // (8 * max(width, 1)), 256, BATCH_ROWS))
+        return min(max(BATCH_BYTES // (8 * max(width, 1)), 256), BATCH_ROWS)
 
     def holds_numbers(self, column: str) -> bool:
         """Whether a column of the first file holds numbers, or could hold them because its first cells are blank."""

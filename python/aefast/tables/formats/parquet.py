@@ -17,6 +17,8 @@ from aefast.tables.formats.base import TableError, TableFile, Writer, rebatch, s
 
 #: A row group is written when it has this many rows or bytes.
 GROUP_ROWS, GROUP_BYTES = 1 << 16, 1 << 24
+#: Rows that one thread decodes faster than several.
+_FEW_ROWS = 1 << 12
 #: The header of a page that claims at least 128 MB: its kind, its size without and with compression, what comes next.
 _LARGE_PAGE = re.compile(
     rb"\x15[\x00\x04\x06]\x15([\x80-\xff]{4}[\x01-\x0f])\x15[\x80-\xff]{0,4}[\x00-\x7f]"
@@ -35,7 +37,7 @@ class ParquetTable(TableFile):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         try:
-            with pq.ParquetFile(path) as file:
+            with pa.OSFile(str(path)) as content, pq.ParquetFile(content) as file:
                 self.schema, self.n_rows = plain_schema(file.schema_arrow), file.metadata.num_rows
                 sizes, end = _group_sizes(file), _end_of_data(file.metadata)
         except (pa.ArrowException, OSError) as error:
@@ -47,17 +49,17 @@ class ParquetTable(TableFile):
         with path.open("rb") as stream, mmap(stream.fileno(), 0, access=ACCESS_READ) as content:
             if content.find(b"PAR1PAR1", end) >= 0:
                 raise TableError(f"{path} holds one Parquet file after another; give each a file of its own")
-        self._check_pages()
+            self._check_pages(content)
 
-    def _check_pages(self) -> None:
+    def _check_pages(self, content: mmap) -> None:
         """Raise `TableError` if a page of a small file claims a size that the file does not explain.
 
         Arrow allocates what the header of a page claims. A page has at most 2 GB, which larger files explain.
         """
-        size = self.path.stat().st_size
+        size = len(content)
         if size * _MOST_RATIO >= 1 << 31:
             return
-        for claim in _LARGE_PAGE.findall(self.path.read_bytes()):
+        for claim in _LARGE_PAGE.findall(content):
             # Thrift's compact numbers: seven bits a byte, and the lowest bit of the number is its sign.
             n_bytes = sum((byte & 127) << 7 * place for place, byte in enumerate(claim)) >> 1
             if n_bytes > size * _MOST_RATIO:
@@ -70,10 +72,13 @@ class ParquetTable(TableFile):
         self, columns: Sequence[str], batch_rows: int, as_numbers: Collection[str] = (), *, first_row: int = 0
     ) -> Iterator[pa.RecordBatch]:
         # With a buffer size, column chunks are streamed; without it, a whole row group would be held in memory.
-        with pq.ParquetFile(self.path, buffer_size=1 << 16, pre_buffer=False) as file:
+        options = {"buffer_size": 1 << 16, "pre_buffer": False}
+        with pa.OSFile(str(self.path)) as content, pq.ParquetFile(content, **options) as file:
             groups, n_before = self._groups_from(file, first_row)
             try:
-                pieces = map(valid_rows, file.iter_batches(batch_rows, groups, columns=list(columns)))
+                threaded = self.n_rows is None or self.n_rows > _FEW_ROWS
+                found = file.iter_batches(batch_rows, groups, columns=list(columns), use_threads=threaded)
+                pieces = map(valid_rows, found)
                 yield from rebatch(skip_rows(pieces, n_before), batch_rows)
             except (pa.ArrowException, OSError) as error:
                 raise self._diagnosis(columns, error) from error

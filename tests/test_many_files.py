@@ -1,0 +1,129 @@
+"""Many files scored into a folder: one that cannot be scored costs no other, and is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow.parquet import read_table
+
+from small_tables import FEATURES, done, run_command, small_model, small_table, write_table
+
+N_FILES = 6
+
+
+@pytest.fixture(params=[".parquet", ".csv"])
+def folder(request, tmp_path, monkeypatch):
+    """A working folder with a model and tables of 50 rows in ``in``."""
+    monkeypatch.chdir(tmp_path)
+    Path("in").mkdir()
+    small_model().save("m")
+    for i in range(N_FILES):
+        write_table(part(i), Path(f"in/{i}{request.param}"))
+    return request.param
+
+
+def part(i: int) -> pa.Table:
+    return small_table(300).slice(50 * i, 50)
+
+
+def damage(how: str, path: Path) -> str:
+    """Damage a table; return what the message about it has."""
+    table = part(3)
+    if how == "nan":
+        values = table["c"].to_pylist()
+        values[7] = None
+        write_table(table.set_column(4, "c", pa.array(values)), path)
+        return "row 7"
+    if how == "lacks a column":
+        write_table(table.drop_columns("b"), path)
+        return "lacks columns the model was fitted on: 'b'"
+    if how == "text":
+        write_table(table.set_column(4, "c", pa.array([f"w{i}" for i in range(50)])), path)
+        return "c"
+    path.write_bytes(path.read_bytes()[:150])  # half-written
+    return path.name
+
+
+@pytest.mark.parametrize("how", ["nan", "lacks a column", "text", "half-written"])
+@pytest.mark.parametrize("options", [[], ["--batch-rows", 20], ["--fdr", 0.3], ["--label", "label"]])
+def test_one_bad_file_costs_no_other(folder, how, options):
+    said = damage(how, Path(f"in/3{folder}"))
+    if how == "half-written" and folder == ".csv":
+        said = "row"
+    result = run_command("score", "m", "in", "-o", "out", *options, "--json")
+    told = json.loads(result.stdout)
+    assert result.exit_code == told["status"] == 1
+    assert result.stderr.startswith("aefast score: ")
+    assert result.stderr.count("\n") == 1
+    assert list(told["failed"]) == [f"in/3{folder}"]
+    assert said in told["failed"][f"in/3{folder}"]
+    assert (told["rows"], told["files"]) == (250, N_FILES)
+    written = sorted(path.name for path in Path("out").iterdir() if path.suffix == folder)
+    assert written == [f"{i}{folder}" for i in range(N_FILES) if i != 3]
+    if not options:
+        for i in (0, 5):
+            scores_are_those_of(i, folder)
+    # When the file is mended, the others are not scored again.
+    write_table(part(3), Path(f"in/3{folder}"))
+    if options != ["--label", "label"] and options != ["--fdr", 0.3]:
+        again = json.loads(done("score", "m", "in", "-o", "out", *options, "--resume", "--json"))
+        assert (again["rows"], again["resumed_rows"], again["failed"]) == (300, 250, {})
+        assert not Path("out/aefast.partial").exists()
+
+
+def scores_are_those_of(i: int, ending: str) -> None:
+    expected = small_model().reconstruction_error(part(i).select(FEATURES)).astype(np.float64)
+    path = f"out/{i}{ending}"
+    found = pa.csv.read_csv(path) if ending == ".csv" else read_table(path)
+    np.testing.assert_array_equal(found["anomaly_score"].to_numpy(), expected)
+
+
+def test_the_text_names_how_many_files_failed(folder):
+    for i in (1, 4):
+        damage("nan", Path(f"in/{i}{folder}"))
+    result = run_command("score", "m", "in", "-o", "out")
+    assert "2 of 6 files" in result.stdout
+    assert "2 files failed, the first: " in result.stderr
+    assert f"in/1{folder}, row 7" in result.stderr
+
+
+def test_if_all_files_fail_nothing_is_written(folder):
+    for i in range(N_FILES):
+        damage("lacks a column", Path(f"in/{i}{folder}"))
+    result = run_command("score", "m", "in", "-o", "out")
+    assert (result.exit_code, "lacks columns the model was fitted on" in result.stderr) == (1, True)
+    assert not Path("out").exists() or list(Path("out").iterdir()) == []
+
+
+def test_bad_rows_may_be_skipped_file_by_file(folder):
+    damage("nan", Path(f"in/3{folder}"))
+    told = json.loads(done("score", "m", "in", "-o", "out", "--on-bad", "skip", "--json"))
+    assert (told["rows"], told["bad_rows"], told["failed"]) == (300, 1, {})
+
+
+def test_what_a_killed_run_left_is_removed(folder):
+    Path("out").mkdir()
+    left = [Path(f"out/.0{folder}.123-abcd.part"), Path(f"out/.other{folder}.123-abcd.part")]
+    for path in left:
+        path.touch()
+    done("score", "m", "in", "-o", "out")
+    assert [path.exists() for path in left] == [False, True]
+
+
+def test_one_model_serves_files_of_several_schemas(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("in").mkdir()
+    small_model().save("m")
+    kinds: list[Any] = [pa.float64(), pa.float32(), pa.float64(), pa.string(), pa.float64()]
+    for i, kind in enumerate(kinds):
+        table = part(i)
+        column = table["c"].cast(kind) if kind != pa.string() else pa.array(["x"] * 50)
+        write_table(table.set_column(4, "c", column), Path(f"in/{i}.parquet"))
+    told = json.loads(run_command("score", "m", "in", "-o", "out", "--json").stdout)
+    assert list(told["failed"]) == ["in/3.parquet"]
+    assert "column 'c' is string" in told["failed"]["in/3.parquet"]
