@@ -52,7 +52,7 @@ def table():
 
 @pytest.fixture(scope="module")
 def model(table):
-    return aefast.Autoencoder((32, 6), max_epochs=40, random_state=0).fit(table)
+    return aefast.Autoencoder((32, 6), max_epochs=40, score_metric="mse", random_state=0).fit(table)
 
 
 def plain(frame):
@@ -391,7 +391,7 @@ def test_missing_cells(table):
                 ValueError, match=r"400 values are not finite, the first \(nan\) in row 0, column 'proto'"
             ):
                 make(levels)
-        masked = aefast.Autoencoder(max_epochs=5, missing="mask", random_state=0).fit(data)
+        masked = aefast.Autoencoder(max_epochs=5, missing="mask", score_metric="mse", random_state=0).fit(data)
         is_missing = holes.isna().to_numpy()
         shares = masked.feature_errors(data)
         assert (shares[is_missing] == 0).all()

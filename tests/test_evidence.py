@@ -89,7 +89,7 @@ def test_states_are_those_of_the_oracle():
     hour = [context.kind for context in contexts].index("hour")
     known = frame["when"].notna().to_numpy()
     assert (states_of(rows, contexts, evidence.edges)[known, hour] == frame["when"].dt.hour[known]).all()
-    assert (states_of(rows, contexts, evidence.edges)[known, hour + 1] == frame["when"].dt.weekday[known]).all()
+    assert (states_of(rows, contexts, evidence.edges)[known, hour + 1] == frame["when"].dt.day_of_week[known]).all()
 
 
 def column_of(counts):

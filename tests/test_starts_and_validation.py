@@ -52,7 +52,9 @@ def test_a_checkpoint_of_several_starts_is_refused(tmp_path):
 @pytest.mark.parametrize("weighted", [False, True])
 def test_validation_rows_are_monitored_and_calibrate(estimator, weighted):
     weights = np.repeat([0.0, 1.0, 2.0], [10, 90, 100]) if weighted else None
-    model = estimator((2,), **options()).fit(X[:200], sample_weight=weights, validation_data=X[200:])
+    model = estimator((2,), **options(), score_metric="mse").fit(
+        X[:200], sample_weight=weights, validation_data=X[200:]
+    )
     errors = model.reconstruction_error(X[200:])
     assert model.calibration_.n_rows == 100
     np.testing.assert_array_equal(model.p_values(X[200:]), model.p_values_of(errors))

@@ -203,14 +203,15 @@ def test_ctrl_c_between_epochs_leaves_the_best_weights():
 
 INTERRUPTED = """
 import numpy as np
-import aefast.training.fit
+from functools import partial
 from aefast import Autoencoder
+from aefast.estimators import recipe
 
 def told(told=[]):
     if not told:
         told.append(print("training", flush=True))
 
-aefast.training.fit.poll = told
+recipe.Settings = partial(recipe.Settings, poll=told)
 X = np.random.default_rng(0).normal(size=(1000, 20)).astype("float32")
 # An epoch that takes very long: the same rows over and over, with wide layers.
 X = np.broadcast_to(X, (1000, 1000, 20)).reshape(-1, 20)

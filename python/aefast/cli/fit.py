@@ -188,7 +188,7 @@ def _print(summary: dict[str, Any], columns: Any) -> None:
     }[summary["how"]]
     reading = f"{summary['reading_seconds']:.2f} s"
     share = f"{100 * summary['contamination']:.3g} %"
-    judged = f"the {pluralise(summary['threshold_rows'], 'held-out rows')}" if is_streamed else "these rows"
+    judged = f"rows like the {summary['threshold_rows']:,} that were kept" if is_streamed else "rows like these"
     names = f": {list_names(summary['columns'])}" if summary["columns"] else ""
     print_summary(
         f"{summary['kind']} {'–'.join(map(str, summary['layers']))}",
