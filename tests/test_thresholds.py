@@ -222,7 +222,8 @@ def test_p_values_compare_with_the_rows_that_training_has_not_seen_and_all_of_th
     trainer = core.Trainer
     monkeypatch.setattr(core, "Trainer", Watched)
     rows = normal_rows(np.random.default_rng(9), 300)
-    model = Autoencoder((8, 2), validation_fraction=fraction, max_epochs=3, score_metric="mse", random_state=0)
+    options = {"max_epochs": 3, "score_metric": "mse", "random_state": 0, "callbacks": lambda info: None}
+    model = Autoencoder((8, 2), validation_fraction=fraction, **options)
     model = model.fit_batches(rows.reshape(3, 100, 5)) if in_blocks else model.fit(rows)
     unseen = np.array([bytes(row) not in seen for row in np.ascontiguousarray(rows)])
     assert unseen.sum() == 300 * fraction

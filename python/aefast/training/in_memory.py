@@ -75,7 +75,8 @@ class FitRows(Fit):
         ranges = self._ranges(statistics if beyond is None else merged(statistics, beyond))
         distrusted = self._trust(X, used, ranges, differ)[1]
         learned, monitored = without(train, distrusted, len(X)), without(held_out, distrusted, len(X))
-        monitored = held_out if monitored is not None and len(monitored) == 0 else monitored
+        if self.validation is not None or (monitored is not None and len(monitored) == 0):
+            monitored = held_out
         trained, watched = (learned, monitored) if self._trains_on_trusted else (train, held_out)
         self._data = TrainingRows(X if noisy is None else noisy, trained, weights, None if noisy is None else X)
         self._rows = CalibrationRows(
