@@ -393,7 +393,8 @@ def test_clipped_training_rows_are_warned_of():
         Autoencoder(**QUICK).fit_batches(iter([zeros, rows]))
     model = Autoencoder(warm_start=True, **QUICK).fit(rows)
     with pytest.warns(UserWarning, match="are clipped"):
-        model.fit(rows * 6)
+        model.partial_fit(rows * 100)
+    model.fit(rows * 100)  # the scaler is fitted anew
     Autoencoder(**QUICK).fit_batches([zeros, rows])  # a list is read for the scaler first
     Autoencoder(**QUICK).fit(np.vstack([zeros, rows]))
 

@@ -71,7 +71,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
     >>> rng = np.random.default_rng(0)
     >>> angle = rng.uniform(0, 2 * np.pi, size=2000)
     >>> X = np.column_stack([np.cos(angle), np.sin(angle)])
-    >>> model = DenoisingAutoencoder((32, 8), noise_level=0.3, scaler=None, learning_rate=0.005, random_state=0).fit(X)
+    >>> model = DenoisingAutoencoder((32, 8), noise_level=0.3, scaler=None, learning_rate=0.005, random_state=1).fit(X)
     >>> noisy = X + rng.normal(scale=0.3, size=X.shape)
     >>> def error(rows):
     ...     return np.abs(np.hypot(*rows.T) - 1).mean()

@@ -167,7 +167,7 @@ class Fleet(FleetScores, BaseEstimator, Mapping[Key, Any]):
     def update(self, X: Any, *, groups: Any = None) -> Self:
         """Fit groups that have no estimator yet, and fit groups that have drifted anew, each on its rows in ``X``.
 
-        A group has drifted if the errors of its rows are distributed unlike those of the rows held out in its fit: the
+        A group has drifted if the errors of its rows are larger than those its fit was calibrated on: the
         Kolmogorov-Smirnov distance is at least 0.1, and its p-value is reported by the procedure of Benjamini and
         Hochberg (1995) with a false-discovery rate of 5 % over all groups of ``X``. Groups with fewer than ``min_rows``
         rows in ``X``, all other groups, and ``pooled_`` stay as they are.
@@ -212,12 +212,12 @@ class Fleet(FleetScores, BaseEstimator, Mapping[Key, Any]):
         return self
 
     def _drifted(self, rows: Any, known: Mapping[Key, NDArray[np.int64]]) -> list[Key]:
-        """Return the groups whose errors are distributed unlike those of their held-out rows."""
+        """Return the groups whose errors are larger than those of their calibration."""
         if not known:
             return []
         models = self.model_fleet().models
         drifts = [
-            models[key].calibration.drift(models[key].errors(taken(rows, numbers))) for key, numbers in known.items()
+            models[key].calibration.rise(models[key].errors(taken(rows, numbers))) for key, numbers in known.items()
         ]
         distances, p_values = np.array(drifts).T
         is_far = benjamini_hochberg(p_values, DRIFT_FDR) & (distances >= LEAST_DRIFT)

@@ -157,9 +157,9 @@ class FleetScores:
     def by_group(self, X: Any, fdr: float = 0.05, *, groups: Any = None) -> Any:
         """Return a table of groups: how many of their rows are anomalies, and which groups are odd as a whole.
 
-        A group is odd if its errors are distributed unlike those of the rows held out in its fit: too many are large,
-        or all are a little larger, or all are alike. Among the groups that are reported, the expected share of false
-        alarms is at most ``fdr``. Rows of groups without an estimator are compared with the pooled model.
+        A group is odd if its errors are larger than those that its fit was calibrated on: too many are large, or all
+        are a little larger. Among the groups that are reported, the expected share of false alarms is at most ``fdr``.
+        Rows of groups without an estimator are compared with the pooled model.
 
         Parameters
         ----------

@@ -104,7 +104,7 @@ def reported_up_to(levels: ArrayLike, counts: ArrayLike, fdr: float) -> float:
     """
     check_fdr(fdr)
     p, n_at_most = np.asarray(levels, dtype=np.float64), np.cumsum(np.asarray(counts)[::-1])[::-1]
-    holds = (n_at_most > 0) & (p <= fdr * n_at_most / max(n_at_most[0], 1))
+    holds = (n_at_most > 0) & (p <= fdr * n_at_most / max(n_at_most.max(initial=1), 1))
     return float(p[holds].max(initial=0.0))
 
 

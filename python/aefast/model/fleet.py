@@ -202,7 +202,7 @@ def group_scores(fleet: ModelFleet, errors: Mapping[Key, Array], fdr: float) -> 
         is_own = model is not None
         model = fleet.template if model is None else model
         n_flagged = int(np.count_nonzero(own.astype(np.float64) > model.threshold))
-        found.append(GroupScores(key, len(own), is_own, n_flagged, *model.calibration.drift(own)))
+        found.append(GroupScores(key, len(own), is_own, n_flagged, *model.calibration.rise(own)))
     if not found:
         return []
     is_odd = benjamini_hochberg([each.p_value for each in found], fdr).tolist()

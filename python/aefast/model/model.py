@@ -24,16 +24,13 @@ from aefast.model.metrics import checked_metric, likelihood_scale
 from aefast.model.numbers import numbers_scaling
 from aefast.model.predictors import Predictors
 from aefast.model.reasons import MOST_REASONS, Reasons, as_frame, explanation_in_blocks, explanation_of, telling
-from aefast.model.rows import element_names, read_rows, require_finite
+from aefast.model.rows import element_names, overflow_error, read_rows, require_finite
 from aefast.model.scaling import column_statistics
 from aefast.tables.collect import collected, table_of
 from aefast.tables.files import write_whole
 from aefast.tables.numbers import readable
 
 Array = NDArray[Any]
-
-# Advice about reconstructions that overflow.
-_REMEDY = {"float32": "use dtype='float64'", "float64": "divide it by a constant before fit"}
 
 
 class Model(ModelData):
@@ -240,7 +237,7 @@ class Model(ModelData):
         fits = np.isfinite(found.expected).reshape(*found.columns.shape, -1).all(axis=2)
         overflowing = found.columns[~fits & (found.columns >= 0)]
         if len(overflowing):
-            raise self._overflow(self.column_names[overflowing[0]], found.expected.dtype)
+            raise overflow_error(self.column_names[overflowing[0]], found.expected.dtype)
         if self.distances is None or self.columns is not None:
             return found
         low, high = (each[found.columns] for each in (self.distances.low, self.distances.high))
@@ -389,7 +386,7 @@ class Model(ModelData):
         overflowing = column_statistics(rows, None, resolve_threads(self.n_threads))["n_nonfinite"] > 0
         if overflowing.any():
             names = element_names(self.column_names, self.columns)
-            raise self._overflow(names[int(overflowing.argmax())], rows.dtype)
+            raise overflow_error(names[int(overflowing.argmax())], rows.dtype)
         return rows
 
     def _in_range(self, rows: Array) -> Array:
@@ -399,7 +396,3 @@ class Model(ModelData):
         low, high, at = self.distances.low, self.distances.high, self.distances.elements
         rows[:, at] = np.clip(rows[:, at], low, high)
         return rows
-
-    def _overflow(self, column: str, dtype: np.dtype[Any]) -> ValueError:
-        """Return the error that the reconstruction of a column is too large for its dtype."""
-        return ValueError(f"the reconstruction of column {column!r} does not fit into {dtype}: {_REMEDY[dtype.name]}")

@@ -143,3 +143,9 @@ def require_finite(
         error = nonfinite_error(shown_columns, names, what, may_miss=may_miss)
         if error is not None:
             raise error
+
+
+def overflow_error(column: str, dtype: np.dtype[Any]) -> ValueError:
+    """Return the error that the reconstruction of a column is too large for its dtype."""
+    remedy = {"float32": "use dtype='float64'", "float64": "divide it by a constant before fit"}[dtype.name]
+    return ValueError(f"the reconstruction of column {column!r} does not fit into {dtype}: {remedy}")

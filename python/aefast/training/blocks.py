@@ -14,7 +14,8 @@ from aefast.columns.learner import UnknownLevels
 from aefast.model.scaling import Statistics, merged
 from aefast.training.checkpoint import digest_of
 from aefast.training.data import MAX_ROWS, RESERVOIR, CalibrationRows, Rows, TrainingRows, without
-from aefast.training.fit import ENOUGH_ROWS, Fit
+from aefast.training.fit import Fit
+from aefast.training.preparation import ENOUGH_ROWS
 from aefast.training.reference_rows import MOST_SCORES
 from aefast.training.reservoir import Reservoir
 
