@@ -11,6 +11,7 @@ import aefast.export
 from aefast.export.c_header import header, prefix_of
 from aefast.export.check import made_up_rows, run_c, run_onnx, run_sql
 from aefast.export.decision import program_of
+from aefast.export.onnx_graph import model_proto
 from aefast.export.program import evaluate
 from aefast.export.sql_query import query
 from messages import raises_exactly
@@ -114,11 +115,11 @@ def test_the_header_compiles_without_warnings_and_scores_as_the_model(model, tmp
 
 
 def test_the_graph_scores_as_the_model(model):
-    onnx_graph = pytest.importorskip("aefast.export.onnx_graph", reason="needs onnx, which is optional")
+    pytest.importorskip("onnx", reason="needs onnx, which is optional")
     pytest.importorskip("onnxruntime", reason="needs onnxruntime, which is optional")
     program = program_of(model)
     columns, rows = made_up_rows(model, program)
-    found, _ = run_onnx(onnx_graph.model_proto(program, {}), columns)
+    found, _ = run_onnx(model_proto(program, {}), columns)
     assert_agrees(model, columns, rows, found)
 
 

@@ -8,6 +8,7 @@ metadata.
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,10 @@ def onnx(model: Any, path: str | os.PathLike[str]) -> None:
     >>> model = aefast.Autoencoder(max_epochs=2, random_state=0).fit(X)
     >>> aefast.export.onnx(model, "model.onnx")  # doctest: +SKIP
     """
-    try:
-        from aefast.export.onnx_graph import model_proto
-    except ImportError as error:
-        raise ImportError('aefast.export.onnx needs onnx; pip install "aefast[export]"') from error
+    from aefast.export.onnx_graph import model_proto
+
+    if find_spec("onnx") is None:
+        raise ImportError('aefast.export.onnx needs onnx; pip install "aefast[export]"')
 
     given = model_of(model)
     program = program_of(given)

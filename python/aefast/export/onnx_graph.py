@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 
 from aefast.export.program import LEAKY_SLOPE, SELU_ALPHA, SELU_SCALE, Program, Step
 
+if TYPE_CHECKING:
+    import onnx
+
 Array = NDArray[Any]
 
-#: Versions of the operator sets, which ONNX Runtime 1.14 and later read.
-OPSETS: list[Any] = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
+#: Versions of the operator sets by domain, which ONNX Runtime 1.14 and later read.
+OPSETS = {"": 17, "ai.onnx.ml": 3}
 _IR_VERSION = 8
 # Begins the names of all values inside the graph, so that none is the name of a column.
 _PREFIX = "aefast/"
-_TYPES = {"double": TensorProto.DOUBLE, "float": TensorProto.FLOAT, "text": TensorProto.STRING}
+# Numbers of element types (`onnx.TensorProto.DataType`).
+_FLOAT, _INT64, _STRING, _BOOL, _DOUBLE = 1, 7, 8, 9, 11
+_TYPES = {"double": _DOUBLE, "float": _FLOAT, "text": _STRING}
 _DTYPES = {"double": np.float64, "float": np.float32}
 #: Operations that ONNX has under another name, without constants.
 _SAME = {
@@ -47,6 +50,8 @@ class Graph:
 
     def constant(self, values: Any, dtype: Any = None) -> str:
         """Add a constant tensor and return its name."""
+        from onnx import numpy_helper
+
         name = self.name("constant")
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values, dtype=dtype), name))
         return name
@@ -58,6 +63,8 @@ class Graph:
 
     def node(self, op: str, *inputs: str, output: str | None = None, domain: str = "", **attributes: Any) -> str:
         """Add a node with one output and return the output's name."""
+        from onnx import helper
+
         output = output or self.name(op)
         self.nodes.append(helper.make_node(op, list(inputs), [output], domain=domain, **attributes))
         return output
@@ -65,6 +72,9 @@ class Graph:
 
 def model_proto(program: Program, description: dict[str, str]) -> onnx.ModelProto:
     """Return the program as an ONNX model; ``description`` becomes its metadata."""
+    import onnx
+    from onnx import helper
+
     graph = Graph()
     for step in program.steps:
         inputs = [_PREFIX + value.name for value in step.inputs]
@@ -75,11 +85,9 @@ def model_proto(program: Program, description: dict[str, str]) -> onnx.ModelProt
     for name, value in program.outputs.items():
         is_flag = name == "is_anomaly"
         found = _PREFIX + value.name
-        found = graph.node("Cast", found, to=TensorProto.BOOL) if is_flag else found
+        found = graph.node("Cast", found, to=_BOOL) if is_flag else found
         graph.node("Identity", found, output=name)
-        outputs.append(
-            helper.make_tensor_value_info(name, TensorProto.BOOL if is_flag else TensorProto.DOUBLE, ["rows", 1])
-        )
+        outputs.append(helper.make_tensor_value_info(name, _BOOL if is_flag else _DOUBLE, ["rows", 1]))
     reads = [helper.make_node("Identity", [each.column], [_PREFIX + each.value.name]) for each in program.inputs]
     inputs_info = [
         helper.make_tensor_value_info(source.column, _TYPES[source.value.kind], ["rows", 1])
@@ -87,13 +95,19 @@ def model_proto(program: Program, description: dict[str, str]) -> onnx.ModelProt
     ]
     proto = helper.make_model(
         helper.make_graph([*reads, *graph.nodes], "aefast", inputs_info, outputs, graph.constants),
-        opset_imports=OPSETS,
+        opset_imports=[helper.make_opsetid(domain, version) for domain, version in OPSETS.items()],
         ir_version=_IR_VERSION,
         producer_name="aefast",
     )
     helper.set_model_props(proto, description)
     onnx.checker.check_model(proto)
     return proto
+
+
+def _node(op: str, inputs: list[str], outputs: list[str], **attributes: Any) -> onnx.NodeProto:
+    from onnx import helper
+
+    return helper.make_node(op, inputs, outputs, **attributes)
 
 
 def _dtype(step: Step) -> Any:
@@ -205,7 +219,7 @@ def _log_softmax(graph: Graph, step: Step, x: str) -> str:
 def _top_k(graph: Graph, step: Step, x: str) -> str:
     values, places = graph.name("values"), graph.name("places")
     k = graph.constant([step.constants["k"]], np.int64)
-    graph.nodes.append(helper.make_node("TopK", [x, k], [values, places], axis=1))
+    graph.nodes.append(_node("TopK", [x, k], [values, places], axis=1))
     nothing = graph.node("Mul", x, graph.constant(0, _dtype(step)))
     return graph.node("ScatterElements", nothing, places, values, axis=1)
 
@@ -233,13 +247,13 @@ def _nearest(graph: Graph, step: Step, x: str) -> str:
     squares = graph.node("Add", products, own)
     least = graph.name("least")
     inputs = [squares, graph.constant([k], np.int64)]
-    graph.nodes.append(helper.make_node("TopK", inputs, [least, graph.name("which")], axis=1, largest=0))
+    graph.nodes.append(_node("TopK", inputs, [least, graph.name("which")], axis=1, largest=0))
     floor = graph.constant(offsets.min(), _dtype(step))
     return graph.node("Max", graph.node("ReduceMean", least, axes=[1], keepdims=1), floor)
 
 
 def _look_up(graph: Graph, step: Step, x: str) -> str:
-    above = graph.node("Cast", graph.node("Greater", x, graph.constant(step.constants["steps"])), to=TensorProto.INT64)
+    above = graph.node("Cast", graph.node("Greater", x, graph.constant(step.constants["steps"])), to=_INT64)
     place = graph.node("ReduceSum", above, graph.constant([1], np.int64), keepdims=1)
     return graph.node("Gather", graph.constant(step.constants["answers"], np.float64), place)
 
@@ -277,7 +291,7 @@ def _activate(graph: Graph, step: Step, x: str) -> str:
 
 
 def _single(graph: Graph, x: str) -> str:
-    return graph.node("Cast", x, to=TensorProto.FLOAT)
+    return graph.node("Cast", x, to=_FLOAT)
 
 
 def _as_kind(graph: Graph, step: Step, x: str) -> str:
