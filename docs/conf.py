@@ -36,7 +36,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
     "filename_pattern": r"\.py$",
-    "ignore_pattern": r"examples/\w+\.py$",  # jobs for other engines
+    "ignore_pattern": r"_job\.py$",  # scripts for other engines
     "backreferences_dir": None,
     "subsection_order": ["../examples/tables", "../examples/images", "../examples/other_libraries"],
     "within_subsection_order": "FileNameSortKey",
