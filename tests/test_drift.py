@@ -394,7 +394,9 @@ def test_clipped_training_rows_are_warned_of():
     model = Autoencoder(warm_start=True, **QUICK).fit(rows)
     with pytest.warns(UserWarning, match="are clipped"):
         model.partial_fit(rows * 100)
-    model.fit(rows * 100)  # the scaler is fitted anew
+    scale = model.scaler_scale_
+    assert len(model.fit(rows * 100).drift_.drifted) == 8
+    np.testing.assert_allclose(model.scaler_scale_, 100 * scale)  # a warm start outgrows its scaler
     Autoencoder(**QUICK).fit_batches([zeros, rows])  # a list is read for the scaler first
     Autoencoder(**QUICK).fit(np.vstack([zeros, rows]))
 

@@ -23,7 +23,7 @@ from aefast.report import drift, examine, figure, render
 from aefast.report.wording import number, unbroken
 from aefast.scoring.evaluation import evaluate
 from aefast.scoring.scorer import Scorer
-from small_tables import FEATURES, small_model, small_table
+from small_tables import FEATURES, done, small_model, small_table, write_table
 
 
 def findings_of(table: pa.Table, *, labelled: bool = False, **options):
@@ -303,6 +303,19 @@ def test_what_the_page_shows_is_plain_data_too():
     assert row["columns"]["id"] == 1000 + row["row"]
     assert row["columns"]["at"].startswith("1970-01-")
     assert len(findings.shown()) == 12 + sum(len(group.examples) for group in findings.groups)
+
+
+def test_rows_have_their_numbers_in_the_file_if_others_cannot_be_scored(tmp_path):
+    table = changed_table()
+    values = table["c"].to_numpy().copy()
+    values[::7] = np.nan
+    path = write_table(table.set_column(4, "c", pa.array(values)), tmp_path / "t.parquet")
+    small_model().save(tmp_path / "m")
+    page = ("report", tmp_path / "m", path, "-o", tmp_path / "page.html", "--keep", "id", "--on-bad", "skip")
+    plain = json.loads(done(*page, "--json"))
+    rows = [*plain["most_anomalous"], *(row for group in plain["first_reasons"] for row in group["examples"])]
+    assert len(rows) > 12
+    assert all(row["columns"]["id"] == 1000 + row["row"] for row in rows)
 
 
 @pytest.mark.parametrize("word", ["web-07", "910feae1-64cb-42a6", "7b0c1f5e-2f3d-4a57-9c1e-0d9f1f0a3b2c", "x" * 20])

@@ -267,7 +267,7 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
         A list, or another iterable that can be iterated over repeatedly, is read once for the scaler and the held-out
         rows, then once an epoch. It must give the same blocks each time. If columns of tables are not all numbers, it
         is read once more at the start, for kinds and levels. An iterator can be read only once: training is one epoch,
-        with kinds and levels of the first block and the scaler of the first 1,000 rows; warnings count later rows with
+        with kinds and levels of the first block and the scaler of the first 2,000 rows; warnings count later rows with
         other levels and clipped values.
 
         ``validation_fraction`` of the rows of each block is held out. A random choice of at most 20,000 of these rows

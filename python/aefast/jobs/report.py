@@ -53,7 +53,7 @@ def report_job(
     with closing(plan.batches(plan.source, Clock())) as batches, located(plan.source):
         good = _GoodRows(plan.scorer, batches, on_bad)
         findings = examine(plan.scorer, good, label=labels, progress=progress)
-    for strange in findings.strangest:
+    for strange in findings.shown():
         strange.row = good.row(strange.row)
     about = [name for name in plan.keep if name != label][:3] if keep is None else keep
     if hasattr(type(estimator), "drift_"):

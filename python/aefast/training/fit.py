@@ -48,7 +48,7 @@ class Fit(Preparation):
     model : Model or None
         The result of `run`; None before.
     drift : Drift or None
-        How the training rows differ from those of earlier training, if the scaler is kept; None before `run`.
+        How the training rows differ from those of earlier training, if there was any; None before `run`.
     """
 
     model: Model | None = field(init=False, default=None)
@@ -300,7 +300,7 @@ class Fit(Preparation):
         )
         self._keep_reference_rows()
         comparable = None if in_haste else self._comparable_rows()
-        before = before if self.keeps_scaler else None
+        before = before if self.keeps_scaler or not self.continues_epochs else None
         found = with_reference(model, before, self._reference_rows, comparable, is_further=self.continues_epochs)
         model, self.drift = found
         return model

@@ -182,13 +182,13 @@ def with_reference(
 ) -> tuple[Model, Drift | None]:
     """Return a trained model with what its training columns held, and how these differ from earlier training.
 
-    The difference is None if the scaler was fitted anew: training is then not compared with other rows.
+    The difference is None without earlier training.
 
     Parameters
     ----------
     model : Model
     before : Model or None
-        The model of earlier training, if its scaler is kept.
+        The model of earlier training.
     rows : ReferenceRows
         The training rows.
     comparable : tuple of an ndarray of shape (n, D) and the rows' days (n,) or None; or None
