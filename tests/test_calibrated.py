@@ -388,7 +388,7 @@ def test_a_weight_counts_as_so_many_rows():
     weights = np.where(np.arange(400) < 100, 3.0, 1.0)
     weighted = quick().fit(X, sample_weight=weights)
     repeated = quick().fit(np.repeat(X, weights.astype(int), axis=0))
-    np.testing.assert_allclose(weighted.scaler_shift_, repeated.scaler_shift_, atol=0.05)
+    np.testing.assert_allclose(weighted.scaler_shift_, repeated.scaler_shift_, atol=0.06)
     np.testing.assert_allclose(weighted.scaler_scale_, repeated.scaler_scale_, rtol=0.05)
     fresh = related(1500, 4, seed=8)
     assert abs((weighted.predict(fresh) == -1).mean() - (repeated.predict(fresh) == -1).mean()) < 0.07

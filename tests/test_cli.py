@@ -685,10 +685,10 @@ def test_info_shows_levels_and_calibration(folder):
     done("fit", "w.parquet", "-o", "w.safetensors", "--exclude", "id,name,label", "--epochs", 1)
     told = json.loads(done("info", "w.safetensors", "--json").stdout)
     assert told["levels"] == {"word": ["x", "y", "z"]}
-    assert (told["calibration_rows"], told["least_p_value"]) == (30, 1 / 31)
+    assert (told["calibration_rows"], told["least_p_value"]) == (300, 1 / 301)
     text = " ".join(done("info", "w.safetensors").stdout.split())
     assert "levels of word x, y, z" in text
-    assert "from 30 rows, so none is below 0.0323" in text
+    assert "from 300 rows, so none is below 0.00332" in text
     assert json.loads(done("info", "m.safetensors", "--json").stdout)["levels"] == {}
 
 

@@ -99,8 +99,8 @@ def linear_algebra():
 
 
 def chooses(estimator, X):
-    """Return whether the estimator's score is the one that aefast chooses for numbers."""
-    return estimator.score_metric == "auto" and isinstance(X, np.ndarray)
+    """Return whether the estimator's score is the one that aefast chooses."""
+    return estimator.score_metric == "auto"
 
 
 def machine():
