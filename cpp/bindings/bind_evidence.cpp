@@ -35,7 +35,8 @@ EvidenceContext to_context(const py::dict& spec) {
   if (spec.contains("own")) context.own = spec["own"].cast<std::vector<double>>();
   if (spec.contains("left_own")) context.left_own = spec["left_own"].cast<std::vector<double>>();
   if (spec.contains("margin")) {
-    const auto [centre, scale, above, below] = spec["margin"].cast<std::tuple<double, double, TailArrays, TailArrays>>();
+    const auto [centre, scale, above, below] =
+        spec["margin"].cast<std::tuple<double, double, TailArrays, TailArrays>>();
     context.centre = centre;
     context.inverse = 1 / scale;
     context.margins = {to_tail(above), to_tail(below)};

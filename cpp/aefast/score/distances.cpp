@@ -9,7 +9,7 @@ namespace {
 
 using Doubles = std::vector<double>;
 
-constexpr double kFarthest = 1e30;  // in the scaled space, and in units of a column
+constexpr double kFarthest = 1e30;               // in the scaled space, and in units of a column
 constexpr double kRounding[] = {0, 1e-5, 1e-6};  // least J as a share of D, and least P as a share of |z|^2
 constexpr double kLeast = 1e-12;                 // least distance of which a logarithm is taken
 
@@ -22,7 +22,8 @@ Doubles direction(const DistanceArrays& of, const double* centre) {
     const double* row = of.matrix + k * of.n_joint;
     const double factor =
         of.rest ? -of.back[k] * std::inner_product(row, row + of.n_joint, scaled.begin(), 0.0) : centre[k];
-    std::transform(row, row + of.n_joint, to.begin(), to.begin(), [&](double w, double sum) { return sum + factor * w; });
+    std::transform(row, row + of.n_joint, to.begin(), to.begin(),
+                   [&](double w, double sum) { return sum + factor * w; });
   }
   return to;
 }
@@ -126,7 +127,8 @@ Distances<T>::Distances(const Scaling& scaling, const DistanceArrays& of)
   std::vector<Doubles> directions;
   for (Index k = 0; k < of.n_centres; ++k) directions.push_back(direction(of, of.centres + k * p));
   near_ = LinearMap<T>(
-      of.n_centres, p, [&](Index k, Index i) { return -2 * directions[static_cast<std::size_t>(k)][static_cast<std::size_t>(i)]; },
+      of.n_centres, p,
+      [&](Index k, Index i) { return -2 * directions[static_cast<std::size_t>(k)][static_cast<std::size_t>(i)]; },
       [&](Index k) {
         const double* c = of.centres + k * p;
         const Doubles& a = directions[static_cast<std::size_t>(k)];
@@ -135,7 +137,8 @@ Distances<T>::Distances(const Scaling& scaling, const DistanceArrays& of)
 
   Doubles middle(static_cast<std::size_t>(m));
   for (Index k = 0; k < of.n_means; ++k) {
-    for (Index j = 0; j < m; ++j) middle[static_cast<std::size_t>(j)] += of.means[k * m + j] / static_cast<double>(of.n_means);
+    for (Index j = 0; j < m; ++j)
+      middle[static_cast<std::size_t>(j)] += of.means[k * m + j] / static_cast<double>(of.n_means);
   }
   const auto mean = [&](Index k, Index j) { return of.means[k * m + j] - middle[static_cast<std::size_t>(j)]; };
   local_ = LinearMap<T>(
@@ -343,8 +346,8 @@ void Distances<T>::contributions(const Block& block, Work& work, T* terms, T* to
     for (Index part = 1; part < 4; ++part) {
       if (parts[part * width + i] > parts[largest * width + i]) largest = part;
     }
-    explain(largest, work.w.data() + i, work.y + i, work.unclipped.data() + i,
-            work.nearest.data() + kNearest * i, work.local[static_cast<std::size_t>(i)], width, terms + i);
+    explain(largest, work.w.data() + i, work.y + i, work.unclipped.data() + i, work.nearest.data() + kNearest * i,
+            work.local[static_cast<std::size_t>(i)], width, terms + i);
     for (const Index j : elements_) totals[i] += terms[j * width + i];
   }
 }

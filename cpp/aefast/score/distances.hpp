@@ -41,10 +41,10 @@ class Distances {
   struct Work {
     Work() = default;
     Work(const Distances& distances, Index width);
-    Buffer<T> rows;               // kRows x width
-    Buffer<T> residual, inputs;   // of the elements, if these are not all inputs
-    Buffer<T> w, products;        // p x width, and the outputs of a map
-    Buffer<T> unclipped;          // n_inputs x width
+    Buffer<T> rows;                      // kRows x width
+    Buffer<T> residual, inputs;          // of the elements, if these are not all inputs
+    Buffer<T> w, products;               // p x width, and the outputs of a map
+    Buffer<T> unclipped;                 // n_inputs x width
     std::vector<Index> nearest, local;   // numbers of each row's nearest centres and local mean
     const T *v = nullptr, *y = nullptr;  // of the last block
   };
@@ -83,10 +83,10 @@ class Distances {
   Index n_joint_;
   T limit_;
   LinearMap<T> whiten_, back_, near_, local_;
-  TriangularMap<T> root_;  // R'R = W'W, in the full form
-  Buffer<T> middle_, inverse_unit_, half_;         // of the columns' ranges
-  Buffer<T> inverse_span_, offset_;                // from y to z = y / span - the centre of the means
-  Buffer<T> centre_, rest_, centres_, means_;      // the means less their centre
+  TriangularMap<T> root_;                      // R'R = W'W, in the full form
+  Buffer<T> middle_, inverse_unit_, half_;     // of the columns' ranges
+  Buffer<T> inverse_span_, offset_;            // from y to z = y / span - the centre of the means
+  Buffer<T> centre_, rest_, centres_, means_;  // the means less their centre
   T median_[3], inverse_spread_[3], top_;
 };
 

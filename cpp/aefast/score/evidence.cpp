@@ -133,9 +133,7 @@ void Evidence::read(const InputView& rows, Index first, Workspace& work) const {
             found = 0;
             for (const double edge : context.edges) found += value[i] >= edge;
             break;
-          case EvidenceContext::Kind::hour:
-            found = place_in(value[i], value[kRows + i], kDay, 3600, precision);
-            break;
+          case EvidenceContext::Kind::hour: found = place_in(value[i], value[kRows + i], kDay, 3600, precision); break;
           case EvidenceContext::Kind::day:
             found = place_in(value[2 * kRows + i], value[3 * kRows + i], 7 * kDay, kDay, precision);
             break;

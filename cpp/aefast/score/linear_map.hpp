@@ -33,8 +33,13 @@ class LinearMap {
   template <class End>
   void apply_part(const Block& block, const T* x, const Features& wanted, const End& end) const {
     const Index first = wanted.first, step = weights_.template panel_width<T>(first / kPanel<T> * kPanel<T>);
-    Product<T> rest{params_.data() + weights_.template at<T>(first, first), x + first * block.width, n_in() - first, 1,
-                    step, false, block.prefetcher};
+    Product<T> rest{params_.data() + weights_.template at<T>(first, first),
+                    x + first * block.width,
+                    n_in() - first,
+                    1,
+                    step,
+                    false,
+                    block.prefetcher};
     multiply<T>(wanted.count(), block.width, {&rest, 1}, params_.data() + first, nullptr, Nothing{}, false, end);
   }
 

@@ -54,9 +54,9 @@ struct Scorer<T>::Workspace {
   Ranking<T> ranking;
   typename Distances<T>::Work measured;
   bool explains = false;  // whether the rows are kept for reasons
-  Index n_rows;         // of the largest block
-  Target<T> wanted;     // the rows as they were read, with NaN for missing values
-  T* output = nullptr;  // of the last layer
+  Index n_rows;           // of the largest block
+  Target<T> wanted;       // the rows as they were read, with NaN for missing values
+  T* output = nullptr;    // of the last layer
   Prefetcher prefetcher;
   const LowPrecisionNetwork* low_precision;
   LowPrecisionNetwork::Operands operands;
