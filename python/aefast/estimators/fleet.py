@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-#: Share of false alarms among the groups that `Fleet.update` takes for drifted, and the least distance of their errors.
+#: Share of false alarms among the groups that `Fleet.update` takes for drifted, and the least excess of their errors.
 DRIFT_FDR, LEAST_DRIFT = 0.05, 0.1
 
 
@@ -167,7 +167,7 @@ class Fleet(FleetScores, BaseEstimator, Mapping[Key, Any]):
     def update(self, X: Any, *, groups: Any = None) -> Self:
         """Fit groups that have no estimator yet, and fit groups that have drifted anew, each on its rows in ``X``.
 
-        A group has drifted if the errors of its rows are larger than those its fit was calibrated on: the
+        A group has drifted if the errors of its rows are larger than those that it is calibrated with: the one-sided
         Kolmogorov-Smirnov distance is at least 0.1, and its p-value is reported by the procedure of Benjamini and
         Hochberg (1995) with a false-discovery rate of 5 % over all groups of ``X``. Groups with fewer than ``min_rows``
         rows in ``X``, all other groups, and ``pooled_`` stay as they are.
@@ -212,14 +212,14 @@ class Fleet(FleetScores, BaseEstimator, Mapping[Key, Any]):
         return self
 
     def _drifted(self, rows: Any, known: Mapping[Key, NDArray[np.int64]]) -> list[Key]:
-        """Return the groups whose errors are larger than those of their calibration."""
+        """Return the groups whose errors are larger than those that they are calibrated with."""
         if not known:
             return []
         models = self.model_fleet().models
-        drifts = [
-            models[key].calibration.rise(models[key].errors(taken(rows, numbers))) for key, numbers in known.items()
+        found = [
+            models[key].calibration.excess(models[key].errors(taken(rows, numbers))) for key, numbers in known.items()
         ]
-        distances, p_values = np.array(drifts).T
+        distances, p_values = np.array(found).T
         is_far = benjamini_hochberg(p_values, DRIFT_FDR) & (distances >= LEAST_DRIFT)
         return [key for key, drifted in zip(known, is_far, strict=True) if drifted]
 

@@ -157,9 +157,9 @@ class FleetScores:
     def by_group(self, X: Any, fdr: float = 0.05, *, groups: Any = None) -> Any:
         """Return a table of groups: how many of their rows are anomalies, and which groups are odd as a whole.
 
-        A group is odd if its errors are larger than those that its fit was calibrated on: too many are large, or all
-        are a little larger. Among the groups that are reported, the expected share of false alarms is at most ``fdr``.
-        Rows of groups without an estimator are compared with the pooled model.
+        A group is odd if its errors are larger than those that its estimator is calibrated with: some by much, or all
+        by a little. Among the groups that are reported, the expected share of false alarms is at most ``fdr``. Rows of
+        groups without an estimator are compared with the pooled model.
 
         Parameters
         ----------
@@ -173,7 +173,7 @@ class FleetScores:
         pandas.DataFrame, or a structured ndarray if pandas is not installed
             A row for each group of ``X``, the smallest p-value first: the columns ``by`` (or ``group``), ``rows``,
             ``is_own`` (False if the pooled model scored the group), ``anomalies`` (rows above the threshold),
-            ``distance`` (Kolmogorov-Smirnov distance of the errors, in [0, 1]), ``p_value`` and ``is_odd``.
+            ``excess`` (one-sided Kolmogorov-Smirnov distance of the errors, in [0, 1]), ``p_value`` and ``is_odd``.
         """
         _, rows, split = self._split(X, groups)
         fleet = self.model_fleet()
@@ -181,7 +181,7 @@ class FleetScores:
         found = group_scores(fleet, {key: errors[numbers] for key, numbers in split}, fdr)
         names = self._by or (("group",) if self._one else None)
         columns = key_columns([each.key for each in found], names, one=self._one)
-        kinds = {"rows": "i8", "is_own": "?", "anomalies": "i8", "distance": "f8", "p_value": "f8", "is_odd": "?"}
+        kinds = {"rows": "i8", "is_own": "?", "anomalies": "i8", "excess": "f8", "p_value": "f8", "is_odd": "?"}
         table = np.empty(len(found), dtype=[*((name, "O") for name in columns), *kinds.items()])
         for name, of_keys in columns.items():
             table[name] = of_keys

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aefast.engine.threads import resolve_threads, threads
+from aefast.engine.threads import one_blas_thread, resolve_threads, threads
 from aefast.estimators.recipe import recipe_of, settings_of, start_of
 from aefast.estimators.training_input import read_to_fit
 from aefast.exceptions import ConvergenceError
@@ -125,7 +125,8 @@ def fit_groups(
 
     models: dict[Key, Model] = {}
     reasons: dict[Key, str] = {}
-    with _pool(n_at_once, is_over) as pool:
+    # The limit is that of the process, so that threads which set it for themselves would lift it for others.
+    with one_blas_thread(), _pool(n_at_once, is_over) as pool:
         # The largest groups first, so that no thread is left with one at the end.
         by_size = sorted(groups, key=lambda key: -len(groups[key]))
         futures = {pool.submit(fit, groups[key]): key for key in by_size}

@@ -189,13 +189,18 @@ class Calibration:
         share = np.cumsum(counts[:-1]) / counts.sum()
         return float(np.abs(share - np.cumsum(self.weights()) / self.n_rows).max())
 
-    def rise(self, errors: ArrayLike) -> tuple[float, float]:
-        """Return by how much larger other errors are than these, and the p-value if both have one distribution.
+    def excess(self, errors: ArrayLike) -> tuple[float, float]:
+        """Return how much larger other errors are than these, and the p-value of that if both have one distribution.
 
-        The first is the largest difference between the share of these errors and the share of the others up to any kept
-        error, 0 if there is none. The p-value is that of the one-sided two-sample Kolmogorov-Smirnov test for large
-        numbers of errors, with the correction of Stephens (1970) for smaller ones. It is a little too large if there
-        are ties. Smaller errors are no sign of a change: rows that a model has learned have them.
+        The first number, in [0, 1], is the largest difference by which the share of these errors up to some value
+        exceeds that of the others. The p-value is that of the one-sided Kolmogorov-Smirnov test for large numbers of
+        errors (Smirnov 1939), with the correction of Stephens (1970) for smaller ones. Errors that are smaller are no
+        excess: rows that a model has learned have such errors.
+
+        Parameters
+        ----------
+        errors : array-like of shape (n,)
+            At least one.
 
         Examples
         --------
@@ -203,14 +208,15 @@ class Calibration:
         >>> from aefast.model.calibration import Calibration
         >>> errors = np.random.default_rng(0).normal(size=(2, 300))
         >>> calibration = Calibration.of(errors[0])
-        >>> calibration.rise(errors[1])[1] > 0.05, calibration.rise(errors[1] + 1)[1] < 1e-6
-        (True, True)
+        >>> [bool(calibration.excess(errors[1] + shift)[1] < 0.01) for shift in (-1, 0, 1)]
+        [False, False, True]
         """
-        places, n = self.places(errors), np.size(errors)
-        share = np.cumsum(np.bincount(places, minlength=len(self.errors) + 1)[:-1]) / n
-        distance = max(0.0, float((np.cumsum(self.weights()) / self.n_rows - share).max()))
-        root = np.sqrt(n * self.n_rows / (n + self.n_rows))
-        return distance, float(np.exp(-2 * ((root + 0.12 + 0.11 / root) * distance) ** 2))
+        counts = np.bincount(self.places(errors), minlength=len(self.errors) + 1)
+        others = np.cumsum(counts[:-1]) / counts.sum()
+        distance = max(0.0, float((np.cumsum(self.weights()) / self.n_rows - others).max()))
+        root = np.sqrt(counts.sum() * self.n_rows / (counts.sum() + self.n_rows))
+        scaled = (root + 0.12 + 0.11 / root) * distance
+        return distance, float(np.exp(-2 * scaled**2))
 
     def levels(self) -> NDArray[np.float64]:
         """Return all possible p-values in descending order, from 1 to 1 / (n + 1)."""

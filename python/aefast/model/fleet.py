@@ -179,8 +179,9 @@ class GroupScores:
         False if the pooled model scored the group.
     anomalies : int
         Rows above the threshold.
-    distance, p_value : float
-        Of the errors from those of the held-out rows, see `aefast.model.calibration.Calibration.drift`.
+    excess, p_value : float
+        By how much the errors are larger than those that the model is calibrated with, see
+        `aefast.model.calibration.Calibration.excess`.
     is_odd : bool
         The group is reported, with a false-discovery rate over all groups.
     """
@@ -189,7 +190,7 @@ class GroupScores:
     rows: int
     is_own: bool
     anomalies: int
-    distance: float
+    excess: float
     p_value: float
     is_odd: bool = False
 
@@ -202,12 +203,12 @@ def group_scores(fleet: ModelFleet, errors: Mapping[Key, Array], fdr: float) -> 
         is_own = model is not None
         model = fleet.template if model is None else model
         n_flagged = int(np.count_nonzero(own.astype(np.float64) > model.threshold))
-        found.append(GroupScores(key, len(own), is_own, n_flagged, *model.calibration.rise(own)))
+        found.append(GroupScores(key, len(own), is_own, n_flagged, *model.calibration.excess(own)))
     if not found:
         return []
     is_odd = benjamini_hochberg([each.p_value for each in found], fdr).tolist()
     found = [replace(each, is_odd=odd) for each, odd in zip(found, is_odd, strict=True)]
-    return sorted(found, key=lambda each: (each.p_value, -each.distance))
+    return sorted(found, key=lambda each: (each.p_value, -each.excess))
 
 
 def joined(new: Mapping[Key, Model], models: Mapping[Key, Model]) -> Mapping[Key, Model]:

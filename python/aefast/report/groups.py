@@ -30,14 +30,19 @@ FDR = 0.05
 
 @dataclass
 class OddRow:
-    """One of the most anomalous rows: those with the largest score in units of the threshold of their group."""
+    """One of the most anomalous rows: the smallest p-value first, then the furthest beyond its threshold."""
 
     row: int
-    ratio: float
     error: float
+    threshold: float
     p_value: float
     about: dict[str, Any]
     reasons: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """What rows are sorted by."""
+        return self.p_value, self.threshold - self.error
 
 
 @dataclass
@@ -87,12 +92,12 @@ def examine_groups(
             errors[key].append(found[rows])
             model = scorer.fleet.models.get(key)
             thresholds[rows] = scorer.model.threshold if model is None else model.threshold
-        ratios = found.astype(np.float64) / np.maximum(thresholds, np.finfo(np.float64).tiny)
-        for place in np.argsort(-ratios, kind="stable")[:MOST_ROWS].tolist():
+        for place in np.lexsort([thresholds - found, p_values])[:MOST_ROWS].tolist():
             about = {name: cells(batch.column(name).slice(place, 1))[0] for name in [*scorer.by, *scorer.keep]}
-            row = OddRow(n_rows + place, float(ratios[place]), float(found[place]), float(p_values[place]), about)
+            error, threshold, p_value = (float(values[place]) for values in (found, thresholds, p_values))
+            row = OddRow(n_rows + place, error, threshold, p_value, about)
             odd.append((row, batch.slice(place, 1)))
-        odd = sorted(odd, key=lambda each: -each[0].ratio)[:MOST_ROWS]
+        odd = sorted(odd, key=lambda each: each[0].rank)[:MOST_ROWS]
         n_rows, n_flagged = n_rows + batch.num_rows, n_flagged + int(np.count_nonzero(flagged))
         progress(batch.num_rows)
     reasoned = FleetScorer(scorer.fleet, keep=scorer.keep, top_features=3)
