@@ -5,7 +5,11 @@ import pytest
 
 import engine
 import reference
+from aefast.columns.column import Column, RareLevels, expanded, first_elements
 from aefast.engine import core
+from aefast.model.numbers import input_order
+from aefast.model.predictors import Predictors
+from aefast.model.scaling import FeatureScaling
 from test_gradients import assert_gradient_is_the_slope
 
 # Of a table: two numbers, three levels, a number, a time, one level, two times side by side, five levels.
@@ -135,3 +139,77 @@ def test_columns_that_do_not_cover_the_features_are_refused(columns):
     network, parameters, objective, _ = mixed_case("mse")
     with pytest.raises(ValueError, match="columns must"):
         engine.trainer({**network, "columns": columns}, parameters, objective)
+
+
+def encoded_case(dtype, missing, n_rows=300):
+    """(columns, encoded rows): two numbers, a text column with rare values, a time, and a truth value."""
+    rng = np.random.default_rng(0)
+    columns = (
+        Column("x", "numeric"),
+        Column("city", "categorical", ("a", "b", "c"), (9, 8, 7, 2), rare=RareLevels.of({"d": 1, "e": 1})),
+        Column("t", "timestamp"),
+        Column("y", "numeric"),
+        Column("flag", "categorical", ("True", "False"), (20, 6, 0)),
+    )
+    times = rng.uniform(0, 2 * np.pi, n_rows)
+    circles = [np.sin(times), np.cos(times), np.sin(times / 7), np.cos(times / 7)]
+    levels = rng.integers(0, 6, n_rows), rng.integers(0, 3, n_rows)
+    rows = np.column_stack([rng.normal(size=n_rows), levels[0], *circles, rng.normal(size=n_rows), levels[1]])
+    rows = rows.astype(dtype)
+    if missing:
+        for at in (slice(0, 1), slice(1, 2), slice(2, 6), slice(6, 7), slice(7, 8)):
+            rows[rng.random(n_rows) < 0.2, at] = np.nan
+    return columns, rows
+
+
+@pytest.mark.parametrize("layout", [np.ascontiguousarray, np.asfortranarray])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("missing", ["error", "mask"])
+def test_levels_given_by_number_are_read_as_elements(dtype, missing, layout):
+    columns, rows = encoded_case(dtype, missing == "mask")
+    elements, rows = expanded(rows, columns), layout(rows)
+    d = elements.shape[1]
+    assert d == 1 + 4 + 4 + 1 + 3
+    assert np.nansum(elements[:, 1:5]) == np.count_nonzero(~np.isnan(rows[:, 1]))
+    network = reference.network_spec((d, 9, 2, 9, d), "tanh", groups=[(1, 5), (10, 13)])
+    network["columns"] = [(0, 1, 1.0), (1, 5, 1.0), (5, 9, 0.25), (9, 10, 1.0), (10, 13, 1.0)]
+    parameters = reference.random_parameters(network, np.random.default_rng(1))
+    scaling = FeatureScaling("deciles", np.full(d, 0.5), np.full(d, 2.0), np.zeros(d))
+    for part in (slice(1, 5), slice(10, 13)):
+        scaling.shift[part], scaling.scale[part] = 0, 1
+    by_number, by_element = (scaling.for_engine(missing, each) for each in (columns, None))
+    predictors = [core.Predictor(network, parameters, each, dtype, 2) for each in (by_number, by_element)]
+    for call in (lambda p, x: p.errors(x, "mse"), lambda p, x: p.encode(x), lambda p, x: p.reconstruct(x)):
+        np.testing.assert_array_equal(call(predictors[0], rows), call(predictors[1], elements))
+    trainers = [core.Trainer(network, parameters, {"loss": "mse"}, {"kind": "sgd"}, dtype, 0, n) for n in (1, 2)]
+    options = {"learning_rate": 0.01, "batch_size": 64}
+    for epoch in range(3):
+        losses = [
+            trainer.train_epoch(x, scale, epoch=epoch, **options)
+            for trainer, x, scale in zip(trainers, (rows, elements), (by_number, by_element), strict=True)
+        ]
+        assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("missing", ["error", "mask"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_network_of_the_numbers_is_part_of_the_whole(dtype, missing):
+    columns, rows = encoded_case("float64", missing == "mask")
+    d = sum(column.width for column in columns)
+    network = reference.network_spec((d, 70, 2, 9, d), "relu")
+    coefs, intercepts = reference.random_parameters(network, np.random.default_rng(1)), []
+    coefs, intercepts = coefs[::2], coefs[1::2]
+    scaling = FeatureScaling("deciles", np.full(d, 0.1), np.full(d, 2.0), np.zeros(d))
+    for part in (slice(1, 5), slice(10, 13)):
+        scaling.shift[part], scaling.scale[part] = 0, 1
+    predictors = Predictors(network, coefs, intercepts, scaling, dtype, missing, 1, columns=columns)
+    numbers, levels = input_order(columns)
+    inputs, elements = rows[:, np.concatenate([numbers, levels])], first_elements(columns)[numbers]
+    whole, part = predictors.get(), predictors.numbers()
+    tolerance = {"rtol": 1e-10, "atol": 1e-12} if dtype == "float64" else {"rtol": 1e-4, "atol": 1e-5}
+    np.testing.assert_allclose(part.encode(inputs), whole.encode(rows), **tolerance)
+    outputs = part.reconstruct(inputs, scaled=True)
+    np.testing.assert_allclose(
+        outputs[:, : len(numbers)], whole.reconstruct(rows, scaled=True)[:, elements], **tolerance
+    )
+    np.testing.assert_array_equal(part.encode(inputs[40:57]), part.encode(inputs)[40:57])

@@ -1,5 +1,7 @@
 """Scores of tables with columns of several kinds: no column hides another, times are context, levels are evidence."""
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -130,6 +132,28 @@ def test_a_value_never_seen_is_told_from_a_rare_one_beyond_the_levels_that_are_l
     parts = model.feature_errors(rows)[:, 0]
     assert (np.diff(parts) > 0).all()
     assert (np.diff(model.reconstruction_error(rows)) > 0).all()
+
+
+def test_fit_says_how_many_rows_have_other_values_than_the_levels(capsys):
+    city = np.random.default_rng(0).integers(0, 900, 3000).astype(str)
+    data = pd.DataFrame({"city": np.char.add("city ", city), "x": 0.5, "two": np.tile(["a", "b"], 1500)})
+    aefast.Autoencoder(max_epochs=1, verbose=1).fit(data)
+    share = (~data["city"].isin(data["city"].value_counts().index[:64])).mean()
+    assert f"city (64 levels; {share:.0%} of the rows have others), two (2 levels)" in capsys.readouterr().err
+
+
+def test_memory_does_not_grow_with_rows_times_levels():
+    rng = np.random.default_rng(0)
+    names = [f"level {i}" for i in range(64)]
+    data = pd.DataFrame({f"c{j}": rng.choice(names, 30_000) for j in range(20)}).astype("category")
+    data["x"] = rng.normal(size=len(data)).astype(np.float32)
+    model = aefast.Autoencoder((8, 2), max_epochs=1, random_state=0, n_threads=1).fit(data[:3000])
+    model.reconstruction_error(data[:100])
+    tracemalloc.start()
+    model.reconstruction_error(data)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 30_000 * 21 * 4 * 6  # one-hot rows have 60 times as many values
 
 
 def history(days, seed=0, start="2024-01-01"):

@@ -45,6 +45,8 @@ KINDS = ("numeric", "categorical", "timestamp")
 MAX_LEVELS = 64
 #: Levels of a column that training counts before the rarest are dropped.
 MAX_COUNTED = 1 << 18
+#: The least share of training rows with values that are no levels that is worth saying.
+LEAST_OTHERS = 0.01
 #: The name of a level that is not among the kept ones.
 UNKNOWN = "(unknown)"
 MISSING = "(missing)"
@@ -258,11 +260,18 @@ def by_kind(columns: Sequence[Column], of: str = "") -> list[tuple[str, str]]:
     found = []
     for kind in KINDS:
         levels = [
-            f" ({pluralise(len(column.levels), 'levels')}{of})" if kind == "categorical" else "" for column in columns
+            f" ({pluralise(len(column.levels), 'levels')}{of}{_others_of(column)})" if kind == "categorical" else ""
+            for column in columns
         ]
         names = [column.name + text for column, text in zip(columns, levels, strict=True) if column.kind == kind]
         found += [(kind, list_names(names))] if names else []
     return found
+
+
+def _others_of(column: Column) -> str:
+    """Say how many training rows have other values than the levels; empty if hardly any."""
+    share = column.counts[-1] / max(sum(column.counts), 1) if column.counts else 0.0
+    return f"; {share:.0%} of the rows have others" if share >= LEAST_OTHERS else ""
 
 
 def levels_of_each(columns: Sequence[Column], most: int = 8) -> list[tuple[str, str]]:
