@@ -79,10 +79,10 @@ def main() -> None:
     spark.stop()
 
     print(f"{options.rows:,} rows of {options.columns} columns, local[2], shortest of {options.repeats}:")
+    print(f"{'':22} {'seconds':>7}  M rows/s  beside {', beside '.join(list(cases)[:2])}")
     for name, value in found.items():
-        print(
-            f"{name:22} {value:7.2f} s  {options.rows / value / 1e6:5.2f} M rows/s  {value / found['no-op'] - 1:+6.1%}"
-        )
+        overheads = "  ".join(f"{value / found[other] - 1:+20.1%}" for other in list(cases)[:2])
+        print(f"{name:22} {value:7.2f}  {options.rows / value / 1e6:8.2f}  {overheads}")
 
 
 if __name__ == "__main__":

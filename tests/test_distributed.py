@@ -8,14 +8,17 @@ import pickle
 import re
 import textwrap
 import warnings
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import pytest
 
 import aefast
 from aefast.distributed.tasks import BadRowError
 from aefast.model.false_discoveries import benjamini_hochberg
+from aefast.scoring.fleet_scorer import FleetScorer
 from aefast.tables.formats.base import TableError
 from engines import ENGINES, THEIR_WARNINGS, running
 from pages import run_page
@@ -86,9 +89,12 @@ def test_empty_partitions_and_partitions_of_one_row(engine):
     assert len(engine.table(none)) == 0
 
 
+@lru_cache
 def calibrated():
     """A model with so many held-out rows that some can be reported."""
-    return small_model().model_.with_calibration(np.random.default_rng(0).chisquare(4, 5000), 0.1)
+    rows = small_table(5000, seed=9)
+    usual = rows.filter(pa.compute.equal(rows["label"], 0)).select(FEATURES)
+    return small_model().model_.with_calibration(small_model().model_.errors(usual), 0.1)
 
 
 @pytest.mark.parametrize("fdr", [0.02, 0.2])
@@ -104,7 +110,7 @@ def test_detect_reports_the_rows_of_one_machine(engine, fdr):
 
 def test_detect_warns_if_too_few_rows_were_held_out_and_of_rows_without_scores(engine):
     table = small_table(300)
-    with pytest.warns(UserWarning, match=r"nothing is reported: no p-value is below 0.0333"):
+    with pytest.warns(UserWarning, match="nothing is reported: no p-value is below"):
         engine.module.detect(engine.data(table), small_model(), fdr=0.01)
     bad = with_values(table, "c", {7: None, 99: float("inf")})
     with pytest.warns(UserWarning, match="2 of 300 rows could not be scored and were left out"):
@@ -175,15 +181,80 @@ def test_fit_on_all_rows_streams_them(engine):
         engine.module.fit(data, estimator(), rows=0)
 
 
+@pytest.fixture(scope="module")
+def grouped():
+    """Rows of groups of unlike sizes, mixed, with their keys; "m-3" is too small for a model."""
+    rng = np.random.default_rng(5)
+    table = small_table(900, seed=6).select(["id", *FEATURES])
+    names = rng.choice(["m-0", "m-1", "m-2", "m-3"], p=[0.5, 0.3, 0.18, 0.02], size=900)
+    return table.append_column("machine", pa.array(names.tolist())).append_column(
+        "site", pa.array((names == "m-0") * 7)
+    )
+
+
+def local_fleet(table: pa.Table, by, **options):
+    return aefast.Fleet(estimator(), by, **options).fit(table.drop_columns(["id"]))
+
+
+@pytest.mark.parametrize("by", ["machine", ["site", "machine"]])
+def test_groups_are_fitted_to_the_bits_of_a_local_fleet(engine, grouped, by):
+    fleet = engine.module.fit_groups(engine.data(grouped.drop_columns(["id"]), 2), estimator(), by=by)
+    expected = local_fleet(in_order_of(engine, grouped), by)
+    assert dict(fleet.counts_) == dict(expected.counts_)
+    assert list(fleet) == list(expected)
+    assert len(fleet) == 3
+    for key in expected:
+        assert fleet[key].model_.to_bytes() == expected[key].model_.to_bytes()
+    assert fleet.pooled_.model_.to_bytes() == expected.pooled_.model_.to_bytes()
+
+
+def in_order_of(engine, table: pa.Table) -> pa.Table:
+    """The rows in the order that they have in the engine: Spark deals them out."""
+    if engine.name != "spark":
+        return table
+    return engine.table(engine.data(table, 2))
+
+
+def test_groups_too_small_are_refused_if_asked(engine, grouped):
+    data = engine.data(grouped.drop_columns(["id"]))
+    with pytest.raises(ValueError, match=r"1 group \('m-3'\) with fewer than min_rows=50 rows: lower min_rows"):
+        engine.module.fit_groups(data, estimator(), "machine", unseen="error")
+    with pytest.raises(TableError, match="data lacks columns that name groups: 'zzz'"):
+        engine.module.fit_groups(data, estimator(), "zzz")
+
+
+def test_scores_of_a_fleet_are_those_of_one_machine(engine, grouped, tmp_path):
+    fleet = local_fleet(grouped, ["site", "machine"])
+    data, scorer = engine.data(grouped), FleetScorer(fleet, keep=["id"], top_features=2)
+    expected = pa.Table.from_batches(list(scorer.score(grouped)))
+    fleet.save(tmp_path / "fleet.safetensors")
+    for given in (fleet, tmp_path / "fleet.safetensors"):
+        scored = engine.module.score_groups(data, given, keep=["id"], top_features=2)
+        assert alike(engine.table(scored), expected)
+    with pytest.raises(TypeError, match=r"fleet must be an aefast.Fleet, or the path or bytes of a fleet file"):
+        engine.module.score_groups(data, small_model())
+
+
+def test_detect_with_a_fleet_controls_the_rate_over_all_groups(engine, grouped):
+    fleet = local_fleet(grouped, "machine")
+    grouped = with_values(grouped, "c", dict.fromkeys(range(0, 900, 30), 50.0))
+    mask = fleet.detect(grouped.drop_columns(["id"]), fdr=0.3)
+    found = engine.table(engine.module.detect(engine.data(grouped), fleet, fdr=0.3, keep=["id"]))
+    assert 0 < mask.sum() < 300
+    assert sorted(found["id"].to_pylist()) == grouped.filter(pa.array(mask))["id"].to_pylist()
+
+
 def test_examples_of_the_docstrings_run(engine):
     names = {}
-    for function in (engine.module.score, engine.module.detect, engine.module.fit):
+    for name in ("score", "detect", "fit", "fit_groups", "score_groups"):
+        function = getattr(engine.module, name)
         code = inspect.getdoc(function).partition("Examples\n--------\n::\n")[2]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             exec(textwrap.dedent(code), names)
     assert engine.table(names["scored"]).column_names == ["id", "anomaly_score", "p_value", "is_anomaly"]
     assert isinstance(names["model"], aefast.Autoencoder)
+    assert len(names["fleet"]) == 3
 
 
 def test_the_page_of_the_documentation_runs_and_finds_the_faults(engine, tmp_path, monkeypatch, capsys):

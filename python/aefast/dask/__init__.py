@@ -7,26 +7,21 @@ the same instruction-set level (see ``isa_level`` in `score`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
+from aefast.dask.frames import Job, as_frame, numbered, require
 from aefast.distributed import sampling
-from aefast.distributed.counts import SCHEMA, Counts, count_batch
-from aefast.distributed.isa import Level
-from aefast.distributed.models import SentModel, model_bytes
-from aefast.distributed.tasks import ScoreTask, key_text, naming_row, score_options
+from aefast.distributed.counts import SCHEMA, Counts
+from aefast.distributed.models import require_fleet
+from aefast.distributed.tasks import score_options
 from aefast.model.false_discoveries import check_fdr
-from aefast.scoring.scorer import Scorer
+from aefast.tables.formats.base import TableError
 
-__all__ = ["detect", "fit", "score"]
-
-_PIN = (
-    "start the workers with the environment variable AEFAST_ISA (in Dask's configuration: "
-    "distributed.nanny.pre-spawn-environ), or leave out isa_level="
-)
+__all__ = ["detect", "fit", "fit_groups", "score", "score_groups"]
 
 
 def score(
@@ -47,7 +42,7 @@ def score(
     data : dask.dataframe.DataFrame
         Rows with the model's columns, by name; others are not read. For a model that was fitted without names, the
         columns of numbers that are not in ``keep``.
-    model : estimator, Model, bytes, str or path
+    model : estimator, Model, Fleet, bytes, str or path
         A fitted estimator, its ``model_``, the bytes of a model file, or its path on the client.
     keep : sequence of str
         Columns to copy into the output, of any type. Messages name a row by its index and its kept values.
@@ -96,7 +91,7 @@ def score(
     options = score_options(
         top_features=top_features, p_value_cutoff=p_value_cutoff, precision=precision, on_bad=on_bad
     )
-    job = _Job(data, model, keep, options, isa_level)
+    job = Job(data, model, keep, options, isa_level)
     return job.run(job.task.scores, job.meta)
 
 
@@ -151,12 +146,12 @@ def detect(
         found = aefast.dask.detect(data, model, fdr=0.2, keep=["id"])
     """
     check_fdr(fdr)
-    job = _Job(
+    job = Job(
         data, model, keep, score_options(top_features=top_features, precision=precision, on_bad=on_bad), isa_level
     )
     counted = job.run(job.task.counts, SCHEMA.empty_table().to_pandas()).compute()
     parts = pa.Table.from_pandas(counted, SCHEMA, preserve_index=False).to_batches()
-    cutoff = Counts.of(job.model, parts).cutoff(job.model, fdr)
+    cutoff = Counts.of(parts).cutoff(fdr)
     return job.run(job.task.with_cutoff(cutoff).anomalies, job.meta)
 
 
@@ -193,7 +188,7 @@ def fit(data: Any, estimator: Any, *, rows: int | None = None, seed: int = 0) ->
 
         model = aefast.dask.fit(data.drop(columns="id"), aefast.Autoencoder(max_epochs=2), rows=500)
     """
-    _require(data)
+    require(data)
     import dask
     import pandas as pd
 
@@ -206,94 +201,111 @@ def fit(data: Any, estimator: Any, *, rows: int | None = None, seed: int = 0) ->
     return sampling.fit_sample(estimator, sample, rows, seed)
 
 
-@dataclass(frozen=True)
-class _FrameTask:
-    """A `ScoreTask` on data frames. Kept columns stay as they are, index and types included.
+def fit_groups(data: Any, estimator: Any, by: Any, *, min_rows: int = 50, unseen: str = "pooled") -> Any:
+    """Fit one model for each group of rows on the workers, and return them as a Fleet.
 
-    ``labels`` are the labels of the features in the data frame, whose text are the names in the model.
+    The models have the bits of ``aefast.Fleet(estimator, by).fit`` on the same rows in the same order. Rows are counted
+    first and then moved, so that each group is on one worker, which fits it with one thread. All models come to the
+    client.
+
+    Parameters
+    ----------
+    data : dask.dataframe.DataFrame
+        Rows with the columns ``by`` and the columns to learn; drop keys beforehand.
+    estimator : estimator of aefast
+        The one to copy for each group; it stays as it is.
+    by : str or list of str
+        The columns whose values are a row's group: text, numbers or truth values.
+    min_rows, unseen
+        As in `aefast.Fleet`. The pooled model is fitted on the client.
+
+    Returns
+    -------
+    Fleet
+
+    Raises
+    ------
+    ImportError, TypeError
+        If dask is not installed, or ``data`` is not a data frame of Dask.
+    ValueError
+        As of ``Fleet.fit``.
+
+    Warns
+    -----
+    UserWarning
+        If groups cannot be learned.
+
+    Examples
+    --------
+    ::
+
+        data = data.assign(machine=data["id"] % 3)
+        fleet = aefast.dask.fit_groups(data.drop(columns="id"), aefast.Autoencoder(random_state=0), by="machine")
     """
+    require(data)
+    import dask
+    import dask.dataframe as dd
 
-    task: ScoreTask
-    labels: tuple[Any, ...]
-    keep: tuple[Any, ...]
+    from aefast.distributed.groups import COUNTS, FITS, POSITION, GroupFit
 
-    def with_cutoff(self, cutoff: float) -> _FrameTask:
-        """Return the task with another cutoff of p-values."""
-        return _FrameTask(self.task.with_options(p_value_cutoff=cutoff), self.labels, self.keep)
-
-    def scores(self, frame: Any, content: bytes) -> Any:
-        """Return the scores of a partition."""
-        return self.result(frame, self._run(frame, content, Scorer.score_batch))
-
-    def anomalies(self, frame: Any, content: bytes) -> Any:
-        """Return the scored anomalies of a partition."""
-        scored = self.scores(frame, content)
-        return scored[scored["is_anomaly"].fillna(False).astype(bool)]
-
-    def counts(self, frame: Any, content: bytes) -> Any:
-        """Return how many rows of a partition have each p-value."""
-        return self._run(frame, content, count_batch).to_pandas()
-
-    def _run(self, frame: Any, content: bytes, function: Callable[[Scorer, pa.RecordBatch], pa.RecordBatch]) -> Any:
-        scorer = self.task.with_content(content).scorer()
-        with naming_row(lambda row: self._key(frame, row)):
-            return function(scorer, as_batch(frame[list(self.labels)]))
-
-    def _key(self, frame: Any, row: int) -> str:
-        values = frame.iloc[row]
-        return "the row with " + key_text({"index": frame.index[row], **{name: values[name] for name in self.keep}})
-
-    def result(self, frame: Any, scored: pa.RecordBatch) -> Any:
-        """Return the kept columns of a partition beside its scores."""
-        import pandas as pd
-
-        found = frame[list(self.keep)].copy()
-        for name, column in zip(scored.schema.names, scored.columns, strict=True):
-            if name == "is_anomaly" and self.task.options["on_bad"] == "null":
-                found[name] = pd.array(column.to_pylist(), "boolean")
-            elif name == "top_features":
-                found[name] = pd.array(column, pd.ArrowDtype(column.type))
-            else:
-                found[name] = column.to_numpy(zero_copy_only=False)
-        return found
+    job = GroupFit(estimator, by, min_rows, unseen)
+    labels = [label for label in data.columns if str(label) in job.by]
+    if len(labels) != len(job.by):
+        lacking = [name for name in job.by if name not in map(str, data.columns)]
+        raise TableError(f"data lacks columns that name groups: {', '.join(map(repr, lacking))}")
+    counted = data.map_partitions(as_frame, job.task.count, meta=COUNTS.empty_table().to_pandas()).compute()
+    task = job.with_counts([pa.Table.from_pandas(counted, COUNTS, preserve_index=False)])
+    number = dask.delayed(numbered, pure=True)
+    meta = data._meta.assign(**{POSITION: np.empty(0, np.int64)})
+    rows = dd.from_delayed([number(part, index) for index, part in enumerate(data.to_delayed())], meta=meta)
+    fits = rows.shuffle(on=labels).map_partitions(as_frame, task.fit, meta=FITS.empty_table().to_pandas())
+    return job.fleet_of([pa.Table.from_pandas(fits.compute(), FITS, preserve_index=False)])
 
 
-class _Job:
-    """A data frame, a model and options, checked before any row is read."""
+def score_groups(
+    data: Any,
+    fleet: Any,
+    *,
+    keep: Sequence[str] = (),
+    top_features: int = 0,
+    p_value_cutoff: float | None = None,
+    precision: str = "float32",
+    on_bad: str = "error",
+    isa_level: str | None = None,
+) -> Any:
+    """Return the scores of rows, each by the model of its group, as `score` does.
 
-    def __init__(self, data: Any, model: Any, keep: Any, options: dict[str, Any], isa_level: str | None) -> None:
-        _require(data)
-        import dask
+    `score` and `detect` accept a fleet too; the false-discovery rate is then controlled over the rows of all groups.
 
-        self.model, content, digest = model_bytes(model)
-        scorer = Scorer(self.model, keep=keep, **options)
-        schema = as_batch(data._meta_nonempty).schema
-        features = scorer.columns(schema)[: scorer.n_features]
-        results = pa.schema(list(scorer.schema(schema))[len(scorer.keep) :])
-        labels = {str(label): label for label in data.columns}
-        task = ScoreTask(SentModel(None, digest, Level(isa_level, _PIN)), (), {**options, "columns": features})
-        self.task = _FrameTask(task, tuple(labels[name] for name in features), tuple(labels[name] for name in keep))
-        self.meta = self.task.result(data._meta, pa.RecordBatch.from_pylist([], results))
-        self._data, self._content = data, dask.delayed(content, name=f"aefast-model-{digest}", traverse=False)
+    Parameters
+    ----------
+    data : dask.dataframe.DataFrame
+        Rows with the columns that name groups and the columns of the models.
+    fleet : Fleet, bytes, str or path
+        A fitted `aefast.Fleet`, or the content or the path of its file. It is sent once. A worker loads the models
+        whose groups occur in its rows.
+    keep, top_features, p_value_cutoff, precision, on_bad, isa_level
+        As in `score`. Without ``p_value_cutoff``, the threshold of its group decides about a row.
 
-    def run(self, function: Callable[[Any, bytes], Any], meta: Any) -> Any:
-        """Return the lazy data frame of what ``function`` makes of the partitions."""
-        return self._data.map_partitions(function, self._content, meta=meta)
+    Returns
+    -------
+    dask.dataframe.DataFrame
+        The columns of `score`.
 
+    Raises
+    ------
+    ImportError, TypeError, ValueError, TableError
+        As in `score`; also if rows belong to groups without a model and the fleet has ``unseen="error"``, when the
+        scores are computed.
 
-def as_batch(frame: Any) -> pa.RecordBatch:
-    """Return a data frame, without its index, as a record batch."""
-    return pa.RecordBatch.from_pandas(frame, preserve_index=False, nthreads=1)
+    Examples
+    --------
+    ::
 
-
-def _require(data: Any) -> None:
-    """Raise unless ``data`` is a data frame of Dask."""
-    try:
-        import dask.dataframe as dd
-    except ImportError as error:
-        raise ImportError('aefast.dask needs dask; pip install "aefast[dask]"') from error
-    if not isinstance(data, dd.DataFrame):
-        raise TypeError(
-            f"data must be a data frame of dask.dataframe, got {type(data).__name__}; dask.dataframe.from_dask_array "
-            "makes one of an array"
-        )
+        scored = aefast.dask.score_groups(data, fleet, keep=["id"])
+    """
+    options = score_options(
+        top_features=top_features, p_value_cutoff=p_value_cutoff, precision=precision, on_bad=on_bad
+    )
+    job = Job(data, require_fleet(fleet), keep, options, isa_level)
+    return job.run(job.task.scores, job.meta)

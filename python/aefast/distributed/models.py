@@ -1,20 +1,26 @@
-"""Models on workers: sent once as the bytes of a model file, kept by every process, computing with one thread."""
+"""Models and fleets on workers: sent once as the bytes of a file, kept by every process, computing with one thread."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import Any, Protocol
 
 from aefast.distributed.isa import Level
+from aefast.model import fleet_file
+from aefast.model.fleet import ModelFleet
 from aefast.model.model import Model
+from aefast.scoring.fleet_scorer import FleetScorer, load_fleet
 from aefast.scoring.models import model_of
+from aefast.scoring.scorer import Scorer
 
 
 class Content(Protocol):
-    """The bytes of a model file, which an engine brings to the worker when ``value`` is asked for."""
+    """The bytes of a file, which an engine brings to the worker when ``value`` is asked for."""
 
     @property
     def value(self) -> Any: ...
@@ -29,7 +35,7 @@ class Held:
 
 @dataclass(frozen=True)
 class SentModel:
-    """A model on its way to workers.
+    """A model, or a fleet of them, on its way to workers.
 
     Attributes
     ----------
@@ -50,8 +56,11 @@ class SentModel:
         """Return this with the bytes."""
         return replace(self, content=Held(content))
 
-    def load(self) -> Model:
-        """Return the model, which this process loads once; it computes with one thread, as the engine counts on."""
+    def load(self) -> Model | ModelFleet:
+        """Return the model, which this process loads once; it computes with one thread, as the engine counts on.
+
+        Of a fleet, the models are loaded whose groups occur.
+        """
         self.level.check()
         return _kept.get(self)
 
@@ -62,14 +71,14 @@ class _Kept:
     def __init__(self, most: int) -> None:
         self._most = most
         self._lock = Lock()
-        self._models: OrderedDict[str, Model] = OrderedDict()
+        self._models: OrderedDict[str, Model | ModelFleet] = OrderedDict()
 
-    def get(self, sent: SentModel) -> Model:
+    def get(self, sent: SentModel) -> Model | ModelFleet:
         with self._lock:  # tasks of one process wait, so that the model is loaded once
             model = self._models.get(sent.digest)
             if model is None:
                 assert sent.content is not None
-                model = self._models[sent.digest] = Model.load(bytes(sent.content.value)).replace(n_threads=1)
+                model = self._models[sent.digest] = _loaded(bytes(sent.content.value))
             self._models.move_to_end(sent.digest)
             if len(self._models) > self._most:
                 self._models.popitem(last=False)
@@ -79,8 +88,45 @@ class _Kept:
 _kept = _Kept(most=8)
 
 
-def model_bytes(model: Any) -> tuple[Model, bytes, str]:
-    """Return a model given as `Scorer` accepts it, the bytes of its file, and their digest."""
-    found = model_of(model)
-    content = found.to_bytes()
-    return found, content, hashlib.sha256(content).hexdigest()
+def _loaded(content: bytes) -> Model | ModelFleet:
+    if fleet_file.is_fleet(content):
+        return load_fleet(content, n_threads=1)
+    return Model.load(content).replace(n_threads=1)
+
+
+def scorer_of(model: Model | ModelFleet, **options: Any) -> Scorer:
+    """Return a scorer for a model or a fleet."""
+    return FleetScorer(model, **options) if isinstance(model, ModelFleet) else Scorer(model, **options)
+
+
+def content_of(model: Any) -> tuple[Model | ModelFleet, bytes, str]:
+    """Return a model or a fleet, given as `Scorer` or `FleetScorer` accept it, the bytes of its file, and their digest.
+
+    Raises
+    ------
+    TypeError
+        If it is neither.
+    """
+    is_file = isinstance(model, bytes | bytearray | memoryview | str | Path)
+    if hasattr(type(model), "model_fleet"):
+        content = _fleet_bytes(model)
+    elif is_file and fleet_file.is_fleet(model):
+        content = Path(model).read_bytes() if isinstance(model, str | Path) else bytes(model)
+    else:
+        content = model_of(model).to_bytes()
+    return _loaded(content), content, hashlib.sha256(content).hexdigest()
+
+
+def require_fleet(fleet: Any) -> Any:
+    """Return what is given as a fleet; TypeError if it is none."""
+    is_file = isinstance(fleet, bytes | bytearray | memoryview | str | Path)
+    if not (fleet_file.is_fleet(fleet) if is_file else hasattr(type(fleet), "model_fleet")):
+        raise TypeError(f"fleet must be an aefast.Fleet, or the path or bytes of a fleet file, got {fleet!r:.60}")
+    return fleet
+
+
+def _fleet_bytes(fleet: Any) -> bytes:
+    with TemporaryDirectory(prefix="aefast-") as folder:
+        path = Path(folder) / "fleet.safetensors"
+        fleet.save(path)
+        return path.read_bytes()

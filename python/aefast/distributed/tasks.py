@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from aefast.distributed.counts import count_batch
-from aefast.distributed.models import SentModel
+from aefast.distributed.models import SentModel, scorer_of
 from aefast.exceptions import AefastError
 from aefast.scoring.errors import BadValueError, MisfitError
 from aefast.scoring.scorer import Scorer
@@ -57,7 +57,7 @@ class ScoreTask:
 
     def scorer(self) -> Scorer:
         """Return a scorer for one partition."""
-        return Scorer(self.model.load(), keep=self.keep, **self.options)
+        return scorer_of(self.model.load(), keep=self.keep, **self.options)
 
     def score(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Yield one scored batch for each batch."""

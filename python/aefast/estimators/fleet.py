@@ -146,22 +146,30 @@ class Fleet(FleetScores, BaseEstimator, Mapping[Key, Any]):
         return self._fit(X, groups_by(columns, one=one), one, on_fitted)
 
     def _fit(self, rows: Any, split: Groups, one: bool, on_fitted: Callable[[int], None] = _nothing) -> Self:
-        large, small = {}, []
-        for key, numbers in split:
-            if len(numbers) >= self.min_rows:
-                large[key] = numbers
-            else:
-                small.append(key)
-        if small and self.unseen == "error":
-            raise ValueError(
-                f"{named(small)} with fewer than min_rows={self.min_rows} rows: lower min_rows, leave these rows "
-                "out, or set unseen='pooled'"
-            )
+        self.check_sizes(split.counts)
+        large = {key: numbers for key, numbers in split if len(numbers) >= self.min_rows}
         data = GroupRows.of(self.estimator, rows)
         pooled = fit_pooled(data, split.rows) if self.unseen == "pooled" else None
         models, reasons = fit_groups(data, large, on_fitted)
         self._refuse(reasons)
         self._take(_names(self.by), one, models, pooled, split.counts)
+        return self
+
+    def check_sizes(self, counts: Mapping[Key, int]) -> None:
+        """Raise ValueError if groups have fewer than ``min_rows`` rows and ``unseen`` is "error"."""
+        small = [key for key, n_rows in counts.items() if n_rows < self.min_rows]
+        if small and self.unseen == "error":
+            raise ValueError(
+                f"{named(small)} with fewer than min_rows={self.min_rows} rows: lower min_rows, leave these rows "
+                "out, or set unseen='pooled'"
+            )
+
+    def take_fitted(
+        self, models: Mapping[Key, Model], reasons: Mapping[Key, str], pooled: Model | None, counts: dict[Key, int]
+    ) -> Self:
+        """Become fitted with the models of groups that were fitted elsewhere, and the reasons why others were not."""
+        self._refuse(reasons)
+        self._take(_names(self.by), not _is_list(self.by), models, pooled, counts)
         return self
 
     def update(self, X: Any, *, groups: Any = None) -> Self:

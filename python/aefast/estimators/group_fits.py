@@ -159,15 +159,21 @@ def fit_pooled(data: GroupRows, groups: Mapping[Key, Rows]) -> Model:
 
     The choice depends on the seed, the keys and the rows of each group, but not on the order of the groups.
     """
-    estimator = _changed(data.estimator, random_state=deepcopy(data.estimator.random_state))
-    seed, most = start_of(estimator, go_on=False).seed, _most_of_each([len(rows) for rows in groups.values()])
-    chosen = []
-    for number, rows in enumerate(groups.values()):
-        if len(rows) > most:
-            rng = np.random.default_rng([seed, POOLED, number])
-            rows = rows[np.sort(rng.choice(len(rows), most, replace=False))]
-        chosen.append(rows)
+    seed, most = seed_of(data.estimator), most_of_each([len(rows) for rows in groups.values()])
+    chosen = [rows[pooled_choice(seed, number, len(rows), most)] for number, rows in enumerate(groups.values())]
     return data.fit(np.concatenate(chosen), settings_of(data.estimator))
+
+
+def seed_of(estimator: Any) -> int:
+    """Return the seed that each group is fitted with."""
+    return start_of(_changed(estimator, random_state=deepcopy(estimator.random_state)), go_on=False).seed
+
+
+def pooled_choice(seed: int, number: int, n_rows: int, most: int) -> Rows:
+    """Return which of ``n_rows`` rows of a group the pooled model learns; ``number`` is the group's among the keys."""
+    if n_rows <= most:
+        return np.arange(n_rows)
+    return np.sort(np.random.default_rng([seed, POOLED, number]).choice(n_rows, most, replace=False))
 
 
 def _changed(estimator: Any, **changes: Any) -> Any:
@@ -178,7 +184,7 @@ def _changed(estimator: Any, **changes: Any) -> Any:
     return copy
 
 
-def _most_of_each(counts: list[int]) -> int:
+def most_of_each(counts: list[int]) -> int:
     """Return the largest number of rows of a group with which all groups together have at most `POOLED_ROWS`."""
     left, ascending = POOLED_ROWS, sorted(counts)
     for index, count in enumerate(ascending):

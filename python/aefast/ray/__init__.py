@@ -7,23 +7,20 @@ processors compute with the same instruction-set level (see ``isa_level`` in `sc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from aefast.distributed import sampling
 from aefast.distributed.counts import SCHEMA, Counts
-from aefast.distributed.isa import Level
-from aefast.distributed.models import SentModel, model_bytes
-from aefast.distributed.tasks import ScoreTask, score_options
+from aefast.distributed.models import require_fleet
+from aefast.distributed.tasks import score_options
 from aefast.model.false_discoveries import check_fdr
-from aefast.scoring.scorer import Scorer
+from aefast.ray.datasets import Job, in_order, require
+from aefast.tables.formats.base import TableError
 
-__all__ = ["detect", "fit", "score"]
-
-_PIN = "Ray starts such workers itself unless the environment of the job forbids it; leave out isa_level="
+__all__ = ["detect", "fit", "fit_groups", "score", "score_groups"]
 
 
 def score(
@@ -44,7 +41,7 @@ def score(
     data : ray.data.Dataset
         Rows with the model's columns, by name; others are not read. For a model that was fitted without names, the
         columns of numbers that are not in ``keep``.
-    model : estimator, Model, bytes, str or path
+    model : estimator, Model, Fleet, bytes, str or path
         A fitted estimator, its ``model_``, the bytes of a model file, or its path on the driver.
     keep : sequence of str
         Columns to copy into the output, of any type. Messages name a row by its kept values, so keep a key.
@@ -93,7 +90,7 @@ def score(
     options = score_options(
         top_features=top_features, p_value_cutoff=p_value_cutoff, precision=precision, on_bad=on_bad
     )
-    job = _Job(data, model, keep, options, isa_level)
+    job = Job(data, model, keep, options, isa_level)
     return job.run(job.task.score)
 
 
@@ -149,10 +146,10 @@ def detect(
     """
     check_fdr(fdr)
     options = score_options(top_features=top_features, precision=precision, on_bad=on_bad)
-    job = _Job(data, model, keep, options, isa_level)
+    job = Job(data, model, keep, options, isa_level)
     counted = job.run(job.task.count).iter_batches(batch_format="pyarrow", batch_size=None)
     parts = (part for table in counted if table.num_columns for part in table.cast(SCHEMA).to_batches())
-    cutoff = Counts.of(job.model, parts).cutoff(job.model, fdr)
+    cutoff = Counts.of(parts).cutoff(fdr)
     return job.run(job.task.with_options(p_value_cutoff=cutoff).anomalies)
 
 
@@ -189,82 +186,123 @@ def fit(data: Any, estimator: Any, *, rows: int | None = None, seed: int = 0) ->
 
         model = aefast.ray.fit(data.drop_columns(["id"]), aefast.Autoencoder(max_epochs=2), rows=500)
     """
-    _require(data)
+    require(data)
     if rows is None:
-        return sampling.fit_stream(estimator, _in_order(data, 1 << 17))
+        return sampling.fit_stream(estimator, in_order(data, 1 << 17))
     fraction = sampling.fraction_of(rows, data.count)
 
     def draw(table: pa.Table) -> pa.Table:
         return sampling.drawn(table, fraction, seed, sampling.checksum(table))
 
-    parts = _in_order(data.map_batches(draw, batch_format="pyarrow", batch_size=None))
+    parts = in_order(data.map_batches(draw, batch_format="pyarrow", batch_size=None))
     sample = pa.concat_tables([part for part in parts if part.num_columns], promote_options="permissive")
     return sampling.fit_sample(estimator, sample, rows, seed)
 
 
-@dataclass(frozen=True)
-class _Stored:
-    """The bytes of a model in Ray's store."""
+def fit_groups(data: Any, estimator: Any, by: Any, *, min_rows: int = 50, unseen: str = "pooled") -> Any:
+    """Fit one model for each group of rows on the workers, and return them as a Fleet.
 
-    reference: Any
+    The models have the bits of ``aefast.Fleet(estimator, by).fit`` on the same rows in the same order. Rows are counted
+    first and then moved, so that each group is on one worker, which fits it with one thread. All models come to the
+    driver.
 
-    @property
-    def value(self) -> bytes:
-        import ray
+    Parameters
+    ----------
+    data : ray.data.Dataset
+        Rows with the columns ``by`` and the columns to learn; drop keys beforehand.
+    estimator : estimator of aefast
+        The one to copy for each group; it stays as it is.
+    by : str or list of str
+        The columns whose values are a row's group: text, numbers or truth values.
+    min_rows, unseen
+        As in `aefast.Fleet`. The pooled model is fitted on the driver.
 
-        content: bytes = ray.get(self.reference)
-        return content
+    Returns
+    -------
+    Fleet
+
+    Raises
+    ------
+    ImportError, TypeError
+        If ray is not installed, or ``data`` is not a dataset.
+    ValueError
+        As of ``Fleet.fit``.
+
+    Warns
+    -----
+    UserWarning
+        If groups cannot be learned.
+
+    Examples
+    --------
+    ::
+
+        data = data.add_column("machine", lambda batch: batch["id"] % 3)
+        fleet = aefast.ray.fit_groups(data.drop_columns(["id"]), aefast.Autoencoder(random_state=0), by="machine")
+    """
+    require(data)
+    import ray.data
+
+    from aefast.distributed.groups import COUNTS, FITS, POSITION, GroupFit
+
+    job = GroupFit(estimator, by, min_rows, unseen)
+    settings: dict[str, Any] = {"batch_format": "pyarrow", "batch_size": None}
+    data = data.materialize()
+    lacking = [name for name in job.by if name not in data.columns()]
+    if lacking:
+        raise TableError(f"data lacks columns that name groups: {', '.join(map(repr, lacking))}")
+    counted = in_order(data.map_batches(job.task.count, **settings))
+    task = job.with_counts(part.cast(COUNTS) for part in counted if part.num_columns)
+    numbers = ray.data.range(data.count()).rename_columns({"id": POSITION})
+    groups = data.zip(numbers).groupby(list(job.by))
+    fits = groups.map_groups(task.fit, batch_format="pyarrow").iter_batches(batch_format="pyarrow", batch_size=None)
+    return job.fleet_of([part.cast(FITS) for part in fits if part.num_columns])
 
 
-@dataclass(frozen=True)
-class _OnTables:
-    """What a method of `ScoreTask` makes of a table."""
+def score_groups(
+    data: Any,
+    fleet: Any,
+    *,
+    keep: Sequence[str] = (),
+    top_features: int = 0,
+    p_value_cutoff: float | None = None,
+    precision: str = "float32",
+    on_bad: str = "error",
+    isa_level: str | None = None,
+) -> Any:
+    """Return the scores of rows, each by the model of its group, as `score` does.
 
-    function: Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+    `score` and `detect` accept a fleet too; the false-discovery rate is then controlled over the rows of all groups.
 
-    def __call__(self, table: pa.Table) -> pa.Table:
-        batches = table.to_batches() or [pa.RecordBatch.from_pylist([], table.schema)]
-        return pa.Table.from_batches(list(self.function(batches)))
+    Parameters
+    ----------
+    data : ray.data.Dataset
+        Rows with the columns that name groups and the columns of the models.
+    fleet : Fleet, bytes, str or path
+        A fitted `aefast.Fleet`, or the content or the path of its file. It is sent once. A worker loads the models
+        whose groups occur in its rows.
+    keep, top_features, p_value_cutoff, precision, on_bad, isa_level
+        As in `score`. Without ``p_value_cutoff``, the threshold of its group decides about a row.
 
+    Returns
+    -------
+    ray.data.Dataset
+        The columns of `score`.
 
-class _Job:
-    """A dataset, a model and options, checked before any row is read as far as the schema is known."""
+    Raises
+    ------
+    ImportError, TypeError, ValueError, TableError
+        As in `score`; also if rows belong to groups without a model and the fleet has ``unseen="error"``, when the
+        scores are computed.
 
-    def __init__(self, data: Any, model: Any, keep: Any, options: dict[str, Any], isa_level: str | None) -> None:
-        _require(data)
-        import ray
+    Examples
+    --------
+    ::
 
-        self.model, content, digest = model_bytes(model)
-        scorer = Scorer(self.model, keep=keep, **options)
-        known = data.schema(fetch_if_missing=False)
-        if known is not None and isinstance(known.base_schema, pa.Schema):
-            needed = scorer.columns(known.base_schema)
-            scorer.schema(known.base_schema)  # names kept columns that are not there
-            data = data.select_columns(needed)
-        self._data = data
-        self._settings = {} if isa_level is None else {"runtime_env": {"env_vars": {"AEFAST_ISA": isa_level}}}
-        sent = SentModel(_Stored(ray.put(content)), digest, Level(isa_level, _PIN))
-        self.task = ScoreTask(sent, tuple(scorer.keep), options)
-
-    def run(self, function: Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]) -> Any:
-        """Return the lazy dataset of what ``function`` makes of the batches."""
-        return self._data.map_batches(
-            _OnTables(function), batch_format="pyarrow", batch_size=None, zero_copy_batch=True, **self._settings
-        )
-
-
-def _in_order(data: Any, batch_size: int | None = None) -> Iterator[pa.Table]:
-    """Return an iterator over the tables of a dataset in its order, so that fitting repeats."""
-    data.context.execution_options.preserve_order = True
-    tables: Iterator[pa.Table] = data.iter_batches(batch_format="pyarrow", batch_size=batch_size)
-    return tables
-
-
-def _require(data: Any) -> None:
-    """Raise unless ``data`` is a dataset of Ray."""
-    try:
-        import ray.data
-    except ImportError as error:
-        raise ImportError('aefast.ray needs ray; pip install "aefast[ray]"') from error
-    if not isinstance(data, ray.data.Dataset):
-        raise TypeError(f"data must be a dataset of ray.data, got {type(data).__name__}")
+        scored = aefast.ray.score_groups(data, fleet, keep=["id"])
+    """
+    options = score_options(
+        top_features=top_features, p_value_cutoff=p_value_cutoff, precision=precision, on_bad=on_bad
+    )
+    job = Job(data, require_fleet(fleet), keep, options, isa_level)
+    return job.run(job.task.score)

@@ -7,25 +7,18 @@ instruction-set level (see ``isa_level`` in `score`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
-
-import pyarrow as pa
 
 from aefast.distributed import sampling
 from aefast.distributed.counts import SCHEMA, Counts
-from aefast.distributed.isa import Level
-from aefast.distributed.models import Held, SentModel, model_bytes
-from aefast.distributed.tasks import ScoreTask, score_options
+from aefast.distributed.models import require_fleet
+from aefast.distributed.tasks import score_options
 from aefast.model.false_discoveries import check_fdr
-from aefast.scoring.scorer import Scorer
+from aefast.spark.frames import Job, OnTables, quoted, require, spark_type, stream
 from aefast.tables.formats.base import TableError
 
-__all__ = ["detect", "fit", "score"]
-
-_PIN = "set spark.executorEnv.AEFAST_ISA for the session, or leave out isa_level="
+__all__ = ["detect", "fit", "fit_groups", "score", "score_groups"]
 
 
 def score(
@@ -46,7 +39,7 @@ def score(
     data : pyspark.sql.DataFrame
         Rows, which may be a stream (``spark.readStream``). It needs the model's columns, by name; others are not read.
         For a model that was fitted without names, the columns of numbers that are not in ``keep``.
-    model : estimator, Model, bytes, str or path
+    model : estimator, Model, Fleet, bytes, str or path
         A fitted estimator, its ``model_``, the bytes of a model file, or its path on the driver.
     keep : sequence of str
         Columns to copy into the output, of any type. Messages name a row by its kept values, so keep a key.
@@ -97,7 +90,7 @@ def score(
     options = score_options(
         top_features=top_features, p_value_cutoff=p_value_cutoff, precision=precision, on_bad=on_bad
     )
-    job = _Job(data, model, keep, options, isa_level)
+    job = Job(data, model, keep, options, isa_level)
     return job.run(job.task.score, job.result_type)
 
 
@@ -153,12 +146,12 @@ def detect(
     """
     check_fdr(fdr)
     options = score_options(top_features=top_features, precision=precision, on_bad=on_bad)
-    job = _Job(data, model, keep, options, isa_level)
+    job = Job(data, model, keep, options, isa_level)
     if data.isStreaming:
         raise ValueError("detect needs all rows, but data is a stream; score it with p_value_cutoff= instead")
-    parts = job.run(job.task.count, SCHEMA).groupBy("place", "isa_level").sum("rows")
-    counted = parts.withColumnRenamed("sum(rows)", "rows").toArrow()
-    cutoff = Counts.of(job.model, counted.to_batches()).cutoff(job.model, fdr)
+    parts = job.run(job.task.count, spark_type(SCHEMA)).groupBy("p_value", "isa_level").sum("rows")
+    counted = parts.selectExpr("p_value", "`sum(rows)` as rows", "isa_level").toArrow()
+    cutoff = Counts.of(counted.to_batches()).cutoff(fdr)
     return job.run(job.task.with_options(p_value_cutoff=cutoff).anomalies, job.result_type)
 
 
@@ -195,140 +188,123 @@ def fit(data: Any, estimator: Any, *, rows: int | None = None, seed: int = 0) ->
 
         model = aefast.spark.fit(data.drop("id"), aefast.Autoencoder(max_epochs=2), rows=500)
     """
-    _require(data)
+    require(data)
     if data.isStreaming:
         raise TypeError("data is a stream, which has no end; fit on a table of past rows")
     if rows is None:
-        return sampling.fit_stream(estimator, sampling.joined(_stream(data)))
+        return sampling.fit_stream(estimator, sampling.joined(stream(data)))
     fraction = sampling.fraction_of(rows, lambda: data.count())
     own = int(sampling.generator(seed).integers(1 << 62))
     sample = data if fraction >= 1 else data.sample(withReplacement=False, fraction=fraction, seed=own)
     return sampling.fit_sample(estimator, sample.toArrow(), rows, seed)
 
 
-@dataclass(frozen=True)
-class _Named:
-    """A function on batches, which gives their columns the names back."""
+def fit_groups(data: Any, estimator: Any, by: Any, *, min_rows: int = 50, unseen: str = "pooled") -> Any:
+    """Fit one model for each group of rows on the executors, and return them as a Fleet.
 
-    function: Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
-    names: tuple[str, ...]
+    The models have the bits of ``aefast.Fleet(estimator, by).fit`` on the same rows in the same order. Rows are counted
+    first and then moved, so that each group is on one executor, which fits it with one thread. All models come to the
+    driver.
 
-    def run(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Return what the function makes of the batches."""
-        return self.function(pa.RecordBatch.from_arrays(batch.columns, names=self.names) for batch in batches)
+    Parameters
+    ----------
+    data : pyspark.sql.DataFrame
+        Rows with the columns ``by`` and the columns to learn; drop keys beforehand.
+    estimator : estimator of aefast
+        The one to copy for each group; it stays as it is.
+    by : str or list of str
+        The columns whose values are a row's group: text, numbers or truth values.
+    min_rows, unseen
+        As in `aefast.Fleet`. The pooled model is fitted on the driver.
 
+    Returns
+    -------
+    Fleet
 
-class _Job:
-    """A DataFrame, a model and options, checked before any row is read."""
+    Raises
+    ------
+    ImportError, TypeError
+        If pyspark is not installed, or ``data`` is not a DataFrame.
+    ValueError
+        As of ``Fleet.fit``.
 
-    def __init__(self, data: Any, model: Any, keep: Any, options: dict[str, Any], isa_level: str | None) -> None:
-        _require(data)
-        self.model, content, digest = model_bytes(model)
-        scorer = Scorer(self.model, keep=keep, **options)
-        fields = {field.name: field for field in data.schema}
-        schema = _arrow_schema(data.schema)
-        needed = scorer.columns(schema)
-        results = list(scorer.schema(schema))[len(scorer.keep) :]
-        # Spark's mapInArrow takes no names with dots, so columns are sent under numbers.
-        self._data = data.select(*(data[_quoted(name)].alias(f"c{place}") for place, name in enumerate(needed)))
-        self._names, self._is_classic = tuple(needed), _is_classic(data)
-        self._level = isa_level
-        held = data.sparkSession.sparkContext.broadcast(content) if self._is_classic else Held(content)
-        self.task = ScoreTask(SentModel(held, digest, Level(isa_level, _PIN)), tuple(keep), options, _partition)
-        self.result_type = _result_type([fields[name] for name in keep], results, isa_level)
+    Warns
+    -----
+    UserWarning
+        If groups cannot be learned.
 
-    def run(self, function: Callable[..., Iterator[pa.RecordBatch]], kind: Any) -> Any:
-        """Return the lazy DataFrame of what ``function`` makes of the batches."""
-        if isinstance(kind, pa.Schema):
-            from pyspark.sql.pandas.types import from_arrow_schema
+    Examples
+    --------
+    ::
 
-            kind = from_arrow_schema(kind)
-        with self._pinned():
-            try:
-                return self._data.mapInArrow(_Named(function, self._names).run, kind)
-            except NotImplementedError as error:
-                raise TableError(f"a kept column has a type that Spark cannot send to Python: {error}") from error
+        data = data.selectExpr("*", "concat('m-', id % 3) as machine")
+        fleet = aefast.spark.fit_groups(data.drop("id"), aefast.Autoencoder(random_state=0), by="machine")
+    """
+    require(data)
+    from pyspark.sql import functions as F
 
-    @contextmanager
-    def _pinned(self) -> Iterator[None]:
-        """Let functions that are sent meanwhile run in Python workers with the instruction-set level asked for."""
-        if self._level is None or not self._is_classic:
-            yield
-            return
-        environment = self._data.sparkSession.sparkContext.environment
-        before = environment.get("AEFAST_ISA")
-        environment["AEFAST_ISA"] = self._level
-        try:
-            yield
-        finally:
-            del environment["AEFAST_ISA"]
-            if before is not None:
-                environment["AEFAST_ISA"] = before
+    from aefast.distributed.groups import COUNTS, FITS, POSITION, GroupFit
 
-
-def _require(data: Any) -> None:
-    """Raise unless ``data`` is a DataFrame of Spark."""
-    try:
-        from pyspark.sql import DataFrame
-    except ImportError as error:
-        raise ImportError('aefast.spark needs pyspark; pip install "aefast[spark]"') from error
-    if not isinstance(data, DataFrame):
-        raise TypeError(f"data must be a DataFrame of Spark, got {type(data).__name__}")
+    if data.isStreaming:
+        raise TypeError("data is a stream, which has no end; fit on a table of past rows")
+    job, names = GroupFit(estimator, by, min_rows, unseen), (*data.columns, POSITION)
+    columns = [data[quoted(name)].alias(f"c{place}") for place, name in enumerate(data.columns)]
+    lacking = [name for name in job.by if name not in data.columns]
+    if lacking:
+        raise TableError(f"data lacks columns that name groups: {', '.join(map(repr, lacking))}")
+    rows = data.select(*columns, F.monotonically_increasing_id().alias(f"c{len(columns)}"))
+    groups = [f"c{data.columns.index(name)}" for name in job.by]
+    counting = OnTables(job.task.count, names[:-1])
+    counted = data.select(*columns).mapInArrow(counting.batches, spark_type(COUNTS))
+    counted = counted.groupBy("key").sum("rows").withColumnRenamed("sum(rows)", "rows").toArrow()
+    fitting = OnTables(job.with_counts([counted]).fit, names)
+    return job.fleet_of([rows.groupBy(*groups).applyInArrow(fitting.table, spark_type(FITS)).toArrow()])
 
 
-def _is_classic(data: Any) -> bool:
-    """Return whether the session is no session of Spark Connect, which has no broadcasts."""
-    return not type(data).__module__.startswith("pyspark.sql.connect")
+def score_groups(
+    data: Any,
+    fleet: Any,
+    *,
+    keep: Sequence[str] = (),
+    top_features: int = 0,
+    p_value_cutoff: float | None = None,
+    precision: str = "float32",
+    on_bad: str = "error",
+    isa_level: str | None = None,
+) -> Any:
+    """Return the scores of rows, each by the model of its group, as `score` does.
 
+    `score` and `detect` accept a fleet too; the false-discovery rate is then controlled over the rows of all groups.
 
-def _arrow_schema(schema: Any) -> pa.Schema:
-    """Return the types in which the executors see the columns; binary stands for all that no model can read."""
-    from pyspark.sql import types
+    Parameters
+    ----------
+    data : pyspark.sql.DataFrame
+        Rows with the columns that name groups and the columns of the models.
+    fleet : Fleet, bytes, str or path
+        A fitted `aefast.Fleet`, or the content or the path of its file. It is sent once. A executor loads the models
+        whose groups occur in its rows.
+    keep, top_features, p_value_cutoff, precision, on_bad, isa_level
+        As in `score`. Without ``p_value_cutoff``, the threshold of its group decides about a row.
 
-    known = {
-        types.BooleanType: pa.bool_(),
-        types.ByteType: pa.int8(),
-        types.ShortType: pa.int16(),
-        types.IntegerType: pa.int32(),
-        types.LongType: pa.int64(),
-        types.FloatType: pa.float32(),
-        types.DoubleType: pa.float64(),
-        types.DecimalType: pa.decimal128(38, 18),
-        types.StringType: pa.string(),
-        types.DateType: pa.date32(),
-        types.TimestampType: pa.timestamp("us", "UTC"),
-        types.TimestampNTZType: pa.timestamp("us"),
-        types.DayTimeIntervalType: pa.duration("us"),
-        types.NullType: pa.null(),
-    }
-    return pa.schema([(field.name, known.get(type(field.dataType), pa.binary())) for field in schema])
+    Returns
+    -------
+    pyspark.sql.DataFrame
+        The columns of `score`.
 
+    Raises
+    ------
+    ImportError, TypeError, ValueError, TableError
+        As in `score`; also if rows belong to groups without a model and the fleet has ``unseen="error"``, when the
+        scores are computed.
 
-def _result_type(kept: list[Any], results: list[pa.Field], isa_level: str | None) -> Any:
-    from pyspark.sql.pandas.types import from_arrow_type
-    from pyspark.sql.types import StructType
+    Examples
+    --------
+    ::
 
-    level = isa_level or "not pinned: the last bits may differ between executors with unlike processors"
-    found = StructType(list(kept))
-    for field in results:
-        metadata = {"aefast_isa_level": level} if field.name == "anomaly_score" else None
-        found = found.add(field.name, from_arrow_type(field.type), True, metadata)
-    return found
-
-
-def _quoted(name: str) -> str:
-    """Return a column's name for select, in which a dot would mean a field of a struct."""
-    return "`" + name.replace("`", "``") + "`"
-
-
-def _partition() -> str:
-    from pyspark import TaskContext
-
-    context = TaskContext.get()
-    return "a partition" if context is None else f"partition {context.partitionId()}"
-
-
-def _stream(data: Any) -> Iterator[pa.RecordBatch]:
-    """Yield the batches of a DataFrame, holding one partition at a time."""
-    for row in data.mapInArrow(sampling.packed, "batch binary").toLocalIterator():
-        yield from sampling.unpacked(bytes(row.batch))
+        scored = aefast.spark.score_groups(data, fleet, keep=["id"])
+    """
+    options = score_options(
+        top_features=top_features, p_value_cutoff=p_value_cutoff, precision=precision, on_bad=on_bad
+    )
+    job = Job(data, require_fleet(fleet), keep, options, isa_level)
+    return job.run(job.task.score, job.result_type)
