@@ -281,7 +281,7 @@ def score_groups(
     data : pyspark.sql.DataFrame
         Rows with the columns that name groups and the columns of the models.
     fleet : Fleet, bytes, str or path
-        A fitted `aefast.Fleet`, or the content or the path of its file. It is sent once. A executor loads the models
+        A fitted `aefast.Fleet`, or the content or the path of its file. It is sent once. An executor loads the models
         whose groups occur in its rows.
     keep, top_features, p_value_cutoff, precision, on_bad, isa_level
         As in `score`. Without ``p_value_cutoff``, the threshold of its group decides about a row.
