@@ -23,7 +23,7 @@ QUESTIONS = {
     "choose the threshold": ("guide/thresholds.html", "faq.html"),
     "trust a p-value": ("guide/thresholds.html", "faq.html", "gallery/tables/calibrated_p_values.html"),
     "first reason mean": ("guide/reasons.html", "faq.html"),
-    "score in Spark": ("spark.html", "clusters.html", "faq.html"),
+    "score in Spark": ("spark.html", "faq.html"),
     "is it reproducible": ("guide/reproducibility.html", "faq.html"),
     "different from PyOD": ("guide/from_pyod.html", "faq.html"),
     "how large may a table be": ("guide/big_files.html", "faq.html"),

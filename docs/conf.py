@@ -51,9 +51,9 @@ html_title = "aefast"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = html_show_sourcelink = False
-html_sidebars = {"getting_started": [], "faq": []}  # these have no pages beside them
+html_sidebars = {"getting_started": [], "install": [], "faq": []}  # these have no pages beside them
 html_theme_options = {
-    "header_links_before_dropdown": 6,
+    "header_links_before_dropdown": 7,
     "navigation_with_keys": True,
     "show_prev_next": True,
     "show_toc_level": 2,

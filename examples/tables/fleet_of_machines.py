@@ -39,16 +39,14 @@ new.loc[faulty, list("abcdef")] = strangers.loc[:, list("abcdef")].to_numpy()[fa
 # %%
 # One model for all, and one for each
 # -----------------------------------
+# A ``Fleet`` trains one model for each machine, and results come in the order of the table.
 
 columns = list("abcdef")
 pooled = aefast.Autoencoder(random_state=0).fit(train[columns])
 pooled_scores = pooled.reconstruction_error(new[columns])
 
-own_scores = np.empty(len(new), dtype=np.float32)
-for name, rows in train.groupby("machine"):
-    model = aefast.Autoencoder(random_state=0).fit(rows[columns])
-    here = (new["machine"] == name).to_numpy()
-    own_scores[here] = model.reconstruction_error(new.loc[here, columns])
+fleet = aefast.Fleet(aefast.Autoencoder(random_state=0), by="machine").fit(train)
+own_scores = fleet.reconstruction_error(new)
 
 # %%
 # The faults
