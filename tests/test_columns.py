@@ -121,7 +121,7 @@ def test_codes_are_levels_and_circles_and_come_back(table):
     assert elements.shape == (len(table), 4 + 6 + 1 + 3 + 1 + 4)
     values = decode(elements, columns)
     for index, name in enumerate(OF_KINDS[:5]):
-        expected = table[name].astype(str) if columns[index].kind == "categorical" else table[name]
+        expected = table[name].astype(object).map(str) if columns[index].kind == "categorical" else table[name]
         assert values[:, index].tolist() == expected.tolist()
     assert values[:, 5].tolist() == table["when"].dt.round("min").dt.strftime("%H:%M").tolist()
     weeks = pd.DataFrame({"when": pd.date_range("2024-03-04", periods=40, freq="13h")})
