@@ -17,7 +17,7 @@ from aefast.distributed.counts import SCHEMA, Counts
 from aefast.distributed.models import require_fleet
 from aefast.distributed.tasks import score_options
 from aefast.model.false_discoveries import check_fdr
-from aefast.ray.datasets import Job, in_order, require
+from aefast.ray.datasets import Job, in_order, numbered, require
 from aefast.tables.formats.base import TableError
 
 __all__ = ["detect", "fit", "fit_groups", "score", "score_groups"]
@@ -241,20 +241,16 @@ def fit_groups(data: Any, estimator: Any, by: Any, *, min_rows: int = 50, unseen
         fleet = aefast.ray.fit_groups(data.drop_columns(["id"]), aefast.Autoencoder(random_state=0), by="machine")
     """
     require(data)
-    import ray.data
-
     from aefast.distributed.groups import COUNTS, FITS, POSITION, GroupFit
 
     job = GroupFit(estimator, by, min_rows, unseen)
     settings: dict[str, Any] = {"batch_format": "pyarrow", "batch_size": None}
-    data = data.materialize()
     lacking = [name for name in job.by if name not in data.columns()]
     if lacking:
         raise TableError(f"data lacks columns that name groups: {', '.join(map(repr, lacking))}")
     counted = in_order(data.map_batches(job.task.count, **settings))
     task = job.with_counts(part.cast(COUNTS) for part in counted if part.num_columns)
-    numbers = ray.data.range(data.count()).rename_columns({"id": POSITION})
-    groups = data.zip(numbers).groupby(list(job.by))
+    groups = numbered(data, POSITION).groupby(list(job.by))
     fits = groups.map_groups(task.fit, batch_format="pyarrow").iter_batches(batch_format="pyarrow", batch_size=None)
     return job.fleet_of([part.cast(FITS) for part in fits if part.num_columns])
 

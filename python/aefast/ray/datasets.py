@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from aefast.distributed.isa import Level
 from aefast.distributed.models import SentModel, content_of, scorer_of
 from aefast.distributed.tasks import ScoreTask
+from aefast.tables.arrow import arrow_array
 
 _PIN = "Ray starts such workers itself unless the environment of the job forbids it; leave out isa_level="
 
@@ -67,10 +70,33 @@ class Job:
 
 
 def in_order(data: Any, batch_size: int | None = None) -> Iterator[pa.Table]:
-    """Return an iterator over the tables of a dataset in its order, so that fitting repeats."""
-    data.context.execution_options.preserve_order = True
-    tables: Iterator[pa.Table] = data.iter_batches(batch_format="pyarrow", batch_size=batch_size)
-    return tables
+    """Yield the tables of a dataset in its order, so that fitting repeats."""
+    with _keeping_order(data):
+        yield from data.iter_batches(batch_format="pyarrow", batch_size=batch_size)
+
+
+def numbered(data: Any, column: str) -> Any:
+    """Return a dataset with a further column, the place of each row in its order."""
+    import ray
+
+    @ray.remote
+    def number(table: pa.Table, part: int) -> pa.Table:
+        places = np.arange(table.num_rows, dtype=np.int64) + (part << 40)
+        return table.append_column(column, arrow_array(places))
+
+    with _keeping_order(data):
+        parts = data.to_arrow_refs()
+    return ray.data.from_arrow_refs([number.remote(part, index) for index, part in enumerate(parts)])
+
+
+@contextmanager
+def _keeping_order(data: Any) -> Iterator[None]:
+    options = data.context.execution_options
+    before, options.preserve_order = options.preserve_order, True
+    try:
+        yield
+    finally:
+        options.preserve_order = before
 
 
 def require(data: Any) -> None:

@@ -258,7 +258,7 @@ def fit_groups(data: Any, estimator: Any, by: Any, *, min_rows: int = 50, unseen
     counted = data.select(*columns).mapInArrow(counting.batches, spark_type(COUNTS))
     counted = counted.groupBy("key").sum("rows").withColumnRenamed("sum(rows)", "rows").toArrow()
     fitting = OnTables(job.with_counts([counted]).fit, names)
-    return job.fleet_of([rows.groupBy(*groups).applyInArrow(fitting.table, spark_type(FITS)).toArrow()])
+    return job.fleet_of([rows.groupBy(*groups).applyInArrow(fitting.of_group(), spark_type(FITS)).toArrow()])
 
 
 def score_groups(

@@ -46,6 +46,10 @@ class OnTables:
         """Return what the function makes of a table."""
         return self.function(table.rename_columns(list(self.names)))
 
+    def of_group(self) -> Callable[[pa.Table], pa.Table]:
+        """Return `table` as a function of one argument; Spark counts ``self`` as another one."""
+        return lambda table: self.table(table)
+
 
 class Job:
     """A DataFrame, a model and options, checked before any row is read."""
