@@ -198,8 +198,9 @@ def local_fleet(table: pa.Table, by, **options):
 
 @pytest.mark.parametrize("by", ["machine", ["site", "machine"]])
 def test_groups_are_fitted_to_the_bits_of_a_local_fleet(engine, grouped, by):
-    fleet = engine.module.fit_groups(engine.data(grouped.drop_columns(["id"]), 2), estimator(), by=by)
-    expected = local_fleet(in_order_of(engine, grouped), by)
+    table = grouped.drop_columns(["id"])
+    fleet = engine.module.fit_groups(engine.data(table, 2), estimator(), by=by)
+    expected = aefast.Fleet(estimator(), by).fit(in_order_of(engine, table))
     assert dict(fleet.counts_) == dict(expected.counts_)
     assert list(fleet) == list(expected)
     assert len(fleet) == 3
