@@ -62,6 +62,7 @@ def main():
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         context = browser.new_context(viewport=DESKTOP)
+        context.set_default_timeout(120_000)  # milliseconds; a busy machine takes its time
         context.grant_permissions(["clipboard-read", "clipboard-write"])
         page = context.new_page()
         faults = check_pages(page, root, pages, options.pictures)
@@ -125,7 +126,7 @@ def check_search(page, root):
     faults = []
     for question, answers in QUESTIONS.items():
         page.goto(f"{root}search.html?q={question.replace(' ', '+')}")
-        page.wait_for_selector("#search-results .search-summary, #search-results p.search-summary", timeout=20_000)
+        page.wait_for_selector("#search-results .search-summary, #search-results p.search-summary")
         page.wait_for_timeout(1500)
         found = page.eval_on_selector_all("#search-results ul.search li > a", "all => all.map(each => each.href)")
         first = [urlparse(urldefrag(address)[0]).path.lstrip("/") for address in found]
