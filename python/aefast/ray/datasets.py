@@ -79,14 +79,14 @@ def numbered(data: Any, column: str) -> Any:
     """Return a dataset with a further column, the place of each row in its order."""
     import ray
 
-    @ray.remote
     def number(table: pa.Table, part: int) -> pa.Table:
         places = np.arange(table.num_rows, dtype=np.int64) + (part << 40)
         return table.append_column(column, arrow_array(places))
 
     with _keeping_order(data):
         parts = data.to_arrow_refs()
-    return ray.data.from_arrow_refs([number.remote(part, index) for index, part in enumerate(parts)])
+    task = ray.remote(number)
+    return ray.data.from_arrow_refs([task.remote(part, index) for index, part in enumerate(parts)])
 
 
 @contextmanager
