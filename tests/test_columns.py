@@ -222,7 +222,7 @@ def test_levels_are_the_most_frequent_ones_and_the_others_are_unknown():
     assert columns[0].counts == (*range(200, 200 - MAX_LEVELS, -1), len(names) - sum(columns[0].counts[:-1]))
     rows = encode(pd.DataFrame({"a": ["l000", "l063", "l064", "new", None]}), columns, masks_missing=False)
     assert expanded(rows, columns).argmax(axis=1).tolist() == [0, 63, 64, 64, 64]
-    # A rare value is told from one that was never seen.
+    # Values that were rare in training and values that were never seen get different numbers.
     assert rows[:2, 0].tolist() == [0, 63]
     assert rows[2, 0] > 64
     assert rows[3:, 0].tolist() == [64, 64]

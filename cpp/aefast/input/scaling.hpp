@@ -23,7 +23,7 @@ class Scaling {
   /// The identity, but for NaN and infinities.
   static Scaling none(Index n_features);
 
-  /// The same map with another limit.
+  /// Returns this map with `limit` in place of its own.
   Scaling with_limit(double limit) const;
 
   /// The number of features.

@@ -128,5 +128,5 @@ on-bad = "null"
 [notify]
 summary = "summaries/{day}.json"
 # command = ["mail", "-s", "aefast", "you@example.org"]   # gets the summary on standard input
-# when = "problems"        # or "always"
+# when = "problems"        # only if the exit status is not 0; "always" runs the command after every night
 """
