@@ -19,7 +19,6 @@ from aefast.distributed.counts import SCHEMA, Counts
 from aefast.distributed.models import require_fleet
 from aefast.distributed.tasks import score_options
 from aefast.model.false_discoveries import check_fdr
-from aefast.tables.formats.base import TableError
 
 __all__ = ["detect", "fit", "fit_groups", "score", "score_groups"]
 
@@ -249,10 +248,8 @@ def fit_groups(data: Any, estimator: Any, by: Any, *, min_rows: int = 50, unseen
     from aefast.distributed.groups import COUNTS, FITS, POSITION, GroupFit
 
     job = GroupFit(estimator, by, min_rows, unseen)
+    job.require_columns(map(str, data.columns))
     labels = [label for label in data.columns if str(label) in job.by]
-    if len(labels) != len(job.by):
-        lacking = [name for name in job.by if name not in map(str, data.columns)]
-        raise TableError(f"data lacks columns that name groups: {', '.join(map(repr, lacking))}")
     counted = data.map_partitions(as_frame, job.task.count, meta=COUNTS.empty_table().to_pandas()).compute()
     task = job.with_counts([pa.Table.from_pandas(counted, COUNTS, preserve_index=False)])
     number = dask.delayed(numbered, pure=True)
@@ -304,8 +301,13 @@ def score_groups(
 
         scored = aefast.dask.score_groups(data, fleet, keep=["id"])
     """
-    options = score_options(
-        top_features=top_features, p_value_cutoff=p_value_cutoff, precision=precision, on_bad=on_bad
+    return score(
+        data,
+        require_fleet(fleet),
+        keep=keep,
+        top_features=top_features,
+        p_value_cutoff=p_value_cutoff,
+        precision=precision,
+        on_bad=on_bad,
+        isa_level=isa_level,
     )
-    job = Job(data, require_fleet(fleet), keep, options, isa_level)
-    return job.run(job.task.scores, job.meta)

@@ -19,6 +19,7 @@ from aefast.estimators.group_fits import GroupRows, most_of_each, pooled_choice,
 from aefast.estimators.recipe import settings_of
 from aefast.exceptions import ConvergenceError
 from aefast.model.model import Model
+from aefast.tables.formats.base import TableError
 from aefast.tables.groups import Key, groups_by, key_columns, split_off
 
 #: The column by which the rows of a group come into the order of the table.
@@ -106,6 +107,13 @@ class GroupFit:
         self.one = isinstance(by, str)
         self.task = GroupTask(estimator, self.by, self.one, min_rows)
         self._counts: dict[Key, int] = {}
+
+    def require_columns(self, names: Iterable[str]) -> None:
+        """Raise `TableError` unless the columns that name groups are among those of a table."""
+        known = set(names)
+        lacking = [name for name in self.by if name not in known]
+        if lacking:
+            raise TableError(f"data lacks columns that name groups: {', '.join(map(repr, lacking))}")
 
     def with_counts(self, parts: Iterable[Any]) -> GroupTask:
         """Return the task that fits, from what `GroupTask.count` returned for all parts of the rows."""

@@ -18,7 +18,6 @@ from aefast.distributed.models import require_fleet
 from aefast.distributed.tasks import score_options
 from aefast.model.false_discoveries import check_fdr
 from aefast.ray.datasets import Job, in_order, numbered, require
-from aefast.tables.formats.base import TableError
 
 __all__ = ["detect", "fit", "fit_groups", "score", "score_groups"]
 
@@ -244,11 +243,8 @@ def fit_groups(data: Any, estimator: Any, by: Any, *, min_rows: int = 50, unseen
     from aefast.distributed.groups import COUNTS, FITS, POSITION, GroupFit
 
     job = GroupFit(estimator, by, min_rows, unseen)
-    settings: dict[str, Any] = {"batch_format": "pyarrow", "batch_size": None}
-    lacking = [name for name in job.by if name not in data.columns()]
-    if lacking:
-        raise TableError(f"data lacks columns that name groups: {', '.join(map(repr, lacking))}")
-    counted = in_order(data.map_batches(job.task.count, **settings))
+    job.require_columns(data.columns())
+    counted = in_order(data.map_batches(job.task.count, batch_format="pyarrow", batch_size=None))
     task = job.with_counts(part.cast(COUNTS) for part in counted if part.num_columns)
     groups = numbered(data, POSITION).groupby(list(job.by))
     fits = groups.map_groups(task.fit, batch_format="pyarrow").iter_batches(batch_format="pyarrow", batch_size=None)
@@ -297,8 +293,13 @@ def score_groups(
 
         scored = aefast.ray.score_groups(data, fleet, keep=["id"])
     """
-    options = score_options(
-        top_features=top_features, p_value_cutoff=p_value_cutoff, precision=precision, on_bad=on_bad
+    return score(
+        data,
+        require_fleet(fleet),
+        keep=keep,
+        top_features=top_features,
+        p_value_cutoff=p_value_cutoff,
+        precision=precision,
+        on_bad=on_bad,
+        isa_level=isa_level,
     )
-    job = Job(data, require_fleet(fleet), keep, options, isa_level)
-    return job.run(job.task.score)

@@ -16,7 +16,6 @@ from aefast.distributed.models import require_fleet
 from aefast.distributed.tasks import score_options
 from aefast.model.false_discoveries import check_fdr
 from aefast.spark.frames import Job, OnTables, quoted, require, spark_type, stream
-from aefast.tables.formats.base import TableError
 
 __all__ = ["detect", "fit", "fit_groups", "score", "score_groups"]
 
@@ -248,10 +247,8 @@ def fit_groups(data: Any, estimator: Any, by: Any, *, min_rows: int = 50, unseen
     if data.isStreaming:
         raise TypeError("data is a stream, which has no end; fit on a table of past rows")
     job, names = GroupFit(estimator, by, min_rows, unseen), (*data.columns, POSITION)
+    job.require_columns(data.columns)
     columns = [data[quoted(name)].alias(f"c{place}") for place, name in enumerate(data.columns)]
-    lacking = [name for name in job.by if name not in data.columns]
-    if lacking:
-        raise TableError(f"data lacks columns that name groups: {', '.join(map(repr, lacking))}")
     rows = data.select(*columns, F.monotonically_increasing_id().alias(f"c{len(columns)}"))
     groups = [f"c{data.columns.index(name)}" for name in job.by]
     counting = OnTables(job.task.count, names[:-1])
@@ -303,8 +300,13 @@ def score_groups(
 
         scored = aefast.spark.score_groups(data, fleet, keep=["id"])
     """
-    options = score_options(
-        top_features=top_features, p_value_cutoff=p_value_cutoff, precision=precision, on_bad=on_bad
+    return score(
+        data,
+        require_fleet(fleet),
+        keep=keep,
+        top_features=top_features,
+        p_value_cutoff=p_value_cutoff,
+        precision=precision,
+        on_bad=on_bad,
+        isa_level=isa_level,
     )
-    job = Job(data, require_fleet(fleet), keep, options, isa_level)
-    return job.run(job.task.score, job.result_type)
