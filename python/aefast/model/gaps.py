@@ -50,7 +50,12 @@ class Gaps(NamedTuple):
     remainders: Floats
 
     def filled_rows(
-        self, rows: Array, elements: NDArray[np.int64], predictor: core.Predictor, scaling: FeatureScaling
+        self,
+        rows: Array,
+        elements: NDArray[np.int64],
+        predictor: core.Predictor,
+        scaling: FeatureScaling,
+        rounds: int = ROUNDS,
     ) -> tuple[Array, NDArray[np.bool_] | None]:
         """Return rows (n, d) of the network's inputs, in input units, without gaps in ``elements``.
 
@@ -73,10 +78,10 @@ class Gaps(NamedTuple):
 
         scaled = scaling.apply(some.astype(np.float64))[:, elements]
         found = rows.copy()
-        found[gapped] = as_rows(self.filled(scaled, reconstruct))
+        found[gapped] = as_rows(self.filled(scaled, reconstruct, rounds))
         return found, is_missing
 
-    def filled(self, scaled: Floats, reconstruct: Callable[[Floats], Array]) -> Floats:
+    def filled(self, scaled: Floats, reconstruct: Callable[[Floats], Array], rounds: int = ROUNDS) -> Floats:
         """Return rows (n, m) of the scaled space with an expected value in place of each NaN.
 
         The values are first the conditional means of a normal distribution with the mean and covariance of the training
@@ -88,10 +93,12 @@ class Gaps(NamedTuple):
         scaled : ndarray of shape (n, m)
         reconstruct : callable
             The reconstruction (n, m), in the scaled space, of filled rows.
+        rounds : int
+            Number of times that it replaces the values.
         """
         is_missing = np.isnan(scaled)
         filled = conditional_means(scaled, self.mean, self.precision)
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             filled = np.where(is_missing, reconstruct(filled), scaled)
         return filled
 
@@ -173,6 +180,7 @@ def calibrated_gaps(
     score: Callable[[Floats], Array],
     reconstruct: Callable[[Floats], Array],
     rng: np.random.Generator,
+    rounds: int = ROUNDS,
 ) -> Gaps:
     """Return the same with what `Gaps.calibrated` needs.
 
@@ -185,17 +193,19 @@ def calibrated_gaps(
     score, reconstruct : callable
         Scores (n,) and reconstructions (n, m), in the scaled space, of rows without gaps.
     rng : numpy.random.Generator
+    rounds : int
+        As of `Gaps.filled`.
     """
     n_columns = scaled.shape[1]
     rows = scaled[np.sort(rng.permutation(len(scaled))[: 4 * HIDDEN_ROWS])]
     n_missing = np.isnan(rows).sum(axis=1)
     enough = (n_missing == 0).sum() >= min(_ENOUGH, len(rows))
     rows = rows[n_missing == 0 if enough else np.argsort(n_missing, kind="stable")][:HIDDEN_ROWS]
-    rows = gaps.filled(rows, reconstruct)
+    rows = gaps.filled(rows, reconstruct, rounds)
 
     def scores_without(hidden: NDArray[np.bool_]) -> Floats:
         hidden = np.broadcast_to(hidden, rows.shape)
-        return np.asarray(score(gaps.filled(np.where(hidden, np.nan, rows), reconstruct)), dtype=np.float64)
+        return np.asarray(score(gaps.filled(np.where(hidden, np.nan, rows), reconstruct, rounds)), dtype=np.float64)
 
     gaps = gaps._replace(whole=_centre_and_spread(np.asarray(score(rows), dtype=np.float64)))
     if 1 < n_columns <= SINGLE_COLUMNS:

@@ -24,6 +24,9 @@ Doubles = NDArray[np.float64]
 
 #: Rows that are judged at once, so that memory does not grow with the rows.
 BLOCK_ROWS = 1 << 15
+#: Gaps get the expected value given the other numbers. The network is not asked for it (see `Gaps.filled`): beside text
+#: that says whether a number was measured, it has never learned what the number would have been.
+GAP_ROUNDS = 0
 
 
 class Judged(NamedTuple):
@@ -172,7 +175,7 @@ class Joined:
         inputs = rows[:, self._order]
         if self._gaps is None:
             return inputs, None
-        return self._gaps.filled_rows(inputs, self._elements, predictor, self._scaling)
+        return self._gaps.filled_rows(inputs, self._elements, predictor, self._scaling, GAP_ROUNDS)
 
     def _scores(
         self, rows: Array, predictor: core.Predictor, inputs: Array, is_missing: NDArray[np.bool_] | None

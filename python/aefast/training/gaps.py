@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from aefast.engine import core
 from aefast.model.distances import Distances
-from aefast.model.gaps import MOST_COLUMNS, Gaps, calibrated_gaps, uncalibrated_gaps
+from aefast.model.gaps import MOST_COLUMNS, ROUNDS, Gaps, calibrated_gaps, uncalibrated_gaps
 from aefast.model.scaling import FeatureScaling
 from aefast.training.data import SCORE, CalibrationRows, Choices
 
@@ -26,13 +26,14 @@ def without_gaps(
     elements: NDArray[np.int64],
     scaling: FeatureScaling,
     choices: Choices,
+    rounds: int = ROUNDS,
 ) -> tuple[CalibrationRows, Gaps | None, NDArray[np.bool_] | None]:
     """Return the rows with expected values in the gaps of ``elements``, what computed these, and the gaps (n, m)."""
     if len(elements) > MOST_COLUMNS:
         return rows, None, None
     learned = choices.few(rows.train, len(rows.X))
     gaps = uncalibrated_gaps(_scaled(rows.X[learned], elements, scaling), choices.rng(SCORE, 2))
-    filled, is_missing = gaps.filled_rows(rows.X, elements, predictor, scaling)
+    filled, is_missing = gaps.filled_rows(rows.X, elements, predictor, scaling, rounds)
     return rows._replace(X=filled), gaps, is_missing
 
 
@@ -44,6 +45,7 @@ def calibrate_gaps(
     *,
     scaling: FeatureScaling,
     choices: Choices,
+    rounds: int = ROUNDS,
 ) -> Gaps:
     """Return ``gaps`` with the effect of hidden values on scores; ``rows`` have their gaps."""
     held_out = rows.held_out
@@ -62,6 +64,7 @@ def calibrate_gaps(
         lambda filled: predictor.errors(inputs(filled), "calibrated", distances),
         lambda filled: np.asarray(predictor.reconstruct(inputs(filled), scaled=True)[:, elements], dtype=np.float64),
         choices.rng(SCORE, 3),
+        rounds,
     )
 
 

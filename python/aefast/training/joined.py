@@ -13,6 +13,7 @@ from aefast.engine.threads import resolve_threads
 from aefast.model.distances import Distances
 from aefast.model.evidence import Evidence
 from aefast.model.gaps import Gaps
+from aefast.model.joined import GAP_ROUNDS
 from aefast.model.numbers import input_order, numbers_scaling, scored_inputs
 from aefast.model.predictors import Predictors
 from aefast.model.tail import Tail
@@ -102,7 +103,7 @@ def _of_numbers(
     gapped, gaps, is_missing = of_numbers, None, None
     if predictors.missing == "mask":
         of_numbers, gaps, is_missing = without_gaps(
-            network, of_numbers, elements=elements, scaling=scaling, choices=choices
+            network, of_numbers, elements=elements, scaling=scaling, choices=choices, rounds=GAP_ROUNDS
         )
 
     def again(learned: Rows) -> Any:
@@ -122,7 +123,7 @@ def _of_numbers(
         uses_code=uses_code,
     )
     if gaps is not None:
-        gaps = calibrate_gaps(network, gaps, distances, gapped, scaling=scaling, choices=choices)
+        gaps = calibrate_gaps(network, gaps, distances, gapped, scaling=scaling, choices=choices, rounds=GAP_ROUNDS)
         joint = joint if is_missing is None else gaps.calibrated(joint, is_missing[compared])
     joint[np.isnan(rows.X[compared][:, scored]).all(axis=1)] = np.nan
     return distances._replace(elements=first[scored]), gaps, joint
