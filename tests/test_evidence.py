@@ -107,7 +107,10 @@ def test_a_row_that_is_left_out_is_judged_as_if_training_had_not_had_it(counts):
         fewer[index] -= 1
         less = OwnEvidence.of(column_of([c for i, c in enumerate(fewer) if c or i < 2]), masks_missing=True)
         if fewer[index] == 0:  # its value is then one that was never seen
-            assert -own.left_out[place] == pytest.approx(less.of_value[2])
+            assert own.left_out[place] == pytest.approx(less.of_value[2])
+            assert own.left_state[place] == -1
+        elif fewer[index] == 1:  # a level of one row is rare
+            assert own.left_state[place] == 2
         elif fewer[:2] == sorted(fewer[:2], reverse=True) and index < 2:
             assert own.left_out[place] == pytest.approx(less.of_value[index])
 

@@ -28,12 +28,14 @@ EvidenceContext to_context(const py::dict& spec) {
                           {},
                           {},
                           {},
+                          {},
                           0,
                           0,
                           {}};
   if (spec.contains("edges")) context.edges = spec["edges"].cast<std::vector<double>>();
   if (spec.contains("own")) context.own = spec["own"].cast<std::vector<double>>();
   if (spec.contains("left_own")) context.left_own = spec["left_own"].cast<std::vector<double>>();
+  if (spec.contains("left_state")) context.left_state = spec["left_state"].cast<std::vector<std::int32_t>>();
   if (spec.contains("margin")) {
     const auto [centre, scale, above, below] =
         spec["margin"].cast<std::tuple<double, double, TailArrays, TailArrays>>();

@@ -19,9 +19,10 @@ Index place_in(double sine, double cosine, double seconds, double unit, double p
   return static_cast<Index>(std::floor(at / unit)) % static_cast<Index>(seconds / unit);
 }
 
-/// The evidence of a value of a categorical column.
-double evidence_of(const std::vector<double>& own, double value) {
-  return own[std::min(static_cast<std::size_t>(value), own.size() - 1)];
+/// The element of a value of a categorical column.
+template <class E>
+E element(const std::vector<E>& of_values, double value) {
+  return of_values[std::min(static_cast<std::size_t>(value), of_values.size() - 1)];
 }
 
 double fourth_power(double x) { return x * x * x * x; }
@@ -127,7 +128,7 @@ void Evidence::read(const InputView& rows, Index first, Workspace& work) const {
         switch (context.kind) {
           case EvidenceContext::Kind::level:
             found = static_cast<Index>(value[i]) == n_seen ? -1 : std::min(static_cast<Index>(value[i]), n_seen);
-            if (work.leaves_out && !context.left_own.empty() && evidence_of(context.left_own, value[i]) < 0) found = -1;
+            if (work.leaves_out && !context.left_state.empty()) found = element(context.left_state, value[i]);
             break;
           case EvidenceContext::Kind::number:
             found = 0;
@@ -159,7 +160,7 @@ void Evidence::judge_own(Workspace& work) const {
       if (std::isnan(value[i])) continue;
       if (is_level) {
         const bool leaves_out = work.leaves_out && !context.left_own.empty();
-        own[i] = std::abs(evidence_of(leaves_out ? context.left_own : context.own, value[i]));
+        own[i] = element(leaves_out ? context.left_own : context.own, value[i]);
       } else {
         const double at = std::asinh((value[i] - context.centre) * context.inverse);
         // Either side is one of two.

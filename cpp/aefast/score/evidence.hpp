@@ -24,11 +24,12 @@ struct EvidenceContext {
   Index column;  // of the table
   Index input;   // its first value in a row
   Index n_states;
-  std::vector<double> edges;       // of numbers: the least value of each state but the first
-  std::vector<double> own;         // of levels: the evidence of each value
-  std::vector<double> left_own;    // the same of a training row that is left out; negative if its value then is unseen
-  double centre = 0, inverse = 0;  // of numbers: asinh((x - centre) * inverse) is judged by the tails
-  std::vector<Tail> margins;       // of numbers: above and below
+  std::vector<double> edges;             // of numbers: the least value of each state but the first
+  std::vector<double> own;               // of levels: the evidence of each value
+  std::vector<double> left_own;          // the same of a training row that is left out
+  std::vector<std::int32_t> left_state;  // the states of the values of such rows
+  double centre = 0, inverse = 0;        // of numbers: asinh((x - centre) * inverse) is judged by the tails
+  std::vector<Tail> margins;             // of numbers: above and below
 };
 
 /// A context whose state is evidence. Its probabilities are proportional to the margin times a row of each parent's

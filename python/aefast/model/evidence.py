@@ -119,7 +119,7 @@ class Evidence:
                 own = OwnEvidence.of(columns[context.column], masks_missing=masks_missing)
                 spec["own"] = own.of_value
                 if leaves_out:
-                    spec["left_own"] = own.left_out
+                    spec["left_own"], spec["left_state"] = own.left_out, own.left_state
             elif context.kind == "number":
                 spec["edges"], margin = next(of_number)
                 if margin is not None:
@@ -224,11 +224,14 @@ class OwnEvidence(NamedTuple):
     of_value : ndarray of shape (L + 1 + K,), float64
         Evidence of the learned levels, of a value never seen, and of the K rare values: the order of `encode`.
     left_out : ndarray of the same shape
-        The same for a training row, as if training had not had it; negative if its value would then not be seen.
+        The same for a training row, as if training had not had it.
+    left_state : ndarray of the same shape, int32
+        The state of its value then: a level that is left with one row is rare, and a value with none was never seen.
     """
 
     of_value: NDArray[np.float64]
     left_out: NDArray[np.float64]
+    left_state: NDArray[np.int32]
 
     @classmethod
     def of(cls, column: Column, *, masks_missing: bool) -> OwnEvidence:
@@ -248,8 +251,11 @@ class OwnEvidence(NamedTuple):
         of_value = -np.log((up_to[at] + 0.5) / (n + 1))
         of_value[len(learned)] = -np.log(0.5 * (n_single + 1) / (n + 1))
         left_out = np.maximum(-np.log((before + np.maximum(counts - 1, 0) + 0.5) / max(n, 1)), 0)
-        left_out[counts <= 1] = np.log(0.5 * max(n_single, 1) / max(n, 1))
-        return cls(of_value, left_out)
+        left_out[counts <= 1] = -np.log(0.5 * max(n_single, 1) / max(n, 1))
+        left_state = np.minimum(np.arange(len(counts)), len(learned))
+        left_state[: len(learned)][learned == 2] = len(learned)
+        left_state[counts <= 1] = -1
+        return cls(of_value, left_out, left_state.astype(np.int32))
 
 
 def _packed(tail: Tail) -> Array:
