@@ -489,3 +489,32 @@ def test_kinds_are_reported_while_training(table, capsys):
     assert "numeric: size, count\n" in told
     assert "categorical: proto (3 levels), port (5 levels), flag (2 levels)\n" in told
     assert "timestamp: when\n" in told
+
+
+@pytest.mark.parametrize("zone", ["Europe/Zurich", "UTC", "America/New_York"])
+@pytest.mark.parametrize("kind", ["timestamp", "numeric"])
+def test_an_instant_is_read_on_the_clock_of_training_whatever_its_zone(zone, kind):
+    rng = np.random.default_rng(0)
+    utc = pd.date_range("2024-03-29", periods=400, freq="61min", tz="UTC")  # over the change to summer time
+    frame = pd.DataFrame({"a": rng.normal(size=400), "t": utc.tz_convert(zone)})
+    settings = {"encoder_layer_sizes": (2,), "max_epochs": 1, "random_state": 0, "column_kinds": {"t": kind}}
+    model = aefast.load(aefast.Autoencoder(**settings).fit(frame).model_.to_bytes())
+    assert [column.zone for column in model.columns_] == [None, zone]
+    expected, reasons = model.reconstruction_error(frame), model.explain(frame, top=2)
+    for other in ("UTC", "Asia/Tokyo", "+05:30"):
+        moved = frame.assign(t=frame["t"].dt.tz_convert(other))
+        for data in (moved, pa.Table.from_pandas(moved, preserve_index=False)):
+            np.testing.assert_array_equal(model.reconstruction_error(data), expected)
+            assert [list(row) for row in model.explain(data, top=2).to_numpy()] == [
+                list(row) for row in reasons.to_numpy()
+            ]
+    wall = frame.assign(t=frame["t"].dt.tz_localize(None))
+    np.testing.assert_array_equal(model.reconstruction_error(wall), expected)
+
+
+def test_times_without_a_zone_in_training_take_any_clock_on_the_wall():
+    frame = pd.DataFrame({"a": np.arange(50.0) % 7, "t": pd.date_range("2024-01-01", periods=50, freq="7h")})
+    model = aefast.Autoencoder((2,), max_epochs=1, random_state=0).fit(frame)
+    assert [column.zone for column in model.columns_] == [None, None]
+    local = frame.assign(t=frame["t"].dt.tz_localize("Asia/Tokyo"))
+    np.testing.assert_array_equal(model.reconstruction_error(local), model.reconstruction_error(frame))

@@ -17,7 +17,7 @@ import aefast
 from aefast.engine import core
 from aefast.tables.formats.base import TableError
 from engines import THEIR_WARNINGS, running
-from small_tables import FEATURES, small_model, small_table
+from small_tables import FEATURES, mixed_model, mixed_table, small_model, small_table
 
 pytestmark = [pytest.mark.filterwarnings(each) for each in THEIR_WARNINGS]
 JOB = Path(__file__).parents[1] / "examples/spark_job.py"
@@ -65,6 +65,19 @@ def test_columns_of_every_type_are_kept_as_they_are(engine, spark, zone):
         assert [row.asDict(recursive=True) for row in found] == [row.asDict(recursive=True) for row in expected]
     finally:
         spark.conf.set("spark.sql.session.timeZone", "UTC")
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo"])
+def test_times_are_read_on_the_clock_of_training_whatever_zone_the_session_has(engine, spark, zone):
+    table = mixed_table(200, seed=3)
+    spark.conf.set("spark.sql.session.timeZone", zone)
+    try:
+        scored = engine.table(aefast.spark.score(engine.data(table), mixed_model(), keep=["id"], top_features=2))
+    finally:
+        spark.conf.set("spark.sql.session.timeZone", "UTC")
+    scorer = aefast.Scorer(mixed_model(), keep=["id"], top_features=2)
+    expected = pa.Table.from_batches(list(scorer.score(table)))
+    assert scored.sort_by("id").cast(expected.schema).equals(expected)
 
 
 def test_a_type_that_spark_does_not_send_to_python_is_refused(engine):

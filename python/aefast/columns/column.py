@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aefast.columns.times import seconds_since_1970
+from aefast.columns.times import in_zone, seconds_since_1970
 from aefast.columns.values import (
     has_values,
     holds_numbers_or_booleans,
@@ -103,7 +103,8 @@ def _whole(name: str) -> str:
     return name.partition(".")[0] if _WHOLE.fullmatch(name) else name
 
 
-_NO_LEVELS = RareLevels(np.empty(0, np.uint32), np.empty(0, np.int64))
+#: Of a column without rare values.
+NO_LEVELS = RareLevels(np.empty(0, np.uint32), np.empty(0, np.int64))
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,9 @@ class Column:
     ``knows_week`` is False for a column of times that spans too few dates in training to tell what is usual on each
     day of the week: all its times are then encoded as times of a Monday. ``knows_day`` is False if it spans less than a
     day, so that hours without training rows are not unusual.
+
+    ``zone`` is the time zone that times had in training. Times with a zone, any zone, are read on its clock, so that
+    the same instant scores the same. None reads them on the clock of their own zone.
     """
 
     name: str
@@ -125,7 +129,8 @@ class Column:
     counts: tuple[int, ...] = ()
     knows_week: bool = True
     knows_day: bool = True
-    rare: RareLevels = field(default=_NO_LEVELS, compare=False, repr=False)
+    rare: RareLevels = field(default=NO_LEVELS, compare=False, repr=False)
+    zone: str | None = None
 
     @property
     def width(self) -> int:
@@ -288,6 +293,7 @@ def levels_of_each(columns: Sequence[Column], most: int = 8) -> list[tuple[str, 
 def _encoded(values: Any, column: Column, masks_missing: bool) -> Array:
     """Return numbers (n,), points on circles (n, 4), or the levels of a categorical column (n,), NaN if masked."""
     try:
+        values = in_zone(values, column.zone)
         if column.kind == "numeric":
             return numbers_of(values)
         if column.kind == "timestamp":

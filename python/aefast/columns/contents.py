@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aefast.columns.column import Column
-from aefast.columns.times import seconds_since_1970
+from aefast.columns.times import in_zone, seconds_since_1970
 from aefast.columns.values import has_values, levels_of, numbers_of, parts_of
 
 _DAY = 86_400.0
@@ -31,7 +31,7 @@ def _contents(values: Any, column: Column) -> Any:
     if not has_values(values):
         return np.nan
     if column.kind == "numeric":
-        return numbers_of(values)
+        return numbers_of(in_zone(values, column.zone))
     if column.kind == "timestamp":
         return np.where(np.isnan(seconds_since_1970(values)), np.nan, 0.0)
     codes, names = levels_of(values)
@@ -40,13 +40,14 @@ def _contents(values: Any, column: Column) -> Any:
 
 def days_of(table: Any, columns: Sequence[Column] | None) -> NDArray[np.int64] | None:
     """Return the day of each row (n,) by the first column of times, -1 if it is missing; None without such a column."""
-    which = next((index for index, column in enumerate(columns or ()) if column.kind == "timestamp"), None)
+    known = columns or ()
+    which = next((index for index, column in enumerate(known) if column.kind == "timestamp"), None)
     if which is None:
         return None
     values = parts_of(table)[which]
     if not has_values(values):
         return None
-    days = np.floor(seconds_since_1970(values) / _DAY)
+    days = np.floor(seconds_since_1970(in_zone(values, known[which].zone)) / _DAY)
     return np.where(np.isnan(days), -1, days).astype(np.int64)
 
 

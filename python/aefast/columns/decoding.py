@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aefast.columns.column import MISSING, Column, starts
+from aefast.columns.times import in_zone
 from aefast.columns.values import cells, levels_of, numbers_of, parts_of
 from aefast.tables.arrow import arrow_array, arrow_text, arrow_values
 
@@ -79,6 +80,7 @@ def as_objects(part: Shown) -> Array:
 
 
 def _shown_cells(values: Any, column: Column) -> Shown:
+    values = in_zone(values, column.zone)
     if column.kind == "numeric":
         return numbers_of(values).astype(np.float64)
     if column.kind == "categorical":

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aefast.columns.column import DAY, KINDS, MAX_COUNTED, MAX_LEVELS, Column, RareLevels, unknown_levels
-from aefast.columns.times import seconds_since_1970
+from aefast.columns.times import in_zone, seconds_since_1970, zone_of
 from aefast.columns.values import has_values, infer_kind, levels_of, names_of, parts_of, type_of
 from aefast.tables.collect import Blocks, table_of
 from aefast.tables.numbers import odd_values
@@ -81,6 +81,7 @@ class ColumnLearner:
                 raise ValueError(f"column_kinds: {name!r} must be one of {', '.join(KINDS)}, got {kind!r}")
         self._given = given
         self._kinds: dict[str, str] = {}
+        self._zones: dict[str, str | None] = {}
         self._counts: dict[str, LevelCounts] = {name: LevelCounts() for name in names}
         self._dates: dict[str, Dates] = {}
         self.add(table)
@@ -105,11 +106,11 @@ class ColumnLearner:
                         f"{type_of(values)}): convert it or leave it out (--exclude {option_of([name])})"
                     )
                 if name not in self._kinds or has_values(values):
-                    self._kinds[name] = kind
+                    self._kinds[name], self._zones[name] = kind, zone_of(values)
         for name, values in parts.items():
             self._counts[name].add(values, of_levels=self._kinds[name] == "categorical")
             if self._kinds[name] == "timestamp":
-                self._dates.setdefault(name, Dates()).add(values)
+                self._dates.setdefault(name, Dates()).add(in_zone(values, self._zones[name]))
 
     def refusal(self) -> str:
         """Return why a column, inferred to be categorical, should not be learned; empty if all columns are fine."""
@@ -129,11 +130,14 @@ class ColumnLearner:
             return None
         found = []
         for name, kind in self._kinds.items():
+            zone = self._zones[name]
             if kind == "timestamp":
                 dates = self._dates[name]
-                found.append(Column(name, kind, knows_week=dates.knows_week, knows_day=dates.knows_day))
+                found.append(Column(name, kind, knows_week=dates.knows_week, knows_day=dates.knows_day, zone=zone))
+            elif kind == "categorical":
+                found.append(self._counts[name].column(name))
             else:
-                found.append(self._counts[name].column(name) if kind == "categorical" else Column(name, kind))
+                found.append(Column(name, kind, zone=zone))
         return tuple(found)
 
 

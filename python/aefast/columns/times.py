@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,42 @@ def seconds_of_durations(values: Any) -> NDArray[np.float64]:
         counts = arrow_values(values.cast(pa.int64()).fill_null(0))
     whole, rest = np.divmod(counts, _A_SECOND[unit])
     return np.where(is_missing, np.nan, whole + rest / _A_SECOND[unit])
+
+
+def zone_of(values: Any) -> str | None:
+    """Return the name of the time zone of a column of times; None if it has none, or one without a name."""
+    kind = getattr(values.dtype, "pyarrow_dtype", values.dtype) if hasattr(values, "iloc") else values.type
+    zone = getattr(kind, "tz", None)
+    name = str(getattr(zone, "key", None) or getattr(zone, "zone", None) or zone)
+    return name if _is_zone(name) else None
+
+
+def checked_zone(zone: Any) -> str | None:
+    """Return the name of a time zone of a file as it is; ValueError if it is none."""
+    if zone is not None and (not isinstance(zone, str) or not _is_zone(zone)):
+        raise ValueError(f"{str(zone)[:40]!r} is no time zone that this machine knows")
+    return zone
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, ZoneInfoNotFoundError):  # such as an offset from UTC
+        return False
+    return True
+
+
+def in_zone(values: Any, zone: str | None) -> Any:
+    """Return times that have a time zone as the same instants in another ``zone``, and everything else as it is."""
+    is_frame = hasattr(values, "iloc")
+    kind = getattr(values.dtype, "pyarrow_dtype", values.dtype) if is_frame else values.type
+    if zone is None or getattr(kind, "tz", None) is None:
+        return values
+    if is_frame:
+        return values.dt.tz_convert(zone)
+    import pyarrow as pa
+
+    return values.cast(pa.timestamp(kind.unit, zone))
 
 
 def seconds_since_1970(values: Any) -> NDArray[np.float64]:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aefast.columns.column import KINDS, MAX_COUNTED, MAX_LEVELS, Column, RareLevels
+from aefast.columns.column import KINDS, MAX_COUNTED, MAX_LEVELS, NO_LEVELS, Column, RareLevels
+from aefast.columns.times import checked_zone
 from aefast.engine import core
 from aefast.engine.threads import MOST_THREADS
 from aefast.exceptions import ModelFileError
@@ -160,7 +161,8 @@ def _describe_fit(model: ModelData) -> tuple[Document, Tensors]:
 def _plain(column: Column) -> Document:
     plain = {"name": column.name, "kind": column.kind, "levels": column.levels, "counts": column.counts}
     unknown = [part for part in ("week", "day") if not getattr(column, f"knows_{part}")]
-    return {**plain, "unknown": unknown} if unknown else plain
+    zone = {} if column.zone is None else {"zone": column.zone}
+    return {**plain, **({"unknown": unknown} if unknown else {}), **zone}
 
 
 # From data to a model.
@@ -330,24 +332,25 @@ def _columns(described: Any, n_features: int, tensors: Tensors) -> tuple[Column,
             raise ValueError(f"column {name!r} has parts of times that are unknown: {unknown!r}")
         rare = _rare(tensors, index, kind)
         week, day = "week" not in unknown, "day" not in unknown
-        columns.append(Column(name, kind, tuple(levels), counts, week, day, *rare))
+        zone = checked_zone(each.get("zone"))
+        columns.append(Column(name, kind, tuple(levels), counts, week, day, rare, zone))
     if sum(column.width for column in columns) != n_features:
         raise ValueError(f"the columns do not make {n_features} features")
     return tuple(columns)
 
 
-def _rare(tensors: Tensors, index: int, kind: str) -> tuple[RareLevels, ...]:
+def _rare(tensors: Tensors, index: int, kind: str) -> RareLevels:
     """Take the rare levels of a column out, if it has any."""
     name = f"rare.{index}"
     if name not in tensors:
-        return ()
+        return NO_LEVELS
     hashes, counts = _finite(tensors, name, (2, tensors[name].shape[-1]))
     is_sound = kind == "categorical" and (hashes == np.floor(hashes)).all() and (counts == np.floor(counts)).all()
     if not is_sound or not 0 < len(hashes) <= MAX_COUNTED or (np.diff(hashes) <= 0).any() or (counts < 1).any():
         raise ValueError(f"tensor {name!r} does not hold rare levels")
     if not 0 <= hashes[0] <= hashes[-1] < 2**32 or counts.sum() >= 2**53:
         raise ValueError(f"tensor {name!r} does not hold rare levels")
-    return (RareLevels(hashes.astype(np.uint32), counts.astype(np.int64)),)
+    return RareLevels(hashes.astype(np.uint32), counts.astype(np.int64))
 
 
 def _calibration(tensors: dict[str, Array]) -> Calibration:
