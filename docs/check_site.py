@@ -13,19 +13,19 @@ import sys
 import threading
 from functools import partial
 from pathlib import Path
-from urllib.parse import unquote, urldefrag, urljoin, urlparse
+from urllib.parse import quote_plus, unquote, urldefrag, urljoin, urlparse
 
 from playwright.sync_api import sync_playwright
 
 #: What a newcomer asks, and a page that answers it and must be among the first results.
 QUESTIONS = {
-    "everything flagged today": ("guide/drift.html", "faq.html"),
-    "choose the threshold": ("guide/thresholds.html", "faq.html"),
-    "trust a p-value": ("guide/thresholds.html", "faq.html", "gallery/tables/calibrated_p_values.html"),
-    "first reason mean": ("guide/reasons.html", "faq.html"),
-    "score in Spark": ("spark.html", "faq.html"),
+    "why is everything flagged today": ("guide/drift.html", "faq.html"),
+    "how do I choose the threshold": ("guide/thresholds.html", "faq.html"),
+    "can I trust a p-value of .01": ("guide/thresholds.html", "faq.html", "gallery/tables/calibrated_p_values.html"),
+    "what does the first reason mean": ("guide/reasons.html", "faq.html"),
+    "how do I score in Spark": ("spark.html", "faq.html"),
     "is it reproducible": ("guide/reproducibility.html", "faq.html"),
-    "different from PyOD": ("guide/from_pyod.html", "faq.html"),
+    "what is different from PyOD's AutoEncoder": ("guide/from_pyod.html", "faq.html"),
     "how large may a table be": ("guide/big_files.html", "faq.html"),
 }
 N_RESULTS = 5
@@ -125,7 +125,7 @@ def check_search(page, root):
     page.set_viewport_size(DESKTOP)
     faults = []
     for question, answers in QUESTIONS.items():
-        page.goto(f"{root}search.html?q={question.replace(' ', '+')}")
+        page.goto(f"{root}search.html?q={quote_plus(question)}")
         page.wait_for_selector("#search-results .search-summary, #search-results p.search-summary")
         page.wait_for_timeout(1500)
         found = page.eval_on_selector_all("#search-results ul.search li > a", "all => all.map(each => each.href)")
