@@ -1,5 +1,7 @@
 """How Sphinx builds the documentation site: `pip install ".[docs]" && nox -s docs`."""
 
+from pathlib import Path
+
 import aefast
 
 project = "aefast"
@@ -50,6 +52,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = "aefast"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_search_scorer = str(Path(__file__).parent / "_static" / "scorer.js")
 html_copy_source = html_show_sourcelink = False
 html_sidebars = {"getting_started": [], "install": [], "faq": []}  # these have no pages beside them
 html_theme_options = {
