@@ -88,8 +88,10 @@ class Job:
         results = pa.schema(list(scorer.schema(schema))[len(scorer.keep) :])
         labels = {str(label): label for label in data.columns}
         task = ScoreTask(SentModel(None, digest, Level(isa_level, _PIN)), (), {**options, "columns": features})
-        self.task = FrameTask(task, tuple(labels[name] for name in read), tuple(labels[name] for name in keep))
-        self.meta = self.task.result(data._meta, pa.RecordBatch.from_pylist([], results))
+        self.task: FrameTask = FrameTask(
+            task, tuple(labels[name] for name in read), tuple(labels[name] for name in keep)
+        )
+        self.meta: Any = self.task.result(data._meta, pa.RecordBatch.from_pylist([], results))
         self._data, self._content = data, dask.delayed(content, name=f"aefast-model-{digest}", traverse=False)
 
     def run(self, function: Callable[[Any, bytes], Any], meta: Any) -> Any:

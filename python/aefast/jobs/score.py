@@ -74,6 +74,8 @@ class ScoreJob:
         Write the anomalies alone; with ``sort``, from the highest score to the lowest, held in memory until then.
     """
 
+    only_anomalies: bool
+    sort: bool
     plan: ScorePlan
     folder: Path | None
     fdr: float | None

@@ -25,6 +25,17 @@ LOG = logging.getLogger("aefast.jobs")
 class Tally:
     """Counts what a scoring job has done. Rows are those of the input, also if they are not written."""
 
+    progress: Progress
+    drift: DriftCounter
+    reading: Clock
+    scoring: Clock
+    writing: float
+    n_rows: int
+    n_flagged: int
+    n_bad: int
+    n_resumed: int
+    n_skipped_files: int
+
     def __init__(self, progress: Progress, drift: DriftCounter) -> None:
         self.progress, self.drift = progress, drift
         self.reading, self.scoring, self.writing = Clock(), Clock(), 0.0

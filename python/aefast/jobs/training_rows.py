@@ -39,6 +39,7 @@ class Blocks:
         Rows that are there, and those of them that are left out. Known after the first iteration.
     """
 
+    n_bad: int
     source: Source
     n_rows: int
 

@@ -129,6 +129,8 @@ class ColumnCounter:
     n_threads : int or None
     """
 
+    edges: NDArray[np.float64]
+
     def __init__(
         self,
         edges: NDArray[np.float64],

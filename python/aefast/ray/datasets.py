@@ -60,7 +60,7 @@ class Job:
         self._data = data
         self._settings = {} if isa_level is None else {"runtime_env": {"env_vars": {"AEFAST_ISA": isa_level}}}
         sent = SentModel(Stored(ray.put(content)), digest, Level(isa_level, _PIN))
-        self.task = ScoreTask(sent, tuple(scorer.keep), options)
+        self.task: ScoreTask = ScoreTask(sent, tuple(scorer.keep), options)
 
     def run(self, function: Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]) -> Any:
         """Return the lazy dataset of what ``function`` makes of the batches."""

@@ -106,7 +106,7 @@ class Comparer:
     """Compares two models on rows that come in blocks. It keeps the scores of all rows, and reasons of flagged ones."""
 
     def __init__(self, first: Model, second: Model) -> None:
-        self.models = first, second
+        self.models: tuple[Model, Model] = first, second
         self._scores: tuple[list[Array], list[Array]] = ([], [])
         self._reasons: tuple[list[Array], list[Array]] = ([], [])
 

@@ -41,12 +41,12 @@ class FleetScorer(Scorer):
     """
 
     def __init__(self, fleet: Any, **options: Any) -> None:
-        self.fleet = fleet_of(fleet)
+        self.fleet: ModelFleet = fleet_of(fleet)
         if self.fleet.by is None:
             raise ValueError(
                 "a fleet with by=None has groups beside the rows, but tables need columns that name groups"
             )
-        self.by = self.fleet.by
+        self.by: tuple[str, ...] = self.fleet.by
         #: Rows that the pooled model has scored so far, by group.
         self.pooled_rows: Counter[Key] = Counter()
         super().__init__(self.fleet.template, **options)

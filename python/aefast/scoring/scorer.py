@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from numbers import Real
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,9 @@ from aefast.tables.formats.base import TableError
 from aefast.tables.numbers import feature_columns, feature_matrix, find_nonfinite, is_number, may_be_numbers
 from aefast.tables.streams import record_batches
 from aefast.tables.text import pluralise, repeated
+
+if TYPE_CHECKING:
+    from aefast.model.model import Model
 
 #: Columns that `Scorer.score` adds.
 RESULT_NAMES = ("anomaly_score", "p_value", "is_anomaly", "top_features")
@@ -96,7 +99,7 @@ class Scorer:
         flat: bool = False,
         on_bad: str = "error",
     ) -> None:
-        self.model = model_of(model)
+        self.model: Model = model_of(model)
         self.keep = _list_of_names("keep", keep)
         given = [] if columns is None else _list_of_names("columns", columns)
         if isinstance(top_features, bool) or not isinstance(top_features, int | np.integer) or top_features < 0:

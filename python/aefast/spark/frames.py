@@ -67,8 +67,10 @@ class Job:
         self._names, self._is_classic = tuple(needed), is_classic(data)
         self._level = isa_level
         held = data.sparkSession.sparkContext.broadcast(content) if self._is_classic else Held(content)
-        self.task = ScoreTask(SentModel(held, digest, Level(isa_level, _PIN)), tuple(keep), options, partition)
-        self.result_type = result_type([fields[name] for name in keep], results, isa_level)
+        self.task: ScoreTask = ScoreTask(
+            SentModel(held, digest, Level(isa_level, _PIN)), tuple(keep), options, partition
+        )
+        self.result_type: Any = result_type([fields[name] for name in keep], results, isa_level)
 
     def run(self, function: Callable[..., Iterator[pa.RecordBatch]], kind: Any) -> Any:
         """Return the lazy DataFrame of what ``function`` makes of the batches."""

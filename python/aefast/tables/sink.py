@@ -131,6 +131,8 @@ class Sink:
 class DirectSink:
     """Writes batches at once, for files of few rows, for which a thread would cost more than it gains."""
 
+    seconds: float
+
     def __init__(self, writer: Writer, path: Path, columns: list[str]) -> None:
         self.seconds = 0.0
         self._writer, self._path, self._columns = writer, path, columns

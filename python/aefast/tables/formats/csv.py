@@ -65,7 +65,7 @@ class CsvTable(TableFile):
             ) from error
         except (pa.ArrowException, OSError) as error:
             raise self._diagnosis({}, error) from error
-        self.guessed = frozenset(f.name for f in fields if pa.types.is_null(f.type))
+        self.guessed: frozenset[str] = frozenset(f.name for f in fields if pa.types.is_null(f.type))
         for each in fields:
             cells = self.dialect.formats.get(each.name)
             if cells is not None and _needs_conversion(cells, each.type):
@@ -74,7 +74,7 @@ class CsvTable(TableFile):
                 self._converted[each.name] = CellFormat("time")
         types = {f.name: _type_of(f.type) for f in fields}
         types |= {name: converted_type(cells) for name, cells in self._converted.items()}
-        self.schema = pa.schema([(f.name, types[f.name]) for f in fields])
+        self.schema: Any = pa.schema([(f.name, types[f.name]) for f in fields])
 
     @classmethod
     def read_by(cls, path: Path, reading: Reading | None) -> CsvTable:

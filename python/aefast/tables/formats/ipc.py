@@ -21,7 +21,7 @@ class IpcTable(TableFile):
         super().__init__(path)
         try:
             with pa.memory_map(str(path)) as memory, self._open(memory) as reader:
-                self.schema = plain_schema(reader.schema)
+                self.schema: Any = plain_schema(reader.schema)
         except (pa.ArrowException, OSError) as error:
             raise self.unreadable(error) from error
 
