@@ -103,7 +103,7 @@ class GroupFit:
         self._fleet._check()
         if by is None:
             raise ValueError("by must name the columns whose values are the groups, got None")
-        self.by: tuple[str] | tuple[str, ...] = (str(by),) if isinstance(by, str) else tuple(map(str, by))
+        self.by: tuple[str, ...] = (str(by),) if isinstance(by, str) else tuple(map(str, by))
         self.one: bool = isinstance(by, str)
         self.task: GroupTask = GroupTask(estimator, self.by, self.one, min_rows)
         self._counts: dict[Key, int] = {}

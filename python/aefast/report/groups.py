@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -15,10 +13,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aefast.columns.values import cells
-from aefast.engine.core import __version__
 from aefast.model.fleet import GroupScores, group_scores
-from aefast.model.network import layer_widths
-from aefast.report.wording import count, number, percent, short
+from aefast.report.page import describe, template
 from aefast.scoring.fleet_scorer import FleetScorer
 from aefast.tables.arrow import arrow_values
 from aefast.tables.groups import Key
@@ -109,27 +105,16 @@ def examine_groups(
 
 def render_groups(findings: GroupFindings, *, title: str, about: Sequence[str] = ()) -> str:
     """Render the findings as one self-contained HTML page; ``about`` names kept columns to show beside rows."""
-    import jinja2
-    from markupsafe import Markup
-
-    folder = resources.files("aefast.report")
-    page = folder.joinpath("report.html").read_text(encoding="utf-8")
-    [style] = re.findall(r"<style>.*</style>", page, re.DOTALL)
-    options: dict[str, Any] = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, **options)
-    environment.filters |= {"number": number, "count": count, "percent": percent, "short": short}
-    model, by = findings.scorer.model, findings.scorer.by
+    by = findings.scorer.by
     shown = findings.groups[:MOST_GROUPS]
-    return environment.from_string(folder.joinpath("groups.html").read_text(encoding="utf-8")).render(
+    return template("groups.html").render(
         title=title,
-        style=Markup(environment.from_string(style).render(quality=None)),
+        n_tiles=4,
         findings=findings,
         shown=[(each.key if isinstance(each.key, tuple) else (each.key,), each) for each in shown],
         n_more=len(findings.groups) - len(shown),
         by=by,
         about=[*by, *(name for name in about if name not in by)],
         fdr=FDR,
-        kind=model.kind,
-        layers="–".join(map(str, layer_widths(model.network))),
-        version=__version__,
+        model=describe(findings.scorer.model),
     )

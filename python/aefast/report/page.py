@@ -6,7 +6,6 @@ import html
 import io
 import re
 from collections.abc import Callable, Sequence
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from aefast.report.wording import count, drift, number, percent, short, unbroken
 from aefast.scoring.labels import UNLABELLED
 
 if TYPE_CHECKING:
+    from jinja2 import Template
     from markupsafe import Markup
     from matplotlib.axes import Axes
 
@@ -65,7 +65,6 @@ def render(
     str
         The HTML text.
     """
-    import jinja2
     from markupsafe import Markup  # the pictures are drawn here; Matplotlib escapes the names in them
 
     model = findings.scorer.model
@@ -115,12 +114,9 @@ def render(
             width=9.6,
             height=0.2 + 8.3 * (3 * image_shape[0] + 3) / (len(shown) * (image_shape[1] + 1)),
         )
-    source = resources.files("aefast.report").joinpath("report.html").read_text(encoding="utf-8")
-    options: dict[str, Any] = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, **options)
-    environment.filters |= {"number": number, "count": count, "percent": percent, "short": short, "unbroken": unbroken}
-    return environment.from_string(source).render(
+    return template("report.html").render(
         title=title,
+        n_tiles=4 if quality is None else 6,
         subtitle=subtitle,
         notes=list(notes),
         findings=findings,
@@ -134,8 +130,23 @@ def render(
         figures={name: Markup(svg) for name, svg in pictures.items()},
         quality=quality,
         drift=drift(findings.errors, model.calibration, compared),
-        version=__version__,
     )
+
+
+def template(name: str) -> Template:
+    """Return a page of this folder, which extends `base.html`."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("aefast.report", ""),
+        undefined=jinja2.StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "count": count, "percent": percent, "short": short, "unbroken": unbroken}
+    environment.globals["version"] = __version__
+    return environment.get_template(name)
 
 
 def bars(findings: Findings, column: int) -> Markup:
