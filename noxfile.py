@@ -23,7 +23,7 @@ def test(session: nox.Session) -> None:
 @nox.session
 def engines(session: nox.Session) -> None:
     """Run the tests of Spark (which needs Java), Dask, Ray, polars and DuckDB; arguments go to pytest."""
-    session.install(".[test,spark,dask,ray]", "polars", "duckdb")
+    session.install(".[test,spark,dask,ray]", "pyspark[connect]", "polars", "duckdb")
     tests = [f"./tests/test_{name}.py" for name in ("streams", "distributed", "spark")]
     session.run("pytest", *tests, *session.posargs)
 

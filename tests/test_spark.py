@@ -187,3 +187,50 @@ def test_the_example_finds_the_faults_on_a_cluster_of_processes(tmp_path):
     assert sum(faults) == 100
     assert len(faults) < 115
     assert {reason[0]["feature"] for reason in anomalies["top_features"].to_pylist()[:50]} == {"pressure"}
+
+
+#: Run by a process of its own: a process has classic sessions or those of Spark Connect.
+REMOTE = """
+import sys
+import pyarrow.parquet as pq
+from pyspark.sql import SparkSession
+import aefast.spark
+
+spark = SparkSession.builder.remote("local[2]").config("spark.sql.session.timeZone", "UTC").getOrCreate()
+data = spark.createDataFrame(pq.read_table(sys.argv[1])).repartition(3)
+results = {
+    "scores": aefast.spark.score(data, aefast.load(sys.argv[2]), keep=["id"], top_features=2),
+    "found": aefast.spark.detect(data, aefast.load(sys.argv[2]), fdr=0.2, keep=["id"]),
+}
+for name, result in results.items():
+    pq.write_table(result.toArrow(), sys.argv[3] + name)
+estimator = aefast.Autoencoder((2,), max_epochs=1, random_state=0, missing="mask")
+with_groups = data.drop("id").selectExpr("*", "word as g").where("word is not null")
+fleet = aefast.spark.fit_groups(with_groups, estimator, by="g")
+fleet.save(sys.argv[3] + "fleet.safetensors")
+spark.stop()
+"""
+
+
+def test_sessions_of_spark_connect_score_as_here(tmp_path):
+    pytest.importorskip("pyspark", reason='needs pyspark: pip install "aefast[spark]"')
+    pytest.importorskip("grpc_status", reason='needs Spark Connect: pip install "pyspark[connect]"')
+    if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
+        pytest.skip("needs Java, which runs Spark")
+    table = mixed_table(200, seed=3)
+    far = np.where(np.arange(200) < 8, 50.0, table["a"])
+    table = table.set_column(table.column_names.index("a"), "a", pa.array(far))
+    pq.write_table(table, tmp_path / "rows.parquet")
+    mixed_model().save(tmp_path / "model.safetensors")
+    environment = {**os.environ, "PYSPARK_PYTHON": sys.executable}
+    files = [f"{tmp_path}/{name}" for name in ("rows.parquet", "model.safetensors", "")]
+    run = subprocess.run(
+        [sys.executable, "-c", REMOTE, *files], env=environment, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    expected = pa.Table.from_batches(list(aefast.Scorer(mixed_model(), keep=["id"], top_features=2).score(table)))
+    assert pq.read_table(tmp_path / "scores").sort_by("id").cast(expected.schema).equals(expected)
+    flagged = mixed_model().detect(table.drop_columns(["id"]), fdr=0.2)
+    assert flagged[:8].all()
+    assert sorted(pq.read_table(tmp_path / "found")["id"].to_pylist()) == table["id"].filter(flagged).to_pylist()
+    assert [*aefast.load(tmp_path / "fleet.safetensors")] == ["north", "south"]
