@@ -67,9 +67,12 @@ class FleetScores:
         Parameters
         ----------
         X : data frame, Arrow table, or array with ``groups``
+            Rows.
         groups : array-like, optional
             As in `fit`.
-        metric, precision
+        metric : str, optional
+            As in `Autoencoder.reconstruction_error`.
+        precision : str, default "float32"
             As in `Autoencoder.reconstruction_error`.
 
         Returns
@@ -80,27 +83,76 @@ class FleetScores:
         return self._errors(rows, parts, metric, precision)
 
     def score_samples(self, X: Any, *, groups: Any = None) -> NDArray[np.float64]:
-        """Return minus `reconstruction_error` as float64: lower is more abnormal, which is scikit-learn's sign."""
+        """Return minus `reconstruction_error`: lower is more abnormal, which is scikit-learn's sign.
+
+        Parameters
+        ----------
+        X : data frame, Arrow table, or array with ``groups``
+            Rows.
+        groups : array-like, optional
+            As in `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+        """
         return -self.reconstruction_error(X, groups=groups).astype(np.float64)
 
     def decision_function(self, X: Any, *, groups: Any = None) -> NDArray[np.float64]:
-        """Return `score_samples` minus the ``offset_`` of each row's group, which is below zero for outliers."""
+        """Return `score_samples` minus the ``offset_`` of each row's group, which is below zero for outliers.
+
+        Parameters
+        ----------
+        X : data frame, Arrow table, or array with ``groups``
+            Rows.
+        groups : array-like, optional
+            As in `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+        """
         rows, parts = self._parts(X, groups)
         errors = self._errors(rows, parts)
         return judged(errors, parts, lambda model, own: -own.astype(np.float64) - model.offset, np.float64)
 
     def predict(self, X: Any, *, groups: Any = None) -> NDArray[np.int64]:
-        """Return -1 for rows whose error exceeds their group's ``threshold_``, and 1 for other rows."""
+        """Return -1 for rows whose error exceeds their group's ``threshold_``, and 1 for other rows.
+
+        Parameters
+        ----------
+        X : data frame, Arrow table, or array with ``groups``
+            Rows.
+        groups : array-like, optional
+            As in `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n,), int64
+        """
         return np.where(self.decision_function(X, groups=groups) < 0, -1, 1).astype(np.int64)
 
     def p_values(self, X: Any, *, groups: Any = None) -> NDArray[np.float64]:
-        """Return conformal p-values (n,), each against the held-out rows of the row's group; see `Autoencoder`."""
+        """Return the p-value of each row: the share of its group's calibration rows that score as high or higher.
+
+        See `Autoencoder.p_values`.
+
+        Parameters
+        ----------
+        X : data frame, Arrow table, or array with ``groups``
+            Rows.
+        groups : array-like, optional
+            As in `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64, in (0, 1]
+        """
         rows, parts = self._parts(X, groups)
         return judged(self._errors(rows, parts), parts, Model.p_values_of, np.float64)
 
     def detect(self, X: Any, fdr: float = 0.05, *, groups: Any = None) -> NDArray[np.bool_]:
-        """Return a mask of anomalies whose expected share of false alarms, over the rows of all groups, is at most
-        ``fdr``.
+        """Report anomalies so that at most a share ``fdr`` of the reports is expected to be false, over all groups.
 
         The procedure of Benjamini and Hochberg is applied to the `p_values` of all rows together. As the p-values of
         each group are valid by themselves, it does not matter that groups differ.
@@ -108,7 +160,9 @@ class FleetScores:
         Parameters
         ----------
         X : data frame, Arrow table, or array with ``groups``
+            Rows.
         fdr : float in (0, 1), default 0.05
+            The false-discovery rate to allow.
         groups : array-like, optional
             As in `fit`.
 
@@ -136,7 +190,9 @@ class FleetScores:
         Parameters
         ----------
         X : data frame, Arrow table, or array with ``groups``
+            Rows.
         top : int, at least 1, default 3
+            Number of features for each row.
         groups : array-like, optional
             As in `fit`.
 
@@ -164,7 +220,9 @@ class FleetScores:
         Parameters
         ----------
         X : data frame, Arrow table, or array with ``groups``
+            Rows.
         fdr : float in (0, 1), default 0.05
+            The false-discovery rate to allow.
         groups : array-like, optional
             As in `fit`.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,7 +15,8 @@ from aefast.model.drift import Drift, beyond_range, drift_of
 from aefast.model.false_discoveries import reported_up_to
 from aefast.model.layers import integer
 from aefast.model.model import Model
-from aefast.model.reference import BINS, ColumnCounter, ColumnCounts
+from aefast.model.reference import BINS, ColumnCounts
+from aefast.scoring.cells import ScoreGrid
 from aefast.scoring.models import model_of
 from aefast.tables.collect import collected, table_of
 from aefast.tables.files import MISFITS
@@ -25,8 +24,6 @@ from aefast.tables.files import MISFITS
 Array = NDArray[Any]
 
 FORMAT_VERSION = 1
-# Scores are counted in cells: between the errors of the calibration, and between numbers of 8 significant bits.
-_EXPONENTS, _STEPS = (-32, 96), 128
 
 
 class ScoreSketch:
@@ -71,7 +68,7 @@ class ScoreSketch:
 
     def __init__(self, model: Any) -> None:
         self.model: Model = model_of(model)
-        self._grid = _Grid(self.model)
+        self._grid = ScoreGrid(self.model)
         self.n_flagged = 0
         self._cells = np.zeros(len(self._grid.ends.errors) + 1, dtype=np.int64)
         self._largest = np.empty(0)
@@ -125,7 +122,15 @@ class ScoreSketch:
         return self
 
     def add(self, values: Any, scores: Array) -> None:
-        """Count rows by the contents of their columns, an array (n, C) or contiguous columns of one dtype."""
+        """Count rows that were read and scored already; `update` reads and scores them.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n, C), or sequence of C contiguous arrays (n,) of one dtype
+            The contents of the model's columns.
+        scores : ndarray of shape (n,)
+            Rows whose score is not finite count as rows without one.
+        """
         self._columns = self._columns + self._grid.counter(values)
         scores = scores[np.isfinite(scores)]
         self.n_flagged += int(np.count_nonzero(scores.astype(np.float64) > self.model.threshold))
@@ -134,6 +139,16 @@ class ScoreSketch:
 
     def merge(self, *others: ScoreSketch) -> ScoreSketch:
         """Return the sketch of the rows of this sketch and of others; none of them changes.
+
+        Parameters
+        ----------
+        *others : ScoreSketch
+            Sketches that were made with the same model.
+
+        Returns
+        -------
+        ScoreSketch
+            A new sketch.
 
         Raises
         ------
@@ -166,7 +181,13 @@ class ScoreSketch:
     # What the counts say.
 
     def drift(self) -> Drift:
-        """Return how the rows differ from the training rows, by column (see `aefast.model.drift`)."""
+        """Return how the rows differ from the training rows.
+
+        Returns
+        -------
+        Drift
+            What changed in each column, and in the scores.
+        """
         distance = critical = None
         if self.n_scored:
             n, m = self.n_scored, self.model.calibration.n_rows
@@ -181,6 +202,12 @@ class ScoreSketch:
         Parameters
         ----------
         q : float in [0, 1]
+            The share; 0.5 is the median.
+
+        Returns
+        -------
+        float
+            The score.
 
         Raises
         ------
@@ -194,7 +221,13 @@ class ScoreSketch:
         return float(known.errors[min(int(np.searchsorted(share, q - 1e-12)), len(share) - 1)])
 
     def p_value_counts(self) -> NDArray[np.int64]:
-        """Return how many rows have each of the p-values ``model.calibration.levels()``."""
+        """Count rows by p-value.
+
+        Returns
+        -------
+        ndarray of shape (k,), int64
+            The number of rows with each of the p-values ``model.calibration.levels()``.
+        """
         counts = np.zeros(len(self.model.calibration.errors) + 1, dtype=np.int64)
         np.add.at(counts, self._grid.places, self._cells)
         return counts
@@ -210,6 +243,11 @@ class ScoreSketch:
         fdr : float in (0, 1)
             The false-discovery rate to allow.
 
+        Returns
+        -------
+        float or None
+            The p-value.
+
         Raises
         ------
         ValueError
@@ -218,7 +256,18 @@ class ScoreSketch:
         return reported_up_to(self.model.calibration.levels(), self.p_value_counts(), fdr) or None
 
     def calibration(self) -> Calibration:
-        """Return a calibration with the scores of these rows; ValueError if there is none."""
+        """Return a calibration with the scores of these rows.
+
+        Returns
+        -------
+        Calibration
+            From it, `recalibrated` takes threshold and p-values.
+
+        Raises
+        ------
+        ValueError
+            If no row has a score.
+        """
         if self.n_scored == 0:
             raise ValueError("the sketch has no rows with scores")
         # The other scores are at most the least of the largest ones.
@@ -235,6 +284,11 @@ class ScoreSketch:
         ----------
         contamination : float in (0, 0.5], optional
             At most this share of the rows is above the threshold. Default: as the model's parameter.
+
+        Returns
+        -------
+        Model
+            A new model, which differs in nothing else.
 
         Raises
         ------
@@ -259,7 +313,13 @@ class ScoreSketch:
     # Bytes.
 
     def to_bytes(self) -> bytes:
-        """Return the sketch as bytes, at most some fifty thousand for rows like training's; `from_bytes` reads them."""
+        """Return the sketch as bytes, which `from_bytes` reads.
+
+        Returns
+        -------
+        bytes
+            At most some 50 kB for rows like those of training.
+        """
         cells = np.flatnonzero(self._cells)
         document = {"model": self._grid.digest, "rows": self.n_rows, "flagged": self.n_flagged}
         tensors = {
@@ -277,8 +337,14 @@ class ScoreSketch:
         Parameters
         ----------
         data : bytes
+            What `to_bytes` returned.
         model : estimator, Model, bytes, str or path
             The model that the sketch was made with.
+
+        Returns
+        -------
+        ScoreSketch
+            A sketch of the same rows.
 
         Raises
         ------
@@ -313,34 +379,6 @@ class ScoreSketch:
         self.n_flagged = integer(document["flagged"], 0, n_rows)
         self._cells[cells], self._largest = counts, largest
         self._columns = ColumnCounts.unpacked(n_rows, tensors["columns"])
-
-
-class _Grid:
-    """What sketches of one model share: the cells of scores, and the counter of columns."""
-
-    def __init__(self, model: Model) -> None:
-        self._model = model
-        kept = model.calibration.errors
-        numbers = _short_numbers().astype(kept.dtype)
-        ends = np.insert(numbers, np.searchsorted(numbers, kept), kept)
-        ends = ends[np.append(True, ends[1:] != ends[:-1])]
-        #: The upper ends of the cells, as errors to look up; the counts are not used.
-        self.ends = Calibration(ends, np.arange(len(ends), 0, -1))
-        #: For each cell, the place of its p-value among the calibration's levels.
-        self.places = np.concatenate([[0], np.searchsorted(kept, ends, side="right")])
-        self.counter = ColumnCounter.of(model)
-
-    @cached_property
-    def digest(self) -> str:
-        """A SHA-256 digest of everything that the counts depend on."""
-        return hashlib.sha256(self._model.digest().encode() + self.counter.edges.tobytes()).hexdigest()
-
-
-@lru_cache(maxsize=1)
-def _short_numbers() -> NDArray[np.float64]:
-    """Return all numbers of 8 significant bits between 2^-32 and 2^96, those below zero, and zero, ascending."""
-    steps = (1 + np.arange(_STEPS) / _STEPS) * np.exp2(np.arange(*_EXPONENTS, dtype=np.float64))[:, None]
-    return np.concatenate([-steps.ravel()[::-1], [0.0], steps.ravel()])
 
 
 def _largest_of(parts: list[Array]) -> NDArray[np.float64]:
