@@ -4,7 +4,9 @@
 #include <string_view>
 #include <vector>
 
-#if defined(__aarch64__) || defined(__arm64__)
+#if defined(__x86_64__)
+#include "cpu_features_x86.hpp"
+#elif defined(__aarch64__) || defined(__arm64__)
 #include "cpu_features_arm.hpp"
 #endif
 
@@ -19,7 +21,7 @@ struct Level {
 #define AEFAST_ARM_LEVEL(name, flags, is_supported)
 #define AEFAST_OTHER_LEVEL(name, flags, is_supported)
 #if defined(__x86_64__)
-#define AEFAST_HAS(feature) (__builtin_cpu_supports(feature) != 0)
+#define AEFAST_HAS(feature) x86_has(X86Feature::feature)
 #undef AEFAST_X86_LEVEL
 #define AEFAST_X86_LEVEL(name, flags, is_supported) {#name, is_supported},
 #elif defined(__aarch64__) || defined(__arm64__)
@@ -33,9 +35,6 @@ struct Level {
 
 /// Every level of this architecture, lowest first.
 inline std::vector<Level> levels() {
-#if defined(__x86_64__)
-  __builtin_cpu_init();
-#endif
   return {
 #include "../levels.def"
   };
