@@ -1,5 +1,7 @@
 """Sessions for work on aefast, described in CONTRIBUTING.md: `nox -l` lists them, `nox -s NAME` runs one."""
 
+import json
+
 import nox
 
 nox.needs_version = ">=2024.10"
@@ -40,6 +42,21 @@ def lint(session: nox.Session) -> None:
     session.run("mypy")
     files = session.run("git", "ls-files", "cpp/*.hpp", "cpp/*.cpp", external=True, silent=True)
     session.run("clang-format", "--dry-run", "--Werror", *files.split())
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check that type checkers know the types of at least 98 % of the public names."""
+    session.install("pyright[nodejs]", *PROJECT["project"]["dependencies"])
+    command = ("pyright", "--verifytypes", "aefast", "--ignoreexternal")
+    # Its exit status is 1 if any type is not known.
+    found = session.run(
+        *command, "--outputjson", silent=True, stderr=None, success_codes=[0, 1], env={"PYTHONPATH": "python"}
+    )
+    share = json.loads(found)["typeCompleteness"]["completenessScore"]
+    session.log(f"{share:.1%} of the public names have types")
+    if share < 0.98:
+        session.error(f"PYTHONPATH=python {' '.join(command)} says which have none")
 
 
 @nox.session(venv_backend="none")
