@@ -49,10 +49,10 @@ class Labels:
             values: NDArray[Any] = np.asarray([*labels, UNLABELLED])[places]
             bad = np.isnan(values)
         else:
-            values = feature_matrix(batch.select([self._column]), [self._column])[:, 0]
-            is_missing = np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), dtype=bool)
+            values = feature_matrix(batch.select([self._column]), [self._column])[:, 0].astype(np.float64)
+            is_missing = np.isnan(values)
             bad = ~np.isin(values, (0, 1)) & ~is_missing
-            values = np.where(is_missing, UNLABELLED, values)
+            values[is_missing] = UNLABELLED
         if bad.any():
             row = int(np.argmax(bad))
             place = self._source.place(self._n_read + row)
