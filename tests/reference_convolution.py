@@ -5,32 +5,34 @@ A convolution is a dense layer. Most of its weights are zero, and the others rep
 rounding bounds follow from the list by the formulas of a dense layer. Features are ordered by (y, x, channel).
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from reference import ACTIVATIONS
 from rounding import _activation_error, _delta_error
+from variants import EPSILON
 
 CONVOLUTIONS = ("conv2d", "conv2d_transpose")
 
 
 def output_image(layer):
     """Return (height, width, channels) of a layer's output."""
-    height, width, channels = layer["image"]
+    *sides, channels = layer["image"]
     factor, size = layer.get("factor", 1), layer.get("kernel_size")
     match layer["kind"]:
+        case "conv2d" if layer["padding"] == "valid":
+            sides = [(side - size) // layer.get("stride", 1) + 1 for side in sides]
         case "conv2d":
-            lost = size - 1 if layer["padding"] == "valid" else 0
-            return height - lost, width - lost, layer["channels"]
+            sides = [math.ceil(side / layer.get("stride", 1)) for side in sides]
         case "conv2d_transpose" if layer["padding"] == "valid":
-            return (height - 1) * factor + size, (width - 1) * factor + size, layer["channels"]
-        case "conv2d_transpose":
-            return height * factor, width * factor, layer["channels"]
+            sides = layer.get("output", [(side - 1) * factor + size for side in sides])
+        case "conv2d_transpose" | "upsample2d":
+            sides = layer.get("output", [side * factor for side in sides])
         case "max_pool2d":
-            return height // factor, width // factor, channels
-        case "upsample2d":
-            return height * factor, width * factor, channels
+            sides = [math.ceil(side / factor) for side in sides]
+    return *sides, layer.get("channels", channels)
 
 
 def n_outputs(layer):
@@ -46,12 +48,12 @@ def taps(layer):
     """Return arrays (input feature, output feature, row of the kernel, column of the kernel), one entry per product.
 
     The kernel of a convolution is (tap, channel in) x channel out, that of a transposed one (tap, channel out) x
-    channel in. Output pixel o of a convolution meets input pixel i = o - before + tap, output pixel o of a transposed
-    one i where o = i factor - before + tap.
+    channel in. Output pixel o of a convolution meets input pixel i = o stride - before + tap, output pixel o of a
+    transposed one i where o = i factor - before + tap.
     """
     image, out, size = layer["image"], output_image(layer), layer["kernel_size"]
     is_transposed = layer["kind"] == "conv2d_transpose"
-    factor = layer["factor"] if is_transposed else 1
+    factor = layer["factor"] if is_transposed else layer.get("stride", 1)
     before = max(0, size - factor) // 2 if layer["padding"] == "same" else 0
     small, large = (image, out) if is_transposed else (out, image)
     c_small, c_large = (c.ravel() for c in np.indices((small[2], large[2])))
@@ -92,17 +94,44 @@ def parameter_shapes(network):
             shapes += [(layer["kernel_size"] ** 2 * over_taps, other), (channels,)]
         elif kind == "dense":
             shapes += [(n_in, layer["units"]), (layer["units"],)]
+        if layer.get("batch_norm"):
+            shapes += [shapes[-1]] * 4
         n_in = n_outputs(layer)
     return shapes
 
 
 @dataclass
 class Linear:
-    """A layer's dense weights, its biases by output, and the positions of its parameters in the flat list."""
+    """A layer's dense weights, its biases by output, and the positions of its parameters in the flat list.
+
+    ``norm`` are gamma, beta, running mean and variance by channel, or None.
+    """
 
     matrix: np.ndarray
     bias: np.ndarray
     position: int
+    norm: list | None
+
+    def normalised(self, x, *, training):
+        """Return the pre-activations (n, n_out) and, with a normalisation, its standardised inputs and deviations."""
+        z = x @ self.matrix + self.bias
+        if self.norm is None:
+            return z, None, None
+        gamma, beta, mean, variance = self.norm
+        pixels = z.reshape(-1, len(gamma))
+        if training:
+            mean, variance = pixels.mean(axis=0), pixels.var(axis=0)
+        deviation = np.sqrt(variance + EPSILON)
+        standardised = (pixels - mean) / deviation
+        return (gamma * standardised + beta).reshape(z.shape), standardised, deviation
+
+    def before_norm(self, x, dz):
+        """Return the gradients by the normalisation's inputs, gamma and beta (Ioffe and Szegedy 2015, section 3)."""
+        _, standardised, deviation = self.normalised(x, training=True)
+        d = dz.reshape(standardised.shape)
+        d_gamma, d_beta = (d * standardised).sum(axis=0), d.sum(axis=0)
+        d_pixels = self.norm[0] / deviation * (d - d.mean(axis=0) - standardised * (d * standardised).mean(axis=0))
+        return d_pixels.reshape(dz.shape), d_gamma, d_beta
 
 
 def linear_layers(network, parameters):
@@ -116,15 +145,24 @@ def linear_layers(network, parameters):
         weights, bias = (np.asarray(p, dtype=np.float64) for p in parameters[position : position + 2])
         if kind in CONVOLUTIONS:
             weights, bias = dense_matrix(layer, weights), np.tile(bias, n_outputs(layer) // len(bias))
-        layers.append(Linear(weights, bias, position))
         position += 2
+        norm = None
+        if layer.get("batch_norm"):
+            norm = [np.asarray(p, dtype=np.float64) for p in parameters[position : position + 4]]
+            position += 4
+        layers.append(Linear(weights, bias, position - (2 if norm is None else 6), norm))
     return layers
 
 
 def _windows(layer, x):
-    """Return the inputs of each pooled pixel: (n, height, width, channels, factor^2), line by line in a window."""
+    """Return the inputs of each pooled pixel: (n, height, width, channels, factor^2), line by line in a window.
+
+    Pixels outside the image are -inf.
+    """
     factor, (height, width, channels) = layer["factor"], output_image(layer)
-    squares = x.reshape(len(x), height, factor, width, factor, channels)
+    whole = np.full((len(x), height * factor, width * factor, channels), -np.inf)
+    whole[:, : layer["image"][0], : layer["image"][1]] = x.reshape(-1, *layer["image"])
+    squares = whole.reshape(len(x), height, factor, width, factor, channels)
     return squares.transpose(0, 1, 3, 5, 2, 4).reshape(len(x), height, width, channels, factor**2)
 
 
@@ -132,20 +170,23 @@ def _from_windows(layer, windows):
     """Return rows from the result of `_windows`."""
     factor, (height, width, channels) = layer["factor"], output_image(layer)
     squares = windows.reshape(-1, height, width, channels, factor, factor).transpose(0, 1, 4, 2, 5, 3)
-    return squares.reshape(len(windows), -1)
+    whole = squares.reshape(len(windows), height * factor, width * factor, channels)
+    return whole[:, : layer["image"][0], : layer["image"][1]].reshape(len(windows), -1)
 
 
 def _upsampled(layer, x):
     images = x.reshape(-1, *layer["image"])
-    return images.repeat(layer["factor"], axis=1).repeat(layer["factor"], axis=2).reshape(len(x), -1)
+    height, width, _ = output_image(layer)
+    whole = images.repeat(layer["factor"], axis=1).repeat(layer["factor"], axis=2)
+    return whole[:, :height, :width].reshape(len(x), -1)
 
 
-def forward(network, parameters, x):
-    """Return [(input, pre-activation, output)] for all layers."""
+def forward(network, parameters, x, *, training=False):
+    """Return [(input, pre-activation, output)] for all layers; in training, batches are normalised by their moments."""
     records = []
     for layer, linear in zip(network["layers"], linear_layers(network, parameters), strict=True):
         if linear is not None:
-            z = x @ linear.matrix + linear.bias
+            z, _, _ = linear.normalised(x, training=training)
             y = ACTIVATIONS[layer["activation"]][0](z)
         elif layer["kind"] == "max_pool2d":
             z = y = _windows(layer, x).max(axis=-1).reshape(len(x), -1)
@@ -162,14 +203,15 @@ def _spread(layer, dy, x):
         windows = _windows(layer, x)
         winners = np.eye(layer["factor"] ** 2)[windows.argmax(axis=-1)]
         return _from_windows(layer, winners * dy.reshape(*windows.shape[:-1], 1))
-    channels, factor = layer["image"][2], layer["factor"]
-    height, width = layer["image"][:2]
-    return dy.reshape(-1, height, factor, width, factor, channels).sum(axis=(2, 4)).reshape(len(dy), -1)
+    (height, width, channels), factor, out = layer["image"], layer["factor"], output_image(layer)
+    whole = np.zeros((len(dy), height * factor, width * factor, channels))
+    whole[:, : out[0], : out[1]] = dy.reshape(-1, *out)
+    return whole.reshape(-1, height, factor, width, factor, channels).sum(axis=(2, 4)).reshape(len(dy), -1)
 
 
 def objective_and_gradient(network, parameters, x):
     """Return the squared error, averaged over rows and features, and its gradient, shaped like the parameters."""
-    records, linear_of = forward(network, parameters, x), linear_layers(network, parameters)
+    records, linear_of = forward(network, parameters, x, training=True), linear_layers(network, parameters)
     residual = records[-1][2] - x
     gradient = [np.zeros(shape) for shape in parameter_shapes(network)]
     dy = 2 * residual / residual.size
@@ -178,6 +220,8 @@ def objective_and_gradient(network, parameters, x):
             dy = _spread(layer, dy, before)
             continue
         dz = dy * ACTIVATIONS[layer["activation"]][1](z)
+        if linear.norm is not None:
+            dz, *gradient[linear.position + 2 : linear.position + 4] = linear.before_norm(before, dz)
         d_matrix, d_bias = before.T @ dz, dz.sum(axis=0)
         if layer["kind"] in CONVOLUTIONS:
             gradient[linear.position] = kernel_gradient(layer, parameters[linear.position], d_matrix)
@@ -191,7 +235,8 @@ def objective_and_gradient(network, parameters, x):
 def bounds(network, parameters, x, unit):
     """Return bounds on the rounding errors of the last output and of the gradient, as in `rounding`.
 
-    A sum of n products is off by at most n units of the sum of their magnitudes.
+    The network may not have batch normalisation. A sum of n products is off by at most n units of the sum of their
+    magnitudes.
     """
     linear_of, records = linear_layers(network, parameters), forward(network, parameters, x)
     layers = network["layers"]
@@ -234,8 +279,13 @@ def bounds(network, parameters, x, unit):
 
 
 def random_parameters(network, rng):
-    """Return weights that keep the variance of the activations, and small biases."""
-    return [
+    """Return weights that keep the variance of the activations, small biases, and variances around one."""
+    parameters = [
         rng.normal(size=shape) / np.sqrt(shape[0]) if len(shape) == 2 else 0.3 * rng.normal(size=shape)
         for shape in parameter_shapes(network)
     ]
+    for linear in linear_layers(network, parameters):
+        if linear is not None and linear.norm is not None:
+            for at in (2, 5):  # gamma and the running variance
+                parameters[linear.position + at] = rng.uniform(0.5, 1.5, size=linear.norm[0].shape)
+    return parameters

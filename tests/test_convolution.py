@@ -10,26 +10,28 @@ import reference_convolution as oracle
 import rounding
 
 
-def conv(channels, kernel_size=3, padding="same", activation="tanh"):
+def conv(channels, kernel_size=3, padding="same", activation="tanh", **options):
     return {
         "kind": "conv2d",
         "channels": channels,
         "kernel_size": kernel_size,
         "padding": padding,
         "activation": activation,
+        **options,
     }
 
 
-def transposed(channels, kernel_size, factor, padding="same", activation="tanh"):
-    return conv(channels, kernel_size, padding, activation) | {"kind": "conv2d_transpose", "factor": factor}
+def transposed(channels, kernel_size, factor, padding="same", activation="tanh", **options):
+    layer = conv(channels, kernel_size, padding, activation, **options)
+    return layer | {"kind": "conv2d_transpose", "factor": factor}
 
 
 def pool(factor):
     return {"kind": "max_pool2d", "factor": factor}
 
 
-def upsample(factor):
-    return {"kind": "upsample2d", "factor": factor}
+def upsample(factor, **options):
+    return {"kind": "upsample2d", "factor": factor, **options}
 
 
 def dense(*units, activation="tanh"):
@@ -75,6 +77,24 @@ NETWORKS = {
     "transposed by 3, a margin of one": chain((3, 6, 1), pool(3), conv(4), transposed(1, 4, 3), n_encoder_layers=2),
     "transposed by 2, valid": chain((7, 9, 2), pool(1), dense(3, 4, 5), transposed(2, 3, 2, "valid")),
     "transposed from one channel": chain((4, 4, 18), pool(2), conv(1), transposed(18, 3, 2), n_encoder_layers=2),
+    "stride of 2": chain((4, 6, 2), conv(5, stride=2), transposed(2, 3, 2)),
+    "stride of 2, odd sides": chain((5, 7, 1), conv(4, stride=2), transposed(1, 3, 2, output=(5, 7))),
+    "stride of 2, a kernel of 5": chain((7, 4, 3), conv(17, 5, stride=2), transposed(3, 5, 2, output=(7, 4))),
+    "stride of 3, a kernel of 1": chain((5, 7, 2), conv(3, 1, stride=3), transposed(2, 4, 3, output=(5, 7))),
+    "stride of 3 on one pixel": chain((1, 1, 2), conv(3, stride=3), transposed(2, 3, 3, output=(1, 1))),
+    "stride of 2, few channels": chain((9, 9, 1), conv(2, stride=2), upsample(2, output=(9, 9)), conv(1)),
+    "stride of 2, valid": chain((8, 7, 2), conv(3, 3, "valid", stride=2), transposed(2, 4, 2, "valid", output=(8, 7))),
+    "stride of 3, valid, a rest": chain(
+        (7, 9, 1),
+        conv(20, 2, "valid", stride=3),
+        upsample(3, output=(6, 8)),
+        transposed(1, 2, 1, "valid"),
+        n_encoder_layers=1,
+    ),
+    "pooling by 2, odd sides": chain((5, 7, 2), conv(3), pool(2), upsample(2, output=(5, 7)), conv(2)),
+    "pooling by 3, odd sides": chain((5, 7, 1), conv(9), pool(3), conv(4), transposed(1, 4, 3, output=(5, 7))),
+    "pooling by 3 on a line": chain((1, 4, 2), pool(3), conv(3), upsample(3, output=(1, 4)), conv(2)),
+    "digits": chain((28, 28, 1), conv(4, 5, stride=2), pool(3), conv(3, 1), upsample(6, output=(28, 28)), conv(1)),
     "a dense code": chain(
         (4, 4, 2),
         conv(6, activation="silu"),
@@ -132,11 +152,22 @@ def two_convolutions(draw):
     kernel_size, factor = draw(size), draw(strategies.integers(1, 3))
     padding = draw(strategies.sampled_from(["same", "valid"]))
     small, other = (draw(size), draw(size)), draw(channels)
+    is_strided = draw(strategies.booleans())
     if padding == "valid" and factor == 1:
         image = (small[0] + kernel_size - 1, small[1] + kernel_size - 1, draw(channels))
         return chain(image, conv(other, kernel_size, "valid"), transposed(image[2], kernel_size, 1, "valid"))
-    image = (small[0] * factor, small[1] * factor, draw(channels))
-    return chain(image, pool(factor), conv(other, draw(size)), transposed(image[2], kernel_size, factor))
+    cut = strategies.integers(0, factor - 1)
+    if padding == "valid" and is_strided:
+        sides = [(n - 1) * factor + kernel_size + draw(cut) for n in small]
+        image, whole = (*sides, draw(channels)), factor + kernel_size - 1
+        restored = transposed(image[2], whole, factor, "valid", output=tuple(sides))
+        return chain(image, conv(other, kernel_size, "valid", stride=factor), restored)
+    sides = tuple(n * factor - draw(cut) for n in small)
+    image = (*sides, draw(channels))
+    if is_strided:
+        return chain(image, conv(other, draw(size), stride=factor), upsample(factor, output=sides), conv(image[2]))
+    restored = transposed(image[2], kernel_size, factor, output=sides)
+    return chain(image, pool(factor), conv(other, draw(size)), restored)
 
 
 @hypothesis.settings(max_examples=60)
@@ -157,7 +188,10 @@ def test_reconstructions_equal_the_oracle(name, dtype):
     assert (np.abs(predictor.reconstruct(x) - expected) <= 2 * bound).all()
 
 
-@pytest.mark.parametrize("name", ["pooling by 2", "transposed by 2", "valid", "a dense code"])
+SLOPES = ["pooling by 2", "transposed by 2", "valid", "a dense code", "stride of 2, odd sides", "stride of 2, valid"]
+
+
+@pytest.mark.parametrize("name", [*SLOPES, "pooling by 2, odd sides", "stride of 3, a kernel of 1"])
 def test_gradient_is_the_slope_of_the_objective(name):
     network, step = NETWORKS[name], 1e-6
     parameters, x = make_rows(network, 5)
@@ -251,7 +285,12 @@ def one_layer(**changes):
     ("changes", "message"),
     [
         ({"kernel_size": 5, "padding": "valid"}, "a kernel of 5 .* does not fit an image of 4 x 6 x 2"),
-        ({"kind": "max_pool2d", "factor": 3}, "pooling by 3 does not divide an image of 4 x 6 x 2"),
+        ({"stride": 0}, "conv2d needs a stride of at least 1, not 0"),
+        ({"stride": 2}, "the last layer must give n_features"),
+        ({"kind": "max_pool2d", "factor": 3}, "the last layer must give n_features"),
+        ({"kind": "upsample2d", "factor": 2, "output": (6, 12)}, "upsample2d cannot be cut from .* 8 x 12 x 2"),
+        ({"kind": "upsample2d", "factor": 2, "output": (7,)}, "upsample2d cannot be cut from .* 8 x 12 x 2"),
+        ({"kind": "conv2d_transpose", "factor": 2, "output": (8, 13)}, "cannot be cut from an image of 8 x 12 x 2"),
         ({"image": (4, 6, 1)}, "an image of 4 x 6 x 1 does not fit 48 features"),
         ({"image": (4, 0, 2)}, "conv2d needs an image .* not 0"),
         ({"channels": 0}, "conv2d needs channels of at least 1, not 0"),
@@ -260,7 +299,7 @@ def one_layer(**changes):
         ({"padding": "full"}, "padding must be 'same' or 'valid', not 'full'"),
         ({"kind": "conv3d"}, "unknown kind of layer 'conv3d'"),
         ({"channels": 3}, "the last layer must give n_features"),
-        ({"tied_to": 0}, "conv2d takes no batch_norm and no ties"),
+        ({"tied_to": 0}, "conv2d takes no ties"),
     ],
 )
 def test_sizes_that_do_not_fit_are_named(changes, message):
@@ -281,22 +320,24 @@ def torch_gradient(torch, network, parameters, x):
         else:
             height, width, channels = layer["image"]
             h = h.reshape(len(x), height, width, channels).permute(0, 3, 1, 2)
-            size, factor = layer.get("kernel_size"), layer.get("factor", 1)
+            size, factor = layer.get("kernel_size"), layer.get("factor", layer.get("stride", 1))
             lost = max(0, size - factor) if layer.get("padding") == "same" else 0
+            sides = oracle.output_image(layer)[:2]
         if layer["kind"] == "conv2d":
             kernel = next(rest).reshape(size, size, channels, -1).permute(3, 2, 0, 1).contiguous()
             before = lost // 2
-            h = functional.pad(h, (before, lost - before, before, lost - before))
-            h = functional.conv2d(h, kernel, next(rest))
+            after = [(n - 1) * factor + size - before - m for n, m in zip(sides, (height, width), strict=True)]
+            h = functional.pad(h, (before, max(0, after[1]), before, max(0, after[0])))
+            h = functional.conv2d(h, kernel, next(rest), stride=factor)
         elif layer["kind"] == "conv2d_transpose":
             kernel = next(rest).reshape(size, size, -1, channels).permute(3, 2, 0, 1).contiguous()
             gap = max(0, factor - size) if layer["padding"] == "same" else 0
             h = functional.conv_transpose2d(h, kernel, next(rest), stride=factor, output_padding=gap)
-            h = h[:, :, lost // 2 : h.shape[2] - (lost - lost // 2), lost // 2 : h.shape[3] - (lost - lost // 2)]
+            h = h[:, :, lost // 2 : lost // 2 + sides[0], lost // 2 : lost // 2 + sides[1]]
         elif layer["kind"] == "max_pool2d":
-            h = functional.max_pool2d(h, factor)
+            h = functional.max_pool2d(h, factor, ceil_mode=True)
         elif layer["kind"] == "upsample2d":
-            h = functional.interpolate(h, scale_factor=factor, mode="nearest")
+            h = functional.interpolate(h, scale_factor=factor, mode="nearest")[:, :, : sides[0], : sides[1]]
         if layer["kind"] != "dense":
             h = h.permute(0, 2, 3, 1)
         h = {"tanh": torch.tanh, "relu": torch.relu}.get(layer.get("activation"), lambda z: z)(h)

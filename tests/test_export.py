@@ -77,6 +77,14 @@ MODELS = {
         for up in ("nearest", "transposed")
         for size in (2, 3, 4)
     },
+    **{
+        f"convolutional {up} {padding} {steps}": lambda up=up, padding=padding, steps=steps: convolutional(
+            upsampling=up, padding=padding, kernel_size=(3, 2), **steps
+        )
+        for up in ("nearest", "transposed")
+        for padding in ("same", "valid")
+        for steps in ({"pool": (3, 1)}, {"pool": 1, "strides": (2, 3)})
+    },
 }
 
 

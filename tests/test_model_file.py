@@ -402,14 +402,18 @@ def test_a_header_of_impossible_length_allocates_nothing(content):
         ((1024, 1024, 1), {"channels": (32, 1)}),
         ((2, 2, 1), {"channels": (1,), "kernel_size": 7}),
         ((1, 1, 1), {"channels": (1,), "pool": 1}),
+        ((1, 3, 1), {"channels": (1,), "strides": 2, "pool": 2}),
+        ((1, 19, 2), {"channels": (1, 2), "strides": (2, 3), "pool": (3, 1), "upsampling": "transposed"}),
+        ((31, 5, 1), {"channels": (1, 1), "kernel_size": 2, "strides": 2, "pool": 1, "padding": "valid"}),
     ],
-    ids=["large images", "a kernel larger than the image", "one pixel"],
+    ids=["large images", "a kernel larger than the image", "one pixel", "a step beyond", "long steps", "steps inside"],
 )
 def test_images_and_kernels_of_any_sense_are_loaded_again(image, parameters):
-    network = aefast.ConvolutionalAutoencoder(image, **parameters)
-    network.image_shape_ = image
-    described = json.loads(json.dumps(network._network(int(np.prod(image)))))
-    assert checked_network(described)["layers"][0]["units"] == np.prod(image) * parameters["channels"][0]
+    for batch_norm in (False, True):
+        network = aefast.ConvolutionalAutoencoder(image, batch_norm=batch_norm, **parameters)
+        network.image_shape_ = image
+        made = network._network(int(np.prod(image)))
+        assert checked_network(json.loads(json.dumps(made)))["layers"] == made["layers"]
 
 
 def test_a_kernel_larger_than_its_image_is_saved(tmp_path):

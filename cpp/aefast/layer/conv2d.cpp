@@ -2,13 +2,14 @@
 
 namespace aefast {
 
-Kernel convolution_kernel(const Image& in, Index channels, Index size, Padding padding) {
-  if (padding == Padding::same) return {{in.height, in.width, channels}, in, size, 1, (size - 1) / 2};
-  if (size > in.height || size > in.width) {
+Kernel convolution_kernel(const Image& in, Index channels, Index size, Index stride, Padding padding) {
+  const bool is_same = padding == Padding::same;
+  if (!is_same && (size > in.height || size > in.width)) {
     throw std::invalid_argument("a kernel of " + std::to_string(size) +
                                 " with valid padding does not fit an image of " + in.text());
   }
-  return {{in.height - size + 1, in.width - size + 1, channels}, in, size, 1, 0};
+  const Index lost = is_same ? 0 : size - 1, before = is_same ? std::max<Index>(0, size - stride) / 2 : 0;
+  return {{n_parts(in.height - lost, stride), n_parts(in.width - lost, stride), channels}, in, size, stride, before};
 }
 
 Kernel transposed_kernel(const Image& in, Index channels, Index size, Index factor, Padding padding) {
@@ -49,7 +50,9 @@ template <class T>
 std::unique_ptr<Layer<T>> Conv2d<T>::make(const LayerSpec& spec, const LayerContext<T>& context) {
   const Image image = checked_image(spec, context.n_in);
   const auto [channels, size] = checked_kernel(spec, image);
-  const Kernel kernel = convolution_kernel(image, channels, size, find_padding(spec.text("padding", "same")));
+  const Index stride = spec.count("stride", 1);
+  if (stride < 1) throw std::invalid_argument(spec.needs("a stride", stride));
+  const Kernel kernel = convolution_kernel(image, channels, size, stride, find_padding(spec.text("padding", "same")));
   return std::make_unique<Conv2d>(kernel, false, context.activation, context.n_parameters);
 }
 
@@ -58,7 +61,8 @@ std::unique_ptr<Layer<T>> Conv2d<T>::make_transposed(const LayerSpec& spec, cons
   const Image image = checked_image(spec, context.n_in);
   const Index factor = checked_factor(spec, image);
   const auto [channels, size] = checked_kernel(spec, image);
-  const Kernel kernel = transposed_kernel(image, channels, size, factor, find_padding(spec.text("padding", "same")));
+  Kernel kernel = transposed_kernel(image, channels, size, factor, find_padding(spec.text("padding", "same")));
+  kernel.large = checked_output(spec, kernel.large, factor);
   return std::make_unique<Conv2d>(kernel, true, context.activation, context.n_parameters);
 }
 

@@ -19,9 +19,10 @@ inline Padding find_padding(const std::string& name) {
   throw std::invalid_argument("padding must be 'same' or 'valid', not '" + name + "'");
 }
 
-/// The kernel of a convolution with stride 1. "same" keeps height and width: (size - 1) / 2 taps lie outside before the
-/// first pixel. "valid" uses no tap outside.
-Kernel convolution_kernel(const Image& in, Index channels, Index size, Padding padding);
+/// The kernel of a convolution, whose output is the image divided by `stride`, rounded up. "same": max(0, size -
+/// stride) / 2 taps lie outside before the first pixel. "valid": no tap lies outside, which first costs size - 1 pixels
+/// per axis.
+Kernel convolution_kernel(const Image& in, Index channels, Index size, Index stride, Padding padding);
 
 /// The kernel of the transpose of a convolution with stride `factor`. "valid" gives (n - 1) * factor + size pixels per
 /// axis, "same" n * factor. If "same" gives fewer, half of the others, rounded down, are left out before the first.
@@ -39,6 +40,7 @@ class Conv2d final : public Layer<T> {
   static std::unique_ptr<Layer<T>> make_transposed(const LayerSpec& spec, const LayerContext<T>& context);
 
   std::vector<Parameter> parameters() const override { return {weights_, bias_}; }
+  Index n_channels() const override { return out_image().channels; }
   Index work() const override;
   void forward(const Block& block, const T* params, const T* in, T* out) const override;
   void prepare(Index max_rows, const T* in, const T* delta_out) override;

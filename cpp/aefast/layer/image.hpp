@@ -22,6 +22,9 @@ struct Image {
   }
 };
 
+/// The parts of `size` elements, the last of which may be smaller, that make up `n` elements, at least 1.
+inline Index n_parts(Index n, Index size) { return (n - 1) / size + 1; }
+
 /// The integers in [first, last).
 struct Range {
   Index first;
@@ -62,10 +65,20 @@ inline Image checked_image(const LayerSpec& spec, Index n_in) {
   if (image.size() != n_in) {
     throw std::invalid_argument("an image of " + image.text() + " does not fit " + std::to_string(n_in) + " features");
   }
-  if (spec.flag("batch_norm") || spec.count("tied_to", -1) >= 0) {
-    throw std::invalid_argument(spec.kind() + " takes no batch_norm and no ties");
-  }
+  if (spec.count("tied_to", -1) >= 0) throw std::invalid_argument(spec.kind() + " takes no ties");
   return image;
+}
+
+/// The image of a layer that multiplies height and width by `factor`. The description's `output`, if it has one, gives
+/// height and width; up to factor - 1 lines and columns are then left out at the end.
+inline Image checked_output(const LayerSpec& spec, const Image& whole, Index factor) {
+  const std::vector<Index> sides = spec.sizes("output");
+  if (sides.empty()) return whole;
+  const auto fits = [factor](Index side, Index all) { return side > std::max<Index>(0, all - factor) && side <= all; };
+  if (sides.size() != 2 || !fits(sides[0], whole.height) || !fits(sides[1], whole.width)) {
+    throw std::invalid_argument("the output of " + spec.kind() + " cannot be cut from an image of " + whole.text());
+  }
+  return {sides[0], sides[1], whole.channels};
 }
 
 /// The factor by which a layer makes an image larger or smaller.

@@ -54,6 +54,8 @@ class Layer {
   Index n_in() const { return n_in_; }
   Index n_out() const { return n_out_; }
   virtual std::vector<Parameter> parameters() const { return {}; }
+  /// Outputs that batch normalisation treats apart: all or, of an image, those of different channels.
+  virtual Index n_channels() const { return n_out_; }
   /// Multiply-adds of a forward pass per row.
   virtual Index work() const { return 0; }
 

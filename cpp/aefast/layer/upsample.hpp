@@ -1,4 +1,5 @@
-/// Nearest-neighbour upsampling: every pixel becomes a square of factor x factor equal pixels.
+/// Nearest-neighbour upsampling: every pixel becomes a square of factor x factor equal pixels, of which the last may be
+/// cut off.
 #pragma once
 
 #include "image.hpp"
@@ -8,15 +9,14 @@ namespace aefast {
 template <class T>
 class Upsample2d final : public Layer<T> {
  public:
-  Upsample2d(const Image& in, Index factor)
-      : Layer<T>(in.size(), in.size() * factor * factor),
-        in_(in),
-        out_{in.height * factor, in.width * factor, in.channels},
-        factor_(factor) {}
+  Upsample2d(const Image& in, const Image& out, Index factor)
+      : Layer<T>(in.size(), out.size()), in_(in), out_(out), factor_(factor) {}
 
   static std::unique_ptr<Layer<T>> make(const LayerSpec& spec, const LayerContext<T>& context) {
     const Image image = checked_image(spec, context.n_in);
-    return std::make_unique<Upsample2d>(image, checked_factor(spec, image));
+    const Index factor = checked_factor(spec, image);
+    const Image whole{image.height * factor, image.width * factor, image.channels};
+    return std::make_unique<Upsample2d>(image, checked_output(spec, whole, factor), factor);
   }
 
   void forward(const Block& block, const T*, const T* in, T* out) const override {

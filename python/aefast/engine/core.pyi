@@ -40,10 +40,13 @@ class LayerSpec(TypedDict, total=False):
     channels: int  # conv2d, conv2d_transpose: channels of the output
     kernel_size: int  # conv2d, conv2d_transpose: side of the square kernel
     padding: str  # conv2d, conv2d_transpose: same valid; see below
-    factor: int  # max_pool2d: divides the sides, without remainder; conv2d_transpose, upsample2d: multiplies them
+    stride: int  # conv2d: pixels between positions of the kernel; absent: 1
+    factor: int  # max_pool2d: divides the sides, rounded up; conv2d_transpose, upsample2d: multiplies them
+    output: tuple[int, int]  # conv2d_transpose, upsample2d: (height, width), if up to factor - 1 at the end are cut off
 
-# conv2d has stride 1. With "same" padding the output is (h, w, channels), and tap (kernel_size - 1) // 2 is centred on
-# the pixel. With "valid" the output is (h - kernel_size + 1, w - kernel_size + 1, channels).
+# conv2d: with "same" padding the output is (h / stride, w / stride, channels), rounded up, and tap
+# max(0, kernel_size - stride) // 2 of the first position is on the first pixel. With "valid" the output is
+# ((h - kernel_size + 1) / stride, ...), rounded up.
 #
 # conv2d_transpose is the transpose of a convolution with stride `factor`. With "same" the output is (h * factor,
 # w * factor, channels), as in TensorFlow: max(0, kernel_size - factor) pixels are cut off, half of them (rounded down)

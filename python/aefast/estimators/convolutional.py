@@ -16,17 +16,9 @@ from aefast.estimators.base import BaseAutoencoder
 from aefast.estimators.constraints import one_of
 from aefast.estimators.denoising import DenoisingAutoencoder
 from aefast.estimators.variational import VariationalAutoencoder
-from aefast.model.layers import (
-    MOST_TAPS,
-    Image,
-    convolution,
-    dense_layer,
-    most_values,
-    output_image,
-    pooling,
-    transposed_convolution,
-    upsampling,
-)
+from aefast.model.image_layers import MOST_TAPS, Image, most_values, output_image
+from aefast.model.image_network import image_decoder, image_stages, is_count, per_layer
+from aefast.model.layers import dense_layer, has_weights
 from aefast.model.model import Model
 from aefast.model.network import dropout_rates
 from aefast.tables.collect import collected
@@ -55,16 +47,20 @@ class ConvolutionalAutoencoder(BaseAutoencoder):
         line of d pixels, which are not pooled.
     channels : int or sequence of int, default (16, 8)
         Channels of the encoder's convolutions. With 256 or fewer, images inside the network may be of any size.
-    kernel_size : int in [1, 16384], default 3
-        Side of the kernels in pixels.
-    pool : int, at least 1, default 2
-        Factor by which each pooling reduces height and width; it must divide both. 1 is no pooling.
+    kernel_size : int in [1, 16384] or sequence of int, default 3
+        Side of the kernels in pixels: one for all, or one for each of ``channels``.
+    strides : int or sequence of int, default 1
+        Pixels between two positions of a kernel, in both directions: one number for all, or one for each of
+        ``channels``. Strides reduce height and width as pooling does; with strides of 2, choose ``pool=1``.
+    pool : int or sequence of int, default 2
+        Factor by which the pooling after each convolution reduces height and width: one for all, or one for each of
+        ``channels``. 1 is no pooling. If it does not divide a side, the last squares that are pooled are smaller.
     upsampling : {"nearest", "transposed"}, default "nearest"
-        How the decoder enlarges images: by repeating pixels after a convolution, or by a transposed convolution with
-        that stride.
+        How the decoder enlarges images by ``strides`` times ``pool``: by repeating pixels between two convolutions, or
+        by a transposed convolution with that stride.
     padding : {"same", "valid"}, default "same"
-        "same": pixels outside the image count as zeros, and a convolution keeps the size. "valid": a convolution stays
-        inside the image and reduces the size by ``kernel_size`` - 1; the decoder restores the image's size.
+        "same": pixels outside the image count as zeros. "valid": a convolution stays inside the image. See Notes for
+        the sizes.
     code_size : int, optional
         Width of a dense code between encoder and decoder. Default: no dense code; the code is the encoder's last image.
     scaler : as in `Autoencoder`, default "standard"
@@ -73,7 +69,7 @@ class ConvolutionalAutoencoder(BaseAutoencoder):
         All other parameters of `Autoencoder`. ``activation`` applies to all convolutions but the last,
         ``code_activation`` to a dense code. ``dropout`` is one rate, or one for each layer with weights but the last.
         The parameters above describe the layers, so ``encoder_layer_sizes`` must be "auto" and ``decoder_layer_sizes``
-        None. Convolutions support neither ``tied_weights`` nor ``batch_norm``.
+        None. Convolutions do not support ``tied_weights``.
 
     Attributes
     ----------
@@ -87,6 +83,17 @@ class ConvolutionalAutoencoder(BaseAutoencoder):
     See Also
     --------
     Autoencoder : Describes the other parameters and the attributes.
+
+    Notes
+    -----
+    A convolution with "same" padding makes ceil(n / strides) of a side of n pixels; with "valid" padding it makes
+    floor((n - kernel_size) / strides) + 1. Pooling makes ceil(n / pool) of n. So a side of 28 pixels becomes 28 and 10
+    with ``pool=3``, and 14 with ``strides=2, pool=1``; in Keras and PyTorch, such pooling drops the last pixel unless
+    it is told not to. Each part of the decoder restores the size that the encoder's image had there; it cuts off what
+    goes beyond it at the end of lines and columns. Reconstructions therefore always have the size of the image.
+
+    With "same" padding, max(0, kernel_size - strides) // 2 taps of a kernel's first position lie outside the image, as
+    in TensorFlow if the strides divide the side.
 
     References
     ----------
@@ -109,8 +116,9 @@ class ConvolutionalAutoencoder(BaseAutoencoder):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "image_shape": [None, "array-like"],
         "channels": [Interval(Integral, 1, None, closed="left"), "array-like"],
-        "kernel_size": [Interval(Integral, 1, MOST_TAPS, closed="both")],
-        "pool": [Interval(Integral, 1, None, closed="left")],
+        "kernel_size": [Interval(Integral, 1, MOST_TAPS, closed="both"), "array-like"],
+        "strides": [Interval(Integral, 1, None, closed="left"), "array-like"],
+        "pool": [Interval(Integral, 1, None, closed="left"), "array-like"],
         "upsampling": [one_of(("nearest", "transposed"))],
         "padding": [one_of(("same", "valid"))],
         "code_size": [None, Interval(Integral, 1, None, closed="left")],
@@ -121,8 +129,9 @@ class ConvolutionalAutoencoder(BaseAutoencoder):
         image_shape: Any = None,
         *,
         channels: Any = (16, 8),
-        kernel_size: int = 3,
-        pool: int = 2,
+        kernel_size: Any = 3,
+        strides: Any = 1,
+        pool: Any = 2,
         upsampling: str = "nearest",
         padding: str = "same",
         code_size: int | None = None,
@@ -133,6 +142,7 @@ class ConvolutionalAutoencoder(BaseAutoencoder):
         self.image_shape = image_shape
         self.channels = channels
         self.kernel_size = kernel_size
+        self.strides = strides
         self.pool = pool
         self.upsampling = upsampling
         self.padding = padding
@@ -182,44 +192,29 @@ class ConvolutionalAutoencoder(BaseAutoencoder):
         if self.code_size is None and type(self)._code_layers is not BaseAutoencoder._code_layers:
             raise ValueError(f"code_size must be an integer in a {type(self).__name__}, whose code is dense, got None")
         _image(self.image_shape)
-        _channels(self.channels)
+        n_channels = len(_channels(self.channels))
+        for name, most in (("kernel_size", MOST_TAPS), ("strides", None), ("pool", None)):
+            per_layer(name, getattr(self, name), n_channels, most)
 
     def _network(self, n_features: int) -> core.NetworkSpec:
-        channels, activation, taps = _channels(self.channels), self.activation, int(self.kernel_size)
-        pool = 1 if self.image_shape is None and self.image_shape_[0] == 1 else int(self.pool)
-        is_valid = self.padding == "valid"
         image = self.image_shape_
-        _check_sizes(image, len(channels), pool, taps if is_valid else 1)
-        hidden: list[core.LayerSpec] = []  # layers with dropout
-        layers: list[core.LayerSpec] = []
-
-        def add(layer: core.LayerSpec) -> Image:
-            layers.append(layer)
-            return output_image(layer)
-
-        for n in channels:
-            image = add(convolution(image, n, taps, activation, padding=self.padding))
-            hidden.append(layers[-1])
-            image = add(pooling(image, pool)) if pool > 1 else image
+        # Lines of pixels, as which rows without a shape are taken, are not pooled.
+        pool = 1 if self.image_shape is None and image[0] == 1 else self.pool
+        channels = _channels(self.channels)
+        stages = image_stages(image, channels, self.kernel_size, self.strides, pool, self.padding)
+        layers = [layer for stage in stages for layer in stage.encoder(self.activation)]
+        image = output_image(layers[-1])
+        hidden = _weighted(layers)  # layers with dropout
         if self.code_size is not None:
             layers += self._code_layers(dense_layer(int(self.code_size), self.code_activation))
             hidden.append(layers[-1])
         n_encoder_layers = len(layers)
         if self.code_size is not None:
-            layers.append(dense_layer(prod(image), activation))
+            layers.append(dense_layer(prod(image), self.activation))
             hidden.append(layers[-1])
-        for depth, n in enumerate(channels[::-1]):
-            if self.upsampling == "transposed":
-                # With "valid", a kernel as wide as convolution and pooling together undoes both.
-                size = taps + pool - 1 if is_valid else taps
-                layer = transposed_convolution(image, n, size, activation, padding=self.padding, factor=pool)
-            else:
-                layer = self._resizing_convolution(image, n, activation, widens=is_valid and depth > 0)
-            image = add(layer)
-            hidden.append(layer)
-            image = add(upsampling(image, pool)) if self.upsampling == "nearest" and pool > 1 else image
-        widens = is_valid and self.upsampling == "nearest"
-        add(self._resizing_convolution(image, self.image_shape_[2], self.output_activation, widens=widens))
+        decoder = image_decoder(stages, image, self.upsampling, self.activation, self.output_activation)
+        layers += decoder
+        hidden += _weighted(decoder)[:-1]
         largest = max(layers, key=lambda layer: layer["units"])
         if "image" in largest and largest["units"] > most_values(n_features):
             height, width, n = output_image(largest)
@@ -230,13 +225,6 @@ class ConvolutionalAutoencoder(BaseAutoencoder):
         for layer, rate in zip(hidden, dropout_rates(self.dropout, len(hidden)), strict=True):
             layer["dropout"] = rate
         return {"n_features": n_features, "layers": layers, "n_encoder_layers": n_encoder_layers, "groups": []}
-
-    def _resizing_convolution(self, image: Image, channels: int, activation: str, *, widens: bool) -> core.LayerSpec:
-        """Return a convolution that keeps the size or, if it ``widens``, restores the size of the image before."""
-        taps = int(self.kernel_size)
-        if widens:
-            return transposed_convolution(image, channels, taps, activation, padding="valid", factor=1)
-        return convolution(image, channels, taps, activation, padding="same")
 
 
 class ConvolutionalDenoisingAutoencoder(DenoisingAutoencoder, ConvolutionalAutoencoder):
@@ -323,7 +311,7 @@ def _image(shape: Any) -> Image | None:
     if shape is None:
         return None
     values = list(shape)
-    if len(values) != 3 or not all(_is_count(value) for value in values):
+    if len(values) != 3 or not all(is_count(value) for value in values):
         raise ValueError(
             f"image_shape must be three integers of at least 1, height, width and channels, got {tuple(values)}"
         )
@@ -333,47 +321,10 @@ def _image(shape: Any) -> Image | None:
 
 def _channels(channels: Any) -> tuple[int, ...]:
     values = [channels] if isinstance(channels, Integral) else list(channels)
-    if not values or not all(_is_count(value) for value in values):
+    if not values or not all(is_count(value) for value in values):
         raise ValueError(f"channels must be integers of at least 1, got {channels!r}")
     return tuple(int(value) for value in values)
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= 1)
-
-
-def _sizes(image: Image, n_poolings: int, pool: int, taps: int) -> list[tuple[int, int]]:
-    """Return height and width before each pooling, up to the first that does not divide; ``taps`` is 1 for "same"."""
-    sizes, (height, width, _) = [], image
-    for _ in range(n_poolings):
-        height, width = height - taps + 1, width - taps + 1
-        sizes.append((height, width))
-        if min(height, width) < 1 or height % pool or width % pool:
-            break
-        height, width = height // pool, width // pool
-    return sizes
-
-
-def _check_sizes(image: Image, n_poolings: int, pool: int, taps: int) -> None:
-    """Raise ValueError if convolutions or poolings do not fit the images."""
-
-    def fits(pool: int) -> bool:
-        sizes = _sizes(image, n_poolings, pool, taps)
-        return len(sizes) == n_poolings and min(sizes[-1]) > 0 and not any(side % pool for side in sizes[-1])
-
-    if fits(pool):
-        return
-    height, width = _sizes(image, n_poolings, pool, taps)[-1]
-    if min(height, width) < 1:
-        raise ValueError(
-            f"kernel_size={taps} with padding='valid' does not fit the {height + taps - 1} x {width + taps - 1} pixels "
-            f"that are left of image_shape={image}: use a smaller kernel_size or pool, fewer channels or padding='same'"
-        )
-    others = ", ".join(str(other) for other in range(1, max(image)) if fits(other))
-    step, rest = pool**n_poolings, (taps - 1) * sum(pool**depth for depth in range(n_poolings))
-    sides = f"{step} m + {rest} for a whole number m" if rest else f"multiples of {step}"
-    stage = len(_sizes(image, n_poolings, pool, taps))
-    raise ValueError(
-        f"pool={pool} does not divide the {height} x {width} pixels that are left of image_shape={image} before "
-        f"pooling {stage} of {n_poolings}: pool can be {others}, or height and width {sides}"
-    )
+def _weighted(layers: list[core.LayerSpec]) -> list[core.LayerSpec]:
+    return [layer for layer in layers if has_weights(layer)]

@@ -219,14 +219,18 @@ def _dense(w: _Writer, step: Step) -> str:
     )
 
 
+#: The constants of a convolution and of its transpose.
+_GEOMETRY = ("kernel", "image", "factor", "before", "shape")
+
+
 def _convolution(w: _Writer, step: Step) -> str:
-    kernel, image, before, shape = (step.constants[name] for name in ("kernel", "image", "before", "shape"))
+    kernel, image, factor, before, shape = (step.constants[name] for name in _GEOMETRY)
     size, c_in, c_out = len(kernel), image[2], shape[2]
     name = w.constant(kernel)
     return f"""memset(to, 0, {step.output.width} * sizeof(double));
 for (int y = 0; y < {shape[0]}; ++y) for (int x = 0; x < {shape[1]}; ++x)
   for (int r = 0; r < {size}; ++r) for (int s = 0; s < {size}; ++s) {{
-    const int v = y - {before} + r, u = x - {before} + s;
+    const int v = y * {factor} - {before} + r, u = x * {factor} - {before} + s;
     if (v < 0 || v >= {image[0]} || u < 0 || u >= {image[1]}) continue;
     for (int i = 0; i < {c_in}; ++i) for (int o = 0; o < {c_out}; ++o)
       to[(y * {shape[1]} + x) * {c_out} + o] +=
@@ -235,9 +239,7 @@ for (int y = 0; y < {shape[0]}; ++y) for (int x = 0; x < {shape[1]}; ++x)
 
 
 def _transposed(w: _Writer, step: Step) -> str:
-    kernel, image, factor, before, shape = (
-        step.constants[name] for name in ("kernel", "image", "factor", "before", "shape")
-    )
+    kernel, image, factor, before, shape = (step.constants[name] for name in _GEOMETRY)
     size, c_in, c_out = len(kernel), image[2], shape[2]
     name = w.constant(kernel)
     return f"""memset(to, 0, {step.output.width} * sizeof(double));
@@ -252,23 +254,24 @@ for (int y = 0; y < {image[0]}; ++y) for (int x = 0; x < {image[1]}; ++x)
 
 
 def _max_pool(w: _Writer, step: Step) -> str:
-    (height, width, channels), factor = step.constants["image"], step.constants["factor"]
-    return f"""for (int y = 0; y < {height // factor}; ++y) for (int x = 0; x < {width // factor}; ++x)
+    (height, width, channels), factor, shape = (step.constants[name] for name in ("image", "factor", "shape"))
+    return f"""for (int y = 0; y < {shape[0]}; ++y) for (int x = 0; x < {shape[1]}; ++x)
   for (int c = 0; c < {channels}; ++c) {{
     double most = a[(y * {factor} * {width} + x * {factor}) * {channels} + c];
-    for (int r = 0; r < {factor}; ++r) for (int s = 0; s < {factor}; ++s) {{
-      const double each = a[((y * {factor} + r) * {width} + x * {factor} + s) * {channels} + c];
+    for (int v = y * {factor}; v < (y + 1) * {factor} && v < {height}; ++v)
+    for (int u = x * {factor}; u < (x + 1) * {factor} && u < {width}; ++u) {{
+      const double each = a[(v * {width} + u) * {channels} + c];
       if (each > most || each != each) most = each;
     }}
-    to[(y * {width // factor} + x) * {channels} + c] = most;
+    to[(y * {shape[1]} + x) * {channels} + c] = most;
   }}"""
 
 
 def _upsample(w: _Writer, step: Step) -> str:
-    (height, width, channels), factor = step.constants["image"], step.constants["factor"]
-    return f"""for (int y = 0; y < {height * factor}; ++y) for (int x = 0; x < {width * factor}; ++x)
+    (_, width, channels), factor, shape = (step.constants[name] for name in ("image", "factor", "shape"))
+    return f"""for (int y = 0; y < {shape[0]}; ++y) for (int x = 0; x < {shape[1]}; ++x)
   for (int c = 0; c < {channels}; ++c)
-    to[(y * {width * factor} + x) * {channels} + c] = a[(y / {factor} * {width} + x / {factor}) * {channels} + c];"""
+    to[(y * {shape[1]} + x) * {channels} + c] = a[(y / {factor} * {width} + x / {factor}) * {channels} + c];"""
 
 
 def _softmax(w: _Writer, step: Step) -> str:

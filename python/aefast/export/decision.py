@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from aefast.columns.column import Column
 from aefast.export.program import Program, Value
 from aefast.model.distances import Distances
-from aefast.model.layers import output_image
+from aefast.model.image_layers import output_image
 from aefast.model.model import Model
 from aefast.model.parameters import inference_network
 from aefast.model.scaling import clip_limit
@@ -120,7 +120,8 @@ def _layers(program: Program, network: Any, parameters: list[Array], x: Value) -
             x = program.add("top_k", x, k=layer["k"])
         elif kind in ("max_pool2d", "upsample2d"):
             op = "max_pool" if kind == "max_pool2d" else "upsample"
-            x = program.add(op, x, width=layer["units"], image=tuple(layer["image"]), factor=layer["factor"])
+            geometry = {"image": tuple(layer["image"]), "factor": layer["factor"], "shape": output_image(layer)}
+            x = program.add(op, x, width=layer["units"], **geometry)
         else:
             raise ExportError(f"a layer of kind {kind!r} cannot be exported")
         if index + 1 == network["n_encoder_layers"]:
@@ -134,12 +135,10 @@ def _weighted(program: Program, layer: Any, weights: Array, biases: Array, x: Va
         return program.add("dense", x, width=layer["units"], weights=weights, biases=biases)
     image, size, shape = tuple(layer["image"]), layer["kernel_size"], output_image(layer)
     is_transposed = layer["kind"] == "conv2d_transpose"
-    factor = layer["factor"] if is_transposed else 1
+    factor = layer["factor"] if is_transposed else layer.get("stride", 1)
     before = max(0, size - factor) // 2 if layer["padding"] == "same" else 0
     kernel = weights.reshape(size, size, -1, weights.shape[-1])
-    geometry: dict[str, Any] = {"kernel": kernel, "image": image, "before": before, "shape": shape}
-    if is_transposed:
-        geometry["factor"] = factor
+    geometry: dict[str, Any] = {"kernel": kernel, "image": image, "factor": factor, "before": before, "shape": shape}
     found = program.add("transposed" if is_transposed else "convolution", x, width=layer["units"], **geometry)
     return program.affine(found, 1.0, np.tile(biases, layer["units"] // len(biases)))
 

@@ -165,18 +165,26 @@ def _rows(graph: Graph, x: str, width: int) -> str:
     return graph.node("Reshape", graph.node("Transpose", x, perm=[0, 2, 3, 1]), graph.constant([-1, width], np.int64))
 
 
+#: The constants of a convolution and of its transpose.
+_GEOMETRY = ("kernel", "image", "factor", "before", "shape")
+
+
 def _convolution(graph: Graph, step: Step, x: str) -> str:
-    kernel, image, before, shape = (step.constants[name] for name in ("kernel", "image", "before", "shape"))
-    after = [out + len(kernel) - 1 - before - into for out, into in zip(shape[:2], image[:2], strict=True)]
+    kernel, image, factor, before, shape = (step.constants[name] for name in _GEOMETRY)
+    after = [(out - 1) * factor + len(kernel) - before - into for out, into in zip(shape[:2], image[:2], strict=True)]
     weights = graph.constant(kernel.transpose(3, 2, 0, 1), np.float32)
-    found = graph.node("Conv", _single(graph, _pixels(graph, x, image)), weights, pads=[before, before, *after])
+    found = graph.node(
+        "Conv",
+        _single(graph, _pixels(graph, x, image)),
+        weights,
+        strides=[factor, factor],
+        pads=[before, before, *(max(0, end) for end in after)],
+    )
     return _as_kind(graph, step, _rows(graph, found, step.output.width))
 
 
 def _transposed(graph: Graph, step: Step, x: str) -> str:
-    kernel, image, factor, before, shape = (
-        step.constants[name] for name in ("kernel", "image", "factor", "before", "shape")
-    )
+    kernel, image, factor, before, shape = (step.constants[name] for name in _GEOMETRY)
     after = [(into - 1) * factor + len(kernel) - before - out for out, into in zip(shape[:2], image[:2], strict=True)]
     weights = graph.constant(kernel.transpose(3, 2, 0, 1), np.float32)
     found = graph.node(
@@ -191,17 +199,23 @@ def _transposed(graph: Graph, step: Step, x: str) -> str:
 
 
 def _max_pool(graph: Graph, step: Step, x: str) -> str:
-    sides = [step.constants["factor"]] * 2
-    found = graph.node("MaxPool", _pixels(graph, x, step.constants["image"]), kernel_shape=sides, strides=sides)
+    image, factor, shape = (step.constants[name] for name in ("image", "factor", "shape"))
+    beyond = [out * factor - into for out, into in zip(shape[:2], image[:2], strict=True)]
+    sides = [factor, factor]
+    found = graph.node("MaxPool", _pixels(graph, x, image), kernel_shape=sides, strides=sides, pads=[0, 0, *beyond])
     return _rows(graph, found, step.output.width)
 
 
 def _upsample(graph: Graph, step: Step, x: str) -> str:
-    height, width, channels = step.constants["image"]
-    factor = step.constants["factor"]
+    (height, width, channels), factor, out = (step.constants[name] for name in ("image", "factor", "shape"))
     single = graph.node("Reshape", x, graph.constant([-1, height, 1, width, 1, channels], np.int64))
-    shape = graph.constant([1, height, factor, width, factor, channels], np.int64)
-    return graph.node("Reshape", graph.node("Expand", single, shape), graph.constant([-1, step.output.width], np.int64))
+    found = graph.node("Expand", single, graph.constant([1, height, factor, width, factor, channels], np.int64))
+    whole = [height * factor, width * factor]
+    if list(out[:2]) != whole:
+        found = graph.node("Reshape", found, graph.constant([-1, *whole, channels], np.int64))
+        ranges = [graph.constant(each, np.int64) for each in ([0, 0], out[:2], [1, 2])]
+        found = graph.node("Slice", found, *ranges)
+    return graph.node("Reshape", found, graph.constant([-1, step.output.width], np.int64))
 
 
 def _softmax(graph: Graph, step: Step, x: str, op: str = "Softmax") -> str:

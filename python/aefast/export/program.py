@@ -147,18 +147,19 @@ def _nearest(x: Array, centres: Array, offsets: Array, k: int) -> Array:
     return np.asarray(np.sort(squares, axis=1)[:, :k].mean(axis=1, keepdims=True))
 
 
-def _convolution(x: Array, kernel: Array, image: Any, before: int, shape: Any) -> Array:
-    """Sum over the taps of a kernel (height, width, channels in, channels out)."""
+def _convolution(x: Array, kernel: Array, image: Any, factor: int, before: int, shape: Any) -> Array:
+    """Sum over the taps of a kernel (height, width, channels in, channels out) whose stride is the factor."""
     height, width, channels = shape
     pixels = x.reshape(len(x), *image)
     size = len(kernel)
-    padded = np.zeros((len(x), height + size - 1, width + size - 1, image[2]), x.dtype)
+    padded = np.zeros((len(x), height * factor + size, width * factor + size, image[2]), x.dtype)
     padded[:, before : before + image[0], before : before + image[1]] = pixels[
         :, : padded.shape[1] - before, : padded.shape[2] - before
     ]
     found = np.zeros((len(x), height, width, channels), x.dtype)
     for row, column in np.ndindex(size, size):
-        found += padded[:, row : row + height, column : column + width] @ kernel[row, column]
+        rows = slice(row, row + height * factor, factor)
+        found += padded[:, rows, column : column + width * factor : factor] @ kernel[row, column]
     return found.reshape(len(x), -1)
 
 
@@ -174,15 +175,17 @@ def _transposed(x: Array, kernel: Array, image: Any, factor: int, before: int, s
     return whole[:, before : before + height, before : before + width].reshape(len(x), -1)
 
 
-def _max_pool(x: Array, image: Any, factor: int) -> Array:
-    height, width, channels = image
-    squares = x.reshape(len(x), height // factor, factor, width // factor, factor, channels)
-    return np.asarray(squares.max(axis=(2, 4)).reshape(len(x), -1))
+def _max_pool(x: Array, image: Any, factor: int, shape: Any) -> Array:
+    found = x.reshape(len(x), *image)
+    for axis, n in ((1, shape[0]), (2, shape[1])):
+        found = np.maximum.reduceat(found, np.arange(n) * factor, axis=axis)
+    return found.reshape(len(x), -1)
 
 
-def _upsample(x: Array, image: Any, factor: int) -> Array:
+def _upsample(x: Array, image: Any, factor: int, shape: Any) -> Array:
     pixels = x.reshape(len(x), *image)
-    return pixels.repeat(factor, axis=1).repeat(factor, axis=2).reshape(len(x), -1)
+    whole = pixels.repeat(factor, axis=1).repeat(factor, axis=2)
+    return whole[:, : shape[0], : shape[1]].reshape(len(x), -1)
 
 
 def _one_hot(x: Array, levels: dict[str, int], n: int) -> Array:

@@ -26,7 +26,8 @@ from aefast.model.data import ModelData
 from aefast.model.distances import Distances, checked_distances
 from aefast.model.evidence import Evidence
 from aefast.model.gaps import Gaps, checked_gaps
-from aefast.model.layers import LAYERS, Dense, integer, number
+from aefast.model.layer import integer, number
+from aefast.model.layers import LAYERS, Dense
 from aefast.model.metrics import COMPARING, DTYPES, LOSSES, MISSING, checked_metric
 from aefast.model.network import checked_network, code_size, with_columns
 from aefast.model.parameters import join_parameters, weight_shapes

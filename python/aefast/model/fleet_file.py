@@ -33,7 +33,7 @@ from aefast.exceptions import ModelFileError
 from aefast.model import file
 from aefast.model.container import DIGEST_PLACE, MAX_HEADER, Source, read_header, without_doubles
 from aefast.model.fleet import UNSEEN
-from aefast.model.layers import integer
+from aefast.model.layer import integer
 from aefast.model.model import Model
 from aefast.model.variants import known_class
 from aefast.tables.files import MISFITS, atomic_path, naming

@@ -11,7 +11,8 @@ import numpy as np
 
 from aefast.columns.column import Column, starts
 from aefast.engine import core
-from aefast.model.layers import LAYERS, Context, checked_layer, dense_layer, has_weights, integer
+from aefast.model.layer import Context, integer
+from aefast.model.layers import LAYERS, checked_layer, dense_layer, has_weights
 from aefast.model.metrics import likelihood_scale
 
 

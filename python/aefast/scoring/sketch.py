@@ -13,7 +13,7 @@ from aefast.model.calibration import N_EXACT, RESOLUTION, Calibration
 from aefast.model.container import pack, unpack
 from aefast.model.drift import Drift, beyond_range, drift_of
 from aefast.model.false_discoveries import reported_up_to
-from aefast.model.layers import integer
+from aefast.model.layer import integer
 from aefast.model.model import Model
 from aefast.model.reference import BINS, ColumnCounts
 from aefast.scoring.cells import ScoreGrid
