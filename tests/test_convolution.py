@@ -34,9 +34,9 @@ def upsample(factor, **options):
     return {"kind": "upsample2d", "factor": factor, **options}
 
 
-def dense(*units, activation="tanh"):
+def dense(*units, activation="tanh", **options):
     """A dense layer whose outputs may be taken as an image."""
-    return {"kind": "dense", "units": int(np.prod(units)), "activation": activation, "gives": units}
+    return {"kind": "dense", "units": int(np.prod(units)), "activation": activation, "gives": units, **options}
 
 
 def chain(image, *layers, n_encoder_layers=1):
@@ -110,6 +110,24 @@ NETWORKS = {
         *(conv(3, activation=a) for a in ("sigmoid", "elu", "selu", "gelu", "silu", "softplus")),
         conv(2),
         n_encoder_layers=3,
+    ),
+}
+
+
+NORM = {"batch_norm": True}
+NORMALISED = {
+    "normalised": chain((5, 7, 2), conv(3, **NORM), conv(2)),
+    "normalised one pixel": chain((1, 1, 2), conv(3, **NORM), conv(2)),
+    "normalised one channel": chain((7, 5, 1), conv(1, 1, activation="gelu", **NORM), conv(1, 5)),
+    "normalised strides": chain(
+        (5, 7, 1), conv(17, stride=2, **NORM), transposed(4, 3, 2, output=(5, 7), **NORM), conv(1), n_encoder_layers=1
+    ),
+    "normalised pooling": chain((9, 8, 2), conv(4, **NORM), pool(3), upsample(3, output=(9, 8)), conv(2)),
+    "normalised digits": chain(
+        (28, 28, 1), conv(9, 5, stride=3, **NORM), conv(5, **NORM), upsample(3, output=(28, 28)), conv(1)
+    ),
+    "normalised around a dense code": chain(
+        (4, 4, 2), conv(6, **NORM), pool(2), dense(5, **NORM), dense(2, 2, 6, **NORM), upsample(2), conv(2)
     ),
 }
 
@@ -188,12 +206,52 @@ def test_reconstructions_equal_the_oracle(name, dtype):
     assert (np.abs(predictor.reconstruct(x) - expected) <= 2 * bound).all()
 
 
+@pytest.mark.parametrize(("dtype", "error"), [("float64", 1e-11), ("float32", 1e-4)])
+@pytest.mark.parametrize("n_rows", [2, 21, 130])
+@pytest.mark.parametrize("name", NORMALISED)
+def test_a_normalised_gradient_equals_the_oracle(name, n_rows, dtype, error):
+    network = NORMALISED[name]
+    parameters, x = make_rows(network, n_rows)
+    value, gradient = oracle.objective_and_gradient(network, parameters, x)
+    trainer = engine.trainer(network, parameters, dtype=dtype)
+    got_value, got = trainer.gradient(x, engine.identity_scaling(network["n_features"]))
+    assert got_value == pytest.approx(value, rel=error)
+    largest = max(np.abs(g).max() for g in gradient)
+    for g, expected in zip(got, gradient, strict=True):
+        np.testing.assert_allclose(g, expected, rtol=0, atol=error * largest)
+
+
+@pytest.mark.parametrize("name", NORMALISED)
+def test_scoring_normalises_by_the_running_statistics(name):
+    network = NORMALISED[name]
+    parameters, x = make_rows(network, 19)
+    d = network["n_features"]
+    predictor = engine.predictor(network, parameters, (np.zeros(d), np.ones(d), 1e6), "float64")
+    expected = oracle.forward(network, parameters, x)[-1][2]
+    np.testing.assert_allclose(predictor.reconstruct(x), expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("n_rows", [1, 30])
+def test_running_statistics_are_those_of_rows_and_pixels(n_rows):
+    network = NORMALISED["normalised digits"]
+    parameters, x = make_rows(network, n_rows)
+    trainer = engine.trainer(network, parameters)
+    trainer.train_epoch(x, engine.identity_scaling(784), epoch=0, learning_rate=0.0, batch_size=n_rows)
+    linear = oracle.linear_layers(network, parameters)[0]
+    pixels = (x @ linear.matrix + linear.bias).reshape(-1, 9)
+    after = trainer.parameters()
+    np.testing.assert_allclose(after[4], 0.9 * parameters[4] + 0.1 * pixels.mean(axis=0), rtol=1e-11)
+    np.testing.assert_allclose(after[5], 0.9 * parameters[5] + 0.1 * pixels.var(axis=0, ddof=1), rtol=1e-11)
+
+
 SLOPES = ["pooling by 2", "transposed by 2", "valid", "a dense code", "stride of 2, odd sides", "stride of 2, valid"]
 
 
-@pytest.mark.parametrize("name", [*SLOPES, "pooling by 2, odd sides", "stride of 3, a kernel of 1"])
+@pytest.mark.parametrize(
+    "name", [*SLOPES, "pooling by 2, odd sides", "stride of 3, a kernel of 1", *list(NORMALISED)[:-2]]
+)
 def test_gradient_is_the_slope_of_the_objective(name):
-    network, step = NETWORKS[name], 1e-6
+    network, step = (NETWORKS | NORMALISED)[name], 1e-6
     parameters, x = make_rows(network, 5)
     scaling = engine.identity_scaling(network["n_features"])
 
@@ -223,17 +281,19 @@ def test_of_equal_maxima_the_first_takes_the_gradient():
         np.testing.assert_allclose(g, e, rtol=0, atol=1e-14)
 
 
+WIDE_NORMALISED = chain((7, 5, 1), conv(16, stride=2, **NORM), conv(20, **NORM), transposed(1, 3, 2, output=(7, 5)))
 WIDE = chain((8, 6, 1), conv(16), pool(2), conv(20), transposed(2, 3, 2), upsample(1), conv(1), n_encoder_layers=3)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("n_threads", [2, 3, 7])
-def test_any_number_of_threads_trains_the_same_network(n_threads, dtype):
+@pytest.mark.parametrize("network", [WIDE, WIDE_NORMALISED], ids=["plain", "normalised"])
+def test_any_number_of_threads_trains_the_same_network(network, n_threads, dtype):
     """The number of threads also changes the number of rows that go through the network together."""
-    parameters, x = make_rows(WIDE, 150)
-    scaling = engine.identity_scaling(48)
+    parameters, x = make_rows(network, 150)
+    scaling = engine.identity_scaling(network["n_features"])
     adam = {"kind": "adam"}
-    trainers = [engine.trainer(WIDE, parameters, None, adam, dtype, n_threads=n) for n in (1, n_threads)]
+    trainers = [engine.trainer(network, parameters, None, adam, dtype, n_threads=n) for n in (1, n_threads)]
     for trainer in trainers:
         for epoch in range(2):
             trainer.train_epoch(x, scaling, epoch=epoch, learning_rate=1e-2, batch_size=100)
@@ -253,10 +313,11 @@ def test_a_row_scores_the_same_alone_and_among_others(dtype):
             np.testing.assert_array_equal(a[0], t[i])
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [*NETWORKS, *NORMALISED])
 def test_parameters_come_back_as_they_were_given(name):
-    parameters, _ = make_rows(NETWORKS[name], 1)
-    for got, given in zip(engine.trainer(NETWORKS[name], parameters).parameters(), parameters, strict=True):
+    network = (NETWORKS | NORMALISED)[name]
+    parameters, _ = make_rows(network, 1)
+    for got, given in zip(engine.trainer(network, parameters).parameters(), parameters, strict=True):
         np.testing.assert_array_equal(got, given)
 
 
@@ -309,9 +370,12 @@ def test_sizes_that_do_not_fit_are_named(changes, message):
 
 
 def torch_gradient(torch, network, parameters, x):
-    """(objective, gradient) by PyTorch's own layers and autograd, whose images are (channel, y, x)."""
+    """(objective, gradient, parameters) by PyTorch's own layers and autograd, whose images are (channel, y, x).
+
+    Of the parameters, only the running statistics have changed.
+    """
     functional = torch.nn.functional
-    tensors = [torch.tensor(p, requires_grad=True) for p in parameters]
+    tensors = [torch.tensor(p, requires_grad=True) for p in parameters]  # copies
     rest = iter(tensors)
     h = t = torch.tensor(x)
     for layer in network["layers"]:
@@ -338,24 +402,41 @@ def torch_gradient(torch, network, parameters, x):
             h = functional.max_pool2d(h, factor, ceil_mode=True)
         elif layer["kind"] == "upsample2d":
             h = functional.interpolate(h, scale_factor=factor, mode="nearest")[:, :, : sides[0], : sides[1]]
+        if layer.get("batch_norm"):
+            gamma, beta, mean, variance = (next(rest) for _ in range(4))
+            statistics = mean.detach(), variance.detach()  # which are updated in place
+            h = functional.batch_norm(h, *statistics, gamma, beta, training=True, momentum=0.1, eps=1e-5)
         if layer["kind"] != "dense":
             h = h.permute(0, 2, 3, 1)
         h = {"tanh": torch.tanh, "relu": torch.relu}.get(layer.get("activation"), lambda z: z)(h)
     value = functional.mse_loss(h.reshape(len(x), -1), t)
     value.backward()
-    return value.item(), [tensor.grad.numpy() for tensor in tensors]
+    gradient = [np.zeros(tensor.shape) if tensor.grad is None else tensor.grad.numpy() for tensor in tensors]
+    return value.item(), gradient, [tensor.detach().numpy() for tensor in tensors]
+
+
+ALL = NETWORKS | NORMALISED
+OTHER_ACTIVATIONS = ("a dense code", "every activation", "normalised one channel")
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
-@pytest.mark.parametrize("name", [name for name in NETWORKS if name not in ("a dense code", "every activation")])
-def test_gradient_equals_autograd(name, activation):
+@pytest.mark.parametrize("name", [name for name in ALL if name not in OTHER_ACTIVATIONS])
+def test_gradient_and_step_are_those_of_pytorch(name, activation):
     torch = pytest.importorskip("torch", reason="compares with PyTorch where it is installed")
-    network = NETWORKS[name]
+    network = ALL[name]
     hidden = [{**layer, "activation": activation} if "activation" in layer else layer for layer in network["layers"]]
     network = {**network, "layers": [*hidden[:-1], network["layers"][-1]]}
     parameters, x = make_rows(network, 23)
-    value, gradient = torch_gradient(torch, network, parameters, x)
-    got_value, got = engine.trainer(network, parameters).gradient(x, engine.identity_scaling(network["n_features"]))
+    value, gradient, statistics = torch_gradient(torch, network, parameters, x)
+    scaling = engine.identity_scaling(network["n_features"])
+    got_value, got = engine.trainer(network, parameters).gradient(x, scaling)
     assert got_value == pytest.approx(value, rel=1e-10)
+    largest = max(np.abs(g).max() for g in gradient)
     for g, expected in zip(got, gradient, strict=True):
-        np.testing.assert_allclose(g, expected, rtol=0, atol=1e-10 * np.abs(expected).max())
+        np.testing.assert_allclose(g, expected, rtol=0, atol=1e-10 * largest)
+    # One step of plain gradient descent, whose statistics PyTorch has updated.
+    for dtype, error in (("float64", 1e-10), ("float32", 1e-4)):
+        trainer = engine.trainer(network, parameters, dtype=dtype)
+        trainer.train_epoch(x, scaling, epoch=0, learning_rate=0.5, batch_size=23, shuffle=False)
+        for after, before, g in zip(trainer.parameters(), statistics, gradient, strict=True):
+            np.testing.assert_allclose(after, before - 0.5 * g, rtol=error, atol=error * max(1, largest))

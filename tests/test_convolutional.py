@@ -213,6 +213,33 @@ def test_training_lowers_the_loss_and_repeats_with_any_threads(upsampling):
         np.testing.assert_array_equal(model.score_samples(DIGITS), models[0].score_samples(DIGITS))
 
 
+@pytest.mark.parametrize("upsampling", ["nearest", "transposed"])
+def test_normalisation_by_channel_is_folded_into_kernels(upsampling):
+    settings = {"channels": (5, 3), "upsampling": upsampling, "dtype": "float64", "batch_norm": True, **FAST}
+    model = ConvolutionalAutoencoder((8, 8, 1), code_size=6, warm_start=True, **settings).fit(DIGITS)
+    layers = [layer for layer in model.network_["layers"] if "activation" in layer]
+    assert [layer["batch_norm"] for layer in layers] == [True] * 6 + [False]
+    widths = [None if norm is None else norm.shape[1] for norm in model.norms_]
+    assert widths == [*(len(biases) for biases in model.intercepts_[:-1]), None]
+    # A network without normalisation that has the folded weights gives the same images,
+    plain = {**model.network_, "layers": [{**layer, "batch_norm": False} for layer in model.network_["layers"]]}
+    rows = DIGITS.reshape(-1, 64)
+    expected = oracle.forward(plain, parameters_of(model), rows)[-1][2]
+    np.testing.assert_allclose(model.reconstruct(rows), expected, rtol=0, atol=1e-11)
+    # and so does one that is unfolded again to be trained on.
+    model.set_params(max_epochs=0).fit(DIGITS)
+    np.testing.assert_allclose(model.reconstruct(rows), expected, rtol=0, atol=1e-11)
+
+
+def test_normalisation_helps_deep_sigmoid_networks():
+    settings = {"channels": (8, 8, 8), "pool": (2, 1, 1), "activation": "sigmoid", "learning_rate": 0.01, **FAST}
+    errors = [
+        ConvolutionalAutoencoder(batch_norm=norm, **{**settings, "max_epochs": 12}).fit(DIGITS).best_loss_
+        for norm in (False, True)
+    ]
+    assert errors[1] < 0.7 * errors[0]
+
+
 def test_an_anomalous_image_is_found():
     model = ConvolutionalAutoencoder((8, 8, 1), channels=(8, 4), code_size=8, **{**FAST, "max_epochs": 15}).fit(DIGITS)
     stranger = np.indices((8, 8)).sum(axis=0) % 2  # a chessboard
@@ -248,6 +275,9 @@ CASES = {
     "inside, dense": ConvolutionalAutoencoder(channels=(4,), padding="valid", code_size=3, **FAST),
     "transposed": ConvolutionalAutoencoder(channels=(4,), upsampling="transposed", dtype="float64", **FAST),
     "denoising": ConvolutionalDenoisingAutoencoder(channels=(4,), noise="salt_pepper", **FAST),
+    "normalised": ConvolutionalAutoencoder(
+        channels=(4, 2), upsampling="transposed", strides=(2, 1), pool=1, code_size=3, batch_norm=True, **FAST
+    ),
     "variational": ConvolutionalVariationalAutoencoder(channels=(4,), code_size=3, **FAST),
 }
 
@@ -289,7 +319,7 @@ def layer(index, **fields):
         layer(0, padding="reflect"),
         layer(0, padding="valid"),
         layer(0, tied_to=0),
-        layer(0, batch_norm=True),
+        layer(0, batch_norm=True),  # without statistics
         layer(0, batch_norm=1),
         layer(0, stride=2),
         layer(0, stride=0),

@@ -97,7 +97,7 @@ void Network<T>::add(const LayerSpec& spec, std::uint32_t index, bool is_last) {
                  {n_last(), has_batch_norm ? find_activation<T>("identity") : activation, described_, n_parameters_}));
   described_.back() = layers_.back().get();
   if (has_batch_norm) {
-    add(std::make_unique<BatchNorm<T>>(n_last(), n_parameters_));
+    add(std::make_unique<BatchNorm<T>>(n_last(), layers_.back()->n_channels(), n_parameters_));
     add(std::make_unique<Activate<T>>(n_last(), activation));
   }
   const double dropout = spec.number("dropout");

@@ -181,7 +181,6 @@ class ConvolutionalAutoencoder(BaseAutoencoder):
             ("encoder_layer_sizes", "auto"),
             ("decoder_layer_sizes", None),
             ("tied_weights", False),
-            ("batch_norm", False),
         ):
             value = getattr(self, name)
             if type(value) is not type(needed) or value != needed:
@@ -204,13 +203,14 @@ class ConvolutionalAutoencoder(BaseAutoencoder):
         stages = image_stages(image, channels, self.kernel_size, self.strides, pool, self.padding)
         layers = [layer for stage in stages for layer in stage.encoder(self.activation)]
         image = output_image(layers[-1])
-        hidden = _weighted(layers)  # layers with dropout
+        has_norm = bool(self.batch_norm)
+        hidden = _weighted(layers)  # layers with dropout and batch normalisation
         if self.code_size is not None:
-            layers += self._code_layers(dense_layer(int(self.code_size), self.code_activation))
+            layers += self._code_layers(dense_layer(int(self.code_size), self.code_activation, batch_norm=has_norm))
             hidden.append(layers[-1])
         n_encoder_layers = len(layers)
         if self.code_size is not None:
-            layers.append(dense_layer(prod(image), self.activation))
+            layers.append(dense_layer(prod(image), self.activation, batch_norm=has_norm))
             hidden.append(layers[-1])
         decoder = image_decoder(stages, image, self.upsampling, self.activation, self.output_activation)
         layers += decoder
@@ -224,6 +224,8 @@ class ConvolutionalAutoencoder(BaseAutoencoder):
             )
         for layer, rate in zip(hidden, dropout_rates(self.dropout, len(hidden)), strict=True):
             layer["dropout"] = rate
+            if "image" in layer:
+                layer["batch_norm"] = has_norm
         return {"n_features": n_features, "layers": layers, "n_encoder_layers": n_encoder_layers, "groups": []}
 
 

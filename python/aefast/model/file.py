@@ -30,7 +30,7 @@ from aefast.model.layer import integer, number
 from aefast.model.layers import LAYERS, Dense
 from aefast.model.metrics import COMPARING, DTYPES, LOSSES, MISSING, checked_metric
 from aefast.model.network import checked_network, code_size, with_columns
-from aefast.model.parameters import join_parameters, weight_shapes
+from aefast.model.parameters import join_parameters, n_biases, weight_shapes
 from aefast.model.reference import BINS, MEASURES, ColumnCounts, Reference
 from aefast.model.scaling import SCALERS, FeatureScaling
 from aefast.model.variants import VARIANTS, known_class
@@ -239,7 +239,7 @@ def model_fields(document: Document, tensors: Tensors) -> dict[str, Any]:
 def _norm(tensors: Tensors, index: int, layer: LayerSpec, dtype: str) -> Array | None:
     if not layer["batch_norm"]:
         return None
-    norm = _finite(tensors, f"norms.{index}", (4, layer["units"])).astype(dtype)
+    norm = _finite(tensors, f"norms.{index}", (4, n_biases(layer))).astype(dtype)
     if (norm[3] < 0).any():
         raise ValueError("a running variance is below zero")
     return norm

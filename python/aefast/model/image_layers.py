@@ -6,7 +6,7 @@ from math import prod
 from typing import Any
 
 from aefast.engine import core
-from aefast.model.layer import MOST_UNITS, Context, Layer, integer
+from aefast.model.layer import MOST_UNITS, Array, Context, Layer, integer
 
 Image = tuple[int, int, int]  # height, width, channels
 
@@ -74,9 +74,9 @@ class Convolution(ImageLayer):
     def _described(cls, layer: dict[str, Any], image: Image, n_features: int) -> core.LayerSpec:
         channels = integer(layer["channels"], 1, MOST_UNITS)
         taps = integer(layer["kernel_size"], 1, MOST_TAPS + 2 * n_features)
-        if layer["padding"] not in ("same", "valid") or layer["tied_to"] != -1 or layer["batch_norm"] is not False:
-            raise ValueError("a convolution is tied, normalised or padded")
-        return cls._made(layer, image, channels, taps, n_features)
+        if layer["padding"] not in ("same", "valid") or layer["tied_to"] != -1 or type(layer["batch_norm"]) is not bool:
+            raise ValueError("a convolution is tied, or how it is padded or normalised is unknown")
+        return {**cls._made(layer, image, channels, taps, n_features), "batch_norm": layer["batch_norm"]}
 
     @classmethod
     def _made(cls, layer: dict[str, Any], image: Image, channels: int, taps: int, n_features: int) -> core.LayerSpec:
@@ -92,6 +92,10 @@ class TransposedConvolution(Convolution):
     @classmethod
     def weight_shape(cls, layer: core.LayerSpec, n_in: int) -> tuple[int, ...]:
         return layer["kernel_size"], layer["kernel_size"], layer["channels"], layer["image"][2]
+
+    @classmethod
+    def by_output(cls, values: Array) -> Array:
+        return values[:, None]
 
     @classmethod
     def fans(cls, shape: tuple[int, ...]) -> tuple[int, int]:

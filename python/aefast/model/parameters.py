@@ -71,7 +71,7 @@ def initial_parameters(
             biases = rng.uniform(-bound, bound, len(biases))
         parameters.append(biases.astype(dtype))
         if layer["batch_norm"]:
-            parameters += [np.full(layer["units"], start, dtype=dtype) for start in (1.0, 0.0, 0.0, 1.0)]
+            parameters += [np.full(len(biases), start, dtype=dtype) for start in (1.0, 0.0, 0.0, 1.0)]
     return parameters
 
 
@@ -118,7 +118,7 @@ def split_parameters(network: core.NetworkSpec, parameters: Sequence[Array]) -> 
         if layer["batch_norm"]:
             factor, shift, mean = _affine([next(remaining) for _ in range(4)])
             biases = ((biases - mean) * factor + shift).astype(biases.dtype)
-            weights = (weights * factor).astype(weights.dtype)
+            weights = (weights * LAYERS[layer["kind"]].by_output(factor)).astype(weights.dtype)
         coefs.append(weights)
         intercepts.append(biases)
     return coefs, intercepts
@@ -127,7 +127,7 @@ def split_parameters(network: core.NetworkSpec, parameters: Sequence[Array]) -> 
 def batch_norms(network: core.NetworkSpec, parameters: Sequence[Array]) -> list[Array | None]:
     """Return what `split_parameters` folds in: per layer with weights gamma, beta, running mean and variance, or None.
 
-    The four vectors are the rows of one array (4, n_out).
+    The four vectors are the rows of one array (4, number of biases).
     """
     norms: list[Array | None] = []
     remaining = iter(parameters)
@@ -169,7 +169,7 @@ def join_parameters(
             factor, shift, mean = _affine(norm)
             # Weights that gamma = 0 has folded to zero cannot be recovered.
             factor = np.where(factor == 0, 1.0, factor)
-            weights = (weights / factor).astype(dtype)
+            weights = (weights / LAYERS[layer["kind"]].by_output(factor)).astype(dtype)
             biases = ((biases - shift) / factor + mean).astype(dtype)
         owner = layer["tied_to"]
         if owner < 0:
@@ -231,9 +231,9 @@ def _norm_of(layer: core.LayerSpec, norm: Array | None, dtype: str) -> Array | N
     """Return the batch normalisation of a layer: ``norm`` if it fits, else one that changes nothing."""
     if not layer["batch_norm"]:
         return None
-    if norm is not None and norm.shape == (4, layer["units"]):
+    if norm is not None and norm.shape == (4, n_biases(layer)):
         return np.ascontiguousarray(norm, dtype=dtype)
-    return np.repeat(np.array([[sqrt(1 + EPSILON)], [0.0], [0.0], [1.0]], dtype=dtype), layer["units"], axis=1)
+    return np.repeat(np.array([[sqrt(1 + EPSILON)], [0.0], [0.0], [1.0]], dtype=dtype), n_biases(layer), axis=1)
 
 
 def _checked(values: Array, shape: tuple[int, ...], name: str, dtype: str) -> Array:
