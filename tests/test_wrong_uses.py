@@ -34,6 +34,27 @@ def replaced(**attributes):
 
 # A wrong use and its message.
 WRONG = {
+    "a loss of one's own": (
+        lambda: Autoencoder(loss=lambda x, y: abs(x - y)).fit(X),
+        (
+            "loss must be one of mse, mae, huber, binary_crossentropy, categorical_crossentropy, not a function: the "
+            "engine computes it in compiled code, with several threads and without Python"
+        ),
+    ),
+    "a metric of one's own": (
+        lambda: Autoencoder(score_metric=np.linalg.norm).fit(X),
+        (
+            f"score_metric must be one of auto, {METRICS}, not a function: the engine computes it in compiled code, "
+            "with several threads and without Python"
+        ),
+    ),
+    "an activation of one's own": (
+        lambda: aefast.SparseAutoencoder(code_activation=np.tanh).fit(X),
+        (
+            "code_activation must be one of identity, sigmoid, tanh, relu, leaky_relu, elu, selu, gelu, silu, "
+            "softplus, not a function: the engine computes it in compiled code, with several threads and without Python"
+        ),
+    ),
     "too few columns": (
         lambda: MODEL.predict(X[:, :3]),
         "X has 3 features, but Autoencoder is expecting 4 features as input.",

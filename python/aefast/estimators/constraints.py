@@ -8,7 +8,12 @@ from functools import cache
 from numbers import Integral, Real
 from typing import Any
 
-from sklearn.utils._param_validation import Interval, StrOptions, validate_parameter_constraints
+from sklearn.utils._param_validation import (
+    Interval,
+    InvalidParameterError,
+    StrOptions,
+    validate_parameter_constraints,
+)
 
 from aefast.engine.threads import MOST_THREADS
 from aefast.model.layers import ACTIVATIONS, OUTPUT_ACTIVATIONS
@@ -72,6 +77,16 @@ CONSTRAINTS: Constraints = {
 }
 
 
+#: Parameters that name a function of the compiled engine.
+_COMPILED = {
+    "loss": LOSSES,
+    "score_metric": ("auto", *METRICS),
+    "activation": ACTIVATIONS,
+    "code_activation": ACTIVATIONS,
+    "output_activation": OUTPUT_ACTIVATIONS,
+}
+
+
 def merged(added: Sequence[tuple[Parameters, Constraints]]) -> tuple[inspect.Signature, Constraints]:
     """Return the signature and the constraints of a class from what it and its parents add, the class first."""
     parameters: dict[str, inspect.Parameter] = {}
@@ -100,10 +115,19 @@ def parameters_of(estimator: Any) -> dict[str, Any]:
 
 
 def validate(estimator: Any) -> None:
-    """Raise scikit-learn's error for a parameter that violates its constraints. Defaults are not checked again."""
+    """Raise scikit-learn's error for a parameter that violates its constraints. Defaults are not checked again.
+
+    A function in place of a name gets an error with the reason.
+    """
     cls: Any = type(estimator)
     defaults = defaults_of(cls)
     given = {name: value for name, value in parameters_of(estimator).items() if value is not defaults[name]}
+    for name, names in _COMPILED.items():
+        if callable(given.get(name)):
+            raise InvalidParameterError(
+                f"{name} must be one of {', '.join(names)}, not a function: the engine computes it in compiled code, "
+                "with several threads and without Python"
+            )
     validate_parameter_constraints(estimator._parameter_constraints, given, caller_name=cls.__name__)
 
 
