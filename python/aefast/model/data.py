@@ -159,7 +159,7 @@ class ModelData:
         return self.replace(offset=offset, calibration=calibration)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {each.name: getattr(self, each.name) for each in fields(self)}
+        return {each.name: _plain(getattr(self, each.name)) for each in fields(self)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -217,6 +217,15 @@ class _ReadOnlyList(list[Any]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return list, (list(self),)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with plain dicts and lists in place of those that cannot be changed."""
+    if isinstance(value, _ReadOnlyDict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, _ReadOnlyList):
+        return [_plain(each) for each in value]
+    return value
 
 
 def _read_only(value: Any) -> Any:
