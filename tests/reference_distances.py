@@ -140,3 +140,48 @@ def random_distances(network, rng, elements=None, uses_code=True, rank=0, scalin
         unit=high - low,
         top=np.array([2.0]),
     )
+
+
+def squared_distances(rows, centres):
+    """Return the squared distances (n, k) of rows (n, d) from centres (k, d)."""
+    return np.square(rows[:, None, :] - centres).sum(axis=2)
+
+
+def nearest_mean(distances):
+    """Return the mean (n,) of the three smallest of each row's distances (n, k)."""
+    return np.sort(distances, axis=1)[:, :3].mean(axis=1)
+
+
+def moved_centres(rows, centres, weights, n_steps, trimmed):
+    """Return centres after steps of Lloyd's algorithm, in which the farthest rows move none from the second step on."""
+    centres, weights = centres.copy(), np.ones(len(rows)) if weights is None else weights
+    for step in range(n_steps):
+        distances = squared_distances(rows, centres)
+        labels, counted = distances.argmin(axis=1), weights
+        if step > 0 and trimmed > 0:
+            order = np.argsort(-nearest_mean(distances), kind="stable")
+            is_far = np.cumsum(weights[order]) <= trimmed * weights.sum() * (1 + 1e-9)
+            counted = weights.copy()
+            counted[order[is_far]] = 0
+        for label in np.unique(labels[counted > 0]):
+            own = (labels == label) * counted
+            centres[label] = own @ rows / own.sum()
+    return centres
+
+
+def local_means(rows, anchors, mass, weights):
+    """Return the means (k, d) of the rows nearest to each anchor and their mean squared distances (k,) from them."""
+    weights, means, spreads = np.ones(len(rows)) if weights is None else weights, [], []
+    for distances in squared_distances(rows, anchors).T:
+        order = np.argsort(distances, kind="stable")
+        before = np.cumsum(weights[order]) - weights[order]
+        near = order[before < mass * weights.sum() * (1 - 1e-9)]
+        share = weights[near] / weights[near].sum()
+        means.append(share @ rows[near])
+        spreads.append(share @ np.square(rows[near] - means[-1]).sum(axis=1))
+    return np.array(means), np.array(spreads)
+
+
+def power_distances(rows, means, spreads):
+    """Return the least squared distance (n,) of each row from a mean, plus that mean's spread."""
+    return (squared_distances(rows, means) + spreads).min(axis=1)

@@ -7,7 +7,6 @@ import aefast
 from aefast import Autoencoder
 from aefast.estimators.files import to_bytes
 from aefast.exceptions import ModelFileError
-from aefast.training.clusters import centres_of, local_means, nearest_mean, squared_distances
 from aefast.training.distances import MAX_FULL
 
 VARIANTS = [
@@ -297,37 +296,6 @@ def test_distances_that_do_not_fit_are_refused(name):
             continue
         with pytest.raises((ValueError, ModelFileError)):
             to_bytes(model)
-
-
-# Clusters.
-
-
-def test_centres_are_those_of_groups():
-    rng = np.random.default_rng(0)
-    groups = rng.normal(size=(5, 3)) * 20
-    rows = (groups[:, None] + rng.normal(size=(5, 80, 3))).reshape(-1, 3)
-    centres = centres_of(rows, 25, rng)
-    assert squared_distances(groups, centres).min(axis=1).max() < 9
-    assert nearest_mean(squared_distances(rows, centres)).max() < 40
-
-
-def test_trimmed_rows_move_no_centre():
-    rng = np.random.default_rng(0)
-    rows = np.concatenate([rng.normal(size=(190, 2)), rng.normal(size=(10, 2)) + 1000])
-    assert np.abs(centres_of(rows[:190], 8, np.random.default_rng(1))).max() < 5
-    inside = centres_of(rows, 8, np.random.default_rng(1), trimmed=0.1)
-    assert (np.abs(inside).max(axis=1) < 5).sum() >= 7
-
-
-def test_local_means_are_those_of_the_nearest_rows():
-    rows = np.array([[0.0], [1.0], [2.0], [10.0], [11.0], [12.0]])
-    near = local_means(rows, np.array([[0.9], [11.2]]), 0.5)
-    np.testing.assert_allclose(near.means, [[1.0], [11.0]])
-    np.testing.assert_allclose(near.spreads, [2 / 3, 2 / 3])
-    np.testing.assert_allclose(near.distances(np.array([[1.0], [13.0]])), [2 / 3, 4 + 2 / 3])
-    # The weight of a row counts as so many rows.
-    weighted = local_means(rows, np.array([[0.9]]), 0.5, np.array([1.0, 5, 1, 1, 1, 1]))
-    np.testing.assert_allclose(weighted.means, [[1.0]])
 
 
 # Thresholds hold for fresh rows.

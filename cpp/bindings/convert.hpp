@@ -102,6 +102,7 @@ void bind_input(py::module_& module);
 void bind_trainer(py::module_& module);
 void bind_predictor(py::module_& module);
 void bind_evidence(py::module_& module);
+void bind_clusters(py::module_& module);
 void bind_activation(py::module_& module);
 void bind_limits(py::module_& module);
 

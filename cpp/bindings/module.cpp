@@ -11,6 +11,7 @@ PYBIND11_MODULE(AEFAST_MODULE, module, pybind11::mod_gil_not_used()) {
   aefast::python::bind_trainer(module);
   aefast::python::bind_predictor(module);
   aefast::python::bind_evidence(module);
+  aefast::python::bind_clusters(module);
   aefast::python::bind_activation(module);
   aefast::python::bind_limits(module);
 

@@ -344,6 +344,30 @@ def count_above(X: Array | list[Array], limits: Array, n_threads: int) -> tuple[
     compared with the limits as float32.
     """
 
+def centres(
+    rows: NDArray[np.float64],
+    start: NDArray[np.float64],
+    weights: NDArray[np.float64] | None,
+    n_steps: int,
+    trimmed: float,
+) -> NDArray[np.float64]:
+    """Move centres (k, d) from ``start`` by ``n_steps`` of Lloyd's algorithm (k-means) on rows (n, d).
+
+    From the second step on the share ``trimmed`` of the rows, those with the largest mean distance from their three
+    nearest centres, moves none.
+    """
+
+def local_means(
+    rows: NDArray[np.float64], anchors: NDArray[np.float64], mass: float, weights: NDArray[np.float64] | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The mean (k, d) of the rows nearest to each anchor (k, d) that have the share ``mass`` of all, and their mean
+    squared distance (k,) from it."""
+
+def power_distances(
+    rows: NDArray[np.float64], means: NDArray[np.float64], spreads: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The least squared distance (n,) of each row from a mean (k, d) plus the spread (k,) of that mean."""
+
 def activation(name: str, z: Array) -> tuple[Array, Array]:
     """The value and the derivative at ``z`` (1-d float32 or float64), as the layers compute them."""
 

@@ -1,0 +1,196 @@
+#include "clusters.hpp"
+
+#include <cmath>
+#include <numeric>
+
+namespace aefast {
+namespace {
+
+constexpr Index kNearest = 3;        // centres whose mean distance says how far out a row lies
+constexpr double kFarthest = 1e300;  // in place of distances that are not finite
+constexpr double kRounding = 1e-9;   // of shares of rows
+
+/// The mean of each row's kNearest smallest distances, of distances (k x width); width is at most kPanel.
+void nearest_mean(const double* distances, Index k, Index width, double* to) {
+  double least[kNearest][kPanel<double>];
+  for (auto& rank : least) std::ranges::fill(rank, kFarthest);
+  for (Index c = 0; c < k; ++c) {
+    for (Index i = 0; i < width; ++i) {
+      const double first = distances[c * width + i], second = std::max(first, least[0][i]);
+      const double third = std::max(second, least[1][i]);
+      least[0][i] = std::min(first, least[0][i]);
+      least[1][i] = std::min(second, least[1][i]);
+      least[2][i] = std::min(third, least[2][i]);
+    }
+  }
+  const Index n = std::min(k, kNearest);
+  for (Index i = 0; i < width; ++i) {
+    double sum = 0;
+    for (Index rank = 0; rank < n; ++rank) sum += least[rank][i];
+    to[i] = sum / static_cast<double>(n);
+  }
+}
+
+}  // namespace
+
+Clusters::Clusters(const double* rows, Index n_rows, Index n_columns, const double* weights)
+    : rows_(rows),
+      n_rows_(n_rows),
+      n_columns_(n_columns),
+      weights_(weights),
+      blocks_(round_up(n_rows, kLanes<double>) * n_columns),
+      squares_(round_up(n_rows, kLanes<double>)) {
+  for (Index i = 0; i < n_rows; ++i) {
+    const Index first = i / kPanel<double> * kPanel<double>;
+    const Index width = std::min(kPanel<double>, round_up(n_rows - first, kLanes<double>));
+    const double* row = rows + i * n_columns;
+    double* to = blocks_.data() + first * n_columns + i - first;
+    for (Index j = 0; j < n_columns; ++j) to[j * width] = row[j];
+    squares_[i] = std::inner_product(row, row + n_columns, row, 0.0);
+    total_weight_ += weight(i);
+  }
+}
+
+template <class F>
+void Clusters::each_block(const double* centres, Index k, F&& f) const {
+  const Index d = n_columns_;
+  const LinearMap<double> map(
+      k, d, [&](Index c, Index j) { return -2 * centres[c * d + j]; },
+      [&](Index c) { return std::inner_product(centres + c * d, centres + (c + 1) * d, centres + c * d, 0.0); });
+  Buffer<double> products(k * kPanel<double>);
+  for (Index index = 0; index * kPanel<double> < n_rows_; ++index) {
+    const Block block = block_of<double>(index, n_rows_, kPanel<double>);
+    map.apply(block, blocks_.data() + d * block.first_row, products.data());
+    const double* square = squares_.data() + block.first_row;
+    for (Index c = 0; c < k; ++c) {
+      double* of_centre = products.data() + c * block.width;
+      for (Index i = 0; i < block.width; ++i) {
+        const double distance = of_centre[i] + square[i];
+        of_centre[i] = distance < kFarthest ? std::max(distance, 0.0) : kFarthest;
+      }
+    }
+    f(block, products.data());
+  }
+}
+
+void Clusters::move_centres(double* centres, Index k, Index n_steps, double trimmed) const {
+  const Index d = n_columns_;
+  Buffer<double> least(kPanel<double>), means(squares_.size()), sums(k * d), totals(k);
+  std::vector<Index> label(static_cast<std::size_t>(squares_.size()));
+  std::vector<char> is_far(static_cast<std::size_t>(n_rows_));
+  for (Index step = 0; step < n_steps; ++step) {
+    const bool trims = step > 0 && trimmed > 0;
+    each_block(centres, k, [&](const Block& block, const double* distances) {
+      Index* nearest = label.data() + block.first_row;
+      std::copy_n(distances, block.width, least.data());
+      std::fill_n(nearest, block.width, Index{0});
+      for (Index c = 1; c < k; ++c) {
+        const double* of_centre = distances + c * block.width;
+        for (Index i = 0; i < block.width; ++i) {
+          const bool is_nearer = of_centre[i] < least[i];
+          least[i] = is_nearer ? of_centre[i] : least[i];
+          nearest[i] = is_nearer ? c : nearest[i];
+        }
+      }
+      if (trims) nearest_mean(distances, k, block.width, means.data() + block.first_row);
+    });
+    if (trims) find_farthest(means, trimmed, is_far);
+    std::fill_n(sums.data(), k * d, 0.0);
+    std::fill_n(totals.data(), k, 0.0);
+    for (Index i = 0; i < n_rows_; ++i) {
+      if (is_far[static_cast<std::size_t>(i)]) continue;
+      const Index c = label[static_cast<std::size_t>(i)];
+      const double* row = rows_ + i * d;
+      double *sum = sums.data() + c * d, own = weight(i);
+      totals[c] += own;
+      for (Index j = 0; j < d; ++j) sum[j] += own * row[j];
+    }
+    for (Index c = 0; c < k; ++c) {
+      for (Index j = 0; j < d && totals[c] > 0; ++j) centres[c * d + j] = sums[c * d + j] / totals[c];
+    }
+  }
+}
+
+/// Sets which rows have the largest distances, at most `share` of the weight of all; of equal ones the first.
+void Clusters::find_farthest(const Buffer<double>& distances, double share, std::vector<char>& is_far) const {
+  const double most = share * total_weight_ * (1 + kRounding);
+  std::vector<Index> order(static_cast<std::size_t>(n_rows_));
+  std::iota(order.begin(), order.end(), Index{0});
+  const Index n_sorted = weights_ ? n_rows_ : std::min(n_rows_, static_cast<Index>(most) + 1);
+  std::partial_sort(order.begin(), order.begin() + n_sorted, order.end(), [&](Index a, Index b) {
+    return distances[a] > distances[b] || (distances[a] == distances[b] && a < b);
+  });
+  std::ranges::fill(is_far, char{0});
+  double reached = 0;
+  for (Index at = 0; at < n_sorted; ++at) {
+    const Index i = order[static_cast<std::size_t>(at)];
+    reached += weight(i);
+    if (reached > most) break;
+    is_far[static_cast<std::size_t>(i)] = 1;
+  }
+}
+
+void Clusters::local_means(const double* anchors, Index k, double mass, double* means, double* spreads) const {
+  const Index d = n_columns_;
+  Buffer<double> all(k * n_rows_), share(n_rows_);
+  each_block(anchors, k, [&](const Block& block, const double* distances) {
+    for (Index c = 0; c < k; ++c) {
+      std::copy_n(distances + c * block.width, block.n_rows, all.data() + c * n_rows_ + block.first_row);
+    }
+  });
+  std::fill_n(means, k * d, 0.0);
+  for (Index c = 0; c < k; ++c) {
+    double *mean = means + c * d, total = 0, square = 0;
+    find_nearest(all.data() + c * n_rows_, mass, share.data());
+    for (Index i = 0; i < n_rows_; ++i) {
+      const double own = share[i], *row = rows_ + i * d;
+      if (own == 0) continue;
+      total += own;
+      square += own * squares_[i];
+      for (Index j = 0; j < d; ++j) mean[j] += own * row[j];
+    }
+    for (Index j = 0; j < d; ++j) mean[j] /= total;
+    spreads[c] = std::max(square / total - std::inner_product(mean, mean + d, mean, 0.0), 0.0);
+  }
+}
+
+/// Writes the weights of the nearest rows that have the share `mass` of all, and 0 for the others; of equal distances
+/// the first row is nearer.
+void Clusters::find_nearest(const double* distances, double mass, double* share) const {
+  if (weights_) {
+    std::vector<Index> order(static_cast<std::size_t>(n_rows_));
+    std::iota(order.begin(), order.end(), Index{0});
+    std::ranges::stable_sort(order, {}, [&](Index i) { return distances[i]; });
+    double before = 0;
+    for (const Index i : order) {
+      share[i] = before < mass * total_weight_ ? weights_[i] : 0;
+      before += weights_[i];
+    }
+    return;
+  }
+  const double wanted = std::ceil(mass * static_cast<double>(n_rows_) - kRounding);
+  Index n_left = std::clamp(static_cast<Index>(wanted), Index{1}, n_rows_);
+  std::copy_n(distances, n_rows_, share);
+  std::nth_element(share, share + n_left - 1, share + n_rows_);
+  const double limit = share[n_left - 1];
+  for (Index i = 0; i < n_rows_; ++i) n_left -= distances[i] < limit;
+  for (Index i = 0; i < n_rows_; ++i) {
+    const bool is_tied = distances[i] == limit && n_left > 0;
+    n_left -= is_tied;
+    share[i] = distances[i] < limit || is_tied ? 1 : 0;
+  }
+}
+
+void Clusters::power_distances(const double* means, const double* spreads, Index k, double* to) const {
+  each_block(means, k, [&](const Block& block, const double* distances) {
+    double* of_rows = to + block.first_row;
+    std::fill_n(of_rows, block.n_rows, kFarthest);
+    for (Index c = 0; c < k; ++c) {
+      for (Index i = 0; i < block.n_rows; ++i) {
+        of_rows[i] = std::min(of_rows[i], distances[c * block.width + i] + spreads[c]);
+      }
+    }
+  });
+}
+
+}  // namespace aefast
