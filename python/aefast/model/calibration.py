@@ -277,7 +277,9 @@ def decisions(errors: ArrayLike, contamination: float, held_out: ArrayLike) -> t
 
 def _kept_ranks(n: int) -> NDArray[np.int64]:
     """Return the ranks, from 0 for the largest of n errors, of those that a calibration keeps."""
-    ranks = list(range(min(n, N_EXACT + 1)))
+    if n <= N_EXACT + 1:
+        return np.arange(n)
+    ranks = list(range(N_EXACT + 1))
     while ranks[-1] < n - 1:
         ranks.append(min((ranks[-1] + 2) * (RESOLUTION + 1) // RESOLUTION - 1, n - 1))
     return np.array(ranks)

@@ -230,6 +230,8 @@ def _plain(value: Any) -> Any:
 
 def _read_only(value: Any) -> Any:
     """Return a value whose arrays, dicts and lists, also those inside others, cannot be written to."""
+    if value is None or isinstance(value, str | int | float | _ReadOnlyDict | _ReadOnlyList):
+        return value
     if isinstance(value, dict):
         return _ReadOnlyDict({key: _read_only(each) for key, each in value.items()})
     if isinstance(value, list):
@@ -244,5 +246,7 @@ def _read_only(value: Any) -> Any:
     if isinstance(value, tuple) and any(isinstance(each, np.ndarray) for each in value):
         return tuple(map(_read_only, value))
     if isinstance(value, FeatureScaling | Calibration | Reference | ColumnCounts):
-        return replace(value, **{each.name: _read_only(getattr(value, each.name)) for each in fields(value)})
+        parts = {each.name: getattr(value, each.name) for each in fields(value)}
+        changed = {name: part for name, old in parts.items() if (part := _read_only(old)) is not old}
+        return replace(value, **changed) if changed else value
     return value

@@ -100,7 +100,14 @@ def quantiles(
     [3.0]
     """
     if weights is None:
-        return np.asarray(np.quantile(values, shares))
+        ascending = np.sort(values)
+        if np.isnan(ascending[-1]):
+            return np.full(len(shares), np.nan)
+        at = (len(values) - 1) * np.asarray(shares)
+        below = at.astype(np.int64)
+        low, high, part = ascending[below], ascending[np.minimum(below + 1, len(values) - 1)], at - below
+        # From the nearer end, as NumPy interpolates.
+        return np.where(part < 0.5, low + (high - low) * part, high - (high - low) * (1 - part))
     order = np.argsort(values, kind="stable")
     reached = np.cumsum(weights[order])
     places = np.searchsorted(reached, np.asarray(shares) * reached[-1] * (1 - 1e-12))

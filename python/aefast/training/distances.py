@@ -131,11 +131,13 @@ def fit_distances(
 def _learning_rows(rows: CalibrationRows) -> tuple[Rows, Doubles | None]:
     """Return the trusted rows that distances are learned from and their weights: without the held-out rows, if these
     suffice to calibrate."""
-    learned = np.arange(len(rows.X)) if rows.train is None else rows.train
+    is_learned = np.zeros(len(rows.X), dtype=np.bool_)
+    is_learned[slice(None) if rows.train is None else rows.train] = True
     if rows.held_out is not None and len(rows.held_out) < FEW and not rows.alone:
-        learned = np.union1d(learned, rows.held_out)
-    if rows.distrusted is not None and len(rows.distrusted):
-        learned = np.setdiff1d(learned, rows.distrusted)
+        is_learned[rows.held_out] = True
+    if rows.distrusted is not None:
+        is_learned[rows.distrusted] = False
+    learned = np.flatnonzero(is_learned)
     return learned, None if rows.weights is None else np.asarray(rows.weights, dtype=np.float64)[learned]
 
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aefast.columns.contents import days_of
+from aefast.engine import core
 from aefast.model.predictors import Predictors
 from aefast.model.scaling import merged
 from aefast.training.checkpoint import digest_of
 from aefast.training.data import REFERENCE, CalibrationRows, Rows, TrainingRows, without
 from aefast.training.fit import Fit
 from aefast.training.reference_rows import MOST_SCORES
-from aefast.training.schedules import Schedule
+from aefast.training.schedules import ConstantSchedule
 
 Array = NDArray[Any]
 
@@ -130,46 +132,65 @@ class FitRows(Fit):
         """Return the predictors of the network after as many epochs on other rows, without early stopping."""
         if self.continues_epochs:
             return None
-        trainer, settings, losses = self._new_trainer(), self.settings, self._loop.monitored
-        data = replace(self._data, rows=rows)
-        for epoch in range(self._loop.best_epoch):
-            rate = float(settings.schedule.rate(epoch, [*settings.losses, *losses[:epoch]]))
-            self._train(trainer, data, epoch, epoch, rate)
+        trainer, data, n_epochs = self._new_trainer(), replace(self._data, rows=rows), self._loop.best_epoch
+        if self._is_constant and type(self.settings.schedule) is ConstantSchedule:
+            history: dict[str, Any] = {}
+            self._run_on(trainer, history, data, first_pass=0, max_epochs=n_epochs, stops_early=False)
+            return None if history["diverged"] is not None else self._network_of(history["best"])[2]
+        schedule, before, losses = self.settings.schedule, self.settings.losses, self._loop.monitored
+        for epoch in range(n_epochs):
+            self._train(trainer, data, epoch, epoch, float(schedule.rate(epoch, [*before, *losses[:epoch]])))
         parameters = trainer.parameters()
         return self._network_of(parameters)[2] if all(np.isfinite(each).all() for each in parameters) else None
 
     def _epoch(self, number: int, rate: float) -> float:
         return self._pass(self._data, number, rate)
 
+    @property
+    def _is_constant(self) -> bool:
+        """Whether the objective is the same in all epochs: no weight of a drawn code's divergence is scheduled."""
+        return isinstance(self.recipe.parameters.get("beta", 1.0), Real)
+
     def _at_once(self) -> Callable[[dict[str, Any]], None] | None:
-        # A scheduled weight of a drawn code's divergence changes between epochs.
-        return None if isinstance(self.recipe.parameters.get("beta"), Schedule) else self._run_epochs
+        return self._run_epochs if self._is_constant else None
 
     def _run_epochs(self, history: dict[str, Any]) -> None:
         """Run all epochs in the engine."""
-        data, settings, first_pass = self._data, self.settings, self._n_passes
-        first_epoch = first_pass if self.continues_epochs else 0
+        first_pass, settings = self._n_passes, self.settings
         try:
-            self._trainer.run_epochs(
+            self._run_on(
+                self._trainer,
                 history,
-                data.X,
-                self._engine_scaling,
-                data.rows,
-                data.sample_weight,
-                data.target,
+                self._data,
+                first_pass=first_pass,
+                max_epochs=settings.max_epochs,
+                stops_early=settings.early_stopping,
                 held_out=None if self._rows.held_out is None else self._monitored.rows,
                 penalised=self._few.rows if self._has_penalty else None,
-                max_epochs=settings.max_epochs,
-                first_pass=first_pass,
-                learning_rate=float(settings.schedule.rate(first_epoch, [])),
-                beta=self.recipe.beta(first_epoch),
-                stops_early=settings.early_stopping,
-                patience=settings.n_epochs_no_change,
-                tol=settings.tol,
-                **self._batches(data),
             )
         finally:
             self._n_passes = first_pass + history.get("n_passes", 0)
+
+    def _run_on(
+        self, trainer: core.Trainer, history: dict[str, Any], data: TrainingRows, *, first_pass: int, **options: Any
+    ) -> None:
+        """Run epochs of a trainer in the engine, at the rate of the first; ``options`` as of its ``run_epochs``."""
+        settings, first_epoch = self.settings, first_pass if self.continues_epochs else 0
+        trainer.run_epochs(
+            history,
+            data.X,
+            self._engine_scaling,
+            data.rows,
+            data.sample_weight,
+            data.target,
+            first_pass=first_pass,
+            learning_rate=float(settings.schedule.rate(first_epoch, [])),
+            beta=self.recipe.beta(first_epoch),
+            patience=settings.n_epochs_no_change,
+            tol=settings.tol,
+            **options,
+            **self._batches(data),
+        )
 
     def _calibration_rows(self) -> CalibrationRows:
         return self._rows

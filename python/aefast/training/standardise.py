@@ -23,6 +23,8 @@ MANY_FOLDS, FOLDS, FEW_FOLDS, FEW_ROWS, MORE_ROWS = 10, 5, 3, 300, 1000
 MOST_ALONE = 20_000
 _SPREAD_OF_DECILES = 2.563
 _LEAST_SPREAD = 1e-6
+# Values of columns that are looked at at once.
+_VALUES = 1 << 20
 
 
 def calibrated_distances(
@@ -148,17 +150,16 @@ def _upper(scores: Doubles, rows: Rows, weights: Doubles | None) -> float:
 
 def _beyond_others(X: Array, used: Rows, distances: Distances) -> Doubles:
     """Return how far each used row lies beyond the ranges of the others, as B of the score."""
-    beyond = np.zeros(len(used))
-    for element, low, high in zip(distances.elements, distances.low, distances.high, strict=True):
-        values = X[used, element].astype(np.float64)
-        known = np.flatnonzero(np.isfinite(values))
-        if len(known) < 3 or low == high:
-            continue
-        values = values[known]
-        below, above = np.partition(values, 1)[:2], np.partition(values, len(values) - 2)[-2:]
-        ends = (values.argmin(), below[1], high), (values.argmax(), low, above[0])
-        for place, least, largest in ends:
-            outside = max(least - values[place], values[place] - largest)
-            unit = float(units_of(np.array([least]), np.array([largest]))[0])
-            beyond[known[place]] = max(beyond[known[place]], outside / unit)
+    beyond, n_columns = np.zeros(len(used)), len(distances.elements)
+    at_once = max(1, _VALUES // len(used))
+    for part in (slice(begin, begin + at_once) for begin in range(0, n_columns, at_once)):
+        low, high = distances.low[part], distances.high[part]
+        values = X[np.ix_(used, distances.elements[part])].astype(np.float64)
+        known = np.isfinite(values)
+        counts = (known.sum(axis=0) >= 3) & (low < high)
+        for sign, end in ((1.0, high), (-1.0, -low)):
+            outward = np.where(known, sign * values, np.inf)
+            place, (first, second) = outward.argmin(axis=0), np.partition(outward, 1, axis=0)[:2]
+            outside = (second - first)[counts] / units_of(second, end)[counts]
+            np.maximum.at(beyond, place[counts], outside)
     return beyond
