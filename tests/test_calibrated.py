@@ -319,7 +319,7 @@ def fits_of(n_rows, seeds=8, **parameters):
 
 
 @pytest.mark.parametrize("contamination", [0.05, 0.1, 0.3])
-@pytest.mark.parametrize("n_rows", [60, 250])
+@pytest.mark.parametrize("n_rows", [60, 250, 460, 1000])
 def test_the_threshold_of_a_few_rows_flags_its_share_of_fresh_rows(n_rows, contamination):
     chance = 3 * np.sqrt(contamination * (1 - contamination) / (n_rows * 8))
     assert abs(flagged(fits_of(n_rows), contamination) - contamination) < chance + 0.01
@@ -330,10 +330,16 @@ def test_the_threshold_of_many_rows_flags_its_share_of_fresh_rows(contamination)
     assert abs(flagged(fits_of(2500, 3), contamination) - contamination) < 0.025
 
 
+OVERFITS = {"encoder_layer_sizes": (64, 16), "max_epochs": 150, "early_stopping": False, "learning_rate": 0.01}
+
+
 def test_a_network_that_overfits_flags_no_more_fresh_rows():
-    overfits = {"encoder_layer_sizes": (64, 16), "max_epochs": 150, "early_stopping": False, "learning_rate": 0.01}
-    fits = fits_of(150, 4, **overfits)
-    assert abs(flagged(fits, 0.1) - 0.1) < 0.05
+    assert abs(flagged(fits_of(150, 4, **OVERFITS), 0.1) - 0.1) < 0.05
+
+
+def test_rows_that_were_learned_are_moved_to_scores_of_fresh_ones():
+    # Without the move .113 of the fresh rows are flagged.
+    assert 0.07 < flagged(fits_of(500, 4, **OVERFITS), 0.1, 40) < 0.105
 
 
 def test_p_values_of_fresh_rows_are_uniform():

@@ -57,7 +57,7 @@ def test_a_saved_model_answers_as_it_did(kept, name):
 
 def test_a_saved_model_with_the_calibrated_score_answers_as_it_did(refits):
     model = aefast.load(cases.FOLDER / "calibrated.safetensors")
-    assert_as_kept(refits, "default", cases.results(model, CASES["default"][0]), exact=HAS_ENGINE_OF_REFITS)
+    assert_as_kept(refits, "calibrated", cases.results(model, CASES["default"][0]), exact=HAS_ENGINE_OF_REFITS)
 
 
 @pytest.mark.skipif(not HAS_ENGINE, reason="training elsewhere ends in other weights")

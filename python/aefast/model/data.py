@@ -228,9 +228,13 @@ def _plain(value: Any) -> Any:
     return value
 
 
+_READ_ONLY = (type(None), str, int, float, _ReadOnlyDict, _ReadOnlyList)
+_TUPLES, _CLASSES = (Whitening, Distances, Gaps), (FeatureScaling, Calibration, Reference, ColumnCounts)
+
+
 def _read_only(value: Any) -> Any:
     """Return a value whose arrays, dicts and lists, also those inside others, cannot be written to."""
-    if value is None or isinstance(value, str | int | float | _ReadOnlyDict | _ReadOnlyList):
+    if isinstance(value, _READ_ONLY):
         return value
     if isinstance(value, dict):
         return _ReadOnlyDict({key: _read_only(each) for key, each in value.items()})
@@ -241,11 +245,11 @@ def _read_only(value: Any) -> Any:
             value = value.copy()
             value.setflags(write=False)
         return value
-    if isinstance(value, Whitening | Distances | Gaps):
+    if isinstance(value, _TUPLES):
         return type(value)(*map(_read_only, value))
     if isinstance(value, tuple) and any(isinstance(each, np.ndarray) for each in value):
         return tuple(map(_read_only, value))
-    if isinstance(value, FeatureScaling | Calibration | Reference | ColumnCounts):
+    if isinstance(value, _CLASSES):
         parts = {each.name: getattr(value, each.name) for each in fields(value)}
         changed = {name: part for name, old in parts.items() if (part := _read_only(old)) is not old}
         return replace(value, **changed) if changed else value

@@ -92,9 +92,7 @@ def describe(model: ModelData) -> tuple[Document, Tensors]:
     document = {"class": model.kind, "library_version": core.__version__, "parameters": dict(model.parameters)}
     fit, tensors = _describe_fit(model)
     if model.reference is not None:
-        counts, worst = model.reference.counts.packed(), model.reference.worst
-        # float32 is exact for counts up to 2^24.
-        counts = counts.astype(np.float32) if counts.max(initial=0) < 1 << 24 else counts
+        counts, worst = _shortened(model.reference.counts.packed()), model.reference.worst
         fit["reference"] = {"rows": model.reference.counts.n_rows, "distance": float(model.reference.distance)}
         tensors |= {"reference.edges": model.reference.edges, "reference.counts": counts}
         tensors["reference.worst"] = worst.astype(np.float32)
@@ -126,7 +124,7 @@ def _describe_fit(model: ModelData) -> tuple[Document, Tensors]:
         "scaler.shift": model.scaling.shift,
         "scaler.scale": model.scaling.scale,
         # Doubles are exact for counts up to 2^53.
-        "calibration.counts": model.calibration.counts.astype(np.float64),
+        "calibration.counts": _shortened(model.calibration.counts),
         "columns.mean": model.scaling.means,
         "curves.loss": np.asarray(model.loss_curve, dtype=np.float64),
         "curves.validation": np.asarray(model.validation_curve, dtype=np.float64),
@@ -138,7 +136,7 @@ def _describe_fit(model: ModelData) -> tuple[Document, Tensors]:
     if model.whitening is not None:
         tensors |= {f"whitening.{name}": array for name, array in model.whitening._asdict().items()}
     if model.distances is not None:
-        tensors |= {f"distances.{name}": array.astype(np.float64) for name, array in model.distances._asdict().items()}
+        tensors |= {f"distances.{name}": _shortened(array) for name, array in model.distances._asdict().items()}
     if model.gaps is not None:
         tensors |= {f"gaps.{name}": array for name, array in model.gaps._asdict().items()}
     if model.evidence is not None:
@@ -157,6 +155,13 @@ def _describe_fit(model: ModelData) -> tuple[Document, Tensors]:
         if model.norms[index] is not None:
             tensors[f"norms.{index}"] = np.ascontiguousarray(model.norms[index], dtype=model.dtype)
     return fit, tensors
+
+
+def _shortened(array: Array) -> Array:
+    """Return an array as float32 if that is exact, else as float64."""
+    with np.errstate(over="ignore"):
+        short = array.astype(np.float32)
+    return short if (short == array).all() else array.astype(np.float64)
 
 
 def _plain(column: Column) -> Document:

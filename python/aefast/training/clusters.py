@@ -55,7 +55,7 @@ def centres_of(
     n = len(rows)
     if n <= n_centres:
         return np.resize(rows, (max(n, NEAREST), rows.shape[1]))
-    return core.centres(rows, rows[rng.choice(n, n_centres, replace=False)], weights, STEPS, trimmed)
+    return _rounded(core.centres(rows, rows[rng.choice(n, n_centres, replace=False)], weights, STEPS, trimmed))
 
 
 def local_means(rows: Doubles, anchors: Doubles, mass: float, weights: Doubles | None = None) -> LocalMeans:
@@ -66,4 +66,12 @@ def local_means(rows: Doubles, anchors: Doubles, mass: float, weights: Doubles |
     in its version of k points (Brecheteau and Levrard 2020). A group of fewer rows cannot make itself usual: its local
     mean also has rows from elsewhere and pays for their distance.
     """
-    return LocalMeans(*core.local_means(rows, anchors, mass, weights))
+    means, spreads = core.local_means(rows, anchors, mass, weights)
+    return LocalMeans(_rounded(means), spreads)
+
+
+def _rounded(centres: Doubles) -> Doubles:
+    """Return centres whose float32 is exact, so that files have half of the bytes, unless they are too large."""
+    with np.errstate(over="ignore"):
+        short = centres.astype(np.float32).astype(np.float64)
+    return short if np.isfinite(short).all() else centres

@@ -17,12 +17,17 @@ from aefast.training.distances import FEW, fit_distances, units_of
 Array = NDArray[Any]
 Doubles = NDArray[np.float64]
 
-#: Numbers of folds for fewer than FEW_ROWS rows, for fewer than MORE_ROWS, and for more or large networks.
-MANY_FOLDS, FOLDS, FEW_FOLDS, FEW_ROWS, MORE_ROWS = 10, 5, 3, 300, 1000
+#: Numbers of folds for fewer than FEW_ROWS rows, for fewer than ENOUGH_ROWS, and for more or large networks. Of
+#: ENOUGH_ROWS, one fold is enough.
+MANY_FOLDS, FOLDS, FEW_FOLDS, FEW_ROWS, ENOUGH_ROWS = 10, 5, 3, 300, 450
+#: Shares of rows whose quantiles the scores of learned rows are moved by, and the least and largest slope of the line.
+UPPER, SLOPES = tuple(np.linspace(0.5, 0.95, 10)), (0.8, 1.5)
 #: With fewer rows, each row's own range without it is looked at.
 MOST_ALONE = 20_000
+#: Smallest spread of a part.
+LEAST_SPREAD = 1e-6
 _SPREAD_OF_DECILES = 2.563
-_LEAST_SPREAD = 1e-6
+_LARGEST = float(np.finfo(np.float32).max)
 # Values of columns that are looked at at once.
 _VALUES = 1 << 20
 
@@ -46,7 +51,8 @@ def calibrated_distances(
     - if at least ``few`` rows were held out, the parts are standardised by these. Scores of rows that were learned are
       moved by the difference between the upper halves of both, so that they calibrate as well.
     - else the parts are standardised by all rows, and these are cross-fitted: in turn some rows are left out, network
-      and distances are fitted to the others, and give the parts of those left out (Barber et al. 2021, CV+).
+      and distances are fitted to the others, and give the parts of those left out (Barber et al. 2021, CV+). Of enough
+      rows, a third is left out once. The parts of the other rows that were learned are moved as those of this third.
 
     Rows that a user gave as held out are those that fresh rows are compared with, however few they are. In all cases a
     row that has the least or largest value of a column is judged by the range of the others. ``scored`` says what is
@@ -65,7 +71,7 @@ def calibrated_distances(
     lower, median, upper = np.array(
         [quantiles(each[judged].astype(np.float64), shares, of_judged) for each in parts.T]
     ).T
-    spread = np.maximum((upper - lower) / _SPREAD_OF_DECILES, _LEAST_SPREAD)
+    spread = np.maximum((upper - lower) / _SPREAD_OF_DECILES, LEAST_SPREAD)
     top = float(_largest(parts, median, spread)[used].max())
     if is_crossed:
         n_folds = _n_folds(len(used), is_heavy=is_heavy)
@@ -92,15 +98,15 @@ def calibrated_distances(
 
 
 def _n_folds(n_rows: int, *, is_heavy: bool) -> int:
-    if is_heavy or n_rows >= MORE_ROWS:
+    if is_heavy or n_rows >= ENOUGH_ROWS:
         return FEW_FOLDS
     return MANY_FOLDS if n_rows < FEW_ROWS else FOLDS
 
 
 def _parts(predictor: core.Predictor, X: Array, distances: Distances) -> Array:
     """Return D, J and P (n, 3) of rows, as logarithms and finite."""
-    parts, most = predictor.parts(X, distances), float(np.finfo(np.float32).max)
-    np.nan_to_num(parts, copy=False, nan=0.0, posinf=most, neginf=-most)
+    parts = predictor.parts(X, distances)
+    np.nan_to_num(parts, copy=False, nan=0.0, posinf=_LARGEST, neginf=-_LARGEST)
     return parts[:, :3]
 
 
@@ -125,12 +131,12 @@ def _cross_fit(
     scored: dict[str, Any],
 ) -> None:
     """Replace the parts of the used rows by those that network and distances give that do not know them."""
-    is_trusted = np.ones(len(parts), dtype=np.bool_)
+    is_trusted, fitted = np.ones(len(parts), dtype=np.bool_), parts.copy()
     if rows.distrusted is not None:
         is_trusted[rows.distrusted] = False
     n_folds = min(n_folds, len(used))
-    fold = choices.rng(SCORE, 2).permutation(len(used)) % n_folds
-    for number in range(n_folds):
+    fold, is_enough = choices.rng(SCORE, 2).permutation(len(used)) % n_folds, len(used) >= ENOUGH_ROWS
+    for number in range(1 if is_enough else n_folds):
         out, others = used[fold == number], used[fold != number]
         learned = others[is_trusted[others]]
         if len(learned) == 0:
@@ -140,17 +146,39 @@ def _cross_fit(
         options = {"scaling": scaling, "missing": missing, "explains": False, **scored}
         found = fit_distances(network, apart, choices=choices, **options)
         parts[out] = _parts(network, rows.X[out], found)
+    if is_enough:
+        known = used[is_trusted[used]]
+        is_out = np.isin(known, used[fold == 0], assume_unique=True)
+        _move(parts, fitted, known[is_out], known[~is_out], rows.weights)
+
+
+def _move(parts: Array, fitted: Array, out: Rows, learned: Rows, weights: Array | None) -> None:
+    """Move the parts of ``learned`` rows as those of the rows ``out`` moved that were ``fitted`` too.
+
+    Rows that were learned are closer than fresh ones, those far out more so. Each part moves along the line through the
+    upper quantiles of the rows out before and after, which hang together row by row: few rows tell it well.
+    """
+    if len(out) == 0:
+        return
+    of_out = None if weights is None else np.asarray(weights, dtype=np.float64)[out]
+    for part, before in zip(parts.T, fitted.T, strict=True):
+        x, y = (quantiles(each[out].astype(np.float64), UPPER, of_out) for each in (before, part))
+        away = x - x.mean()
+        slope = np.clip(away @ y / max(away @ away, LEAST_SPREAD), *SLOPES)
+        moved = y.mean() + slope * (before[learned].astype(np.float64) - x.mean())
+        part[learned] = np.clip(moved, -_LARGEST, _LARGEST)
 
 
 def _upper(scores: Doubles, rows: Rows, weights: Doubles | None) -> float:
     """Return the mean of the upper half of some rows' scores, without the outermost."""
-    levels = tuple(np.linspace(0.5, 0.95, 10))
-    return float(quantiles(scores[rows], levels, None if weights is None else weights[rows]).mean())
+    return float(quantiles(scores[rows], UPPER, None if weights is None else weights[rows]).mean())
 
 
 def _beyond_others(X: Array, used: Rows, distances: Distances) -> Doubles:
     """Return how far each used row lies beyond the ranges of the others, as B of the score."""
     beyond, n_columns = np.zeros(len(used)), len(distances.elements)
+    if len(used) < 3:
+        return beyond
     at_once = max(1, _VALUES // len(used))
     for part in (slice(begin, begin + at_once) for begin in range(0, n_columns, at_once)):
         low, high = distances.low[part], distances.high[part]
@@ -159,7 +187,6 @@ def _beyond_others(X: Array, used: Rows, distances: Distances) -> Doubles:
         counts = (known.sum(axis=0) >= 3) & (low < high)
         for sign, end in ((1.0, high), (-1.0, -low)):
             outward = np.where(known, sign * values, np.inf)
-            place, (first, second) = outward.argmin(axis=0), np.partition(outward, 1, axis=0)[:2]
-            outside = (second - first)[counts] / units_of(second, end)[counts]
-            np.maximum.at(beyond, place[counts], outside)
+            place, (first, second) = outward.argmin(axis=0)[counts], np.partition(outward, 1, axis=0)[:2, counts]
+            np.maximum.at(beyond, place, (second - first) / units_of(second, end[counts]))
     return beyond
