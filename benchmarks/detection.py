@@ -1,12 +1,15 @@
 """Detection of anomalies: AUCROC on labelled tables, beside other detectors, all with their defaults.
 
-    python benchmarks/detection.py FOLDER [--only aefast,kNN] [--seeds 0,1] [--json FILE] [--reuse FILE]
+    python benchmarks/detection.py FOLDER [--only aefast,kNN] [--seeds 0,1] [--json FILE] [--reuse FILE] [--missing .05]
 
 FOLDER holds ADBench's tables (.npz files with ``X`` and ``y``, 1 being an anomaly; https://github.com/Minqi824/ADBench).
 At most 10,000 rows of each are used. There are two protocols, with the same splits for all detectors:
 
 - contaminated: train on 70 % of the rows, anomalies included, and rank the other 30 % (a stratified split);
 - normals: train on normal rows, and rank all anomalies and as many other normal rows.
+
+With --missing, this share of all values, in training and ranked rows, is missing at random. aefast then has
+``missing="mask"``; the other detectors get the mean of the column's known training values instead.
 
 Figures are means over tables and seeds. Columns are scaled to [0, 1] with the training rows. Each detector has one
 thread. Times are the wall and CPU seconds of fitting and scoring; CPU seconds are compared, because they do not depend
@@ -22,7 +25,7 @@ from sklearn.model_selection import train_test_split
 
 import command
 import results
-from detectors import DETECTORS, measure, min_max_scaled, warm_up
+from detectors import DETECTORS, measure, min_max_scaled, warm_up, with_gaps
 
 PROTOCOLS = ("contaminated", "normals")
 MAX_ROWS = 10_000
@@ -34,6 +37,7 @@ def main():
     parser.add_argument("--only", help="detectors, comma-separated (all)")
     parser.add_argument("--tables", help="parts of the names of the files to use, comma-separated (all)")
     parser.add_argument("--seeds", default="0,1", help="comma-separated (%(default)s)")
+    parser.add_argument("--missing", type=float, default=0.0, help="share of the values that are missing (%(default)s)")
     parser.add_argument("--json", type=Path, help="file to write the results to")
     parser.add_argument("--reuse", type=Path, help="file of earlier results, which are not measured again")
     options = parser.parse_args()
@@ -53,6 +57,7 @@ def main():
         for protocol in PROTOCOLS:
             for seed in seeds:
                 train, test, labels = split(X, y, protocol, seed)
+                train, test = with_gaps(train, test, options.missing, seed)
                 for name in names:
                     key = f"{name}|{path.stem}|{protocol}|{seed}"
                     found[key] = known.get(key) or measure(name, train, test, labels, seed)

@@ -55,11 +55,13 @@ class Gaps(NamedTuple):
         elements: NDArray[np.int64],
         predictor: core.Predictor,
         scaling: FeatureScaling,
+        limits: tuple[Array, Array],
         rounds: int = ROUNDS,
     ) -> tuple[Array, NDArray[np.bool_] | None]:
         """Return rows (n, d) of the network's inputs, in input units, without gaps in ``elements``.
 
-        Also returns which of these elements (n, m) were missing, or None if no value was.
+        Also returns which of these elements (n, m) were missing, or None if no value was. ``limits`` are the least and
+        the largest value (m,) of each element in training: no expected value is beyond them.
         """
         is_missing = np.isnan(rows[:, elements])
         gapped = np.flatnonzero(is_missing.any(axis=1))
@@ -70,7 +72,8 @@ class Gaps(NamedTuple):
 
         def as_rows(filled: Floats) -> Array:
             found: Array = some.copy()
-            found[:, elements] = np.where(is_missing[gapped], filled * scale + shift, some[:, elements])
+            expected = np.clip(filled * scale + shift, *limits)
+            found[:, elements] = np.where(is_missing[gapped], expected, some[:, elements])
             return found
 
         def reconstruct(filled: Floats) -> Array:

@@ -173,9 +173,10 @@ class Joined:
     def _filled(self, rows: Array, predictor: core.Predictor) -> tuple[Array, NDArray[np.bool_] | None]:
         """Return the predictor's inputs with expected values in gaps, and which elements were missing if any was."""
         inputs = rows[:, self._order]
-        if self._gaps is None:
+        if self._gaps is None or self._distances is None:
             return inputs, None
-        return self._gaps.filled_rows(inputs, self._elements, predictor, self._scaling, GAP_ROUNDS)
+        limits = self._distances.low, self._distances.high
+        return self._gaps.filled_rows(inputs, self._elements, predictor, self._scaling, limits, GAP_ROUNDS)
 
     def _scores(
         self, rows: Array, predictor: core.Predictor, inputs: Array, is_missing: NDArray[np.bool_] | None

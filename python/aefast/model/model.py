@@ -95,7 +95,9 @@ class Model(ModelData):
         """Return rows with expected values in their gaps, if the model knows any, and which values were missing."""
         if self.gaps is None or self.distances is None or metric != "calibrated":
             return rows, None
-        return self.gaps.filled_rows(rows, self.distances.elements, predictor, self.scaling)
+        distances = self.distances
+        limits = distances.low, distances.high
+        return self.gaps.filled_rows(rows, distances.elements, predictor, self.scaling, limits)
 
     def _errors(self, rows: Array, metric: str, precision: str = "float32") -> Array:
         if self._joined is not None and metric == "calibrated":

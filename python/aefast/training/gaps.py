@@ -33,7 +33,9 @@ def without_gaps(
         return rows, None, None
     learned = choices.few(rows.train, len(rows.X))
     gaps = uncalibrated_gaps(_scaled(rows.X[learned], elements, scaling), choices.rng(SCORE, 2))
-    filled, is_missing = gaps.filled_rows(rows.X, elements, predictor, scaling, rounds)
+    assert rows.ranges is not None
+    limits = rows.ranges[0][elements], rows.ranges[1][elements]
+    filled, is_missing = gaps.filled_rows(rows.X, elements, predictor, scaling, limits, rounds)
     return rows._replace(X=filled), gaps, is_missing
 
 
@@ -55,7 +57,8 @@ def calibrate_gaps(
 
     def inputs(filled: NDArray[np.float64]) -> Array:
         found = np.repeat(first, len(filled), axis=0)
-        found[:, elements] = filled * scaling.scale[elements] + scaling.shift[elements]
+        expected = filled * scaling.scale[elements] + scaling.shift[elements]
+        found[:, elements] = np.clip(expected, distances.low, distances.high)
         return found
 
     return calibrated_gaps(
