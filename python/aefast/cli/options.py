@@ -138,11 +138,12 @@ def source_of(
         files = as_usage(lambda: find_files(names))
     for path in files:
         if format_of(path) is None:
-            as_usage(lambda path=path: open_table(path))  # type: ignore[misc]
+            as_usage(lambda path=path: open_table(path, reading))  # type: ignore[misc]
     if model is not None:
         model = getattr(model, "template", getattr(model, "model_", model))
-        times = tuple(column.name for column in model.columns or () if column.kind == "timestamp")
-        reading = replace(reading, learned=model.dialect, columns=tuple(model.feature_names or ()), times=times)
+        columns = tuple(model.feature_names or ())
+        kinds = dict.fromkeys(columns, "numeric") | {column.name: column.kind for column in model.columns or ()}
+        reading = replace(reading, learned=model.dialect, columns=columns, kinds=kinds)
     return Source(files, reading, failed)
 
 

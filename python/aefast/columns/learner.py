@@ -21,6 +21,8 @@ Array = NDArray[Any]
 
 #: Dates of training from which on the day of the week is known: those of two weeks.
 WEEK_DATES = 14
+#: The date of times that are read without a date, 1 January 1900, in days since 1970.
+CLOCK_DATE = -25_567
 #: The least share of rows with a value that occurs more than once, for text to be learned.
 LEAST_REPEATED = 0.1
 
@@ -167,8 +169,8 @@ class Dates:
 
     @property
     def knows_day(self) -> bool:
-        """Whether the times span a day."""
-        return bool(self._last - self._first >= DAY)
+        """Whether the times span a day. Times of the day alone are of any day."""
+        return bool(self._last - self._first >= DAY) or self._dates == {CLOCK_DATE}
 
 
 class LevelCounts:

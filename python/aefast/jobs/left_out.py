@@ -17,6 +17,8 @@ _ROWS = 1 << 16
 #: With fewer values, numbers may grow by chance and a column may be constant by chance.
 _LEAST_ROWS = 20
 #: Columns that pandas writes for the index of a frame.
+#: Names of columns whose numbers name a row, if all of them differ.
+_ID = re.compile(r"(^|[^a-z])id$|[a-z]I[Dd]$|^ID", re.ASCII)
 _INDEX = re.compile(r"__index_level_\d+__|Unnamed: \d+|")
 
 
@@ -30,11 +32,13 @@ def without_information(source: Source, columns: Sequence[str]) -> dict[str, str
     if batch is None or batch.num_rows < _LEAST_ROWS:
         return {}
     is_all = len(source.files) == 1 and batch.num_rows < _ROWS
-    reasons = {name: _reason(name, batch.column(name), is_all) for name in columns}
+    formats = source.dialect.formats if source.dialect else {}
+    codes = [name for name, each in formats.items() if each.kind == "code"]
+    reasons = {name: _reason(name, batch.column(name), is_all, is_code=name in codes) for name in columns}
     return {name: reason for name, reason in reasons.items() if reason}
 
 
-def _reason(name: str, column: pa.Array, is_all: bool) -> str:
+def _reason(name: str, column: pa.Array, is_all: bool, *, is_code: bool) -> str:
     is_float = pa.types.is_floating(column.type)
     if column.null_count == len(column) or (is_float and np.isnan(arrow_values(column)).all()):
         return "no values" if is_all else ""
@@ -42,10 +46,12 @@ def _reason(name: str, column: pa.Array, is_all: bool) -> str:
         values = arrow_values(column)
         if (values[1:] > values[:-1]).all():
             return "an index" if _INDEX.fullmatch(name) else "it only grows"
+        if _ID.search(name) and len(np.unique(values)) == len(values):
+            return "an identifier"
     if is_text(column.type):
         counts = LevelCounts()
         counts.add(column, of_levels=True)
-        if counts.are_names:
+        if counts.are_names or (is_code and counts.refusal()):
             return "nearly all values differ"
     if is_all and column.null_count == 0 and _is_constant(column):
         return "constant"

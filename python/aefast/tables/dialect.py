@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from aefast.tables.text import list_names
+from aefast.tables.text import list_names, pluralise
 
 #: Cells that are missing in every column, also of text: those that pandas reads as missing.
 MISSING_TEXTS = (
@@ -21,6 +21,10 @@ MISSING_NUMBERS = (
     *("?", "-", "--", "---", "*", "**", ".", "..", "...", "\\N", "(null)", "N.A.", "n.a.", "na", "Na", "Null", "NAN"),
     *("none", "NONE", "nil", "NIL", "missing", "Missing", "MISSING"),
 )
+#: Formats of times that `datetime.datetime.strptime` does not know: counts since 1970, with the counts of a second ...
+EPOCHS = {"epoch seconds": 1, "epoch milliseconds": 1000, "epoch microseconds": 1_000_000}
+#: ... and durations, which become numbers of seconds.
+DURATION = "[h:]m:s"
 
 
 @dataclass(frozen=True)
@@ -30,15 +34,17 @@ class CellFormat:
     Attributes
     ----------
     kind : str
-        "number", "time" or "text".
+        "number", "time", "text", or "code" for digits that are text.
     decimal, thousands : str
-        The marks in numbers.
+        The marks in numbers. A time has a decimal comma if its fractions of seconds do.
     before, after : str
         What stands around each number, such as a currency.
     time_format : str
-        As in `datetime.datetime.strptime`; empty for ISO 8601.
+        As in `datetime.datetime.strptime`, or one of `EPOCHS`; empty for ISO 8601. Numbers may have `DURATION`.
     missing : tuple of str
         Cells of the sample that mean no value.
+    brackets : bool
+        Whether numbers in brackets are negative, as accountants write them.
     """
 
     kind: str
@@ -48,11 +54,13 @@ class CellFormat:
     after: str = ""
     time_format: str = ""
     missing: tuple[str, ...] = ()
+    brackets: bool = False
 
     @property
     def is_plain(self) -> bool:
         """Whether Arrow's reader understands the cells, apart from the decimal mark and missing cells."""
-        return not (self.thousands or self.before or self.after or self.time_format)
+        has_marks = self.thousands or self.before or self.after or self.time_format or self.brackets
+        return not has_marks and (self.kind, self.decimal) != ("time", ",")
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,14 @@ class Dialect:
         Of the columns of numbers and times, and of those with missing cells.
     na : tuple of str
         Cells that the user says are missing in every column.
+    n_above : int
+        Lines above the header, or above the first row if there is none, that are no part of the table.
+    n_skipped : int
+        Lines above the first row, if the reader cannot take the names from the file itself, else 0.
+    n_surplus : int
+        Columns at the end without name and cells: each row ends with separators.
+    is_uneven : bool
+        Whether rows have fewer or more cells than there are columns. Those with more are left out.
     """
 
     delimiter: str = ","
@@ -76,11 +92,15 @@ class Dialect:
     names: tuple[str, ...] = ()
     formats: Mapping[str, CellFormat] = field(default_factory=dict)
     na: tuple[str, ...] = ()
+    n_above: int = 0
+    n_skipped: int = 0
+    n_surplus: int = 0
+    is_uneven: bool = False
 
     @property
     def decimal(self) -> str:
         """The decimal mark of the file: a comma if one column needs it."""
-        return "," if any(each.decimal == "," for each in self.formats.values()) else "."
+        return "," if any(each.kind == "number" and each.decimal == "," for each in self.formats.values()) else "."
 
     @property
     def missing(self) -> list[str]:
@@ -101,6 +121,12 @@ class Dialect:
             parts.append(f"separated by {_spoken(self.delimiter)}")
         if not self.has_header:
             parts.append(f"no header (columns {list_names(self.names, 3)})")
+        if self.n_above:
+            parts.append(f"{pluralise(self.n_above, 'lines')} above the {'header' if self.has_header else 'first row'}")
+        if self.n_surplus:
+            parts.append("separators at the end of rows")
+        if self.is_uneven:
+            parts.append("rows with fewer or more cells")
         if self.encoding != "utf-8":
             parts.append(f"encoding {self.encoding}")
         if self.decimal == ",":
@@ -109,6 +135,10 @@ class Dialect:
             parts.append(f"{' and '.join(map(_spoken, marks))} between thousands")
         if around := sorted({mark for each in formats for mark in (each.before, each.after)} - {""}):
             parts.append(f"{', '.join(around)} beside numbers")
+        if any(each.brackets for each in formats):
+            parts.append("brackets around negative numbers")
+        if codes := [name for name, each in self.formats.items() if each.kind == "code"]:
+            parts.append(f"codes in {list_names(codes, 3)}")
         if self.missing:
             parts.append(f"missing: {', '.join(map(repr, self.missing))}")
         if times := sorted({each.time_format for each in formats} - {""}):
@@ -125,14 +155,21 @@ class Dialect:
         formats: dict[Any, CellFormat] = {}
         for name, each in data["formats"].items():
             formats[name] = cells = CellFormat(**{**each, "missing": tuple(each["missing"])})
-            _check_texts([name, *cells.missing, *(text for key, text in asdict(cells).items() if key != "missing")])
-            if cells.kind not in ("number", "time", "text") or cells.decimal not in (".", ","):
+            texts = asdict(cells)
+            if not isinstance(texts.pop("brackets"), bool):
+                raise ValueError(f"the format of column {name!r} is not valid")
+            _check_texts([name, *texts.pop("missing"), *texts.values()])
+            if cells.kind not in ("number", "time", "text", "code") or cells.decimal not in (".", ","):
                 raise ValueError(f"the format of column {name!r} is not valid")
         names, na = tuple(data["names"]), tuple(data["na"])
         _check_texts([data["delimiter"], data["encoding"], *names, *na])
-        if len(data["delimiter"]) != 1 or not isinstance(data["has_header"], bool):
+        counts = {name: data.get(name, 0) for name in ("n_above", "n_skipped", "n_surplus")}
+        flags = {"has_header": data["has_header"], "is_uneven": data.get("is_uneven", False)}
+        if len(data["delimiter"]) != 1 or {type(flag) for flag in flags.values()} != {bool}:
             raise ValueError("the dialect is not valid")
-        return cls(data["delimiter"], data["encoding"], data["has_header"], names, formats, na)
+        if any(type(count) is not int or count < 0 for count in counts.values()):
+            raise ValueError("the dialect is not valid")
+        return cls(data["delimiter"], data["encoding"], names=names, formats=formats, na=na, **counts, **flags)
 
 
 @dataclass(frozen=True)
@@ -145,8 +182,10 @@ class Reading:
         How the files were written that the model was fitted on. Its names and formats of columns hold again.
     columns : tuple of str
         Columns that the model reads: a first line that names them all is a header.
-    times : tuple of str
-        Those of them that hold times.
+    kinds : mapping of str to str
+        The kinds of columns that are known.
+    skip_rows : int or None
+        Lines above the header.
     on_bad : {"error", "null", "skip"}
         What to do with cells that are no number or time in columns of these: raise, or read a number as infinite and a
         time as missing, so that its row is bad. With "skip", rows with more or fewer cells are left out too.
@@ -162,7 +201,8 @@ class Reading:
     encoding: str | None = None
     learned: Dialect | None = None
     columns: tuple[str, ...] = ()
-    times: tuple[str, ...] = ()
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    skip_rows: int | None = None
     on_bad: str = "error"
 
 

@@ -1,7 +1,7 @@
 """Finds the dialect of a text file in a sample of its lines.
 
 The method follows DuckDB's CSV sniffer: every candidate separator splits the sample, and the one whose rows agree best
-in width and in the types of their cells wins. The types then distinguish the header from data.
+in width and in the types of their cells wins. The types then distinguish the header from data, and from lines above it.
 """
 
 from __future__ import annotations
@@ -10,36 +10,61 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from datetime import datetime
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-from aefast.tables.dialect import MISSING_NUMBERS, MISSING_TEXTS, CellFormat, Dialect, Reading
+from aefast.tables.cell_formats import ALWAYS_MISSING, decimal_mark, format_of_cells, others
+from aefast.tables.dialect import CellFormat, Dialect, Reading
 
-_ALWAYS_MISSING = frozenset((*MISSING_TEXTS, *MISSING_NUMBERS))
 #: Separators that are tried, in the order that decides a tie; a blank stands for one or more blanks and tabs.
 SEPARATORS = (",", ";", "\t", "|", " ")
-#: A column has a format if at least this share of its cells agrees.
-AGREEING = 0.95
-#: The most different words among the numbers of a column that are read as missing.
-MAX_WORDS = 3
+#: The least share of the rows below the header that are as wide as most, for a separator.
+_LEAST_EVEN = 0.8
+#: The same for blanks, which also stand between words.
+_LEAST_EVEN_OF_WORDS = 0.95
+#: What the share of columns with a type must be higher by, for blanks to be preferred to another separator.
+_BLANK_COSTS = 0.2
+#: The share of rows with one cell below which such a row above the others is a title.
+_FEW = 0.1
+#: Lines among which the first rows of the table are looked for.
+_MOST_ABOVE = 300
+#: The signs that begin a comment above the table.
+_COMMENT = ("#", "%", "//")
 
-_CURRENCY = r"[$€£¥₹]|USD|EUR|GBP|CHF"
-_AROUND = re.compile(rf"[-+]?\s*({_CURRENCY})?\s?[-+]?\d[\d.,' ]*?\s?(%|{_CURRENCY}|[a-zA-Z°µ/²³]{{1,6}})?")
-_PLAIN = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?inf(inity)?", re.IGNORECASE)
-_ISO_TIME = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[-+]\d{2}(:?\d{2})?)?)?")
-_SLASHED = re.compile(r"(\d{1,2})([./-])(\d{1,2})\2(\d{4}|\d{2})(([ T]+)\d{1,2}:\d{2}(:\d{2})?( ?)([AaPp][Mm])?)?")
-#: Decimal mark and mark between thousands, in the order in which they are tried.
-_MARKS = ((".", ""), (".", ","), (",", ""), (",", "."), (".", "'"), (".", " "), (",", " "))
-_TIME_FORMATS = (
-    *("[%d/%b/%Y:%H:%M:%S %z]", "[%d/%b/%Y:%H:%M:%S]", "[%d/%b/%Y:%H:%M:%S", "%d/%b/%Y:%H:%M:%S %z"),
-    *("%d/%b/%Y:%H:%M:%S", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%Y/%m/%d", "%Y%m%dT%H%M%S", "%d-%b-%Y %H:%M:%S"),
-    *("%d-%b-%Y", "%d-%b-%y", "%d %b %Y %H:%M:%S", "%d %b %Y", "%b %d, %Y", "%b %d %Y", "%b %d %H:%M:%S"),
-    "%a %b %d %H:%M:%S %Y",
-)
-#: Cells of a column whose times are parsed in full; the others are of the same form if these are.
-_TRIED = 200
+
+class Row(NamedTuple):
+    """The cells of a row, the lines of the file up to its end, and whether the line before it is blank."""
+
+    cells: list[str]
+    end: int
+    after_blank: bool
+
+    @property
+    def is_comment(self) -> bool:
+        """Whether the row is a comment, if it stands above the table."""
+        return self.cells[0].lstrip().startswith(_COMMENT)
+
+    @property
+    def has_one_cell(self) -> bool:
+        """Whether all cells but the first are empty, as in titles that a spreadsheet pads."""
+        return bool(self.cells[0].strip()) and not any(map(str.strip, self.cells[1:]))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the table stands among the rows of a file.
+
+    ``first`` is the row of the header, or the first row of data if there is no header. ``names`` are those of the
+    header, as they are written. ``width`` counts the cells of a row, of which the last ``n_surplus`` are empty.
+    """
+
+    first: int
+    has_header: bool
+    names: tuple[str, ...]
+    width: int
+    n_surplus: int = 0
 
 
 def find_dialect(text: str, known: Reading | None = None, *, encoding: str = "utf-8", usual: str = ",") -> Dialect:
@@ -55,78 +80,228 @@ def find_dialect(text: str, known: Reading | None = None, *, encoding: str = "ut
     usual : str
         The separator that decides a tie.
     """
-    known = known or Reading()
+    known = _of_arff(text, known or Reading())
     learned = known.learned
-    if learned is not None and learned.delimiter in text.partition("\n")[0]:
+    if learned is not None and learned.delimiter in text:
         usual = learned.delimiter
     delimiter = known.delimiter or _separator(text, usual)
-    rows = split_rows(text, delimiter)
+    rows = [row for row in split_rows(text, delimiter) if row.end > (known.skip_rows or 0)]
     if not rows:
         return Dialect(delimiter, encoding)
-    width = Counter(map(len, rows)).most_common(1)[0][0]
-    columns = _columns(rows[1:], width)
-    formats = [_format_of(column, known, delimiter) for column in columns]
-    has_header = known.has_header
-    if has_header is None:
-        has_header = known.names is None and (
-            len(rows[0]) != width
-            or (bool(known.columns) and set(known.columns) <= set(rows[0]))
-            or (learned.has_header if learned else _is_header(rows[0], columns, formats))
-        )
-    names = known.names or tuple(rows[0])
-    if not has_header:
-        is_as_learned = learned is not None and not learned.has_header and len(learned.names) == width
-        names = known.names or (learned.names if learned and is_as_learned else tuple(f"x{j}" for j in range(width)))
-        formats = [_format_of(column, known, delimiter) for column in _columns(rows, width)]
-    if any(each.decimal == "," and not each.thousands for each in formats):
-        # A column such as 1,200 could be either.
-        formats = [replace(each, decimal=",", thousands="") if each.thousands == "," else each for each in formats]
+    layout = _layout(rows, known, delimiter)
+    body = rows[layout.first + layout.has_header :]
+    columns, width = _columns(body, layout.width) or [()] * layout.width, layout.width - layout.n_surplus
+    if layout.has_header:
+        names = _unique_names(layout.names)
+    elif known.names is None and learned is not None and not learned.has_header and len(learned.names) == width:
+        names = learned.names
+    else:
+        names = tuple(f"x{j}" for j in range(width))
+    names = known.names or names
+    formats = _formats(columns, names, known, delimiter)
     found = {name: each for name, each in zip(names, formats, strict=False) if each.kind != "text" or each.missing}
     for name, each in (learned.formats if learned else {}).items():
         if name in names and each.kind != "text":
             found[name] = replace(each, missing=tuple(sorted({*each.missing, *found.get(name, each).missing})))
-    return Dialect(delimiter, encoding, has_header, names, found, known.missing or (learned.na if learned else ()))
+    n_above = rows[layout.first - 1].end if layout.first else known.skip_rows or 0
+    is_changed = n_above or layout.n_surplus or (layout.has_header and names != tuple(rows[layout.first].cells))
+    # A model that was fitted on even rows has rows with more cells refused.
+    is_uneven = bool(learned and learned.is_uneven) if known.columns else _is_uneven(body, layout.width, text)
+    return Dialect(
+        delimiter,
+        encoding,
+        layout.has_header,
+        names,
+        found,
+        known.missing or (learned.na if learned else ()),
+        n_above,
+        (rows[layout.first].end if layout.has_header else n_above) if is_changed else 0,
+        layout.n_surplus,
+        is_uneven,
+    )
 
 
-def split_rows(text: str, delimiter: str) -> list[list[str]]:
-    """Return the cells of each line that is not blank."""
+def _is_uneven(body: Sequence[Row], width: int, text: str) -> bool:
+    """Whether a row has fewer or more cells. Parts of a sample after its head may begin inside of quotes."""
+    n_lines = text.count("\n", 0, 1 << 16) if '"' in text else len(text)
+    return any(len(row.cells) != width for row in body if row.end <= n_lines)
+
+
+def split_rows(text: str, delimiter: str) -> list[Row]:
+    """Return the rows of the lines that are not blank."""
+    lines: Iterable[str] = io.StringIO(text, newline="")
     if delimiter == " ":
-        return [line.split() for line in text.splitlines() if line.strip()]
-    rows: list[list[str]] = []
+        lines = (re.sub(r"[ \t]+", " ", line).lstrip(" ").replace(" \n", "\n").replace(" \r", "\r") for line in lines)
+    rows: list[Row] = []
+    after_blank = False
     with suppress(csv.Error):  # raised for a cell that is too long, because a quote is not closed
-        rows.extend(row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row)
+        reader = csv.reader(lines, delimiter=delimiter)
+        for cells in reader:
+            if cells:
+                rows.append(Row(cells, reader.line_num, after_blank))
+            after_blank = not cells
     return rows
 
 
-def _columns(rows: Iterable[Sequence[str]], width: int) -> list[tuple[str, ...]]:
-    return list(zip(*(row for row in rows if len(row) == width), strict=True)) or [()] * width
+def _layout(rows: Sequence[Row], known: Reading, delimiter: str) -> Layout:
+    """Return where the table stands, by what is known, by the widths of the rows and by the types of their cells."""
+    learned, width = known.learned, _usual_width(rows)
+    in_body = [row for row in rows[len(rows) // 2 :] if len(row.cells) == width]
+    n_filled = max((k + 1 for row in in_body for k, cell in enumerate(row.cells) if cell.strip()), default=width)
+    n_surplus = width - max(n_filled, 2) if width > 2 else 0
+    formats = [format_of_cells(column, Reading(), delimiter) for column in _columns(in_body, width)]
+    start = 0 if known.skip_rows is not None else _start(rows, in_body, width, formats)
+    if known.has_header is False or known.names is not None or (learned is not None and not learned.has_header):
+        return Layout(start, False, (), width, n_surplus)
+    wanted = {*(known.columns or (learned.names if learned else ()))}
+    named = (k for k, row in enumerate(rows[:_MOST_ABOVE]) if wanted and wanted <= {*_unique_names(row.cells)})
+    if (first := next(named, None)) is not None:
+        return _named_layout(rows, first, width, n_surplus)
+    candidates = range(start, min(start + _MOST_ABOVE, len(rows)))
+    data = next((k for k in candidates if _is_data(rows[k], formats)), None)
+    if data is not None and data > start:
+        blanks = [k for k in range(start, data) if rows[k].after_blank]
+        return _named_layout(rows, blanks[-1] if blanks else start, width, n_surplus)
+    above = start - 1 if known.skip_rows is None and data is not None else -1
+    while above > 0 and rows[above - 1].is_comment and len(rows[above - 1].cells) == len(rows[above].cells):
+        above -= 1
+    if above >= 0 and _may_name(rows[above], width - n_surplus):
+        return _named_layout(rows, above, width, n_surplus)
+    below = _columns(rows[start + 1 :], width)
+    formats = [format_of_cells(column, Reading(), delimiter) for column in below]
+    if learned is not None or _is_header(rows[start].cells, below, formats):
+        return _named_layout(rows, start, width, n_surplus)
+    return Layout(start, False, (), width, n_surplus)
+
+
+def _start(rows: Sequence[Row], in_body: Sequence[Row], width: int, formats: Sequence[CellFormat]) -> int:
+    """Return the first row that is as wide as most and neither a comment nor a title."""
+    may_comment = not any(row.is_comment for row in in_body)
+    may_be_title = width > 1 and sum(row.has_one_cell for row in in_body) < _FEW * len(in_body)
+
+    def belongs(row: Row) -> bool:
+        is_title = may_be_title and row.has_one_cell and not _is_data(row, formats)
+        is_other = is_title or (may_comment and row.is_comment) or not any(map(str.strip, row.cells))
+        return len(row.cells) == width and not is_other
+
+    return next((k for k, row in enumerate(rows) if belongs(row)), 0)
+
+
+def _is_data(row: Row, formats: Sequence[CellFormat]) -> bool:
+    """Whether most cells of a row that have a format are written in it."""
+    pairs = zip(map(str.strip, row.cells), formats, strict=False)
+    typed = [(cell, each) for cell, each in pairs if each.kind != "text" and cell not in ALWAYS_MISSING]
+    n_fitting = sum(not others([cell], each, 0) for cell, each in typed)
+    return len(row.cells) == len(formats) and n_fitting > len(typed) / 2
+
+
+def _may_name(row: Row, width: int) -> bool:
+    """Whether a row that is not as wide as the rows below it may name their columns."""
+    cells = [cell for cell in map(str.strip, row.cells) if cell]
+    has_numbers = any(not others([cell], CellFormat("number"), 0) for cell in cells)
+    return len(cells) >= max(width - 1, 1) and len({*cells}) == len(cells) and not has_numbers
+
+
+def _named_layout(rows: Sequence[Row], first: int, width: int, n_surplus: int) -> Layout:
+    """Return the layout with a header, whose width may differ from that of the rows."""
+    names, n_columns = rows[first].cells, width - n_surplus
+    if rows[first].is_comment and len(names) > 1:
+        bare = re.sub(r"^\W*(Fields:\s*)?", "", names[0])
+        if bare or len(names) > n_columns:
+            names = [bare, *names[1:]] if bare else names[1:]
+    while len(names) > n_columns and not names[-1].strip():
+        names = names[:-1]
+    if n_columns < len(names) <= width:
+        n_surplus = width - len(names)
+    elif len(names) == n_columns - 1:
+        names = ["", *names]  # R does not name the column of row names
+    names = [*names, *(f"x{j}" for j in range(len(names), n_columns))]
+    return Layout(first, True, tuple(names), max(width, len(names)), n_surplus)
+
+
+def _formats(
+    columns: Sequence[Sequence[str]], names: Sequence[str], known: Reading, delimiter: str
+) -> list[CellFormat]:
+    """Return the formats of the columns, with the same decimal mark in all of them if they allow it."""
+
+    def formats(known: Reading) -> list[CellFormat]:
+        pairs = zip(columns, names, strict=False)
+        return [format_of_cells(column, known, delimiter, name) for column, name in pairs]
+
+    found = formats(known)
+    numbers = [(column, each) for column, each in zip(columns, found, strict=False) if each.kind == "number"]
+    if known.decimal or not any(each.decimal == "," or each.thousands in (".", ",") for _, each in numbers):
+        return found
+    marks = {decimal_mark(column, each) for column, each in numbers} - {""}
+    if not marks and any(each.decimal == "," and not each.thousands for _, each in numbers):
+        marks = {","}  # a column such as 1,200 could be either
+    return formats(replace(known, decimal=marks.pop())) if len(marks) == 1 else found
+
+
+def _unique_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return names that differ: a repeated name gets a number, as in pandas, and a further blank one its position."""
+    found: dict[str, None] = {}
+    for j, name in enumerate(names):
+        candidates = (f"{name}.{k}" if name.strip() else f"x{j + k - 1}" for k in range(1, len(names) + 1))
+        found[name if name not in found else next(each for each in candidates if each not in {*found, *names})] = None
+    return tuple(found)
+
+
+def _usual_width(rows: Sequence[Row]) -> int:
+    """Return the most common width of rows, without the first half of them, where a title may stand."""
+    return Counter(len(row.cells) for row in rows[len(rows) // 2 :]).most_common(1)[0][0]
+
+
+def _columns(rows: Iterable[Row], width: int) -> list[tuple[str, ...]]:
+    return list(zip(*(row.cells for row in rows if len(row.cells) == width), strict=True))
 
 
 def _separator(text: str, usual: str) -> str:
     """Return the separator whose rows agree best, first in width and then in the types of their cells."""
-    head = "\n".join(text[: 1 << 15].splitlines()[:100])
-    best, best_score = usual, (0.0, 0.0, False)
+    head = "".join(text[: 1 << 15].splitlines(keepends=True)[:_MOST_ABOVE])
+    best, best_score = usual, (0.0, 0.0, 0, False)
     for separator in SEPARATORS:
         rows = split_rows(head, separator)
-        if not rows:
+        width = _usual_width(rows) if rows else 0
+        if width < 2:
             continue
-        width, count = max(Counter(map(len, rows)).items(), key=lambda item: (item[1], item[0]))
-        agreeing = count / len(rows)
+        start = next(k for k, row in enumerate(rows) if len(row.cells) == width)
+        below = rows[start:]
+        n_agreeing = sum(len(row.cells) == width for row in below)
         is_blank = separator == " "
-        if width < 2 or len(rows[0]) != width or agreeing < (1 if is_blank else 0.8):
+        if n_agreeing < (_LEAST_EVEN_OF_WORDS if is_blank else _LEAST_EVEN) * len(below):
             continue
-        typed = [
-            _format_of(column, Reading(), separator).kind != "text" for column in _columns(rows[1:] or rows, width)
-        ]
-        share = sum(typed) / width
-        # Words are separated by blanks, too, and so are date and time.
-        if is_blank and (share <= 0.5 or any(map(_ISO_TIME.fullmatch, head.splitlines()[-1:]))):
+        columns = [column for column in _columns(below[1:] or below, width) if any(map(str.strip, column))]
+        n_typed = sum(format_of_cells(column, Reading(), separator).kind != "text" for column in columns)
+        share = n_typed / max(len(columns), 1)
+        # Words are separated by blanks, too, and so are date and time; a number may have a decimal comma.
+        if is_blank and share < 0.5 and not (share and width > 2 and n_agreeing == len(rows)):
             continue
-        # Widths count in tenths, so that one ragged line does not decide against better types.
-        score = (round(agreeing, 1), share, separator == usual)
+        if (is_blank or (start and width == 2)) and _is_one_cell(below[1:], separator):
+            continue
+        # Widths count in tenths, so that one ragged line does not decide against better types. Dates and times with
+        # blanks have a type in parts, too.
+        share = max(share - _BLANK_COSTS, 0.01) if is_blank else share
+        score = (round(n_agreeing / len(rows), 1), share, -start, separator == usual)
         if score > best_score:
             best, best_score = separator, score
     return best
+
+
+def _is_one_cell(rows: Sequence[Row], separator: str) -> bool:
+    """Whether whole lines are numbers or times."""
+    lines = [separator.join(row.cells) for row in rows]
+    return bool(lines) and format_of_cells(lines, Reading(), "").kind != "text"
+
+
+def _of_arff(text: str, known: Reading) -> Reading:
+    """Return what the header of an ARFF file says of it, or what is known if it is another file."""
+    declared = re.match(r"(?s)\s*(?:%[^\n]*\n\s*)*@relation\b.*?^@data[^\n]*\n", text, re.IGNORECASE | re.MULTILINE)
+    if declared is None:
+        return known
+    names = re.findall(r"""(?im)^@attribute\s+(?:'([^']*)'|"([^"]*)"|(\S+))""", declared[0])
+    n_lines = declared[0].count("\n")
+    return replace(known, delimiter=",", names=tuple("".join(name) for name in names), skip_rows=n_lines)
 
 
 def _is_header(first: Sequence[str], columns: Sequence[Sequence[str]], formats: Sequence[CellFormat]) -> bool:
@@ -135,7 +310,7 @@ def _is_header(first: Sequence[str], columns: Sequence[Sequence[str]], formats: 
     for cell, column, each in zip(map(str.strip, first), columns, formats, strict=False):
         if each.kind == "text":
             continue
-        if cell in _ALWAYS_MISSING or _others([cell], each, 0):
+        if cell in ALWAYS_MISSING or others([cell], each, 0):
             if cell not in column:
                 return True
         else:
@@ -143,7 +318,7 @@ def _is_header(first: Sequence[str], columns: Sequence[Sequence[str]], formats: 
     if values:
         # Columns may be named by whole numbers, as by pandas, or by years, unless the rows below look alike.
         return _are_names(values) and not any(map(_are_names, zip(*columns, strict=True)))
-    if not columns[0]:
+    if not columns or not columns[0]:
         return True
     # If all columns are text, a row of data repeats values that occur below it.
     least = max(2, len(columns[0]) // 100)
@@ -160,137 +335,3 @@ def _are_names(cells: Sequence[str]) -> bool:
     return (is_run and (len(numbers) > 1 or numbers == [0])) or (
         len(set(numbers)) == len(numbers) > 1 and all(1900 <= number < 2100 for number in numbers)
     )
-
-
-def bare_number(cell: str, of: CellFormat) -> str:
-    """Return the cell as a number that Python reads, if it is one in this format.
-
-    Examples
-    --------
-    >>> from aefast.tables.dialect import CellFormat
-    >>> from aefast.tables.sniffer import bare_number
-    >>> bare_number("-$1,200.50", CellFormat("number", thousands=",", before="$"))
-    '-1200.50'
-    """
-    cell, sign = cell.strip(), ""
-    if of.before and cell[:1] in ("-", "+"):
-        sign, cell = cell[0], cell[1:].lstrip()
-    cell = cell.removeprefix(of.before).removesuffix(of.after).strip()
-    if of.thousands:
-        cell = cell.replace(of.thousands, "")
-    return sign + (cell.replace(",", ".") if of.decimal == "," else cell)
-
-
-def _format_of(cells: Sequence[str], known: Reading, delimiter: str) -> CellFormat:
-    """Return the format of a column's cells."""
-    tokens = _ALWAYS_MISSING.union(known.missing)
-    values = [cell for cell in map(str.strip, cells) if cell not in tokens]
-    words = {*map(str.strip, cells)} & tokens - {""}
-    found = (_number_format(values, known, delimiter) or _time_format(values, known)) if values else None
-    if found is None:
-        # Only these are missing in text.
-        return CellFormat("text", missing=tuple(sorted(words & {*MISSING_TEXTS, *known.missing})))
-    return replace(found, missing=tuple(sorted({*found.missing, *words})))
-
-
-def _number_format(cells: Sequence[str], known: Reading, delimiter: str) -> CellFormat | None:
-    """Return how numbers are written in all cells but a few words; None if they are not numbers."""
-    if known.decimal != "," and _are_floats(cells):
-        return CellFormat("number")
-    if sum(any(map(str.isdigit, cell)) for cell in cells[:50]) < min(len(cells), 50) / 2:
-        return None
-    marks = [pair for pair in _MARKS if known.decimal in (None, pair[0]) and known.thousands in (None, pair[1])] or [
-        (known.decimal or ".", known.thousands or "")
-    ]
-    if delimiter == ";":  # such files have decimal commas, which need no quotes there
-        marks.sort(key=lambda pair: pair == (".", ","))
-    for before, after in dict.fromkeys((("", ""), _around(cells))):
-        for decimal, thousands in marks:
-            candidate = CellFormat("number", decimal, thousands, before, after)
-            others = _others(cells, candidate, MAX_WORDS)
-            if others is None:
-                continue
-            n_others = sum(cell in others for cell in cells) if others else 0
-            # Signs such as '!' stand for missing numbers at any share, words only if they are few.
-            are_signs = not any(re.search(r"\w", cell) for cell in others)
-            if n_others <= (0.5 if are_signs else 1 - AGREEING) * len(cells):
-                return replace(candidate, missing=tuple(sorted(others)))
-    return None
-
-
-def _are_floats(cells: Iterable[str]) -> bool:
-    try:
-        return not any("_" in cell or float(cell) != float(cell) for cell in cells)
-    except ValueError:
-        return False
-
-
-def _others(cells: Iterable[str], of: CellFormat, most: int) -> Collection[str] | None:
-    """Return the different cells that are not written in a format; None if there are more than ``most``."""
-    others = set()
-    for cell in cells:
-        if not (_is_number(cell, of) if of.kind == "number" else _is_time(cell, of.time_format)):
-            others.add(cell)
-            if len(others) > most > 0:
-                return None
-    return others
-
-
-def _is_number(cell: str, of: CellFormat) -> bool:
-    if of.thousands:
-        digits = bare_number(cell, replace(of, thousands="", decimal="."))
-        whole, _, fraction = digits.lstrip("+-").partition(of.decimal)
-        groups = whole.split(of.thousands)
-        if of.thousands in fraction or (
-            len(groups) > 1
-            and not (0 < len(groups[0]) <= 3 and groups[0][0] != "0" and all(len(group) == 3 for group in groups[1:]))
-        ):
-            return False
-    if of.decimal == "," and of.thousands != "." and "." in cell:
-        return False
-    return _PLAIN.fullmatch(bare_number(cell, of)) is not None
-
-
-def _around(cells: Sequence[str]) -> tuple[str, str]:
-    """Return what stands before and after the number in nearly all cells: a currency, a percent sign or a unit."""
-    found = Counter((part[1] or "", part[2] or "") for part in map(_AROUND.fullmatch, cells[:500]) if part)
-    (around, count), *_ = [*found.most_common(1), (("", ""), 0)]
-    return (around[0].strip(), around[1].strip()) if count >= AGREEING * min(len(cells), 500) else ("", "")
-
-
-def _time_format(cells: Sequence[str], known: Reading) -> CellFormat | None:
-    """Return how times are written in all cells; None if they are no times, or if day and month could be either."""
-    if all(map(_ISO_TIME.fullmatch, cells)):
-        return CellFormat("time")
-    tried = [*cells[:_TRIED], *cells[-_TRIED:]]
-    formats = [known.time_format] if known.time_format else [*_TIME_FORMATS, *_slashed_formats(cells)]
-    found = (each for each in formats if _is_time(tried[0], each) and all(_is_time(cell, each) for cell in tried))
-    time_format = next(found, None)
-    return None if time_format is None else CellFormat("time", time_format=time_format)
-
-
-def _slashed_formats(cells: Sequence[str]) -> list[str]:
-    """Return the format of dates such as 31/12/2024 in the only order of day and month that the cells allow, if any."""
-    parts = [part for part in map(_SLASHED.fullmatch, cells) if part is not None]
-    if len(parts) < len(cells):
-        return []
-    _, mark, _, year, clock, between, seconds, blank, half = parts[0].groups()
-    most_first, most_second = (max(int(part[group]) for part in parts) for group in (1, 3))
-    if most_first > 12 >= most_second or (mark == "." and most_second <= 12):
-        order = f"%d{mark}%m"
-    elif most_second > 12 >= most_first:
-        order = f"%m{mark}%d"
-    else:
-        return []
-    hours = f"{between}{'%I' if half else '%H'}:%M{':%S' if seconds else ''}{blank}{'%p' if half else ''}"
-    return [f"{order}{mark}{'%Y' if len(year) == 4 else '%y'}{hours if clock else ''}"]
-
-
-def _is_time(cell: str, time_format: str) -> bool:
-    if not time_format:
-        return _ISO_TIME.fullmatch(cell) is not None
-    try:
-        datetime.strptime(cell, time_format)
-    except ValueError:
-        return False
-    return True

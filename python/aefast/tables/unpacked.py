@@ -31,7 +31,8 @@ def unpacked(path: Path) -> Path:
 def _from_zip(path: Path) -> Path:
     try:
         with ZipFile(path) as archive:
-            tables = [name for name in archive.namelist() if format_of(Path(name)) and not name.startswith("__MACOSX")]
+            files = [name for name in archive.namelist() if not name.startswith("__MACOSX") and not name.endswith("/")]
+            tables = files if len(files) == 1 else [name for name in files if format_of(Path(name))]
             if len(tables) != 1:
                 raise TableError(f"{path} holds {len(tables)} tables and must hold one; unpack it and name its files")
             with archive.open(tables[0]) as stream:

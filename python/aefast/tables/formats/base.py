@@ -41,7 +41,11 @@ class TableFile:
     dialect : Dialect or None
         How a file of text is written.
     n_dropped : int
-        Rows with too many or too few cells that the last complete pass left out; only if it was asked to.
+        Rows with too many cells that the last complete pass left out.
+    n_short : int
+        Rows with too few cells, whose last cells the last complete pass took for missing.
+    n_notes : int
+        Lines that are no rows, which the last complete pass left out.
     """
 
     #: The format stores no types: they are guessed from the first rows, and later cells may not fit them.
@@ -56,7 +60,7 @@ class TableFile:
         self.n_rows: int | None = None
         self.row_width: int | None = None
         self.guessed: frozenset[str] = frozenset()
-        self.n_dropped = 0
+        self.n_dropped = self.n_short = self.n_notes = 0
 
     @property
     def n_bytes(self) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
 from typing import Any
@@ -14,20 +16,27 @@ from pyarrow import csv as arrow_csv
 
 from aefast.tables.dialect import MISSING_NUMBERS, MISSING_TEXTS, CellFormat, Dialect, Reading
 from aefast.tables.formats.base import TableError, TableFile, Writer, is_compressed, rebatch, skip_rows
-from aefast.tables.formats.csv_bytes import ends_with_cell, in_utf8, sample_text
+from aefast.tables.formats.csv_bytes import SingleBlanks, ends_with_cell, in_utf8, sample_text
 from aefast.tables.formats.csv_cells import BadCellError, converted_type, read_cells, read_what_can_be, without_tokens
+from aefast.tables.formats.csv_rows import EvenRows
 from aefast.tables.sniffer import find_dialect
-from aefast.tables.text import option_of, shorten
+from aefast.tables.text import option_of, pluralise, shorten
 
 #: How Arrow begins the message about a cell that does not fit the type of its column.
 _CELL = re.compile(r"In CSV column #(\d+): (?:Row #(\d+): )?")
 _VALUE = re.compile(r"invalid value '(.*)'")
 _UNCLOSED = "a quote is not closed"
+_TOO_WIDE = "leave such rows out with --on-bad skip, or give another --delimiter"
+_UNFINISHED = "the file ends in it, as if it were not complete; write it again"
 _LAST_YEAR = 32_767  # the last year, and the first with a minus sign, that Arrow writes as text
 
 
 class _UnfitCellError(Exception):
     """A cell does not fit the type of its column, but bad rows are allowed."""
+
+
+class _UnevenRowError(Exception):
+    """A row has fewer or more cells than there are columns."""
 
 
 class CsvTable(TableFile):
@@ -55,24 +64,32 @@ class CsvTable(TableFile):
         try:
             text, encoding = sample_text(path, reading.encoding)
             self.dialect = find_dialect(text, reading, encoding=encoding, usual=self.dialect.delimiter)
+            self._is_uneven = self.dialect.is_uneven
             self._null_values = list(dict.fromkeys((*MISSING_TEXTS, *MISSING_NUMBERS, *self.dialect.missing)))
-            drop = None if self._on_bad != "skip" else lambda row: "skip"
-            with self._open({}, on_invalid_row=drop) as reader:
-                fields = list(reader.schema)
+            try:
+                with self._opened({}, self._even_rows()) as reader:
+                    fields = list(reader.schema)
+            except _UnevenRowError:
+                with self._open({}, self._even_rows()) as reader:
+                    fields = list(reader.schema)
         except LookupError as error:
             raise TableError(
                 f"{path}: the encoding {reading.encoding} is unknown; give another with --encoding"
             ) from error
         except (pa.ArrowException, OSError) as error:
             raise self._diagnosis({}, error) from error
+        #: The last column of the file, which may have no name.
+        self._last = fields[-1].name
+        fields = fields[: len(fields) - self.dialect.n_surplus]
         self.guessed: frozenset[str] = frozenset(f.name for f in fields if pa.types.is_null(f.type))
         for each in fields:
             cells = self.dialect.formats.get(each.name)
             if cells is not None and _needs_conversion(cells, each.type):
                 self._converted[each.name] = cells
-            elif each.name in reading.times and pa.types.is_string(each.type):
+            elif reading.kinds.get(each.name) == "timestamp" and pa.types.is_string(each.type):
                 self._converted[each.name] = CellFormat("time")
         types = {f.name: _type_of(f.type) for f in fields}
+        types |= {name: pa.string() for name, cells in self.dialect.formats.items() if cells.kind == "code"}
         types |= {name: converted_type(cells) for name, cells in self._converted.items()}
         self.schema: Any = pa.schema([(f.name, types[f.name]) for f in fields])
 
@@ -113,13 +130,17 @@ class CsvTable(TableFile):
         types = {c: self.schema.field(c).type for c in columns}
         types |= {c: pa.float64() for c in columns if c in as_numbers and _may_be_number(types[c])}
         types |= {c: pa.string() for c in columns if c in self._converted}
-        n_given = first_row
-        try:
-            for batch in self._batches(columns, types, batch_rows, first_row):
-                n_given += batch.num_rows
-                yield batch
-        except _UnfitCellError:
-            yield from self._batches(columns, types, batch_rows, n_given, tolerant=True)
+        n_given, tolerant = first_row, False
+        while True:
+            try:
+                for batch in self._batches(columns, types, batch_rows, n_given, tolerant=tolerant):
+                    n_given += batch.num_rows
+                    yield batch
+                return
+            except _UnfitCellError:
+                tolerant = True
+            except _UnevenRowError:
+                self._is_uneven = True
 
     def _batches(
         self,
@@ -132,16 +153,17 @@ class CsvTable(TableFile):
     ) -> Iterator[pa.RecordBatch]:
         """Yield the columns in these types. If ``tolerant``, cells that do not fit them make their row a bad one.
 
-        Raise `_UnfitCellError` at the first such cell if the table was opened to leave out or mark bad rows.
+        Raise `_UnfitCellError` at the first such cell if the table was opened to leave out or mark bad rows, and
+        `_UnevenRowError` at the first row of another width unless they are evened.
         """
         converted = dict(self._converted)
         if tolerant:
             formats = {c: self._converted.get(c) or _format_of(types[c], self.dialect) for c in columns}
             converted = {c: cells for c, cells in formats.items() if cells is not None}
             types = types | dict.fromkeys(converted, pa.string())
-        n_read = n_dropped = 0
+        n_read, even = 0, self._even_rows()
         # The last column is read in any case: its last cell shows whether a quote is not closed.
-        last, cell = self.schema.names[-1], None
+        last, cell = self._last, None
         types.setdefault(last, pa.binary())
 
         def chosen(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -151,19 +173,16 @@ class CsvTable(TableFile):
             first, n_read = n_read, n_read + batch.num_rows
             return self._read(batch.select(columns), first, converted, tolerant=tolerant)
 
-        def drop(row: Any) -> str:
-            nonlocal n_dropped
-            n_dropped += 1
-            return "skip"
-
         try:
-            with self._open(types, on_invalid_row=drop if self._on_bad == "skip" else None) as reader:
+            with self._opened(types, even) as reader:
                 yield from rebatch(skip_rows(map(chosen, reader), first_row), batch_rows)
         except (pa.ArrowException, OSError) as error:
             if self._on_bad != "error" and not tolerant and _CELL.search(str(error)):
                 raise _UnfitCellError from error
             raise self._diagnosis(types, error) from error
-        self.n_dropped = n_dropped
+        if even is not None:
+            self.n_short, self.n_dropped, self.n_notes = even.n_short, even.n_long, even.n_notes
+            self._warn_of_rows()
         if cell is not None and ends_with_cell(self.path, cell, self.dialect.encoding):
             raise self._diagnosis(types, TableError(_UNCLOSED))
 
@@ -185,18 +204,62 @@ class CsvTable(TableFile):
                     raise self.unreadable(TableError(f"{error}; {_remedy(name, error.cell)}"), place) from None
         return batch
 
+    def _warn_of_rows(self) -> None:
+        """Say what the last pass did with rows of other widths."""
+        rest = "their last cells are missing" if self.n_short > 1 else "its last cells are missing"
+        found = [
+            (self.n_short, "rows", f"fewer cells than columns; {rest}"),
+            (self.n_dropped, "rows", "more cells than columns, left out"),
+            (self.n_notes, "lines", "no separator, left out as no rows"),
+        ]
+        said = [f"{pluralise(n, what)} with {rest}" for n, what, rest in found if n]
+        if said:
+            warnings.warn(f"{self.path}: {', and '.join(said)}", stacklevel=2)
+
+    def _even_rows(self) -> EvenRows | None:
+        """Return what gives the rows the same width; None if the reader finds out whether they have it."""
+        if not self._is_uneven:
+            return None
+        dialect = self.dialect
+        width, drops_long = len(dialect.names) + dialect.n_surplus, dialect.is_uneven or self._on_bad == "skip"
+        return EvenRows(dialect.delimiter, width, dialect.n_skipped, drops_long=drops_long)
+
+    @contextmanager
+    def _opened(self, types: Mapping[str, pa.DataType], even: EvenRows | None) -> Iterator[Any]:
+        """Open the columns; raise `_UnevenRowError` for a row of another width unless they are evened."""
+
+        def stop(row: Any) -> str:
+            self._is_uneven = True
+            return "error"
+
+        try:
+            with self._open(types, even, on_invalid_row=stop) as reader:
+                yield reader
+        except pa.ArrowInvalid as error:
+            if even is None and self._is_uneven:
+                raise _UnevenRowError from error
+            raise
+
     def _open(
         self,
         types: Mapping[str, pa.DataType],
+        even: EvenRows | None,
         use_threads: bool = True,
         on_invalid_row: Callable[[Any], str] | None = None,
     ) -> Any:
         """Open the columns of ``types``, or all columns with the types that Arrow guesses if there are none."""
         dialect = self.dialect
-        names = None if dialect.has_header else list(dialect.names)
+        changes: list[Callable[[Any], bytes]] = [
+            *([SingleBlanks()] if dialect.delimiter == " " else []),
+            *([even] if even else []),
+        ]
+        surplus = [f"(surplus {k})" for k in range(dialect.n_surplus)]
+        names = [*dialect.names, *surplus] if dialect.n_skipped or not dialect.has_header else None
         return arrow_csv.open_csv(
-            in_utf8(self.path, dialect.encoding, is_blank_separated=dialect.delimiter == " "),
-            arrow_csv.ReadOptions(block_size=self._BLOCK, use_threads=use_threads, column_names=names),
+            in_utf8(self.path, dialect.encoding, *changes),
+            arrow_csv.ReadOptions(
+                block_size=self._BLOCK, use_threads=use_threads, column_names=names, skip_rows=dialect.n_skipped
+            ),
             arrow_csv.ParseOptions(
                 delimiter=dialect.delimiter, newlines_in_values=True, invalid_row_handler=on_invalid_row
             ),
@@ -218,7 +281,7 @@ class CsvTable(TableFile):
             return "error"
 
         try:
-            with self._open(types, use_threads=False, on_invalid_row=stop) as reader:
+            with self._open(types, self._even_rows(), use_threads=False, on_invalid_row=stop) as reader:
                 for batch in reader:
                     n_rows += batch.num_rows
         except (pa.ArrowException, OSError) as found:
@@ -227,7 +290,7 @@ class CsvTable(TableFile):
         row = column = None
         in_cell = _CELL.search(text)
         # Arrow counts lines from 1, that of the names included.
-        first = 2 if self.dialect.has_header else 1
+        first = 1 + (self.dialect.n_skipped or self.dialect.has_header)
         if in_cell:
             column = self.schema.names[int(in_cell[1])]  # numbered as in the file, whichever columns are read
             row = int(in_cell[2]) - first if in_cell[2] else None
@@ -235,11 +298,11 @@ class CsvTable(TableFile):
             if bad := _VALUE.search(text):
                 text = f"invalid value {shorten(bad[1], 30)!r}; {_remedy(column, bad[1])}"
         elif invalid:
+            is_short = invalid[0].actual_columns < invalid[0].expected_columns
             row = invalid[0].number - first
             text = (
                 f"Expected {invalid[0].expected_columns} columns, got {invalid[0].actual_columns}: "
-                f"{shorten(invalid[0].text, 40)}; perhaps another --delimiter helps"
-                + (", or --on-bad skip" if self._on_bad == "null" else "")
+                f"{shorten(invalid[0].text, 40)}; {_UNFINISHED if is_short else _TOO_WIDE}"
             )
         elif text == _UNCLOSED:  # Arrow takes the rest of the file for the last cell of the last row
             row = n_rows - 1
@@ -275,9 +338,8 @@ def _format_of(kind: pa.DataType, dialect: Dialect) -> CellFormat | None:
 
 def _needs_conversion(cells: CellFormat, guess: pa.DataType) -> bool:
     """Return whether Arrow misreads numbers or times in a column of this guessed type."""
-    if cells.kind == "text" or not cells.is_plain:
-        return cells.kind != "text"
-    return bool(pa.types.is_string(guess))
+    is_text = cells.kind in ("text", "code")
+    return not is_text and (not cells.is_plain or bool(pa.types.is_string(guess)))
 
 
 def _remedy(column: str, cell: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,17 @@ def uncompressed(path: Path) -> Any:
     return pa.input_stream(str(path), compression=codec)
 
 
-def in_utf8(path: Path, encoding: str, *, is_blank_separated: bool = False) -> Any:
-    """Return the stream of a file's text in UTF-8, with one blank for several if blanks separate the cells."""
+def in_utf8(path: Path, encoding: str, *changes: Callable[[Any], bytes]) -> Any:
+    """Return the stream of a file's text in UTF-8, with ``changes`` made to its blocks of bytes one after the other."""
     stream = uncompressed(path)
     if encoding != "utf-8":
         stream = pa.transcoding_input_stream(stream, encoding, "utf-8")
-    return pa.TransformInputStream(stream, _SingleBlanks()) if is_blank_separated else stream
+    for change in changes:
+        stream = pa.TransformInputStream(stream, change)
+    return stream
 
 
-class _SingleBlanks:
+class SingleBlanks:
     """Replaces blanks and tabs by one blank and drops them at both ends of lines, in blocks of bytes."""
 
     def __init__(self) -> None:

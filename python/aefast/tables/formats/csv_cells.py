@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from math import inf
 from typing import Any
 
 import pyarrow as pa
 
-from aefast.tables.dialect import MISSING_NUMBERS, MISSING_TEXTS, CellFormat
+from aefast.tables.dialect import DURATION, EPOCHS, MISSING_NUMBERS, MISSING_TEXTS, CellFormat
 from aefast.tables.text import NUMBER
 
 _ISO_TIME = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}(:\d{2}(:\d{2}(\.\d+)?)?)?(Z|[+-]\d{2}:?\d{2})?)?$"
@@ -25,6 +26,13 @@ class BadCellError(Exception):
         self.row, self.cell = row, cell
 
 
+#: The parts of a duration; the last two stand for hours and minutes, or minutes and seconds.
+_DURATION = (
+    r"^(?P<sign>[-+]?)(?:(?P<days>\d+) days?,? )?\+?"
+    r"(?:(?P<hours>\d+):)?(?P<minutes>\d+):(?P<seconds>\d+(?:\.\d+)?)$"
+)
+
+
 def converted_type(of: CellFormat) -> pa.DataType:
     """Return the type that `read_cells` returns for a format."""
     if of.kind == "number":
@@ -34,18 +42,16 @@ def converted_type(of: CellFormat) -> pa.DataType:
 
 def read_cells(cells: pa.Array, of: CellFormat) -> pa.Array:
     """Return text as the numbers or times that it means; raise `BadCellError` for the first cell that is neither."""
-    import pyarrow.compute as pc
-
     cells = _without_missing(cells, of)
-    if of.kind == "number":
+    if of.time_format == DURATION:
+        bare, what = cells, "a duration like 1:59:59"
+    elif of.kind == "number":
         bare, what = _bare_numbers(cells, of), "a number"
     else:
         bare, what = cells, f"a time like {of.time_format or '2024-12-31 23:59'}"
 
     def parse(texts: pa.Array) -> pa.Array:
-        if of.time_format:
-            return pc.strptime(texts, of.time_format, "us")
-        return texts.cast(converted_type(of))
+        return _parse(texts, of)
 
     try:
         return parse(bare)
@@ -62,18 +68,58 @@ def read_cells(cells: pa.Array, of: CellFormat) -> pa.Array:
         raise BadCellError(good, cells[good].as_py(), what) from None
 
 
+def _parse(texts: pa.Array, of: CellFormat) -> pa.Array:
+    """Return text as numbers or times; raise `pyarrow.ArrowInvalid` if a cell is neither."""
+    import pyarrow.compute as pc
+
+    if of.time_format == DURATION:
+        found = _seconds(texts)
+        if found.null_count > texts.null_count:
+            raise pa.ArrowInvalid("not a duration")
+        return found
+    if of.time_format in EPOCHS:
+        counts = pc.multiply(texts.cast(pa.int64()), 1_000_000 // EPOCHS[of.time_format])
+        return counts.cast(converted_type(of))
+    if of.time_format:
+        return pc.strptime(texts, of.time_format, "us")
+    if of.kind == "time" and of.decimal == ",":
+        texts = pc.replace_substring(texts, ",", ".")
+    return texts.cast(converted_type(of))
+
+
+def _seconds(texts: pa.Array) -> pa.Array:
+    """Return durations as seconds, null for other text."""
+    import pyarrow.compute as pc
+
+    parts = pc.extract_regex(texts, _DURATION)
+    sign, *numbers = (pc.struct_field(parts, name) for name in ("sign", "days", "hours", "minutes", "seconds"))
+    days, hours, minutes, seconds = (
+        pc.if_else(pc.equal(each, ""), pa.scalar("0", each.type), each).cast(pa.float64()) for each in numbers
+    )
+    found = pc.add(pc.multiply(pc.add(pc.multiply(pc.add(pc.multiply(days, 24), hours), 60), minutes), 60), seconds)
+    return pc.if_else(pc.equal(sign, "-"), pc.negate(found), found)
+
+
 def read_what_can_be(cells: pa.Array, of: CellFormat) -> pa.Array:
     """Return text as the numbers or times that it means; other cells are infinite numbers or missing times."""
     import pyarrow.compute as pc
 
     cells = _without_missing(cells, of)
     kind = converted_type(of)
+    if of.time_format == DURATION:
+        found = _seconds(cells)
+        return pc.if_else(pc.and_(found.is_null(), cells.is_valid()), pa.scalar(inf), found)
+    if of.time_format in EPOCHS:
+        return _parse(
+            pc.if_else(pc.match_substring_regex(cells, r"^\d{1,18}$"), cells, pa.scalar(None, cells.type)), of
+        )
     if of.kind == "number":
         bare = _bare_numbers(cells, of)
         is_number = pc.match_substring_regex(bare, rf"^\s*{NUMBER}\s*$")
         return pc.if_else(is_number, bare, pa.scalar("inf", cells.type)).cast(kind)
     if of.time_format:
         return pc.strptime(cells, of.time_format, "us", error_is_null=True)
+    cells = pc.replace_substring(cells, ",", ".") if of.decimal == "," else cells
     cells = pc.if_else(pc.match_substring_regex(cells, _ISO_TIME), cells, pa.scalar(None, cells.type))
     return _cast_what_can_be(cells, kind)
 
@@ -107,8 +153,11 @@ def _bare_numbers(cells: pa.Array, of: CellFormat) -> Any:
     """Return text of numbers with nothing but the digits, signs and a decimal point."""
     import pyarrow.compute as pc
 
+    if of.brackets:
+        cells = pc.replace_substring_regex(cells, r"^([^0-9(]*)\((.*)\)$", r"-\1\2")
     before, after = (rf"(?:{re.escape(part)})?" if part else "" for part in (of.before, of.after))
-    bare = pc.replace_substring_regex(cells, rf"^\+?(-?)\s*{before}\s*(.*?)\s*{after}$", r"\1\2")
+    blanks = r"[\s\x{a0}\x{202f}]*"
+    bare = pc.replace_substring_regex(cells, rf"^\+?(-?){blanks}{before}{blanks}(.*?){blanks}{after}$", r"\1\2")
     if of.thousands:
         bare = pc.replace_substring(bare, of.thousands, "")
     return pc.replace_substring(bare, ",", ".") if of.decimal == "," else bare

@@ -6,6 +6,8 @@ The file is imported when a table of its format is opened: most of them import a
 
 from __future__ import annotations
 
+import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -91,13 +93,19 @@ def format_of(path: Path) -> Format | None:
 
 
 def open_table(path: str | Path, reading: Reading | None = None) -> TableFile:
-    """Open the table in a file, by the suffix of the file; ``reading`` has what is known about a file of text."""
+    """Open the table in a file; ``reading`` has what is known about a file of text.
+
+    The suffix of the file decides its format. Text with any other suffix, or none, is read as CSV.
+    """
     path = Path(path)
     known = format_of(path)
-    if known is None:
-        raise TableError(f"{path} does not have the suffix of a table; these can be read: {readable_formats()}")
     try:
-        table: TableFile = _class(known.reader).read_by(path, reading)
+        if known is None and not _is_text(path):
+            raise TableError(
+                f"{path} has neither the suffix of a table nor rows of text; these can be read: {readable_formats()}"
+            )
+        reader = "csv.CsvTable" if known is None else known.reader
+        table: TableFile = _class(reader).read_by(path, reading)
         table.schema.names  # noqa: B018
     except UnicodeDecodeError as error:
         raise TableError(f"{path} cannot be read: the name of a column is not UTF-8 ({error})") from error
@@ -106,6 +114,19 @@ def open_table(path: str | Path, reading: Reading | None = None) -> TableFile:
     except MISFITS as error:
         raise TableFile(path).unreadable(error) from error
     return table
+
+
+def _is_text(path: Path) -> bool:
+    """Whether a file begins with rows of text, and not with a document such as XML or JSON."""
+    from aefast.tables.formats.csv_bytes import uncompressed
+
+    if not path.is_file():
+        return False
+    with uncompressed(path) as stream:
+        head = bytes(stream.read(1 << 12))
+    is_text = b"\0" not in head or head[:2] in (BOM_UTF16_LE, BOM_UTF16_BE)
+    is_document = re.match(rb"(\xef\xbb\xbf)?\s*([<{]|\[\s*[\[{]|%PDF)", head) is not None
+    return bool(head) and is_text and not is_document
 
 
 def writer_class(path: Path) -> type[Writer]:

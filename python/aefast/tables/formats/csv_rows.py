@@ -1,0 +1,85 @@
+"""Gives the rows of a CSV file the same number of cells, for Arrow, which reads no others."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+#: Bytes after which an open quote is taken for text: the reader then names its row.
+_MOST_OPEN = 1 << 20
+#: How lines below a table begin that are no rows.
+_NOTE = re.compile(rb"\W*(data source|source|notes?|footnotes?|last updated|copyright|quelle|fuente)\b", re.IGNORECASE)
+
+
+class EvenRows:
+    """Adds missing cells at the end of rows, in blocks of bytes, and leaves out lines that are no rows.
+
+    A line without a separator that holds words, such as a source below the table, is no row. A row with more cells
+    loses those at its end that are empty, and is otherwise left out or, unless ``drops_long``, left as it is. The last
+    line stays as it is if nothing ends it: it may be half of a row.
+
+    Attributes
+    ----------
+    n_short, n_long, n_notes : int
+        Rows that got cells, rows that were left out, and lines that are no rows, so far.
+    """
+
+    n_short: int
+    n_long: int
+    n_notes: int
+
+    def __init__(self, delimiter: str, width: int, n_skipped: int, *, drops_long: bool) -> None:
+        self._mark, self._width, self._n_skipped, self._drops_long = delimiter.encode(), width, n_skipped, drops_long
+        self._quoted = re.compile(rb'(?<![^%b])"(?:[^"]|"")*"' % re.escape(self._mark))
+        self._open = re.compile(rb'(?<![^%b])"' % re.escape(self._mark))
+        self._rest = self._row = b""
+        self.n_short = self.n_long = self.n_notes = 0
+
+    def __call__(self, block: Any) -> bytes:
+        """Return the rows that end in this block; an empty block is the end of the file."""
+        text = self._rest + bytes(block)
+        lines = text.splitlines(keepends=True)
+        self._rest = b""
+        # A carriage return may be followed by a line feed.
+        if len(block) and lines and not lines[-1].endswith(b"\n"):
+            self._rest = lines.pop()
+        found = [row for line in lines for row in self._rows(line)]
+        if not len(block):
+            found.append(self._row)
+            self._row = b""
+        return b"".join(found)
+
+    def _rows(self, line: bytes) -> list[bytes]:
+        """Return the row that ends with a line, none if its quote is open or if it is left out."""
+        if self._n_skipped:
+            self._n_skipped -= 1
+            return [line]
+        may_close, line = not self._row or b'"' in line, self._row + line
+        bare, self._row = line, b""
+        if b'"' in line:
+            bare = self._quoted.sub(b"", line) if may_close else line
+            if not may_close or self._open.search(bare):
+                if len(line) >= _MOST_OPEN:
+                    return [line]
+                self._row = line
+                return []
+        n_cells = bare.count(self._mark) + 1
+        cells = line.rstrip(b"\r\n")
+        if n_cells == self._width or not cells.strip():
+            return [line]
+        return self._evened(cells, n_cells, line[len(cells) :])
+
+    def _evened(self, cells: bytes, n_cells: int, end: bytes) -> list[bytes]:
+        is_note = n_cells == 1 and re.search(rb"[A-Za-z\x80-\xff]", cells) is not None
+        if (is_note and (end or b" " in cells.strip())) or (n_cells < self._width and _NOTE.match(cells)):
+            self.n_notes += 1
+            return []
+        if n_cells < self._width:
+            self.n_short += bool(end)
+            return [cells + self._mark * (self._width - n_cells) * bool(end) + end]
+        while n_cells > self._width and cells.endswith(self._mark):
+            cells, n_cells = cells[: -len(self._mark)], n_cells - 1
+        if n_cells > self._width and self._drops_long:
+            self.n_long += 1
+            return []
+        return [cells + end]
