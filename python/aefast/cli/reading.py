@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from aefast.cli.arguments import option
+from aefast.cli.arguments import option, whole_number
 from aefast.cli.options import names_in
 from aefast.cli.outcome import signed
 from aefast.tables.dialect import Reading
@@ -46,6 +46,10 @@ def _options(
         str | None, _text("C", "Mark between thousands, or none or blank.", default="found", parser=_mark())
     ] = None,
     no_header: Annotated[bool, _text(None, "The first line is data and names no columns.", "--no-header")] = False,
+    skip_rows: Annotated[
+        int | None,
+        _text("N", "Lines above the header that are no part of the table.", default="found", parser=whole_number(0)),
+    ] = None,
     names: Annotated[
         list[str] | None, _text("a,b", "Names of all columns of files without a header.", default="x0, x1, ...")
     ] = None,
@@ -66,6 +70,7 @@ def _options(
         tuple(names_in(na) or ()),
         time_format,
         encoding,
+        skip_rows=skip_rows,
     )
 
 

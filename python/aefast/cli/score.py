@@ -150,7 +150,7 @@ def _lines(summary: dict[str, Any], label: str | None) -> list[tuple[str, str]]:
         ("anomalies", f"{summary['anomalies']:,} ({share:.3g} %), {summary['rule']}"),
     ]
     if summary["bad_rows"]:
-        done = "left out" if summary["on_bad"] == "skip" else "written with null scores"
+        done = "written with null scores" if summary["on_bad"] == "null" else "left out"
         lines.append(("bad rows", f"{summary['bad_rows']:,} with missing, infinite or unreadable values, {done}"))
     if summary["resumed_rows"]:
         rows = pluralise(summary["resumed_rows"], "rows")

@@ -156,6 +156,7 @@ def fit_job(
         "rows": n_learned,
         "rows_there": rows.n_rows,
         "bad_rows": rows.n_bad,
+        **rows.source.other_rows,
         "missing": estimator.missing,
         "missing_values": {name: count for name, count in n_missing.items() if count},
         "dialect": source.spoken_dialect,

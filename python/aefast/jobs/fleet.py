@@ -83,6 +83,7 @@ def fit_fleet_job(
         "by": list(by),
         "rows": len(X),
         "bad_rows": rows.n_bad,
+        **rows.source.other_rows,
         "missing": estimator.missing,
         "missing_values": {name: count for name, count in n_missing.items() if count},
         "groups": len(fleet.counts_),

@@ -44,10 +44,11 @@ def _reason(name: str, column: pa.Array, is_all: bool, *, is_code: bool) -> str:
         return "no values" if is_all else ""
     if pa.types.is_integer(column.type) and column.null_count == 0:
         values = arrow_values(column)
+        is_index = _INDEX.fullmatch(name) is not None
         if (values[1:] > values[:-1]).all():
-            return "an index" if _INDEX.fullmatch(name) else "it only grows"
-        if _ID.search(name) and len(np.unique(values)) == len(values):
-            return "an identifier"
+            return "an index" if is_index else "it only grows"
+        if (is_index or _ID.search(name)) and len(np.unique(values)) == len(values):
+            return "an index" if is_index else "an identifier"
     if is_text(column.type):
         counts = LevelCounts()
         counts.add(column, of_levels=True)

@@ -63,6 +63,7 @@ def recalibrate_job(
         "model": str(output),
         "rows": n_read + n_dropped,
         "bad_rows": n_bad,
+        **plan.source.other_rows,
         "dialect": source.spoken_dialect,
         "contamination": float(estimator.contamination),
         "threshold_before": before,

@@ -64,6 +64,7 @@ def report_job(
         "report": str(output),
         "rows": good.n_rows + sum(file.n_dropped for file in plan.source.files),
         "bad_rows": good.n_rows - len(findings.errors) + sum(file.n_dropped for file in plan.source.files),
+        **plan.source.other_rows,
         "anomalies": findings.n_flagged,
         "flagged": findings.n_flagged,
         "threshold": findings.threshold,

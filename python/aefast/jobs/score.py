@@ -319,6 +319,7 @@ class ScoreJob:
             "anomalies": tally.n_flagged,
             "flagged": tally.n_flagged,
             "bad_rows": tally.n_bad,
+            **self.plan.source.other_rows,
             "on_bad": self.plan.on_bad,
             "dialect": self.plan.source.spoken_dialect,
             "threshold": threshold if self.plan.fleet is None else None,

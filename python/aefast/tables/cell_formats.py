@@ -23,6 +23,8 @@ _PLAIN = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?inf(inity)?", r
 _ISO_TIME = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[-+]\d{2}(:?\d{2})?)?)?")
 _SLASHED = re.compile(r"(\d{1,2})([./-])(\d{1,2})\2(\d{4}|\d{2})((,?[ T]+)\d{1,2}:\d{2}(:\d{2})?( ?)([AaPp][Mm])?)?")
 _CLOCK = re.compile(r"(\d{1,2}):\d{2}(:\d{2})?( ?)([AaPp][Mm])?")
+_HEXADECIMAL = re.compile(r"0[xX][0-9a-fA-F]+")
+_FRACTIONAL_EPOCH = re.compile(r"1\d{9}\.\d+")
 _DOTTED_CLOCK = re.compile(r"\d{2}\.\d{2}\.\d{2}")
 _DURATION = re.compile(r"[-+]?(\d+ days?,? )?\+?(\d+:)?(\d+):\d{2}(\.\d+)?")
 #: Names of columns whose large numbers are seconds or milliseconds since 1970.
@@ -38,7 +40,13 @@ _TIME_FORMATS = (
     *("%d/%b/%Y:%H:%M:%S", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%Y/%m/%d", "%Y%m%dT%H%M%S", "%Y%m%dT%H%M%SZ"),
     *("%d-%b-%Y %H:%M:%S", "%d-%b-%Y %H:%M", "%d-%b-%Y", "%d-%b-%y", "%d %b %Y %H:%M:%S", "%d %b %Y", "%d %B %Y"),
     *("%b %d, %Y", "%b %d %Y", "%B %d, %Y", "%B %d %Y", "%b %d %H:%M:%S", "%a %b %d %H:%M:%S %Y"),
-    *("%a, %d %b %Y %H:%M:%S %z", "%a, %d %b %Y %H:%M:%S GMT", "%Y-%m-%d %H:%M:%S %z", "%Y-%m-%d %H:%M:%S UTC"),
+    *(
+        "%a, %d %b %Y %H:%M:%S %z",
+        "%a, %d %b %Y %H:%M:%S GMT",
+        "%Y-%m-%d %H:%M:%S %z",
+        "%Y-%m-%d %H:%M:%S UTC",
+        "%Y-%m-%d %H:%M UTC",
+    ),
     *("%Y-%m-%d %I:%M:%S %p", "%Y-%m-%d %H", "%Y.%m.%d %H:%M:%S", "%Y.%m.%d", "%Y-%m", "%Y/%m", "%b %Y", "%b-%Y"),
     *("%B %Y", "%b-%y", "%d%b%Y"),
 )
@@ -134,8 +142,11 @@ def decimal_mark(cells: Sequence[str], of: CellFormat) -> str:
 def _digits_format(cells: Sequence[str], kind: str | None, name: str) -> CellFormat | None:
     """Return the format of digits that are no quantity: times, or codes, such as those with zeros in front."""
     digits = [cell for cell in cells if cell.isdecimal()]
+    has_time = kind == "timestamp" or (kind is None and _TIME_NAME.search(name) is not None)
+    if has_time and all(map(_FRACTIONAL_EPOCH.fullmatch, cells)):
+        return CellFormat("time", time_format="epoch seconds")
     if kind == "numeric" or len(digits) < AGREEING * len(cells):
-        return None
+        return CellFormat("code") if kind != "numeric" and all(map(_HEXADECIMAL.fullmatch, cells)) else None
     words = {*cells}.difference(digits)
     lengths = {*map(len, digits)}
     if len(words) > MAX_WORDS:
@@ -146,7 +157,7 @@ def _digits_format(cells: Sequence[str], kind: str | None, name: str) -> CellFor
             candidate = CellFormat("time", time_format=compact, missing=missing)
             if all(1800 < int(cell[:4]) < 2100 and _is_time(cell, candidate) for cell in {*digits}):
                 return candidate
-        if kind is not None or _TIME_NAME.search(name):
+        if has_time:
             for unit, factor in EPOCHS.items():
                 if all(5e8 * factor <= int(cell) < 3e9 * factor for cell in digits):  # 1985 to 2065
                     return CellFormat("time", time_format=unit, missing=missing)

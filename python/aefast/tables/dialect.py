@@ -80,6 +80,8 @@ class Dialect:
         Lines above the header, or above the first row if there is none, that are no part of the table.
     n_skipped : int
         Lines above the first row, if the reader cannot take the names from the file itself, else 0.
+    n_below : int
+        Lines with units or types between the header and the first row.
     n_surplus : int
         Columns at the end without name and cells: each row ends with separators.
     is_uneven : bool
@@ -94,6 +96,7 @@ class Dialect:
     na: tuple[str, ...] = ()
     n_above: int = 0
     n_skipped: int = 0
+    n_below: int = 0
     n_surplus: int = 0
     is_uneven: bool = False
 
@@ -123,6 +126,8 @@ class Dialect:
             parts.append(f"no header (columns {list_names(self.names, 3)})")
         if self.n_above:
             parts.append(f"{pluralise(self.n_above, 'lines')} above the {'header' if self.has_header else 'first row'}")
+        if self.n_below:
+            parts.append(f"{pluralise(self.n_below, 'lines')} below the header")
         if self.n_surplus:
             parts.append("separators at the end of rows")
         if self.is_uneven:
@@ -163,7 +168,7 @@ class Dialect:
                 raise ValueError(f"the format of column {name!r} is not valid")
         names, na = tuple(data["names"]), tuple(data["na"])
         _check_texts([data["delimiter"], data["encoding"], *names, *na])
-        counts = {name: data.get(name, 0) for name in ("n_above", "n_skipped", "n_surplus")}
+        counts = {name: data.get(name, 0) for name in ("n_above", "n_skipped", "n_below", "n_surplus")}
         flags = {"has_header": data["has_header"], "is_uneven": data.get("is_uneven", False)}
         if len(data["delimiter"]) != 1 or {type(flag) for flag in flags.values()} != {bool}:
             raise ValueError("the dialect is not valid")

@@ -10,9 +10,10 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import NamedTuple
 
 from aefast.tables.cell_formats import ALWAYS_MISSING, decimal_mark, format_of_cells, others
@@ -26,10 +27,14 @@ _LEAST_EVEN = 0.8
 _LEAST_EVEN_OF_WORDS = 0.95
 #: What the share of columns with a type must be higher by, for blanks to be preferred to another separator.
 _BLANK_COSTS = 0.2
-#: The share of rows with one cell below which such a row above the others is a title.
+#: Rows whose cells show the formats of columns well enough to find the header.
+_ENOUGH = 300
+#: The share of rows with few cells below which such a row above the others is a title.
 _FEW = 0.1
 #: Lines among which the first rows of the table are looked for.
 _MOST_ABOVE = 300
+#: Rows below the header that may have units or types.
+_MOST_BELOW = 3
 #: The signs that begin a comment above the table.
 _COMMENT = ("#", "%", "//")
 
@@ -47,9 +52,10 @@ class Row(NamedTuple):
         return self.cells[0].lstrip().startswith(_COMMENT)
 
     @property
-    def has_one_cell(self) -> bool:
-        """Whether all cells but the first are empty, as in titles that a spreadsheet pads."""
-        return bool(self.cells[0].strip()) and not any(map(str.strip, self.cells[1:]))
+    def is_sparse(self) -> bool:
+        """Whether most cells are empty, as in titles that a spreadsheet pads."""
+        n_filled = sum(bool(cell.strip()) for cell in self.cells)
+        return n_filled < max(len(self.cells) / 2, 1) or (len(self.cells) == 2 and not self.cells[1].strip())
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,7 @@ class Layout:
 
     ``first`` is the row of the header, or the first row of data if there is no header. ``names`` are those of the
     header, as they are written. ``width`` counts the cells of a row, of which the last ``n_surplus`` are empty.
+    ``n_below`` rows between the header and the first row of data have units or types.
     """
 
     first: int
@@ -65,6 +72,12 @@ class Layout:
     names: tuple[str, ...]
     width: int
     n_surplus: int = 0
+    n_below: int = 0
+
+    @property
+    def body(self) -> int:
+        """The first row of data."""
+        return self.first + self.has_header + self.n_below
 
 
 def find_dialect(text: str, known: Reading | None = None, *, encoding: str = "utf-8", usual: str = ",") -> Dialect:
@@ -89,7 +102,7 @@ def find_dialect(text: str, known: Reading | None = None, *, encoding: str = "ut
     if not rows:
         return Dialect(delimiter, encoding)
     layout = _layout(rows, known, delimiter)
-    body = rows[layout.first + layout.has_header :]
+    body = rows[layout.body :]
     columns, width = _columns(body, layout.width) or [()] * layout.width, layout.width - layout.n_surplus
     if layout.has_header:
         names = _unique_names(layout.names)
@@ -103,8 +116,8 @@ def find_dialect(text: str, known: Reading | None = None, *, encoding: str = "ut
     for name, each in (learned.formats if learned else {}).items():
         if name in names and each.kind != "text":
             found[name] = replace(each, missing=tuple(sorted({*each.missing, *found.get(name, each).missing})))
-    n_above = rows[layout.first - 1].end if layout.first else known.skip_rows or 0
-    is_changed = n_above or layout.n_surplus or (layout.has_header and names != tuple(rows[layout.first].cells))
+    n_above, header = rows[layout.first - 1].end if layout.first else known.skip_rows or 0, rows[layout.first]
+    is_changed = layout.n_surplus or layout.n_below or (layout.has_header and names != tuple(header.cells))
     # A model that was fitted on even rows has rows with more cells refused.
     is_uneven = bool(learned and learned.is_uneven) if known.columns else _is_uneven(body, layout.width, text)
     return Dialect(
@@ -115,7 +128,8 @@ def find_dialect(text: str, known: Reading | None = None, *, encoding: str = "ut
         found,
         known.missing or (learned.na if learned else ()),
         n_above,
-        (rows[layout.first].end if layout.has_header else n_above) if is_changed else 0,
+        (rows[layout.body - 1].end if layout.body else 0) if n_above or is_changed else 0,
+        layout.n_below,
         layout.n_surplus,
         is_uneven,
     )
@@ -145,20 +159,33 @@ def split_rows(text: str, delimiter: str) -> list[Row]:
 
 def _layout(rows: Sequence[Row], known: Reading, delimiter: str) -> Layout:
     """Return where the table stands, by what is known, by the widths of the rows and by the types of their cells."""
-    learned, width = known.learned, _usual_width(rows)
+    width = _usual_width(rows)
     in_body = [row for row in rows[len(rows) // 2 :] if len(row.cells) == width]
     n_filled = max((k + 1 for row in in_body for k, cell in enumerate(row.cells) if cell.strip()), default=width)
     n_surplus = width - max(n_filled, 2) if width > 2 else 0
-    formats = [format_of_cells(column, Reading(), delimiter) for column in _columns(in_body, width)]
-    start = 0 if known.skip_rows is not None else _start(rows, in_body, width, formats)
-    if known.has_header is False or known.names is not None or (learned is not None and not learned.has_header):
+    formats = [format_of_cells(column, Reading(), delimiter) for column in _columns(in_body[:_ENOUGH], width)]
+    start = 0 if known.skip_rows is not None else _start(rows, in_body, width)
+    found = _with_header(rows, known, start, formats, n_surplus)
+    if found is None:
         return Layout(start, False, (), width, n_surplus)
+    below = rows[found.first + 1 : found.first + 1 + _MOST_BELOW]
+    return replace(found, n_below=len(list(takewhile(lambda row: _is_of_units(row, formats), below))))
+
+
+def _with_header(
+    rows: Sequence[Row], known: Reading, start: int, formats: Sequence[CellFormat], n_surplus: int
+) -> Layout | None:
+    """Return the layout of a table with a header, which is the row ``start`` or near it; None if it has no header."""
+    learned, width = known.learned, len(formats)
+    if known.has_header is False or known.names is not None or (learned is not None and not learned.has_header):
+        return None
     wanted = {*(known.columns or (learned.names if learned else ()))}
     named = (k for k, row in enumerate(rows[:_MOST_ABOVE]) if wanted and wanted <= {*_unique_names(row.cells)})
     if (first := next(named, None)) is not None:
         return _named_layout(rows, first, width, n_surplus)
+    has_types = any(each.kind != "text" for each in formats)
     candidates = range(start, min(start + _MOST_ABOVE, len(rows)))
-    data = next((k for k in candidates if _is_data(rows[k], formats)), None)
+    data = next((k for k in candidates if has_types and _is_data(rows[k], formats)), None)
     if data is not None and data > start:
         blanks = [k for k in range(start, data) if rows[k].after_blank]
         return _named_layout(rows, blanks[-1] if blanks else start, width, n_surplus)
@@ -167,48 +194,73 @@ def _layout(rows: Sequence[Row], known: Reading, delimiter: str) -> Layout:
         above -= 1
     if above >= 0 and _may_name(rows[above], width - n_surplus):
         return _named_layout(rows, above, width, n_surplus)
-    below = _columns(rows[start + 1 :], width)
-    formats = [format_of_cells(column, Reading(), delimiter) for column in below]
-    if learned is not None or _is_header(rows[start].cells, below, formats):
+    if learned is not None or _is_header(rows[start].cells, _columns(rows[start + 1 :], width), formats):
         return _named_layout(rows, start, width, n_surplus)
-    return Layout(start, False, (), width, n_surplus)
+    return None
 
 
-def _start(rows: Sequence[Row], in_body: Sequence[Row], width: int, formats: Sequence[CellFormat]) -> int:
-    """Return the first row that is as wide as most and neither a comment nor a title."""
+def _start(rows: Sequence[Row], in_body: Sequence[Row], width: int) -> int:
+    """Return the first row that is as wide as most rows below it and neither a comment nor a title."""
     may_comment = not any(row.is_comment for row in in_body)
-    may_be_title = width > 1 and sum(row.has_one_cell for row in in_body) < _FEW * len(in_body)
+    may_be_title = width > 1 and sum(row.is_sparse for row in in_body) < _FEW * len(in_body)
 
     def belongs(row: Row) -> bool:
-        is_title = may_be_title and row.has_one_cell and not _is_data(row, formats)
-        is_other = is_title or (may_comment and row.is_comment) or not any(map(str.strip, row.cells))
-        return len(row.cells) == width and not is_other
+        return not (may_be_title and row.is_sparse) and not (may_comment and row.is_comment)
 
-    return next((k for k, row in enumerate(rows) if belongs(row)), 0)
+    return next((k for k in _even_starts(rows, width) if belongs(rows[k])), 0)
+
+
+def _even_starts(rows: Sequence[Row], width: int, least: float = _LEAST_EVEN) -> Iterator[int]:
+    """Yield the rows of a width below which at least so large a share of the rows is as wide."""
+    n_agreeing = sum(len(row.cells) == width for row in rows)
+    for k, row in enumerate(rows):
+        if len(row.cells) == width:
+            if n_agreeing >= least * (len(rows) - k):
+                yield k
+            n_agreeing -= 1
+
+
+def _fitting(row: Row, formats: Sequence[CellFormat]) -> list[bool]:
+    """Return for each cell that is not missing, in a column with a format, whether it is written in it."""
+    pairs = zip(map(str.strip, row.cells), formats, strict=False)
+    return [not others([cell], each, 0) for cell, each in pairs if each.kind != "text" and cell not in ALWAYS_MISSING]
 
 
 def _is_data(row: Row, formats: Sequence[CellFormat]) -> bool:
-    """Whether most cells of a row that have a format are written in it."""
-    pairs = zip(map(str.strip, row.cells), formats, strict=False)
-    typed = [(cell, each) for cell, each in pairs if each.kind != "text" and cell not in ALWAYS_MISSING]
-    n_fitting = sum(not others([cell], each, 0) for cell, each in typed)
-    return len(row.cells) == len(formats) and n_fitting > len(typed) / 2
+    """Whether most cells of a row are written in the formats of their columns, or all are missing."""
+    found = _fitting(row, formats)
+    return len(row.cells) == len(formats) and (not found or sum(found) > len(found) / 2)
+
+
+def _is_of_units(row: Row, formats: Sequence[CellFormat]) -> bool:
+    """Whether no cell is written in the format of its column, as in a row of units below a header."""
+    found = _fitting(row, formats)
+    return len(found) > 1 and not any(found)
 
 
 def _may_name(row: Row, width: int) -> bool:
-    """Whether a row that is not as wide as the rows below it may name their columns."""
-    cells = [cell for cell in map(str.strip, row.cells) if cell]
+    """Whether a row that is not as wide as the rows below it, or is a comment, may name their columns."""
+    names = _names_in(row, width)
+    cells = [cell for cell in map(str.strip, names) if cell]
     has_numbers = any(not others([cell], CellFormat("number"), 0) for cell in cells)
-    return len(cells) >= max(width - 1, 1) and len({*cells}) == len(cells) and not has_numbers
+    least = width if row.is_comment else max(width - 1, 1)  # R does not name the column of row names
+    return least <= len(names) and least <= len(cells) <= width and not has_numbers
+
+
+def _names_in(row: Row, n_columns: int) -> list[str]:
+    """Return the cells of a header without the sign that makes it a comment."""
+    if not row.is_comment or len(row.cells) == 1:
+        return row.cells
+    bare = re.sub(r"^\W*(Fields:\s*)?", "", row.cells[0])
+    if bare:
+        return [bare, *row.cells[1:]]
+    return row.cells if len(row.cells) == n_columns else row.cells[1:]
 
 
 def _named_layout(rows: Sequence[Row], first: int, width: int, n_surplus: int) -> Layout:
     """Return the layout with a header, whose width may differ from that of the rows."""
-    names, n_columns = rows[first].cells, width - n_surplus
-    if rows[first].is_comment and len(names) > 1:
-        bare = re.sub(r"^\W*(Fields:\s*)?", "", names[0])
-        if bare or len(names) > n_columns:
-            names = [bare, *names[1:]] if bare else names[1:]
+    n_columns = width - n_surplus
+    names = _names_in(rows[first], n_columns)
     while len(names) > n_columns and not names[-1].strip():
         names = names[:-1]
     if n_columns < len(names) <= width:
@@ -241,6 +293,8 @@ def _formats(
 def _unique_names(names: Sequence[str]) -> tuple[str, ...]:
     """Return names that differ: a repeated name gets a number, as in pandas, and a further blank one its position."""
     found: dict[str, None] = {}
+    if all(name.startswith(" ") for name in names[1:]):  # a blank follows each separator
+        names = [name.strip() for name in names]
     for j, name in enumerate(names):
         candidates = (f"{name}.{k}" if name.strip() else f"x{j + k - 1}" for k in range(1, len(names) + 1))
         found[name if name not in found else next(each for each in candidates if each not in {*found, *names})] = None
@@ -265,12 +319,12 @@ def _separator(text: str, usual: str) -> str:
         width = _usual_width(rows) if rows else 0
         if width < 2:
             continue
-        start = next(k for k, row in enumerate(rows) if len(row.cells) == width)
-        below = rows[start:]
-        n_agreeing = sum(len(row.cells) == width for row in below)
         is_blank = separator == " "
-        if n_agreeing < (_LEAST_EVEN_OF_WORDS if is_blank else _LEAST_EVEN) * len(below):
+        start = next(_even_starts(rows, width, _LEAST_EVEN_OF_WORDS if is_blank else _LEAST_EVEN), len(rows))
+        below = rows[start:]
+        if len(below) < min(len(rows), 3):
             continue
+        n_agreeing = sum(len(row.cells) == width for row in below)
         columns = [column for column in _columns(below[1:] or below, width) if any(map(str.strip, column))]
         n_typed = sum(format_of_cells(column, Reading(), separator).kind != "text" for column in columns)
         share = n_typed / max(len(columns), 1)

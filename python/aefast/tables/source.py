@@ -135,6 +135,14 @@ class Source:
         return "" if self.dialect is None else self.dialect.describe()
 
     @property
+    def other_rows(self) -> dict[str, int]:
+        """What the last complete pass found in CSV files: rows with too few cells, and lines that are no rows."""
+        return {
+            "short_rows": sum(file.n_short for file in self.files),
+            "other_lines": sum(file.n_notes for file in self.files),
+        }
+
+    @property
     def row_width(self) -> int | None:
         """The number of values in a row of a nameless array; None for tables with named columns."""
         return self.files[0].row_width

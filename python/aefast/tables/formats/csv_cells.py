@@ -78,8 +78,8 @@ def _parse(texts: pa.Array, of: CellFormat) -> pa.Array:
             raise pa.ArrowInvalid("not a duration")
         return found
     if of.time_format in EPOCHS:
-        counts = pc.multiply(texts.cast(pa.int64()), 1_000_000 // EPOCHS[of.time_format])
-        return counts.cast(converted_type(of))
+        counts = pc.multiply(texts.cast(pa.float64()), 1_000_000 / EPOCHS[of.time_format])
+        return pc.round(counts).cast(pa.int64()).cast(converted_type(of))
     if of.time_format:
         return pc.strptime(texts, of.time_format, "us")
     if of.kind == "time" and of.decimal == ",":
@@ -111,7 +111,7 @@ def read_what_can_be(cells: pa.Array, of: CellFormat) -> pa.Array:
         return pc.if_else(pc.and_(found.is_null(), cells.is_valid()), pa.scalar(inf), found)
     if of.time_format in EPOCHS:
         return _parse(
-            pc.if_else(pc.match_substring_regex(cells, r"^\d{1,18}$"), cells, pa.scalar(None, cells.type)), of
+            pc.if_else(pc.match_substring_regex(cells, r"^\d{1,15}(\.\d+)?$"), cells, pa.scalar(None, cells.type)), of
         )
     if of.kind == "number":
         bare = _bare_numbers(cells, of)

@@ -8,7 +8,10 @@ from typing import Any
 #: Bytes after which an open quote is taken for text: the reader then names its row.
 _MOST_OPEN = 1 << 20
 #: How lines below a table begin that are no rows.
-_NOTE = re.compile(rb"\W*(data source|source|notes?|footnotes?|last updated|copyright|quelle|fuente)\b", re.IGNORECASE)
+_NOTE = re.compile(
+    rb"\s*([-+=|:*\s]{3,}$|#|%|//|\W*(data source|source|notes?|footnotes?|last updated|copyright|quelle|fuente)\b)",
+    re.IGNORECASE,
+)
 
 
 class EvenRows:
