@@ -148,6 +148,8 @@ class Dialect:
             parts.append(f"missing: {', '.join(map(repr, self.missing))}")
         if times := sorted({each.time_format for each in formats} - {""}):
             parts.append(f"times as {', '.join(times)}")
+        if any(each.kind == "time" and each.decimal == "," for each in formats):
+            parts.append("decimal comma in times")
         return ", ".join(parts)
 
     def as_plain(self) -> dict[str, Any]:

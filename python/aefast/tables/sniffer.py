@@ -128,7 +128,7 @@ def find_dialect(text: str, known: Reading | None = None, *, encoding: str = "ut
         found,
         known.missing or (learned.na if learned else ()),
         n_above,
-        (rows[layout.body - 1].end if layout.body else 0) if n_above or is_changed else 0,
+        (rows[layout.body - 1].end if layout.body else n_above) if n_above or is_changed else 0,
         layout.n_below,
         layout.n_surplus,
         is_uneven,
