@@ -7,9 +7,12 @@ import json
 import warnings
 import zipfile
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from aefast import Autoencoder
 from aefast.jobs.left_out import without_information
 from aefast.tables.dialect import Dialect, Reading
 from aefast.tables.formats.base import TableError
@@ -17,7 +20,7 @@ from aefast.tables.formats.csv import CsvTable
 from aefast.tables.formats.csv_rows import EvenRows
 from aefast.tables.sniffer import find_dialect
 from aefast.tables.source import Source
-from small_tables import run_command
+from small_tables import done, run_command
 
 COLOURS = ["red", "green", "blue"]
 
@@ -192,7 +195,7 @@ def test_cells_are_read_as_a_person_would(tmp_path, cell, described, value):
     path = write(tmp_path, "time,v\n" + lines(lambda i: f"{cell(i)},{i / 4}"))
     assert Source([path]).dialect.describe() == described
     found = read(path)[0]["time"][3]
-    assert (found.time() if isinstance(value, datetime.time) else found) == value
+    assert found == value
 
 
 @pytest.mark.parametrize("cell", ["1.2.3", "12:34:56:78", "2024-W05", "01/02/2024"])
@@ -245,6 +248,25 @@ def test_numbers_that_name_rows_are_left_out(tmp_path):
     assert without_information(source, source.schema.names) == wanted
 
 
+@pytest.mark.parametrize("unit", ["s", "us"])
+def test_times_of_the_day_score_the_same_in_all_tables(tmp_path, unit):
+    clock = [datetime.time(i % 24, i % 60) for i in range(200)]
+    kind = pa.time32("s") if unit == "s" else pa.time64("us")
+    table = pa.table({"at": pa.array(clock, kind), "v": [i % 24 / 4 for i in range(200)]})
+    pq.write_table(table, tmp_path / "t.parquet")
+    write(tmp_path, "at,v\n" + lines(lambda i: f"{clock[i]:%H:%M},{i % 24 / 4}", 200))
+    model = Autoencoder(random_state=0, max_epochs=2).fit(table)
+    assert [column.kind for column in model.columns_] == ["timestamp", "numeric"]
+    assert model.columns_[0].knows_day
+    wanted = model.score_samples(table)
+    np.testing.assert_array_equal(model.score_samples(table.to_pandas()), wanted)
+    model.save(tmp_path / "m.safetensors")
+    for name in ("t.parquet", "t.csv"):
+        done("score", tmp_path / "m.safetensors", tmp_path / name, "-o", tmp_path / "s.parquet")
+        scores = pq.read_table(tmp_path / "s.parquet").column("anomaly_score").to_numpy()
+        np.testing.assert_array_equal(scores, -wanted)
+
+
 def test_lines_to_skip_can_be_given(tmp_path):
     path = write(tmp_path, "a,b,c\n1,2,3\nv,k,n\n" + lines(plain))
     assert read(path, Reading(skip_rows=2))[0] == PLAIN
@@ -258,15 +280,15 @@ def test_what_was_left_out_is_in_the_summaries_of_fit_and_score(tmp_path):
     with zipfile.ZipFile(tmp_path / "t.zip", "w") as archive:
         archive.write(path, "t.data")
     fitted = run_command("fit", path, "-o", model, "--epochs", 1, "--json")
-    for done in (
+    for result in (
         fitted,
         *(run_command("score", model, p, "-o", tmp_path / "s.csv", "--json") for p in (path, tmp_path / "t.zip")),
     ):
-        assert done.exit_code == 0, done.stderr
-        summary = json.loads(done.stdout)
+        assert result.exit_code == 0, result.stderr
+        summary = json.loads(result.stdout)
         assert [summary[name] for name in ("bad_rows", "short_rows", "other_lines")] == [1, 2, 1]
         assert "1 line above the header, rows with fewer or more cells" in summary["dialect"]
-        assert "2 rows with fewer cells than columns" in done.stderr
+        assert "2 rows with fewer cells than columns" in result.stderr
     assert summary["rows"] == 40
     assert len((tmp_path / "s.csv").read_text().splitlines()) == 1 + 39
 

@@ -39,16 +39,17 @@ def _contents(values: Any, column: Column) -> Any:
 
 
 def days_of(table: Any, columns: Sequence[Column] | None) -> NDArray[np.int64] | None:
-    """Return the day of each row (n,) by the first column of times, -1 if it is missing; None without such a column."""
-    known = columns or ()
-    which = next((index for index, column in enumerate(known) if column.kind == "timestamp"), None)
-    if which is None:
-        return None
-    values = parts_of(table)[which]
-    if not has_values(values):
-        return None
-    days = np.floor(seconds_since_1970(in_zone(values, known[which].zone)) / _DAY)
-    return np.where(np.isnan(days), -1, days).astype(np.int64)
+    """Return the day of each row (n,) by the first column of times, -1 if it is missing; None without such a column.
+
+    Times of the day alone, which are those of the first day, are no such column.
+    """
+    for index, column in enumerate(columns or ()):
+        if column.kind == "timestamp" and has_values(values := parts_of(table)[index]):
+            days = np.floor(seconds_since_1970(in_zone(values, column.zone)) / _DAY)
+            days = np.where(np.isnan(days), -1, days).astype(np.int64)
+            if not np.isin(days, (0, -1)).all():
+                return days
+    return None
 
 
 def take(rows: Any, numbers: NDArray[np.int64]) -> Any:

@@ -21,8 +21,8 @@ Array = NDArray[Any]
 
 #: Dates of training from which on the day of the week is known: those of two weeks.
 WEEK_DATES = 14
-#: The date of times that are read without a date, 1 January 1900, in days since 1970.
-CLOCK_DATE = -25_567
+#: The date of times of the day alone, in days since 1970.
+CLOCK_DATE = 0
 #: The least share of rows with a value that occurs more than once, for text to be learned.
 LEAST_REPEATED = 0.1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from datetime import datetime, time
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -77,7 +78,8 @@ def in_zone(values: Any, zone: str | None) -> Any:
 def seconds_since_1970(values: Any) -> NDArray[np.float64]:
     """Return times and dates, or their ISO text, as seconds since 1970 in local time; missing times are NaN.
 
-    Text with an offset is converted to UTC, as Arrow does when it reads CSV files.
+    Times of the day alone are those of the first day. Text with an offset is converted to UTC, as Arrow does when it
+    reads CSV files.
 
     Raises
     ------
@@ -85,6 +87,11 @@ def seconds_since_1970(values: Any) -> NDArray[np.float64]:
         If the values are not times. Numbers are not.
     """
     return _of_pandas(values) if hasattr(values, "iloc") else _of_arrow(values)
+
+
+def of_first_day(clock: Any) -> Any:
+    """Return a `datetime.time` on 1 January 1970; missing times stay as they are."""
+    return datetime.combine(datetime.min.replace(year=1970), clock) if isinstance(clock, time) else clock
 
 
 def _of_pandas(values: Any) -> NDArray[np.float64]:
@@ -97,6 +104,8 @@ def _of_pandas(values: Any) -> NDArray[np.float64]:
             raise ValueError(_UNITS_UNKNOWN)
         if held == "mixed":
             values, held = values.where(values.isna(), values.map(str)), "string"
+        if held == "time":
+            values = values.map(of_first_day)
         values = _pandas_texts(values) if held == "string" else pd.to_datetime(values)
     times = values.dt.tz_localize(None)
     stamps = times.to_numpy().astype("datetime64[us]").astype(np.int64)
@@ -150,6 +159,8 @@ def _of_arrow(values: Any) -> NDArray[np.float64]:
         raise ValueError(_UNITS_UNKNOWN)
     if is_text(kind):
         values = _arrow_texts(values)
+    elif pa.types.is_time(kind):
+        values = values.cast(pa.time64("us"), safe=False).cast(pa.int64())
     elif pa.types.is_timestamp(kind) and kind.tz is not None:
         values = pc.local_timestamp(values)
     stamps = values.cast(pa.timestamp("us"), safe=False).cast(pa.int64())

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aefast.columns.times import seconds_of_durations, seconds_since_1970
-from aefast.tables.arrow import arrow_values, is_text, plain_array
+from aefast.columns.times import of_first_day, seconds_of_durations, seconds_since_1970
+from aefast.tables.arrow import arrow_values, is_text, is_time, plain_array
 
 Array = NDArray[Any]
 
@@ -71,7 +71,7 @@ def infer_kind(values: Any) -> str | None:
         return "numeric"
     if found in ("string", "boolean"):
         return "categorical"
-    return "timestamp" if found in ("datetime", "datetime64", "date") else None
+    return "timestamp" if found in ("datetime", "datetime64", "date", "time") else None
 
 
 def kind_of_type(kind: Any) -> str | None:
@@ -84,7 +84,7 @@ def kind_of_type(kind: Any) -> str | None:
         return "numeric"
     if types.is_boolean(kind) or is_text(kind):
         return "categorical"
-    return "timestamp" if types.is_timestamp(kind) or types.is_date(kind) else None
+    return "timestamp" if is_time(kind) else None
 
 
 def holds_numbers_or_booleans(kind: Any) -> str | None:
@@ -180,7 +180,7 @@ def numbers_of(values: Any) -> Array:
 
     if pa.types.is_duration(values.type):
         return seconds_of_durations(values)
-    if pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
+    if is_time(values.type):
         return seconds_since_1970(values)
     if not (pa.types.is_float32(values.type) or pa.types.is_float16(values.type)):
         values = values.cast(pa.float64(), safe=False)
@@ -193,6 +193,8 @@ def _objects(values: Any) -> Any:
 
     values = values.astype(object)
     held = pd.api.types.infer_dtype(values, skipna=True)
+    if held == "time":
+        return pd.to_datetime(values.map(of_first_day))
     if held in ("datetime", "datetime64", "date"):
         return pd.to_datetime(values)
     return pd.to_timedelta(values) if held in ("timedelta", "timedelta64") else values.astype("float64")

@@ -38,6 +38,13 @@ def arrow_values(array: Any) -> NDArray[Any]:
     return np.where(arrow_values(array.is_valid()), values, np.asarray(np.nan, dtype if dtype.kind == "f" else "f8"))
 
 
+def is_time(kind: pa.DataType) -> bool:
+    """Whether an Arrow type holds points in time, dates, or times of the day."""
+    from pyarrow import types
+
+    return any(holds(kind) for holds in (types.is_timestamp, types.is_date, types.is_time))
+
+
 def number_values(array: Any) -> NDArray[Any] | None:
     """Return the numbers of an Arrow array or chunked array, or None if it holds none.
 

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
+from aefast.tables.arrow import is_time
 from aefast.tables.dialect import Dialect, Reading
 from aefast.tables.formats.base import TableError, TableFile
 from aefast.tables.formats.registry import open_table
@@ -110,7 +111,7 @@ class Source:
         files = []
         for file in self.files:
             types = {f.name: f.type for f in file.schema} if except_times else {}
-            times = [n for n, kind in types.items() if pa.types.is_timestamp(kind) or pa.types.is_date(kind)]
+            times = [n for n, kind in types.items() if is_time(kind)]
             raw = [name for name in columns if name not in times]
             files.append(file.with_text(raw, blank_is_missing=False))
         return Source(files)

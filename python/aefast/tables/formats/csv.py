@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
+from aefast.tables.arrow import is_time
 from aefast.tables.dialect import MISSING_NUMBERS, MISSING_TEXTS, CellFormat, Dialect, Reading
 from aefast.tables.formats.base import TableError, TableFile, Writer, is_compressed, rebatch, skip_rows
 from aefast.tables.formats.csv_bytes import SingleBlanks, ends_with_cell, in_utf8, sample_text
@@ -319,7 +320,7 @@ class CsvTable(TableFile):
 
 def _may_be_number(kind: pa.DataType) -> bool:
     """Whether cells of this type, as guessed from the first of them, can be read as numbers."""
-    return not (pa.types.is_boolean(kind) or pa.types.is_timestamp(kind) or pa.types.is_date(kind))
+    return not (pa.types.is_boolean(kind) or is_time(kind))
 
 
 def _type_of(kind: pa.DataType) -> pa.DataType:
@@ -333,7 +334,7 @@ def _format_of(kind: pa.DataType, dialect: Dialect) -> CellFormat | None:
     """Return how cells of a column of this type are written; None if any text fits it."""
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         return CellFormat("number", decimal=dialect.decimal)
-    return CellFormat("time") if pa.types.is_timestamp(kind) or pa.types.is_date(kind) else None
+    return CellFormat("time") if is_time(kind) else None
 
 
 def _needs_conversion(cells: CellFormat, guess: pa.DataType) -> bool:

@@ -13,6 +13,8 @@ from aefast.tables.dialect import DURATION, EPOCHS, MISSING_NUMBERS, MISSING_TEX
 from aefast.tables.text import NUMBER
 
 _ISO_TIME = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}(:\d{2}(:\d{2}(\.\d+)?)?)?(Z|[+-]\d{2}:?\d{2})?)?$"
+#: A format of times of the day.
+_CLOCK = re.compile(r"%[HI]([:. ]?%[MSp])*")
 
 
 class BadCellError(Exception):
@@ -37,6 +39,8 @@ def converted_type(of: CellFormat) -> pa.DataType:
     """Return the type that `read_cells` returns for a format."""
     if of.kind == "number":
         return pa.float64()
+    if _CLOCK.fullmatch(of.time_format):
+        return pa.time64("us")
     return pa.timestamp("us", "UTC" if of.time_format.endswith(("%z", "%z]")) else None)
 
 
@@ -81,7 +85,7 @@ def _parse(texts: pa.Array, of: CellFormat) -> pa.Array:
         counts = pc.multiply(texts.cast(pa.float64()), 1_000_000 / EPOCHS[of.time_format])
         return pc.round(counts).cast(pa.int64()).cast(converted_type(of))
     if of.time_format:
-        return pc.strptime(texts, of.time_format, "us")
+        return pc.strptime(texts, of.time_format, "us").cast(converted_type(of))
     if of.kind == "time" and of.decimal == ",":
         texts = pc.replace_substring(texts, ",", ".")
     return texts.cast(converted_type(of))
@@ -118,7 +122,7 @@ def read_what_can_be(cells: pa.Array, of: CellFormat) -> pa.Array:
         is_number = pc.match_substring_regex(bare, rf"^\s*{NUMBER}\s*$")
         return pc.if_else(is_number, bare, pa.scalar("inf", cells.type)).cast(kind)
     if of.time_format:
-        return pc.strptime(cells, of.time_format, "us", error_is_null=True)
+        return pc.strptime(cells, of.time_format, "us", error_is_null=True).cast(kind)
     cells = pc.replace_substring(cells, ",", ".") if of.decimal == "," else cells
     cells = pc.if_else(pc.match_substring_regex(cells, _ISO_TIME), cells, pa.scalar(None, cells.type))
     return _cast_what_can_be(cells, kind)
