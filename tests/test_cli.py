@@ -738,14 +738,37 @@ def test_help_lists_the_kinds_of_autoencoder():
 def test_help_shows_the_defaults_of_the_estimator():
     text = " ".join(run_command("fit", "--help").stdout.replace("│", " ").split())
     for name in ("max_epochs", "contamination"):
-        assert f"[default: ({aefast.Autoencoder().get_params()[name]})]" in text
+        assert f"[default: {aefast.Autoencoder().get_params()[name]}]" in text
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_shows_no_ranges_and_no_types_of_python(command):
     text = run_command(command, "--help").stdout
     assert "<=x<=" not in text
+    assert str(1 << 62) not in text
     assert "NoneType" not in text
+    assert "bool" not in text
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
+def test_every_option_belongs_to_a_panel_and_each_panel_stands_once(command):
+    text = run_command(*command, "--help").stdout
+    titles = [line.strip("╭╮─ ") for line in text.splitlines() if line.startswith("╭")]
+    known = {"Input", "Output", "Rows and columns", "CSV files", "Network and training", "Running"}
+    assert set(titles) <= known | set(COMMANDS.values())
+    assert len(set(titles)) == len(titles)
+    assert "--help" in text.partition(" Running ")[2].partition("╰")[0]
+
+
+def test_help_fits_narrow_and_wide_terminals(monkeypatch):
+    for columns in (80, 120):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        for command in COMMANDS:
+            lines = run_command(command, "--help").stdout.splitlines()
+            assert max(map(len, lines)) == columns
+            names = [word for line in lines for word in line.split() if word.startswith("--")]
+            assert "--help" in names
+            assert not any(name.endswith("…") for name in names)
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,21 @@ def test_names_of_columns_on_a_terminal_are_no_markup(folder):
     os.close(reader)
 
 
+@pytest.mark.parametrize("command", ["fit t.parquet -o x.aef --epochs 2", "score m.aef t.parquet -o s.csv"])
+def test_progress_is_one_line_that_is_removed_at_the_end(folder, command):
+    reader, writer = pty.openpty()
+    ours = [sys.executable, "-m", "aefast", *command.split()]
+    environment = ENVIRONMENT | {"COLUMNS": "80", "TERM": "xterm"}
+    done = subprocess.run(ours, stdout=subprocess.PIPE, stderr=writer, stdin=writer, env=environment)
+    os.close(writer)
+    shown = os.read(reader, 1 << 16)
+    os.close(reader)
+    assert done.returncode == 0
+    assert shown.count(b"\x1b[1A") == 1  # up to the line, which is then cleared
+    assert b"\x1b" not in done.stdout
+    assert run(f"$AEFAST {command}").stderr == b""
+
+
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
 def test_an_encoding_without_some_letters_is_no_error(folder, encoding):
     for command in ("fit t.parquet --exclude id,name -o x.aef --epochs 1", "--help"):

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 
 import typer
 
+from aefast.cli.arguments import running
 from aefast.cli.group import SETTINGS, Commands
 from aefast.cli.terminal import echo
 
@@ -41,8 +42,8 @@ app: typer.Typer = typer.Typer(
 @app.callback(invoke_without_command=True)
 def main(
     ctx: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error. Allowed anywhere.")] = False,
+    version: Annotated[bool, running(None, "Print the version.", "--version")] = False,
+    debug: Annotated[bool, running(None, "Show the traceback of an error. Allowed anywhere.", "--debug")] = False,
 ) -> None:
     """Print the help if there is no command."""
     if version:

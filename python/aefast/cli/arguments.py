@@ -15,18 +15,33 @@ from aefast.engine.threads import MOST_THREADS
 
 T = TypeVar("T", int, float)
 
+#: The panel of the options that do not change what a command finds, ``--help`` among them.
+RUNNING = "Running"
+
 
 def option(
     panel: str, metavar: str | None, help: str, *names: str, default: str | bool = True, parser: Any = None
 ) -> Any:
     """An option in a panel of ``--help``; ``default`` describes the default if its value does not."""
+    if isinstance(default, str):
+        help, default = f"{help} [dim]\\[default: {default}][/dim]", False
     return typer.Option(*names, metavar=metavar, help=help, show_default=default, parser=parser, rich_help_panel=panel)
+
+
+def argument(metavar: str, help: str) -> Any:
+    """An argument in the panel of the input."""
+    return typer.Argument(metavar=metavar, help=help, rich_help_panel="Input")
+
+
+def written(metavar: str, help: str) -> Any:
+    """The option ``--output``."""
+    return option("Output", metavar, help, "-o", "--output")
 
 
 rows: partial[Any] = partial(option, "Rows and columns")
 network: partial[Any] = partial(option, "Network and training")
-results: partial[Any] = partial(option, "Results")
-running: partial[Any] = partial(option, "Running")
+results: partial[Any] = partial(option, "Output")
+running: partial[Any] = partial(option, RUNNING)
 
 
 class Precision(str, Enum):
@@ -84,12 +99,14 @@ def outlier_share(text: Any) -> float:
 
 Data = Annotated[
     list[str],
-    typer.Argument(metavar="DATA...", help="Tables: files, folders, patterns or -. Parquet, CSV, Arrow IPC or .npy."),
+    argument("DATA...", "Tables: files, folders, patterns or -. Parquet, CSV, Arrow IPC or .npy."),
 ]
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file that aefast fit wrote.")]
+Model = Annotated[Path, argument("MODEL", "A model file that aefast fit wrote.")]
 FailOn = Annotated[
     list[str] | None,
-    running("anomalies,drift,bad", "End with status 3, 4 or 5 if there are any.", "--fail-on", default="status 0"),
+    running(
+        "WHAT", "anomalies, drift, bad: end with status 3, 4 or 5 if there are any.", "--fail-on", default="status 0"
+    ),
 ]
 OnBad = Annotated[
     OnBadRows,

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
-from aefast.cli.arguments import BatchRows, Data, Threads, results, rows, whole_number
+from aefast.cli.arguments import BatchRows, Data, Threads, argument, results, rows, whole_number
 from aefast.cli.options import check_columns, kept_in, load_model, source_of
 from aefast.cli.outcome import Outcome
 from aefast.cli.reading import reads_text
@@ -15,8 +13,8 @@ from aefast.cli.terminal import display, print_summary
 from aefast.tables.dialect import Reading
 from aefast.tables.text import pluralise
 
-_First = Annotated[Path, typer.Argument(metavar="FIRST", help="A model file that aefast fit wrote.")]
-_Second = Annotated[Path, typer.Argument(metavar="SECOND", help="Another one; its columns may differ.")]
+_First = Annotated[Path, argument("FIRST", "A model file that aefast fit wrote.")]
+_Second = Annotated[Path, argument("SECOND", "Another one; its columns may differ.")]
 
 
 @reads_text
@@ -42,7 +40,7 @@ def compare(
     kept = kept_in(keep, source)
     check_columns(source, kept, None)
     with arrow_for(threads), display() as bars:
-        advance = bars.rows("scoring", source.n_rows)
+        advance = bars.rows("scoring", source.about_rows)
         summary = compare_job(
             models[0], models[1], source, keep=kept, n_examples=examples, batch_rows=batch_rows, progress=advance
         )

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
+from aefast.cli.arguments import written
 from aefast.cli.group import UsageError
 from aefast.cli.outcome import Outcome
 from aefast.cli.terminal import display, echo, print_summary
@@ -14,9 +13,7 @@ from aefast.tables.text import pluralise
 
 
 def demo(
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder to write to.")] = Path(
-        "aefast-demo"
-    ),
+    output: Annotated[Path, written("DIR", "Folder to write to.")] = Path("aefast-demo"),
 ) -> Outcome:
     """Train, score and report on scikit-learn's handwritten digits. Needs no data of yours."""
     from aefast.jobs.demo import run_demo

@@ -6,9 +6,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from aefast.cli.arguments import Model, results
+from aefast.cli.arguments import Model, results, written
 from aefast.cli.options import as_usage, load_model
 from aefast.cli.outcome import Outcome
 from aefast.cli.terminal import print_summary
@@ -23,9 +21,7 @@ class Dialect(str, Enum):
 
 def export(
     model: Model,
-    output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="OUT", help="File to write: .onnx, .h (C99) or .sql.")
-    ],
+    output: Annotated[Path, written("OUT", "File to write: .onnx, .h (C99) or .sql.")],
     dialect: Annotated[Dialect, results(None, "Database that reads the query of a .sql file.")] = Dialect.duckdb,
     table: Annotated[str, results("NAME", "Table that the query of a .sql file reads.")] = "rows",
 ) -> Outcome:

@@ -6,8 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from aefast.cli.arguments import (
     Data,
     Missing,
@@ -18,6 +16,7 @@ from aefast.cli.arguments import (
     rows,
     running,
     whole_number,
+    written,
 )
 from aefast.cli.fleet import print_fleet
 from aefast.cli.group import UsageError
@@ -42,7 +41,7 @@ from aefast.tables.text import list_names, pluralise
 @reads_text
 def fit(
     data: Data,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="MODEL", help="Model file to write.")],
+    output: Annotated[Path, written("MODEL", "Model file to write.")],
     columns: Annotated[list[str] | None, rows("a,b", "Columns to learn.", default="all that can be learned")] = None,
     exclude: Annotated[list[str] | None, rows("id", "Columns not to learn.")] = None,
     kind_of: Annotated[
@@ -141,7 +140,6 @@ def fit(
     for name in set(kinds) & set(left_out):
         raise UsageError(f"--kind-of {name}={kinds[name]}: {name!r} is not learned ({left_out[name]}); leave it out")
     with arrow_for(threads), display() as bars:
-        advance = bars.rows("reading", source.n_rows)
         if groups:
             summary = fit_fleet_job(
                 estimator,
@@ -152,11 +150,9 @@ def fit(
                 min_rows=min_rows or 50,
                 finds_missing=missing is None,
                 on_bad=on_bad.value,
-                progress=advance,
-                on_fitted=bars.rows("fitting", source.n_rows),
+                display=bars,
             )
         else:
-            bars.epochs(estimator.max_epochs)
             summary = fit_job(
                 estimator,
                 source,
@@ -167,8 +163,7 @@ def fit(
                 checkpoint=checkpoint,
                 finds_missing=missing is None,
                 on_bad=on_bad.value,
-                progress=advance,
-                callbacks=[bars],
+                display=bars,
             )
     summary["excluded"] = left_out | dict.fromkeys(groups or [], "--by")
     return Outcome(summary, lambda: print_fleet(summary) if groups else _print(summary, estimator.columns_ or ()))

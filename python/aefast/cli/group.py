@@ -15,8 +15,9 @@ from typing import Any, ClassVar
 
 import typer
 import typer.main
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
+from aefast.cli.arguments import RUNNING
 from aefast.cli.errors import Stopped, UsageError, describe_error, describe_failure
 from aefast.cli.log import LOG, stop_log
 from aefast.cli.outcome import concluding
@@ -35,7 +36,24 @@ SETTINGS: dict[str, Any] = {
 _MOST_LETTERS = 300
 
 
-class Commands(TyperGroup):
+class _InPanels:
+    """A command whose options all belong to a panel of ``--help``, those of typer itself too; flags show no type."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        found: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for each in found:
+            if getattr(each, "rich_help_panel", None) is None:
+                each.rich_help_panel = RUNNING
+            if getattr(each, "is_flag", False):
+                each.metavar = ""
+        return found
+
+
+class _Command(_InPanels, TyperCommand):
+    """One command."""
+
+
+class Commands(_InPanels, TyperGroup):
     """Commands that are imported when they run. Errors are one line; ``--debug`` adds a traceback.
 
     Attributes
@@ -60,7 +78,7 @@ class Commands(TyperGroup):
             return None
         function = concluding(cmd_name, getattr(import_module(f"aefast.cli.{cmd_name}"), cmd_name))
         only = typer.Typer(add_completion=False, **SETTINGS)
-        only.command(cmd_name, rich_help_panel=self.panels[cmd_name])(function)
+        only.command(cmd_name, cls=_Command, rich_help_panel=self.panels[cmd_name])(function)
         return typer.main.get_command(only)
 
     def main(self, args: Sequence[str] | None = None, standalone_mode: bool = True, **extra: Any) -> Any:  # type: ignore[override]

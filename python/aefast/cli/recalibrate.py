@@ -6,9 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
-from aefast.cli.arguments import BatchRows, Data, Model, OnBad, OnBadRows, Threads, outlier_share, results
+from aefast.cli.arguments import BatchRows, Data, Model, OnBad, OnBadRows, Threads, outlier_share, results, written
 from aefast.cli.options import as_usage, check_apart, load_model, source_of
 from aefast.cli.outcome import Outcome
 from aefast.cli.reading import reads_text
@@ -20,7 +18,7 @@ from aefast.tables.dialect import Reading
 def recalibrate(
     model: Model,
     data: Data,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="MODEL2", help="Model file to write.")],
+    output: Annotated[Path, written("MODEL2", "Model file to write.")],
     contamination: Annotated[
         float | None,
         results(
@@ -44,7 +42,7 @@ def recalibrate(
     if contamination is not None:
         estimator.set_params(contamination=contamination)
     with arrow_for(threads), display() as bars:
-        rows = bars.rows("scoring", source.n_rows)
+        rows = bars.rows("scoring", source.about_rows)
         summary = recalibrate_job(estimator, source, output, batch_rows=batch_rows, on_bad=on_bad.value, progress=rows)
     return Outcome(summary, lambda: _print(summary, model))
 

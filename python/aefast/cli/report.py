@@ -6,9 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from aefast.cli.arguments import BatchRows, Data, FailOn, Label, Model, OnBad, OnBadRows, Threads, rows
+from aefast.cli.arguments import BatchRows, Data, FailOn, Label, Model, OnBad, OnBadRows, Threads, rows, written
 from aefast.cli.group import UsageError
 from aefast.cli.options import (
     as_usage,
@@ -31,9 +29,7 @@ from aefast.tables.text import pluralise
 def report(
     model: Model,
     data: Data,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="HTML", help="Page to write.")] = Path(
-        "report.html"
-    ),
+    output: Annotated[Path, written("HTML", "Page to write.")] = Path("report.html"),
     keep: Annotated[
         list[str] | None,
         rows("id,ts", "Columns to show beside the rows with the highest scores.", default="the first three"),
@@ -72,7 +68,7 @@ def report(
             image_shape=shape,
             batch_rows=batch_rows,
             on_bad=on_bad.value,
-            progress=bars.rows("scoring", source.n_rows),
+            progress=bars.rows("scoring", source.about_rows),
         )
     odd = f"{pluralise(len(summary['odd_groups']), 'odd groups')}, " if "odd_groups" in summary else ""
     line = f"{pluralise(summary['rows'], 'rows')}, {odd}{summary['anomalies']:,} above the threshold; open {output}"

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from aefast.cli.arguments import running
+from aefast.cli.arguments import argument, running
 from aefast.cli.errors import UsageError, describe_error
 from aefast.cli.jobfile import Job, read_job
 from aefast.cli.log import start_log
@@ -25,8 +25,8 @@ from aefast.tables.text import pluralise
 
 def run(
     ctx: typer.Context,
-    job: Annotated[Path, typer.Argument(metavar="JOB.toml", help="The job file.")],
-    data: Annotated[list[str] | None, typer.Argument(metavar="[DATA...]", help="Tables; only with --init.")] = None,
+    job: Annotated[Path, argument("JOB.toml", "The job file.")],
+    data: Annotated[list[str] | None, argument("[DATA...]", "Tables; only with --init.")] = None,
     date: Annotated[
         str | None, running("D", "Date of the input, as 2026-03-01.", "--date", default="today, less days-back")
     ] = None,

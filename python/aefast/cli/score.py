@@ -6,8 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from aefast.cli.arguments import (
     BatchRows,
     Data,
@@ -23,6 +21,7 @@ from aefast.cli.arguments import (
     rows,
     running,
     whole_number,
+    written,
 )
 from aefast.cli.group import UsageError
 from aefast.cli.log import LOG
@@ -41,12 +40,7 @@ def score(
     data: Data,
     output: Annotated[
         Path,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="OUT",
-            help=f"File to write: {', '.join(ENDINGS)}. Or a folder: one output per input.",
-        ),
+        written("OUT", f"File to write: {', '.join(ENDINGS)}. Or a folder: one output per input."),
     ],
     keep: Annotated[
         list[str] | None,
@@ -66,19 +60,19 @@ def score(
         ),
     ] = None,
     precision: Annotated[
-        Precision, results(None, "Arithmetic of scoring. bfloat16 and int8 are faster and less exact.")
+        Precision, results("TYPE", "Arithmetic: float32, or bfloat16 and int8, which are faster and less exact.")
     ] = Precision.float32,
     only_anomalies: Annotated[bool, results(None, "Write the anomalies alone.", "--only-anomalies")] = False,
     sort: Annotated[
         bool, results(None, "Sort the anomalies by score, highest first; needs --only-anomalies.", "--sort")
     ] = False,
     on_bad: OnBad = OnBadRows.error,
+    reading: Reading = Reading(),  # noqa: B008
     fail_on: FailOn = None,
     resume: Annotated[
         bool,
         running(None, "Continue an interrupted job. Finished outputs are kept unless --label is given.", "--resume"),
     ] = False,
-    reading: Reading = Reading(),  # noqa: B008
     batch_rows: BatchRows = None,
     threads: Threads = None,
 ) -> Outcome:
@@ -135,7 +129,7 @@ def score(
         sort=sort,
     )
     with arrow_for(threads), display() as bars:
-        summary = job.run(bars.rows("scoring", job.n_rows_to_read))
+        summary = job.run(bars.rows("scoring", job.about_rows))
     return Outcome(summary, lambda: print_summary(f"Scores of {model.name}", _lines(summary, label)), fatal)
 
 

@@ -82,7 +82,11 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
 
 
 def display() -> Silence:
-    """The display of a command's progress: bars if standard error is a terminal, else nothing."""
-    from aefast.training.progress import Bars, Silence
+    """The display of a command's progress: a line if standard error is a terminal, else nothing."""
+    from aefast.training.progress import Silence
 
-    return Bars(transient=True) if sys.stderr.isatty() else Silence()
+    if not sys.stderr.isatty():
+        return Silence()
+    from aefast.training.bars import Bars
+
+    return Bars(transient=True)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from aefast.columns.values import kind_of_type
 from aefast.exceptions import AefastError, ConvergenceError
-from aefast.jobs.clock import Clock, Progress, no_progress
+from aefast.jobs.clock import Clock
 from aefast.jobs.csv_hints import csv_hints
 from aefast.jobs.drift import shares_in_training
 from aefast.jobs.left_out import without_information
@@ -26,6 +26,7 @@ from aefast.tables.numbers import find_nonfinite
 from aefast.tables.source import Source
 from aefast.tables.text import option_of, quote_names
 from aefast.training.checkpoint import Checkpoint
+from aefast.training.progress import Silence
 
 __all__ = ["fit_job", "training_columns"]
 
@@ -81,8 +82,7 @@ def fit_job(
     checkpoint: str | Path | None = None,
     finds_missing: bool = False,
     on_bad: str = "error",
-    progress: Progress = no_progress,
-    callbacks: Sequence[Callable[[Any], Any]] = (),
+    display: Silence | None = None,
 ) -> dict[str, Any]:
     """Fit ``estimator`` on the named columns and save it; returns a summary as plain data.
 
@@ -107,15 +107,14 @@ def fit_job(
     on_bad : {"error", "null", "skip"}
         Unless it is "error", leave out rows with infinite values, with missing ones that the estimator does not accept,
         and those that cannot be read.
-    progress : callable
-        Called with the number of rows of each block that is read into memory.
-    callbacks : sequence of callables
-        Called after every epoch with its `EpochInfo`.
+    display : Silence, optional
+        Shows the progress of reading and training.
     """
     reading, training = Clock(), Clock()
     own_callbacks = estimator.callbacks
     save = [] if checkpoint is None else [Checkpoint(checkpoint, keep=True)]
-    estimator.set_params(callbacks=(*save, *callbacks))
+    estimator.set_params(callbacks=[*save, *([] if display is None else [display])])
+    display = display or Silence()
     estimator.check_parameters()
     may_miss = finds_missing or estimator.missing != "error"
     rows, texts = training_rows(estimator, source, columns, partial(good_rows, may_miss, on_bad))
@@ -126,17 +125,20 @@ def fit_job(
             with reading:
                 n_missing = count_missing(rows, columns)
                 accept_missing(estimator, n_missing)
+        rows.on_pass = display.passes(source.about_rows)
         with training, naming_table(source):
             estimator.fit_batches(rows)
         n_learned = rows.n_rows - rows.n_bad
     else:
         how = "in memory" if sample is None else "sampled"
         with reading:
-            X = rows.read(progress) if sample is None else rows.sample(sample, estimator.random_state, progress)
+            advance = display.rows("reading", source.about_rows)
+            X = rows.read(advance) if sample is None else rows.sample(sample, estimator.random_state, advance)
             n_missing = count_missing([X], columns)
         n_learned = len(X)
         if finds_missing:
             accept_missing(estimator, n_missing)
+        display.epochs(estimator.max_epochs, n_learned)
         with training, naming_table(source):
             estimator.fit(X)
     for hint in csv_hints(rows.source, texts):

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aefast.estimators.fleet import Fleet
-from aefast.jobs.clock import Clock, Progress, no_progress
+from aefast.jobs.clock import Clock
 from aefast.jobs.fit import accept_missing, good_rows, naming_table, training_rows
 from aefast.jobs.training_rows import TableBlocks, count_missing
 from aefast.model.network import layer_widths
 from aefast.tables.source import Source
+from aefast.training.progress import Silence
 
 __all__ = ["fit_fleet_job"]
 
@@ -30,8 +31,7 @@ def fit_fleet_job(
     min_rows: int,
     finds_missing: bool = False,
     on_bad: str = "error",
-    progress: Progress = no_progress,
-    on_fitted: Progress = no_progress,
+    display: Silence | None = None,
 ) -> dict[str, Any]:
     """Fit a `Fleet` of ``estimator`` on the named columns and save it; returns a summary as plain data.
 
@@ -51,9 +51,10 @@ def fit_fleet_job(
         Groups with fewer rows use the pooled model.
     finds_missing, on_bad
         As in `fit_job`.
-    progress, on_fitted : callable
-        Called with the number of rows of each block that is read, and of each group that is fitted.
+    display : Silence, optional
+        Shows the progress of reading and fitting.
     """
+    display = display or Silence()
     reading, training = Clock(), Clock()
     check = partial(good_rows, finds_missing or estimator.missing != "error", on_bad)
     decided, _ = training_rows(estimator, source, columns, check)
@@ -63,14 +64,14 @@ def fit_fleet_job(
 
     rows = TableBlocks(decided.source.keep_raw(by), [*columns, *by], decided.numeric, check_features)
     with reading:
-        table = rows.read(progress)
+        table = rows.read(display.rows("reading", source.about_rows))
         X = table.select(list(columns))
         n_missing = count_missing([X], columns)
     if finds_missing:
         accept_missing(estimator, n_missing)
     fleet = Fleet(estimator, by[0] if len(by) == 1 else list(by), min_rows=min_rows)
     with training, naming_table(source):
-        fleet.fit_rows(X, {name: table.column(name) for name in by}, on_fitted)
+        fleet.fit_rows(X, {name: table.column(name) for name in by}, display.rows("fitting", len(X)))
     if source.dialect is not None:
         fleet.pooled_.model_ = fleet.pooled_.model_.replace(dialect=source.dialect)
     fleet.save(output)

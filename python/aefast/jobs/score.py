@@ -80,7 +80,7 @@ class ScoreJob:
     folder: Path | None
     fdr: float | None
     resume: bool
-    n_rows_to_read: int | None
+    about_rows: int | None
 
     def __init__(
         self,
@@ -124,7 +124,8 @@ class ScoreJob:
         sources = [plan.source] if isinstance(output, str | Path) else plan.source.split()
         self._parts = list(zip(sources, outputs, strict=True))
         self._schemas = {output: plan.output_schema(part) for part, output in self._parts}
-        self.n_rows_to_read = None if source.n_rows is None else source.n_rows * (2 if fdr is not None else 1)
+        about_rows, n_passes = source.about_rows, 1 if fdr is None else 2
+        self.about_rows = None if about_rows is None else about_rows * n_passes
         options = {"keep": list(plan.keep), "label": label, "top_features": top_features, "batch_rows": batch_rows}
         chosen = {"on_bad": on_bad, "only_anomalies": only_anomalies, "sort": sort}
         # Earlier versions had none of these, and their journals stay valid.

@@ -37,6 +37,8 @@ class Blocks:
         The files, with the columns' types decided.
     n_rows, n_bad : int
         Rows that are there, and those of them that are left out. Known after the first iteration.
+    on_pass : callable
+        Called at the beginning of each iteration; what it returns is called with the number of rows of each block.
     """
 
     n_bad: int
@@ -48,6 +50,7 @@ class Blocks:
         self._names = source.schema.names if columns is None else list(columns)
         self._numeric: Sequence[str] = self._names
         self.n_rows = self.n_bad = 0
+        self.on_pass: Callable[[], Progress] = lambda: no_progress
 
     @property
     def numeric(self) -> Sequence[str]:
@@ -57,10 +60,12 @@ class Blocks:
     def __iter__(self) -> Iterator[Any]:
         block_rows = max(1024, self.source.batch_rows(len(self._names)))
         n_read = n_learned = 0
+        progress = self.on_pass()
         for batch in prefetch(self.source.batches(self._names, block_rows, self._numeric), depth=1):
             block = self._block(batch, n_read)
             n_read += batch.num_rows
             n_learned += len(block)
+            progress(batch.num_rows)
             yield block
         self._count(n_read, n_learned)
 

@@ -90,6 +90,12 @@ class Source:
                 f"{first.row_width:,}; give arrays of one width"
             )
 
+    @property
+    def about_rows(self) -> int | None:
+        """The number of rows, or an estimate of it; None if nothing is known about a file."""
+        counts = [file.about_rows for file in self.files]
+        return None if None in counts else sum(n for n in counts if n is not None)
+
     def split(self) -> list[Source]:
         """Return a source for each file, with columns read as in this one."""
         return [Source([file]) for file in self.files]

@@ -67,6 +67,11 @@ class TableFile:
         """The size of the file, or an estimate of its uncompressed size."""
         return self.path.stat().st_size
 
+    @property
+    def about_rows(self) -> int | None:
+        """The number of rows, or an estimate of it; None if nothing is known about it."""
+        return self.n_rows
+
     @classmethod
     def read_by(cls, path: Path, reading: Reading | None) -> TableFile:
         """Return the table in a file. ``reading`` has what is known about a file of text; other formats ignore it."""

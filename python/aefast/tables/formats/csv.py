@@ -64,6 +64,7 @@ class CsvTable(TableFile):
         self.dialect = Dialect("\t" if stem.lower().endswith(".tsv") else ",")
         try:
             text, encoding = sample_text(path, reading.encoding)
+            self._line_length = max(1.0, len(text) / (text.count("\n") + 1))
             self.dialect = find_dialect(text, reading, encoding=encoding, usual=self.dialect.delimiter)
             self._is_uneven = self.dialect.is_uneven
             self._null_values = list(dict.fromkeys((*MISSING_TEXTS, *MISSING_NUMBERS, *self.dialect.missing)))
@@ -102,6 +103,10 @@ class CsvTable(TableFile):
     def n_bytes(self) -> int:
         # Text seldom compresses to less than a tenth.
         return super().n_bytes * (10 if is_compressed(self.path) else 1)
+
+    @property
+    def about_rows(self) -> int | None:
+        return None if is_compressed(self.path) else int(self.n_bytes / self._line_length)
 
     def with_text(
         self,
