@@ -30,6 +30,13 @@ input = "in/{date}.csv"
 model = "model.safetensors"
 output = "scores/{date}.parquet"
 catch-up-days = 3
+policy = [
+    "refit every 2 weeks on the last 12 clean days",
+    "recalibrate weekly on the last 6 days",
+    "refuse if more than 30 % of the rows are flagged",
+    "refuse if more than 20 % of the rows are bad",
+    "refuse if fewer than 50 % of the usual rows arrive",
+]
 
 [fit]
 input = "history/*.csv"
@@ -38,20 +45,9 @@ layers = [6, 2]
 epochs = 3
 missing = "error"
 contamination = 0.02
-every-days = 14
-last-days = 12
-
-[recalibrate]
-every-days = 7
-last-days = 6
 
 [score]
 keep = ["id"]
-
-[accept]
-most-flagged = 0.3
-most-bad = 0.2
-least-usual-rows = 0.5
 
 [all]
 threads = 1
@@ -161,8 +157,8 @@ def test_thirty_nights_with_faults(folder):
             assert Path(f"scores/{day}.parquet").stat().st_mtime_ns == before.st_mtime_ns
     days = [str(FIRST + timedelta(days=n)) for n in range(30)]
     absent = {str(renamed): ("failed", "lacks columns the model was fitted on: 'c'"),
-              str(shifted): ("refused", "are flagged, more than 0.3 (most-flagged)"),
-              str(outage): ("refused", "100 of 200 rows are bad, more than 0.2 (most-bad)")}  # fmt: skip
+              str(shifted): ("refused", "are flagged, more than 30 %"),
+              str(outage): ("refused", "100 of 200 rows are bad, more than 20 %")}  # fmt: skip
     assert sorted(path.stem for path in Path("scores").glob("*.parquet")) == [d for d in days if d not in absent]
     assert sorted(path.stem for path in Path("scores/refused").iterdir()) == [str(shifted), str(outage)]
     for day, (outcome, reason) in absent.items():
@@ -297,13 +293,22 @@ def test_refused_days_are_judged_again_only_if_something_changed(folder):
     assert night(FIRST)[1]["commands"] != []
     status, summary = night(FIRST)
     assert (status, summary["commands"], summary["days"][0]["outcome"]) == (1, [], "refused")
-    Path("job.toml").write_text(JOB.replace("most-flagged = 0.3", "most-flagged = 1"))
+    Path("job.toml").write_text(JOB.replace("than 30 %", "than 100 %"))
     assert night(FIRST)[0] == 0
 
 
 def test_the_printed_commands_do_what_the_run_does(folder):
     write_day(FIRST)
+    policy = [
+        "# refit every 14 days on the last 12 clean days: after the first fit, 0 clean days so far",
+        "# recalibrate weekly on the last 6 clean days: after the first fit, 0 clean days so far",
+        "# refuse if more than 30 % of the rows are flagged",
+        "# refuse if more than 20 % of the rows are bad",
+        "# refuse if fewer than 50 % of the usual rows arrive",
+    ]
     lines = done("run", "job.toml", "--date", FIRST, "--print").splitlines()
+    assert lines[:5] == policy
+    lines = lines[5:]
     assert [shlex.split(line)[:2] for line in lines] == [["aefast", "fit"], ["aefast", "score"]]
     assert sorted(os.listdir()) == ["history", "in", "job.toml"]
     Path("scores").mkdir()
@@ -314,7 +319,10 @@ def test_the_printed_commands_do_what_the_run_does(folder):
         Path(name).unlink()
     assert night(FIRST)[0] == 0
     assert read_table(f"scores/{FIRST}.parquet").equals(by_hand)
-    assert done("run", "job.toml", "--date", FIRST, "--print") == f"# nothing: {FIRST} was scored before\n"
+    policy[0] = "# refit every 14 days on the last 12 clean days: due from 2026-03-15, 0 clean days so far"
+    policy[1] = "# recalibrate weekly on the last 6 clean days: due from 2026-03-08, 0 clean days so far"
+    printed = done("run", "job.toml", "--date", FIRST, "--print").splitlines()
+    assert printed == [*policy, f"# nothing: {FIRST} was scored before"]
 
 
 def test_the_command_of_notify_gets_the_summary_and_its_failure_is_said(folder):
@@ -390,10 +398,18 @@ def test_the_report_is_written_and_its_failure_does_not_undo_the_scores(folder):
     ("change", "said"),
     [
         (("keep =", "kep ="), r"\[score\] has no key 'kep'; did you mean keep?"),
-        (("[accept]", "[acept]"), "there is no table 'acept'; did you mean accept?"),
-        (("most-bad", "most-bda"), r"\[accept\] has no key 'most-bda'; did you mean most-bad?"),
+        (("[score]", "[scroe]"), "there is no table 'scroe'; did you mean score?"),
+        (("[score]", "[recalibrate]\nlast-days = 5\nevery-days = 7\n[score]"), (r"\[recalibrate\] every-days is no key "
+         r'any more; leave it out, and write in \[job\] policy = \["recalibrate weekly on the last 5 clean days"\]')),
+        (("contamination", "every-days = 0\ncontamination"), r"\[fit\] every-days is no key any more; leave it out$"),
+        (("[score]", "[accept]\nmost-bad = 0.125\nleast-rows = 9\nno-drift = true\nwhole-lines = false\n[score]"),
+         (r'policy = \["refuse if more than 12.5 % of the rows are bad", "refuse if fewer than 9 rows arrive", '
+         r'"refuse if the rows have drifted", "accept text files without a final line end"\]')),
+        (("[score]", "[accept]\nleast-rows = -1\n[score]"), r"\[accept\] least-rows is no key .*; write a policy in"),
         (("threads = 1", "thread = 1"), r"\[all\] has no key 'thread'; did you mean threads?"),
-        (("every-days = 7", "every-days = 'weekly'"), r"every-days must be a whole number, got 'weekly'"),
+        (("weekly on", "biweekly on"), r"'recalibrate biweekly on the last 6 days': 'biweekly' is not understood"),
+        (("policy = [", "policy = 3\nx = ["), r"\[job\] has no key 'x'"),
+        (("catch-up-days", "policy = 3\ncatch-up"), "is not TOML"),
         (("epochs = 3", "epochs = -3"), r"\[fit\]: .*-3 is not a whole number of at least 0"),
         (("'null'", "'nul'"), r"\[(fit|score)\]: .*'nul'"),
         (('model = "model.safetensors"', ""), r"\[job\] lacks model; aefast run job.toml --init DATA writes"),

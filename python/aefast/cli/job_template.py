@@ -41,7 +41,7 @@ def job_text(job: Path, data: Sequence[str]) -> str:
         day=day,
         dialect=f"# Read as: {source.spoken_dialect}.\n" if source.spoken_dialect else "",
         columns=_columns(source),
-        whole_lines=_toml(not unfinished(files[:_MOST])),
+        final_lines='    "accept text files without a final line end",\n' if unfinished(files[:_MOST]) else "",
     )
 
 
@@ -88,6 +88,16 @@ output = "scores/{day}.parquet"
 report = "reports/{day}.html"
 days-back = 0              # 1: the date is yesterday unless --date is given
 catch-up-days = 3          # try dates again whose files were late or refused
+# When the model is renewed, and which scores are refused. Clean days are those whose scores were accepted. The
+# output of a refused date is kept in the folder "refused". Sentences that are left out do not apply.
+policy = [
+    "recalibrate weekly on the last 28 clean days",
+    # "refit monthly on the last 90 clean days",
+    "refuse if more than 5 % of the rows are flagged",
+    "refuse if more than 5 % of the rows are bad",
+    "refuse if fewer than 50 % of the usual rows arrive",
+    # "refuse if the rows have drifted",
+{final_lines}]
 # fail-on = ["anomalies", "drift", "bad"]   # exit status 3, 4 or 5
 # log-file = "{stem}.log"
 
@@ -100,27 +110,11 @@ catch-up-days = 3          # try dates again whose files were late or refused
 input = {history}
 {columns}# kind-of = {{ port = "categorical" }}
 contamination = 0.01       # share of rows above the threshold
-every-days = 0             # 30: fit again every 30 days, on the last clean days; 0: never
-last-days = 90
 
-# Further keys are options of aefast recalibrate.
-[recalibrate]
-every-days = 7             # 0: never
-last-days = 28             # on so many clean days: those whose scores were accepted
-
-# Further keys are options of aefast score.
+# Options of aefast score.
 [score]
 top-features = 3
 on-bad = "null"            # error, null or skip
-
-# The output of a date appears only if it is accepted; else it is kept in the folder "refused".
-[accept]
-most-flagged = 0.05        # share of the rows
-most-bad = 0.05            # share of the rows
-least-rows = 1
-least-usual-rows = 0.5     # share of the median of the last clean days
-no-drift = false           # true: refuse if the columns have drifted
-whole-lines = {whole_lines}         # text files must end with a line end
 
 [report]
 on-bad = "null"

@@ -6,13 +6,13 @@ import difflib
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import date as Date
 from pathlib import Path
 from typing import Any
 
 from aefast.cli.errors import UsageError
-from aefast.jobs.nights import Acceptance, Policy
+from aefast.cli.policies import OLD_KEYS, Policies, read_policies, sentences_of_keys
 from aefast.tables.text import joined_names
 
 #: The commands whose options a job file may set, each in a table of its name.
@@ -28,14 +28,13 @@ _KEYS: dict[str, dict[str, tuple[type, ...]]] = {
         "output": (str,),
         "report": (str,),
         "state": (str,),
+        "policy": (str, list),
         "days-back": (int,),
         "catch-up-days": (int,),
         "fail-on": (str, list),
         "log-file": (str,),
     },
-    "fit": {"input": (str, list), "every-days": (int,), "last-days": (int,)},
-    "recalibrate": {"every-days": (int,), "last-days": (int,)},
-    "accept": {each.name.replace("_", "-"): (int, float, bool) for each in fields(Acceptance)},
+    "fit": {"input": (str, list)},
     "notify": {"command": (str, list), "summary": (str,), "when": (str,)},
 }
 _WHEN = ("problems", "always")
@@ -66,9 +65,7 @@ class Job:
     fail_on: tuple[str, ...] = ()
     log_file: str | None = None
     fit_input: tuple[str, ...] = ()
-    retrain: Policy = field(default_factory=Policy)
-    recalibrate: Policy = field(default_factory=Policy)
-    accept: Acceptance = field(default_factory=Acceptance)
+    policies: Policies = field(default_factory=Policies)
     notify: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, list[str]] = field(default_factory=dict)
 
@@ -97,6 +94,7 @@ def read_job(path: Path, command_of: Callable[[str], Any]) -> Job:
         If the file cannot be read, or if a key or a value is wrong; the message names it and similar keys.
     """
     tables = _parsed(path)
+    _refuse_old_keys(path, tables)
     options = {name: _Options(command_of(name)) for name in COMMANDS}
     _check_names(f"{path}: there is no table", tables, [*_KEYS, *COMMANDS, "all"])
     for table, values in tables.items():
@@ -115,10 +113,10 @@ def read_job(path: Path, command_of: Callable[[str], Any]) -> Job:
     for key in ("input", "model", "output"):
         if not job.get(key):
             raise UsageError(f"{path}: [job] lacks {key}; aefast run {path} --init DATA writes a job file")
-    policies = {
-        name: Policy(**{k.replace("-", "_"): own[name].pop(k) for k in ("every-days", "last-days") if k in own[name]})
-        for name in ("fit", "recalibrate")
-    }
+    try:
+        policies = read_policies(_several(job.get("policy", [])))
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
     fit_input = own["fit"].pop("input", [])
     arguments = {
         name: options[name].arguments(
@@ -142,9 +140,7 @@ def read_job(path: Path, command_of: Callable[[str], Any]) -> Job:
         _several(job.get("fail-on", [])),
         job.get("log-file"),
         _several(fit_input),
-        policies["fit"],
-        policies["recalibrate"],
-        Acceptance(**{key.replace("-", "_"): value for key, value in tables.get("accept", {}).items()}),
+        policies,
         notify,
         arguments,
     )
@@ -201,6 +197,27 @@ def _parsed(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: {error.strerror}") from error
     except ValueError as error:
         raise UsageError(f"{path} is not TOML: {error}") from error
+
+
+def _refuse_old_keys(path: Path, tables: Mapping[str, Any]) -> None:
+    """Refuse the keys that sentences have replaced, with the sentences to write."""
+    given = {
+        table: {key.replace("_", "-"): value for key, value in tables[table].items()}
+        for table in OLD_KEYS
+        if isinstance(tables.get(table), dict)
+    }
+    old = [f"[{table}] {key}" for table, keys in OLD_KEYS.items() for key in keys if key in given.get(table, {})]
+    if not old:
+        return
+    try:
+        sentences = sentences_of_keys(given)
+        read_policies(sentences)
+    except (TypeError, ValueError, UsageError):  # the values were wrong
+        remedy = "write a policy in [job]"
+    else:
+        lines = ", ".join(f'"{each}"' for each in sentences)
+        remedy = f"leave it out, and write in [job] policy = [{lines}]" if lines else "leave it out"
+    raise UsageError(f"{path}: {old[0]} is no key any more; {remedy}")
 
 
 def _check_names(what: str, given: Iterable[str], known: Iterable[str]) -> None:

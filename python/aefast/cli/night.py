@@ -21,6 +21,7 @@ from aefast.cli.log import LOG
 from aefast.cli.outcome import collecting
 from aefast.jobs.nights import FAILED, MISSING, REFUSED, SCORED, Nights, Policy, stamps, unfinished
 from aefast.tables.paths import find_files
+from aefast.tables.text import pluralise
 
 #: Runs a command with arguments and returns its exit status.
 Runner = Callable[[str, Sequence[str]], Any]
@@ -54,6 +55,20 @@ class Night:
             if record is not None and record["outcome"] != SCORED:
                 yield day
         yield last
+
+    def policy(self, day: Date) -> list[str]:
+        """Return the sentences of the job's policy, with the date from which a renewal of the model is due."""
+        lines = []
+        for sentence in self.job.policies.sentences():
+            verb = sentence.partition(" ")[0]
+            what = {"refit": "trained", "recalibrate": "recalibrated"}.get(verb)
+            if what is not None:
+                policy = getattr(self.job.policies, verb)
+                due, n_days = self.nights.due(what, policy), len(self.nights.clean_days(day, policy.last_days))
+                when = "after the first fit" if due is None else f"due from {due}"
+                sentence += f": {when}, {pluralise(n_days, 'clean days')} so far"
+            lines.append(sentence)
+        return lines
 
     def commands_for(self, day: Date) -> list[list[str]]:
         """Return the commands that a run for this date would start; none if the date was scored before."""
@@ -93,7 +108,7 @@ class Night:
         except (OSError, ValueError) as error:
             return _record(MISSING, str(error))
         record = _record(FAILED, "", input=self._stamps(files))
-        if self.job.accept.whole_lines and (reason := unfinished(files)):
+        if self.job.policies.accept.whole_lines and (reason := unfinished(files)):
             return record | {"reason": reason}
         held = self._held(day)
         try:
@@ -110,7 +125,7 @@ class Night:
         record |= {name: summary[name] for name in ("rows", "flagged", "bad_rows", "threshold", "drift")}
         if failed := summary.get("failed"):
             return record | {"reason": f"{len(failed):,} of {len(files):,} files: {next(iter(failed.values()))}"}
-        reason = self.job.accept.objection(summary, self.nights.usual_rows(day))
+        reason = self.job.policies.accept.objection(summary, self.nights.usual_rows(day))
         if reason:
             _replace(held, held.parent / "refused" / output.name)
             return record | {"outcome": REFUSED, "reason": reason}
@@ -127,7 +142,7 @@ class Night:
     def _made_with(self, day: Date) -> str:
         """Return a digest of what decides, besides the input, whether the output of a date is accepted."""
         job, model = self.job, self.job.path(self.job.model, day)
-        parts = [self._stamps([model]), job.options["score"], str(job.accept)]
+        parts = [self._stamps([model]), job.options["score"], str(job.policies.accept)]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     def _keep_model(self, day: Date) -> str:
@@ -160,12 +175,13 @@ class Night:
             data = [str(job.path(pattern, day)) for pattern in job.fit_input]
             return "trained", ["fit", *data, "-o", str(model), *job.options["fit"]]
         self.nights.model.setdefault("trained", str(day))
-        if self.nights.is_due("trained", day, job.retrain) and (data := self._clean_files(day, job.retrain)):
-            return "trained", ["fit", *data, "-o", str(model), *job.options["fit"]]
-        if self.nights.is_due("recalibrated", day, job.recalibrate) and (
-            data := self._clean_files(day, job.recalibrate)
+        for what, policy, command in (
+            ("trained", job.policies.refit, "fit"),
+            ("recalibrated", job.policies.recalibrate, "recalibrate"),
         ):
-            return "recalibrated", ["recalibrate", str(model), *data, "-o", str(model), *job.options["recalibrate"]]
+            if self.nights.is_due(what, day, policy) and (data := self._clean_files(day, policy)):
+                before = [] if command == "fit" else [str(model)]
+                return what, [command, *before, *data, "-o", str(model), *job.options[command]]
         return None
 
     def _clean_files(self, day: Date, policy: Policy) -> list[str]:

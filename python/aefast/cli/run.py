@@ -55,8 +55,10 @@ def run(
     if show:
         night.nights = Nights.load(found.state_path)
         lines = [shlex.join(["aefast", *each]) for day in night.days(last) for each in night.commands_for(day)]
-        shown = lines or [f"# nothing: {last} was scored before"]
-        return Outcome({"job": str(job), "date": str(last), "commands": lines}, lambda: echo("\n".join(shown)))
+        policy = night.policy(last)
+        shown = [*(f"# {each}" for each in policy), *(lines or [f"# nothing: {last} was scored before"])]
+        summary = {"job": str(job), "date": str(last), "commands": lines, "policy": policy}
+        return Outcome(summary, lambda: echo("\n".join(shown)))
     if found.log_file is not None:
         try:
             start_log(found.folder / found.log_file)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date as Date
+from datetime import timedelta
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -65,10 +66,17 @@ class Nights:
         found = [Date.fromisoformat(day) for day, record in self.days.items() if record["outcome"] == SCORED]
         return sorted(day for day in found if day < before)[-most:]
 
+    def due(self, what: str, policy: Policy) -> Date | None:
+        """Return from which date on the model is to be ``trained`` or ``recalibrated``; None if never."""
+        since = max((self.model[name] for name in ("trained", what) if name in self.model), default=None)
+        if policy.every_days == 0 or since is None:
+            return None
+        return Date.fromisoformat(since) + timedelta(days=policy.every_days)
+
     def is_due(self, what: str, day: Date, policy: Policy) -> bool:
         """Whether the model is to be ``trained`` or ``recalibrated`` before ``day`` is scored."""
-        since = max((self.model[name] for name in ("trained", what) if name in self.model), default=None)
-        if policy.every_days == 0 or since is None or (day - Date.fromisoformat(since)).days < policy.every_days:
+        due = self.due(what, policy)
+        if due is None or day < due:
             return False
         return len(self.clean_days(day, policy.last_days)) >= min(policy.every_days, policy.last_days)
 
@@ -101,22 +109,26 @@ class Acceptance:
         """Return why scores with this summary are refused; empty if they are accepted."""
         n_rows, n_bad = summary["rows"], summary["bad_rows"] or 0
         if n_rows < self.least_rows:
-            return f"{n_rows:,} rows, at least {self.least_rows:,} are wanted (least-rows)"
+            return f"{n_rows:,} rows, fewer than {self.least_rows:,}"
         if usual_rows and n_rows < self.least_usual_rows * usual_rows:
             return (
-                f"{n_rows:,} rows, less than {self.least_usual_rows:.0%} of the usual {usual_rows:,.0f} "
-                "(least-usual-rows); is the file complete?"
+                f"{n_rows:,} rows, fewer than {_percent(self.least_usual_rows)} of the usual {usual_rows:,.0f}; "
+                "is the file complete?"
             )
         if n_bad > self.most_bad * n_rows:
-            return f"{n_bad:,} of {n_rows:,} rows are bad, more than {self.most_bad:.3g} (most-bad)"
+            return f"{n_bad:,} of {n_rows:,} rows are bad, more than {_percent(self.most_bad)}"
         flagged = summary["flagged"]
         if flagged > self.most_flagged * max(n_rows - n_bad, 1):
             share = flagged / max(n_rows - n_bad, 1)
-            return f"{flagged:,} rows ({share:.1%}) are flagged, more than {self.most_flagged:.3g} (most-flagged)"
+            return f"{flagged:,} rows ({_percent(share)}) are flagged, more than {_percent(self.most_flagged)}"
         drift = summary.get("drift") or {}
         if self.no_drift and drift.get("verdict") == "drift":
-            return f"{drift.get('text', 'the rows have drifted')} (no-drift)"
+            return str(drift.get("text") or "the rows have drifted")
         return ""
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
 
 
 def stamps(files: Sequence[Path]) -> list[list[int]]:
@@ -132,7 +144,7 @@ def unfinished(files: Sequence[Path]) -> str:
         with path.open("rb") as file:
             file.seek(-1, 2)
             if file.read(1) not in (b"\n", b"\r"):
-                return f"{path} does not end with a line end, so it may be half-written (whole-lines)"
+                return f"{path} does not end with a line end, so it may be half-written"
     return ""
 
 
