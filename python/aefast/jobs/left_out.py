@@ -16,9 +16,9 @@ from aefast.tables.source import Source
 _ROWS = 1 << 16
 #: With fewer values, numbers may grow by chance and a column may be constant by chance.
 _LEAST_ROWS = 20
-#: Columns that pandas writes for the index of a frame.
 #: Names of columns whose numbers name a row, if all of them differ.
 _ID = re.compile(r"(^|[^a-z])id$|[a-z]I[Dd]$|^ID", re.ASCII)
+#: Columns that pandas writes for the index of a frame.
 _INDEX = re.compile(r"__index_level_\d+__|Unnamed: \d+|")
 
 
