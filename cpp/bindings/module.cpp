@@ -7,6 +7,9 @@
 
 PYBIND11_MODULE(AEFAST_MODULE, module, pybind11::mod_gil_not_used()) {
   namespace py = pybind11;
+  // Wheels have a C++ library in each module, with exception types of its own. The translator that all modules of a
+  // process share belongs to the first one and does not know them.
+  py::register_local_exception_translator(&py::detail::translate_exception);
   aefast::python::bind_input(module);
   aefast::python::bind_trainer(module);
   aefast::python::bind_predictor(module);
