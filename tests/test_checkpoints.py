@@ -80,6 +80,7 @@ CASES = {
     "contractive": {"cls": aefast.ContractiveAutoencoder},
     "variational": {"cls": aefast.VariationalAutoencoder, "beta": aefast.LinearSchedule(0.0, 1.0, n_epochs=5)},
     "convolutional": {"cls": aefast.ConvolutionalAutoencoder, **IMAGES},
+    "convolutional, normalised": {"cls": aefast.ConvolutionalAutoencoder, **IMAGES, "strides": 2, "batch_norm": True},
     "convolutional denoising": {"cls": aefast.ConvolutionalDenoisingAutoencoder, "noise": "masking", **IMAGES},
     "convolutional variational": {"cls": aefast.ConvolutionalVariationalAutoencoder, **IMAGES},
 }  # fmt: skip

@@ -51,6 +51,10 @@ CASES = {
     "contractive": (aefast.ContractiveAutoencoder((6, 2), contraction=0.01), X),
     "variational": (aefast.VariationalAutoencoder((6, 2)), X),
     "convolutional": (aefast.ConvolutionalAutoencoder((6, 6, 1), channels=(4,)), IMAGES),
+    "convolutional, normalised": (
+        aefast.ConvolutionalAutoencoder((6, 6, 1), channels=(4, 2), strides=(2, 1), pool=(1, 2), batch_norm=True),
+        IMAGES,
+    ),
 }
 
 

@@ -83,7 +83,7 @@ MODELS = {
         )
         for up in ("nearest", "transposed")
         for padding in ("same", "valid")
-        for steps in ({"pool": (3, 1)}, {"pool": 1, "strides": (2, 3)})
+        for steps in ({"pool": (3, 1)}, {"pool": 1, "strides": (2, 3)}, {"batch_norm": True})
     },
 }
 

@@ -16,6 +16,7 @@ CORE_TESTS = [
     "test_gradients.py::test_gradient_equals_the_oracle",
     "test_gradients.py::test_gradient_equals_the_oracle_for_odd_sizes",
     "test_convolution.py::test_gradient_equals_the_oracle",
+    "test_convolution.py::test_a_normalised_gradient_equals_the_oracle",
     "test_convolution.py::test_reconstructions_equal_the_oracle",
     "test_optimizer_steps.py::test_steps_equal_the_oracle",
     "test_scoring.py::test_errors_of_every_metric_equal_the_oracle",

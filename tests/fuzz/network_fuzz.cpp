@@ -72,6 +72,8 @@ NetworkSpec network_of(Bytes& bytes) {
     layer.set("channels", bytes.count());
     layer.set("kernel_size", bytes.count());
     layer.set("factor", bytes.count());
+    layer.set("stride", fits % 3 ? Index{1} : bytes.count());
+    if (fits % 5 == 0) layer.set("output", std::vector<Index>{bytes.count(), bytes.count()});
     layer.set("padding", fits % 2 ? "same" : "valid");
     if (layer.kind() == "dense") width = layer.count("units");
     if (layer.kind() == "gaussian_code") width /= 2;

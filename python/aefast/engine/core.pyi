@@ -31,7 +31,8 @@ class LayerSpec(TypedDict, total=False):
     units: int  # outputs
     activation: str
     tied_to: int  # index of the layer whose transposed weights this one uses; -1: it has its own
-    batch_norm: bool  # between product and activation; adds gamma, beta, running mean and variance to the parameters
+    batch_norm: bool  # between product and activation; adds gamma, beta, running mean and variance to the parameters,
+    # by output or, in convolutions, by channel
     dropout: float  # share of the outputs that are set to zero in training
     k: int  # top_k: outputs of a row that are kept
     target: float  # kl_sparsity: desired mean activation
