@@ -2,6 +2,9 @@
 
     python benchmarks/fleet.py [--groups 1000] [--rows 500] [--columns 20] [--loop 100]
 
+The targets are 4 CPU seconds for 1,000 groups of 500 rows of 20 columns, 60 seconds on two cores for 10,000 groups of
+1,000 rows, 40 kB a model and 5 ms to load a group.
+
 Rows are standard normal, or lie near a plane of five dimensions. The loop fits some of the groups one after the other
 with one thread, and checks that their weights and errors are those of the fleet.
 """
