@@ -59,8 +59,8 @@ _BOOLEANS = {
 }
 _WHOLE = re.compile(r"-?\d+\.0+")
 _CONTENT = {"numeric": "numbers", "categorical": "categories", "timestamp": "times"}
-DAY, _WEEK = 86_400.0, 604_800.0
-_MONDAY = 3 * DAY  # 1 January 1970 was a Thursday, three days after a Monday
+DAY, WEEK = 86_400.0, 604_800.0
+MONDAY = 3 * DAY  # 1 January 1970 was a Thursday, three days after a Monday
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,19 +81,19 @@ class RareLevels:
     @classmethod
     def of(cls, counts: Mapping[str | None, int]) -> RareLevels:
         """Return the values with these counts; None is a missing value."""
-        hashes = np.fromiter(map(_hash, counts), np.uint32, len(counts))
+        hashes = np.fromiter(map(hash_of, counts), np.uint32, len(counts))
         unique, places = np.unique(hashes, return_inverse=True)
         totals = np.bincount(places, np.fromiter(counts.values(), np.float64, len(counts)), len(unique))
         return cls(unique, totals.astype(np.int64))
 
     def places_of(self, names: Sequence[str | None]) -> NDArray[np.int64]:
         """Return the position of each name; -1 for a value that training has not seen."""
-        wanted = np.fromiter(map(_hash, names), np.uint32, len(names))
+        wanted = np.fromiter(map(hash_of, names), np.uint32, len(names))
         places = np.minimum(np.searchsorted(self.hashes, wanted), len(self.hashes) - 1)
         return np.where(self.hashes[places] == wanted, places, -1) if len(self.hashes) else np.full(len(names), -1)
 
 
-def _hash(name: str | None) -> int:
+def hash_of(name: str | None) -> int:
     """Return the CRC-32 of a value's text; the text of missing values has a byte that UTF-8 does not."""
     return zlib.crc32(b"\xff" if name is None else _whole(name).encode(errors="surrogatepass"))
 
@@ -298,7 +298,7 @@ def _encoded(values: Any, column: Column, masks_missing: bool) -> Array:
             return numbers_of(values)
         if column.kind == "timestamp":
             seconds = seconds_since_1970(values)
-            return _circles(seconds if column.knows_week else seconds % DAY - _MONDAY)
+            return _circles(seconds if column.knows_week else seconds % DAY - MONDAY)
         codes, names = levels_of(values)
     except (ValueError, TypeError, OverflowError, NotImplementedError) as error:
         if not has_values(values):  # then the type does not matter
@@ -332,11 +332,11 @@ def hours_and_days(points: Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]
     """
     turns = np.nan_to_num(np.arctan2(points[:, ::2], points[:, 1::2]).astype(np.float64) / (2 * np.pi) % 1)
     # Whole hours come back with rounding errors.
-    of_day, of_week = np.round(turns * [DAY, _WEEK], 1 if points.dtype == np.float32 else 4).T
+    of_day, of_week = np.round(turns * [DAY, WEEK], 1 if points.dtype == np.float32 else 4).T
     return (of_day // 3600).astype(np.int64) % 24, (of_week // DAY).astype(np.int64) % 7
 
 
 def _circles(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return points (n, 4) on the circles of the day and the week: sine and cosine of each."""
-    day, week = (2 * np.pi * seconds / DAY) % (2 * np.pi), (2 * np.pi * (seconds + _MONDAY) / _WEEK) % (2 * np.pi)
+    day, week = (2 * np.pi * seconds / DAY) % (2 * np.pi), (2 * np.pi * (seconds + MONDAY) / WEEK) % (2 * np.pi)
     return np.column_stack([np.sin(day), np.cos(day), np.sin(week), np.cos(week)])

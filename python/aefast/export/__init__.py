@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from aefast.export.check import describe, require_agreement, run_c, run_onnx, run_sql
-from aefast.export.decision import ExportError, program_of
+from aefast.export.decision import program_of
+from aefast.export.program import ExportError
 from aefast.scoring.models import model_of
 from aefast.tables.files import write_whole
 

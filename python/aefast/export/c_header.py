@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-
-from aefast.export.program import LEAKY_SLOPE, SELU_ALPHA, SELU_SCALE, Program, Step
-
-Array = NDArray[Any]
+from aefast.export.c_operations import write_step
+from aefast.export.c_writer import Writer
+from aefast.export.program import Program
 
 _TEMPLATE = """\
 /* Anomaly scores of rows, written by aefast.
 {comment}
  *
- * double work[{PREFIX}_WORK];
+ * static double work[{PREFIX}_WORK];
  * double numbers[] = {{ ... }};        {numbers}
  * const char *texts[] = {{ ... }};     {texts}
  * double score, p_value;
@@ -28,11 +22,12 @@ _TEMPLATE = """\
 #define {PREFIX}_H
 
 #include <math.h>
+#include <stdint.h>
 #include <string.h>
 
 enum {{ {PREFIX}_NUMBERS = {n_numbers}, {PREFIX}_TEXTS = {n_texts}, {PREFIX}_WORK = {n_work} }};
 
-{constants}
+{functions}{constants}
 
 static int {prefix}_score(const double *numbers, const char *const *texts, double *work, double *anomaly_score,
     double *p_value) {{
@@ -45,101 +40,20 @@ static int {prefix}_score(const double *numbers, const char *const *texts, doubl
 
 #endif
 """
-_ELEMENTWISE = {
-    "add": "a[i] + b[i]",
-    "subtract": "a[i] - b[i]",
-    "multiply": "a[i] * b[i]",
-    "divide": "a[i] / b[i]",
-    "larger": "a[i] > b[i] || a[i] != a[i] ? a[i] : b[i]",
-    "smaller": "a[i] < b[i] || a[i] != a[i] ? a[i] : b[i]",
-    "square": "a[i] * a[i]",
-    "abs": "fabs(a[i])",
-    "exp": "exp(a[i])",
-    "log": "log(a[i])",
-    "sin": "sin(a[i])",
-    "cos": "cos(a[i])",
-    "cast": "a[i]",
-    "is_known": "a[i] == a[i]",
-}
-_ACTIVATIONS = {
-    "sigmoid": "1 / (1 + exp(-a[i]))",
-    "tanh": "tanh(a[i])",
-    "relu": "a[i] > 0 ? a[i] : 0",
-    "leaky_relu": f"a[i] > 0 ? a[i] : {LEAKY_SLOPE!r} * a[i]",
-    "elu": "a[i] > 0 ? a[i] : expm1(a[i])",
-    "selu": f"{SELU_SCALE!r} * (a[i] > 0 ? a[i] : {SELU_ALPHA!r} * expm1(a[i]))",
-    "gelu": "0.5 * a[i] * (1 + erf(a[i] * 0.70710678118654752))",
-    "silu": "a[i] / (1 + exp(-a[i]))",
-    "softplus": "(a[i] > 0 ? a[i] : 0) + log1p(exp(-fabs(a[i])))",
-}
-
-
-class _Writer:
-    """Collects the constants and statements of a header."""
-
-    def __init__(self, program: Program, prefix: str) -> None:
-        self.program, self.prefix = program, prefix
-        self.constants: list[str] = []
-        self.body: list[str] = []
-        self.places: dict[str, str] = {}
-        self.n_work = 0
-
-    def constant(self, values: Any, kind: str = "double") -> str:
-        """Add an array of numbers and return its name."""
-        name = f"{self.prefix}_{len(self.constants)}"
-        flat = np.asarray(values).reshape(-1)
-        if kind == "text":
-            items = [_quoted(value) for value in flat]
-        elif kind == "int":
-            items = [str(int(value)) for value in flat]
-        else:
-            is_single = np.array_equal(flat, flat.astype(np.float32).astype(np.float64), equal_nan=True)
-            kind = "float" if is_single else "double"
-            items = [f"{value:.9g}" if is_single else f"{value:.17g}" for value in flat]
-            items = [item if any(c in item for c in ".en") else f"{item}." for item in items]
-            items = [f"{item}f" for item in items] if is_single else items
-        lines, line = [], " "
-        for item in items:
-            if len(line) + len(item) > 116:
-                lines.append(line)
-                line = " "
-            line += f" {item},"
-        typed = "const char *const" if kind == "text" else f"const {kind}"
-        self.constants.append(f"static {typed} {name}[{len(items)}] = {{\n" + "\n".join([*lines, line]) + "\n};")
-        return name
-
-    def step(self, step: Step) -> None:
-        """Add the statements of a step."""
-        place = self.places[step.output.name] = f"work + {self.n_work}"
-        self.n_work += step.output.width
-        operands = [] if step.op == "join" else [self.places[value.name] for value in step.inputs]
-        declared = [f"const double *{name} = {at};" for name, at in zip("ab", operands, strict=False)]
-        if step.op == "one_hot":
-            declared = [f"const char *a = {self.places[step.inputs[0].name]};"]
-        n = step.output.width
-        if step.op in _ELEMENTWISE:
-            code = f"for (int i = 0; i < {n}; ++i) to[i] = {_ELEMENTWISE[step.op]};"
-        elif step.op == "activate":
-            code = f"for (int i = 0; i < {n}; ++i) to[i] = {_ACTIVATIONS[step.constants['name']]};"
-        else:
-            code = _WRITERS[step.op](self, step)
-        self.body.append(f"  {{ /* {step.op} */\n    double *to = {place};")
-        self.body += [f"    {line}" for line in [*declared, *code.split("\n")]]
-        self.body.append("  }")
 
 
 def header(program: Program, prefix: str, description: dict[str, str]) -> str:
     """Return the program as the text of a header whose names begin with ``prefix``."""
-    writer = _Writer(program, prefix)
+    writer = Writer(program, prefix)
     numbers: list[str] = []
     texts: list[str] = []
     for source in program.inputs:
         listed = texts if source.value.kind == "text" else numbers
         pointer = "texts[{}]" if source.value.kind == "text" else "(numbers + {})"
         writer.places[source.value.name] = pointer.format(len(listed))
-        listed.append(source.column + (" (seconds since 1970)" if source.is_time else ""))
+        listed.append(source.column + (f" ({source.unit})" if source.is_time else ""))
     for step in program.steps:
-        writer.step(step)
+        write_step(writer, step)
     places = {name: writer.places[value.name].removeprefix("work + ") for name, value in program.outputs.items()}
     comment = "\n".join(f" * {_comment(key)}: {_comment(value)}" for key, value in description.items())
     return _TEMPLATE.format(
@@ -151,6 +65,7 @@ def header(program: Program, prefix: str, description: dict[str, str]) -> str:
         n_numbers=len(numbers),
         n_texts=len(texts),
         n_work=writer.n_work,
+        functions="".join(f"{text}\n\n" for text in writer.functions.values()),
         constants="\n".join(writer.constants),
         body="\n".join(writer.body),
         score=places["anomaly_score"],
@@ -166,207 +81,3 @@ def prefix_of(name: str) -> str:
 
 def _comment(text: str) -> str:
     return text.replace("*/", "* /").replace("\n", " ").replace("\\", "/")
-
-
-def _quoted(text: str) -> str:
-    """Return a C string literal; octal escapes cannot swallow the character behind them."""
-    return '"' + "".join(f"\\{b:03o}" if b < 32 or b > 126 or b in b'"\\?' else chr(b) for b in text.encode()) + '"'
-
-
-def _join(w: _Writer, step: Step) -> str:
-    lines, begin = [], 0
-    for part in step.inputs:
-        lines.append(f"memcpy(to + {begin}, {w.places[part.name]}, {part.width} * sizeof(double));")
-        begin += part.width
-    return "\n".join(lines)
-
-
-def _select(w: _Writer, step: Step) -> str:
-    return (
-        f"for (int i = 0; i < {step.output.width}; ++i) to[i] = a[{w.constant(step.constants['elements'], 'int')}[i]];"
-    )
-
-
-def _scale(w: _Writer, step: Step) -> str:
-    shift, scale = w.constant(step.constants["shift"]), w.constant(step.constants["scale"])
-    return f"for (int i = 0; i < {step.output.width}; ++i) to[i] = (a[i] - {shift}[i]) / {scale}[i];"
-
-
-def _affine(w: _Writer, step: Step) -> str:
-    factor, offset = w.constant(step.constants["factor"]), w.constant(step.constants["offset"])
-    return f"for (int i = 0; i < {step.output.width}; ++i) to[i] = a[i] * {factor}[i] + {offset}[i];"
-
-
-def _clip(w: _Writer, step: Step) -> str:
-    low, high = (repr(float(step.constants[end])) for end in ("low", "high"))
-    return (
-        f"for (int i = 0; i < {step.output.width}; ++i) to[i] = a[i] < {low} ? {low} : a[i] > {high} ? {high} : a[i];"
-    )
-
-
-def _fill(w: _Writer, step: Step) -> str:
-    values = w.constant(step.constants["values"])
-    return f"for (int i = 0; i < {step.output.width}; ++i) to[i] = a[i] == a[i] ? a[i] : {values}[i];"
-
-
-def _dense(w: _Writer, step: Step) -> str:
-    weights, biases = w.constant(step.constants["weights"]), w.constant(step.constants["biases"])
-    n_in, n_out = step.inputs[0].width, step.output.width
-    return (
-        f"for (int o = 0; o < {n_out}; ++o) to[o] = {biases}[o];\n"
-        f"for (int i = 0; i < {n_in}; ++i)\n"
-        f"  for (int o = 0; o < {n_out}; ++o) to[o] += a[i] * {weights}[i * {n_out} + o];"
-    )
-
-
-#: The constants of a convolution and of its transpose.
-_GEOMETRY = ("kernel", "image", "factor", "before", "shape")
-
-
-def _convolution(w: _Writer, step: Step) -> str:
-    kernel, image, factor, before, shape = (step.constants[name] for name in _GEOMETRY)
-    size, c_in, c_out = len(kernel), image[2], shape[2]
-    name = w.constant(kernel)
-    return f"""memset(to, 0, {step.output.width} * sizeof(double));
-for (int y = 0; y < {shape[0]}; ++y) for (int x = 0; x < {shape[1]}; ++x)
-  for (int r = 0; r < {size}; ++r) for (int s = 0; s < {size}; ++s) {{
-    const int v = y * {factor} - {before} + r, u = x * {factor} - {before} + s;
-    if (v < 0 || v >= {image[0]} || u < 0 || u >= {image[1]}) continue;
-    for (int i = 0; i < {c_in}; ++i) for (int o = 0; o < {c_out}; ++o)
-      to[(y * {shape[1]} + x) * {c_out} + o] +=
-          a[(v * {image[1]} + u) * {c_in} + i] * {name}[((r * {size} + s) * {c_in} + i) * {c_out} + o];
-  }}"""
-
-
-def _transposed(w: _Writer, step: Step) -> str:
-    kernel, image, factor, before, shape = (step.constants[name] for name in _GEOMETRY)
-    size, c_in, c_out = len(kernel), image[2], shape[2]
-    name = w.constant(kernel)
-    return f"""memset(to, 0, {step.output.width} * sizeof(double));
-for (int y = 0; y < {image[0]}; ++y) for (int x = 0; x < {image[1]}; ++x)
-  for (int r = 0; r < {size}; ++r) for (int s = 0; s < {size}; ++s) {{
-    const int v = y * {factor} - {before} + r, u = x * {factor} - {before} + s;
-    if (v < 0 || v >= {shape[0]} || u < 0 || u >= {shape[1]}) continue;
-    for (int o = 0; o < {c_out}; ++o) for (int i = 0; i < {c_in}; ++i)
-      to[(v * {shape[1]} + u) * {c_out} + o] +=
-          a[(y * {image[1]} + x) * {c_in} + i] * {name}[((r * {size} + s) * {c_out} + o) * {c_in} + i];
-  }}"""
-
-
-def _max_pool(w: _Writer, step: Step) -> str:
-    (height, width, channels), factor, shape = (step.constants[name] for name in ("image", "factor", "shape"))
-    return f"""for (int y = 0; y < {shape[0]}; ++y) for (int x = 0; x < {shape[1]}; ++x)
-  for (int c = 0; c < {channels}; ++c) {{
-    double most = a[(y * {factor} * {width} + x * {factor}) * {channels} + c];
-    for (int v = y * {factor}; v < (y + 1) * {factor} && v < {height}; ++v)
-    for (int u = x * {factor}; u < (x + 1) * {factor} && u < {width}; ++u) {{
-      const double each = a[(v * {width} + u) * {channels} + c];
-      if (each > most || each != each) most = each;
-    }}
-    to[(y * {shape[1]} + x) * {channels} + c] = most;
-  }}"""
-
-
-def _upsample(w: _Writer, step: Step) -> str:
-    (_, width, channels), factor, shape = (step.constants[name] for name in ("image", "factor", "shape"))
-    return f"""for (int y = 0; y < {shape[0]}; ++y) for (int x = 0; x < {shape[1]}; ++x)
-  for (int c = 0; c < {channels}; ++c)
-    to[(y * {shape[1]} + x) * {channels} + c] = a[(y / {factor} * {width} + x / {factor}) * {channels} + c];"""
-
-
-def _softmax(w: _Writer, step: Step) -> str:
-    value = "a[i] - most - log(total)" if step.op == "log_softmax" else "exp(a[i] - most) / total"
-    lines = []
-    for begin, end in step.constants["groups"]:
-        over = f"for (int i = {begin}; i < {end}; ++i)"
-        lines.append(
-            f"{{ double most = a[{begin}], total = 0;\n  {over} if (a[i] > most) most = a[i];\n"
-            f"  {over} total += exp(a[i] - most);\n  {over} to[i] = {value}; }}"
-        )
-    return "\n".join(lines)
-
-
-def _top_k(w: _Writer, step: Step) -> str:
-    n = step.output.width
-    return f"""for (int i = 0; i < {n}; ++i) {{
-  int n_before = 0; /* elements that are kept rather than this one */
-  for (int j = 0; j < {n}; ++j) n_before += a[j] > a[i] || (a[j] == a[i] && j < i);
-  to[i] = n_before < {step.constants["k"]} ? a[i] : 0;
-}}"""
-
-
-def _one_hot(w: _Writer, step: Step) -> str:
-    levels, n = step.constants["levels"], step.constants["n"]
-    names, places = w.constant(list(levels), "text"), w.constant(list(levels.values()), "int")
-    return f"""int place = {n - 1};
-for (int i = 0; i < {len(levels)}; ++i) if (!strcmp(a ? a : "", {names}[i])) place = {places}[i];
-for (int i = 0; i < {n}; ++i) to[i] = place == {n} ? NAN : i == place;"""
-
-
-def _nearest(w: _Writer, step: Step) -> str:
-    centres, k = step.constants["centres"], step.constants["k"]
-    name, offsets = w.constant(centres), w.constant(step.constants["offsets"])
-    return f"""double least[{k}];
-for (int j = 0; j < {k}; ++j) least[j] = INFINITY;
-for (int c = 0; c < {len(centres)}; ++c) {{
-  double square = {offsets}[c];
-  for (int i = 0; i < {centres.shape[1]}; ++i) {{
-    const double away = a[i] - {name}[c * {centres.shape[1]} + i];
-    square += away * away;
-  }}
-  for (int j = 0; j < {k}; ++j) if (square < least[j]) {{
-    const double next = least[j]; least[j] = square; square = next;
-  }}
-}}
-to[0] = 0;
-for (int j = 0; j < {k}; ++j) to[0] += least[j] / {k};"""
-
-
-def _look_up(w: _Writer, step: Step) -> str:
-    steps, answers = w.constant(step.constants["steps"]), w.constant(step.constants["answers"])
-    return f"""int low = 0, high = {len(step.constants["steps"])};
-while (low < high) {{
-  const int middle = (low + high) / 2;
-  if ({steps}[middle] < *a) low = middle + 1; else high = middle;
-}}
-to[0] = *a == *a ? {answers}[low] : *a;"""
-
-
-def _above(w: _Writer, step: Step) -> str:
-    threshold = step.constants["threshold"]
-    return f"to[0] = *a > {'INFINITY' if np.isinf(threshold) else repr(float(threshold))};"
-
-
-def _sum(w: _Writer, step: Step) -> str:
-    return f"to[0] = 0;\nfor (int i = 0; i < {step.inputs[0].width}; ++i) to[0] += a[i];"
-
-
-def _largest(w: _Writer, step: Step) -> str:
-    return (
-        f"to[0] = a[0];\nfor (int i = 1; i < {step.inputs[0].width}; ++i) "
-        "if (a[i] > to[0] || a[i] != a[i]) to[0] = a[i];"
-    )
-
-
-_WRITERS: dict[str, Callable[[_Writer, Step], str]] = {
-    "join": _join,
-    "select": _select,
-    "scale": _scale,
-    "affine": _affine,
-    "clip": _clip,
-    "fill": _fill,
-    "dense": _dense,
-    "convolution": _convolution,
-    "transposed": _transposed,
-    "max_pool": _max_pool,
-    "upsample": _upsample,
-    "softmax": _softmax,
-    "log_softmax": _softmax,
-    "top_k": _top_k,
-    "one_hot": _one_hot,
-    "nearest": _nearest,
-    "look_up": _look_up,
-    "above": _above,
-    "sum": _sum,
-    "largest": _largest,
-}

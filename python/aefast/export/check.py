@@ -14,17 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aefast.engine import core
-from aefast.export.decision import OUTPUTS, ExportError
-from aefast.export.program import Program, evaluate
+from aefast.export.decision import OUTPUTS
+from aefast.export.program import ExportError, Program, evaluate
+from aefast.export.rows import N_ROWS, Columns, made_up_rows, table_of_columns
 from aefast.model.model import Model
 
 Array = NDArray[Any]
-Columns = dict[str, Array]
 Outputs = dict[str, Array]
 
 #: Largest difference of scores, as a share of the larger of 1 and the score.
 TOLERANCE = 1e-5
-_N_ROWS = 500
 _NOT_RUN = "its operations were run with NumPy"
 
 
@@ -64,56 +63,9 @@ def describe(model: Model, largest: float, engine: str) -> dict[str, str]:
         "model": f"{model.kind} of aefast {core.__version__}, {model.digest()[:16]}",
         "columns": ", ".join(model.column_names),
         "anomaly_score": f"{model.score_metric}; rows above {model.threshold:.9g} are anomalies",
-        "checked": f"{_N_ROWS} rows, {engine}",
+        "checked": f"{N_ROWS} rows, {engine}",
         "largest difference": f"{largest:.1e} of max(1, score), allowed {TOLERANCE:g}",
     }
-
-
-def made_up_rows(model: Model, program: Program) -> tuple[Columns, Any]:
-    """Return rows near, beside and far from the training rows: as columns of the program, and as the model reads them.
-
-    All levels, unknown ones and missing values occur.
-    """
-    rng = np.random.default_rng(0)
-    columns: Columns = {}
-    first = 0
-    shift, scale = model.scaling.shift, model.scaling.scale
-    for source, column in zip(program.inputs, model.columns or [None] * len(program.inputs), strict=True):
-        if source.value.kind == "text":
-            assert column is not None
-            names = [level for level in column.levels if level is not None]
-            hidden = [""] if None in column.levels or model.missing == "mask" else []
-            columns[source.column] = rng.choice(
-                np.array([*names, "a level never seen", *hidden], dtype=object), _N_ROWS
-            )
-        elif source.is_time:
-            columns[source.column] = np.round(rng.uniform(1.5e9, 1.8e9, _N_ROWS))
-        else:
-            spread = rng.choice([0.5, 3.0, 30.0], _N_ROWS)
-            columns[source.column] = shift[first] + scale[first] * spread * rng.normal(size=_N_ROWS)
-        if source.value.kind != "text" and model.missing != "error":
-            columns[source.column][rng.random(_N_ROWS) < 0.1] = np.nan
-        first += 1 if column is None else column.width
-    if model.columns is None:
-        return columns, np.column_stack([columns[each.column] for each in program.inputs])
-    return columns, _table(program, columns)
-
-
-def _table(program: Program, columns: Columns) -> Any:
-    """Return an Arrow table of the columns that a program reads; NaN and empty text are null."""
-    import pyarrow as pa
-
-    table = {}
-    for source in program.inputs:
-        values = columns[source.column]
-        if source.value.kind == "text":
-            table[source.column] = pa.array([value or None for value in values])
-        elif source.is_time:
-            whole = np.nan_to_num(values * 1e6).astype(np.int64)
-            table[source.column] = pa.array(whole, mask=np.isnan(values)).cast(pa.timestamp("us"))
-        else:
-            table[source.column] = pa.array(values, from_pandas=True)
-    return pa.table(table)
 
 
 def run_onnx(proto: Any, columns: Columns) -> tuple[Outputs, str]:
@@ -181,7 +133,7 @@ def run_sql(program: Program, text: str, columns: Columns, can_run: bool) -> tup
         return None
     import pyarrow as pa
 
-    table = _table(program, columns)
+    table = table_of_columns(program, columns)
     table = table.append_column("aefast_row", pa.array(np.arange(len(table))))
     with duckdb.connect() as connection:
         connection.register("aefast_rows", table)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aefast.columns.column import Column
-from aefast.export.program import Program, Value
-from aefast.model.distances import Distances
+from aefast.export.calibrated import calibrated_score
+from aefast.export.columns import ReadColumn
+from aefast.export.program import ExportError, Program, Value
 from aefast.model.image_layers import output_image
 from aefast.model.model import Model
 from aefast.model.parameters import inference_network
@@ -19,42 +21,62 @@ Array = NDArray[Any]
 
 #: The outputs of every export.
 OUTPUTS = ("anomaly_score", "p_value", "is_anomaly")
-_DAY, _MONDAY = 86_400.0, 3 * 86_400.0
 _SMALLEST_PROBABILITY = 1e-12
-# Limits of the engine's calibrated score (`cpp/aefast/score/distances.cpp`): the least distance of which a logarithm is
-# taken, the farthest that a value lies beyond its range, and the least J and P as shares of D and of the row itself.
-_LEAST_DISTANCE, _LEAST_BEYOND, _FARTHEST = 1e-12, 1e-30, 1e30
-_ROUNDING_OF_NEAR, _ROUNDING_OF_LOCAL = 1e-5, 1e-6
 
 
-class ExportError(ValueError):
-    """Part of a model cannot be written in the format asked for."""
-
-
-def program_of(model: Model) -> Program:
+def program_of(model: Model, texts: Mapping[str, Sequence[str]] | None = None) -> Program:
     """Return the decision of a model as a program.
+
+    Parameters
+    ----------
+    model : Model
+    texts : mapping of str to sequences of str, optional
+        Texts by column that may be among its rare values, for formats that cannot hash them.
 
     Raises
     ------
     ExportError
         If the model has a part that programs cannot express; the message names it.
     """
-    program = Program()
-    columns = model.columns or tuple(Column(name, "numeric") for name in model.column_names)
-    masks = model.missing == "mask"
-    elements = program.join(*(_elements(program, column, masks_missing=masks) for column in columns))
-    known = None
-    if masks:
-        known = program.add("is_known", elements)
-        elements = program.add("fill", elements, values=model.scaling.shift)
-    elif model.missing == "mean":
-        elements = program.add("fill", elements, values=model.scaling.means)
-    y = program.add("scale", elements, shift=model.scaling.shift, scale=model.scaling.scale)
-    limit = clip_limit(model.scaling.kind)
-    inputs = program.clip(y, -limit, limit)
+    program, metric, missing = Program(), model.score_metric, model.missing
+    is_joined = metric == "calibrated" and model.columns is not None
+    if is_joined and model.evidence is None:
+        raise ExportError("the calibrated score of an earlier version cannot be exported: fit again")
+    columns = [
+        ReadColumn(
+            program,
+            column,
+            masks_missing=missing != "mean",
+            is_joined=is_joined,
+            texts=(texts or {}).get(column.name, ()),
+        )
+        for column in model.columns or tuple(Column(name, "numeric") for name in model.column_names)
+    ]
     network, parameters = inference_network(model.network, model.coefs, model.intercepts, model.dtype)
-    logits, outputs, code = _layers(program, network, parameters, program.cast(inputs, _single(model)))
-    score = _score(program, model, network, elements, inputs, known, logits, outputs, code)
+    if metric == "calibrated":
+        if model.distances is None:
+            elements = program.join(*(each.value for each in columns))
+        else:
+            elements = program.join(*(each.elements() for each in columns))
+            network, parameters = _only_outputs(network, parameters, model.distances.elements)
+
+        def run(inputs: Value) -> tuple[Value, Value]:
+            _, outputs, code = _layers(program, network, parameters, program.cast(inputs, _single(model)))
+            return program.cast(outputs, "double"), program.cast(code, "double")
+
+        score = calibrated_score(program, model, columns, elements, run)
+    else:
+        elements, known = program.join(*(each.elements() for each in columns)), None
+        scaling, limit = model.scaling, clip_limit(model.scaling.kind)
+        if missing == "mask":
+            known = program.add("is_known", elements)
+        if missing != "error":
+            elements = program.add("fill", elements, values=scaling.shift if missing == "mask" else scaling.means)
+        y = program.add("scale", elements, shift=scaling.shift, scale=scaling.scale)
+        inputs = program.clip(y, -limit, limit)
+        found = _layers(program, network, parameters, program.cast(inputs, _single(model)))
+        values = (program.cast(each, "double") for each in (inputs, *found))
+        score = _score(program, model, network, known, *values)
     program.outputs["anomaly_score"] = score
     calibration = model.calibration
     program.outputs["p_value"] = program.add(
@@ -64,40 +86,18 @@ def program_of(model: Model) -> Program:
     return program
 
 
+def _only_outputs(network: Any, parameters: list[Array], elements: Array) -> tuple[Any, list[Array]]:
+    """Return a network and its parameters with some of its outputs."""
+    last = network["layers"][-1]
+    if last["units"] == len(elements):
+        return network, parameters
+    layers = [*network["layers"][:-1], {**last, "units": len(elements)}]
+    network = {**network, "layers": layers, "groups": [], "columns": []}
+    return network, [*parameters[:-2], parameters[-2][:, elements], parameters[-1][elements]]
+
+
 def _single(model: Model) -> str:
     return "float" if model.dtype == "float32" else "double"
-
-
-def _elements(program: Program, column: Column, *, masks_missing: bool) -> Value:
-    """Return the elements of a column that the network reads."""
-    if column.kind == "categorical":
-        levels = _spellings(column)
-        missing = column.levels.index(None) if None in column.levels else len(column.levels)
-        levels[""] = column.width if masks_missing else missing
-        return program.add(
-            "one_hot",
-            program.read(column.name, "text"),
-            width=column.width,
-            kind="double",
-            levels=levels,
-            n=column.width,
-        )
-    number = program.read(column.name, "double", is_time=column.kind == "timestamp")
-    if column.kind == "numeric":
-        return number
-    angles = [
-        program.affine(number, 2 * np.pi / length, 2 * np.pi * start / length)
-        for length, start in ((_DAY, 0.0), (7 * _DAY, _MONDAY))
-    ]
-    return program.join(*(program.add(op, angle) for angle in angles for op in ("sin", "cos")))
-
-
-def _spellings(column: Column) -> dict[str, int]:
-    """Return the place of each level by its text; of truth values in the usual spellings."""
-    names = [level for level in column.levels if level is not None]
-    spellings = ["true", "false", "True", "False", "TRUE", "FALSE", "yes", "no", "1", "0"]
-    names += [name for name in spellings if column.places_of([name])[0] < len(column.levels)]
-    return dict(zip(names, column.places_of(names), strict=True))
 
 
 def _layers(program: Program, network: Any, parameters: list[Array], x: Value) -> tuple[Value, Value, Value]:
@@ -160,23 +160,14 @@ def _score(
     program: Program,
     model: Model,
     network: Any,
-    elements: Value,
-    inputs: Value,
     known: Value | None,
+    inputs: Value,
     logits: Value,
     outputs: Value,
     code: Value,
 ) -> Value:
-    """Return the anomaly score (a double)."""
+    """Return the score of a metric other than the calibrated one (a double)."""
     metric, activation = model.score_metric, network["layers"][-1]["activation"]
-    if metric == "calibrated":
-        if model.columns is not None or model.missing == "mask":
-            reason = "columns of several kinds" if model.columns is not None else "missing='mask'"
-            raise ExportError(f"the calibrated score with {reason} cannot be exported: fit with score_metric='mse'")
-        assert model.distances is not None
-        cast = (program.cast(each, "double") for each in (inputs, outputs, code))
-        return _calibrated(program, model.distances, elements, *cast)
-    inputs, logits, outputs, code = (program.cast(each, "double") for each in (inputs, logits, outputs, code))
     residual = program.add("subtract", inputs, outputs)
     if known is not None:
         residual = program.add("multiply", residual, known)
@@ -211,55 +202,6 @@ def _score(
     if known is not None:
         losses = program.add("multiply", losses, known)
     return _mean(program, program.reduce("sum", losses), known, losses.width)
-
-
-def _calibrated(
-    program: Program, distances: Distances, elements: Value, inputs: Value, outputs: Value, code: Value
-) -> Value:
-    """Return the calibrated score, as `aefast.model.distances.Distances` describes it."""
-    residual = program.add("subtract", inputs, outputs)
-    n_joint = len(distances.centre)
-    joint = program.join(residual, code) if n_joint > residual.width else residual
-    away = program.affine(joint, 1.0, -distances.centre)
-    w = program.add(
-        "dense", away, width=len(distances.matrix), weights=distances.matrix.T, biases=np.zeros(len(distances.matrix))
-    )
-    total = program.reduce("sum", program.add("square", w))
-    if len(distances.rest):
-        cut, rest = w, program.affine(away, distances.rest)
-        total = program.add("subtract", program.reduce("sum", program.add("square", rest)), total)
-        turned = program.add(
-            "dense",
-            program.affine(cut, distances.back),
-            width=n_joint,
-            weights=distances.matrix / distances.rest,
-            biases=np.zeros(n_joint),
-        )
-        w = program.add("subtract", rest, turned)
-    z = program.affine(inputs, 1 / distances.span)
-    from_middle = program.affine(z, 1.0, -distances.means.mean(axis=0))
-    least = (
-        program.affine(total, 0.0),
-        program.affine(total, _ROUNDING_OF_NEAR),
-        program.affine(program.reduce("sum", program.add("square", from_middle)), _ROUNDING_OF_LOCAL),
-    )
-    parts = (
-        total,
-        program.add("nearest", w, width=1, centres=distances.centres, offsets=np.zeros(len(distances.centres)), k=3),
-        program.add("nearest", z, width=1, centres=distances.means, offsets=distances.spreads, k=1),
-    )
-    score = None
-    for part, floor, (median, spread), n in zip(parts, least, distances.calibration, (n_joint, 1, 1), strict=True):
-        distance = program.clip(program.add("larger", part, floor), _LEAST_DISTANCE, _FARTHEST)
-        standard = program.affine(program.add("log", distance), 1 / spread, -(median + np.log(n)) / spread)
-        score = standard if score is None else program.add("larger", score, standard)
-    assert score is not None
-    below = program.affine(elements, -1 / distances.unit, distances.low / distances.unit)
-    above = program.affine(elements, 1 / distances.unit, -distances.high / distances.unit)
-    beyond = program.clip(program.reduce("largest", program.join(below, above)), 0.0, _FARTHEST)
-    doubled = program.clip(program.affine(beyond, 2.0), _LEAST_BEYOND, 2 * _FARTHEST)
-    guard = program.affine(program.add("log", doubled), 2.0, float(distances.top[0]))
-    return program.add("add", program.add("larger", score, guard), program.add("log", program.affine(beyond, 1.0, 1.0)))
 
 
 def _mean(program: Program, total: Value, known: Value | None, n: int, more: int = 0) -> Value:

@@ -7,7 +7,7 @@ each operation means.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import erf, sqrt
 from typing import Any, NamedTuple
@@ -15,10 +15,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from aefast.columns.column import hash_of
+from aefast.model.gaps import conditional_means
+from aefast.model.tail import Tail
+
 Array = NDArray[Any]
 
 LEAKY_SLOPE = 0.01
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+
+
+class ExportError(ValueError):
+    """Part of a model cannot be written in the format asked for."""
 
 
 class Value(NamedTuple):
@@ -39,11 +47,17 @@ class Step(NamedTuple):
 
 
 class Input(NamedTuple):
-    """A column of the table that the program reads; times are read as seconds since 1970."""
+    """A column of the table that the program reads; times are read as seconds since 1970 on the clock of a zone."""
 
     value: Value
     column: str
     is_time: bool = False
+    zone: str | None = None
+
+    @property
+    def unit(self) -> str:
+        """What the numbers of a column of times are; empty for other columns."""
+        return (f"seconds since 1970 on the clock of {self.zone or 'the table'}") if self.is_time else ""
 
 
 @dataclass
@@ -54,10 +68,10 @@ class Program:
     steps: list[Step] = field(default_factory=list)
     outputs: dict[str, Value] = field(default_factory=dict)
 
-    def read(self, column: str, kind: str, *, is_time: bool = False) -> Value:
+    def read(self, column: str, kind: str, *, is_time: bool = False, zone: str | None = None) -> Value:
         """Add an input column."""
         value = Value(f"column_{len(self.inputs)}", 1, kind)
-        self.inputs.append(Input(value, column, is_time))
+        self.inputs.append(Input(value, column, is_time, zone))
         return value
 
     def add(
@@ -84,6 +98,24 @@ class Program:
         """Return x * factor + offset, element by element."""
         factor, offset = (np.broadcast_to(np.asarray(each, dtype=np.float64), (x.width,)) for each in (factor, offset))
         return self.add("affine", x, factor=factor, offset=offset)
+
+    def modulo(self, x: Value, period: float) -> Value:
+        """Return what is left of numbers after whole periods."""
+        n_periods = self.add("floor", self.affine(x, 1 / period))
+        return self.add("subtract", x, self.affine(n_periods, period))
+
+    def row_of(self, x: Value, table: Array) -> Value:
+        """Return the row of a table whose number x is; the last one for NaN and numbers below 0."""
+        return self.add("row_of", x, width=table.shape[1], table=np.asarray(table, dtype=np.float64))
+
+    def tails(self, x: Value, tails: Sequence[Tail]) -> Value:
+        """Return the evidence of each element by its own tail."""
+        n = max(len(tail.knots) for tail in tails)
+        knots, nats = (
+            np.array([np.pad(getattr(tail, name), (0, n - len(tail.knots)), mode="edge") for tail in tails])
+            for name in ("knots", "nats")
+        )
+        return self.add("tails", x, knots=knots, nats=nats, slopes=np.array([tail.slope for tail in tails]))
 
     def reduce(self, how: str, x: Value) -> Value:
         """Return the sum, the largest or the least of the elements."""
@@ -188,14 +220,47 @@ def _upsample(x: Array, image: Any, factor: int, shape: Any) -> Array:
     return whole[:, : shape[0], : shape[1]].reshape(len(x), -1)
 
 
-def _one_hot(x: Array, levels: dict[str, int], n: int) -> Array:
-    """Return 1 at the place of each text, an unknown one being the last; place n stands for NaN at all places."""
+def _level(x: Array, levels: dict[str, int], missing: float, unseen: int, hashes: Array, places: Array) -> Array:
+    """Return the number of each text: of a level by its name, of a rare value by its hash, or of one never seen."""
+    rare = dict(zip(hashes.tolist(), places.tolist(), strict=True))
+    known = {name: levels.get(name, rare.get(hash_of(name), unseen)) for name in map(str, x[:, 0])} | {"": missing}
+    return np.array([[known[str(name)]] for name in x[:, 0]], dtype=np.float64)
+
+
+def _one_hot(x: Array, n: int) -> Array:
+    """Return 1 at the number of each row, larger ones being the last; NaN at all places for NaN."""
     table = np.vstack([np.eye(n), np.full(n, np.nan)])
-    return np.asarray(table[[levels.get(str(value), n - 1) for value in x[:, 0]]])
+    return np.asarray(table[np.where(np.isnan(x), n, np.minimum(x, n - 1)).astype(np.int64)[:, 0]])
 
 
 def _look_up(x: Array, steps: Array, answers: Array) -> Array:
-    return np.asarray(answers[np.searchsorted(steps, x[:, 0])][:, None])
+    found = answers[np.searchsorted(steps, x)]
+    return np.where(np.isnan(x), np.nan, found)
+
+
+def _row_of(x: Array, table: Array) -> Array:
+    """Return the row of a table whose number x is; the last one for NaN and numbers below 0."""
+    return np.asarray(table[np.where(x >= 0, x, len(table) - 1).astype(np.int64)[:, 0]])
+
+
+def _tails(x: Array, knots: Array, nats: Array, slopes: Array) -> Array:
+    """Return the evidence of each element by its own `Tail`; unused knots repeat the last one."""
+    found = np.empty_like(x)
+    for j, (own, of_own) in enumerate(zip(knots, nats, strict=True)):
+        own, first = np.unique(own, return_index=True)
+        found[:, j] = Tail(own, of_own[first], slopes[j])(x[:, j])
+    return found
+
+
+def _surprise(state: Array, *parents: Array, margin: Array, **tables: Array) -> Array:
+    """Return the evidence of states given others (see `aefast.model.evidence.Target`); 0 if one or all is unknown."""
+    p = np.tile(margin, (len(state), 1))
+    for parent, table in zip(parents, tables.values(), strict=True):
+        p *= _row_of(parent, np.vstack([table, np.ones(len(margin))]))
+    own = np.take_along_axis(p, np.where(state >= 0, state, 0).astype(np.int64), axis=1)
+    found = np.log(p.sum(axis=1, keepdims=True) / np.minimum(p, own).sum(axis=1, keepdims=True))
+    is_known = (state >= 0) & np.any([parent >= 0 for parent in parents], axis=0)
+    return np.where(is_known, np.maximum(found, 0), 0)
 
 
 #: What each operation computes of arrays (n, width). All but "cast" keep the precision of their first input.
@@ -214,9 +279,15 @@ OPERATIONS: dict[str, Callable[..., Array]] = {
     "upsample": _upsample,
     "softmax": _softmax,
     "top_k": _top_k,
+    "level": _level,
     "one_hot": _one_hot,
     "nearest": _nearest,
     "look_up": _look_up,
+    "row_of": _row_of,
+    "tails": _tails,
+    "surprise": _surprise,
+    "expected": lambda x, known, mean, precision: conditional_means(np.where(known > 0, x, np.nan), mean, precision),
+    "choose": lambda known, x, otherwise: np.where(known > 0, x, otherwise),
     "above": lambda x, threshold: (x > threshold).astype(x.dtype),
     "add": np.add,
     "subtract": np.subtract,
@@ -227,7 +298,10 @@ OPERATIONS: dict[str, Callable[..., Array]] = {
     "sum": lambda x: x.sum(axis=1, keepdims=True),
     "largest": lambda x: x.max(axis=1, keepdims=True),
     "square": np.square,
+    "sqrt": np.sqrt,
     "abs": np.abs,
+    "floor": np.floor,
+    "asinh": np.arcsinh,
     "exp": np.exp,
     "log": np.log,
     "sin": np.sin,

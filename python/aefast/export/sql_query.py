@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from aefast.export.decision import OUTPUTS, ExportError
-from aefast.export.program import LEAKY_SLOPE, SELU_ALPHA, SELU_SCALE, Input, Program, Step
+from aefast.export.decision import OUTPUTS
+from aefast.export.program import LEAKY_SLOPE, SELU_ALPHA, SELU_SCALE, ExportError, Input, Program, Step
 
 Array = NDArray[Any]
 
@@ -35,7 +35,15 @@ DIALECTS = {
     "postgres": Dialect("DOUBLE PRECISION", "EXTRACT(EPOCH FROM {})", "(given).*", "erf({})"),
 }
 _BINARY = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
-_UNARY = {"abs": "ABS({})", "log": "LN({})", "sin": "SIN({})", "cos": "COS({})", "square": "{0} * {0}"}
+_UNARY = {
+    "abs": "ABS({})",
+    "log": "LN({})",
+    "sin": "SIN({})",
+    "cos": "COS({})",
+    "sqrt": "SQRT({})",
+    "floor": "FLOOR({})",
+    "square": "{0} * {0}",
+}
 # Postgres raises an error where exp overflows or underflows.
 _EXP = "EXP(LEAST(GREATEST({}, -700), 700))"
 
@@ -150,19 +158,25 @@ def _log_softmax(x: list[str], constants: dict[str, Any], of: Dialect) -> list[s
     return found
 
 
+def _level(x: list[str], constants: dict[str, Any], of: Dialect) -> list[str]:
+    if len(constants["hashes"]):
+        raise ExportError(
+            "SQL has no hash for the rare values of a text column: export to C, or use score_metric='mse'"
+        )
+    names: dict[int, list[str]] = {}
+    for level, place in constants["levels"].items():
+        names.setdefault(int(place), []).append("'" + level.replace("'", "''") + "'")
+    missing = "NULL" if np.isnan(constants["missing"]) else _number(constants["missing"])
+    cases = [f"WHEN {x[0]} IN ({', '.join(texts)}) THEN {_number(place)}" for place, texts in names.items()]
+    return [
+        f"CASE WHEN COALESCE({x[0]}, '') = '' THEN {missing} {' '.join(cases)} ELSE {_number(constants['unseen'])} END"
+    ]
+
+
 def _one_hot(x: list[str], constants: dict[str, Any], of: Dialect) -> list[str]:
-    levels, n = constants["levels"], constants["n"]
-    names: dict[int, list[str]] = {place: [] for place in range(n + 1)}
-    for level, place in levels.items():
-        names[place].append("'" + level.replace("'", "''") + "'")
-    value, every = f"COALESCE({x[0]}, '')", ", ".join(name for place in names for name in names[place])
-    missing = f"WHEN {value} = '' THEN NULL " if levels[""] == n else ""
-    found = []
-    for place in range(n):
-        here = [f"{value} IN ({', '.join(names[place])})"] if names[place] else []
-        here += [f"{value} NOT IN ({every})"] if place == n - 1 else []
-        found.append(f"CASE {missing}WHEN {' OR '.join(here) or 'FALSE'} THEN 1e0 ELSE 0e0 END")
-    return found
+    n = constants["n"]
+    places = [f"{x[0]} = {place}" for place in range(n - 1)] + [f"{x[0]} >= {n - 1}"]
+    return [f"CASE WHEN {x[0]} IS NULL THEN NULL WHEN {each} THEN 1e0 ELSE 0e0 END" for each in places]
 
 
 def _nearest(x: list[str], constants: dict[str, Any], of: Dialect) -> list[str]:
@@ -211,6 +225,7 @@ _WRITERS: dict[str, Callable[[list[str], dict[str, Any], Dialect], list[str]]] =
     "dense": _dense,
     "softmax": _softmax,
     "log_softmax": _log_softmax,
+    "level": _level,
     "one_hot": _one_hot,
     "nearest": _nearest,
     "look_up": _look_up,
