@@ -143,9 +143,10 @@ def test_a_row_that_the_end_of_the_file_cuts_off_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("size", [1, 3, 7, 1000])
-@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
-def test_rows_are_evened_wherever_blocks_end(size, end):
-    rows = [b"a,b,c", b'1,"x,\n""y""",2', b"", b"1", b"1,2,3,,", b"of no row", b'5" pipe,2,3', b"1,2,3,4", b"7,8,9"]
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("second", [b'1,"x,\n""y""",2', b"1,x,2", b'5" pipe,2,"3"'])
+def test_rows_are_evened_wherever_blocks_end(size, end, second):
+    rows = [b"a,b,c", second, b"", b"1", b"1,2,3,,", b"of no row", b"5 pipe,2,3", b"1,2,3,4", b"7,8,9"]
     wanted = [rows[0], rows[1], b"", b"1,,", b"1,2,3", rows[6], rows[8]]
     even = EvenRows(",", 3, 1, drops_long=True)
     text = end.join([*rows, b""])

@@ -16,9 +16,11 @@ from aefast.tables.source import Source
 _ROWS = 1 << 16
 #: With fewer values, numbers may grow by chance and a column may be constant by chance.
 _LEAST_ROWS = 20
+#: The share of missing values below which a column may be an index or an identifier.
+_FEW = 0.1
+#: Columns that pandas writes for the index of a frame.
 #: Names of columns whose numbers name a row, if all of them differ.
 _ID = re.compile(r"(^|[^a-z])id$|[a-z]I[Dd]$|^ID", re.ASCII)
-#: Columns that pandas writes for the index of a frame.
 _INDEX = re.compile(r"__index_level_\d+__|Unnamed: \d+|")
 
 
@@ -42,8 +44,8 @@ def _reason(name: str, column: pa.Array, is_all: bool, *, is_code: bool) -> str:
     is_float = pa.types.is_floating(column.type)
     if column.null_count == len(column) or (is_float and np.isnan(arrow_values(column)).all()):
         return "no values" if is_all else ""
-    if pa.types.is_integer(column.type) and column.null_count == 0:
-        values = arrow_values(column)
+    if pa.types.is_integer(column.type) and column.null_count < _FEW * len(column):
+        values = arrow_values(column.drop_null())
         is_index = _INDEX.fullmatch(name) is not None
         if (values[1:] > values[:-1]).all():
             return "an index" if is_index else "it only grows"

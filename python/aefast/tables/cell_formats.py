@@ -18,6 +18,8 @@ MAX_WORDS = 3
 
 _CURRENCY = r"[$€£¥₹]|USD|EUR|GBP|CHF"
 _AROUND = re.compile(rf"\(?[-+]?\s*({_CURRENCY})?\s?\(?[-+]?\d[\d.,'\s]*?\s?(%|{_CURRENCY}|[a-zA-Z°µ/²³]{{1,6}})?\)?")
+#: What stands before the limit of detection, in place of a number beyond it.
+_LIMITS = ("<", ">")
 _BRACKETS = re.compile(r"\((.*)\)|(\D+)\((.*)\)")
 _PLAIN = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?inf(inity)?", re.IGNORECASE)
 _ISO_TIME = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[-+]\d{2}(:?\d{2})?)?)?")
@@ -181,7 +183,8 @@ def _number_format(cells: Sequence[str], known: Reading, delimiter: str) -> Cell
         marks.sort(key=lambda pair: pair == (".", ","))
     brackets = any("(" in cell for cell in cells)
     with_words = None
-    for before, after in dict.fromkeys((("", ""), _around(cells))):
+    limits = [(mark, "") for mark in _LIMITS if any(cell[0] == mark for cell in cells)]
+    for before, after in dict.fromkeys((("", ""), _around(cells), *limits)):
         for decimal, thousands in marks:
             found = _but_for_words(cells, CellFormat("number", decimal, thousands, before, after, brackets=brackets))
             if found is not None and not found.missing:

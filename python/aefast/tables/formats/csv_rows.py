@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import numpy as np
+
 #: Bytes after which an open quote is taken for text: the reader then names its row.
 _MOST_OPEN = 1 << 20
 #: How lines below a table begin that are no rows.
@@ -41,6 +43,8 @@ class EvenRows:
     def __call__(self, block: Any) -> bytes:
         """Return the rows that end in this block; an empty block is the end of the file."""
         text = self._rest + bytes(block)
+        if len(block) and not (self._row or self._n_skipped) and (regular := self._regular(text)) is not None:
+            return regular
         lines = text.splitlines(keepends=True)
         self._rest = b""
         # A carriage return may be followed by a line feed.
@@ -51,6 +55,35 @@ class EvenRows:
             found.append(self._row)
             self._row = b""
         return b"".join(found)
+
+    def _regular(self, text: bytes) -> bytes | None:
+        """Return the rows that end in a text, in which only those of other widths are looked at.
+
+        None if a quote stands within a cell, or if no row ends: then each line is looked at.
+        """
+        values = np.frombuffer(text, np.uint8)
+        is_mark, is_end = values == ord(self._mark), values == ord("\n")
+        quotes = np.flatnonzero(values == ord('"'))
+        if len(quotes):
+            is_inside = (np.cumsum(values == ord('"'), dtype=np.uint32) & 1).astype(bool)
+            is_edge = np.concatenate([[True], is_mark | is_end | (values == ord('"')) | (values == ord("\r")), [True]])
+            if not (is_edge[quotes[::2]].all() and is_edge[quotes[1::2] + 2].all()):
+                return None
+            is_mark, is_end = is_mark & ~is_inside, is_end & ~is_inside
+        ends = np.flatnonzero(is_end)
+        if not len(ends) or len(text) - ends[-1] > _MOST_OPEN:
+            return None
+        n_marks = np.diff(np.searchsorted(np.flatnonzero(is_mark), ends), prepend=0)
+        found, begin = [], 0
+        for k in np.flatnonzero(n_marks != self._width - 1).tolist():
+            start, end = int(ends[k - 1]) + 1 if k else 0, int(ends[k]) + 1
+            found += [
+                text[begin:start],
+                *(row for line in text[start:end].splitlines(True) for row in self._rows(line)),
+            ]
+            begin = end
+        self._rest = text[int(ends[-1]) + 1 :]
+        return b"".join([*found, text[begin : int(ends[-1]) + 1]])
 
     def _rows(self, line: bytes) -> list[bytes]:
         """Return the row that ends with a line, none if its quote is open or if it is left out."""
