@@ -109,7 +109,10 @@ def _time_texts(values: Any) -> Any:
 
         if not pa.types.is_timestamp(values.type) or values.type.tz is None:
             with suppress(pa.ArrowInvalid):  # raised for fractions of seconds
-                whole = values.cast(pa.timestamp("s")) if pa.types.is_timestamp(values.type) else values
+                if pa.types.is_timestamp(values.type):
+                    whole = values.cast(pa.timestamp("s"))
+                else:
+                    whole = values.cast(pa.time32("s")) if pa.types.is_time(values.type) else values
                 texts = whole.cast(pa.string())
                 if isinstance(texts, pa.ChunkedArray):
                     texts = pa.concat_arrays([arrow_text([]), *texts.chunks])

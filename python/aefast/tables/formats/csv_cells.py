@@ -40,7 +40,7 @@ def converted_type(of: CellFormat) -> pa.DataType:
     if of.kind == "number":
         return pa.float64()
     if _CLOCK.fullmatch(of.time_format):
-        return pa.time64("us")
+        return pa.time32("s")
     return pa.timestamp("us", "UTC" if of.time_format.endswith(("%z", "%z]")) else None)
 
 
