@@ -136,6 +136,21 @@ def test_rows_with_more_cells_are_left_out_if_the_table_to_learn_has_some(tmp_pa
     assert kept == found
 
 
+@pytest.mark.filterwarnings("always")
+def test_a_longer_row_far_down_is_left_out_by_fit_and_then_by_score(tmp_path):
+    rows = [plain(i % 40) for i in range(20_000)]
+    even = write(tmp_path, "v,k,n\n" + "\n".join(rows) + "\n", "even.csv")
+    rows[9_001] += ",x"
+    path = write(tmp_path, "v,k,n\n" + "\n".join(rows) + "\n")
+    for fitted, status in ((path, 0), (even, 1)):
+        result = run_command("fit", fitted, "-o", tmp_path / "m.safetensors", "--epochs", 1, "--json")
+        summary = json.loads(result.stdout)
+        assert (summary["rows"], summary["bad_rows"]) == ((19_999, 1) if fitted == path else (20_000, 0))
+        result = run_command("score", tmp_path / "m.safetensors", path, "-o", tmp_path / "s.csv", "--json")
+        assert result.exit_code == status
+        assert status == 0 or "row 9001 (the first is row 0)" in result.stderr
+
+
 def test_a_row_that_the_end_of_the_file_cuts_off_is_refused(tmp_path):
     path = write(tmp_path, "v,k,n\n" + lines(plain) + "1.5,r")
     with pytest.raises(TableError, match=r"row 40 .*the file ends in it"):

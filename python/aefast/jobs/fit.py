@@ -144,8 +144,8 @@ def fit_job(
     for hint in csv_hints(rows.source, texts):
         warnings.warn(hint, stacklevel=2)
     estimator.set_params(callbacks=own_callbacks)
-    if source.dialect is not None:
-        estimator.model_ = estimator.model_.replace(dialect=source.dialect)
+    if rows.source.dialect is not None:
+        estimator.model_ = estimator.model_.replace(dialect=rows.source.dialect)
     estimator.save(output)
     if checkpoint is not None:
         Path(checkpoint).unlink(missing_ok=True)
@@ -161,7 +161,7 @@ def fit_job(
         **rows.source.other_rows,
         "missing": estimator.missing,
         "missing_values": {name: count for name, count in n_missing.items() if count},
-        "dialect": source.spoken_dialect,
+        "dialect": rows.source.spoken_dialect,
         "how": how,
         "n_features": int(estimator.n_features_in_),
         "columns": None if columns is None else list(columns),

@@ -72,8 +72,8 @@ def fit_fleet_job(
     fleet = Fleet(estimator, by[0] if len(by) == 1 else list(by), min_rows=min_rows)
     with training, naming_table(source):
         fleet.fit_rows(X, {name: table.column(name) for name in by}, display.rows("fitting", len(X)))
-    if source.dialect is not None:
-        fleet.pooled_.model_ = fleet.pooled_.model_.replace(dialect=source.dialect)
+    if rows.source.dialect is not None:
+        fleet.pooled_.model_ = fleet.pooled_.model_.replace(dialect=rows.source.dialect)
     fleet.save(output)
     small = sum(count < min_rows for count in fleet.counts_.values())
     pooled = fleet.pooled_
@@ -92,7 +92,7 @@ def fit_fleet_job(
         "small_groups": small,
         "unlearned_groups": len(fleet.counts_) - len(fleet) - small,
         "min_rows": min_rows,
-        "dialect": source.spoken_dialect,
+        "dialect": rows.source.spoken_dialect,
         "n_features": int(pooled.n_features_in_),
         "columns": list(columns),
         "kinds": None if pooled.columns_ is None else {c.name: c.kind for c in pooled.columns_},

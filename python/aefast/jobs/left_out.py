@@ -18,9 +18,9 @@ _ROWS = 1 << 16
 _LEAST_ROWS = 20
 #: The share of missing values below which a column may be an index or an identifier.
 _FEW = 0.1
-#: Columns that pandas writes for the index of a frame.
 #: Names of columns whose numbers name a row, if all of them differ.
 _ID = re.compile(r"(^|[^a-z])id$|[a-z]I[Dd]$|^ID", re.ASCII)
+#: Columns that pandas writes for the index of a frame.
 _INDEX = re.compile(r"__index_level_\d+__|Unnamed: \d+|")
 
 

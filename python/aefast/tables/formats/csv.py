@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from aefast.tables.formats.csv_bytes import SingleBlanks, ends_with_cell, in_utf
 from aefast.tables.formats.csv_cells import BadCellError, converted_type, read_cells, read_what_can_be, without_tokens
 from aefast.tables.formats.csv_rows import EvenRows
 from aefast.tables.sniffer import find_dialect
-from aefast.tables.text import option_of, pluralise, shorten
+from aefast.tables.text import option_of, shorten
 
 #: How Arrow begins the message about a cell that does not fit the type of its column.
 _CELL = re.compile(r"In CSV column #(\d+): (?:Row #(\d+): )?")
@@ -67,6 +68,8 @@ class CsvTable(TableFile):
             self._line_length = max(1.0, len(text) / (text.count("\n") + 1))
             self.dialect = find_dialect(text, reading, encoding=encoding, usual=self.dialect.delimiter)
             self._is_uneven = self.dialect.is_uneven
+            # A model of rows of one width has longer ones refused.
+            self._drops_long = self._is_uneven or self._on_bad == "skip" or not reading.columns
             self._null_values = list(dict.fromkeys((*MISSING_TEXTS, *MISSING_NUMBERS, *self.dialect.missing)))
             try:
                 with self._opened({}, self._even_rows()) as reader:
@@ -188,7 +191,9 @@ class CsvTable(TableFile):
             raise self._diagnosis(types, error) from error
         if even is not None:
             self.n_short, self.n_dropped, self.n_notes = even.n_short, even.n_long, even.n_notes
-            self._warn_of_rows()
+            self.dialect = replace(self.dialect, is_uneven=self.dialect.is_uneven or even.n_long > 0)
+            if said := even.describe():
+                warnings.warn(f"{self.path}: {said}", stacklevel=2)
         if cell is not None and ends_with_cell(self.path, cell, self.dialect.encoding):
             raise self._diagnosis(types, TableError(_UNCLOSED))
 
@@ -210,25 +215,13 @@ class CsvTable(TableFile):
                     raise self.unreadable(TableError(f"{error}; {_remedy(name, error.cell)}"), place) from None
         return batch
 
-    def _warn_of_rows(self) -> None:
-        """Say what the last pass did with rows of other widths."""
-        rest = "their last cells are missing" if self.n_short > 1 else "its last cells are missing"
-        found = [
-            (self.n_short, "rows", f"fewer cells than columns; {rest}"),
-            (self.n_dropped, "rows", "more cells than columns, left out"),
-            (self.n_notes, "lines", "no separator, left out as no rows"),
-        ]
-        said = [f"{pluralise(n, what)} with {rest}" for n, what, rest in found if n]
-        if said:
-            warnings.warn(f"{self.path}: {', and '.join(said)}", stacklevel=2)
-
     def _even_rows(self) -> EvenRows | None:
         """Return what gives the rows the same width; None if the reader finds out whether they have it."""
         if not self._is_uneven:
             return None
         dialect = self.dialect
-        width, drops_long = len(dialect.names) + dialect.n_surplus, dialect.is_uneven or self._on_bad == "skip"
-        return EvenRows(dialect.delimiter, width, dialect.n_skipped, drops_long=drops_long)
+        width = len(dialect.names) + dialect.n_surplus
+        return EvenRows(dialect.delimiter, width, dialect.n_skipped, drops_long=self._drops_long)
 
     @contextmanager
     def _opened(self, types: Mapping[str, pa.DataType], even: EvenRows | None) -> Iterator[Any]:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from aefast.tables.text import pluralise
+
 #: Bytes after which an open quote is taken for text: the reader then names its row.
 _MOST_OPEN = 1 << 20
 #: How lines below a table begin that are no rows.
@@ -55,6 +57,16 @@ class EvenRows:
             found.append(self._row)
             self._row = b""
         return b"".join(found)
+
+    def describe(self) -> str:
+        """Return what was done, in words; empty if all rows had the same width."""
+        short = f"fewer cells than columns; {'its' if self.n_short == 1 else 'their'} last cells are missing"
+        found = [
+            (self.n_short, "rows", short),
+            (self.n_long, "rows", "more cells than columns, left out"),
+            (self.n_notes, "lines", "no separator, left out as no rows"),
+        ]
+        return ", and ".join(f"{pluralise(count, things)} with {what}" for count, things, what in found if count)
 
     def _regular(self, text: bytes) -> bytes | None:
         """Return the rows that end in a text, in which only those of other widths are looked at.
