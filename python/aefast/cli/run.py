@@ -57,8 +57,8 @@ def run(
         lines = [shlex.join(["aefast", *each]) for day in night.days(last) for each in night.commands_for(day)]
         policy = night.policy(last)
         shown = [*(f"# {each}" for each in policy), *(lines or [f"# nothing: {last} was scored before"])]
-        amounts_to = {"job": str(job), "date": str(last), "commands": lines, "policy": policy}
-        return Outcome(amounts_to, lambda: echo("\n".join(shown)))
+        printed = {"job": str(job), "date": str(last), "commands": lines, "policy": policy}
+        return Outcome(printed, lambda: echo("\n".join(shown)))
     if found.log_file is not None:
         try:
             start_log(found.folder / found.log_file)
