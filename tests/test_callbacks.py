@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from aefast import Autoencoder, EpochInfo, StopTraining
-from aefast.training.progress import Lines, Silence, progress
+from aefast.training.display import Silence
+from aefast.training.progress import Lines, progress
 
 X = np.random.default_rng(0).normal(size=(200, 5))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from aefast.tables.text import list_names, printable
 
 if TYPE_CHECKING:
-    from aefast.training.progress import Silence
+    from aefast.training.display import Silence
 
 EXTRA = ("typer", "rich", "pyarrow", "matplotlib", "jinja2", "tomli")
 
@@ -83,7 +83,7 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
 
 def display() -> Silence:
     """The display of a command's progress: a line if standard error is a terminal, else nothing."""
-    from aefast.training.progress import Silence
+    from aefast.training.display import Silence
 
     if not sys.stderr.isatty():
         return Silence()

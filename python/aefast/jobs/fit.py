@@ -26,7 +26,7 @@ from aefast.tables.numbers import find_nonfinite
 from aefast.tables.source import Source
 from aefast.tables.text import option_of, quote_names
 from aefast.training.checkpoint import Checkpoint
-from aefast.training.progress import Silence
+from aefast.training.display import Silence
 
 __all__ = ["fit_job", "training_columns"]
 

@@ -16,7 +16,7 @@ from aefast.jobs.fit import accept_missing, good_rows, naming_table, training_ro
 from aefast.jobs.training_rows import TableBlocks, count_missing
 from aefast.model.network import layer_widths
 from aefast.tables.source import Source
-from aefast.training.progress import Silence
+from aefast.training.display import Silence
 
 __all__ = ["fit_fleet_job"]
 

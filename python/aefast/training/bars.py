@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.table import Column
 from rich.text import Text
 
-from aefast.training.progress import Silence
+from aefast.training.display import Silence
 
 if TYPE_CHECKING:
     from aefast.training.callbacks import EpochInfo
