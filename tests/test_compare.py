@@ -44,7 +44,9 @@ def test_ranks_and_flags_are_those_of_the_scores(models):
 def test_a_model_agrees_with_itself(models):
     found = aefast.compare(models[0], models[0].model_, X)
     assert found.rank_correlation == pytest.approx(1)
-    assert (found.n_both, len(found.only_first), len(found.only_second), found.n_other_reason) == (80, 0, 0, 0)
+    n_flagged = np.count_nonzero(models[0].predict(X) == -1)
+    assert (found.n_both, len(found.only_first), len(found.only_second), found.n_other_reason) == (n_flagged, 0, 0, 0)
+    assert n_flagged > 50
     assert found.as_plain()["changed_reasons"] == []
 
 
