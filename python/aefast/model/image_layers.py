@@ -154,7 +154,7 @@ def convolution(
     """Describe a convolution of ``image``."""
     geometry: core.LayerSpec = {"kind": "conv2d", "units": 0, "image": image, "channels": channels}
     weights: core.LayerSpec = {"kernel_size": kernel_size, "padding": padding, "activation": activation}
-    # Only a stride is said: so that networks without one are described as ever.
+    # A stride of 1 is left out, so that versions without strides read networks without strides.
     strides: core.LayerSpec = {"stride": stride} if stride > 1 else {}
     return _with_units({**geometry, **weights, "tied_to": -1, "batch_norm": False, "dropout": 0.0, **strides})
 
@@ -202,7 +202,7 @@ def _enlarged(layer: core.LayerSpec, gained: int, channels: int) -> Image:
 
 
 def _cut(layer: core.LayerSpec, output: tuple[int, int] | None) -> core.LayerSpec:
-    """Return the layer with that height and width of its output; they are said only if something is left out."""
+    """Return the layer with that height and width of its output, which are left out if nothing is cut off."""
     if output is None or output == output_image(layer)[:2]:
         return _with_units(layer)
     return _with_units({**layer, "output": output})
