@@ -117,7 +117,8 @@ def _interpolated(ascending: NDArray[np.float64], shares: Sequence[float]) -> ND
     below = at.astype(np.int64)
     low, high, part = ascending[..., below], ascending[..., np.minimum(below + 1, last)], at - below
     # From the nearer end, as NumPy interpolates.
-    return np.where(part < 0.5, low + (high - low) * part, high - (high - low) * (1 - part))
+    found: NDArray[np.float64] = np.where(part < 0.5, low + (high - low) * part, high - (high - low) * (1 - part))
+    return found
 
 
 def fit_scaler(
@@ -220,7 +221,7 @@ def _percentiles(
         for place, column in enumerate(columns):
             values[place] = X[:, column] if rows is None else X[rows, column]
         if n_rows <= _FEW_ROWS:
-            found[:, columns] = _interpolated(np.sort(values, axis=1), np.divide(percents, 100)).T
+            found[:, columns] = _interpolated(np.sort(values, axis=1), [percent / 100 for percent in percents]).T
         else:
             found[:, columns] = np.percentile(values, percents, axis=1, overwrite_input=True)
     for column in np.flatnonzero(has_gaps):

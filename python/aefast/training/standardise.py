@@ -17,9 +17,8 @@ from aefast.training.distances import FEW, fit_distances, units_of
 Array = NDArray[Any]
 Doubles = NDArray[np.float64]
 
-#: Numbers of folds for fewer than FEW_ROWS rows, for fewer than ENOUGH_ROWS, and for more or large networks. Of
-#: ENOUGH_ROWS, one fold is enough.
-MANY_FOLDS, FOLDS, FEW_FOLDS, FEW_ROWS, ENOUGH_ROWS = 10, 5, 3, 300, 450
+#: Numbers of folds for fewer than ENOUGH_ROWS rows, and for more or large networks. Of ENOUGH_ROWS, one fold is enough.
+FOLDS, FEW_FOLDS, ENOUGH_ROWS = 5, 3, 450
 #: Shares of rows whose quantiles the scores of learned rows are moved by, and the least and largest slope of the line.
 UPPER, SLOPES = tuple(np.linspace(0.5, 0.95, 10)), (0.8, 1.5)
 #: With fewer rows, each row's own range without it is looked at.
@@ -74,7 +73,7 @@ def calibrated_distances(
     spread = np.maximum((upper - lower) / _SPREAD_OF_DECILES, LEAST_SPREAD)
     top = float(_largest(parts, median, spread)[used].max())
     if is_crossed:
-        n_folds = _n_folds(len(used), is_heavy=is_heavy)
+        n_folds = FEW_FOLDS if is_heavy or len(used) >= ENOUGH_ROWS else FOLDS
         _cross_fit(parts, predictor, rows, used, n_folds, choices, scaling, missing, refit, scored)
     else:
         is_fresh[rows.held_out] = True
@@ -95,12 +94,6 @@ def calibrated_distances(
             scores[used] = np.maximum(scores[used], top + 2 * np.log(2 * beyond)) + np.log1p(beyond)
     compared = rows.held_out if rows.alone and rows.held_out is not None else used
     return found, scores[compared], None if weights is None else weights[compared]
-
-
-def _n_folds(n_rows: int, *, is_heavy: bool) -> int:
-    if is_heavy or n_rows >= ENOUGH_ROWS:
-        return FEW_FOLDS
-    return MANY_FOLDS if n_rows < FEW_ROWS else FOLDS
 
 
 def _parts(predictor: core.Predictor, X: Array, distances: Distances) -> Array:
