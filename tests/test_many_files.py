@@ -127,3 +127,55 @@ def test_one_model_serves_files_of_several_schemas(tmp_path, monkeypatch):
     told = json.loads(run_command("score", "m", "in", "-o", "out", "--json").stdout)
     assert list(told["failed"]) == ["in/3.parquet"]
     assert "column 'c' is string" in told["failed"]["in/3.parquet"]
+
+
+@pytest.mark.parametrize("options", [[], ["--top-features", 2], ["--on-bad", "skip"], ["--only-anomalies", "--sort"]])
+def test_files_scored_together_have_the_bytes_of_files_scored_alone(folder, options):
+    done("score", "m", "in", "-o", "out", *options)
+    for i in range(N_FILES):
+        done("score", "m", f"in/{i}{folder}", "-o", "alone", *options)
+        assert Path(f"out/{i}{folder}").read_bytes() == Path(f"alone/{i}{folder}").read_bytes()
+
+
+def test_small_files_are_judged_in_groups(tmp_path, monkeypatch):
+    from aefast.jobs.judging import MOST_TOGETHER
+    from aefast.scoring.scorer import Scorer
+
+    monkeypatch.chdir(tmp_path)
+    small_model().save("m")
+    Path("in").mkdir()
+    n_files = MOST_TOGETHER + 5
+    for i in range(n_files):
+        write_table(small_table(300).slice(3 * i, 3), Path(f"in/{i:03}.parquet"))
+    write_table(small_table(8000), Path("in/large.parquet"))
+    write_table(small_table(300).slice(0, 0), Path("in/010-none.parquet"))
+    n_rows = []
+    judge = Scorer.judge
+    monkeypatch.setattr(
+        Scorer, "judge", lambda self, batch, **more: n_rows.append(len(batch)) or judge(self, batch, **more)
+    )
+    told = json.loads(done("score", "m", "in", "-o", "out", "--json"))
+    assert (told["rows"], told["files"]) == (3 * n_files + 8000, n_files + 2)
+    assert n_rows == [3 * (MOST_TOGETHER - 1), 3 * 6 + 8000]  # the empty file is of the first group
+    assert told["drift"]["rows"] == told["rows"]
+    expected = small_model().reconstruction_error(small_table(300).slice(0, 3 * n_files).select(FEATURES))
+    found = [read_table(f"out/{i:03}.parquet")["anomaly_score"].to_pylist() for i in range(n_files)]
+    np.testing.assert_array_equal(np.concatenate(found), expected.astype(np.float64))
+    assert read_table("out/010-none.parquet").num_rows == 0
+
+
+def test_a_bad_file_is_named_when_files_are_judged_together(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small_model().save("m")
+    Path("in").mkdir()
+    for i in range(9):
+        table = small_table(300).slice(3 * i, 3)
+        if i == 4:
+            table = table.set_column(2, "a", pa.array([1.0, np.inf, 2.0]))
+        write_table(table, Path(f"in/{i}.parquet"))
+    result = run_command("score", "m", "in", "-o", "out", "--json")
+    told = json.loads(result.stdout)
+    assert (result.exit_code, told["rows"], list(told["failed"])) == (1, 24, ["in/4.parquet"])
+    assert "in/4.parquet, row 1" in told["failed"]["in/4.parquet"]
+    assert sorted(path.stem for path in Path("out").glob("*.parquet")) == [str(i) for i in range(9) if i != 4]
+    assert told["drift"]["rows"] == 24

@@ -26,6 +26,9 @@ from aefast.tables.numbers import may_be_numbers
 from aefast.tables.source import Source, prefetch
 from aefast.tables.text import option_of
 
+#: Cells of a table that is scored together with others.
+SMALL = 1 << 14
+
 
 @dataclass(frozen=True)
 class ScorePlan:
@@ -127,6 +130,10 @@ class ScorePlan:
     def is_one_batch(self, source: Source) -> bool:
         """Whether the rows of a source are known to be few."""
         return source.n_rows is not None and source.n_rows <= (self.batch_rows or source.batch_rows(self.n_columns))
+
+    def is_small(self, source: Source) -> bool:
+        """Whether reading a source takes longer than scoring its rows."""
+        return self.is_one_batch(source) and (source.n_rows or 0) * self.n_columns <= SMALL
 
     @property
     def n_columns(self) -> int:

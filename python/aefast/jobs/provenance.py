@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from aefast.tables.files import MISFITS
+from aefast.tables.formats.base import TableError
+from aefast.tables.source import Source
 
 _NAME = "user.aefast"
 
@@ -43,3 +45,36 @@ def _digest(job: dict[str, Any]) -> str:
 def _stamp(path: Path) -> list[int]:
     stat = path.stat()
     return [stat.st_size, stat.st_mtime_ns]
+
+
+def stamps_of(source: Source) -> dict[str, list[int]]:
+    """Size and modification time of each file, which differ once a file has changed."""
+    stats = {str(file.path.absolute()): file.path.stat() for file in source.files}
+    return {path: [stat.st_size, stat.st_mtime_ns] for path, stat in stats.items()}
+
+
+def check_unchanged(source: Source, stamps: dict[str, list[int]], n_rows: int) -> None:
+    """Raise `TableError` if a file changed after ``stamps`` were taken, or if not every row was scored."""
+    for path, stamp in stamps_of(source).items():
+        if stamp != stamps[path]:
+            raise TableError(f"{path} changed while it was read; score it again when it is complete")
+    if source.n_rows not in (None, n_rows):
+        raise TableError(f"{source.title} has {source.n_rows:,} rows, but {n_rows:,} were scored; leave out --resume")
+
+
+def to_record(output: Path, job: dict[str, Any], counts: dict[str, int]) -> bytes:
+    """The record of a finished output in the folder's journal."""
+    return json.dumps({"output": str(output), "input": job["input"], **counts}).encode()
+
+
+def from_record(frame: bytes) -> dict[str, Any]:
+    """A finished output, as the folder's journal records it."""
+    record = json.loads(frame)
+    return {
+        "output": str(record["output"]),
+        "input": record["input"],
+        "rows": int(record["rows"]),
+        "anomalies": int(record["anomalies"]),
+        "bad": int(record.get("bad", 0)),
+        "beyond_fdr": int(record.get("beyond_fdr", 0)),
+    }

@@ -19,18 +19,25 @@ from aefast.jobs.clock import Clock, Progress, no_progress
 from aefast.jobs.discoveries import find_cutoff, recorded_cutoff, resolution
 from aefast.jobs.drift import DriftCounter
 from aefast.jobs.journal import Journal, ResumeError, batch_from, journal_path
-from aefast.jobs.plan import ScorePlan, located, plan_scoring
-from aefast.jobs.provenance import read_provenance, write_provenance
+from aefast.jobs.judging import MOST_TOGETHER, judged_batch, judged_together
+from aefast.jobs.plan import ScorePlan, plan_scoring
+from aefast.jobs.provenance import check_unchanged, from_record, read_provenance, stamps_of, to_record, write_provenance
 from aefast.jobs.tally import Choice, Tally
 from aefast.scoring.fleet_scorer import FleetScorer
 from aefast.scoring.labels import UNLABELLED, Labels, judgement
 from aefast.scoring.passthrough import TypeClashError
 from aefast.tables.formats.base import TableError
 from aefast.tables.formats.registry import writer_class
-from aefast.tables.sink import open_sink, remove_unfinished
+from aefast.tables.sink import DirectSink, Sink, open_sink, remove_unfinished
 from aefast.tables.source import Source
 
 __all__ = ["ScoreJob"]
+
+
+#: A file, its output, and what the output depends on, with stamps of the file that were taken before it is read.
+_Part = tuple[Source, Path, dict[str, Any]]
+#: An output, what it depends on, the counts of its rows, and what has written it or holds its content.
+_Made = tuple[Path, dict[str, Any], dict[str, int], Sink | DirectSink]
 
 
 class ScoreJob:
@@ -152,62 +159,90 @@ class ScoreJob:
     def _score_one(self, tally: Tally) -> None:
         """Score all rows into one output."""
         [(source, output)] = self._parts
-        with self._journal(output, _stamps(source)) as journal:
+        with self._journal(output, stamps_of(source)) as journal:
             finished = self._finished(source, output)
             if finished:
                 tally.skip(finished)
             else:
                 frames = journal.replay()
                 plan = self._decided(journal, frames, tally)
-                self._score_into(plan, source, output, journal, frames, tally)
+                found = self._judged(plan, source, journal, frames, tally)
+                _finish(self._write(plan, (source, output, self._job(source)), journal, found, tally), tally)
 
     def _score_files(self, folder: Path, tally: Tally) -> None:
         """Score each file into one output of its own. The folder's journal records every finished output."""
-        stamps = _stamps(self.plan.source) if self.fdr is not None else None
+        stamps = stamps_of(self.plan.source) if self.fdr is not None else None
         with self._journal(folder / "aefast", stamps, keep=True) as journal:
             finished = {output: self._finished(source, output) for source, output in self._parts}
             plan, records = self.plan, {}
             if not all(finished.values()):
                 frames = journal.replay()
                 plan = self._decided(journal, frames, tally)
-                records = {r["output"]: r for r in (journal.read(_record, frame) for frame in frames)}
+                records = {r["output"]: r for r in (journal.read(from_record, frame) for frame in frames)}
             remove_unfinished(output for _, output in self._parts)
+            small: list[_Part] = []
             for source, output in self._parts:
                 with tally.failing(source):
-                    stamp, counts = _stamps(source), finished[output]
+                    job, counts = self._job(source), finished[output]
                     if counts is None and plan.label is None:
                         record = records.get(str(output))
-                        counts = record if record and record["input"] == stamp and output.exists() else None
+                        counts = record if record and record["input"] == job["input"] and output.exists() else None
                     if counts is not None:
                         tally.skip(counts)
-                        continue
-                    if plan.is_one_batch(source):
-                        counts = self._score_into(plan, source, output, None, iter(()), tally)
+                    elif plan.is_one_batch(source):
+                        small.append((source, output, job))
                     else:
-                        with self._journal(output, stamp) as own:
-                            counts = self._score_into(plan, source, output, own, own.replay(), tally)
-                    journal.append(json.dumps({"output": str(output), "input": stamp, **counts}).encode())
+                        with self._journal(output, job["input"]) as own:
+                            found = self._judged(plan, source, own, own.replay(), tally)
+                            counts = _finish(self._write(plan, (source, output, job), own, found, tally), tally)
+                        journal.append(to_record(output, job, counts))
+                if len(small) == MOST_TOGETHER or not plan.is_small(source):
+                    self._score_small(plan, small, journal, tally)
+                    small = []
+            self._score_small(plan, small, journal, tally)
             journal.has_more = bool(tally.failed)
 
-    def _score_into(
+    def _score_small(self, plan: ScorePlan, small: Sequence[_Part], journal: Journal, tally: Tally) -> None:
+        """Score files of one batch each: read all, judge all, make all outputs, write all.
+
+        A call costs as much as many rows, and the same calls one after the other cost less than different ones.
+        """
+        read: list[tuple[_Part, list[pa.RecordBatch]]] = []
+        made: list[_Made] = []
+        for part in small:
+            with tally.failing(part[0]), closing(plan.batches(part[0], tally.reading, ahead=False)) as batches:
+                read.append((part, list(batches)))
+        together = judged_together(plan, [batches for _, batches in read], tally)
+        for (part, rows), known in zip(read, together, strict=True):
+            with tally.failing(part[0]):
+                found = ((known or judged_batch(plan, part[0], batch, 0, tally), batch, None) for batch in rows)
+                made.append(self._write(plan, part, None, found, tally))
+        for each in made:
+            counts = _finish(each, tally)
+            journal.append(to_record(each[0], each[1], counts))
+
+    def _write(
         self,
         plan: ScorePlan,
-        source: Source,
-        output: Path,
+        part: _Part,
         journal: Journal | None,
-        frames: Iterator[bytes],
+        judged_batches: Generator[tuple[pa.RecordBatch, pa.RecordBatch, pa.RecordBatch | None], None, None],
         tally: Tally,
-    ) -> dict[str, int]:
-        """Score all rows of ``source`` into one file, recorded rows first; returns the counts of rows and anomalies.
+    ) -> _Made:
+        """Write what `_judged` yields of a file; `_finish` does the rest.
 
-        Without a journal, which one batch does not need, reading and writing do not overlap.
+        Without a journal, which one batch does not need, reading and writing do not overlap, and the sink may hold a
+        small output.
         """
+        source, output, job = part
         schema, choice = self._schemas[output], Choice(only_anomalies=self.only_anomalies, sort=self.sort)
         labels = None if plan.label is None else Labels(source, plan.label)
-        job, before = self._job(source), tally.counts
+        before = tally.counts
+        record_batch = None if journal is None else journal.append_batch
+        is_alone = {"threaded": False, "held": plan.is_small(source)} if journal is None else {}
         with (
-            self._sink(output, plan.written(schema), journal) as sink,
-            closing(self._judged(plan, source, journal, frames, tally)) as found,
+            open_sink(output, plan.written(schema), record_batch, **is_alone) as sink,
+            closing(judged_batches) as found,
         ):
             for judged, batch, record in found:
                 with tally.scoring, _naming_types(source, tally.n_rows - before[0]):
@@ -219,48 +254,38 @@ class ScoreJob:
             n_dropped = sum(file.n_dropped for file in source.files)
             tally.add(n_dropped, 0, n_dropped)
             counts = tally.counts_since(before)
-            _check_unchanged(source, job["input"], counts["rows"])
-        tally.writing += sink.seconds
-        write_provenance(output, job, counts)
-        return counts
-
-    @staticmethod
-    def _sink(output: Path, schema: pa.Schema, journal: Journal | None) -> Any:
-        if journal is None:
-            return open_sink(output, schema, threaded=False)
-        return open_sink(output, schema, journal.append_batch)
+            check_unchanged(source, job["input"], counts["rows"])
+        return output, job, counts, sink
 
     def _job(self, source: Source) -> dict[str, Any]:
         """Everything that an output depends on. With ``fdr``, it depends on every row of every file."""
-        return {**self._identity, "input": _stamps(source), "all": None if self.fdr is None else self._all}
+        return {**self._identity, "input": stamps_of(source), "all": None if self.fdr is None else self._all}
 
     @cached_property
     def _all(self) -> str:
         """A digest of the stamps of all files. There may be thousands, and every output names them."""
-        return hashlib.sha256(json.dumps(_stamps(self.plan.source)).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(stamps_of(self.plan.source)).encode()).hexdigest()
 
     def _finished(self, source: Source, output: Path) -> dict[str, int] | None:
         """The counts of an output that an earlier run finished and that can stay, else None."""
         return read_provenance(output, self._job(source)) if self.resume and self.plan.label is None else None
 
     def _judged(
-        self, plan: ScorePlan, source: Source, journal: Journal | None, frames: Iterator[bytes], tally: Tally
+        self, plan: ScorePlan, source: Source, journal: Journal, frames: Iterator[bytes], tally: Tally
     ) -> Generator[tuple[pa.RecordBatch, pa.RecordBatch, pa.RecordBatch | None], None, None]:
         """Errors and reasons, the rows they belong to, and what to record of them (None if it is recorded already)."""
         n_done = 0
-        for judged, batch in () if journal is None else self._recorded(plan, source, journal, frames, tally.reading):
+        for judged, batch in self._replayed(plan, source, journal, frames, tally.reading):
             n_done += judged.num_rows
             yield judged, batch, None
         tally.n_resumed += n_done
-        with closing(plan.batches(source, tally.reading, n_done, ahead=journal is not None)) as batches:
+        with closing(plan.batches(source, tally.reading, n_done)) as batches:
             for batch in batches:
-                with tally.scoring, located(source):
-                    judged = plan.scorer.judge(batch, first_row=n_done)
-                    tally.drift.add(batch, judged)
+                judged = judged_batch(plan, source, batch, n_done, tally)
                 n_done += judged.num_rows
                 yield judged, batch, judged
 
-    def _recorded(
+    def _replayed(
         self, plan: ScorePlan, source: Source, journal: Journal, frames: Iterator[bytes], clock: Clock
     ) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
         """The errors and reasons that an earlier run recorded, with the kept columns of their rows, which are read."""
@@ -349,6 +374,15 @@ class ScoreJob:
         return summary
 
 
+def _finish(made: _Made, tally: Tally) -> dict[str, int]:
+    """Put an output at its place with the record of its job; returns its counts."""
+    output, job, counts, sink = made
+    sink.place()
+    tally.writing += sink.seconds
+    write_provenance(output, job, counts)
+    return counts
+
+
 @contextmanager
 def _naming_types(source: Source, row: int) -> Iterator[None]:
     """Name two files in errors about a kept column of the batch from ``row`` on that does not convert."""
@@ -356,31 +390,3 @@ def _naming_types(source: Source, row: int) -> Iterator[None]:
         yield
     except TypeClashError as error:
         raise error.among(source, row) from error
-
-
-def _check_unchanged(source: Source, stamps: dict[str, list[int]], n_rows: int) -> None:
-    """Raise `TableError` if a file changed after ``stamps`` were taken, or if not every row was scored."""
-    for path, stamp in _stamps(source).items():
-        if stamp != stamps[path]:
-            raise TableError(f"{path} changed while it was read; score it again when it is complete")
-    if source.n_rows not in (None, n_rows):
-        raise TableError(f"{source.title} has {source.n_rows:,} rows, but {n_rows:,} were scored; leave out --resume")
-
-
-def _record(frame: bytes) -> dict[str, Any]:
-    """A finished output, as the folder's journal records it."""
-    record = json.loads(frame)
-    return {
-        "output": str(record["output"]),
-        "input": record["input"],
-        "rows": int(record["rows"]),
-        "anomalies": int(record["anomalies"]),
-        "bad": int(record.get("bad", 0)),
-        "beyond_fdr": int(record.get("beyond_fdr", 0)),
-    }
-
-
-def _stamps(source: Source) -> dict[str, list[int]]:
-    """Size and modification time of each file, which differ once a file has changed."""
-    stats = {str(file.path.absolute()): file.path.stat() for file in source.files}
-    return {path: [stat.st_size, stat.st_mtime_ns] for path, stat in stats.items()}

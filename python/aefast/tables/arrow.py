@@ -87,16 +87,21 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
 
 
 def plain_schema(schema: pa.Schema) -> pa.Schema:
-    """Return the schema with the `plain_type` of each column."""
+    """Return the schema with the `plain_type` of each column; the same object if all are plain."""
     import pyarrow as pa
 
-    return pa.schema([field.with_type(plain_type(field.type)) for field in schema], schema.metadata)
+    types = schema.types
+    plain = [plain_type(kind) for kind in types]
+    if all(a is b for a, b in zip(types, plain, strict=True)):
+        return schema
+    return pa.schema([field.with_type(kind) for field, kind in zip(schema, plain, strict=True)], schema.metadata)
 
 
 def plain_rows(rows: Any) -> Any:
     """Return a table or record batch in its `plain_schema`."""
-    schema = plain_schema(rows.schema)
-    if schema.equals(rows.schema):
+    given = rows.schema
+    schema = plain_schema(given)
+    if schema is given or schema.equals(given):
         return rows
     return type(rows).from_arrays([plain_array(column) for column in rows.columns], schema=schema)
 

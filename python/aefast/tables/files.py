@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 #: The exceptions that decoding raises if the data have an unexpected structure.
 MISFITS = (
@@ -42,12 +43,19 @@ def atomic_path(path: str | os.PathLike[str], *, sync_folder: bool = True) -> It
     removed and whatever was at ``path`` stays. A link at ``path`` is kept: the file that it points to is replaced.
     Without ``sync_folder``, the file is whole or absent after a crash of the system, but it may be absent.
     """
+    with _part_of(path, sync_folder) as part:
+        yield part
+        with naming(path), part.open("rb+") as file:
+            os.fsync(file.fileno())
+
+
+@contextmanager
+def _part_of(path: str | os.PathLike[str], sync_folder: bool) -> Iterator[Path]:
+    """Yield the name of a temporary file beside ``path``, for the block to write and to flush to the disk."""
     path = Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)
     part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         yield part
-        with naming(path), part.open("rb+") as file:
-            os.fsync(file.fileno())
         os.replace(part, path)
     except BaseException as error:
         with suppress(FileNotFoundError, NotADirectoryError):
@@ -59,10 +67,12 @@ def atomic_path(path: str | os.PathLike[str], *, sync_folder: bool = True) -> It
         _sync_folder(path.parent)
 
 
-def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file whole or not at all; an OSError names it."""
-    with atomic_path(path) as part, naming(path):
-        part.write_bytes(content)
+def write_whole(path: str | os.PathLike[str], content: Any, *, sync_folder: bool = True) -> None:
+    """Write a file, bytes or a buffer, whole or not at all, as `atomic_path` does; an OSError names it."""
+    with _part_of(path, sync_folder) as part, naming(path), part.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

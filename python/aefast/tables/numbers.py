@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aefast.exceptions import with_remedies
-from aefast.tables.arrow import arrow_values, dtype_of, number_values
+from aefast.tables.arrow import dtype_of, number_values
 from aefast.tables.formats.base import TableError
 
 if TYPE_CHECKING:
@@ -243,7 +243,10 @@ def feature_columns(batch: pa.RecordBatch, columns: Sequence[str]) -> list[NDArr
     is_plain = pa.types.is_integer(kind) or pa.types.is_floating(kind)
     if not is_plain or any(a.null_count or not a.type.equals(kind) for a in arrays):
         return None
-    values = [arrow_values(a) for a in arrays]
+    dtype = dtype_of(kind)
+    places = ((a.buffers()[1], a.offset * dtype.itemsize) for a in arrays) if batch.num_rows else ()
+    values = [np.frombuffer(buffer, dtype, batch.num_rows, offset) for buffer, offset in places]
+    values = values or [np.empty(0, dtype) for _ in arrays]
     return values if all(v.flags.aligned for v in values) else None
 
 

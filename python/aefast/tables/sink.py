@@ -7,13 +7,13 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from glob import escape
 from pathlib import Path
 
 import pyarrow as pa
 
-from aefast.tables.files import atomic_path, naming
+from aefast.tables.files import atomic_path, naming, write_whole
 from aefast.tables.formats.base import TableError, Writer
 from aefast.tables.formats.registry import ENDINGS, writer_class
 from aefast.tables.text import repeated
@@ -116,6 +116,9 @@ class Sink:
             raise self._error
         self._slots.put((batch, origin))
 
+    def place(self) -> None:
+        """Do nothing; `open_sink` has written the file."""
+
     def finish(self) -> None:
         """Wait until everything is written."""
         self._stop()
@@ -132,10 +135,19 @@ class DirectSink:
     """Writes batches at once, for files of few rows, for which a thread would cost more than it gains."""
 
     seconds: float
+    #: The file's content if it is held in memory.
+    content: pa.Buffer | None
 
     def __init__(self, writer: Writer, path: Path, columns: list[str]) -> None:
-        self.seconds = 0.0
+        self.seconds, self.content = 0.0, None
         self._writer, self._path, self._columns = writer, path, columns
+
+    def place(self) -> None:
+        """Write the content that is held, if it is; `open_sink` has written the file otherwise."""
+        if self.content is not None:
+            begin = time.perf_counter()
+            write_whole(self._path, self.content, sync_folder=False)
+            self.seconds += time.perf_counter() - begin
 
     def write(self, batch: pa.RecordBatch, origin: pa.RecordBatch | None = None) -> None:
         """Write a batch; ``origin`` is not recorded."""
@@ -174,7 +186,12 @@ def _naming(path: Path) -> Iterator[None]:
 
 @contextmanager
 def open_sink(
-    path: str | Path, schema: pa.Schema, record: Record | None = None, *, threaded: bool = True
+    path: str | Path,
+    schema: pa.Schema,
+    record: Record | None = None,
+    *,
+    threaded: bool = True,
+    held: bool = False,
 ) -> Iterator[Sink | DirectSink]:
     """Open a `Sink` in the format of the suffix of ``path``, or a `DirectSink` if it is not ``threaded``.
 
@@ -188,18 +205,23 @@ def open_sink(
     record : callable, optional
         Called on the writing thread with the origin of each batch before the batch is written. Only a job that locks
         ``path`` may record: temporary files beside ``path``, left by a killed run, are removed.
+    threaded : bool
+        Write on a thread, and sync the folder.
+    held : bool
+        Hold the content of a `DirectSink` in memory until its method ``place``, if the format can.
     """
     path = Path(path)
     make = writer_class(path)
     if record is not None:
         for left in Path(os.path.realpath(path)).parent.glob(f".{escape(path.name)}.*.part"):
             left.unlink()
-    with atomic_path(path, sync_folder=threaded) as part:
+    stream = pa.BufferOutputStream() if held and make.takes_streams else None
+    with nullcontext(stream) if stream is not None else atomic_path(path, sync_folder=threaded) as target:
         try:
             with naming(path):
-                writer = make(part, schema)
+                writer = make(target, schema)
         except pa.ArrowException as error:
-            refused = ", ".join(f"{f.name!r} ({f.type})" for f in schema if not _can_write(make, part, f))
+            refused = ", ".join(f"{f.name!r} ({f.type})" for f in schema if not _can_write(make, target, f))
             raise TableError(f"{path} cannot hold column {refused}; leave it out with --keep ({error})") from error
         names = schema.names
         sink = Sink(writer, path, names, record) if threaded else DirectSink(writer, path, names)
@@ -215,12 +237,14 @@ def open_sink(
             with suppress(Exception):  # the caller needs the first error
                 writer.abandon()
             raise
+    if isinstance(sink, DirectSink) and stream is not None:
+        sink.content = stream.getvalue()
 
 
-def _can_write(make: type[Writer], path: Path, field: pa.Field) -> bool:
+def _can_write(make: type[Writer], target: Path | pa.NativeFile, field: pa.Field) -> bool:
     """Whether a format can write a column of this type."""
     try:
-        make(path, pa.schema([field])).abandon()
+        make(target, pa.schema([field])).abandon()
     except pa.ArrowException:
         return False
     return True

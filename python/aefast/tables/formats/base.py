@@ -136,10 +136,12 @@ class Writer:
     holds_nested = True
     #: Whether the file holds one column of numbers alone.
     holds_one_column = False
+    #: Whether the target may be a stream instead of a path.
+    takes_streams = True
 
     _writer: Any
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
+    def __init__(self, target: Path | pa.NativeFile, schema: pa.Schema) -> None:
         raise NotImplementedError
 
     def write(self, batch: pa.RecordBatch) -> None:

@@ -352,10 +352,10 @@ class CsvWriter(Writer):
 
     holds_nested = False
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
+    def __init__(self, target: Path | pa.NativeFile, schema: pa.Schema) -> None:
         # Raise for a type that cannot be written now, and not after the first batch.
         arrow_csv.write_csv(schema.empty_table(), pa.BufferOutputStream())
-        self._writer = arrow_csv.CSVWriter(path, schema)
+        self._writer = arrow_csv.CSVWriter(target, schema)
 
     def write(self, batch: pa.RecordBatch) -> None:
         for name, column in zip(batch.schema.names, batch.columns, strict=True):

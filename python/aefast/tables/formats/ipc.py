@@ -78,5 +78,6 @@ def _all_batches(reader: Any) -> Iterator[pa.RecordBatch]:
 class IpcWriter(Writer):
     """Writes the file form (Feather 2)."""
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self._writer = pa.ipc.new_file(str(path), schema, options=pa.ipc.IpcWriteOptions(compression="lz4"))
+    def __init__(self, target: Path | pa.NativeFile, schema: pa.Schema) -> None:
+        where = str(target) if isinstance(target, Path) else target
+        self._writer = pa.ipc.new_file(where, schema, options=pa.ipc.IpcWriteOptions(compression="lz4"))

@@ -74,10 +74,11 @@ class NpyWriter(Writer):
 
     holds_nested = False
     holds_one_column = True
+    takes_streams = False
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
+    def __init__(self, target: Path | pa.NativeFile, schema: pa.Schema) -> None:
         self._dtype = dtype_of(schema.field(0).type)
-        self._file = path.open("wb")
+        self._file = target.open("wb")
         self._n_rows = 0
         self._write_header()
 

@@ -17,6 +17,8 @@ from aefast.tables.formats.base import TableError, TableFile, Writer, rebatch, s
 
 #: A row group is written when it has this many rows or bytes.
 GROUP_ROWS, GROUP_BYTES = 1 << 16, 1 << 24
+#: A file of so many bytes is read at once.
+_FEW_BYTES = 1 << 18
 #: Rows that one thread decodes faster than several.
 _FEW_ROWS = 1 << 12
 #: The header of a page that claims at least 128 MB: its kind, its size without and with compression, what comes next.
@@ -37,25 +39,29 @@ class ParquetTable(TableFile):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         try:
-            with pa.OSFile(str(path)) as content, pq.ParquetFile(content) as file:
+            with _opened(path) as source, pq.ParquetFile(source) as file:
                 self.schema, self.n_rows = plain_schema(file.schema_arrow), file.metadata.num_rows
                 sizes, end = _group_sizes(file), _end_of_data(file.metadata)
+                small = source.read_at(source.size(), 0) if isinstance(source, pa.BufferReader) else None
         except (pa.ArrowException, OSError) as error:
             raise self.unreadable(error) from error
         if min(sizes, default=0) < 0 or sum(sizes) != self.n_rows:
             raise TableError(
                 f"{path} states {self.n_rows:,} rows, but its row groups {sum(sizes):,}; it is damaged: write it again"
             )
-        with path.open("rb") as stream, mmap(stream.fileno(), 0, access=ACCESS_READ) as content:
-            if content.find(b"PAR1PAR1", end) >= 0:
-                raise TableError(f"{path} holds one Parquet file after another; give each a file of its own")
-            self._check_pages(content)
+        if small is not None:
+            self._check_content(small, end)
+        else:
+            with path.open("rb") as stream, mmap(stream.fileno(), 0, access=ACCESS_READ) as content:
+                self._check_content(content, end)
 
-    def _check_pages(self, content: mmap) -> None:
-        """Raise `TableError` if a page of a small file claims a size that the file does not explain.
+    def _check_content(self, content: bytes | mmap, end: int) -> None:
+        """Raise `TableError` if another file follows after ``end``, or if a page claims a size that is not explained.
 
         Arrow allocates what the header of a page claims. A page has at most 2 GB, which larger files explain.
         """
+        if content.find(b"PAR1PAR1", end) >= 0:
+            raise TableError(f"{self.path} holds one Parquet file after another; give each a file of its own")
         size = len(content)
         if size * _MOST_RATIO >= 1 << 31:
             return
@@ -73,7 +79,7 @@ class ParquetTable(TableFile):
     ) -> Iterator[pa.RecordBatch]:
         # With a buffer size, column chunks are streamed; without it, a whole row group would be held in memory.
         options = {"buffer_size": 1 << 16, "pre_buffer": False}
-        with pa.OSFile(str(self.path)) as content, pq.ParquetFile(content, **options) as file:
+        with _opened(self.path) as source, pq.ParquetFile(source, **options) as file:
             groups, n_before = self._groups_from(file, first_row)
             try:
                 threaded = self.n_rows is None or self.n_rows > _FEW_ROWS
@@ -103,6 +109,15 @@ class ParquetTable(TableFile):
         return self.unreadable(error)
 
 
+def _opened(path: Path) -> pa.NativeFile:
+    """Open a file. A small one is read at once: Arrow takes several calls for each column."""
+    file = pa.OSFile(str(path))
+    if file.size() > _FEW_BYTES:
+        return file
+    with file:
+        return pa.BufferReader(file.read_buffer())
+
+
 def _group_sizes(file: Any) -> list[int]:
     """Return the number of rows of each row group."""
     return [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
@@ -120,14 +135,14 @@ def _end_of_data(metadata: Any) -> int:
 class ParquetWriter(Writer):
     """Collects batches into row groups: those of a wide table have few rows, and small row groups are slow to read."""
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
+    def __init__(self, target: Path | pa.NativeFile, schema: pa.Schema) -> None:
         # Scores and ids hardly ever repeat, so a dictionary of them would cost time and save no space. P-values take a
         # few thousand different values. Compression does not make scores much smaller. The setting applies to leaves,
         # and nested columns have several.
         texts = [f.name for f in schema if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)]
         by_name = {name: "none" if name == "anomaly_score" else "snappy" for name in schema.names}
         compression = "snappy" if any(pa.types.is_nested(f.type) for f in schema) else by_name
-        self._writer = pq.ParquetWriter(path, schema, use_dictionary=[*texts, "p_value"], compression=compression)
+        self._writer = pq.ParquetWriter(target, schema, use_dictionary=[*texts, "p_value"], compression=compression)
         self._start_group()
 
     def _start_group(self) -> None:

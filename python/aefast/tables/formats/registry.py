@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,7 @@ def writer_class(path: Path) -> type[Writer]:
     raise TableError(f"{path} must end in one of {', '.join(ENDINGS)}")
 
 
+@cache
 def _class(name: str) -> Any:
     module, _, class_name = name.partition(".")
     return getattr(import_module(f"aefast.tables.formats.{module}"), class_name)
