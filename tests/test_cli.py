@@ -383,7 +383,11 @@ WRONG = [
     (2, "there is no file or folder none.parquet", "score m.safetensors none.parquet -o out.csv"),
     (2, "no file matches none*.csv", "score m.safetensors none*.csv -o out.csv"),
     (2, "no tables in the folder void", "score m.safetensors void -o out.csv"),
-    (2, "notes.doc does not have the suffix of a table; these can be", "score m.safetensors notes.doc -o out.csv"),
+    (
+        2,
+        "notes.doc has neither the suffix of a table nor rows of text; these can be",
+        "score m.safetensors notes.doc -o out.csv",
+    ),
     (2, "there is no model file none.safetensors", "score none.safetensors t.parquet -o out.csv"),
     (2, "void is a folder, not a model file", "info void"),
     (2, "out.xlsx must end in one of .parquet", "score m.safetensors t.parquet -o out.xlsx"),
@@ -470,8 +474,8 @@ WRONG = [
 @pytest.mark.parametrize(("code", "says", "command"), WRONG, ids=[c for _, _, c in WRONG])
 def test_wrong_use_ends_in_one_line_and_writes_nothing(folder, code, says, command):
     (folder / "void").mkdir()
-    for name in ("notes.txt", "notes.doc"):
-        (folder / name).write_text("not a table")
+    (folder / "notes.txt").write_text("not a table")
+    (folder / "notes.doc").write_bytes(b"not\0a\0table")
     (folder / "notes.safetensors").write_text("not a model")
     (folder / "notes").write_text("not a folder")
     for name in ("m.parquet", "m.html"):

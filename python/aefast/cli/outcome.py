@@ -23,7 +23,7 @@ SCHEMA = 1
 #: What ``--fail-on`` names, and the exit status. If several apply, the largest counts.
 STATUS = {"anomalies": 3, "drift": 4, "bad": 5}
 #: Fields that every summary has; null if they mean nothing for a command.
-COMMON = ("rows", "flagged", "bad_rows", "threshold", "dialect", "drift")
+COMMON = ("rows", "flagged", "bad_rows", "short_rows", "other_lines", "threshold", "dialect", "drift")
 
 _collected: list[dict[str, Any]] | None = None
 

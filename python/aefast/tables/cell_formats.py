@@ -144,7 +144,7 @@ def decimal_mark(cells: Sequence[str], of: CellFormat) -> str:
 def _digits_format(cells: Sequence[str], kind: str | None, name: str) -> CellFormat | None:
     """Return the format of digits that are no quantity: times, or codes, such as those with zeros in front."""
     digits = [cell for cell in cells if cell.isdecimal()]
-    has_time = kind == "timestamp" or (kind is None and _TIME_NAME.search(name) is not None)
+    has_time = kind in (None, "timestamp") and _TIME_NAME.search(name) is not None
     if has_time and all(map(_FRACTIONAL_EPOCH.fullmatch, cells)):
         return CellFormat("time", time_format="epoch seconds")
     if kind == "numeric" or len(digits) < AGREEING * len(cells):

@@ -127,7 +127,7 @@ def _is_text(path: Path) -> bool:
         head = bytes(stream.read(1 << 12))
     is_text = b"\0" not in head or head[:2] in (BOM_UTF16_LE, BOM_UTF16_BE)
     is_document = re.match(rb"(\xef\xbb\xbf)?\s*([<{]|\[\s*[\[{]|%PDF)", head) is not None
-    return bool(head) and is_text and not is_document
+    return bool(head.strip()) and is_text and not is_document
 
 
 def writer_class(path: Path) -> type[Writer]:
