@@ -6,10 +6,12 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
-from aefast.cli.arguments import Model, results, written
-from aefast.cli.options import as_usage, load_model
+from aefast.cli.arguments import Model, results, rows, written
+from aefast.cli.options import as_usage, load_model, source_of
 from aefast.cli.outcome import Outcome
+from aefast.cli.reading import reads_text
 from aefast.cli.terminal import print_summary
+from aefast.tables.dialect import Reading
 
 
 class Dialect(str, Enum):
@@ -19,21 +21,29 @@ class Dialect(str, Enum):
     postgres = "postgres"
 
 
+@reads_text
 def export(
     model: Model,
     output: Annotated[Path, written("OUT", "File to write: .onnx, .h (C99) or .sql.")],
     dialect: Annotated[Dialect, results(None, "Database that reads the query of a .sql file.")] = Dialect.duckdb,
     table: Annotated[str, results("NAME", "Table that the query of a .sql file reads.")] = "rows",
+    values: Annotated[
+        list[str] | None,
+        rows("DATA", "Training rows, in which a .onnx file finds the rare values of text.", default=False),
+    ] = None,
+    reading: Reading = Reading(),  # noqa: B008
 ) -> Outcome:
     """Write a model as ONNX, C or SQL, with threshold and p-values, and compare it with the model."""
     from aefast import export as exports
+    from aefast.jobs.export import read_values
     from aefast.tables.files import write_whole
     from aefast.tables.sink import check_writable
 
     as_usage(lambda: check_writable(output, (".onnx", ".h", ".sql")))
     estimator = load_model(model, None)
     if output.suffix.lower() == ".onnx":
-        exports.onnx(estimator, output)
+        found = read_values(estimator, source_of(values, reading, estimator)) if values else None
+        exports.onnx(estimator, output, values=found)
     elif output.suffix.lower() == ".h":
         exports.c(estimator, output)
     else:

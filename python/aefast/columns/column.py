@@ -338,5 +338,5 @@ def hours_and_days(points: Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]
 
 def _circles(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return points (n, 4) on the circles of the day and the week: sine and cosine of each."""
-    day, week = (2 * np.pi * seconds / DAY) % (2 * np.pi), (2 * np.pi * (seconds + MONDAY) / WEEK) % (2 * np.pi)
+    day, week = 2 * np.pi * (seconds % DAY) / DAY, 2 * np.pi * ((seconds + MONDAY) % WEEK) / WEEK  # midnight is 0
     return np.column_stack([np.sin(day), np.cos(day), np.sin(week), np.cos(week)])

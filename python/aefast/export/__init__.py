@@ -13,20 +13,22 @@ from pathlib import Path
 from typing import Any
 
 from aefast.export.check import describe, require_agreement, run_c, run_onnx, run_sql
+from aefast.export.columns import texts_of
 from aefast.export.decision import program_of
 from aefast.export.program import ExportError
 from aefast.scoring.models import model_of
+from aefast.tables.collect import collected
 from aefast.tables.files import write_whole
 
 __all__ = ["ExportError", "c", "onnx", "sql"]
 
 
-def onnx(model: Any, path: str | os.PathLike[str]) -> None:
+def onnx(model: Any, path: str | os.PathLike[str], *, values: Any = None) -> None:
     """Write a model as an ONNX file.
 
     The graph has one input for each column, of shape (rows, 1): numbers as double, text as strings, times as double
-    seconds since 1970. Missing numbers are NaN, missing text is "". The outputs, also of shape (rows, 1), are
-    ``anomaly_score`` (double), ``p_value`` (double) and ``is_anomaly`` (bool).
+    seconds since 1970 on the clock of the column's time zone. Missing numbers are NaN, missing text is "". The outputs,
+    also of shape (rows, 1), are ``anomaly_score`` (double), ``p_value`` (double) and ``is_anomaly`` (bool).
 
     Parameters
     ----------
@@ -34,11 +36,16 @@ def onnx(model: Any, path: str | os.PathLike[str]) -> None:
         A fitted estimator, its ``model_``, the bytes of a model file, or its path.
     path : str or path
         The file to write.
+    values : data frame or Arrow table, optional
+        The training rows, of which only columns of text are read. A model knows the rare values of text by their hashes
+        only, which ONNX cannot compute, so that it needs these values if there are any.
 
     Raises
     ------
     ExportError
         If the model has a part that ONNX cannot express, or the graph does not agree with the model.
+    ValueError
+        If ``values`` lacks a column of text.
     ImportError
         If the package onnx is not installed.
 
@@ -61,7 +68,8 @@ def onnx(model: Any, path: str | os.PathLike[str]) -> None:
         raise ImportError('aefast.export.onnx needs onnx; pip install "aefast[export]"')
 
     given = model_of(model)
-    program = program_of(given)
+    texts = None if values is None else texts_of(collected(values), given.columns or ())
+    program = program_of(given, texts)
     proto = model_proto(program, {})
     largest, engine = require_agreement(given, program, lambda columns: run_onnx(proto, columns))
     proto = model_proto(program, describe(given, largest, engine))
@@ -131,7 +139,8 @@ def sql(model: Any, dialect: str = "duckdb", table: str = "rows") -> str:
     Raises
     ------
     ExportError
-        If the model has a part that SQL cannot express, such as a convolution, or is too large.
+        If the model has a part that SQL cannot express, such as a convolution or the calibrated score of columns of
+        several kinds, or is too large.
     ValueError
         If the dialect is unknown.
 

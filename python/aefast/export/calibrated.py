@@ -183,16 +183,12 @@ def _of_pairs(program: Program, evidence: Evidence, columns: Sequence[ReadColumn
     for at in sorted({at for target in evidence.targets for at in (target.context, *target.parents)}):
         column = contexts[at].column
         states[at] = columns[column].state(contexts[at], edges[column])
-    found = [
-        program.add(
-            "surprise",
-            states[target.context],
-            *(states[parent] for parent in target.parents),
-            margin=target.margin.astype(np.float64),
-            **{f"table_{i}": table.astype(np.float64) for i, table in enumerate(target.tables)},
-        )
-        for target in evidence.targets
-    ]
+    found = []
+    for target in evidence.targets:
+        tables: dict[str, Any] = {f"table_{i}": table.astype(np.float64) for i, table in enumerate(target.tables)}
+        given = (states[parent] for parent in target.parents)
+        margin = target.margin.astype(np.float64)
+        found.append(program.add("surprise", states[target.context], *given, margin=margin, **tables))
     if not found:
         return None
     nats = program.join(*found)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aefast.columns.column import DAY, MONDAY, NO_LEVELS, WEEK, Column, hash_of
+from aefast.columns.values import levels_of, names_of, parts_of
 from aefast.export.program import Program, Value
 from aefast.model.evidence import DAYS, HOURS, Context, OwnEvidence
 
@@ -63,6 +64,7 @@ class ReadColumn:
         groups = unseen + 1 + groups
         if rare.places_of([None])[0] >= 0:
             missing = groups[rare.places_of([None])[0]]
+        texts = [*texts, *_with_decimal(texts)]
         found = [(text, at) for text, at in zip(texts, rare.places_of(texts), strict=True) if at >= 0]
         levels |= {text: int(groups[at]) for text, at in found}
         is_hidden = ~np.isin(np.arange(len(groups)), [at for _, at in found])
@@ -107,12 +109,23 @@ class ReadColumn:
         return program.clip(program.add("floor", program.affine(seconds, 1 / unit)), 0, n_units - 1)
 
 
+def texts_of(table: Any, columns: Sequence[Column]) -> dict[str, list[str]]:
+    """Return the texts in the categorical columns of a data frame or an Arrow table."""
+    found = dict(zip(names_of(table), parts_of(table), strict=True))
+    wanted = [column.name for column in columns if column.kind == "categorical"]
+    lacking = [name for name in wanted if name not in found]
+    if lacking:
+        raise ValueError(f"values has no column {lacking[0]!r}, which the model was fitted on")
+    return {name: levels_of(found[name])[1] for name in wanted}
+
+
 def _spellings(column: Column) -> dict[str, int]:
     """Return the place of each level by its text, of numbers also with a decimal, of truth values as usual."""
     names = [level for level in column.levels if level is not None]
-    whole = [f"{name}.0" for name in names if re.fullmatch(r"-?\d+", name)]
-    found = {}
-    for name, place in zip([*names, *whole, *_SPELLINGS], column.places_of([*names, *whole, *_SPELLINGS]), strict=True):
-        if place < len(column.levels):
-            found[name] = place
-    return found
+    names += [*_with_decimal(names), *_SPELLINGS]
+    return {name: at for name, at in zip(names, column.places_of(names), strict=True) if at < len(column.levels)}
+
+
+def _with_decimal(names: Sequence[str]) -> list[str]:
+    """Return the names of whole numbers as they are written with a decimal."""
+    return [f"{name}.0" for name in names if re.fullmatch(r"-?\d+", name)]

@@ -8,6 +8,7 @@ import numpy as np
 
 from aefast.export.onnx_nodes import BOOL, DTYPES, INT64, Graph
 from aefast.export.program import ExportError, Step
+from aefast.tables.text import pluralise
 
 #: Most numbers that may be missing: a graph has some nodes for each.
 MOST_NUMBERS = 64
@@ -15,10 +16,11 @@ MOST_NUMBERS = 64
 
 def _level(graph: Graph, step: Step, x: str) -> str:
     levels, unseen = step.constants["levels"], step.constants["unseen"]
-    if len(step.constants["hashes"]):
+    n_hidden = len(step.constants["hashes"])
+    if n_hidden:
         raise ExportError(
-            "ONNX cannot compute the hashes by which the model knows rare values of text: give the training rows as "
-            "values= (--values FILE), or export to C"
+            f"ONNX cannot compute the hashes by which the model knows {pluralise(n_hidden, 'rare values')} of a text "
+            "column: give all training rows as values (--values DATA), or export to C"
         )
     # The texts' numbers are places of an array, whose last number is that of a missing text.
     numbers = np.array([*range(max([unseen, *levels.values()]) + 1), step.constants["missing"]])

@@ -101,7 +101,7 @@ class Program:
 
     def modulo(self, x: Value, period: float) -> Value:
         """Return what is left of numbers after whole periods."""
-        n_periods = self.add("floor", self.affine(x, 1 / period))
+        n_periods = self.add("floor", self.add("scale", x, shift=np.zeros(x.width), scale=np.full(x.width, period)))
         return self.add("subtract", x, self.affine(n_periods, period))
 
     def row_of(self, x: Value, table: Array) -> Value:
@@ -287,7 +287,7 @@ OPERATIONS: dict[str, Callable[..., Array]] = {
     "tails": _tails,
     "surprise": _surprise,
     "expected": lambda x, known, mean, precision: conditional_means(np.where(known > 0, x, np.nan), mean, precision),
-    "choose": lambda known, x, otherwise: np.where(known > 0, x, otherwise),
+    "choose": lambda known, x, otherwise: np.asarray(np.where(known > 0, x, otherwise)),
     "above": lambda x, threshold: (x > threshold).astype(x.dtype),
     "add": np.add,
     "subtract": np.subtract,

@@ -18,6 +18,8 @@ N_ROWS = 500
 # Rows without any number, rows with huge values, rare values that occur, and levels of usual rows.
 _N_EMPTY, _N_HUGE, _MOST_RARE, _FREQUENT = 10, 10, 50, 3
 _HUGE = 1e12
+# The bin that ends at the median, and the share of values of usual rows that are beside it.
+_MIDDLE, _MOVED = 7, 0.15
 # Share of missing values.
 _MISSING = 0.1
 
@@ -32,13 +34,10 @@ def made_up_rows(model: Model, program: Program) -> tuple[Columns, Any]:
     columns: Columns = {}
     first = 0
     shift, scale = model.scaling.shift, model.scaling.scale
-    ranges = {}
-    if model.distances is not None:
-        low_high = zip(model.distances.low, model.distances.high, strict=True)
-        ranges = dict(zip(model.distances.elements.tolist(), low_high, strict=True))
     texts = {step.inputs[0].name: step.constants for step in program.steps if step.op == "level"}
     is_usual = rng.random(N_ROWS) < 0.5
-    for source, column in zip(program.inputs, model.columns or [None] * len(program.inputs), strict=True):
+    kinds = model.columns or [None] * len(program.inputs)
+    for index, (source, column) in enumerate(zip(program.inputs, kinds, strict=True)):
         if source.value.kind == "text":
             level = texts[source.value.name]
             rare = rng.permutation(level["hashes"])[:_MOST_RARE]
@@ -56,8 +55,9 @@ def made_up_rows(model: Model, program: Program) -> tuple[Columns, Any]:
         else:
             spread = np.where(is_usual, 0.3, rng.choice([0.5, 3.0, 30.0], N_ROWS))
             values = shift[first] + scale[first] * spread * rng.normal(size=N_ROWS)
-            if first in ranges:
-                values[is_usual] = np.clip(values[is_usual], *ranges[first])
+            if model.reference is not None:  # most of them in the middle, which keeps together what is related
+                at = _MIDDLE + rng.integers(-2, 3, N_ROWS) * (rng.random(N_ROWS) < _MOVED)
+                values[is_usual] = model.reference.edges[index][at[is_usual]]
             values[_N_EMPTY : _N_EMPTY + _N_HUGE] *= _HUGE ** rng.random(_N_HUGE)
             columns[source.column] = values
         if source.value.kind != "text" and model.missing != "error":

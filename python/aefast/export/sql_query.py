@@ -34,6 +34,9 @@ DIALECTS = {
     "duckdb": Dialect("DOUBLE", "epoch({})", "UNNEST(given)", None),
     "postgres": Dialect("DOUBLE PRECISION", "EXTRACT(EPOCH FROM {})", "(given).*", "erf({})"),
 }
+_OTHERWISE = "export to ONNX or C, or fit with score_metric='mse'"
+#: Operations of the calibrated score that only ONNX and C have.
+_OF_CALIBRATED = ("expected", "tails", "row_of", "surprise", "asinh")
 _BINARY = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
 _UNARY = {
     "abs": "ABS({})",
@@ -101,8 +104,11 @@ def _expressions(step: Step, operands: list[list[str]], of: Dialect) -> list[str
         return [_UNARY[step.op].format(each) for each in x]
     if step.op in ("larger", "smaller"):
         return [f"{'GREATEST' if step.op == 'larger' else 'LEAST'}({a}, {b})" for a, b in zip(*operands, strict=True)]
+    if step.op in _OF_CALIBRATED or len(constants.get("hashes", ())):
+        kinds = "missing='mask'" if step.op == "expected" else "columns of several kinds"
+        raise ExportError(f"the calibrated score with {kinds} has no form in SQL: {_OTHERWISE}")
     if step.op not in _WRITERS:
-        raise ExportError(f"SQL has no form of the operation {step.op!r}: export to ONNX or C")
+        raise ExportError(f"SQL has no form of the operation {step.op!r}: {_OTHERWISE}")
     return _WRITERS[step.op](x, constants, of)
 
 
