@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from aefast.export.program import Program
 from aefast.model.model import Model
+from aefast.model.reference import Reference
 
 Array = NDArray[Any]
 Columns = dict[str, Array]
@@ -18,8 +19,8 @@ N_ROWS = 500
 # Rows without any number, rows with huge values, rare values that occur, and levels of usual rows.
 _N_EMPTY, _N_HUGE, _MOST_RARE, _FREQUENT = 10, 10, 50, 3
 _HUGE = 1e12
-# The bin that ends at the median, and the share of values of usual rows that are beside it.
-_MIDDLE, _MOVED = 7, 0.15
+# Share of numbers of usual rows that are not the median, which keeps together what is related.
+_MOVED = 0.15
 # Share of missing values.
 _MISSING = 0.1
 
@@ -55,9 +56,8 @@ def made_up_rows(model: Model, program: Program) -> tuple[Columns, Any]:
         else:
             spread = np.where(is_usual, 0.3, rng.choice([0.5, 3.0, 30.0], N_ROWS))
             values = shift[first] + scale[first] * spread * rng.normal(size=N_ROWS)
-            if model.reference is not None:  # most of them in the middle, which keeps together what is related
-                at = _MIDDLE + rng.integers(-2, 3, N_ROWS) * (rng.random(N_ROWS) < _MOVED)
-                values[is_usual] = model.reference.edges[index][at[is_usual]]
+            if model.reference is not None:
+                values[is_usual] = _usual_numbers(model.reference, index, rng)[is_usual]
             values[_N_EMPTY : _N_EMPTY + _N_HUGE] *= _HUGE ** rng.random(_N_HUGE)
             columns[source.column] = values
         if source.value.kind != "text" and model.missing != "error":
@@ -67,6 +67,14 @@ def made_up_rows(model: Model, program: Program) -> tuple[Columns, Any]:
     if model.columns is None:
         return columns, np.column_stack([columns[each.column] for each in program.inputs])
     return columns, table_of_columns(program, columns)
+
+
+def _usual_numbers(reference: Reference, column: int, rng: np.random.Generator) -> Array:
+    """Return numbers (n,) between the outer quantiles of a column in training, most of them near its median."""
+    reached = np.cumsum(reference.counts.bins[column])
+    shares = np.where(rng.random(N_ROWS) < _MOVED, rng.uniform(0.2, 0.8, N_ROWS), 0.5)
+    at = np.searchsorted(reached, shares * reached[-1])
+    return reference.edges[column][np.minimum(at, reference.edges.shape[1] - 1)]
 
 
 def text_of_hash(crc: int) -> str:
