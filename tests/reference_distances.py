@@ -71,7 +71,7 @@ def parts(found, distances):
     logs = np.log(np.column_stack([found.D / p, found.J, found.P]))
     standard = (logs - distances.calibration[:, 0]) / distances.calibration[:, 1]
     with np.errstate(divide="ignore"):
-        return np.column_stack([standard, distances.top[0] + 2 * np.log(2 * found.B)])
+        return np.column_stack([standard, distances.top[0] + distances.slope[0] * np.log(2 * found.B)])
 
 
 def errors(network, parameters, scaling, X, distances, masks_missing=False):
@@ -139,6 +139,7 @@ def random_distances(network, rng, elements=None, uses_code=True, rank=0, scalin
         high=high,
         unit=high - low,
         top=np.array([2.0]),
+        slope=np.array([rng.uniform(2, 6)]),
     )
 
 

@@ -81,6 +81,21 @@ def test_no_number_of_columns_and_no_size_of_the_network_hides_a_value(sizes, n_
     assert model.model_.explanation(rows[7:8], top=1)["feature"][0] == "x1"
 
 
+def test_a_value_a_little_outside_its_range_does_not_outrank_all_rows():
+    X = related(800, 12)
+    X[5, 0] = 60  # so that the largest score of training is large
+    model = quick().fit(X)
+    row = related(1, 12, seed=9)
+    low, high = X[:, 3].min(), X[:, 3].max()
+    scores = []
+    for beyond in (0, 1e-8, 0.03, 0.5, 0.6):
+        row[0, 3] = high + beyond * (high - low)
+        scores.append(model.reconstruction_error(row)[0])
+    assert scores[1] == pytest.approx(scores[0], abs=1e-3)
+    assert scores[2] < scores[0] + 0.5
+    assert scores[4] > scores[3] >= model.reconstruction_error(X).max()
+
+
 def test_beyond_the_clip_further_out_is_stranger():
     X = related(500, 5)
     model = quick().fit(X)

@@ -226,5 +226,5 @@ def test_arrays_that_do_not_fit_are_refused():
         predictor.errors(X, "calibrated")
     with pytest.raises(ValueError, match="requires"):
         predictor.errors(X, "mse", distances)
-    with pytest.raises(ValueError, match="fourteen"):
+    with pytest.raises(ValueError, match="fifteen"):
         predictor.errors(X, "calibrated", tuple(distances)[:4])

@@ -145,6 +145,33 @@ def test_a_missing_value_is_no_evidence(variant, correlated, share, seed):
         assert model.is_anomaly(fresh).mean() < 0.085
 
 
+def counts(n_rows, seed):
+    """Counts, many of which are nearly always zero, and two constants."""
+    rates = np.random.default_rng(3).gamma(0.3, 1, size=20)
+    rng = np.random.default_rng(seed)
+    rows = rng.poisson(rates * rng.gamma(2, 0.5, size=(n_rows, 1))).astype(float)
+    return np.hstack([rows, np.zeros((n_rows, 1)), np.full((n_rows, 1), 7.0)])
+
+
+def test_expected_values_are_never_beyond_their_range():
+    X, usual = counts(3000, 0), counts(2000, 1)
+    odd = usual[:500] + 4 * np.random.default_rng(2).poisson(0.3, size=(500, 22))
+    rows, labels = np.vstack([usual, odd]), np.repeat([0, 1], (2000, 500))
+    hidden = np.random.default_rng(4).random((2, *rows.shape)) < 0.05
+    whole = aefast.Autoencoder(random_state=0).fit(X)
+    model = aefast.Autoencoder(random_state=0, missing="mask").fit(np.where(hidden[0], np.nan, X[: len(rows)])).model_
+    gapped = np.where(hidden[1], np.nan, rows)
+    limits = model.distances.low, model.distances.high
+    predictor, elements = model._predictors.get(), model.distances.elements
+    filled = model.gaps.filled_rows(gapped, elements, predictor, model.scaling, limits)[0]
+    assert (filled[hidden[1]] >= np.broadcast_to(limits[0], rows.shape)[hidden[1]]).all()
+    assert (filled[hidden[1]] <= np.broadcast_to(limits[1], rows.shape)[hidden[1]]).all()
+    lost = roc_auc_score(labels, whole.reconstruction_error(rows)) - roc_auc_score(labels, model.errors(gapped))
+    assert lost < 0.03
+    share = (model.p_values(np.where(hidden[0][:2000], np.nan, usual)) <= 0.1).mean()
+    assert 0.07 < share < 0.13
+
+
 def test_a_shift_is_found_beside_gaps():
     source = Source(correlated=True, seed=0)
     model = aefast.Autoencoder(missing="mask", random_state=0).fit(source.without(source.rows(6000), 0.005)).model_

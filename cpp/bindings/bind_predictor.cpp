@@ -82,8 +82,9 @@ void set_whitening(Scorer<T>& scorer, const std::vector<Contiguous<double>>& arr
 template <class T>
 void set_distances(Scorer<T>& scorer, const std::vector<Contiguous<double>>& arrays, Index d, Index q) {
   static const char* const kNames[] = {"elements", "centre",  "matrix",      "rest", "back", "centres", "span",
-                                       "means",    "spreads", "calibration", "low",  "high", "unit",    "top"};
-  if (arrays.size() != std::size(kNames)) throw py::value_error("distances have fourteen arrays");
+                                       "means",    "spreads", "calibration", "low",  "high", "unit",    "top",
+                                       "slope"};
+  if (arrays.size() != std::size(kNames)) throw py::value_error("distances have fifteen arrays");
   const auto length = [&](std::size_t i) { return arrays[i].ndim() > 0 ? arrays[i].shape(0) : -1; };
   const Index m = length(0), p = length(1), n_directions = length(2), n_centres = length(5), n_means = length(7);
   const bool is_low_rank = length(3) > 0;
@@ -94,7 +95,7 @@ void set_distances(Scorer<T>& scorer, const std::vector<Contiguous<double>>& arr
   if (!is_low_rank && n_directions != p) throw py::value_error("the matrix of distances has the wrong shape");
   const std::vector<py::ssize_t> shapes[] = {{m}, {p},          {n_directions, p}, {n_rest}, {n_back}, {n_centres, p},
                                              {m}, {n_means, m}, {n_means},         {3, 2},   {m},      {m},
-                                             {m}, {1}};
+                                             {m}, {1},          {1}};
   for (std::size_t i = 0; i < arrays.size(); ++i) {
     check_shape(arrays[i], std::string("the array '") + kNames[i] + "' of distances", shapes[i]);
   }
@@ -110,7 +111,7 @@ void set_distances(Scorer<T>& scorer, const std::vector<Contiguous<double>>& arr
   const auto at = [&](std::size_t i) { return arrays[i].data(); };
   scorer.set_distances({std::move(elements), p, n_directions, n_centres, n_means, at(1), at(2),
                         is_low_rank ? at(3) : nullptr, is_low_rank ? at(4) : nullptr, at(5), at(6), at(7), at(8), at(9),
-                        at(10), at(11), at(12), *at(13)});
+                        at(10), at(11), at(12), *at(13), *at(14)});
 }
 
 /// A metric that compares a row with the arrays that `set` gives a scorer.

@@ -166,6 +166,7 @@ Distances<T>::Distances(const Scaling& scaling, const DistanceArrays& of)
   }
   median_[0] += static_cast<T>(std::log(static_cast<double>(p)));
   top_ = static_cast<T>(of.top);
+  slope_ = static_cast<T>(of.slope);
 }
 
 template <class T>
@@ -253,7 +254,7 @@ void Distances<T>::finish(const Block& block, Work& work, T* to) const {
     const Vec<T> beyond = Vec<T>::load(at(kBeyond));
     const bool is_beyond = sum(beyond) > 0;  // rarely, and a logarithm takes long
     Vec<T> largest(std::numeric_limits<T>::lowest());
-    if (is_beyond) largest = fma(log(max(two * beyond, least)), two, Vec<T>(top_));
+    if (is_beyond) largest = fma(log(max(two * beyond, least)), Vec<T>(slope_), Vec<T>(top_));
     largest.store(at(kParts + 3));
     Vec<T> logs[3];  // together, since each waits for its own steps
     AEFAST_UNROLL

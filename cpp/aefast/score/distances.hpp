@@ -7,7 +7,7 @@
 ///   J = mean of the 3 smallest |w - c_k|^2    distance from centres
 ///   P = min_k |y / span - m_k|^2 + s_k        distance from local means of the rows
 ///   B = the farthest that a value lies beyond its column's range, in units of the column
-///   score = max((log D/p - a) / b, the same of J and of P, top + 2 log 2B) + log(1 + B)
+///   score = max((log D/p - a) / b, the same of J and of P, top + slope log 2B) + log(1 + B)
 #pragma once
 
 #include <vector>
@@ -28,7 +28,7 @@ struct DistanceArrays {
   const double *span, *means, *spreads;  // (m), (n_means x m), (n_means)
   const double* calibration;             // (3 x 2): median and spread of log D/p, log J and log P
   const double *low, *high, *unit;       // (m), in the units of the input
-  double top;
+  double top, slope;
 };
 
 template <class T>
@@ -87,7 +87,7 @@ class Distances {
   Buffer<T> middle_, inverse_unit_, half_;     // of the columns' ranges
   Buffer<T> inverse_span_, offset_;            // from y to z = y / span - the centre of the means
   Buffer<T> centre_, rest_, centres_, means_;  // the means less their centre
-  T median_[3], inverse_spread_[3], top_;
+  T median_[3], inverse_spread_[3], top_, slope_;
 };
 
 }  // namespace aefast

@@ -241,5 +241,5 @@ def _distance_score(
     above = program.affine(numbers, 1 / distances.unit, -distances.high / distances.unit)
     beyond = program.clip(program.reduce("largest", program.join(below, above)), 0.0, _FARTHEST)
     doubled = program.clip(program.affine(beyond, 2.0), _LEAST_BEYOND, 2 * _FARTHEST)
-    guard = program.affine(program.add("log", doubled), 2.0, float(distances.top[0]))
+    guard = program.affine(program.add("log", doubled), float(distances.slope[0]), float(distances.top[0]))
     return program.add("add", program.add("larger", score, guard), program.add("log", program.affine(beyond, 1.0, 1.0)))

@@ -13,6 +13,9 @@ Doubles = NDArray[np.float64]
 
 #: How far the score of a row with a value half a range beyond its column is at least above that of all training rows.
 BEYOND = float(np.log(1.5))
+#: How many units the guard falls if a value lies nearer to its column's range by a factor e: so many that values a few
+#: percent outside, which fresh rows of many columns often have, do not outrank the distances.
+SLOPE = 6.0
 
 
 class Distances(NamedTuple):
@@ -26,7 +29,7 @@ class Distances(NamedTuple):
     - P = min_k \|y / span - m_k\|^2 + s_k: the distance of the row itself from local means m_k
     - B = the farthest that a value lies beyond its column's range in training, in units of its column
 
-    The score is max(D, J, P, top + 2 log(2 B)) + log(1 + B).
+    The score is max(D, J, P, top + slope log(2 B)) + log(1 + B).
 
     Attributes
     ----------
@@ -47,6 +50,7 @@ class Distances(NamedTuple):
         Least and largest value in training, and the unit in which a value lies beyond; in units of the input.
     top : ndarray of shape (1,)
         The largest standardised part of any training row.
+    slope : ndarray of shape (1,)
     """
 
     elements: NDArray[np.int64]
@@ -63,6 +67,7 @@ class Distances(NamedTuple):
     high: Doubles
     unit: Doubles
     top: Doubles
+    slope: Doubles
 
 
 def checked_distances(distances: Distances, n_features: int, n_codes: int) -> Distances:
@@ -85,6 +90,7 @@ def checked_distances(distances: Distances, n_features: int, n_codes: int) -> Di
         "calibration": (3, 2),
         **dict.fromkeys(("low", "high", "unit"), (m,)),
         "top": (1,),
+        "slope": (1,),
     }
     for name, array in distances._asdict().items():
         if array.shape != shapes[name] or not np.isfinite(array).all():
@@ -92,7 +98,7 @@ def checked_distances(distances: Distances, n_features: int, n_codes: int) -> Di
     ascends = m > 0 and elements[0] >= 0 and elements[-1] < n_features and (np.diff(elements) > 0).all()
     if not ascends or p not in (m, m + n_codes) or n_centres < 3 or n_means < 1:
         raise ValueError("the distances do not fit the network")
-    above_zero = (distances.span, distances.unit, distances.calibration[:, 1], distances.rest)
+    above_zero = (distances.span, distances.unit, distances.calibration[:, 1], distances.rest, distances.slope)
     if not all((array > 0).all() for array in above_zero) or (distances.high < distances.low).any():
         raise ValueError("a spread or a range of the distances is not above zero")
     return distances

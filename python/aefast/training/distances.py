@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aefast.engine import core
-from aefast.model.distances import Distances
+from aefast.model.distances import SLOPE, Distances
 from aefast.model.scaling import FeatureScaling
 from aefast.model.whitening import Whitening, shrinkage, shrunk_covariance, turned_to_features
 from aefast.training.clusters import centres_of, local_means
@@ -125,6 +125,7 @@ def fit_distances(
         high=high,
         unit=unit,
         top=np.zeros(1),
+        slope=np.array([SLOPE]),
     )
 
 
