@@ -8,6 +8,8 @@ import pyarrow as pa
 import pytest
 
 import aefast
+from aefast.model.model import Model
+from aefast.model.weekdays import weekday_shifts
 
 VARIANTS = [
     aefast.Autoencoder,
@@ -156,11 +158,15 @@ def test_memory_does_not_grow_with_rows_times_levels():
     assert peak < 30_000 * 21 * 4 * 6  # one-hot rows have 60 times as many values
 
 
-def history(days, seed=0, start="2024-01-01"):
+def clock(days, start, rows_a_day):
+    t = pd.date_range(start, periods=days * rows_a_day, freq=pd.Timedelta(days=1) / rows_a_day)
+    return t, t.hour.to_numpy() + t.minute.to_numpy() / 60
+
+
+def history(days, seed=0, start="2024-01-01", rows_a_day=288):
     """Rows every five minutes: load follows the hour, and there are more jobs of kind "batch" at night."""
     rng = np.random.default_rng(seed)
-    t = pd.date_range(start, periods=days * 288, freq="5min")
-    hour = t.hour.to_numpy() + t.minute.to_numpy() / 60
+    t, hour = clock(days, start, rows_a_day)
     load = 50 + 20 * np.sin(2 * np.pi * hour / 24) + rng.normal(size=len(t)) * 3
     kind = np.where(rng.random(len(t)) < np.where(hour < 6, 0.8, 0.2), "batch", "web")
     return pd.DataFrame(
@@ -176,12 +182,84 @@ def history(days, seed=0, start="2024-01-01"):
     )
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_clean_days_are_calibrated_one_by_one(seed):
-    model = aefast.Autoencoder(random_state=seed, n_threads=1).fit(history(28, seed))
-    for day in range(7):
-        rows = history(1, 50 + 7 * seed + day, f"2024-01-{29 + day:02d}" if day < 3 else f"2024-02-{day - 2:02d}")
-        assert 0.05 <= (model.p_values(rows) <= 0.1).mean() <= 0.15, day
+def seasons(days, seed=0, start="2024-01-01", rows_a_day=288):
+    """Numbers whose means and deviations follow the hour."""
+    rng = np.random.default_rng(seed)
+    t, hour = clock(days, start, rows_a_day)
+    turn = 2 * np.pi * hour[:, None] / 24 + np.arange(5)
+    values = 10 * np.sin(turn) + (1 + 0.8 * np.cos(turn)) * rng.normal(size=turn.shape)
+    return pd.DataFrame(values, columns=list("abcde")).assign(ts=t)
+
+
+def relations(days, seed=0, start="2024-01-01", rows_a_day=288):
+    """Eight numbers with three causes, one of which follows the hour."""
+    rng = np.random.default_rng(seed)
+    t, hour = clock(days, start, rows_a_day)
+    causes = rng.normal(size=(len(t), 3))
+    causes[:, 0] += 1.5 * np.sin(2 * np.pi * hour / 24)
+    values = causes @ np.random.default_rng(5).normal(size=(3, 8)) + 0.3 * rng.normal(size=(len(t), 8))
+    return pd.DataFrame(values, columns=list("abcdefgh")).assign(ts=t)
+
+
+def visits(days, seed=0, start="2024-01-01", rows_a_day=288):
+    """Texts whose frequencies follow the hour, and numbers that follow both."""
+    rng = np.random.default_rng(seed)
+    t, hour = clock(days, start, rows_a_day)
+    shares = np.random.default_rng(7).dirichlet(np.full(12, 0.6), size=4)
+    part = (hour // 6).astype(int)
+    user = (rng.random(len(t))[:, None] > shares.cumsum(axis=1)[part]).sum(axis=1).clip(max=11)
+    site = rng.choice(30, p=np.arange(30, 0, -1) / 465, size=len(t))
+    delay = np.exp(3 + 0.1 * user + 0.4 * rng.normal(size=len(t)))
+    size = rng.gamma(2, 100, len(t)) * (1 + part)
+    names = {"user": np.char.add("u", user.astype(str)), "site": np.char.add("s", site.astype(str))}
+    return pd.DataFrame({"ts": t, **names, "delay": delay, "size": size})
+
+
+def weeks(days, seed=0, start="2024-01-01", rows_a_day=288):
+    """Load and kinds of working days and other ones."""
+    rng = np.random.default_rng(seed)
+    t, hour = clock(days, start, rows_a_day)
+    works = t.day_of_week.to_numpy() < 5
+    busy = np.where(works, 1, 0.35)
+    load = 10 + 40 * busy * np.sin(np.pi * (hour - 6) / 14).clip(min=0) + rng.normal(size=len(t)) * (1 + 2 * busy)
+    kind = np.where(rng.random(len(t)) < np.where(works, 0.7, 0.15), "order", "browse")
+    temp = 20 + 0.1 * load + rng.normal(size=len(t))
+    return pd.DataFrame({"ts": t, "load": load, "errors": rng.poisson(1 + load / 20), "temp": temp, "kind": kind})
+
+
+# Sampling alone moves the share of a day of 2,880 rows by .0056.
+@pytest.mark.parametrize("source", [history, seasons, relations, visits, weeks], ids=lambda source: source.__name__)
+@pytest.mark.parametrize("n_days", [14, 28])
+def test_clean_days_are_calibrated_one_by_one(source, n_days):
+    model = aefast.Autoencoder(random_state=0, n_threads=1).fit(source(n_days))
+    days = [source(1, 50 + day, f"2024-02-{5 + day:02d}", rows_a_day=2880) for day in range(14)]
+    shares = np.array([(model.p_values(rows) <= 0.1).mean() for rows in days])
+    assert shares.min() >= 0.07
+    assert shares.max() <= 0.13
+
+
+def test_scores_of_weekdays_are_kept_in_the_file_and_shared_out_whole():
+    model = aefast.Autoencoder(random_state=0, n_threads=1).fit(weeks(14)).model_
+    assert len(model.evidence.shifts) == 7
+    rows = weeks(7, 9)
+    rows.loc[::5, "ts"] = pd.NaT
+    rows.loc[::7, "load"] = 300.0
+    masked = aefast.Autoencoder(random_state=0, n_threads=1, missing="mask").fit(weeks(14)).model_
+    np.testing.assert_array_equal(Model.load(masked.to_bytes()).errors(rows), masked.errors(rows))
+    np.testing.assert_allclose(masked.feature_errors(rows).sum(axis=1), masked.errors(rows), rtol=1e-4, atol=1e-6)
+
+
+def test_weekdays_that_differ_by_chance_alone_keep_their_scores():
+    rng = np.random.default_rng(0)
+    days = np.repeat(np.arange(7), 500)
+    moved = [weekday_shifts(rng.normal(size=3500), days) for _ in range(200)]
+    assert np.mean([len(each) == 0 for each in moved]) > 0.4
+    assert np.mean([np.abs(each).max() if len(each) else 0 for each in moved]) < 0.04  # .08 without shrinking
+    assert len(weekday_shifts(rng.normal(size=60), np.full(60, 3))) == 0
+    weighted = np.concatenate([rng.normal(size=3500), rng.normal(size=3500) + 4])
+    weights = np.repeat([1.0, 0.0], 3500)
+    found = weekday_shifts(weighted + (np.tile(days, 2) == 2), np.tile(days, 2), weights)
+    assert found[2] < found[[0, 1, 3, 4, 5, 6]].min() - 0.7
 
 
 def test_a_training_of_one_day_does_not_make_other_days_strange():

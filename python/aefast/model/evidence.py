@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -101,12 +101,15 @@ class Evidence:
     targets : tuple of Target
     tails : tuple of Tail or None
         For each of `FAMILIES` the tail of its largest evidence; None if there is no such evidence.
+    shifts : ndarray of shape (7,) or (0,)
+        What is added to the scores of each weekday (see `aefast.model.weekdays`); empty if nothing is.
     """
 
     edges: tuple[NDArray[np.float64], ...]
     margins: tuple[Margin | None, ...]
     targets: tuple[Target, ...] = ()
     tails: tuple[Tail | None, ...] = (None,) * len(FAMILIES)
+    shifts: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
     def for_engine(
         self, columns: Sequence[Column], *, masks_missing: bool, n_threads: int, leaves_out: bool = False
@@ -147,6 +150,7 @@ class Evidence:
             found[f"evidence.target.{j}.margin"] = target.margin
             found[f"evidence.target.{j}.tail"] = _packed(target.tail)
             found |= {f"evidence.target.{j}.table.{i}": table for i, table in enumerate(target.tables)}
+        found |= {"evidence.shifts": self.shifts} if len(self.shifts) else {}
         tails = zip(FAMILIES, self.tails, strict=True)
         return found | {f"evidence.tail.{name}": _packed(tail) for name, tail in tails if tail is not None}
 
@@ -179,7 +183,10 @@ class Evidence:
             targets.append(_target(tensors, f"evidence.target.{len(targets)}", contexts))
         names = [f"evidence.tail.{name}" for name in FAMILIES]
         tails = tuple(_unpacked(tensors.pop(name)) if name in tensors else None for name in names)
-        return cls(edges, tuple(margins), tuple(targets), tails)
+        shifts = tensors.pop("evidence.shifts", np.empty(0)).astype(np.float64)
+        if shifts.shape not in ((0,), (DAYS,)) or not np.isfinite(shifts).all():
+            raise ValueError("evidence.shifts has a wrong shape or holds NaN or infinity")
+        return cls(edges, tuple(margins), tuple(targets), tails, shifts)
 
 
 def contexts_of(columns: Sequence[Column], edges: Sequence[Array]) -> list[Context]:

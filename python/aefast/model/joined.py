@@ -18,6 +18,7 @@ from aefast.model.gaps import Gaps
 from aefast.model.numbers import input_order, scored_inputs
 from aefast.model.reasons import Reasons
 from aefast.model.scaling import FeatureScaling
+from aefast.model.weekdays import shifted, weekdays_of
 
 Array = NDArray[Any]
 Doubles = NDArray[np.float64]
@@ -64,6 +65,8 @@ class Joined:
         Expected values of missing numbers.
     scaling : FeatureScaling
         Of the predictor's inputs.
+    shifts : ndarray of shape (7,) or (0,)
+        What is added to the scores of each weekday.
     """
 
     def __init__(
@@ -74,9 +77,10 @@ class Joined:
         numbers: Callable[[str], core.Predictor],
         gaps: Gaps | None,
         scaling: FeatureScaling,
+        shifts: Doubles,
     ) -> None:
         self._columns, self._distances, self._engine, self._numbers = columns, distances, engine, numbers
-        self._gaps, self._scaling = gaps, scaling
+        self._gaps, self._scaling, self._shifts = gaps, scaling, shifts
         self._of_numbers, of_levels = input_order(columns)
         self._order = np.concatenate([self._of_numbers, of_levels])
         self._scored = scored_inputs(columns)
@@ -96,8 +100,13 @@ class Joined:
         found = np.empty(len(rows))
         for begin in range(0, len(rows), BLOCK_ROWS):
             block = rows[begin : begin + BLOCK_ROWS]
-            found[begin : begin + BLOCK_ROWS] = self._engine.errors(block, self.joint(block, precision))
+            found[begin : begin + BLOCK_ROWS] = self._shifted(
+                self._engine.errors(block, self.joint(block, precision)), block
+            )
         return found
+
+    def _shifted(self, scores: Doubles, rows: Array) -> Doubles:
+        return shifted(scores, weekdays_of(rows, self._columns), self._shifts) if len(self._shifts) else scores
 
     def judge(self, rows: Array, precision: str = "float32") -> Judged:
         """Return the scores of a block of rows with each column's part."""
@@ -116,7 +125,11 @@ class Joined:
             joint = self._scores(rows, predictor, inputs, is_missing)
             outputs[:, self._order] = predictor.reconstruct(inputs)
         parts, states = self._engine.contributions(rows, joint, shares)
-        return Judged(self._engine.errors(rows, joint), parts, states, outputs)
+        scores = self._engine.errors(rows, joint)
+        errors = self._shifted(scores, rows)
+        if len(self._shifts):
+            parts = parts * (errors / np.where(scores > 0, scores, 1))[:, None]
+        return Judged(errors, parts, states, outputs)
 
     def parts(self, rows: Array) -> Doubles:
         """Return each column's part (n, C) of the scores."""

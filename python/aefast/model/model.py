@@ -369,7 +369,9 @@ class Model(ModelData):
             self.columns, masks_missing=self.missing != "mean", n_threads=resolve_threads(self.n_threads)
         )
         scaling = numbers_scaling(self.scaling, self.columns)
-        return Joined(self.columns, self.distances, engine, self._predictors.numbers, self.gaps, scaling)
+        return Joined(
+            self.columns, self.distances, engine, self._predictors.numbers, self.gaps, scaling, self.evidence.shifts
+        )
 
     def _metric(self, metric: str | None) -> str:
         return checked_metric(metric, self.score_metric, self.network, has=self.compares)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from aefast.model.joined import GAP_ROUNDS
 from aefast.model.numbers import input_order, numbers_scaling, scored_inputs
 from aefast.model.predictors import Predictors
 from aefast.model.tail import Tail
+from aefast.model.weekdays import shifted, weekday_shifts, weekdays_of
 from aefast.training.data import SCORE, CalibrationRows, Choices, Rows
 from aefast.training.evidence import fit_evidence
 from aefast.training.gaps import calibrate_gaps, without_gaps
@@ -76,7 +78,12 @@ def fit_joined(
         tail = Tail.of(joint[is_known], None if weights is None else weights[is_known])
         found = Evidence(found.edges, found.margins, found.targets, (*found.tails[:-1], tail))
     engine = found.for_engine(columns, masks_missing=masks_missing, n_threads=n_threads, leaves_out=True)
-    return distances, found, gaps, engine.errors(rows.X[compared], joint, not rows.alone), weights
+    scores = engine.errors(rows.X[compared], joint, not rows.alone)
+    days = weekdays_of(rows.X[compared], columns)
+    if days is not None:
+        found = replace(found, shifts=weekday_shifts(scores, days, weights))
+        scores = shifted(scores, days, found.shifts)
+    return distances, found, gaps, scores, weights
 
 
 def _of_numbers(
