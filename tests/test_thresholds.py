@@ -15,6 +15,7 @@ from aefast.engine import core
 from aefast.estimators.files import to_bytes
 from aefast.model.calibration import Calibration, contamination_offset
 from aefast.model.false_discoveries import benjamini_hochberg, reported_up_to, too_few_held_out
+from aefast.training.standardise import as_fresh
 
 # Few distinct values, so that ties are common.
 scores = npst.arrays(np.float64, st.integers(1, 40), elements=st.integers(-9, 9).map(float))
@@ -240,6 +241,44 @@ def test_detection_keeps_the_rate_of_false_discoveries():
         found.append(mask[90:].mean())
     assert np.mean(shares) < fdr + 3 * np.std(shares) / np.sqrt(n_runs)
     assert np.mean(found) > 0.5
+
+
+def test_detection_keeps_the_rate_where_rare_values_are_learned_by_heart():
+    rates = np.random.default_rng(0).gamma(0.3, 1, size=30)
+    rng = np.random.default_rng(1)
+
+    def counts(n_rows):
+        return rng.poisson(rates * rng.gamma(2, 0.5, size=(n_rows, 1))).astype(float)
+
+    shares, small = [], []
+    for run in range(6):
+        model = Autoencoder(random_state=run, n_threads=1).fit(counts(5000))
+        small.append((model.p_values(counts(10_000)) <= 0.01).mean())
+        odd = counts(100) + 15 * rng.integers(0, 2, size=(100, 30))
+        for _ in range(4):
+            mask = model.detect(np.vstack([counts(4900), odd]), fdr=0.05)
+            assert mask[4900:].mean() > 0.9
+            shares.append(mask[:4900].sum() / mask.sum())
+    assert np.mean(small) < 0.014
+    assert np.mean(shares) < 0.05 + 2 * np.std(shares) / np.sqrt(6)
+
+
+def test_scores_that_were_learned_get_the_end_that_fresh_ones_have():
+    rng = np.random.default_rng(0)
+    fresh, wide = rng.normal(size=(2, 100_000))
+    ninth = np.quantile(wide, 0.9)
+    learned = np.where(wide > ninth, ninth + 0.7 * (wide - ninth), wide) - 0.2
+    rows, others = np.arange(100_000), np.arange(100_000, 200_000)
+    for weights in (None, np.ones(200_000)):
+        moved = as_fresh(np.concatenate([learned, fresh]), rows, others, weights)
+        for share in (0.1, 0.01, 0.002):
+            found = (moved > np.quantile(fresh, 1 - share)).mean() / share
+            assert abs(found - 1) < 0.15
+    assert (learned + 0.2 > np.quantile(fresh, 0.99)).mean() < 0.006
+    few = as_fresh(np.concatenate([learned, fresh[:20]]), rows, others[:20], None)
+    above = learned > np.quantile(learned, 0.9)
+    assert np.ptp((few - learned)[~above]) < 1e-9  # moved, not stretched
+    assert np.ptp((few - learned)[above]) < 0.5
 
 
 def test_without_abnormal_rows_detection_is_rarely_wrong():

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aefast.engine import core
-from aefast.model.distances import Distances
+from aefast.model.distances import SLOPE, Distances
 from aefast.model.scaling import FeatureScaling, quantiles
 from aefast.training.data import SCORE, CalibrationRows, Choices, Rows
 from aefast.training.distances import FEW, fit_distances, units_of
@@ -25,6 +25,10 @@ UPPER, SLOPES = tuple(np.linspace(0.5, 0.95, 10)), (0.8, 1.5)
 MOST_ALONE = 20_000
 #: Smallest spread of a part.
 LEAST_SPREAD = 1e-6
+# Levels of the upper end of scores.
+_END = tuple(np.linspace(0.9, 0.99, 10))
+# As many rows beyond the ninth decile say that both ends are alike as rows that were not learned say how they differ.
+_ALIKE = 10
 _SPREAD_OF_DECILES = 2.563
 _LARGEST = float(np.finfo(np.float32).max)
 # Values of columns that are looked at at once.
@@ -48,7 +52,7 @@ def calibrated_distances(
     Scores of rows that were learned are lower than those of fresh rows. Therefore
 
     - if at least ``few`` rows were held out, the parts are standardised by these. Scores of rows that were learned are
-      moved by the difference between the upper halves of both, so that they calibrate as well.
+      moved to their distribution, so that they calibrate as well.
     - else the parts are standardised by all rows, and these are cross-fitted: in turn some rows are left out, network
       and distances are fitted to the others, and give the parts of those left out (Barber et al. 2021, CV+). Of enough
       rows, a third is left out once. The parts of the other rows that were learned are moved as those of this third.
@@ -85,13 +89,13 @@ def calibrated_distances(
             is_trusted[rows.distrusted] = False
         learned, fresh = used[is_trusted[used] & ~is_fresh[used]], used[is_trusted[used] & is_fresh[used]]
         if len(learned) and len(fresh):
-            scores[learned] += _upper(scores, fresh, weights) - _upper(scores, learned, weights)
+            scores[learned] = as_fresh(scores, learned, fresh, weights)
     top = max(top, float(scores[used].max()))
     found = found._replace(calibration=np.column_stack([median, spread]), top=np.array([top]))
     if len(used) <= MOST_ALONE:
         beyond = _beyond_others(rows.X, used, found)
         with np.errstate(divide="ignore"):
-            scores[used] = np.maximum(scores[used], top + 2 * np.log(2 * beyond)) + np.log1p(beyond)
+            scores[used] = np.maximum(scores[used], top + SLOPE * np.log(2 * beyond)) + np.log1p(beyond)
     compared = rows.held_out if rows.alone and rows.held_out is not None else used
     return found, scores[compared], None if weights is None else weights[compared]
 
@@ -162,9 +166,23 @@ def _move(parts: Array, fitted: Array, out: Rows, learned: Rows, weights: Array 
         part[learned] = np.clip(moved, -_LARGEST, _LARGEST)
 
 
-def _upper(scores: Doubles, rows: Rows, weights: Doubles | None) -> float:
-    """Return the mean of the upper half of some rows' scores, without the outermost."""
-    return float(quantiles(scores[rows], UPPER, None if weights is None else weights[rows]).mean())
+def as_fresh(scores: Doubles, learned: Rows, fresh: Rows, weights: Doubles | None) -> Doubles:
+    """Return the scores of rows that were learned, moved to where they would be if they had not been learned.
+
+    Their upper half gets the mean of that of the fresh rows. Beyond the ninth decile, they are stretched to the width
+    of the fresh rows' upper end, as far as there are enough of these to know it.
+    """
+
+    def levels_of(rows: Rows) -> tuple[float, float, float]:
+        levels = quantiles(scores[rows], UPPER + _END, None if weights is None else weights[rows])
+        upper, end = levels[: len(UPPER)], levels[len(UPPER) :]
+        return float(upper.mean()), float(end[0]), float(end.mean() - end[0])
+
+    (middle, ninth, width), (middle_of_fresh, _, width_of_fresh) = levels_of(learned), levels_of(fresh)
+    n_beyond = 0.1 * len(fresh)
+    stretch = max(0.0, width_of_fresh / max(width, LEAST_SPREAD) - 1) * n_beyond / (n_beyond + _ALIKE)
+    moved: Doubles = scores[learned] + middle_of_fresh - middle + stretch * np.maximum(scores[learned] - ninth, 0)
+    return moved
 
 
 def _beyond_others(X: Array, used: Rows, distances: Distances) -> Doubles:
