@@ -90,6 +90,11 @@ def test_names_that_repeat_or_are_blank_are_told_apart(tmp_path):
     assert list(read(write(tmp_path, "v,v.1,v\n" + lines(lambda i: f"{i},{i},{i}")))[0]) == ["v", "v.1", "v.2"]
 
 
+def test_a_title_above_two_columns_without_names_names_none(tmp_path):
+    path = write(tmp_path, "Report of the stations\n" + lines(lambda i: f"{i / 4},{i % 7}"))
+    assert Source([path]).dialect.describe() == "no header (columns x0, x1), 1 line above the first row"
+
+
 def test_row_names_without_a_name_are_a_column(tmp_path):
     path = write(tmp_path, "mpg cyl\n" + lines(lambda i: f'"car {i}" {i / 4} {i % 3}'), "cars.txt")
     found, _ = read(path)

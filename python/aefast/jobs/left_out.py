@@ -49,8 +49,10 @@ def _reason(name: str, column: pa.Array, is_all: bool, *, is_code: bool) -> str:
         is_index = _INDEX.fullmatch(name) is not None
         if (values[1:] > values[:-1]).all():
             return "an index" if is_index else "it only grows"
-        if (is_index or _ID.search(name)) and len(np.unique(values)) == len(values):
-            return "an index" if is_index else "an identifier"
+        if _ID.search(name) and len(np.unique(values)) == len(values):
+            return "an identifier"
+        if is_index and np.array_equal(np.sort(values), np.arange(len(values)) + values.min()):
+            return "an index"
     if is_text(column.type):
         counts = LevelCounts()
         counts.add(column, of_levels=True)

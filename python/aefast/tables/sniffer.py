@@ -244,7 +244,8 @@ def _may_name(row: Row, width: int) -> bool:
     cells = [cell for cell in map(str.strip, names) if cell]
     has_numbers = any(not others([cell], CellFormat("number"), 0) for cell in cells)
     least = width if row.is_comment else max(width - 1, 1)  # R does not name the column of row names
-    return least <= len(names) and least <= len(cells) <= width and not has_numbers
+    is_title = width > len(cells) == 1 and " " in cells[0]
+    return least <= len(names) and least <= len(cells) <= width and not has_numbers and not is_title
 
 
 def _names_in(row: Row, n_columns: int) -> list[str]:
