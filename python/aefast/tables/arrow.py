@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+#: The name of the type of views of text.
+_VIEW = "string_view"
+
+
 def arrow_values(array: Any) -> NDArray[Any]:
     """Return the numbers or booleans of an Arrow array or chunked array, as a view if possible; nulls become NaN."""
     import pyarrow as pa
@@ -74,7 +78,7 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def _is_view(kind: pa.DataType) -> bool:
-    return str(kind) == "string_view"  # older versions of pyarrow have no such type
+    return str(kind) == _VIEW  # older versions of pyarrow have no such type
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:
@@ -90,11 +94,9 @@ def plain_schema(schema: pa.Schema) -> pa.Schema:
     """Return the schema with the `plain_type` of each column; the same object if all are plain."""
     import pyarrow as pa
 
-    types = schema.types
-    plain = [plain_type(kind) for kind in types]
-    if all(a is b for a, b in zip(types, plain, strict=True)):
+    if _VIEW not in schema.to_string(show_schema_metadata=False, show_field_metadata=False):
         return schema
-    return pa.schema([field.with_type(kind) for field, kind in zip(schema, plain, strict=True)], schema.metadata)
+    return pa.schema([field.with_type(plain_type(field.type)) for field in schema], schema.metadata)
 
 
 def plain_rows(rows: Any) -> Any:

@@ -52,19 +52,20 @@ def atomic_path(path: str | os.PathLike[str], *, sync_folder: bool = True) -> It
 @contextmanager
 def _part_of(path: str | os.PathLike[str], sync_folder: bool) -> Iterator[Path]:
     """Yield the name of a temporary file beside ``path``, for the block to write and to flush to the disk."""
-    path = Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    target = os.path.realpath(path) if os.path.islink(path) else os.fspath(path)
+    folder, name = os.path.split(target)
+    part = Path(os.path.join(folder, f".{name}.{os.getpid()}-{secrets.token_hex(4)}.part"))
     try:
         yield part
-        os.replace(part, path)
+        os.replace(part, target)
     except BaseException as error:
         with suppress(FileNotFoundError, NotADirectoryError):
             part.unlink()
         if isinstance(error, OSError) and error.filename is not None and os.fspath(error.filename) == str(part):
-            error.filename = str(path)
+            error.filename = str(target)
         raise
     if sync_folder:
-        _sync_folder(path.parent)
+        _sync_folder(part.parent)
 
 
 def write_whole(path: str | os.PathLike[str], content: Any, *, sync_folder: bool = True) -> None:
