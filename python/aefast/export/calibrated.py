@@ -47,6 +47,7 @@ def calibrated_score(
         if model.distances is not None:
             some = program.reduce("sum", program.select(known, model.distances.elements))
         score = _joined(program, model.evidence, columns, joint, program.clip(some, 0.0, 1.0))
+        score = _shifted(program, model.evidence, columns, score)
     if model.missing != "error":
         return score
     n_known = program.reduce("sum", known)
@@ -144,6 +145,15 @@ def _joined(
         return program.affine(has_numbers, 0.0)
     total = program.reduce("sum", program.affine(program.join(*powers), factors))
     return program.add("sqrt", program.add("sqrt", total))
+
+
+def _shifted(program: Program, evidence: Evidence, columns: Sequence[ReadColumn], score: Value) -> Value:
+    """Return the scores with what `aefast.model.weekdays` adds to those of a row's weekday."""
+    if not len(evidence.shifts):
+        return score
+    times = next(each for each in columns if each.column.kind == "timestamp" and each.column.knows_week)
+    shift = program.row_of(times.weekday(), np.append(evidence.shifts, 0.0)[:, None])
+    return program.clip(program.add("add", score, shift), 0.0, _HIGHEST)
 
 
 def _of_levels(program: Program, columns: Sequence[ReadColumn]) -> Value | None:

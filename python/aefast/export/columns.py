@@ -104,7 +104,14 @@ class ReadColumn:
             states[: n - 1] = np.arange(n - 1)
             states[[n - 1, -1]] = -1  # a value never seen, and a missing one
             return program.row_of(self.value, states[:, None])
-        start, unit, n_units = (0.0, _HOUR, HOURS) if context.kind == "hour" else (MONDAY, DAY, DAYS)
+        return self._whole_units(0.0, _HOUR, HOURS) if context.kind == "hour" else self.weekday()
+
+    def weekday(self) -> Value:
+        """Return the weekday of the times, 0 for Monday; NaN if it is not known."""
+        return self._whole_units(MONDAY, DAY, DAYS)
+
+    def _whole_units(self, start: float, unit: float, n_units: int) -> Value:
+        program = self._program
         seconds = program.modulo(program.affine(self.value, 1, start + _HALF_A_STEP), unit * n_units)
         return program.clip(program.add("floor", program.affine(seconds, 1 / unit)), 0, n_units - 1)
 

@@ -74,7 +74,7 @@ def _usual_numbers(reference: Reference, column: int, rng: np.random.Generator) 
     reached = np.cumsum(reference.counts.bins[column])
     shares = np.where(rng.random(N_ROWS) < _MOVED, rng.uniform(0.2, 0.8, N_ROWS), 0.5)
     at = np.searchsorted(reached, shares * reached[-1])
-    return reference.edges[column][np.minimum(at, reference.edges.shape[1] - 1)]
+    return np.asarray(reference.edges[column][np.minimum(at, reference.edges.shape[1] - 1)])
 
 
 def text_of_hash(crc: int) -> str:
