@@ -7,6 +7,7 @@ import aefast
 from aefast import Autoencoder
 from aefast.estimators.files import to_bytes
 from aefast.exceptions import ModelFileError
+from aefast.model import file
 from aefast.training.distances import MAX_FULL
 
 VARIANTS = [
@@ -94,6 +95,13 @@ def test_a_value_a_little_outside_its_range_does_not_outrank_all_rows():
     assert scores[1] == pytest.approx(scores[0], abs=1e-3)
     assert scores[2] < scores[0] + 0.5
     assert scores[4] > scores[3] >= model.reconstruction_error(X).max()
+
+
+def test_models_saved_without_the_slope_of_the_guard_keep_the_one_they_had():
+    distances = quick().fit(related(300, 4)).model_.distances
+    tensors = {f"distances.{name}": each for name, each in distances._asdict().items() if name != "slope"}
+    again = file._distances(tensors, 4, len(distances.centre) - 4)
+    assert (distances.slope.tolist(), again.slope.tolist()) == ([6.0], [2.0])
 
 
 def test_beyond_the_clip_further_out_is_stranger():

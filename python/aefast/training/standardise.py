@@ -28,7 +28,7 @@ LEAST_SPREAD = 1e-6
 # Levels of the upper end of scores.
 _END = tuple(np.linspace(0.9, 0.99, 10))
 # As many rows beyond the ninth decile say that both ends are alike as rows that were not learned say how they differ.
-_ALIKE = 10
+_ALIKE = 25
 _SPREAD_OF_DECILES = 2.563
 _LARGEST = float(np.finfo(np.float32).max)
 # Values of columns that are looked at at once.
