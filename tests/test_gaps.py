@@ -161,7 +161,7 @@ def test_expected_values_are_never_beyond_their_range():
     whole = aefast.Autoencoder(random_state=0).fit(X)
     model = aefast.Autoencoder(random_state=0, missing="mask").fit(np.where(hidden[0], np.nan, X[: len(rows)])).model_
     gapped = np.where(hidden[1], np.nan, rows)
-    limits = model.distances.low, model.distances.high
+    limits = model.distances.limits
     predictor, elements = model._predictors.get(), model.distances.elements
     filled = model.gaps.filled_rows(gapped, elements, predictor, model.scaling, limits)[0]
     assert (filled[hidden[1]] >= np.broadcast_to(limits[0], rows.shape)[hidden[1]]).all()

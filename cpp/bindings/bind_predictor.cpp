@@ -81,9 +81,8 @@ void set_whitening(Scorer<T>& scorer, const std::vector<Contiguous<double>>& arr
 
 template <class T>
 void set_distances(Scorer<T>& scorer, const std::vector<Contiguous<double>>& arrays, Index d, Index q) {
-  static const char* const kNames[] = {"elements", "centre",  "matrix",      "rest", "back", "centres", "span",
-                                       "means",    "spreads", "calibration", "low",  "high", "unit",    "top",
-                                       "slope"};
+  static const char* const kNames[] = {"elements", "centre",      "matrix", "rest", "back", "centres", "span", "means",
+                                       "spreads",  "calibration", "low",    "high", "unit", "top",     "slope"};
   if (arrays.size() != std::size(kNames)) throw py::value_error("distances have fifteen arrays");
   const auto length = [&](std::size_t i) { return arrays[i].ndim() > 0 ? arrays[i].shape(0) : -1; };
   const Index m = length(0), p = length(1), n_directions = length(2), n_centres = length(5), n_means = length(7);
@@ -93,9 +92,11 @@ void set_distances(Scorer<T>& scorer, const std::vector<Contiguous<double>>& arr
   }
   const Index n_rest = is_low_rank ? p : 0, n_back = is_low_rank ? n_directions : 0;
   if (!is_low_rank && n_directions != p) throw py::value_error("the matrix of distances has the wrong shape");
-  const std::vector<py::ssize_t> shapes[] = {{m}, {p},          {n_directions, p}, {n_rest}, {n_back}, {n_centres, p},
-                                             {m}, {n_means, m}, {n_means},         {3, 2},   {m},      {m},
-                                             {m}, {1},          {1}};
+  const std::vector<py::ssize_t> shapes[] = {{m},      {p},          {n_directions, p},
+                                             {n_rest}, {n_back},     {n_centres, p},
+                                             {m},      {n_means, m}, {n_means},
+                                             {3, 2},   {m},          {m},
+                                             {m},      {1},          {1}};
   for (std::size_t i = 0; i < arrays.size(); ++i) {
     check_shape(arrays[i], std::string("the array '") + kNames[i] + "' of distances", shapes[i]);
   }

@@ -69,6 +69,11 @@ class Distances(NamedTuple):
     top: Doubles
     slope: Doubles
 
+    @property
+    def limits(self) -> tuple[Doubles, Doubles]:
+        """Least and largest value of each element in training."""
+        return self.low, self.high
+
 
 def checked_distances(distances: Distances, n_features: int, n_codes: int) -> Distances:
     """Return distances whose shapes and values fit a network; raise ValueError if they do not."""

@@ -188,7 +188,7 @@ class Joined:
         inputs = rows[:, self._order]
         if self._gaps is None or self._distances is None:
             return inputs, None
-        limits = self._distances.low, self._distances.high
+        limits = self._distances.limits
         return self._gaps.filled_rows(inputs, self._elements, predictor, self._scaling, limits, GAP_ROUNDS)
 
     def _scores(

@@ -95,9 +95,7 @@ class Model(ModelData):
         """Return rows with expected values in their gaps, if the model knows any, and which values were missing."""
         if self.gaps is None or self.distances is None or metric != "calibrated":
             return rows, None
-        distances = self.distances
-        limits = distances.low, distances.high
-        return self.gaps.filled_rows(rows, distances.elements, predictor, self.scaling, limits)
+        return self.gaps.filled_rows(rows, self.distances.elements, predictor, self.scaling, self.distances.limits)
 
     def _errors(self, rows: Array, metric: str, precision: str = "float32") -> Array:
         if self._joined is not None and metric == "calibrated":
