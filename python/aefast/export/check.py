@@ -48,7 +48,7 @@ def require_agreement(
     differences = _differences(scores, expected)
     agrees = differences <= TOLERANCE
     if not agrees.all() and model.dtype == "float32":
-        agrees |= _differences(scores, _in_double(model).errors(rows)) <= TOLERANCE
+        agrees |= _differences(scores, in_double(model).errors(rows)) <= TOLERANCE
     if not agrees.all():
         row = int(agrees.argmin())
         raise ExportError(
@@ -68,7 +68,8 @@ def _differences(scores: Array, expected: Array) -> Array:
     return np.asarray(np.where(np.isnan(found), np.inf, found))
 
 
-def _in_double(model: Model) -> Model:
+def in_double(model: Model) -> Model:
+    """Return the same model, with the same weights, that computes in double precision."""
     coefs, intercepts = (tuple(w.astype(np.float64) for w in part) for part in (model.coefs, model.intercepts))
     return model.replace(dtype="float64", coefs=coefs, intercepts=intercepts)
 

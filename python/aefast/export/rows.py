@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aefast.columns.column import DAY
 from aefast.export.program import Program
 from aefast.model.model import Model
 from aefast.model.reference import Reference
@@ -52,7 +53,11 @@ def made_up_rows(model: Model, program: Program) -> tuple[Columns, Any]:
                 values[rng.random(N_ROWS) < _MISSING] = ""
             columns[source.column] = values
         elif source.is_time:
-            columns[source.column] = np.round(rng.uniform(1.5e9, 1.8e9, N_ROWS), 3)
+            values = np.round(rng.uniform(1.5e9, 1.8e9, N_ROWS), 3)
+            of_day = _only_time_of_day(model, first)
+            if of_day is not None:
+                values[is_usual] += of_day - values[is_usual] % DAY
+            columns[source.column] = values
         else:
             spread = np.where(is_usual, 0.3, rng.choice([0.5, 3.0, 30.0], N_ROWS))
             values = shift[first] + scale[first] * spread * rng.normal(size=N_ROWS)
@@ -69,12 +74,24 @@ def made_up_rows(model: Model, program: Program) -> tuple[Columns, Any]:
     return columns, table_of_columns(program, columns)
 
 
+def _only_time_of_day(model: Model, first: int) -> float | None:
+    """Return the seconds after midnight of all times in training of the column with this first element, if equal."""
+    if model.distances is None or first not in model.distances.elements:
+        return None
+    at = int(np.searchsorted(model.distances.elements, first))
+    low, high = (each[at : at + 2] for each in (model.distances.low, model.distances.high))
+    if not np.allclose(low, high):
+        return None
+    return float(np.round(np.arctan2(*low) / (2 * np.pi) % 1 * DAY) % DAY)
+
+
 def _usual_numbers(reference: Reference, column: int, rng: np.random.Generator) -> Array:
     """Return numbers (n,) between the outer quantiles of a column in training, most of them near its median."""
     reached = np.cumsum(reference.counts.bins[column])
     shares = np.where(rng.random(N_ROWS) < _MOVED, rng.uniform(0.2, 0.8, N_ROWS), 0.5)
     at = np.searchsorted(reached, shares * reached[-1])
-    return np.asarray(reference.edges[column][np.minimum(at, reference.edges.shape[1] - 1)])
+    found: Array = reference.edges[column][np.minimum(at, reference.edges.shape[1] - 1)]
+    return found
 
 
 def text_of_hash(crc: int) -> str:

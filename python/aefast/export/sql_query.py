@@ -34,9 +34,10 @@ DIALECTS = {
     "duckdb": Dialect("DOUBLE", "epoch({})", "UNNEST(given)", None),
     "postgres": Dialect("DOUBLE PRECISION", "EXTRACT(EPOCH FROM {})", "(given).*", "erf({})"),
 }
-_OTHERWISE = "export to ONNX or C, or fit with score_metric='mse'"
 #: Operations of the calibrated score that only ONNX and C have.
 _OF_CALIBRATED = ("expected", "tails", "row_of", "surprise", "asinh")
+#: Operations that `_expressions` writes itself.
+_OTHERS = ("cast", "join", "larger", "smaller")
 _BINARY = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
 _UNARY = {
     "abs": "ABS({})",
@@ -62,6 +63,8 @@ def query(program: Program, dialect: str, table: str, description: dict[str, str
     if dialect not in DIALECTS:
         raise ValueError(f"dialect must be one of {', '.join(DIALECTS)}, got {dialect!r}")
     of = DIALECTS[dialect]
+    for step in program.steps:
+        _require_form(step)
     n_numbers = sum(np.size(each) for step in program.steps for each in step.constants.values())
     if n_numbers > MOST_NUMBERS:
         raise ExportError(
@@ -86,6 +89,17 @@ def query(program: Program, dialect: str, table: str, description: dict[str, str
     return "\n".join([*comments, f"WITH {tables}", f"SELECT {of.expand}, {results} FROM aefast_{stages[-1][0]}", ""])
 
 
+def _require_form(step: Step) -> None:
+    """Raise ExportError for an operation that SQL cannot express."""
+    if step.op in _OF_CALIBRATED or len(step.constants.get("hashes", ())):
+        kinds = "missing='mask'" if step.op == "expected" else "columns of several kinds"
+        raise ExportError(
+            f"the calibrated score with {kinds} has no form in SQL: export to ONNX or C, or fit with score_metric='mse'"
+        )
+    if not (step.op in _BINARY or step.op in _UNARY or step.op in _WRITERS or step.op in _OTHERS):
+        raise ExportError(f"SQL has no form of the operation {step.op!r}: export to ONNX or C")
+
+
 def _input(source: Input, of: Dialect) -> str:
     name = '"' + source.column.replace('"', '""') + '"'
     if source.value.kind == "text":
@@ -104,11 +118,6 @@ def _expressions(step: Step, operands: list[list[str]], of: Dialect) -> list[str
         return [_UNARY[step.op].format(each) for each in x]
     if step.op in ("larger", "smaller"):
         return [f"{'GREATEST' if step.op == 'larger' else 'LEAST'}({a}, {b})" for a, b in zip(*operands, strict=True)]
-    if step.op in _OF_CALIBRATED or len(constants.get("hashes", ())):
-        kinds = "missing='mask'" if step.op == "expected" else "columns of several kinds"
-        raise ExportError(f"the calibrated score with {kinds} has no form in SQL: {_OTHERWISE}")
-    if step.op not in _WRITERS:
-        raise ExportError(f"SQL has no form of the operation {step.op!r}: {_OTHERWISE}")
     return _WRITERS[step.op](x, constants, of)
 
 
