@@ -181,6 +181,6 @@ def _refused(path: Path, error: Exception) -> bool:
 
 def _identity(job: ScoreJob, kind: bytes) -> dict[str, Any]:
     """Return the first frame of a journal of the job."""
-    from aefast.jobs.score import _stamps
+    from aefast.jobs.provenance import stamps_of
 
-    return {**job._identity, "input": None if kind == KINDS[3] else _stamps(job.plan.source)}
+    return {**job._identity, "input": None if kind == KINDS[3] else stamps_of(job.plan.source)}

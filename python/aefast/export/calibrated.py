@@ -16,6 +16,7 @@ from aefast.model.gaps import ROUNDS, Gaps
 from aefast.model.joined import GAP_ROUNDS
 from aefast.model.model import Model
 from aefast.model.scaling import clip_limit
+from aefast.model.weekdays import LEAST_SHARE
 
 Array = NDArray[Any]
 #: Returns outputs and code, as doubles, from inputs in the scaled space.
@@ -153,7 +154,7 @@ def _shifted(program: Program, evidence: Evidence, columns: Sequence[ReadColumn]
         return score
     times = next(each for each in columns if each.column.kind == "timestamp" and each.column.knows_week)
     shift = program.row_of(times.weekday(), np.append(evidence.shifts, 0.0)[:, None])
-    return program.clip(program.add("add", score, shift), 0.0, _HIGHEST)
+    return program.add("larger", program.add("add", score, shift), program.affine(score, LEAST_SHARE))
 
 
 def _of_levels(program: Program, columns: Sequence[ReadColumn]) -> Value | None:

@@ -21,6 +21,8 @@ Doubles = NDArray[np.float64]
 DAYS = 7
 #: The quantile that is made equal, and rows of a weekday that suffice to know it.
 LEVEL, ENOUGH = 0.9, 50
+#: The share of a score that stays if more is taken away from it.
+LEAST_SHARE = 0.1
 
 
 def weekdays_of(rows: Array, columns: Sequence[Column]) -> NDArray[np.int64] | None:
@@ -54,7 +56,7 @@ def weekday_shifts(scores: Doubles, days: NDArray[np.int64], weights: Doubles | 
     >>> weekday_shifts(scores, days)
     array([], dtype=float64)
     >>> weekday_shifts(scores + 100 * (days == 5), days).round().tolist()
-    [16.0, 16.0, 16.0, 16.0, 16.0, -83.0, 16.0]
+    [14.0, 14.0, 14.0, 14.0, 14.0, -80.0, 14.0]
     """
     known = [day for day in range(DAYS) if np.count_nonzero(days == day) >= ENOUGH]
     if len(known) < 2:
@@ -75,8 +77,11 @@ def weekday_shifts(scores: Doubles, days: NDArray[np.int64], weights: Doubles | 
 
 
 def shifted(scores: Doubles, days: NDArray[np.int64] | None, shifts: Doubles) -> Doubles:
-    """Return the scores (n,), at least 0, of rows of these weekdays with the ``shifts`` of `weekday_shifts` added."""
+    """Return the scores (n,) of rows of these weekdays with the ``shifts`` of `weekday_shifts` added.
+
+    Scores are at least 0. A part of them stays, `LEAST_SHARE`, so that the order of a day's rows does.
+    """
     if days is None or len(shifts) == 0:
         return scores
-    found: Doubles = np.maximum(scores + np.append(shifts, 0.0)[days], 0)
+    found: Doubles = np.maximum(scores + np.append(shifts, 0.0)[days], LEAST_SHARE * scores)
     return found
