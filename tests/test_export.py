@@ -280,6 +280,8 @@ def test_onnx_needs_the_training_rows_for_rare_values(tmp_path):
         aefast.export.onnx(model, tmp_path / "m.onnx", values=MIXED.assign(town="oslo"))
     with raises_exactly(ValueError, "values has no column 'town', which the model was fitted on"):
         aefast.export.onnx(model, tmp_path / "m.onnx", values=MIXED[["a", "code"]])
+    with raises_exactly(TypeError, "values must be a data frame or an Arrow table, got list"):
+        aefast.export.onnx(model, tmp_path / "m.onnx", values=[["oslo"]])
     aefast.export.onnx(model, tmp_path / "m.onnx", values=MIXED)
     assert (tmp_path / "m.onnx").stat().st_size > 10_000
 

@@ -17,7 +17,6 @@ from aefast.export.columns import texts_of
 from aefast.export.decision import program_of
 from aefast.export.program import ExportError
 from aefast.scoring.models import model_of
-from aefast.tables.collect import collected
 from aefast.tables.files import write_whole
 
 __all__ = ["ExportError", "c", "onnx", "sql"]
@@ -44,8 +43,8 @@ def onnx(model: Any, path: str | os.PathLike[str], *, values: Any = None) -> Non
     ------
     ExportError
         If the model has a part that ONNX cannot express, or the graph does not agree with the model.
-    ValueError
-        If ``values`` lacks a column of text.
+    TypeError, ValueError
+        If ``values`` is no table, or lacks a column of text.
     ImportError
         If the package onnx is not installed.
 
@@ -68,7 +67,7 @@ def onnx(model: Any, path: str | os.PathLike[str], *, values: Any = None) -> Non
         raise ImportError('aefast.export.onnx needs onnx; pip install "aefast[export]"')
 
     given = model_of(model)
-    texts = None if values is None else texts_of(collected(values), given.columns or ())
+    texts = None if values is None else texts_of(values, given.columns or ())
     program = program_of(given, texts)
     proto = model_proto(program, {})
     largest, engine = require_agreement(given, program, lambda columns: run_onnx(proto, columns))

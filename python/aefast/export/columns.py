@@ -13,6 +13,7 @@ from aefast.columns.column import DAY, MONDAY, NO_LEVELS, WEEK, Column, hash_of
 from aefast.columns.values import levels_of, names_of, parts_of
 from aefast.export.program import Program, Value
 from aefast.model.evidence import DAYS, HOURS, Context, OwnEvidence
+from aefast.tables.collect import collected, table_of
 
 Array = NDArray[Any]
 
@@ -116,8 +117,11 @@ class ReadColumn:
         return program.clip(program.add("floor", program.affine(seconds, 1 / unit)), 0, n_units - 1)
 
 
-def texts_of(table: Any, columns: Sequence[Column]) -> dict[str, list[str]]:
+def texts_of(values: Any, columns: Sequence[Column]) -> dict[str, list[str]]:
     """Return the texts in the categorical columns of a data frame or an Arrow table."""
+    table = table_of(collected(values))
+    if table is None:
+        raise TypeError(f"values must be a data frame or an Arrow table, got {type(values).__name__}")
     found = dict(zip(names_of(table), parts_of(table), strict=True))
     wanted = [column.name for column in columns if column.kind == "categorical"]
     lacking = [name for name in wanted if name not in found]

@@ -60,8 +60,11 @@ def program_of(model: Model, texts: Mapping[str, Sequence[str]] | None = None) -
             elements = program.join(*(each.elements() for each in columns))
             network, parameters = _only_outputs(network, parameters, model.distances.elements)
 
+        # Small residuals are differences of larger numbers; convolutions are single in ONNX anyway.
+        kind = "double" if {layer["kind"] for layer in network["layers"]} <= {"dense", "top_k"} else _single(model)
+
         def run(inputs: Value) -> tuple[Value, Value]:
-            _, outputs, code = _layers(program, network, parameters, program.cast(inputs, _single(model)))
+            _, outputs, code = _layers(program, network, parameters, program.cast(inputs, kind))
             return program.cast(outputs, "double"), program.cast(code, "double")
 
         score = calibrated_score(program, model, columns, elements, run)

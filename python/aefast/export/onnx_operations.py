@@ -210,8 +210,11 @@ def _square(graph: Graph, step: Step, x: str) -> str:
 
 
 def _activate(graph: Graph, step: Step, x: str) -> str:
-    """Return an activation; ONNX Runtime has most of them in single precision only."""
-    name, single = step.constants["name"], _single(graph, x)
+    """Return an activation. ONNX Runtime has operators for it in single precision only."""
+    name = step.constants["name"]
+    if step.output.kind == "double" and name in _IN_DOUBLE:
+        return _IN_DOUBLE[name](graph, x)
+    single = _single(graph, x)
     if name == "gelu":
         half = graph.node("Mul", single, graph.constant(np.float32(0.5**0.5)))
         normal = graph.node("Add", graph.node("Erf", half), graph.constant(np.float32(1)))
@@ -222,6 +225,32 @@ def _activate(graph: Graph, step: Step, x: str) -> str:
         op, attributes = _ACTIVATIONS[name]
         found = graph.node(op, single, **attributes)
     return _as_kind(graph, step, found)
+
+
+def _logistic(graph: Graph, x: str) -> str:
+    one = graph.constant(1.0)
+    return graph.node("Div", one, graph.node("Add", one, graph.node("Exp", graph.node("Neg", x))))
+
+
+def _tanh(graph: Graph, x: str) -> str:
+    doubled = _logistic(graph, graph.node("Add", x, x))
+    return graph.node("Sub", graph.node("Add", doubled, doubled), graph.constant(1.0))
+
+
+def _softplus(graph: Graph, x: str) -> str:
+    power = graph.node("Exp", graph.node("Neg", graph.node("Abs", x)))
+    rest = graph.node("Log", graph.node("Add", graph.constant(1.0), power))
+    return graph.node("Add", graph.node("Max", x, graph.constant(0.0)), rest)
+
+
+def _two_sides(graph: Graph, x: str, slope: float, *, scale: float = 1.0, is_exponential: bool) -> str:
+    """Return scale x above 0, and below it scale slope x or scale slope (exp x - 1)."""
+    zero = graph.constant(0.0)
+    above, below = graph.node("Max", x, zero), graph.node("Min", x, zero)
+    if is_exponential:
+        below = graph.node("Sub", graph.node("Exp", below), graph.constant(1.0))
+    found = graph.node("Add", above, graph.node("Mul", below, graph.constant(slope)))
+    return graph.node("Mul", found, graph.constant(scale))
 
 
 def _single(graph: Graph, x: str) -> str:
@@ -240,6 +269,16 @@ _ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "elu": ("Elu", {"alpha": 1.0}),
     "selu": ("Selu", {"alpha": SELU_ALPHA, "gamma": SELU_SCALE}),
     "softplus": ("Softplus", {}),
+}
+_IN_DOUBLE: dict[str, Callable[[Graph, str], str]] = {
+    "sigmoid": _logistic,
+    "tanh": _tanh,
+    "silu": lambda graph, x: graph.node("Mul", x, _logistic(graph, x)),
+    "softplus": _softplus,
+    "relu": lambda graph, x: graph.node("Max", x, graph.constant(0.0)),
+    "leaky_relu": lambda graph, x: _two_sides(graph, x, LEAKY_SLOPE, is_exponential=False),
+    "elu": lambda graph, x: _two_sides(graph, x, 1.0, is_exponential=True),
+    "selu": lambda graph, x: _two_sides(graph, x, SELU_ALPHA, scale=SELU_SCALE, is_exponential=True),
 }
 _WRITERS: dict[str, Callable[..., str]] = {
     **WRITERS,
