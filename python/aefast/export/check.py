@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aefast.engine import core
-from aefast.export.decision import OUTPUTS
+from aefast.export.decision import OUTPUTS, TOLERANCE
 from aefast.export.program import ExportError, Program, evaluate
 from aefast.export.rows import N_ROWS, Columns, made_up_rows, table_of_columns
 from aefast.model.model import Model
@@ -22,8 +22,6 @@ from aefast.model.model import Model
 Array = NDArray[Any]
 Outputs = dict[str, Array]
 
-#: Largest difference of scores, as a share of the larger of 1 and the score.
-TOLERANCE = 1e-5
 _NOT_RUN = "its operations were run with NumPy"
 
 
