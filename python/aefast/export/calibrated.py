@@ -77,7 +77,9 @@ def _score_of_numbers(
 
         def with_expected(expected: Value) -> tuple[Value, Value]:
             """Return the elements, and those of them that are scored, with expected values."""
-            of_gaps = program.affine(expected, scale[at], shift[at])
+            low, high = (program.affine(known, 0.0, each) for each in distances.limits)
+            of_gaps = program.add("larger", program.affine(expected, scale[at], shift[at]), low)
+            of_gaps = program.add("smaller", of_gaps, high)
             numbers = program.add("choose", known, program.select(filled, at), of_gaps)
             places = len(at) + np.arange(filled.width)
             places[at] = np.arange(len(at))
