@@ -117,13 +117,15 @@ STEPS = {
 @pytest.mark.parametrize("name", STEPS)
 def test_every_step_gives_back_its_image_as_the_oracle_does(name, upsampling, padding):
     (height, width, n), steps = STEPS[name]
+    stages = list(zip(*(np.broadcast_to(steps.get(k, d), 2) for k, d in DEFAULTS), strict=True))
+    (first, stride, pool), (second, _, _) = stages
     # With "valid" padding, the same sizes are left after more pixels.
-    more = 2 * max(np.atleast_1d(steps.get("kernel_size", 3))) * 6 if padding == "valid" else 0
+    more = first - 1 + (second - 1) * stride * pool if padding == "valid" else 0
     images = RNG.normal(size=(10, height + more, width + more, n))
     settings = {**FAST, "upsampling": upsampling, "padding": padding, "dtype": "float64", "activation": "tanh"}
     model = ConvolutionalAutoencoder(channels=(3, 4), **steps, **settings).fit(images)
     encoder = model.network_["layers"][: model.network_["n_encoder_layers"]]
-    sides, stages = images.shape[1:3], zip(*(np.broadcast_to(steps.get(k, d), 2) for k, d in DEFAULTS), strict=True)
+    sides = images.shape[1:3]
     for size, stride, pool in stages:
         # The formulas of the docstring.
         sides = [-(-side // stride) if padding == "same" else (side - size) // stride + 1 for side in sides]
