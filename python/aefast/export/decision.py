@@ -23,6 +23,8 @@ Array = NDArray[Any]
 OUTPUTS = ("anomaly_score", "p_value", "is_anomaly")
 #: Largest difference of scores from the model's, as a share of the larger of 1 and the score.
 TOLERANCE = 1e-5
+# Share by which the score of a repeated row may be rounded.
+_ROUNDING = 1e-6
 _SMALLEST_PROBABILITY = 1e-12
 
 
@@ -87,7 +89,7 @@ def program_of(model: Model, texts: Mapping[str, Sequence[str]] | None = None) -
 
     def raised(scores: Array) -> Array:
         """Return scores that a score equal to them, up to rounding, does not exceed."""
-        return np.asarray(scores + TOLERANCE * np.maximum(np.abs(scores), least))
+        return np.asarray(scores + _ROUNDING * np.maximum(np.abs(scores), least))
 
     calibration = model.calibration
     steps = raised(calibration.errors.astype(np.float64))
