@@ -278,7 +278,15 @@ def test_scores_can_drift_while_no_column_does():
     assert drift(model, rows(1000, 1)).verdict == "no drift"
     found = drift(model, rows(1000, -1))
     assert (found.verdict, found.scores, found.drifted) == ("drift", True, ())
-    assert "scores differ" in str(found)
+    assert "the scores are higher (distance" in str(found)
+
+
+def test_scores_of_rows_that_were_learned_are_said_to_be_lower():
+    X = np.random.default_rng(0).normal(size=(400, 20))
+    model = Autoencoder(random_state=0, n_threads=1).fit(X)
+    found = drift(model, X)
+    assert found.scores
+    assert "the scores are lower, as of rows that were learned" in str(found)
 
 
 def test_a_table_of_many_columns_says_at_most_so_many():

@@ -114,6 +114,8 @@ class Drift:
         Kolmogorov-Smirnov distance of the scores from those of the calibration rows; None if they were not compared.
     scores : bool
         True if the scores have drifted.
+    is_lower : bool
+        True if more than half of the scores are below the median of the calibration rows.
     """
 
     verdict: str
@@ -121,6 +123,7 @@ class Drift:
     columns: tuple[ColumnDrift, ...]
     distance: float | None = None
     scores: bool = False
+    is_lower: bool = False
 
     def __bool__(self) -> bool:
         """True if there is drift."""
@@ -155,7 +158,8 @@ class Drift:
             return f"no drift in {rows}"
         found = self.drifted
         if not found:
-            return f"drift in {rows}: the scores differ (distance {self.distance:.2f}), each column alone does not"
+            how = "lower, as of rows that were learned" if self.is_lower else "higher"
+            return f"drift in {rows}: the scores are {how} (distance {self.distance:.2f}), no column by itself"
         more = f" and {pluralise(len(found) - 3, 'columns')} more" if len(found) > 3 else ""
         of = f"{len(found):,} of {pluralise(len(self.columns), 'columns')}"
         return f"drift in {of}: {', '.join(map(str, found[:3]))}{more}"
@@ -201,6 +205,7 @@ def drift_of(
     reference: Reference | None,
     distance: float | None = None,
     critical: float = 0.0,
+    is_lower: bool = False,
 ) -> Drift:
     """Compare counts of rows with those of the training rows.
 
@@ -212,6 +217,8 @@ def drift_of(
         None if the model does not know it.
     distance, critical : float
         Kolmogorov-Smirnov distance of the scores from those of the calibration rows, and what chance explains of it.
+    is_lower : bool
+        Whether more than half of the scores are below the median of the calibration rows.
     """
     shares = counts.shares().tolist()
     if reference is None:
@@ -229,7 +236,7 @@ def drift_of(
     largest = max(LEAST_DISTANCE, MARGIN * reference.distance + critical)
     scores = is_enough and distance is not None and distance > largest
     verdict = "drift" if scores or drifted.any() else "no drift" if is_enough else "too few rows"
-    return Drift(verdict, counts.n_rows, tuple(columns), distance, scores)
+    return Drift(verdict, counts.n_rows, tuple(columns), distance, scores, is_lower)
 
 
 def _limits(reference: Reference, n_rows: int) -> NDArray[np.float64]:

@@ -188,13 +188,15 @@ class ScoreSketch:
         Drift
             What changed in each column, and in the scores.
         """
-        distance = critical = None
+        distance, critical, is_lower = None, 0.0, False
         if self.n_scored:
-            n, m = self.n_scored, self.model.calibration.n_rows
-            distance = self.model.calibration.distance_of_counts(self.p_value_counts())
+            calibration, counts = self.model.calibration, self.p_value_counts()
+            n, m = self.n_scored, calibration.n_rows
+            distance = calibration.distance_of_counts(counts)
+            is_lower = bool(counts[calibration.levels() > 0.5].sum() > n / 2)
             # 1.95 is the critical value of the Kolmogorov-Smirnov test at level 0.001 (Smirnov 1948).
             critical = 1.95 * float(np.sqrt((n + m) / (n * m))) + 1 / RESOLUTION
-        return drift_of(self.model.column_names, self._columns, self.model.reference, distance, critical or 0.0)
+        return drift_of(self.model.column_names, self._columns, self.model.reference, distance, critical, is_lower)
 
     def quantile(self, q: float) -> float:
         """Return a quantile of the scores: the least counted score with a share of at least ``q`` up to it.
