@@ -51,8 +51,8 @@ def onnx(model: Any, path: str | os.PathLike[str], *, values: Any = None) -> Non
     Notes
     -----
     Scores differ from the model's by at most 1e-5 times the larger of 1 and the score, which is checked on 500 made-up
-    rows with ONNX Runtime, or with the evaluator of the package onnx if ONNX Runtime is not installed. A score that is
-    at most 1e-6 above the threshold, or above a calibration score, counts as equal to it.
+    rows with ONNX Runtime, or with the evaluator of the package onnx if ONNX Runtime is not installed. The p-value of a
+    row whose score equals one of the calibration scores may be one step higher or lower.
 
     Examples
     --------

@@ -23,8 +23,6 @@ Array = NDArray[Any]
 OUTPUTS = ("anomaly_score", "p_value", "is_anomaly")
 #: Largest difference of scores from the model's, as a share of the larger of 1 and the score.
 TOLERANCE = 1e-5
-# Share by which the score of a repeated row may be rounded.
-_ROUNDING = 1e-6
 _SMALLEST_PROBABILITY = 1e-12
 
 
@@ -85,16 +83,11 @@ def program_of(model: Model, texts: Mapping[str, Sequence[str]] | None = None) -
         values = (program.cast(each, "double") for each in (inputs, *found))
         score = _score(program, model, network, known, *values)
     program.outputs["anomaly_score"] = score
-    least = 1.0 if metric == "calibrated" else 0.0
-
-    def raised(scores: Array) -> Array:
-        """Return scores that a score equal to them, up to rounding, does not exceed."""
-        return np.asarray(scores + _ROUNDING * np.maximum(np.abs(scores), least))
-
     calibration = model.calibration
-    steps = raised(calibration.errors.astype(np.float64))
-    program.outputs["p_value"] = program.add("look_up", score, steps=steps, answers=calibration.levels())
-    program.outputs["is_anomaly"] = program.add("above", score, threshold=float(raised(np.float64(model.threshold))))
+    program.outputs["p_value"] = program.add(
+        "look_up", score, steps=calibration.errors.astype(np.float64), answers=calibration.levels()
+    )
+    program.outputs["is_anomaly"] = program.add("above", score, threshold=model.threshold)
     return program
 
 
