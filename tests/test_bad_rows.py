@@ -15,7 +15,7 @@ from pyarrow.parquet import read_table
 import aefast
 from aefast.scoring.errors import BadValueError
 from aefast.scoring.scorer import Scorer
-from small_tables import FEATURES, done, run_command, small_model, small_table, write_table
+from small_tables import FEATURES, done, mixed_table, run_command, small_model, small_table, write_table
 
 BAD = [0, 3, 64, 65, 199]
 RESULTS = ["anomaly_score", "p_value", "is_anomaly"]
@@ -83,6 +83,16 @@ def test_tables_of_several_kinds_of_columns(options):
     expected = scored(Scorer(model, **options), table).take(good)
     assert scored(Scorer(model, on_bad="skip", **options), damaged(table)).equals(expected)
     assert scored(Scorer(model, on_bad="null", **options), damaged(table)).take(good).equals(expected)
+
+
+@pytest.mark.parametrize("column", ["a", "d"])
+def test_bad_numbers_behind_texts_and_times(column):
+    table = mixed_table(200).select(["on", "time", *FEATURES])
+    model = aefast.Autoencoder((4, 2), max_epochs=2, random_state=0, n_threads=1).fit(table)
+    bad, good = damaged(table, column=column), np.setdiff1d(np.arange(200), BAD)
+    found = scored(Scorer(model, on_bad="null"), bad)
+    assert np.flatnonzero(found["anomaly_score"].is_null()).tolist() == list(BAD)
+    assert found.take(good).equals(scored(Scorer(model), table).take(good))
 
 
 def test_rows_of_lists_too():

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from aefast.columns.column import starts
+from aefast.columns.column import input_starts
 from aefast.model.model import Model
 from aefast.tables.arrow import arrow_array, arrow_values
 
@@ -21,7 +21,7 @@ def bad_rows(model: Model, X: Any) -> NDArray[np.bool_]:
     """Return which rows (n,) of a matrix or table, which fits the model otherwise, have such a value."""
     rows = model.read(X)
     if model.columns is not None:
-        rows = rows[:, np.array(starts(model.columns))]
+        rows = rows[:, np.array(input_starts(model.columns))]
     bad = np.isinf(rows) if model.missing != "error" else ~np.isfinite(rows)
     return np.asarray(bad.any(axis=1))
 
