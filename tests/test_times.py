@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from aefast import Autoencoder
-from aefast.columns.times import seconds_since_1970
+from aefast.columns.times import in_microseconds, seconds_since_1970
 from aefast.columns.values import numbers_of
 
 RNG = np.random.default_rng(0)
@@ -83,3 +83,12 @@ def test_texts_that_may_be_several_times_are_refused(texts, row):
 def test_texts_that_can_be_one_time_only_are_read(text):
     found = seconds_since_1970(pd.Series([text, "2024-09-13T10:00", "", None]))
     np.testing.assert_array_equal(found, [1726221600, 1726221600, np.nan, np.nan])
+
+
+@pytest.mark.parametrize("unit", ["D", "s", "ms"])
+def test_times_beyond_what_microseconds_hold_are_missing(unit):
+    units_a_day = {"D": 1, "s": 86_400, "ms": 86_400_000}[unit]
+    days = np.array([0, 300_000_000, -300_000_000]) * units_a_day
+    found = in_microseconds(days.astype(f"datetime64[{unit}]"))
+    assert found[0] == np.datetime64("1970-01-01", "us")
+    assert np.isnat(found[1:]).all()

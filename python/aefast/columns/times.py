@@ -108,8 +108,17 @@ def _of_pandas(values: Any) -> NDArray[np.float64]:
             values = values.map(of_first_day)
         values = _pandas_texts(values) if held == "string" else pd.to_datetime(values)
     times = values.dt.tz_localize(None)
-    stamps = times.to_numpy().astype("datetime64[us]").astype(np.int64)
-    return np.where(times.isna(), np.nan, stamps / 1e6)
+    stamps = in_microseconds(times.to_numpy())
+    return np.where(np.isnat(stamps), np.nan, stamps.astype(np.int64) / 1e6)
+
+
+def in_microseconds(times: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
+    """Return times as datetime64[us]; NaT for those beyond what it holds, 292,000 years before and after 1970."""
+    if np.datetime_data(times.dtype)[0] in ("Y", "M", "W", "D", "h", "m", "s", "ms"):
+        last = np.datetime64((1 << 63) - 1, "us").astype(times.dtype)
+        is_far = np.abs(times.astype(np.int64)) >= last.astype(np.int64)
+        times = np.where(is_far, np.array("NaT", times.dtype), times)
+    return times.astype("datetime64[us]")
 
 
 def _pandas_texts(texts: Any) -> Any:

@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aefast.columns.contents import contents
+from aefast.columns.times import in_microseconds
 from aefast.columns.values import cells
 from aefast.model.drift import Drift
 from aefast.plots.drawing import on_time_axis
@@ -234,7 +235,7 @@ def _times(batch: pa.RecordBatch) -> NDArray[np.datetime64]:
     """Return the first column of dates or timestamps, or an empty array if there is none."""
     for column in batch.columns:
         if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
-            return np.asarray(column.to_numpy(zero_copy_only=False), dtype="datetime64[us]")
+            return in_microseconds(np.asarray(column.to_numpy(zero_copy_only=False)))
     return np.empty(0, dtype="datetime64[us]")
 
 
