@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from aefast.cli.arguments import BatchRows, Data, Threads, argument, results, rows, whole_number
 from aefast.cli.options import check_columns, kept_in, load_model, source_of
 from aefast.cli.outcome import Outcome
-from aefast.cli.reading import reads_text
+from aefast.cli.reading import AS_FOUND, reads_text
 from aefast.cli.terminal import display, print_summary
 from aefast.tables.dialect import Reading
 from aefast.tables.text import pluralise
@@ -27,7 +27,7 @@ def compare(
         rows("id,ts", "Columns to show beside the examples.", default="the first three that no model reads"),
     ] = None,
     examples: Annotated[int, results("N", "Examples of each kind of disagreement.", parser=whole_number(0, 1000))] = 3,
-    reading: Reading = Reading(),  # noqa: B008
+    reading: Reading = AS_FOUND,
     batch_rows: BatchRows = None,
     threads: Threads = None,
 ) -> Outcome:

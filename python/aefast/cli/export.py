@@ -9,7 +9,7 @@ from typing import Annotated
 from aefast.cli.arguments import Model, results, rows, written
 from aefast.cli.options import as_usage, load_model, source_of
 from aefast.cli.outcome import Outcome
-from aefast.cli.reading import reads_text
+from aefast.cli.reading import AS_FOUND, reads_text
 from aefast.cli.terminal import print_summary
 from aefast.tables.dialect import Reading
 
@@ -31,7 +31,7 @@ def export(
         list[str] | None,
         rows("DATA", "Training rows, in which a .onnx file finds the rare values of text.", default=False),
     ] = None,
-    reading: Reading = Reading(),  # noqa: B008
+    reading: Reading = AS_FOUND,
 ) -> Outcome:
     """Write a model as ONNX, C or SQL, with threshold and p-values, and compare it with the model."""
     from aefast import export as exports

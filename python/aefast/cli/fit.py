@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,7 +32,7 @@ from aefast.cli.options import (
     source_of,
 )
 from aefast.cli.outcome import Outcome
-from aefast.cli.reading import reads_text
+from aefast.cli.reading import AS_FOUND, reads_text
 from aefast.cli.terminal import describe_left_out, display, print_summary
 from aefast.model.variants import KINDS
 from aefast.tables.dialect import Reading
@@ -73,7 +74,7 @@ def fit(
     on_bad: Annotated[
         OnBadRows, rows(None, "Rows with infinite or unreadable values: error stops, null and skip leave them out.")
     ] = OnBadRows.error,
-    reading: Reading = Reading(),  # noqa: B008
+    reading: Reading = AS_FOUND,
     kind: Annotated[Kind, network("KIND", f"Variant of autoencoder: {', '.join(KINDS)}.")] = Kind["plain"],
     layers: Annotated[
         str | None,
@@ -113,7 +114,7 @@ def fit(
     )
     for path in (output, checkpoint):
         if path is not None:
-            as_usage(lambda path=path: check_writable(path))  # type: ignore[misc]
+            as_usage(partial(check_writable, path))
     if sample is not None and stream:
         raise UsageError("--sample and --stream exclude each other: a sample is held in memory")
     groups = names_in(by)

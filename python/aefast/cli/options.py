@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
+from functools import partial
 from importlib import import_module
 from math import prod
 from pathlib import Path
@@ -138,7 +139,7 @@ def source_of(
         files = as_usage(lambda: find_files(names))
     for path in files:
         if format_of(path) is None:
-            as_usage(lambda path=path: open_table(path, reading))  # type: ignore[misc]
+            as_usage(partial(open_table, path, reading))
     if model is not None:
         model = getattr(model, "template", getattr(model, "model_", model))
         columns = tuple(model.feature_names or ())

@@ -15,6 +15,9 @@ from aefast.cli.options import names_in
 from aefast.cli.outcome import signed
 from aefast.tables.dialect import Reading
 
+#: Nothing is said about files of text: all of it is found.
+AS_FOUND: Reading = Reading()
+
 _text = partial(option, "CSV files")
 _BY_NAME = {"tab": "\t", "\\t": "\t", "blank": " ", "space": " ", "comma": ",", "none": ""}
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from aefast.cli.arguments import BatchRows, Data, Model, OnBad, OnBadRows, Threads, outlier_share, results, written
 from aefast.cli.options import as_usage, check_apart, load_model, source_of
 from aefast.cli.outcome import Outcome
-from aefast.cli.reading import reads_text
+from aefast.cli.reading import AS_FOUND, reads_text
 from aefast.cli.terminal import display, print_summary
 from aefast.tables.dialect import Reading
 
@@ -26,7 +26,7 @@ def recalibrate(
         ),
     ] = None,
     on_bad: OnBad = OnBadRows.error,
-    reading: Reading = Reading(),  # noqa: B008
+    reading: Reading = AS_FOUND,
     batch_rows: BatchRows = None,
     threads: Threads = None,
 ) -> Outcome:

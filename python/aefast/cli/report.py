@@ -19,7 +19,7 @@ from aefast.cli.options import (
     source_of,
 )
 from aefast.cli.outcome import Outcome, fail_on_in
-from aefast.cli.reading import reads_text
+from aefast.cli.reading import AS_FOUND, reads_text
 from aefast.cli.terminal import display, echo
 from aefast.tables.dialect import Reading
 from aefast.tables.text import pluralise
@@ -36,7 +36,7 @@ def report(
     ] = None,
     label: Label = None,
     image: Annotated[str | None, rows("8x8", "Draw rows as images of this height and width.")] = None,
-    reading: Reading = Reading(),  # noqa: B008
+    reading: Reading = AS_FOUND,
     batch_rows: BatchRows = None,
     on_bad: OnBad = OnBadRows.error,
     fail_on: FailOn = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +28,7 @@ from aefast.cli.group import UsageError
 from aefast.cli.log import LOG
 from aefast.cli.options import as_usage, check_apart, check_columns, kept_in, load_model, names_in, source_of
 from aefast.cli.outcome import Outcome, fail_on_in
-from aefast.cli.reading import reads_text
+from aefast.cli.reading import AS_FOUND, reads_text
 from aefast.cli.terminal import describe_left_out, display, print_summary
 from aefast.tables.dialect import Reading
 from aefast.tables.formats.registry import ENDINGS
@@ -67,7 +68,7 @@ def score(
         bool, results(None, "Sort the anomalies by score, highest first; needs --only-anomalies.", "--sort")
     ] = False,
     on_bad: OnBad = OnBadRows.error,
-    reading: Reading = Reading(),  # noqa: B008
+    reading: Reading = AS_FOUND,
     fail_on: FailOn = None,
     resume: Annotated[
         bool,
@@ -99,7 +100,7 @@ def score(
         outputs = as_usage(lambda: outputs_in(folder, list(names.values())))
         source = source_of(list(names), reading, fitted, failed if len(names) > 1 else None)
     for each in outputs:
-        as_usage(lambda each=each: check_name(each))  # type: ignore[misc]
+        as_usage(partial(check_name, each))
     check_apart(outputs, {"input": source.paths, "model": [model]})
     kept = kept_in(keep, source)
     if folder is not None and len(outputs) > 1:
