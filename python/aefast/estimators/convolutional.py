@@ -88,9 +88,9 @@ class ConvolutionalAutoencoder(BaseAutoencoder):
     -----
     A convolution with "same" padding makes ceil(n / strides) of a side of n pixels; with "valid" padding it makes
     floor((n - kernel_size) / strides) + 1. Pooling makes ceil(n / pool) of n. So a side of 28 pixels becomes 28 and 10
-    with ``pool=3``, and 14 with ``strides=2, pool=1``; in Keras and PyTorch, such pooling drops the last pixel unless
-    it is told not to. Each part of the decoder restores the size that the encoder's image had there; it cuts off what
-    goes beyond it at the end of lines and columns. Reconstructions therefore always have the size of the image.
+    with ``pool=3``, and 14 with ``strides=2, pool=1``; Keras and PyTorch drop the last pixel in such pooling by
+    default. Each stage of the decoder makes an image of the size that entered the same stage of the encoder. Pixels
+    beyond that size, at the end of lines and columns, are cut off, so that reconstructions have the size of the image.
 
     With "same" padding, max(0, kernel_size - strides) // 2 taps of a kernel's first position lie outside the image, as
     in TensorFlow if the strides divide the side.

@@ -74,13 +74,13 @@ def in_double(model: Model) -> Model:
 
 def describe(model: Model, largest: float, engine: str) -> dict[str, str]:
     """Return what an export says about itself."""
-    in_double = " from the model in double precision" if largest > TOLERANCE else ""
+    compared = " from the model in double precision" if largest > TOLERANCE else ""
     return {
         "model": f"{model.kind} of aefast {core.__version__}, {model.digest()[:16]}",
         "columns": ", ".join(model.column_names),
         "anomaly_score": f"{model.score_metric}; rows above {model.threshold:.9g} are anomalies",
         "checked": f"{N_ROWS} rows, {engine}",
-        "largest difference": f"{largest:.1e} of max(1, score), allowed {TOLERANCE:g}{in_double}",
+        "largest difference": f"{largest:.1e} of max(1, score), allowed {TOLERANCE:g}{compared}",
     }
 
 

@@ -87,7 +87,10 @@ def _side_by_side(plans: Sequence[ScorePlan]) -> Iterator[tuple[pa.RecordBatch, 
 def _examples(
     plans: Sequence[ScorePlan], found: Comparison, numbers: NDArray[np.int64], about: Sequence[str]
 ) -> dict[int, dict[str, Any]]:
-    """Return the rows with the given numbers and what each model says of them, by number; the files are read again."""
+    """Return a dict by row number: the kept values of the row, and its score and reasons by each model.
+
+    The files are read again for it.
+    """
     examples: dict[int, dict[str, Any]] = {}
     begin = 0
     for pair in _side_by_side(plans) if len(numbers) else ():

@@ -350,7 +350,7 @@ def _is_one_cell(rows: Sequence[Row], separator: str) -> bool:
 
 
 def _of_arff(text: str, known: Reading) -> Reading:
-    """Return what the header of an ARFF file says of it, or what is known if it is another file."""
+    """Return ``known`` with the separator, the names and the lines to skip of an ARFF file; of others as it is."""
     declared = re.match(r"(?s)\s*(?:%[^\n]*\n\s*)*@relation\b.*?^@data[^\n]*\n", text, re.IGNORECASE | re.MULTILINE)
     if declared is None:
         return known
