@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aefast.columns.column import Column
+from aefast.columns.column import DAY, Column
 from aefast.columns.times import in_zone, seconds_since_1970
 from aefast.columns.values import has_values, levels_of, numbers_of, parts_of
-
-_DAY = 86_400.0
 
 
 def contents(table: Any, columns: Sequence[Column]) -> NDArray[np.float64]:
@@ -45,7 +43,7 @@ def days_of(table: Any, columns: Sequence[Column] | None) -> NDArray[np.int64] |
     """
     for index, column in enumerate(columns or ()):
         if column.kind == "timestamp" and has_values(values := parts_of(table)[index]):
-            days = np.floor(seconds_since_1970(in_zone(values, column.zone)) / _DAY)
+            days = np.floor(seconds_since_1970(in_zone(values, column.zone)) / DAY)
             days = np.where(np.isnan(days), -1, days).astype(np.int64)
             if not np.isin(days, (0, -1)).all():
                 return days

@@ -41,8 +41,7 @@ def seconds_of_durations(values: Any) -> NDArray[np.float64]:
 
 def zone_of(values: Any) -> str | None:
     """Return the name of the time zone of a column of times; None if it has none, or one without a name."""
-    kind = getattr(values.dtype, "pyarrow_dtype", values.dtype) if hasattr(values, "iloc") else values.type
-    zone = getattr(kind, "tz", None)
+    zone = getattr(_type_of(values), "tz", None)
     name = str(getattr(zone, "key", None) or getattr(zone, "zone", None) or zone)
     return name if _is_zone(name) else None
 
@@ -62,13 +61,17 @@ def _is_zone(name: str) -> bool:
     return True
 
 
+def _type_of(values: Any) -> Any:
+    """Return the type of a column of pandas or Arrow."""
+    return getattr(values.dtype, "pyarrow_dtype", values.dtype) if hasattr(values, "iloc") else values.type
+
+
 def in_zone(values: Any, zone: str | None) -> Any:
     """Return times that have a time zone as the same instants in another ``zone``, and everything else as it is."""
-    is_frame = hasattr(values, "iloc")
-    kind = getattr(values.dtype, "pyarrow_dtype", values.dtype) if is_frame else values.type
+    kind = _type_of(values)
     if zone is None or getattr(kind, "tz", None) is None:
         return values
-    if is_frame:
+    if hasattr(values, "iloc"):
         return values.dt.tz_convert(zone)
     import pyarrow as pa
 

@@ -113,7 +113,9 @@ def content_of(model: Any) -> tuple[Model | ModelFleet, bytes, str]:
     elif is_file and fleet_file.is_fleet(model):
         content = Path(model).read_bytes() if isinstance(model, str | Path) else bytes(model)
     else:
-        content = model_of(model).to_bytes()
+        found = model_of(model)
+        content = found.to_bytes()
+        return found, content, hashlib.sha256(content).hexdigest()
     return _loaded(content), content, hashlib.sha256(content).hexdigest()
 
 

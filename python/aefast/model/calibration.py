@@ -189,6 +189,14 @@ class Calibration:
         share = np.cumsum(counts[:-1]) / counts.sum()
         return float(np.abs(share - np.cumsum(self.weights()) / self.n_rows).max())
 
+    def chance_distance(self, n: int) -> float:
+        """Return the largest `distance` of ``n`` errors, at least one, that chance explains.
+
+        The critical value of the two-sample Kolmogorov-Smirnov test at level 0.001 (Smirnov 1948), and what the kept
+        errors may hide.
+        """
+        return 1.95 * float(np.sqrt((n + self.n_rows) / (n * self.n_rows))) + 1 / RESOLUTION
+
     def excess(self, errors: ArrayLike) -> tuple[float, float]:
         """Return how much larger other errors are than these, and the p-value of that if both have one distribution.
 

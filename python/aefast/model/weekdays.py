@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aefast.columns.column import Column, hours_and_days, input_starts
+from aefast.model.evidence import DAYS
 from aefast.model.scaling import quantiles
 
 Array = NDArray[Any]
 Doubles = NDArray[np.float64]
 
-DAYS = 7
 #: The quantile that is made equal, and rows of a weekday that suffice to know it.
 LEVEL, ENOUGH = 0.9, 50
 #: The share of a score that stays if more is taken away from it.

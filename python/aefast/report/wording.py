@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aefast.model.calibration import RESOLUTION, Calibration
+from aefast.model.calibration import Calibration
 from aefast.model.drift import Drift
 
 LONGEST = 60  # characters of a name or a value that are shown
@@ -64,8 +64,7 @@ def drift(errors: NDArray[np.float64], calibration: Calibration, found: Drift | 
         return "There are no rows to compare."
     n, m = len(errors), calibration.n_rows
     distance = calibration.distance(errors)
-    # 1.95 is the test's critical value at level 0.001; the calibration sketch may hide a distance of 1 / RESOLUTION.
-    critical = 1.95 * float(np.sqrt((n + m) / (n * m))) + 1 / RESOLUTION
+    critical = calibration.chance_distance(n)
     if critical >= 1:
         return (
             f"Too few rows to test for drift: with {n:,} rows here and {m:,} calibration rows, chance alone could "

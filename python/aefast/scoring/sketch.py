@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from aefast.columns.contents import contents
 from aefast.exceptions import ModelFileError
-from aefast.model.calibration import N_EXACT, RESOLUTION, Calibration
+from aefast.model.calibration import N_EXACT, Calibration
 from aefast.model.container import pack, unpack
 from aefast.model.drift import Drift, beyond_range, drift_of
 from aefast.model.false_discoveries import reported_up_to
@@ -191,11 +191,8 @@ class ScoreSketch:
         distance, critical, is_lower = None, 0.0, False
         if self.n_scored:
             calibration, counts = self.model.calibration, self.p_value_counts()
-            n, m = self.n_scored, calibration.n_rows
-            distance = calibration.distance_of_counts(counts)
-            is_lower = bool(counts[calibration.levels() > 0.5].sum() > n / 2)
-            # 1.95 is the critical value of the Kolmogorov-Smirnov test at level 0.001 (Smirnov 1948).
-            critical = 1.95 * float(np.sqrt((n + m) / (n * m))) + 1 / RESOLUTION
+            distance, critical = calibration.distance_of_counts(counts), calibration.chance_distance(self.n_scored)
+            is_lower = bool(counts[calibration.levels() > 0.5].sum() > self.n_scored / 2)
         return drift_of(self.model.column_names, self._columns, self.model.reference, distance, critical, is_lower)
 
     def quantile(self, q: float) -> float:

@@ -84,9 +84,7 @@ def calibrated_distances(
 
     scores = _largest(parts, median, spread)
     if not is_crossed:
-        is_trusted = np.ones(len(parts), dtype=np.bool_)
-        if rows.distrusted is not None:
-            is_trusted[rows.distrusted] = False
+        is_trusted = _trusted(rows)
         learned, fresh = used[is_trusted[used] & ~is_fresh[used]], used[is_trusted[used] & is_fresh[used]]
         if len(learned) and len(fresh):
             scores[learned] = as_fresh(scores, learned, fresh, weights)
@@ -98,6 +96,14 @@ def calibrated_distances(
             scores[used] = np.maximum(scores[used], top + SLOPE * np.log(2 * beyond)) + np.log1p(beyond)
     compared = rows.held_out if rows.alone and rows.held_out is not None else used
     return found, scores[compared], None if weights is None else weights[compared]
+
+
+def _trusted(rows: CalibrationRows) -> NDArray[np.bool_]:
+    """Return which rows (n,) are trusted."""
+    found = np.ones(len(rows.X), dtype=np.bool_)
+    if rows.distrusted is not None:
+        found[rows.distrusted] = False
+    return found
 
 
 def _parts(predictor: core.Predictor, X: Array, distances: Distances) -> Array:
@@ -128,9 +134,7 @@ def _cross_fit(
     scored: dict[str, Any],
 ) -> None:
     """Replace the parts of the used rows by those that network and distances give that do not know them."""
-    is_trusted, fitted = np.ones(len(parts), dtype=np.bool_), parts.copy()
-    if rows.distrusted is not None:
-        is_trusted[rows.distrusted] = False
+    is_trusted, fitted = _trusted(rows), parts.copy()
     n_folds = min(n_folds, len(used))
     fold, is_enough = choices.rng(SCORE, 2).permutation(len(used)) % n_folds, len(used) >= ENOUGH_ROWS
     for number in range(1 if is_enough else n_folds):
