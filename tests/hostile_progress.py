@@ -137,7 +137,7 @@ def _change_frame(parts: list[bytes], at: int, rng: random.Random) -> None:
     elif which < 0.75:
         batch = batch_from(parts[at])
         columns = {name: batch.column(name) for name in batch.schema.names}
-        columns[rng.choice(list(columns))] = pa.array([rng.choice(("x", 1, None))] * batch.num_rows)
+        columns[rng.choice([*columns, "new"])] = pa.array([rng.choice(("x", 1, None))] * batch.num_rows)
         parts[at] = batch_to_bytes(pa.record_batch(columns)).to_pybytes()
     else:
         body = bytearray(parts[at] or b"x")

@@ -95,6 +95,15 @@ def test_a_loaded_object_equals_the_saved_one(parameters, tmp_path):
         assert isinstance(getattr(again, name), type(value)) or isinstance(value, np.generic), name
 
 
+@pytest.mark.parametrize("value", [5e-324, 1e-310, 1e-300, 1e30])
+def test_a_model_of_a_constant_column_of_any_size_is_loaded_again(value):
+    table = np.column_stack([X, np.full(len(X), value)])
+    model = Autoencoder(max_epochs=2, random_state=0).fit(table)
+    again = load(to_bytes(model))
+    np.testing.assert_array_equal(again.score_samples(table), model.score_samples(table))
+    assert again.p_values(np.append(X[0], 2 * value).reshape(1, -1)) > 0
+
+
 def test_a_loaded_model_trains_on():
     model = fitted(warm_start=True)
     again = load(to_bytes(model))

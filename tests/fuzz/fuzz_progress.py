@@ -20,7 +20,7 @@ def mutated(content: bytes, max_size: int, seed: int) -> bytes:
     try:
         if rng.random() < 0.9:
             return hostile.changed(content, rng)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, hostile.struct.error):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, hostile.struct.error):
         pass  # no longer a file that can be taken apart
     return bytes(atheris.Mutate(content, max_size))
 

@@ -209,4 +209,5 @@ def units_of(low: Doubles, high: Doubles) -> Doubles:
     # Values that differ by rounding have no range of their own.
     unit = np.maximum(high - low, FLOOR * magnitude)
     constant = np.where(magnitude > 0, CONSTANT_SHARE * magnitude, CONSTANT_UNIT)
-    return np.where(high > low, unit, constant)
+    # The hundredth part of a value near the smallest double is zero.
+    return np.maximum(np.where(high > low, unit, constant), np.finfo(np.float64).tiny)
