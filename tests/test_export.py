@@ -1,5 +1,6 @@
 """Exports: the same scores and flags as the model, for every kind of model, or a refusal with the reason."""
 
+import os
 import shutil
 
 import numpy as np
@@ -10,7 +11,7 @@ import aefast
 import aefast.export
 from aefast.columns.column import hash_of
 from aefast.export.c_header import header, prefix_of
-from aefast.export.check import in_double, run_c, run_onnx, run_sql
+from aefast.export.check import in_double, run_c, run_onnx, run_sql, table_of_columns
 from aefast.export.columns import texts_of
 from aefast.export.decision import TOLERANCE, program_of
 from aefast.export.onnx_graph import model_proto
@@ -185,22 +186,51 @@ def test_the_graph_scores_as_the_model(model):
     assert_agrees(model, columns, rows, found)
 
 
-def test_the_query_scores_as_the_model(model):
-    pytest.importorskip("duckdb", reason="needs duckdb, which is optional")
+@pytest.mark.parametrize("dialect", ["duckdb", "postgres"])
+def test_the_query_scores_as_the_model(model, dialect):
     program = program_of(model)
     columns, rows = made_up_rows(model, program)
     ops = {step.op for step in program.steps} | {step.constants.get("name") for step in program.steps}
     if ops & {"tails", "expected"}:
         with pytest.raises(aefast.export.ExportError, match="the calibrated score with .* has no form in SQL: export"):
-            query(program, "duckdb", "aefast_rows", {})
+            query(program, dialect, "aefast_rows", {})
         return
-    if ops & {"convolution", "transposed", "top_k", "gelu"} or model.n_features_in > 100:
+    unknown = {"convolution", "transposed", "top_k", *(["gelu"] if dialect == "duckdb" else [])}
+    if ops & unknown or model.n_features_in > 100:
         with pytest.raises(aefast.export.ExportError, match="export to ONNX or C|no error function"):
-            query(program, "duckdb", "aefast_rows", {})
+            query(program, dialect, "aefast_rows", {})
         return
-    text = query(program, "duckdb", "aefast_rows", {})
-    found, _ = run_sql(program, text, columns, can_run=True)
+    text = query(program, dialect, "aefast_rows", {})
+    if dialect == "duckdb":
+        pytest.importorskip("duckdb", reason="needs duckdb, which is optional")
+        found, _ = run_sql(program, text, columns, can_run=True)
+    else:
+        found = run_postgres(text, table_of_columns(program, columns).to_pandas(), needs_erf="gelu" in ops)
     assert_agrees(model, columns, rows, found)
+
+
+def run_postgres(text, frame, needs_erf):
+    """Run a query in the database that AEFAST_POSTGRES names, such as "host=localhost dbname=test"."""
+    if "AEFAST_POSTGRES" not in os.environ:
+        pytest.skip("needs a Postgres server, whose connection string AEFAST_POSTGRES gives")
+    psycopg = pytest.importorskip("psycopg", reason="needs psycopg, which is optional")
+    types = {"M": "timestamp", "f": "double precision"}
+    names = ['"' + name.replace('"', '""') + '"' for name in frame]
+    columns = [f"{name} {types.get(dtype.kind, 'text')}" for name, dtype in zip(names, frame.dtypes, strict=True)]
+    rows = frame.astype(object).where(frame.notna(), None).to_numpy().tolist()
+    with psycopg.connect(os.environ["AEFAST_POSTGRES"]) as connection, connection.cursor() as cursor:
+        if needs_erf and connection.info.server_version < 160_000:
+            pytest.skip("Postgres has an error function from version 16 on")
+        cursor.execute(f"CREATE TEMPORARY TABLE aefast_rows ({', '.join(columns)}, aefast_row integer)")
+        with cursor.copy("COPY aefast_rows FROM STDIN") as copy:
+            for i, row in enumerate(rows):
+                copy.write_row([*row, i])
+        scores, p_values, flags = zip(*(row[-3:] for row in cursor.execute(f"{text} ORDER BY aefast_row")), strict=True)
+    return {
+        "anomaly_score": np.array(scores, dtype=np.float64),
+        "p_value": np.array(p_values, dtype=np.float64),
+        "is_anomaly": np.array(flags, dtype=object) == True,  # noqa: E712  (null counts as False)
+    }
 
 
 def test_a_row_without_a_value_that_the_model_needs_has_no_score():
