@@ -5,7 +5,6 @@
 Most mutations change single values and correct the digest, so that they get past it.
 """
 
-import random
 import sys
 from pathlib import Path
 
@@ -15,20 +14,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 with atheris.instrument_imports(include=["aefast"]):
     import hostile
 
-
-def mutate(content: bytes, max_size: int, seed: int) -> bytes:
-    rng = random.Random(seed)
-    try:
-        if rng.random() < 0.9:
-            return hostile.forged(content, rng)
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, hostile.struct.error):
-        pass  # no longer a file that can be taken apart
-    return bytes(atheris.Mutate(content, max_size))
-
+from mutation import mutator
 
 if __name__ == "__main__":
     corpus = Path(next(word for word in sys.argv[1:] if not word.startswith("-")))
     for number, seed in enumerate(hostile.model_seeds() if corpus.is_dir() else ()):
         (corpus / f"model{number}").write_bytes(seed)
-    atheris.Setup(sys.argv, lambda content: hostile.check_model(content) and None, custom_mutator=mutate)
+    atheris.Setup(
+        sys.argv, lambda content: hostile.check_model(content) and None, custom_mutator=mutator(hostile.forged)
+    )
     atheris.Fuzz()

@@ -3,7 +3,6 @@
 python tests/fuzz/fuzz_progress.py CORPUS [libFuzzer options]
 """
 
-import random
 import sys
 import tempfile
 from pathlib import Path
@@ -14,16 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 with atheris.instrument_imports(include=["aefast"]):
     import hostile_progress as hostile
 
-
-def mutated(content: bytes, max_size: int, seed: int) -> bytes:
-    rng = random.Random(seed)
-    try:
-        if rng.random() < 0.9:
-            return hostile.changed(content, rng)
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, hostile.struct.error):
-        pass  # no longer a file that can be taken apart
-    return bytes(atheris.Mutate(content, max_size))
-
+from mutation import mutator
 
 if __name__ == "__main__":
     corpus = Path(next(word for word in sys.argv[1:] if not word.startswith("-")))
@@ -31,5 +21,7 @@ if __name__ == "__main__":
         folder = Path(name)
         for number, seed in enumerate(hostile.seeds(folder) if corpus.is_dir() else ()):
             (corpus / f"progress{number}").write_bytes(seed)
-        atheris.Setup(sys.argv, lambda content: hostile.check(content, folder) and None, custom_mutator=mutated)
+        atheris.Setup(
+            sys.argv, lambda content: hostile.check(content, folder) and None, custom_mutator=mutator(hostile.changed)
+        )
         atheris.Fuzz()
