@@ -25,6 +25,9 @@ default_role = "py:obj"  # a name in single backticks in a docstring is a link
 toc_object_entries_show_parents = "hide"
 autodoc_typehints = "none"  # the docstrings state the types
 numpydoc_show_class_members = False
+# Every public docstring names all parameters, with types, and what is returned; variants refer to `Autoencoder`.
+numpydoc_validation_checks = {"GL08", "PR01", "PR02", "PR03", "PR04", "PR07", "RT01", "RT03", "SS03", "SS06", "YD01"}
+numpydoc_validation_overrides = {"PR01": [r"\*\*parameters"], "PR02": [r"\*\*parameters"]}
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
@@ -85,9 +88,12 @@ def show_elsewhere(app, *arguments):
 
 
 def skip_foreign(app, what, name, member, skip, options):
-    """Leave out what scikit-learn adds and documents itself, and attributes that the class describes."""
+    """Leave out scikit-learn's own members, attributes that the class describes, and the steps that `Scorer` takes."""
     is_attribute = name.endswith("_") and not name.endswith("__")
-    return True if is_attribute or str(getattr(member, "__module__", "")).startswith("sklearn.") else None
+    function = getattr(member, "fget", member)
+    is_foreign = str(getattr(function, "__module__", "")).startswith("sklearn.")
+    is_step = str(getattr(function, "__qualname__", "")).startswith("ScoringSteps.")
+    return True if is_attribute or is_foreign or is_step else None
 
 
 def setup(app):

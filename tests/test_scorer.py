@@ -41,7 +41,7 @@ def test_plain_columns_are_scored_without_copies(kind, monkeypatch):
     table = pa.table({c: np.rint(column.to_numpy()) for c, column in zip(FEATURES, features_only(), strict=True)})
     table = table.cast(pa.schema([(c, kind) for c in FEATURES]))
     expected = small_model().reconstruction_error(table)
-    monkeypatch.setattr("aefast.scoring.scorer.feature_matrix", None)
+    monkeypatch.setattr("aefast.scoring.steps.feature_matrix", None)
     for each in (table, pa.concat_tables([table.slice(7), table[:7]])):
         found = scored(Scorer(small_model()), each)["anomaly_score"].to_numpy()
         np.testing.assert_array_equal(np.sort(found), np.sort(expected.astype(np.float64)))

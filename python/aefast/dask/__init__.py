@@ -71,8 +71,13 @@ def score(
     ------
     ImportError
         If dask is not installed.
-    TypeError, ValueError, TableError
+    TypeError, ValueError
         If data, model or options do not fit; see `aefast.Scorer`. Errors about values come from ``compute``.
+
+    See Also
+    --------
+    detect : Limits the share of false alarms.
+    aefast.Scorer : The same on one machine.
 
     Examples
     --------
@@ -115,9 +120,11 @@ def detect(
     ----------
     data : dask.dataframe.DataFrame
         As in `score`.
+    model : estimator, Model, Fleet, bytes, str or path
+        As in `score`.
     fdr : float in (0, 1)
         The expected share of false alarms among the reported rows.
-    model, keep, top_features, precision, on_bad, isa_level
+    keep, top_features, precision, on_bad, isa_level : optional
         As in `score`. Bad rows with ``on_bad="null"`` are neither tested nor returned.
 
     Returns
@@ -127,16 +134,21 @@ def detect(
 
     Raises
     ------
-    ImportError, TypeError, ValueError, TableError
+    ImportError, TypeError, ValueError
         As in `score`; also if ``fdr`` is out of range.
-    BadRowError
-        A ValueError, if a row cannot be scored and ``on_bad`` is "error".
+    ValueError
+        If a row cannot be scored and ``on_bad`` is "error".
 
     Warns
     -----
     UserWarning
         If no row is reported and too few rows were held out to report one, if rows could not be scored, or if workers
         computed with unlike instruction-set levels.
+
+    See Also
+    --------
+    score : Returns all rows, with their scores.
+    aefast.Autoencoder.detect : The same on one machine.
 
     Examples
     --------
@@ -173,6 +185,7 @@ def fit(data: Any, estimator: Any, *, rows: int | None = None, seed: int = 0) ->
     Returns
     -------
     estimator
+        The fitted ``estimator``.
 
     Raises
     ------
@@ -180,6 +193,11 @@ def fit(data: Any, estimator: Any, *, rows: int | None = None, seed: int = 0) ->
         If dask is not installed.
     TypeError, ValueError, ConvergenceError
         If ``data`` is not a data frame of Dask, ``rows`` is not a positive number, or ``fit`` raises.
+
+    See Also
+    --------
+    fit_groups : One model for each group of rows.
+    aefast.Autoencoder.fit_batches : The training of streamed rows.
 
     Examples
     --------
@@ -215,12 +233,15 @@ def fit_groups(data: Any, estimator: Any, by: Any, *, min_rows: int = 50, unseen
         The one to copy for each group; it stays as it is.
     by : str or list of str
         The columns whose values are a row's group: text, numbers or truth values.
-    min_rows, unseen
-        As in `aefast.Fleet`. The pooled model is fitted on the client.
+    min_rows : int, at least 1, default 50
+        Groups with fewer rows get no model of their own.
+    unseen : {"pooled", "error"}, default "pooled"
+        What happens to rows of groups without a model, as in `aefast.Fleet`. The pooled model is fitted on the client.
 
     Returns
     -------
     Fleet
+        The fitted fleet, as `aefast.Fleet.fit` returns it.
 
     Raises
     ------
@@ -233,6 +254,11 @@ def fit_groups(data: Any, estimator: Any, by: Any, *, min_rows: int = 50, unseen
     -----
     UserWarning
         If groups cannot be learned.
+
+    See Also
+    --------
+    score_groups : Scores rows with the fleet.
+    aefast.Fleet : The same on one machine.
 
     Examples
     --------
@@ -281,7 +307,7 @@ def score_groups(
     fleet : Fleet, bytes, str or path
         A fitted `aefast.Fleet`, or the content or the path of its file. It is sent once. A worker loads the models
         whose groups occur in its rows.
-    keep, top_features, p_value_cutoff, precision, on_bad, isa_level
+    keep, top_features, p_value_cutoff, precision, on_bad, isa_level : optional
         As in `score`. Without ``p_value_cutoff``, the threshold of its group decides about a row.
 
     Returns
@@ -291,9 +317,14 @@ def score_groups(
 
     Raises
     ------
-    ImportError, TypeError, ValueError, TableError
+    ImportError, TypeError, ValueError
         As in `score`; also if rows belong to groups without a model and the fleet has ``unseen="error"``, when the
         scores are computed.
+
+    See Also
+    --------
+    fit_groups : Fits the fleet.
+    score : The columns of the result.
 
     Examples
     --------

@@ -34,6 +34,11 @@ def threads(n: int | None) -> Iterator[None]:
     n : int or None
         Number of threads, at least 1; None returns to the default, the CPUs this process may use.
 
+    Yields
+    ------
+    None
+        The setting holds inside the block.
+
     Raises
     ------
     TypeError, ValueError

@@ -90,7 +90,8 @@ class Autoencoder(BaseAutoencoder):
         with such values.
     missing : {"error", "mask", "mean"}, default "error"
         Treatment of NaN and, in tables, null. "error": raise ValueError with their number and place. "mask": the value
-        is unknown; the network sees 0 in the scaled space, and losses and errors are over the features that a row has.
+        is unknown. In training the network sees 0 in the scaled space, and the loss is over the features that a row
+        has. In scoring the expected value takes its place, so that a gap is no evidence (``docs/scores.md``).
         "mean": the mean of the column's training values takes its place. Infinity raises ValueError, and so does a
         column without any value.
     column_kinds : dict of str to str, optional
@@ -106,11 +107,10 @@ class Autoencoder(BaseAutoencoder):
         learned (see ``docs/scores.md``).
     score_metric : str, default "auto"
         How a row gets its score: "calibrated", "mse", "mae", "max", "huber", "binary_crossentropy",
-        "categorical_crossentropy" or "mahalanobis"; see `reconstruction_error`. "auto" is "calibrated" if all columns
-        are numbers, else "mse". A mean of squares treats features as unrelated and equally predictable, and it misses
-        rows far out along directions that the network has learned. The calibrated score accounts for both, guards each
-        column by its range in training, and ranks anomalies best on tables. It cannot tell a good model from a bad one
-        (see `score`).
+        "categorical_crossentropy" or "mahalanobis"; see `reconstruction_error`. "auto" is "calibrated". A mean
+        of squares treats features as unrelated and equally predictable, and it misses rows far out along directions
+        that the network has learned. The calibrated score accounts for both, guards each column by its range in
+        training, and ranks anomalies best on tables. It cannot tell a good model from a bad one (see `score`).
     warm_start : bool, default False
         Let `fit` start from the current ``coefs_`` and ``intercepts_``, even if they were replaced. The scaler that
         they were trained with stays, unless a fifth of the values of a column are beyond ten deviations, and so do

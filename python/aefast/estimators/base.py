@@ -181,6 +181,7 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
         Returns
         -------
         self
+            The fitted estimator.
 
         Raises
         ------
@@ -193,10 +194,9 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
 
         Examples
         --------
-        >>> import numpy as np
-        >>> from aefast import Autoencoder
+        >>> import numpy as np, aefast
         >>> X = np.random.default_rng(0).normal(size=(500, 9))
-        >>> model = Autoencoder((4,), max_epochs=3, random_state=0).fit(X)
+        >>> model = aefast.Autoencoder((4,), max_epochs=3, random_state=0).fit(X)
         >>> [w.shape for w in model.coefs_]
         [(9, 4), (4, 9)]
         """
@@ -237,6 +237,7 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
         Returns
         -------
         self
+            The fitted estimator.
 
         Raises
         ------
@@ -245,10 +246,9 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
 
         Examples
         --------
-        >>> import numpy as np
-        >>> from aefast import Autoencoder
+        >>> import numpy as np, aefast
         >>> rng = np.random.default_rng(0)
-        >>> model = Autoencoder((4,), random_state=0)
+        >>> model = aefast.Autoencoder((4,), random_state=0)
         >>> for _ in range(3):
         ...     model = model.partial_fit(rng.normal(size=(500, 9)))
         >>> model.n_epochs_
@@ -282,6 +282,7 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
         Returns
         -------
         self
+            The fitted estimator.
 
         Raises
         ------
@@ -290,10 +291,9 @@ class BaseAutoencoder(FittedMethods, BaseEstimator):
 
         Examples
         --------
-        >>> import numpy as np
-        >>> from aefast import Autoencoder
+        >>> import numpy as np, aefast
         >>> rng = np.random.default_rng(0)
-        >>> model = Autoencoder((4,), random_state=0).fit_batches(rng.normal(size=(500, 9)) for _ in range(3))
+        >>> model = aefast.Autoencoder((4,), random_state=0).fit_batches(rng.normal(size=(500, 9)) for _ in range(3))
         >>> model.n_epochs_
         1
         """

@@ -27,8 +27,7 @@ Array = NDArray[Any]
 
 
 class ConvolutionalAutoencoder(BaseAutoencoder):
-    """Autoencoder for images: each output of a layer depends on a pixel and its neighbours, with the same weights at
-    every pixel.
+    """Autoencoder for images: a layer combines a pixel with its neighbours, with the same weights at every pixel.
 
     For each of ``channels`` the encoder has a convolution with a square kernel, followed by max-pooling; ``code_size``
     adds a dense code. The decoder passes through the same channels in reverse order: for each it has a convolution and
@@ -239,6 +238,11 @@ class ConvolutionalDenoisingAutoencoder(DenoisingAutoencoder, ConvolutionalAutoe
     **parameters
         All other parameters of `ConvolutionalAutoencoder` and `DenoisingAutoencoder`.
 
+    See Also
+    --------
+    ConvolutionalAutoencoder : Describes the layers.
+    DenoisingAutoencoder : Describes the noise.
+
     Examples
     --------
     >>> from sklearn.datasets import load_digits
@@ -261,6 +265,11 @@ class ConvolutionalVariationalAutoencoder(VariationalAutoencoder, ConvolutionalA
         Width q of the code; required.
     **parameters
         All other parameters of `ConvolutionalAutoencoder` and `VariationalAutoencoder`.
+
+    See Also
+    --------
+    ConvolutionalAutoencoder : Describes the layers.
+    VariationalAutoencoder : Describes the objective.
 
     Examples
     --------

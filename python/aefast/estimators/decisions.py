@@ -122,7 +122,7 @@ class DecisionMethods(OutlierMixin):
         """Return minus the mean `reconstruction_error`, by the metric ``score_metric_``.
 
         The score can compare models only if the metric depends on residuals alone, like "mse". With the metric
-        "calibrated", which "auto" selects for numbers, it cannot: each model measures distances by its own training
+        "calibrated", which "auto" selects, it cannot: each model measures distances by its own training
         rows' residuals and codes, so the score is near 0 for good and bad models. For model selection
         (GridSearchCV, cross_val_score) set ``score_metric="mse"``. To keep the detector as it is, pass as ``scoring`` a
         function of ``reconstruction_error(X, metric="mse")``. Errors are in the scaled space, so compare only models
@@ -168,17 +168,16 @@ class DecisionMethods(OutlierMixin):
         return -float(self.model_.errors(self._rows(X)).mean(dtype=np.float64))
 
     def p_values(self, X: Any) -> NDArray[np.float64]:
-        """Return conformal p-values against the rows held out in `fit` (see `aefast.model.calibration.Calibration`).
+        """Return conformal p-values: how often a usual row scores at least as high.
 
-        The p-value of a row is p = (1 + #{held-out errors >= its error}) / (1 + m) for m held-out rows. It is exact for
-        p up to 1025 / (1 + m), and at most 1/128 too large above. If the row is exchangeable with the held-out rows,
-        P(p <= a) <= a.
+        The p-value of a row is p = (1 + #{calibration scores >= its score}) / (1 + m) for m calibration scores, those
+        of rows that were not learned (``docs/scores.md`` says how `fit` gets them). It is exact for p up to
+        1025 / (1 + m), and at most 1/128 too large above. If the row is exchangeable with the calibration rows,
+        P(p <= a) <= a, whatever the model is worth.
 
-        With ``early_stopping`` the held-out rows also select the epoch, so that their errors may be slightly too small.
-        In simulations with the defaults and 300 rows there is no effect. If the best of 300 epochs of a network that
-        overfits is kept, 12.0 % of normal rows have p <= 0.1. ``early_stopping=False``, or `recalibrate` on separate
-        rows, avoids the effect. Without held-out rows (``validation_fraction=0``) the errors of the training rows are
-        used, and the p-values are too small.
+        With another ``score_metric`` than "calibrated", the calibration scores are those of the held-out rows. As these
+        rows also choose the epoch, p-values may be slightly too small. Without held-out rows the scores of the training
+        rows are used, and p-values are too small. `recalibrate` on separate rows avoids both.
 
         Parameters
         ----------
@@ -249,8 +248,8 @@ class DecisionMethods(OutlierMixin):
         X : array-like of shape (n, d)
             As in `transform`; the result for a row depends on the other rows.
         fdr : float in (0, 1), default 0.05
-            The false-discovery rate to allow. With m held-out rows, k of n rows can be reported only if ``fdr`` is at
-            least n / (k (m + 1)), so that small rates need many held-out rows.
+            The false-discovery rate to allow. With m calibration scores, k of n rows can be reported together only if
+            ``fdr`` is at least n / (k (m + 1)), so that small rates need many training rows.
 
         Returns
         -------
@@ -295,6 +294,7 @@ class DecisionMethods(OutlierMixin):
         Returns
         -------
         self
+            The estimator, with a new threshold and new p-values.
 
         Raises
         ------

@@ -122,6 +122,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
         Returns
         -------
         self
+            The fitted estimator.
 
         Raises
         ------

@@ -41,12 +41,42 @@ class FittedMethods(DecisionMethods, FittedAttributes, ClassNamePrefixFeaturesOu
         return self.model_.n_codes
 
     def fit_predict(self, X: Any, y: Any = None, **parameters: Any) -> NDArray[np.int64]:
-        """Fit, then `predict` the same rows, which are read only once if they are a stream."""
+        """Fit, then `predict` the same rows, which are read only once if they are a stream.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            As in `fit`.
+        y : ignored
+            Exists for scikit-learn's conventions.
+        **parameters
+            Further parameters of `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n,), int64
+            -1 or 1 for each row.
+        """
         found: NDArray[np.int64] = super().fit_predict(collected(X), y, **parameters)
         return found
 
     def fit_transform(self, X: Any, y: Any = None, **parameters: Any) -> Any:
-        """Fit, then `transform` the same rows, which are read only once if they are a stream."""
+        """Fit, then `transform` the same rows, which are read only once if they are a stream.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            As in `fit`.
+        y : ignored
+            Exists for scikit-learn's conventions.
+        **parameters
+            Further parameters of `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n, q), of the estimator's ``dtype``
+            As `transform` returns them.
+        """
         return super().fit_transform(collected(X), y, **parameters)
 
     def transform(self, X: Any) -> Array:
@@ -220,7 +250,8 @@ class FittedMethods(DecisionMethods, FittedAttributes, ClassNamePrefixFeaturesOu
             The sum of a row is its `reconstruction_error`. For ``max`` the feature with the largest residual has the
             whole error. For ``mahalanobis`` a feature has the square of its whitened residual and a part of the code's
             squares, in proportion to its squared distance from usual rows, divided by d + q (see
-            `aefast.model.whitening`). For ``calibrated`` it is the feature's share of the score, which may be below 0.
+            `aefast.model.whitening`). For ``calibrated`` it is the feature's share of the score, and negative if the
+            score is.
 
         Raises
         ------

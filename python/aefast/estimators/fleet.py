@@ -121,6 +121,7 @@ class Fleet(FleetScores, BaseEstimator, Mapping[Key, Any]):
         Returns
         -------
         self
+            The fitted fleet.
 
         Raises
         ------

@@ -44,8 +44,7 @@ class FleetScores:
     """Methods of a fitted `Fleet` that score rows.
 
     ``X`` is a data frame or an Arrow table with the columns ``by``, or an array with ``groups`` (see `Fleet.fit`).
-    Results are in the order of ``X``. All methods raise ValueError as those of the estimators do, or if groups have no
-    estimator and ``unseen`` is "error", and NotFittedError before `fit`.
+    Results are in the order of ``X``.
     """
 
     estimator: Any
@@ -78,6 +77,14 @@ class FleetScores:
         Returns
         -------
         ndarray of shape (n,), of the estimator's ``dtype``
+            One score for each row, in the order of ``X``.
+
+        Raises
+        ------
+        ValueError
+            If the rows do not fit the models, or groups have no estimator and ``unseen`` is "error".
+        NotFittedError
+            Before `fit`.
         """
         rows, parts = self._parts(X, groups)
         return self._errors(rows, parts, metric, precision)
@@ -95,6 +102,14 @@ class FleetScores:
         Returns
         -------
         ndarray of shape (n,), float64
+            One score for each row.
+
+        Raises
+        ------
+        ValueError
+            If the rows do not fit the models, or groups have no estimator and ``unseen`` is "error".
+        NotFittedError
+            Before `fit`.
         """
         return -self.reconstruction_error(X, groups=groups).astype(np.float64)
 
@@ -111,6 +126,14 @@ class FleetScores:
         Returns
         -------
         ndarray of shape (n,), float64
+            One value for each row.
+
+        Raises
+        ------
+        ValueError
+            If the rows do not fit the models, or groups have no estimator and ``unseen`` is "error".
+        NotFittedError
+            Before `fit`.
         """
         rows, parts = self._parts(X, groups)
         errors = self._errors(rows, parts)
@@ -129,6 +152,14 @@ class FleetScores:
         Returns
         -------
         ndarray of shape (n,), int64
+            -1 or 1 for each row.
+
+        Raises
+        ------
+        ValueError
+            If the rows do not fit the models, or groups have no estimator and ``unseen`` is "error".
+        NotFittedError
+            Before `fit`.
         """
         return np.where(self.decision_function(X, groups=groups) < 0, -1, 1).astype(np.int64)
 
@@ -147,12 +178,20 @@ class FleetScores:
         Returns
         -------
         ndarray of shape (n,), float64, in (0, 1]
+            Lower is more abnormal.
+
+        Raises
+        ------
+        ValueError
+            If the rows do not fit the models, or groups have no estimator and ``unseen`` is "error".
+        NotFittedError
+            Before `fit`.
         """
         rows, parts = self._parts(X, groups)
         return judged(self._errors(rows, parts), parts, Model.p_values_of, np.float64)
 
     def detect(self, X: Any, fdr: float = 0.05, *, groups: Any = None) -> NDArray[np.bool_]:
-        """Report anomalies so that at most a share ``fdr`` of the reports is expected to be false, over all groups.
+        """Return a mask of anomalies of all groups whose expected share of false alarms is at most ``fdr``.
 
         The procedure of Benjamini and Hochberg is applied to the `p_values` of all rows together. As the p-values of
         each group are valid by themselves, it does not matter that groups differ.
@@ -169,6 +208,14 @@ class FleetScores:
         Returns
         -------
         ndarray of shape (n,), bool
+            True for the rows to report.
+
+        Raises
+        ------
+        ValueError
+            If the rows do not fit the models, or groups have no estimator and ``unseen`` is "error".
+        NotFittedError
+            Before `fit`.
 
         Warns
         -----
@@ -200,6 +247,13 @@ class FleetScores:
         -------
         pandas.DataFrame, or a structured ndarray if pandas is not installed
             Fields ``row`` (position in ``X``), ``feature``, ``value``, ``expected`` and ``share``.
+
+        Raises
+        ------
+        ValueError
+            If the rows do not fit the models, or groups have no estimator and ``unseen`` is "error".
+        NotFittedError
+            Before `fit`.
         """
         rows, parts = self._parts(X, groups)
         tables = []
@@ -232,6 +286,13 @@ class FleetScores:
             A row for each group of ``X``, the smallest p-value first: the columns ``by`` (or ``group``), ``rows``,
             ``is_own`` (False if the pooled model scored the group), ``anomalies`` (rows above the threshold),
             ``excess`` (one-sided Kolmogorov-Smirnov distance of the errors, in [0, 1]), ``p_value`` and ``is_odd``.
+
+        Raises
+        ------
+        ValueError
+            If the rows do not fit the models, or groups have no estimator and ``unseen`` is "error".
+        NotFittedError
+            Before `fit`.
         """
         _, rows, split = self._split(X, groups)
         fleet = self.model_fleet()

@@ -23,8 +23,7 @@ _LARGEST_LOG_VARIANCE = 20.0
 
 
 class VariationalAutoencoder(BaseAutoencoder):
-    r"""Autoencoder whose code is a normal distribution, kept close to the standard normal, so that new rows can be
-    drawn.
+    r"""Autoencoder whose code is kept close to a standard normal distribution, so that new rows can be drawn.
 
     The encoder gives each row x a mean m and a log-variance l for each of q code units. In training the decoder gets
     z = m + exp(l / 2) e with e drawn from the standard normal (Kingma and Welling 2014, equation 10). A row's objective

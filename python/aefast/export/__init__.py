@@ -48,6 +48,11 @@ def onnx(model: Any, path: str | os.PathLike[str], *, values: Any = None) -> Non
     ImportError
         If the package onnx is not installed.
 
+    See Also
+    --------
+    c : A C header, which needs no library.
+    sql : A query, which needs no program.
+
     Notes
     -----
     Scores differ from the model's by at most 1e-5 times the larger of 1 and the score, which is checked on 500 made-up
@@ -92,6 +97,10 @@ def c(model: Any, path: str | os.PathLike[str]) -> None:
     ------
     ExportError
         If the model has a part that cannot be exported, or the header does not agree with the model.
+
+    See Also
+    --------
+    onnx : A graph for ONNX Runtime.
 
     Notes
     -----
@@ -142,6 +151,11 @@ def sql(model: Any, dialect: str = "duckdb", table: str = "rows") -> str:
         several kinds, or is too large.
     ValueError
         If the dialect is unknown.
+
+    See Also
+    --------
+    onnx : A graph for ONNX Runtime.
+    c : A C header.
 
     Notes
     -----

@@ -26,7 +26,23 @@ SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
 
 class ExportError(ValueError):
-    """Part of a model cannot be written in the format asked for."""
+    """Part of a model cannot be written in the format asked for; the message names it and says what to do instead.
+
+    See Also
+    --------
+    aefast.export.c : The format that takes everything.
+
+    Examples
+    --------
+    >>> import numpy as np, aefast, aefast.export
+    >>> X = np.random.default_rng(0).normal(size=(300, 4))
+    >>> model = aefast.SparseAutoencoder((8,), sparsity="topk", k=2, max_epochs=2, random_state=0).fit(X)
+    >>> try:
+    ...     aefast.export.sql(model)
+    ... except aefast.export.ExportError as error:
+    ...     print("SQL" in str(error))
+    True
+    """
 
 
 class Value(NamedTuple):

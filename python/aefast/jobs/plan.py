@@ -20,7 +20,8 @@ from aefast.scoring.fleet_scorer import FleetScorer, fleet_of, is_fleet
 from aefast.scoring.labels import with_label
 from aefast.scoring.models import model_of
 from aefast.scoring.passthrough import kept_schema
-from aefast.scoring.scorer import RESULT_NAMES, Scorer
+from aefast.scoring.scorer import Scorer
+from aefast.scoring.steps import RESULT_NAMES
 from aefast.tables.formats.base import TableError
 from aefast.tables.numbers import may_be_numbers
 from aefast.tables.source import Source, prefetch

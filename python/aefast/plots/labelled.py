@@ -34,10 +34,12 @@ def roc_curve(
         Marks the point of the curve where rows with scores above the threshold are flagged. A mapping marks one
         labelled point for each name.
     ax : matplotlib.axes.Axes, optional
+        The axes to draw into. Default: new ones.
 
     Returns
     -------
     matplotlib.axes.Axes
+        The axes with the picture.
 
     See Also
     --------
@@ -84,10 +86,12 @@ def precision_recall_curve(
         Marks the point of the curve where rows with scores above the threshold are flagged. A mapping marks one
         labelled point for each name.
     ax : matplotlib.axes.Axes, optional
+        The axes to draw into. Default: new ones.
 
     Returns
     -------
     matplotlib.axes.Axes
+        The axes with the picture.
 
     See Also
     --------

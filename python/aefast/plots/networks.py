@@ -20,11 +20,14 @@ def loss_curves(estimator: Any, *, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     estimator : fitted autoencoder
+        A fitted estimator.
     ax : matplotlib.axes.Axes, optional
+        The axes to draw into. Default: new ones.
 
     Returns
     -------
     matplotlib.axes.Axes
+        The axes with the picture.
 
     See Also
     --------
@@ -71,16 +74,20 @@ def reconstruction_grid(
     Parameters
     ----------
     estimator : fitted autoencoder
+        A fitted estimator.
     X : array-like of shape (n, d)
         One image per row of ``X``. About a dozen images fit.
     image_shape : (height, width) or (height, width, channels)
+        Sides of the images in pixels.
     titles : sequence of str, optional
         One title per image, written above it.
     ax : matplotlib.axes.Axes, optional
+        The axes to draw into. Default: new ones.
 
     Returns
     -------
     matplotlib.axes.Axes
+        The axes with the picture.
 
     See Also
     --------
@@ -124,16 +131,20 @@ def latent_walk(
     Parameters
     ----------
     estimator : fitted autoencoder
+        A fitted estimator.
     start, stop : array-like of shape (d,)
         The two rows, in input units.
     image_shape : (height, width) or (height, width, channels)
+        Sides of the images in pixels.
     steps : int
         Number of images.
     ax : matplotlib.axes.Axes, optional
+        The axes to draw into. Default: new ones.
 
     Returns
     -------
     matplotlib.axes.Axes
+        The axes with the picture.
 
     See Also
     --------
@@ -162,14 +173,18 @@ def code_scatter(estimator: Any, X: ArrayLike, *, labels: ArrayLike | None = Non
     Parameters
     ----------
     estimator : fitted autoencoder
+        A fitted estimator.
     X : array-like of shape (n, d)
+        Rows, in input units.
     labels : array-like of shape (n,), optional
         Group of each row; each group gets its own colour.
     ax : matplotlib.axes.Axes, optional
+        The axes to draw into. Default: new ones.
 
     Returns
     -------
     matplotlib.axes.Axes
+        The axes with the picture.
 
     See Also
     --------
@@ -217,14 +232,18 @@ def feature_error_bars(estimator: Any, X: ArrayLike, *, top: int = 12, ax: Axes 
     Parameters
     ----------
     estimator : fitted autoencoder
+        A fitted estimator.
     X : array-like of shape (n, d)
+        Rows, in input units.
     top : int
         Number of features to draw.
     ax : matplotlib.axes.Axes, optional
+        The axes to draw into. Default: new ones.
 
     Returns
     -------
     matplotlib.axes.Axes
+        The axes with the picture.
 
     See Also
     --------

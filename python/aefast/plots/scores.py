@@ -50,10 +50,12 @@ def error_histogram(
     bins : int
         Number of bins.
     ax : matplotlib.axes.Axes, optional
+        The axes to draw into. Default: new ones.
 
     Returns
     -------
     matplotlib.axes.Axes
+        The axes with the picture.
 
     See Also
     --------
@@ -121,10 +123,12 @@ def scores_over_rows(
     columns : int
         Largest number of slices.
     ax : matplotlib.axes.Axes, optional
+        The axes to draw into. Default: new ones.
 
     Returns
     -------
     matplotlib.axes.Axes
+        The axes with the picture.
 
     See Also
     --------
@@ -189,10 +193,12 @@ def calibration(p_values: ArrayLike, *, ax: Axes | None = None) -> Axes:
     p_values : array-like of shape (n,)
         P-values of the rows, in (0, 1].
     ax : matplotlib.axes.Axes, optional
+        The axes to draw into. Default: new ones.
 
     Returns
     -------
     matplotlib.axes.Axes
+        The axes with the picture.
 
     See Also
     --------
@@ -230,10 +236,12 @@ def score_drift(errors: ArrayLike, calibration: Calibration, *, bins: int = 50, 
     bins : int
         Number of bins.
     ax : matplotlib.axes.Axes, optional
+        The axes to draw into. Default: new ones.
 
     Returns
     -------
     matplotlib.axes.Axes
+        The axes with the picture.
 
     See Also
     --------

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import bdtr, erf
+from scipy.special import erf
 from sklearn.base import BaseEstimator
 from sklearn.metrics import roc_auc_score
 from sklearn.utils.validation import check_is_fitted
 
 from aefast.estimators.autoencoder import Autoencoder
 from aefast.pyod.parameters import NAMES, check_contamination, optimizer_of, own_remedies
-from aefast.pyod.rejection import rejection_stats
+from aefast.pyod.rejection import RejectionMethods
 from aefast.tables.collect import collected
 
 if TYPE_CHECKING:
@@ -28,11 +28,8 @@ if TYPE_CHECKING:
 
     from aefast.estimators.base import BaseAutoencoder
 
-#: Label that `Detector.predict_with_rejection` returns for rejected rows.
-REJECTED = -2
 
-
-class Detector(BaseEstimator):
+class Detector(RejectionMethods, BaseEstimator):
     """Base class of the detectors: PyOD's methods, computed from the scores of an aefast estimator.
 
     Attributes
@@ -134,6 +131,7 @@ class Detector(BaseEstimator):
         Returns
         -------
         self
+            The fitted detector.
 
         Raises
         ------
@@ -191,6 +189,7 @@ class Detector(BaseEstimator):
         Returns
         -------
         ndarray of shape (n,), float64
+            The distance of each scaled row from its reconstruction.
 
         Raises
         ------
@@ -215,6 +214,7 @@ class Detector(BaseEstimator):
         Returns
         -------
         ndarray of shape (n,), int64; with ``return_confidence`` a pair of it and the confidences
+            1 for outliers, 0 for other rows.
         """
         scores = self.decision_function(X)
         labels = self._labels(scores)
@@ -256,104 +256,29 @@ class Detector(BaseEstimator):
         probabilities = np.column_stack([1 - share, share])
         return (probabilities, self._confidence(scores)) if return_confidence else probabilities
 
-    def predict_confidence(self, X: Any) -> NDArray[np.float64]:
-        """Return the probability that each row's prediction stays the same with other training rows of the same kind.
-
-        Of n training rows let k have scores up to that of the row. The confidence of an outlier is the probability that
-        a binomial variable of n trials with probability (1 + k) / (2 + n) exceeds n - floor(contamination n). The
-        confidence of a normal row is one minus that probability (Perini, Vercruyssen and Davis 2020).
-
-        Parameters
-        ----------
-        X : array-like of shape (n, d)
-            As in `decision_function`.
-
-        Returns
-        -------
-        ndarray of shape (n,), float64
-            In [0, 1].
-        """
-        return self._confidence(self.decision_function(X))
-
-    def _confidence(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        n = len(self.decision_scores_)
-        n_up_to = np.searchsorted(np.sort(self.decision_scores_), scores, side="right")
-        as_outlier = 1 - bdtr(n - int(n * self._share), n, (1 + n_up_to) / (2 + n))
-        confidence: NDArray[np.float64] = np.where(self._labels(scores) == 1, as_outlier, 1 - as_outlier)
-        return confidence
-
-    def predict_with_rejection(
-        self,
-        X: Any,
-        T: float = 32,
-        return_stats: bool = False,
-        delta: float = 0.1,
-        c_fp: float = 1,
-        c_fn: float = 1,
-        c_r: float = -1,
-    ) -> Any:
-        """Classify rows as `predict` does, but return -2 for rows of low confidence (Perini and Davis 2023).
-
-        Parameters
-        ----------
-        X : array-like of shape (n, d)
-            As in `decision_function`.
-        T : float, default 32
-            A row of confidence p is rejected if ``2 |p - 1/2| <= 1 - 2 exp(-T)``.
-        return_stats : bool, default False
-            Also return the result of `compute_rejection_stats`.
-        delta, c_fp, c_fn, c_r : float
-            Passed to `compute_rejection_stats`.
-
-        Returns
-        -------
-        ndarray of shape (n,), int64; with ``return_stats`` a pair of it and a list of three numbers
-        """
-        scores = self.decision_function(X)
-        labels = self._labels(scores)
-        self.rejection_threshold_: float = 1 - 2 * np.exp(-T)
-        labels[2 * np.abs(self._confidence(scores) - 0.5) <= self.rejection_threshold_] = REJECTED
-        if not return_stats:
-            return labels
-        return labels, list(self.compute_rejection_stats(T=T, delta=delta, c_fp=c_fp, c_fn=c_fn, c_r=c_r))
-
-    def compute_rejection_stats(
-        self, T: float = 32, delta: float = 0.1, c_fp: float = 1, c_fn: float = 1, c_r: float = -1
-    ) -> tuple[float, float, float]:
-        """Estimate how often `predict_with_rejection` rejects rows and at what cost (Perini and Davis 2023, section 3).
-
-        Parameters
-        ----------
-        T : float, default 32
-            As in `predict_with_rejection`.
-        delta : float in (0, 1), default 0.1
-            The bound on the rejection rate holds with probability ``1 - delta``.
-        c_fp, c_fn, c_r : float
-            Costs of a false alarm, a missed anomaly and a rejection. A negative ``c_r`` stands for ``contamination``.
-
-        Returns
-        -------
-        (float, float, float)
-            Expected rejection rate, upper bound of the rejection rate, upper bound of the expected cost of a row.
-
-        Raises
-        ------
-        ValueError
-            If ``delta`` is not in (0, 1).
-        """
-        check_is_fitted(self, "decision_scores_")
-        if not 0 < delta < 1:
-            raise ValueError(f"delta must be in (0, 1), got {delta!r}")
-        share = self._share
-        return rejection_stats(len(self.decision_scores_), share, T, delta, c_fp, c_fn, share if c_r < 0 else c_r)
-
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the detector to a file by pickling it, as PyOD's detectors do."""
+        """Write the detector to a file by pickling it, as PyOD's detectors do.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file; an existing file is replaced.
+        """
         Path(path).write_bytes(pickle.dumps(self))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
         """Return a detector that `save` wrote. Loading a file from an untrusted source may run any code.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+
+        Returns
+        -------
+        detector
+            As it was saved.
 
         Raises
         ------
@@ -366,7 +291,20 @@ class Detector(BaseEstimator):
         return found
 
     def fit_predict(self, X: Any, y: Any = None) -> NDArray[np.int64]:
-        """Fit and return ``labels_``."""
+        """Fit and return ``labels_``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            As in `fit`.
+        y : ignored
+            Accepted for compatibility with PyOD.
+
+        Returns
+        -------
+        ndarray of shape (n,), int64
+            1 for training rows above the threshold, else 0.
+        """
         return self.fit(X).labels_
 
     def fit_predict_score(self, X: Any, y: ArrayLike, scoring: str = "roc_auc_score") -> float:
@@ -385,6 +323,7 @@ class Detector(BaseEstimator):
         Returns
         -------
         float
+            In [0, 1]; higher is better.
 
         Raises
         ------

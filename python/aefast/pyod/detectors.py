@@ -65,6 +65,10 @@ class AutoEncoder(Detector):
     n_threads : int, optional
         Number of threads, as in `aefast.Autoencoder`. PyOD does not have this parameter.
 
+    See Also
+    --------
+    aefast.Autoencoder : The estimator, with another score, p-values and reasons.
+
     Examples
     --------
     >>> import numpy as np
@@ -139,10 +143,15 @@ class DenoisingAutoEncoder(AutoEncoder):
     Parameters
     ----------
     noise : {"gaussian", "masking", "salt_pepper"} or callable, default "gaussian"
+        The corruption, as in `aefast.DenoisingAutoencoder`.
     noise_level : float, default 0.1
-        As in `aefast.DenoisingAutoencoder`.
+        How strong it is, as there.
     **parameters
         Parameters of `AutoEncoder`.
+
+    See Also
+    --------
+    aefast.DenoisingAutoencoder : The estimator.
 
     Examples
     --------
@@ -171,12 +180,19 @@ class SparseAutoEncoder(AutoEncoder):
     Parameters
     ----------
     sparsity : {"kl", "l1", "topk", "threshold"}, default "kl"
+        The method, as in `aefast.SparseAutoencoder`. It also chooses the activation of the code.
     sparsity_weight : float, default 0.01
+        Weight of the penalties "kl" and "l1".
     sparsity_target : float in (0, 1), default 0.05
+        Target mean activation of each unit for "kl".
     k : int, optional
-        As in `aefast.SparseAutoencoder`, which also chooses the activation of the code.
+        Number of outputs that "topk" keeps; "topk" requires it.
     **parameters
         Parameters of `AutoEncoder`.
+
+    See Also
+    --------
+    aefast.SparseAutoencoder : The estimator.
 
     Examples
     --------
@@ -217,10 +233,16 @@ class ContractiveAutoEncoder(AutoEncoder):
     ----------
     contraction : float, default 1e-3
         As in `aefast.ContractiveAutoencoder`.
-    batch_norm, dropout_rate
-        Off by default.
+    batch_norm : bool, default False
+        Must be False: a row's code would depend on the other rows.
+    dropout_rate : float, default 0
+        Must be 0 in the encoder, for the same reason.
     **parameters
         Parameters of `AutoEncoder`.
+
+    See Also
+    --------
+    aefast.ContractiveAutoencoder : The estimator.
 
     Examples
     --------
@@ -252,12 +274,12 @@ class VAE(Detector):
 
     Parameters
     ----------
-    contamination, preprocessing, lr, batch_size, optimizer_name, device, random_state, use_compile, compile_mode
-        As in `AutoEncoder`.
-    verbose, optimizer_params, hidden_activation_name, n_threads
+    contamination, preprocessing, lr : optional
         As in `AutoEncoder`.
     epoch_num : int, default 30
         Number of passes over the training rows.
+    batch_size, optimizer_name, device, random_state, use_compile, compile_mode, verbose, optimizer_params : optional
+        As in `AutoEncoder`.
     beta : float, default 1
         Weight of the divergence, as in `aefast.VariationalAutoencoder`.
     capacity : float, at least 0, default 0
@@ -266,6 +288,8 @@ class VAE(Detector):
         Widths of the hidden layers before and after the code.
     latent_dim : int, default 2
         Width of the code.
+    hidden_activation_name : str, default "relu"
+        Activation of all layers except the last.
     output_activation_name : str, default "identity"
         Activation of the last layer.
     batch_norm : bool, default False
@@ -274,6 +298,12 @@ class VAE(Detector):
         Dropout rate of the hidden layers.
     logvar_clip : pair of float or None, default (-30, 20)
         Checked, but not used: log-variances need no lower bound here, and the upper bound is always 20.
+    n_threads : int, optional
+        As in `AutoEncoder`.
+
+    See Also
+    --------
+    aefast.VariationalAutoencoder : The estimator.
 
     Examples
     --------

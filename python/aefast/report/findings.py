@@ -26,7 +26,35 @@ _PLAIN = (bool, int, float, str, type(None))
 
 @dataclass
 class Strange:
-    """One of the most anomalous rows, with the values to show beside it and the reasons for its score."""
+    """One of the most anomalous rows, with the values to show beside it and the reasons for its score.
+
+    Parameters
+    ----------
+    row : int
+        Position in the table.
+    error : float
+        Anomaly score.
+    features : object
+        The row as the scorer reads it; None for an example of a group.
+    about : dict
+        Values of the kept columns by name.
+    label : bool, optional
+        Whether the row is a known anomaly, if that is known.
+    p_value : float
+        P-value, in (0, 1].
+    reasons : list of dict
+        The columns with the largest shares of the score: ``feature``, ``value``, ``expected`` and ``share``.
+
+    See Also
+    --------
+    examine : Finds the most anomalous rows.
+
+    Examples
+    --------
+    >>> from aefast.report import Strange
+    >>> Strange(3, 7.5, None, {"id": 10}, p_value=0.001).as_plain()["score"]
+    7.5
+    """
 
     row: int
     error: float
@@ -37,7 +65,13 @@ class Strange:
     reasons: list[dict[str, Any]] = field(default_factory=list)
 
     def as_plain(self) -> dict[str, Any]:
-        """Return what the page shows of the row, as plain data."""
+        """Return what the page shows of the row, as plain data.
+
+        Returns
+        -------
+        dict
+            ``row``, ``columns``, ``score``, ``p_value``, ``reasons`` and, if known, ``label``.
+        """
         about = {name: value if isinstance(value, _PLAIN) else str(value) for name, value in self.about.items()}
         score = {"row": self.row, "columns": about, "score": self.error, "p_value": self.p_value}
         return {**score, **({} if self.label is None else {"label": self.label}), "reasons": self.reasons}
@@ -56,9 +90,42 @@ class Group:
 class Findings:
     """The result of one pass over a table.
 
-    ``reasons`` counts, for each feature, the flagged rows whose error it has the largest share of; ``groups`` has
-    examples of these rows. ``times`` holds the time of each row if the table has a complete column of times. ``drift``
-    says how the columns differ from those of training.
+    Parameters
+    ----------
+    scorer : Scorer
+        What scored the rows.
+    errors, p_values : ndarray of shape (n,), float64
+        Anomaly scores and p-values of all rows.
+    labels : ndarray of shape (n,), optional
+        1 for known anomalies, 0 for other rows, and -1 for rows without a label; None if no labels were asked for.
+    strangest : list of Strange
+        The most anomalous rows, highest score first.
+    reasons : ndarray of shape (d,), int64
+        For each column the number of rows above the threshold whose first reason it is.
+    seconds : float
+        Time of the pass.
+    times : ndarray of shape (n,), datetime64, optional
+        The time of each row, if the table has a complete column of times.
+    groups : list
+        The rows above the threshold by their first reason, with examples.
+    sketch : ScoreSketch, optional
+        Counts of scores and columns, from which ``drift`` comes.
+
+    See Also
+    --------
+    examine : Makes the findings.
+    render : Makes a page of them.
+
+    Examples
+    --------
+    >>> import numpy as np, pyarrow as pa, aefast
+    >>> from aefast import report
+    >>> rng = np.random.default_rng(0)
+    >>> table = pa.table({"a": rng.normal(size=500), "b": rng.normal(size=500)})
+    >>> scorer = aefast.Scorer(aefast.Autoencoder(max_epochs=2, random_state=0).fit(table))
+    >>> findings = report.examine(scorer, table.to_batches())
+    >>> len(findings.errors), findings.n_flagged == int(findings.flagged.sum())
+    (500, True)
     """
 
     scorer: Scorer
@@ -74,6 +141,7 @@ class Findings:
 
     @property
     def threshold(self) -> float:
+        """The model's threshold."""
         return float(self.scorer.model.threshold)
 
     @cached_property
@@ -82,11 +150,23 @@ class Findings:
         return (self.sketch or ScoreSketch(self.scorer.model)).drift()
 
     def shown(self) -> list[Strange]:
-        """Return all rows that the page shows, a row of a group also if it is among the most anomalous ones."""
+        """Return all rows that the page shows, a row of a group also if it is among the most anomalous ones.
+
+        Returns
+        -------
+        list of Strange
+            The most anomalous rows, then the examples of the groups.
+        """
         return [*self.strangest, *(row for group in self.groups for row in group.examples)]
 
     def as_plain(self) -> dict[str, Any]:
-        """Return what the page shows of rows and columns, as plain data for JSON."""
+        """Return what the page shows of rows and columns, as plain data for JSON.
+
+        Returns
+        -------
+        dict
+            ``drift``, ``first_reasons`` and ``most_anomalous``.
+        """
         return {
             "drift": self.drift.as_plain(),
             "first_reasons": [
@@ -138,6 +218,7 @@ def examine(
     scorer : Scorer
         Its kept columns are shown beside the most anomalous rows.
     batches : iterable of pyarrow.RecordBatch
+        The rows.
     label : callable, optional
         Takes a batch and returns one value per row: true for an anomaly, false for a normal row, or `UNLABELLED`.
     n_strangest : int
@@ -150,6 +231,27 @@ def examine(
     Returns
     -------
     Findings
+        What was found, for `render`.
+
+    Raises
+    ------
+    ValueError
+        As of `aefast.Scorer.score`.
+
+    See Also
+    --------
+    render : Makes a page of the findings.
+
+    Examples
+    --------
+    >>> import numpy as np, pyarrow as pa, aefast
+    >>> from aefast import report
+    >>> rng = np.random.default_rng(0)
+    >>> table = pa.table({"id": range(500), "a": rng.normal(size=500), "b": rng.normal(size=500)})
+    >>> model = aefast.Autoencoder(max_epochs=2, random_state=0).fit(table.select(["a", "b"]))
+    >>> findings = report.examine(aefast.Scorer(model, keep=["id"]), table.to_batches(), n_strangest=5)
+    >>> [len(findings.strangest), sorted(findings.strangest[0].about)]
+    [5, ['id']]
     """
     begin = time.perf_counter()
     errors: list[NDArray[np.float64]] = []

@@ -45,15 +45,33 @@ class OddRow:
 class GroupFindings:
     """The result of one pass over a table.
 
-    Attributes
+    Parameters
     ----------
     scorer : FleetScorer
+        What scored the rows.
     groups : list of GroupScores
         The smallest p-value first.
     rows : list of OddRow
         The most anomalous one first.
     n_rows, n_flagged : int
+        Number of rows, and of those above the threshold of their group.
     seconds : float
+        Time of the pass.
+
+    See Also
+    --------
+    examine_groups : Makes the findings.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, pyarrow as pa, aefast
+    >>> from aefast import report
+    >>> rng = np.random.default_rng(0)
+    >>> rows = pd.DataFrame({"machine": ["m-1", "m-2"] * 200, "a": rng.normal(size=400), "b": rng.normal(size=400)})
+    >>> fleet = aefast.Fleet(aefast.Autoencoder(max_epochs=2, random_state=0), by="machine").fit(rows)
+    >>> findings = report.examine_groups(fleet, pa.Table.from_pandas(rows).to_batches())
+    >>> findings.n_rows, [group.key for group in sorted(findings.groups, key=lambda each: each.key)]
+    (400, ['m-1', 'm-2'])
     """
 
     scorer: FleetScorer
@@ -70,9 +88,39 @@ class GroupFindings:
 
 
 def examine_groups(
-    scorer: FleetScorer, batches: Iterable[pa.RecordBatch], *, progress: Callable[[int], None] = lambda rows: None
+    scorer: Any, batches: Iterable[pa.RecordBatch], *, progress: Callable[[int], None] = lambda rows: None
 ) -> GroupFindings:
-    """Score all batches; errors are held in memory, rows are not."""
+    """Score all batches by a fleet; errors are held in memory, rows are not.
+
+    Parameters
+    ----------
+    scorer : Fleet, FleetScorer, bytes, str or path
+        A fitted `aefast.Fleet` with ``by``, or the content or the path of its file.
+    batches : iterable of pyarrow.RecordBatch
+        The rows, with the columns that name groups.
+    progress : callable, optional
+        Called with the number of rows of each batch.
+
+    Returns
+    -------
+    GroupFindings
+        What was found, for `render_groups`.
+
+    Raises
+    ------
+    ValueError
+        As of `aefast.Scorer.score`; also if the fleet has no ``by``.
+
+    See Also
+    --------
+    render_groups : Makes a page of the findings.
+    examine : The same for a single model.
+
+    Examples
+    --------
+    See `GroupFindings`.
+    """
+    scorer = scorer if isinstance(scorer, FleetScorer) else FleetScorer(scorer)
     begin = time.perf_counter()
     errors: dict[Key, list[NDArray[Any]]] = defaultdict(list)
     odd: list[tuple[OddRow, pa.RecordBatch]] = []
@@ -104,7 +152,38 @@ def examine_groups(
 
 
 def render_groups(findings: GroupFindings, *, title: str, about: Sequence[str] = ()) -> str:
-    """Render the findings as one self-contained HTML page; ``about`` names kept columns to show beside rows."""
+    """Render the findings as one self-contained HTML page: it loads no script, font or link.
+
+    Parameters
+    ----------
+    findings : GroupFindings
+        What `examine_groups` found.
+    title : str
+        Heading of the page.
+    about : sequence of str
+        Kept columns to show beside the most anomalous rows.
+
+    Returns
+    -------
+    str
+        The HTML text.
+
+    See Also
+    --------
+    examine_groups : Makes the findings.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, pyarrow as pa, aefast
+    >>> from aefast import report
+    >>> rng = np.random.default_rng(0)
+    >>> rows = pd.DataFrame({"machine": ["m-1", "m-2"] * 200, "a": rng.normal(size=400), "b": rng.normal(size=400)})
+    >>> fleet = aefast.Fleet(aefast.Autoencoder(max_epochs=2, random_state=0), by="machine").fit(rows)
+    >>> findings = report.examine_groups(fleet, pa.Table.from_pandas(rows).to_batches())
+    >>> page = report.render_groups(findings, title="Pumps")
+    >>> "<title>Pumps" in page
+    True
+    """
     by = findings.scorer.by
     shown = findings.groups[:MOST_GROUPS]
     return template("groups.html").render(

@@ -51,7 +51,9 @@ def render(
     Parameters
     ----------
     findings : Findings
+        What `examine` found.
     title, subtitle : str
+        Heading of the page, and a line below it.
     image_shape : tuple of int, optional
         (height, width) or (height, width, channels). The most anomalous rows are then drawn as images, beside their
         reconstructions.
@@ -64,6 +66,21 @@ def render(
     -------
     str
         The HTML text.
+
+    See Also
+    --------
+    examine : Makes the findings.
+
+    Examples
+    --------
+    >>> import numpy as np, pyarrow as pa, aefast
+    >>> from aefast import report
+    >>> rng = np.random.default_rng(0)
+    >>> table = pa.table({"a": rng.normal(size=500), "b": rng.normal(size=500)})
+    >>> scorer = aefast.Scorer(aefast.Autoencoder(max_epochs=2, random_state=0).fit(table))
+    >>> page = report.render(report.examine(scorer, table.to_batches()), title="Sensors")
+    >>> "<title>Sensors" in page
+    True
     """
     from markupsafe import Markup  # the pictures are drawn here; Matplotlib escapes the names in them
 
@@ -202,7 +219,32 @@ def _histogram_figure(findings: Findings) -> str:
 
 
 def figure(draw: Callable[[Axes], Any], caption: str, *, width: float = 4.7, height: float = 3.0) -> str:
-    """Return the drawing of ``draw`` as an inline SVG in the page's colours and fonts; sizes are in inches."""
+    """Return a drawing as an inline SVG in the page's colours and fonts.
+
+    Parameters
+    ----------
+    draw : callable
+        Draws into the axes that it gets.
+    caption : str
+        Describes the picture to those who do not see it.
+    width, height : float
+        Size in inches.
+
+    Returns
+    -------
+    str
+        The SVG element.
+
+    See Also
+    --------
+    aefast.plots.error_histogram : One of the pictures that can be drawn.
+
+    Examples
+    --------
+    >>> from aefast import report
+    >>> report.figure(lambda ax: ax.plot([1, 2]), "A line")[:27]
+    '<svg role="img" aria-label='
+    """
     import matplotlib as mpl
     from matplotlib.figure import Figure
 

@@ -57,8 +57,35 @@ def percent(value: float) -> str:
 def drift(errors: NDArray[np.float64], calibration: Calibration, found: Drift | None = None) -> str:
     """Compare the distribution of scores with that of the calibration rows and describe the difference in words.
 
-    The comparison is the two-sample Kolmogorov-Smirnov test at level 0.001 (Smirnov 1948). ``found`` knows better
-    whether it is drift: it also knows how much the scores of the training rows differ from day to day.
+    The comparison is the two-sample Kolmogorov-Smirnov test at level 0.001 (Smirnov 1948).
+
+    Parameters
+    ----------
+    errors : ndarray of shape (n,), float64
+        Anomaly scores.
+    calibration : aefast.model.calibration.Calibration
+        ``calibration_`` of a fitted estimator.
+    found : Drift, optional
+        The drift by column of the same rows. It also knows how much the scores of the training rows differ from day to
+        day, and then decides whether the difference is drift.
+
+    Returns
+    -------
+    str
+        One sentence, or two.
+
+    See Also
+    --------
+    aefast.plots.score_drift : Draws both distributions.
+
+    Examples
+    --------
+    >>> import numpy as np, aefast
+    >>> from aefast import report
+    >>> X = np.random.default_rng(0).normal(size=(2000, 4))
+    >>> model = aefast.Autoencoder(max_epochs=2, random_state=0).fit(X[:1000])
+    >>> report.drift(model.reconstruction_error(X[1000:]), model.calibration_).partition(":")[0]
+    'No drift'
     """
     if len(errors) == 0:
         return "There are no rows to compare."

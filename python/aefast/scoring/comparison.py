@@ -24,6 +24,7 @@ class Comparison:
     Attributes
     ----------
     n_rows : int
+        Number of rows.
     rank_correlation : float
         Spearman's correlation of the scores; NaN if all scores of a model are equal.
     n_first, n_second, n_both : int
@@ -38,6 +39,7 @@ class Comparison:
     reasons : dict
         How many rows flagged by both have which pair of first reasons, (of the first model, of the second one).
     scores : tuple of two ndarray of shape (n,)
+        The scores of the first and of the second model.
     """
 
     n_rows: int
@@ -81,11 +83,17 @@ def compare(first: Any, second: Any, X: Any, X_second: Any = None) -> Comparison
     Returns
     -------
     Comparison
+        Correlation of the scores, and the rows that one model alone flags or that have other reasons.
 
     Raises
     ------
     ValueError
         If the rows do not fit a model.
+
+    See Also
+    --------
+    evaluate : Compares scores with labels.
+    aefast.ScoreSketch : Compares rows with the training rows.
 
     Examples
     --------

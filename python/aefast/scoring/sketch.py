@@ -49,6 +49,11 @@ class ScoreSketch:
     n_flagged : int
         Rows with a score above the model's threshold.
 
+    See Also
+    --------
+    Scorer : Scores the rows of partitions.
+    aefast.Autoencoder.recalibrate : The same for rows in memory.
+
     Examples
     --------
     >>> import numpy as np, aefast

@@ -68,9 +68,14 @@ def score(
     ------
     ImportError
         If pyspark is not installed.
-    TypeError, ValueError, TableError
+    TypeError, ValueError
         If data, model or options do not fit; see `aefast.Scorer`. Errors about values come from the action that
         computes the scores.
+
+    See Also
+    --------
+    detect : Limits the share of false alarms.
+    aefast.Scorer : The same on one machine.
 
     Examples
     --------
@@ -114,9 +119,11 @@ def detect(
     ----------
     data : pyspark.sql.DataFrame
         As in `score`, but not a stream.
+    model : estimator, Model, Fleet, bytes, str or path
+        As in `score`.
     fdr : float in (0, 1)
         The expected share of false alarms among the reported rows.
-    model, keep, top_features, precision, on_bad, isa_level
+    keep, top_features, precision, on_bad, isa_level : optional
         As in `score`. Bad rows with ``on_bad="null"`` are neither tested nor returned.
 
     Returns
@@ -126,7 +133,7 @@ def detect(
 
     Raises
     ------
-    ImportError, TypeError, ValueError, TableError
+    ImportError, TypeError, ValueError
         As in `score`; also if ``fdr`` is out of range or ``data`` is a stream.
     pyspark.errors.PythonException
         If a row cannot be scored and ``on_bad`` is "error".
@@ -136,6 +143,11 @@ def detect(
     UserWarning
         If no row is reported and too few rows were held out to report one, if rows could not be scored, or if executors
         computed with unlike instruction-set levels.
+
+    See Also
+    --------
+    score : Returns all rows, with their scores.
+    aefast.Autoencoder.detect : The same on one machine.
 
     Examples
     --------
@@ -173,6 +185,7 @@ def fit(data: Any, estimator: Any, *, rows: int | None = None, seed: int = 0) ->
     Returns
     -------
     estimator
+        The fitted ``estimator``.
 
     Raises
     ------
@@ -180,6 +193,11 @@ def fit(data: Any, estimator: Any, *, rows: int | None = None, seed: int = 0) ->
         If pyspark is not installed.
     TypeError, ValueError, ConvergenceError
         If ``data`` is not a DataFrame or a stream, ``rows`` is not a positive number, or ``fit`` raises.
+
+    See Also
+    --------
+    fit_groups : One model for each group of rows.
+    aefast.Autoencoder.fit_batches : The training of streamed rows.
 
     Examples
     --------
@@ -213,12 +231,15 @@ def fit_groups(data: Any, estimator: Any, by: Any, *, min_rows: int = 50, unseen
         The one to copy for each group; it stays as it is.
     by : str or list of str
         The columns whose values are a row's group: text, numbers or truth values.
-    min_rows, unseen
-        As in `aefast.Fleet`. The pooled model is fitted on the driver.
+    min_rows : int, at least 1, default 50
+        Groups with fewer rows get no model of their own.
+    unseen : {"pooled", "error"}, default "pooled"
+        What happens to rows of groups without a model, as in `aefast.Fleet`. The pooled model is fitted on the driver.
 
     Returns
     -------
     Fleet
+        The fitted fleet, as `aefast.Fleet.fit` returns it.
 
     Raises
     ------
@@ -231,6 +252,11 @@ def fit_groups(data: Any, estimator: Any, by: Any, *, min_rows: int = 50, unseen
     -----
     UserWarning
         If groups cannot be learned.
+
+    See Also
+    --------
+    score_groups : Scores rows with the fleet.
+    aefast.Fleet : The same on one machine.
 
     Examples
     --------
@@ -280,7 +306,7 @@ def score_groups(
     fleet : Fleet, bytes, str or path
         A fitted `aefast.Fleet`, or the content or the path of its file. It is sent once. An executor loads the models
         whose groups occur in its rows.
-    keep, top_features, p_value_cutoff, precision, on_bad, isa_level
+    keep, top_features, p_value_cutoff, precision, on_bad, isa_level : optional
         As in `score`. Without ``p_value_cutoff``, the threshold of its group decides about a row.
 
     Returns
@@ -290,9 +316,14 @@ def score_groups(
 
     Raises
     ------
-    ImportError, TypeError, ValueError, TableError
+    ImportError, TypeError, ValueError
         As in `score`; also if rows belong to groups without a model and the fleet has ``unseen="error"``, when the
         scores are computed.
+
+    See Also
+    --------
+    fit_groups : Fits the fleet.
+    score : The columns of the result.
 
     Examples
     --------

@@ -31,7 +31,22 @@ class TrainingState:
 
 
 class StopTraining(Exception):
-    """Raised by a callback to stop training after this epoch, as if it had been the last."""
+    """Raised by a callback to stop training after this epoch, as if it had been the last.
+
+    See Also
+    --------
+    EpochInfo : What a callback gets. A callback that returns True stops training too.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from aefast import Autoencoder, StopTraining
+    >>> def stop(info):
+    ...     raise StopTraining
+    >>> X = np.random.default_rng(0).normal(size=(500, 4))
+    >>> Autoencoder((2,), callbacks=[stop], random_state=0).fit(X).n_epochs_
+    1
+    """
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,27 @@ FORMAT_VERSION = 1
 
 
 class CheckpointError(AefastError, ValueError):
-    """The checkpoint belongs to another training; the message says what differs."""
+    """The checkpoint belongs to another training; the message says what differs.
+
+    See Also
+    --------
+    Checkpoint : Writes and reads the file.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numpy as np
+    >>> from aefast import Autoencoder, Checkpoint, CheckpointError
+    >>> X = np.random.default_rng(0).normal(size=(500, 4))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save = Checkpoint(os.path.join(folder, "training"), keep=True)
+    ...     _ = Autoencoder((2,), max_epochs=2, random_state=0, callbacks=[save]).fit(X)
+    ...     try:
+    ...         _ = Autoencoder((2,), l2=0.1, max_epochs=2, random_state=0, callbacks=[save]).fit(X)
+    ...     except CheckpointError as error:
+    ...         print("l2=0.1" in str(error))
+    True
+    """
 
 
 class Checkpoint:
@@ -49,6 +69,11 @@ class Checkpoint:
     ------
     ValueError
         If ``every`` is less than 1.
+
+    See Also
+    --------
+    EpochInfo : What a callback gets.
+    aefast.Autoencoder.save : Saves a finished model.
 
     Examples
     --------

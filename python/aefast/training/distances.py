@@ -210,4 +210,5 @@ def units_of(low: Doubles, high: Doubles) -> Doubles:
     unit = np.maximum(high - low, FLOOR * magnitude)
     constant = np.where(magnitude > 0, CONSTANT_SHARE * magnitude, CONSTANT_UNIT)
     # The hundredth part of a value near the smallest double is zero.
-    return np.maximum(np.where(high > low, unit, constant), np.finfo(np.float64).tiny)
+    units: Doubles = np.maximum(np.where(high > low, unit, constant), np.finfo(np.float64).tiny)
+    return units

@@ -38,7 +38,11 @@ class SGD(Optimizer):
     Raises
     ------
     ValueError
-        If a constant is out of range.
+        If a parameter is out of range.
+
+    See Also
+    --------
+    Adam : Adapts the step to each weight.
 
     Examples
     --------
@@ -74,7 +78,11 @@ class RMSprop(Optimizer):
     Raises
     ------
     ValueError
-        If a constant is out of range.
+        If a parameter is out of range.
+
+    See Also
+    --------
+    Adam : Also keeps a running mean of the gradient.
 
     Examples
     --------
@@ -106,7 +114,11 @@ class Adam(Optimizer):
     Raises
     ------
     ValueError
-        If a constant is out of range.
+        If a parameter is out of range.
+
+    See Also
+    --------
+    AdamW : Adam with decay of weights.
 
     Examples
     --------
@@ -142,7 +154,11 @@ class AdamW(Adam):
     Raises
     ------
     ValueError
-        If a constant is out of range.
+        If a parameter is out of range.
+
+    See Also
+    --------
+    Adam : Without decay. The estimator's ``l2`` is a penalty in the loss.
 
     Examples
     --------

@@ -14,17 +14,48 @@ from aefast.training.checks import require_count, require_number
 
 @runtime_checkable
 class Schedule(Protocol):
-    """Interface of a learning-rate schedule."""
+    """Interface of a learning-rate schedule: any object with such a method is one.
+
+    See Also
+    --------
+    aefast.CosineSchedule : One of aefast's own schedules.
+
+    Examples
+    --------
+    A rate that is halved once, after ten epochs:
+
+    >>> import numpy as np
+    >>> from aefast import Autoencoder
+    >>> class Halved:
+    ...     def rate(self, epoch, losses):
+    ...         return 2e-3 if epoch < 10 else 1e-3
+    >>> X = np.random.default_rng(0).normal(size=(500, 9))
+    >>> Autoencoder(learning_rate=Halved(), max_epochs=12, early_stopping=False, random_state=0).fit(X).n_epochs_
+    12
+    """
 
     def rate(self, epoch: int, losses: Sequence[float]) -> float:
-        """Return the learning rate of an epoch, numbered from 0; ``losses`` are the monitored losses before it."""
+        """Return the rate of an epoch; for the ``beta`` of a variational autoencoder, its value.
+
+        Parameters
+        ----------
+        epoch : int
+            Number of the epoch, from 0 on.
+        losses : sequence of float
+            The monitored losses of the epochs before it: of the held-out rows, or of training if there are none.
+
+        Returns
+        -------
+        float
+            The rate.
+        """
 
 
 Schedule.__module__ = "aefast.schedules"  # messages name the public module
 
 
 @dataclass(frozen=True)
-class ConstantSchedule:
+class ConstantSchedule(Schedule):
     """A constant rate in every epoch.
 
     Parameters
@@ -35,7 +66,11 @@ class ConstantSchedule:
     Raises
     ------
     ValueError
-        If a constant is out of range.
+        If a parameter is out of range.
+
+    See Also
+    --------
+    StepSchedule : Falls at regular intervals.
 
     Examples
     --------
@@ -50,12 +85,11 @@ class ConstantSchedule:
         require_number(self, "initial", "a number above 0", lambda rate: rate > 0)
 
     def rate(self, epoch: int, losses: Sequence[float]) -> float:
-        """Return the learning rate of epoch ``epoch``."""
         return self.initial
 
 
 @dataclass(frozen=True)
-class StepSchedule:
+class StepSchedule(Schedule):
     """``initial * factor ** (epoch // every)``: the rate falls by a factor at regular intervals.
 
     Parameters
@@ -70,7 +104,11 @@ class StepSchedule:
     Raises
     ------
     ValueError
-        If a constant is out of range.
+        If a parameter is out of range.
+
+    See Also
+    --------
+    ExponentialSchedule : Falls in every epoch.
 
     Examples
     --------
@@ -90,13 +128,12 @@ class StepSchedule:
         require_number(self, "factor", "in (0, 1]", lambda factor: 0 < factor <= 1)
 
     def rate(self, epoch: int, losses: Sequence[float]) -> float:
-        """Return the learning rate of epoch ``epoch``."""
         return self.initial * self.factor ** (epoch // self.every)
 
 
 @dataclass(frozen=True)
-class ExponentialSchedule:
-    """``initial * factor ** epoch``.
+class ExponentialSchedule(Schedule):
+    """``initial * factor ** epoch``: the rate falls by a factor in every epoch.
 
     Parameters
     ----------
@@ -108,7 +145,11 @@ class ExponentialSchedule:
     Raises
     ------
     ValueError
-        If a constant is out of range.
+        If a parameter is out of range.
+
+    See Also
+    --------
+    StepSchedule : Falls every few epochs.
 
     Examples
     --------
@@ -125,14 +166,14 @@ class ExponentialSchedule:
         require_number(self, "factor", "in (0, 1]", lambda factor: 0 < factor <= 1)
 
     def rate(self, epoch: int, losses: Sequence[float]) -> float:
-        """Return the learning rate of epoch ``epoch``."""
         return self.initial * self.factor**epoch
 
 
 @dataclass(frozen=True)
-class CosineSchedule:
-    """Half a cosine from ``initial`` down to ``final`` over ``n_epochs``, after a linear warm-up
-    (Loshchilov and Hutter 2017, equation 5, without restarts).
+class CosineSchedule(Schedule):
+    """Half a cosine from ``initial`` down to ``final`` over ``n_epochs``, after a linear warm-up.
+
+    The formula is that of Loshchilov and Hutter (2017, equation 5), without restarts.
 
     Parameters
     ----------
@@ -148,7 +189,11 @@ class CosineSchedule:
     Raises
     ------
     ValueError
-        If a constant is out of range.
+        If a parameter is out of range.
+
+    See Also
+    --------
+    LinearSchedule : Falls or rises in equal steps.
 
     Examples
     --------
@@ -171,7 +216,6 @@ class CosineSchedule:
         require_number(self, "warmup", f"less than n_epochs={self.n_epochs}", lambda epochs: epochs < self.n_epochs)
 
     def rate(self, epoch: int, losses: Sequence[float]) -> float:
-        """Return the learning rate of epoch ``epoch``."""
         if epoch < self.warmup:
             return self.initial * (epoch + 1) / self.warmup
         share = min(1.0, (epoch - self.warmup) / (self.n_epochs - self.warmup))
@@ -179,7 +223,7 @@ class CosineSchedule:
 
 
 @dataclass(frozen=True)
-class LinearSchedule:
+class LinearSchedule(Schedule):
     """From ``initial`` to ``final`` in equal steps over ``n_epochs``, then constant.
 
     It is mostly used for the ``beta`` of a variational autoencoder (Bowman et al. 2016, section 3.1; Sonderby et al.
@@ -197,7 +241,11 @@ class LinearSchedule:
     Raises
     ------
     ValueError
-        If a constant is out of range.
+        If a parameter is out of range.
+
+    See Also
+    --------
+    CosineSchedule : Falls slowly, quickly and slowly again.
 
     Examples
     --------
@@ -217,13 +265,12 @@ class LinearSchedule:
         require_count(self, "n_epochs", 1)
 
     def rate(self, epoch: int, losses: Sequence[float]) -> float:
-        """Return the value of epoch ``epoch``."""
         share = min(1.0, epoch / self.n_epochs)
         return (1 - share) * self.initial + share * self.final
 
 
 @dataclass(frozen=True)
-class ReduceOnPlateau:
+class ReduceOnPlateau(Schedule):
     """The rate falls when the monitored loss, of held-out rows or else of training, has stopped improving.
 
     Each call of `partial_fit` is an epoch. It holds no rows out, so that the losses are those of ``loss_curve_``.
@@ -244,7 +291,11 @@ class ReduceOnPlateau:
     Raises
     ------
     ValueError
-        If a constant is out of range.
+        If a parameter is out of range.
+
+    See Also
+    --------
+    StepSchedule : Falls at regular intervals, whatever the loss.
 
     Examples
     --------
@@ -268,7 +319,6 @@ class ReduceOnPlateau:
         require_number(self, "minimum", f"in [0, initial={self.initial!r}]", lambda rate: 0 <= rate <= self.initial)
 
     def rate(self, epoch: int, losses: Sequence[float]) -> float:
-        """Return the learning rate of epoch ``epoch``."""
         rate, plateau = self.initial, Plateau(self.patience, self.tol)
         for loss in losses:
             if plateau.reached_with(loss):
@@ -299,7 +349,14 @@ class Plateau:
         return self.wait >= self.patience
 
 
-SCHEDULES = (ConstantSchedule, StepSchedule, ExponentialSchedule, CosineSchedule, LinearSchedule, ReduceOnPlateau)
+SCHEDULES: tuple[type[Schedule], ...] = (
+    ConstantSchedule,
+    StepSchedule,
+    ExponentialSchedule,
+    CosineSchedule,
+    LinearSchedule,
+    ReduceOnPlateau,
+)
 
 
 def as_schedule(learning_rate: float | Schedule) -> Schedule:
