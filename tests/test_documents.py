@@ -52,6 +52,32 @@ def test_links_and_pictures_of_the_readme_are_absolute():
     assert [link for link in links if not link.startswith("https://")] == []
 
 
+@pytest.mark.skipif(not (ROOT / "README.md").exists(), reason="the documents are not beside the tests")
+def test_references_of_the_readme_are_defined_once_and_used():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    defined = re.findall(r"^\[([^\]]+)\]: \S+$", text, re.MULTILINE)
+    used = re.findall(r"\]\[([^\]]+)\]|\[([^\]]+)\](?![\[:(])", re.sub(r"```.*?```|`[^`]*`", "", text, flags=re.DOTALL))
+    assert len(re.findall(r"\]: https", text)) == len(set(defined)) == len(defined)
+    assert set(defined) == {name for pair in used for name in pair if name}
+
+
+@pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="the documents are not beside the tests")
+def test_fields_of_summaries_are_listed_once():
+    text = (ROOT / "docs/commands.md").read_text(encoding="utf-8")
+    fields = re.findall(r"^\| (\w+) \| `(\w+)` \|", text, re.MULTILINE)
+    assert len(fields) > 50
+    assert sorted(set(fields)) == sorted(fields)
+
+
+@pytest.mark.skipif(not (ROOT / "docs/api").is_dir(), reason="the documents are not beside the tests")
+def test_every_object_has_one_place_in_the_reference():
+    text = (ROOT / "docs/api/index.md").read_text(encoding="utf-8")
+    modules = re.split(r"^\.\. currentmodule:: ([\w.]+)$", text, flags=re.MULTILINE)
+    pairs = zip(modules[1::2], modules[2::2], strict=True)
+    listed = [f"{module}.{name}" for module, part in pairs for name in re.findall(r"^   ([\w.]+)$", part, re.MULTILINE)]
+    assert sorted(set(listed)) == sorted(listed)
+
+
 @pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="the documents are not beside the tests")
 def test_the_map_names_the_folders_that_exist():
     text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
