@@ -1,4 +1,7 @@
-"""The code of the documentation's pages runs as it is written: the blocks marked ``python``, page by page."""
+"""The code of the documentation's pages runs as it is written: the blocks marked ``python``, page by page.
+
+Blocks marked ``py`` are of other libraries, or need what the page does not define.
+"""
 
 import re
 import warnings
@@ -9,7 +12,9 @@ import pytest
 DOCS = Path(__file__).parents[1] / "docs"
 #: Pages that need libraries, which not everybody has.
 NEEDS = {"optuna": ["optuna"], "tracking": ["skops", "mlflow", "sqlalchemy"]}
-PAGES = [path for pattern in ("getting_started.md", "guide/*.md", "how/*.md") for path in sorted(DOCS.glob(pattern))]
+#: Pages whose code other tests run.
+ELSEWHERE = {"spark", "dask", "ray", "streams", "fleets"}
+PAGES = [path for path in sorted(DOCS.rglob("*.md")) if path.stem not in ELSEWHERE]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 pytestmark = pytest.mark.skipif(not PAGES, reason="the pages are not beside the tests")
