@@ -4,8 +4,8 @@ A model for each machine
 
 Thirty machines of one kind run at settings of their own. What is normal for one is a fault for another.
 
-One pooled model sees all machines and misses faults that look like another machine. One model a machine finds them.
-A model of a few hundred rows takes a hundredth of a second or so to train.
+A pooled model sees all machines and misses faults that look like another machine. A model for each machine finds them.
+A model of 400 rows takes about .05 CPU seconds to train.
 """
 
 import matplotlib.pyplot as plt
