@@ -2,7 +2,8 @@
 How wide should the code be?
 ============================
 
-The code should be as wide as the number of independent causes in the table: wider codes copy, narrower ones lose.
+The code should be as wide as the number of independent causes in the table. A wider code also copies anomalies; a
+narrower one loses information.
 
 Twelve columns follow four hidden causes. The held-out mean squared error falls until the code has four units; the
 curve is the usual way to find the number when there are no labels.

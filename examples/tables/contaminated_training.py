@@ -60,3 +60,8 @@ ax.set(xlabel="share of anomalies among the training rows", ylabel="area under t
 ax.spines[["top", "right"]].set_visible(False)
 ax.legend(frameon=False)
 plt.show()
+
+# %%
+# With 10 % of anomalies in training, the area is still within .05 of that of clean training.
+
+print({name: [round(area, 3) for area in found] for name, found in areas.items()})
