@@ -71,6 +71,9 @@ class Bars(Silence):
 
         return advance
 
+    def step(self, what: str) -> None:
+        self._begin(what, None)
+
     def epochs(self, max_epochs: int, n_rows: int | None = None) -> None:
         self._begin("training", max_epochs, f"0/{max_epochs} epochs", n_rows)
         self._is_training, self._n_rows = True, n_rows
@@ -86,7 +89,7 @@ class Bars(Silence):
             def advance(rows: int) -> None:
                 nonlocal n_done
                 n_done += rows
-                if n_rows:
+                if n_rows and self._is_training:
                     self._advance(self._step, self._epoch + min(n_done / n_rows, 1))
 
             return advance

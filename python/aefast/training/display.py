@@ -29,6 +29,9 @@ class Silence:
         """Show a step over ``n_rows`` rows (None if unknown). Call the result with each number of rows done."""
         return lambda rows: None
 
+    def step(self, what: str) -> None:
+        """Show a step of unknown length."""
+
     def epochs(self, max_epochs: int, n_rows: int | None = None) -> None:
         """Show training on ``n_rows`` rows (None if unknown)."""
 

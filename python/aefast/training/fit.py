@@ -30,6 +30,7 @@ from aefast.training.data import CalibrationRows, Rows, TrainingRows
 from aefast.training.loop import EpochLoop
 from aefast.training.plain import plain_parameters
 from aefast.training.preparation import ENOUGH_ROWS, Preparation
+from aefast.training.progress import calibrating
 from aefast.training.recipe import Continuation
 from aefast.training.reference_rows import with_reference
 
@@ -200,7 +201,8 @@ class Fit(Preparation):
             raise
         finally:
             try:
-                self.model = self._finished(in_haste=in_haste)
+                with calibrating(self.settings.verbose, self.settings.callbacks):
+                    self.model = self._finished(in_haste=in_haste)
             except KeyboardInterrupt:
                 self.model = self._finished(in_haste=True)
                 raise
