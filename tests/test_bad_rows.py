@@ -194,16 +194,21 @@ def test_cells_of_text_files_that_are_no_numbers_make_their_row_a_bad_one(folder
 
 
 @pytest.mark.filterwarnings("ignore:.*fewer cells")
-def test_rows_with_too_many_or_too_few_cells_are_left_out_by_skip_alone(folder):
+def test_rows_with_too_many_or_too_few_cells_are_bad_rows(folder):
     table, ragged = small_table(200), {10: "1,2", 20: "a,b,c,d,e,f,g,h,i", 199: "1199,row 1"}
     with_wrong_cells(table, folder / "t.csv", ragged)
     told = summary_of("m", "t.csv", "-o", "o.parquet", "--on-bad", "skip")
     assert (told["rows"], told["bad_rows"]) == (200, len(WRONG) + len(ragged))
     assert len(read_table("o.parquet")) == 200 - len(WRONG) - len(ragged)
-    refused = run_command("score", "m", "t.csv", "-o", "o.parquet", "--on-bad", "null")
+    told = summary_of("m", "t.csv", "-o", "o.parquet", "--on-bad", "null")
+    assert (told["rows"], told["bad_rows"]) == (200, len(WRONG) + len(ragged))
+    found = read_table("o.parquet")
+    assert np.flatnonzero(found["anomaly_score"].is_null()).tolist() == sorted({*WRONG, *ragged})
+    assert found["name"][20].as_py() == "b"
+    refused = run_command("score", "m", "t.csv", "-o", "o.parquet")
     assert refused.exit_code == 1
     assert "row 20" in refused.stderr
-    assert "--on-bad skip" in refused.stderr
+    assert "--on-bad null or skip" in refused.stderr
 
 
 @pytest.mark.filterwarnings("ignore:.*fewer cells")

@@ -124,7 +124,8 @@ def fit(
         )
     if min_rows is not None and not groups:
         raise UsageError("--min-rows goes with --by, which names the columns of the groups")
-    source = source_of(data, replace(reading, on_bad=on_bad.value, kinds=kinds_of(kind_of)))
+    given = kinds_of(kind_of) | dict.fromkeys(groups or [], "categorical")
+    source = source_of(data, replace(reading, on_bad=on_bad.value, kinds=given))
     check_apart([output], {"input": source.paths, "checkpoint": [checkpoint] if checkpoint else []})
     check_apart([checkpoint] if checkpoint else [], {"input": source.paths})
     chosen, excluded, kinds = names_in(columns), names_in(exclude) or [], kinds_of(kind_of)

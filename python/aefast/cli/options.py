@@ -144,7 +144,8 @@ def source_of(
         model = getattr(model, "template", getattr(model, "model_", model))
         columns = tuple(model.feature_names or ())
         kinds = dict.fromkeys(columns, "numeric") | {column.name: column.kind for column in model.columns or ()}
-        reading = replace(reading, learned=model.dialect, columns=columns, kinds=kinds)
+        meanings = model.dialect.formats if model.dialect else {}
+        reading = replace(reading, learned=model.dialect, columns=columns, kinds=kinds, meanings=meanings)
     return Source(files, reading, failed)
 
 

@@ -13,22 +13,24 @@ import typer
 from aefast.cli.arguments import option, whole_number
 from aefast.cli.options import names_in
 from aefast.cli.outcome import signed
-from aefast.tables.dialect import Reading
+from aefast.tables.dialect import MOST_MARKS, Reading
 
 #: Nothing is said about files of text: all of it is found.
 AS_FOUND: Reading = Reading()
 
 _text = partial(option, "CSV files")
-_BY_NAME = {"tab": "\t", "\\t": "\t", "blank": " ", "space": " ", "comma": ",", "none": ""}
+_BY_NAME = {"tab": "\t", "\\t": "\t", "blank": " ", "blanks": "  ", "space": " ", "comma": ",", "none": ""}
 
 
-def _mark() -> Callable[[Any], str]:
-    """A parser of a character; some have names, because a shell does not pass them on easily."""
+def _mark(most: int = 1) -> Callable[[Any], str]:
+    """A parser of a mark; some have names, because a shell does not pass them on easily."""
+    wanted = "one character" if most == 1 else f"1 to {most} characters"
 
     def read(text: Any) -> str:
         mark = _BY_NAME.get(text, text)
-        if len(mark) > 1 or not mark.isascii() or mark in ('"', "\n", "\r") or (not mark and text != "none"):
-            raise typer.BadParameter(f"{text!r} is not one character, nor one of {', '.join(_BY_NAME)}")
+        is_mark = mark.isascii() and len(mark) <= most and not {'"', "\n", "\r"} & {*mark}
+        if not is_mark or (not mark and text != "none"):
+            raise typer.BadParameter(f"{text!r} is not {wanted}, nor one of {', '.join(_BY_NAME)}")
         return str(mark)
 
     return read
@@ -42,7 +44,13 @@ def _decimal(text: Any) -> str:
 
 def _options(
     delimiter: Annotated[
-        str | None, _text("C", "Cell separator: a character, tab or blank.", default="found", parser=_mark())
+        str | None,
+        _text(
+            "C",
+            "Cell separator: characters, tab, blank, or blanks for two or more.",
+            default="found",
+            parser=_mark(MOST_MARKS),
+        ),
     ] = None,
     decimal: Annotated[str | None, _text(".|,", "Decimal mark.", default="found", parser=_decimal)] = None,
     thousands: Annotated[

@@ -307,4 +307,4 @@ def located(source: Source) -> Iterator[None]:
     try:
         yield
     except (BadValueError, MisfitError) as error:
-        raise AefastError(error.describe(source.place(error.row))) from error
+        raise AefastError(error.describe(source.place(error.row), for_command=True)) from error

@@ -34,15 +34,22 @@ class BadValueError(AefastError, ValueError):
         self._batch_start = batch_start
         super().__init__(self.describe(f"row {self.row}"))
 
-    def describe(self, place: str) -> str:
-        """Return the message with the place of the first row, which may name a file."""
+    def describe(self, place: str, *, for_command: bool = False) -> str:
+        """Return the message with the place of the first row, which may name a file, and the remedies.
+
+        These are options if they are ``for_command``, else parameters.
+        """
         what = "infinite values" if self.may_miss else "missing or infinite values"
-        remedy = "" if self.may_miss else ", or fit a model with missing='mask' or 'mean' (--missing)"
+        if for_command:
+            remedy = "; give --on-bad null or skip" + ("" if self.may_miss else ", or fit a model with --missing mask")
+        else:
+            missing = "" if self.may_miss else ", or fit a model with missing='mask' or 'mean'"
+            remedy = f"; fill or drop such rows{missing}, or set on_bad='skip'"
         return self._found.message(
             f"rows {self._batch_start} to {self._last_row} have {what}",
             f"{place} (the first is row 0)",
             self.column,
-            f"; fill or drop such rows{remedy}, or set on_bad='skip' (--on-bad skip)",
+            remedy,
         )
 
     def of_row(self, row: str) -> str:
@@ -72,6 +79,6 @@ class MisfitError(TableError):
         self.row, self.n_rows, self.reason = row, n_rows, reason
         super().__init__(self.describe(f"row {row}"))
 
-    def describe(self, place: str) -> str:
+    def describe(self, place: str, *, for_command: bool = False) -> str:
         """Return the message with the place of the first row, which may name a file."""
         return f"{place} and the {self.n_rows - 1} after it (the first is row 0): {self.reason}"

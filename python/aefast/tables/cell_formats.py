@@ -7,8 +7,17 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from math import inf
 
-from aefast.tables.dialect import DURATION, EPOCHS, MISSING_NUMBERS, MISSING_TEXTS, CellFormat, Reading
+from aefast.tables.dialect import (
+    DURATION,
+    EPOCHS,
+    FRACTIONAL_CLOCK,
+    MISSING_NUMBERS,
+    MISSING_TEXTS,
+    CellFormat,
+    Reading,
+)
 
 ALWAYS_MISSING = frozenset((*MISSING_TEXTS, *MISSING_NUMBERS))
 #: A column has a format if at least this share of its cells agrees.
@@ -24,6 +33,7 @@ _BRACKETS = re.compile(r"\((.*)\)|(\D+)\((.*)\)")
 _PLAIN = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?inf(inity)?", re.IGNORECASE)
 _ISO_TIME = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[-+]\d{2}(:?\d{2})?)?)?")
 _SLASHED = re.compile(r"(\d{1,2})([./-])(\d{1,2})\2(\d{4}|\d{2})((,?[ T]+)\d{1,2}:\d{2}(:\d{2})?( ?)([AaPp][Mm])?)?")
+_FRACTIONAL_CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{1,6}")
 _CLOCK = re.compile(r"(\d{1,2}):\d{2}(:\d{2})?( ?)([AaPp][Mm])?")
 _HEXADECIMAL = re.compile(r"0[xX][0-9a-fA-F]+")
 _FRACTIONAL_EPOCH = re.compile(r"1\d{9}\.\d+")
@@ -42,6 +52,7 @@ _TIME_FORMATS = (
     *("%d/%b/%Y:%H:%M:%S", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%Y/%m/%d", "%Y%m%dT%H%M%S", "%Y%m%dT%H%M%SZ"),
     *("%d-%b-%Y %H:%M:%S", "%d-%b-%Y %H:%M", "%d-%b-%Y", "%d-%b-%y", "%d %b %Y %H:%M:%S", "%d %b %Y", "%d %B %Y"),
     *("%b %d, %Y", "%b %d %Y", "%B %d, %Y", "%B %d %Y", "%b %d %H:%M:%S", "%a %b %d %H:%M:%S %Y"),
+    "%a %b %d %H:%M:%S %z %Y",
     *(
         "%a, %d %b %Y %H:%M:%S %z",
         "%a, %d %b %Y %H:%M:%S GMT",
@@ -54,6 +65,8 @@ _TIME_FORMATS = (
 )
 #: Times of digits alone, by their number.
 _COMPACT = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+#: The fewest different numbers in a column of numbers that may have words in many cells.
+_MANY = 20
 #: Cells of a column whose times are parsed in full; the others are of the same form if these are.
 _TRIED = 200
 
@@ -121,6 +134,8 @@ def bare_number(cell: str, of: CellFormat) -> str:
     cell, sign = cell.strip(), ""
     if of.brackets and (inner := _BRACKETS.fullmatch(cell)):
         sign, cell = "-", inner[1] or f"{inner[2]}{inner[3]}"
+    if cell[-1:] == "-" and cell[:1].isdigit():  # as SAP writes negative numbers
+        sign, cell = "-", cell[:-1]
     if of.before and cell[:1] in ("-", "+"):
         sign, cell = cell[0], cell[1:].lstrip()
     cell = cell.removeprefix(of.before).removesuffix(of.after).strip()
@@ -199,9 +214,9 @@ def _but_for_words(cells: Sequence[str], candidate: CellFormat) -> CellFormat | 
     if found is None:
         return None
     n_others = sum(cell in found for cell in cells) if found else 0
-    # Signs such as '!' stand for missing values at any share, words only if they are few.
+    # Signs such as '!' stand for missing values at any share. So do words beside many different numbers or times.
     are_signs = not any(re.search(r"\w", cell) for cell in found)
-    most = 0.5 if are_signs else 1 - AGREEING
+    most = 0.5 if are_signs or len({*cells}) - len(found) >= _MANY else 1 - AGREEING
     return replace(candidate, missing=tuple(sorted(found))) if n_others <= most * len(cells) else None
 
 
@@ -217,14 +232,18 @@ def _is_number(cell: str, of: CellFormat) -> bool:
         digits = bare_number(cell, replace(of, thousands="", decimal="."))
         whole, _, fraction = digits.lstrip("+-").partition(of.decimal)
         groups = whole.split(of.thousands)
-        if of.thousands in fraction or (
-            len(groups) > 1
-            and not (0 < len(groups[0]) <= 3 and groups[0][0] != "0" and all(len(group) == 3 for group in groups[1:]))
-        ):
+        if of.thousands in fraction or (len(groups) > 1 and not _are_groups(groups)):
             return False
     if of.decimal == "," and of.thousands != "." and "." in cell:
         return False
     return _PLAIN.fullmatch(bare_number(cell, of)) is not None
+
+
+def _are_groups(groups: Sequence[str]) -> bool:
+    """Whether groups of digits are thousands, or thousands and then hundreds, as in India."""
+    first, *others, last = groups
+    is_first = 0 < len(first) <= 3 and first[0] != "0"
+    return is_first and len(last) == 3 and {*map(len, others)} in (set(), {2}, {3})
 
 
 def _around(cells: Sequence[str]) -> tuple[str, str]:
@@ -236,7 +255,7 @@ def _around(cells: Sequence[str]) -> tuple[str, str]:
 
 def _time_format(cells: Sequence[str], known: Reading) -> CellFormat | None:
     """Return how times are written in all cells but a few words; None if they are no times, or if it is not clear."""
-    tried = [*cells[:_TRIED], *cells[-_TRIED:]]
+    tried = cells if len(cells) <= 2 * _TRIED else [*cells[:_TRIED], *cells[-_TRIED:]]
     if known.time_format:
         formats = [CellFormat("time", time_format=known.time_format)]
     else:
@@ -244,7 +263,7 @@ def _time_format(cells: Sequence[str], known: Reading) -> CellFormat | None:
         formats += [CellFormat("time", time_format=each) for each in (*_TIME_FORMATS, *_slashed_formats(cells))]
         formats += _clock_formats(cells)
     # A title or a unit may be the first cell.
-    samples = [tried[0], tried[len(tried) // 2], tried[-1]]
+    samples = [cells[0], cells[len(cells) // 2], cells[-1]]
     for each in formats:
         if sum(_fits(cell, each) for cell in samples) >= 2 and (found := _but_for_words(tried, each)):
             return found
@@ -255,6 +274,8 @@ def _slashed_formats(cells: Sequence[str]) -> list[str]:
     """Return the format of dates such as 31/12/2024 in the only order of day and month that the cells allow, if any."""
     parts = [part for part in map(_SLASHED.fullmatch, cells) if part is not None]
     if not parts or len(parts) < AGREEING * len(cells):
+        return []
+    if any(int(part[1]) == 0 for part in parts):  # a time of the day
         return []
     _, mark, _, year, clock, between, seconds, blank, half = parts[0].groups()
     most_first, most_second = (max(int(part[group]) for part in parts) for group in (1, 3))
@@ -273,21 +294,26 @@ def _slashed_formats(cells: Sequence[str]) -> list[str]:
 
 
 def _sorted_order(cells: Sequence[str], formats: Sequence[str]) -> list[str]:
-    """Return the only one of the formats in which the times are sorted, if there is one."""
+    """Return the format in which the times are sorted, the one in which they span less if there are two."""
 
-    def is_sorted(time_format: str) -> bool:
+    def span(time_format: str) -> float:
+        """Return the seconds from the first time to the last, infinity if they are not sorted."""
         try:
             times = [datetime.strptime(cell, time_format) for cell in cells]
         except ValueError:
-            return False
-        return len(set(times)) > 2 and times in (sorted(times), sorted(times, reverse=True))
+            return inf
+        is_sorted = len(set(times)) > 2 and times in (sorted(times), sorted(times, reverse=True))
+        return abs((times[-1] - times[0]).total_seconds()) if is_sorted else inf
 
-    found = [each for each in formats if is_sorted(each)]
-    return found if len(found) == 1 else []
+    spans = {each: span(each) for each in formats}
+    least = min(spans.values())
+    return [each for each in formats if spans[each] == least < inf]
 
 
 def _clock_formats(cells: Sequence[str]) -> list[CellFormat]:
     """Return the format of times of the day, such as 23:59:59, or of durations, such as 1:02:03, which are numbers."""
+    if sum(_FRACTIONAL_CLOCK.fullmatch(cell) is not None for cell in cells) >= AGREEING * len(cells):
+        return [CellFormat("time", time_format=FRACTIONAL_CLOCK)]
     durations = [part for part in map(_DURATION.fullmatch, cells) if part is not None]
     if len(durations) >= AGREEING * len(cells):
         first = [part[2] or part[3] for part in durations]

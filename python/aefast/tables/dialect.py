@@ -5,6 +5,7 @@ Model files store it, so that later files are read alike. `aefast.tables.sniffer
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -20,11 +21,18 @@ MISSING_TEXTS = (
 MISSING_NUMBERS = (
     *("?", "-", "--", "---", "*", "**", ".", "..", "...", "\\N", "(null)", "N.A.", "n.a.", "na", "Na", "Null", "NAN"),
     *("none", "NONE", "nil", "NIL", "missing", "Missing", "MISSING"),
+    *("#DIV/0!", "#VALUE!", "#REF!", "#NUM!", "#NAME?", "#NULL!"),
 )
+#: The byte that stands for a separator of several characters while a file is read.
+_MARK = "\x1f"
+#: The most characters of a separator.
+MOST_MARKS = 8
 #: Formats of times that `datetime.datetime.strptime` does not know: counts since 1970, with the counts of a second ...
 EPOCHS = {"epoch seconds": 1, "epoch milliseconds": 1000, "epoch microseconds": 1_000_000}
 #: ... and durations, which become numbers of seconds.
 DURATION = "[h:]m:s"
+#: The format of times of the day with fractions of seconds.
+FRACTIONAL_CLOCK = "%H:%M:%S.%f"
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,7 @@ class Dialect:
     Attributes
     ----------
     delimiter, encoding : str
+        The separator is as in `separator_pattern`.
     has_header : bool
     names : tuple of str
     formats : mapping of str to CellFormat
@@ -86,6 +95,8 @@ class Dialect:
         Columns at the end without name and cells: each row ends with separators.
     is_uneven : bool
         Whether rows have fewer or more cells than there are columns. Those with more are left out.
+    quote : str
+        The character around cells that contain separators.
     """
 
     delimiter: str = ","
@@ -99,6 +110,12 @@ class Dialect:
     n_below: int = 0
     n_surplus: int = 0
     is_uneven: bool = False
+    quote: str = '"'
+
+    @property
+    def mark(self) -> str:
+        """The character that separates the cells when `separator_pattern` was replaced by it."""
+        return mark_of(self.delimiter)
 
     @property
     def decimal(self) -> str:
@@ -122,6 +139,8 @@ class Dialect:
         formats, parts = self.formats.values(), []
         if self.delimiter != ",":
             parts.append(f"separated by {_spoken(self.delimiter)}")
+        if self.quote != '"':
+            parts.append(f"quotes {self.quote}")
         if not self.has_header:
             parts.append(f"no header (columns {list_names(self.names, 3)})")
         if self.n_above:
@@ -172,16 +191,22 @@ class Dialect:
         _check_texts([data["delimiter"], data["encoding"], *names, *na])
         counts = {name: data.get(name, 0) for name in ("n_above", "n_skipped", "n_below", "n_surplus")}
         flags = {"has_header": data["has_header"], "is_uneven": data.get("is_uneven", False)}
-        if len(data["delimiter"]) != 1 or {type(flag) for flag in flags.values()} != {bool}:
+        quote = data.get("quote", '"')
+        if (
+            not 1 <= len(data["delimiter"]) <= MOST_MARKS
+            or quote not in ('"', "'")
+            or {type(flag) for flag in flags.values()} != {bool}
+        ):
             raise ValueError("the dialect is not valid")
         if any(type(count) is not int or count < 0 for count in counts.values()):
             raise ValueError("the dialect is not valid")
-        return cls(data["delimiter"], data["encoding"], names=names, formats=formats, na=na, **counts, **flags)
+        plain = {"names": names, "formats": formats, "na": na, "quote": quote}
+        return cls(data["delimiter"], data["encoding"], **plain, **counts, **flags)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What is known about text files before they are read; None leaves it to the sample.
+    """What is known about files before they are read; None leaves it to the sample. Most of it is about files of text.
 
     Attributes
     ----------
@@ -195,7 +220,9 @@ class Reading:
         Lines above the header.
     on_bad : {"error", "null", "skip"}
         What to do with cells that are no number or time in columns of these: raise, or read a number as infinite and a
-        time as missing, so that its row is bad. With "skip", rows with more or fewer cells are left out too.
+        time as missing, so that its row is bad. Rows with more cells are then bad, too.
+    meanings : mapping of str to CellFormat, or None
+        The columns of an earlier file with types that are times or codes.
     """
 
     delimiter: str | None = None
@@ -211,10 +238,27 @@ class Reading:
     kinds: Mapping[str, str] = field(default_factory=dict)
     skip_rows: int | None = None
     on_bad: str = "error"
+    meanings: Mapping[str, CellFormat] | None = None
+
+
+def separator_pattern(delimiter: str) -> str:
+    """Return the regular expression of a separator: one blank stands for blanks and tabs, two for two or more.
+
+    Two blanks separate columns whose texts contain single ones, as in tables of fixed width. A blank after another
+    character stands for any number of them.
+    """
+    blanks = {" ": r"[ \t]+", "  ": r"[ \t]{2,}|\t"}
+    found = blanks.get(delimiter) or re.escape(delimiter.rstrip(" "))
+    return f"{found} *" if delimiter.endswith(" ") and delimiter.strip() else found
+
+
+def mark_of(delimiter: str) -> str:
+    """Return the single character that stands for a separator."""
+    return delimiter if len(delimiter) == 1 else _MARK
 
 
 def _spoken(mark: str) -> str:
-    return {"\t": "tabs", " ": "blanks"}.get(mark, repr(mark))
+    return {"\t": "tabs", " ": "blanks", "  ": "two or more blanks"}.get(mark, repr(mark))
 
 
 def _check_texts(values: Iterable[Any]) -> None:

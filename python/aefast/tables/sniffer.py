@@ -1,61 +1,37 @@
 """Finds the dialect of a text file in a sample of its lines.
 
-The method follows DuckDB's CSV sniffer: every candidate separator splits the sample, and the one whose rows agree best
-in width and in the types of their cells wins. The types then distinguish the header from data, and from lines above it.
+`aefast.tables.separators` splits the lines into rows. The types of their cells then distinguish the header from data,
+and from lines above it.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from typing import NamedTuple
 
 from aefast.tables.cell_formats import ALWAYS_MISSING, decimal_mark, format_of_cells, others
 from aefast.tables.dialect import CellFormat, Dialect, Reading
+from aefast.tables.separators import (
+    MOST_ABOVE,
+    Row,
+    columns_of,
+    even_starts,
+    find_quote,
+    find_separator,
+    split_rows,
+    usual_width,
+)
 
-#: Separators that are tried, in the order that decides a tie; a blank stands for one or more blanks and tabs.
-SEPARATORS = (",", ";", "\t", "|", " ")
-#: The least share of the rows below the header that are as wide as most, for a separator.
-_LEAST_EVEN = 0.8
-#: The same for blanks, which also stand between words.
-_LEAST_EVEN_OF_WORDS = 0.95
-#: What the share of columns with a type must be higher by, for blanks to be preferred to another separator.
-_BLANK_COSTS = 0.2
 #: Rows whose cells show the formats of columns well enough to find the header.
 _ENOUGH = 300
 #: The share of rows with few cells below which such a row above the others is a title.
 _FEW = 0.1
-#: Lines among which the first rows of the table are looked for.
-_MOST_ABOVE = 300
+#: The cells of a line that is drawn below the header.
+_RULE = re.compile(r"[-=:+]{3,}")
 #: Rows below the header that may have units or types.
 _MOST_BELOW = 3
-#: The signs that begin a comment above the table.
-_COMMENT = ("#", "%", "//")
-
-
-class Row(NamedTuple):
-    """The cells of a row, the lines of the file up to its end, and whether the line before it is blank."""
-
-    cells: list[str]
-    end: int
-    after_blank: bool
-
-    @property
-    def is_comment(self) -> bool:
-        """Whether the row is a comment, if it stands above the table."""
-        return self.cells[0].lstrip().startswith(_COMMENT)
-
-    @property
-    def is_sparse(self) -> bool:
-        """Whether most cells are empty, as in titles that a spreadsheet pads."""
-        n_filled = sum(bool(cell.strip()) for cell in self.cells)
-        return n_filled < max(len(self.cells) / 2, 1) or (len(self.cells) == 2 and not self.cells[1].strip())
 
 
 @dataclass(frozen=True)
@@ -97,13 +73,14 @@ def find_dialect(text: str, known: Reading | None = None, *, encoding: str = "ut
     learned = known.learned
     if learned is not None and learned.delimiter in text:
         usual = learned.delimiter
-    delimiter = known.delimiter or _separator(text, usual)
-    rows = [row for row in split_rows(text, delimiter) if row.end > (known.skip_rows or 0)]
+    quote = find_quote(text[: 1 << 15])
+    delimiter = known.delimiter or find_separator(text, usual, quote)
+    rows = [row for row in split_rows(text, delimiter, quote) if row.end > (known.skip_rows or 0)]
     if not rows:
         return Dialect(delimiter, encoding)
     layout = _layout(rows, known, delimiter)
     body = rows[layout.body :]
-    columns, width = _columns(body, layout.width) or [()] * layout.width, layout.width - layout.n_surplus
+    columns, width = columns_of(body, layout.width) or [()] * layout.width, layout.width - layout.n_surplus
     if layout.has_header:
         names = _unique_names(layout.names)
     elif known.names is None and learned is not None and not learned.has_header and len(learned.names) == width:
@@ -119,7 +96,7 @@ def find_dialect(text: str, known: Reading | None = None, *, encoding: str = "ut
     n_above, header = rows[layout.first - 1].end if layout.first else known.skip_rows or 0, rows[layout.first]
     is_changed = layout.n_surplus or layout.n_below or (layout.has_header and names != tuple(header.cells))
     # A model that was fitted on even rows has rows with more cells refused.
-    is_uneven = bool(learned and learned.is_uneven) if known.columns else _is_uneven(body, layout.width, text)
+    is_uneven = bool(learned and learned.is_uneven) if known.columns else _is_uneven(body, layout.width, text, quote)
     return Dialect(
         delimiter,
         encoding,
@@ -132,38 +109,23 @@ def find_dialect(text: str, known: Reading | None = None, *, encoding: str = "ut
         layout.n_below,
         layout.n_surplus,
         is_uneven,
+        quote,
     )
 
 
-def _is_uneven(body: Sequence[Row], width: int, text: str) -> bool:
+def _is_uneven(body: Sequence[Row], width: int, text: str, quote: str) -> bool:
     """Whether a row has fewer or more cells. Parts of a sample after its head may begin inside of quotes."""
-    n_lines = text.count("\n", 0, 1 << 16) if '"' in text else len(text)
+    n_lines = text.count("\n", 0, 1 << 16) if quote in text else len(text)
     return any(len(row.cells) != width for row in body if row.end <= n_lines)
-
-
-def split_rows(text: str, delimiter: str) -> list[Row]:
-    """Return the rows of the lines that are not blank."""
-    lines: Iterable[str] = io.StringIO(text, newline="")
-    if delimiter == " ":
-        lines = (re.sub(r"[ \t]+", " ", line).lstrip(" ").replace(" \n", "\n").replace(" \r", "\r") for line in lines)
-    rows: list[Row] = []
-    after_blank = False
-    with suppress(csv.Error):  # raised for a cell that is too long, because a quote is not closed
-        reader = csv.reader(lines, delimiter=delimiter)
-        for cells in reader:
-            if cells:
-                rows.append(Row(cells, reader.line_num, after_blank))
-            after_blank = not cells
-    return rows
 
 
 def _layout(rows: Sequence[Row], known: Reading, delimiter: str) -> Layout:
     """Return where the table stands, by what is known, by the widths of the rows and by the types of their cells."""
-    width = _usual_width(rows)
+    width = usual_width(rows)
     in_body = [row for row in rows[len(rows) // 2 :] if len(row.cells) == width]
     n_filled = max((k + 1 for row in in_body for k, cell in enumerate(row.cells) if cell.strip()), default=width)
     n_surplus = width - max(n_filled, 2) if width > 2 else 0
-    formats = [format_of_cells(column, Reading(), delimiter) for column in _columns(in_body[:_ENOUGH], width)]
+    formats = [format_of_cells(column, Reading(), delimiter) for column in columns_of(in_body[:_ENOUGH], width)]
     start = 0 if known.skip_rows is not None else _start(rows, in_body, width)
     found = _with_header(rows, known, start, formats, n_surplus)
     if found is None:
@@ -180,11 +142,11 @@ def _with_header(
     if known.has_header is False or known.names is not None or (learned is not None and not learned.has_header):
         return None
     wanted = {*(known.columns or (learned.names if learned else ()))}
-    named = (k for k, row in enumerate(rows[:_MOST_ABOVE]) if wanted and wanted <= {*_unique_names(row.cells)})
+    named = (k for k, row in enumerate(rows[:MOST_ABOVE]) if wanted and wanted <= {*_unique_names(row.cells)})
     if (first := next(named, None)) is not None:
         return _named_layout(rows, first, width, n_surplus)
     has_types = any(each.kind != "text" for each in formats)
-    candidates = range(start, min(start + _MOST_ABOVE, len(rows)))
+    candidates = range(start, min(start + MOST_ABOVE, len(rows)))
     data = next((k for k in candidates if has_types and _is_data(rows[k], formats)), None)
     if data is not None and data > start:
         blanks = [k for k in range(start, data) if rows[k].after_blank]
@@ -194,7 +156,7 @@ def _with_header(
         above -= 1
     if above >= 0 and _may_name(rows[above], width - n_surplus):
         return _named_layout(rows, above, width, n_surplus)
-    if learned is not None or _is_header(rows[start].cells, _columns(rows[start + 1 :], width), formats):
+    if learned is not None or _is_header(rows[start].cells, columns_of(rows[start + 1 :], width), formats):
         return _named_layout(rows, start, width, n_surplus)
     return None
 
@@ -207,17 +169,7 @@ def _start(rows: Sequence[Row], in_body: Sequence[Row], width: int) -> int:
     def belongs(row: Row) -> bool:
         return not (may_be_title and row.is_sparse) and not (may_comment and row.is_comment)
 
-    return next((k for k in _even_starts(rows, width) if belongs(rows[k])), 0)
-
-
-def _even_starts(rows: Sequence[Row], width: int, least: float = _LEAST_EVEN) -> Iterator[int]:
-    """Yield the rows of a width below which at least so large a share of the rows is as wide."""
-    n_agreeing = sum(len(row.cells) == width for row in rows)
-    for k, row in enumerate(rows):
-        if len(row.cells) == width:
-            if n_agreeing >= least * (len(rows) - k):
-                yield k
-            n_agreeing -= 1
+    return next((k for k in even_starts(rows, width) if belongs(rows[k])), 0)
 
 
 def _fitting(row: Row, formats: Sequence[CellFormat]) -> list[bool]:
@@ -233,9 +185,11 @@ def _is_data(row: Row, formats: Sequence[CellFormat]) -> bool:
 
 
 def _is_of_units(row: Row, formats: Sequence[CellFormat]) -> bool:
-    """Whether no cell is written in the format of its column, as in a row of units below a header."""
+    """Whether no cell is written in the format of its column, as in a row of units or a rule below a header."""
     found = _fitting(row, formats)
-    return len(found) > 1 and not any(found)
+    cells = [cell for cell in map(str.strip, row.cells) if cell]
+    is_rule = bool(cells) and all(map(_RULE.fullmatch, cells))
+    return is_rule or (len(found) > 1 and not any(found))
 
 
 def _may_name(row: Row, width: int) -> bool:
@@ -252,7 +206,7 @@ def _names_in(row: Row, n_columns: int) -> list[str]:
     """Return the cells of a header without the sign that makes it a comment."""
     if not row.is_comment or len(row.cells) == 1:
         return row.cells
-    bare = re.sub(r"^\W*(Fields:\s*)?", "", row.cells[0])
+    bare = re.sub(r"(?i)^\W*(fields:?(\s+|$))?", "", row.cells[0])
     if bare:
         return [bare, *row.cells[1:]]
     return row.cells if len(row.cells) == n_columns else row.cells[1:]
@@ -286,8 +240,10 @@ def _formats(
     if known.decimal or not any(each.decimal == "," or each.thousands in (".", ",") for _, each in numbers):
         return found
     marks = {decimal_mark(column, each) for column, each in numbers} - {""}
-    if not marks and any(each.decimal == "," and not each.thousands for _, each in numbers):
-        marks = {","}  # a column such as 1,200 could be either
+    has_commas = any(each.decimal == "," and not each.thousands for _, each in numbers)
+    # A column such as 1,200 could be either. Who writes 31.12.2024 has a decimal comma.
+    if not marks and (has_commas or any(each.time_format.startswith("%d.%m.") for each in found)):
+        marks = {","}
     return formats(replace(known, decimal=marks.pop())) if len(marks) == 1 else found
 
 
@@ -300,53 +256,6 @@ def _unique_names(names: Sequence[str]) -> tuple[str, ...]:
         candidates = (f"{name}.{k}" if name.strip() else f"x{j + k - 1}" for k in range(1, len(names) + 1))
         found[name if name not in found else next(each for each in candidates if each not in {*found, *names})] = None
     return tuple(found)
-
-
-def _usual_width(rows: Sequence[Row]) -> int:
-    """Return the most common width of rows, without the first half of them, where a title may stand."""
-    return Counter(len(row.cells) for row in rows[len(rows) // 2 :]).most_common(1)[0][0]
-
-
-def _columns(rows: Iterable[Row], width: int) -> list[tuple[str, ...]]:
-    return list(zip(*(row.cells for row in rows if len(row.cells) == width), strict=True))
-
-
-def _separator(text: str, usual: str) -> str:
-    """Return the separator whose rows agree best, first in width and then in the types of their cells."""
-    head = "".join(text[: 1 << 15].splitlines(keepends=True)[:_MOST_ABOVE])
-    best, best_score = usual, (0.0, 0.0, 0, False)
-    for separator in SEPARATORS:
-        rows = split_rows(head, separator)
-        width = _usual_width(rows) if rows else 0
-        if width < 2:
-            continue
-        is_blank = separator == " "
-        start = next(_even_starts(rows, width, _LEAST_EVEN_OF_WORDS if is_blank else _LEAST_EVEN), len(rows))
-        below = rows[start:]
-        if len(below) < min(len(rows), 3):
-            continue
-        n_agreeing = sum(len(row.cells) == width for row in below)
-        columns = [column for column in _columns(below[1:] or below, width) if any(map(str.strip, column))]
-        n_typed = sum(format_of_cells(column, Reading(), separator).kind != "text" for column in columns)
-        share = n_typed / max(len(columns), 1)
-        # Words are separated by blanks, too, and so are date and time; a number may have a decimal comma.
-        if is_blank and share < 0.5 and not (share and width > 2 and n_agreeing == len(rows)):
-            continue
-        if (is_blank or (start and width == 2)) and _is_one_cell(below[1:], separator):
-            continue
-        # Widths count in tenths, so that one ragged line does not decide against better types. Dates and times with
-        # blanks have a type in parts, too.
-        share = max(share - _BLANK_COSTS, 0.01) if is_blank else share
-        score = (round(n_agreeing / len(rows), 1), share, -start, separator == usual)
-        if score > best_score:
-            best, best_score = separator, score
-    return best
-
-
-def _is_one_cell(rows: Sequence[Row], separator: str) -> bool:
-    """Whether whole lines are numbers or times."""
-    lines = [separator.join(row.cells) for row in rows]
-    return bool(lines) and format_of_cells(lines, Reading(), "").kind != "text"
 
 
 def _of_arff(text: str, known: Reading) -> Reading:

@@ -19,6 +19,7 @@ from aefast.tables.arrow import is_time
 from aefast.tables.dialect import Dialect, Reading
 from aefast.tables.formats.base import TableError, TableFile
 from aefast.tables.formats.registry import open_table
+from aefast.tables.formats.typed import TypedTable
 from aefast.tables.numbers import is_number
 from aefast.tables.text import pluralise, quote_names, repeated
 
@@ -63,6 +64,8 @@ class Source:
             self.files.append(file)
             if file.dialect is not None and file.dialect.describe() and (reading is None or reading.learned is None):
                 reading = replace(reading or Reading(), learned=file.dialect)  # later files are read alike
+            if isinstance(file, TypedTable) and (reading is None or reading.meanings is None):
+                reading = replace(reading or Reading(), meanings=file.meanings)
         if not self.files:
             raise TableError(next(iter(failed.values())) if failed else "no files to read")
         self.schema: pa.Schema = self.files[0].schema

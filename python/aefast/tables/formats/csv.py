@@ -1,4 +1,4 @@
-"""CSV files: reading and writing."""
+"""Reads CSV files."""
 
 from __future__ import annotations
 
@@ -11,15 +11,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
 from aefast.tables.arrow import is_time
 from aefast.tables.dialect import MISSING_NUMBERS, MISSING_TEXTS, CellFormat, Dialect, Reading
-from aefast.tables.formats.base import TableError, TableFile, Writer, is_compressed, rebatch, skip_rows
-from aefast.tables.formats.csv_bytes import SingleBlanks, ends_with_cell, in_utf8, sample_text
-from aefast.tables.formats.csv_cells import BadCellError, converted_type, read_cells, read_what_can_be, without_tokens
+from aefast.tables.formats.base import TableError, TableFile, is_compressed, rebatch, skip_rows
+from aefast.tables.formats.csv_bytes import SingleMarks, ends_with_cell, in_utf8, sample_text
+from aefast.tables.formats.csv_cells import (
+    BadCellError,
+    converted_type,
+    read_cells,
+    read_what_can_be,
+    with_separators,
+    without_tokens,
+)
 from aefast.tables.formats.csv_rows import EvenRows
 from aefast.tables.sniffer import find_dialect
 from aefast.tables.text import option_of, shorten
@@ -28,9 +34,8 @@ from aefast.tables.text import option_of, shorten
 _CELL = re.compile(r"In CSV column #(\d+): (?:Row #(\d+): )?")
 _VALUE = re.compile(r"invalid value '(.*)'")
 _UNCLOSED = "a quote is not closed"
-_TOO_WIDE = "leave such rows out with --on-bad skip, or give another --delimiter"
+_TOO_WIDE = "give --on-bad null or skip, or give another --delimiter"
 _UNFINISHED = "the file ends in it, as if it were not complete; write it again"
-_LAST_YEAR = 32_767  # the last year, and the first with a minus sign, that Arrow writes as text
 
 
 class _UnfitCellError(Exception):
@@ -69,7 +74,8 @@ class CsvTable(TableFile):
             self.dialect = find_dialect(text, reading, encoding=encoding, usual=self.dialect.delimiter)
             self._is_uneven = self.dialect.is_uneven
             # A model of rows of one width has longer ones refused.
-            self._drops_long = self._is_uneven or self._on_bad == "skip" or not reading.columns
+            self._drops_long = self._is_uneven or self._on_bad != "error" or not reading.columns
+            self._marks_long = self._on_bad == "null" and bool(reading.columns)
             self._null_values = list(dict.fromkeys((*MISSING_TEXTS, *MISSING_NUMBERS, *self.dialect.missing)))
             try:
                 with self._opened({}, self._even_rows()) as reader:
@@ -142,7 +148,7 @@ class CsvTable(TableFile):
         n_given, tolerant = first_row, False
         while True:
             try:
-                for batch in self._batches(columns, types, batch_rows, n_given, tolerant=tolerant):
+                for batch in self._batches(columns, types, batch_rows, n_given, as_numbers, tolerant=tolerant):
                     n_given += batch.num_rows
                     yield batch
                 return
@@ -157,6 +163,7 @@ class CsvTable(TableFile):
         types: dict[str, pa.DataType],
         batch_rows: int,
         first_row: int,
+        as_numbers: Collection[str],
         *,
         tolerant: bool = False,
     ) -> Iterator[pa.RecordBatch]:
@@ -170,7 +177,7 @@ class CsvTable(TableFile):
             formats = {c: self._converted.get(c) or _format_of(types[c], self.dialect) for c in columns}
             converted = {c: cells for c, cells in formats.items() if cells is not None}
             types = types | dict.fromkeys(converted, pa.string())
-        n_read, even = 0, self._even_rows()
+        n_read, even = 0, self._even_rows(as_numbers)
         # The last column is read in any case: its last cell shows whether a quote is not closed.
         last, cell = self._last, None
         types.setdefault(last, pa.binary())
@@ -194,7 +201,9 @@ class CsvTable(TableFile):
             self.dialect = replace(self.dialect, is_uneven=self.dialect.is_uneven or even.n_long > 0)
             if said := even.describe():
                 warnings.warn(f"{self.path}: {said}", stacklevel=2)
-        if cell is not None and ends_with_cell(self.path, cell, self.dialect.encoding):
+        if cell is not None and ends_with_cell(
+            self.path, cell, self.dialect.encoding, self.dialect.quote, *self._marks()
+        ):
             raise self._diagnosis(types, TableError(_UNCLOSED))
 
     def _read(
@@ -202,6 +211,8 @@ class CsvTable(TableFile):
     ) -> pa.RecordBatch:
         """Return the batch with null in missing cells of text, and with converted numbers and times."""
         for index, name in enumerate(batch.schema.names):
+            if len(self.dialect.delimiter) > 1 and pa.types.is_string(batch.column(index).type):
+                batch = batch.set_column(index, name, with_separators(batch.column(index), self.dialect))
             if name in self._missing:
                 batch = batch.set_column(index, name, without_tokens(batch.column(index), self._missing[name]))
             elif name in converted:
@@ -215,13 +226,24 @@ class CsvTable(TableFile):
                     raise self.unreadable(TableError(f"{error}; {_remedy(name, error.cell)}"), place) from None
         return batch
 
-    def _even_rows(self) -> EvenRows | None:
-        """Return what gives the rows the same width; None if the reader finds out whether they have it."""
+    def _even_rows(self, as_numbers: Collection[str] = ()) -> EvenRows | None:
+        """Return what gives the rows the same width; None if the reader finds out whether they have it.
+
+        If rows with more cells are bad ones, these columns are infinite in them.
+        """
         if not self._is_uneven:
             return None
         dialect = self.dialect
         width = len(dialect.names) + dialect.n_surplus
-        return EvenRows(dialect.delimiter, width, dialect.n_skipped, drops_long=self._drops_long)
+        bad = [k for k, name in enumerate(dialect.names) if name in as_numbers] if self._marks_long else []
+        return EvenRows(
+            dialect.mark, width, dialect.n_skipped, quote=dialect.quote, drops_long=self._drops_long, bad=bad
+        )
+
+    def _marks(self) -> list[SingleMarks]:
+        """Return what makes separators of several characters, or blanks, one character; nothing for others."""
+        delimiter = self.dialect.delimiter
+        return [SingleMarks(delimiter)] if delimiter == " " or len(delimiter) > 1 else []
 
     @contextmanager
     def _opened(self, types: Mapping[str, pa.DataType], even: EvenRows | None) -> Iterator[Any]:
@@ -249,7 +271,7 @@ class CsvTable(TableFile):
         """Open the columns of ``types``, or all columns with the types that Arrow guesses if there are none."""
         dialect = self.dialect
         changes: list[Callable[[Any], bytes]] = [
-            *([SingleBlanks()] if dialect.delimiter == " " else []),
+            *self._marks(),
             *([even] if even else []),
         ]
         surplus = [f"(surplus {k})" for k in range(dialect.n_surplus)]
@@ -260,7 +282,10 @@ class CsvTable(TableFile):
                 block_size=self._BLOCK, use_threads=use_threads, column_names=names, skip_rows=dialect.n_skipped
             ),
             arrow_csv.ParseOptions(
-                delimiter=dialect.delimiter, newlines_in_values=True, invalid_row_handler=on_invalid_row
+                delimiter=dialect.mark,
+                quote_char=dialect.quote,
+                newlines_in_values=True,
+                invalid_row_handler=on_invalid_row,
             ),
             arrow_csv.ConvertOptions(
                 include_columns=list(types),
@@ -345,51 +370,3 @@ def _remedy(column: str, cell: str) -> str:
     """Return what to do about a cell that is not of its column's type."""
     missing = f"--na {option_of([cell])} or " if len(cell) <= 30 else ""
     return f"mend it, or give {missing}--kind-of {option_of([column], '=categorical')}"
-
-
-class CsvWriter(Writer):
-    """Writes CSV; lists and structs have no place in it."""
-
-    holds_nested = False
-
-    def __init__(self, target: Path | pa.NativeFile, schema: pa.Schema) -> None:
-        # Raise for a type that cannot be written now, and not after the first batch.
-        arrow_csv.write_csv(schema.empty_table(), pa.BufferOutputStream())
-        self._writer = arrow_csv.CSVWriter(target, schema)
-
-    def write(self, batch: pa.RecordBatch) -> None:
-        for name, column in zip(batch.schema.names, batch.columns, strict=True):
-            if _has_far_years(column):
-                raise _no_text(name, column, "has times so far from now that CSV has no text for them")
-        try:
-            self._writer.write(batch)
-        except pa.ArrowException:
-            for name, column in zip(batch.schema.names, batch.columns, strict=True):
-                try:
-                    arrow_csv.write_csv(pa.record_batch([column], [name]), pa.BufferOutputStream())
-                except pa.ArrowException as error:
-                    raise _no_text(name, column, f"cannot be written as text ({error})") from error
-            raise
-
-
-def _no_text(name: str, column: pa.Array, reason: str) -> pa.ArrowInvalid:
-    return pa.ArrowInvalid(f"column {name!r} ({column.type}) {reason}; leave it out with --keep")
-
-
-def _has_far_years(column: pa.Array) -> bool:
-    """Whether a column has times of years that Arrow does not write as numbers."""
-    kind = column.type
-    if pa.types.is_timestamp(kind) or pa.types.is_date64(kind):
-        unit = "ms" if pa.types.is_date64(kind) else kind.unit
-    elif pa.types.is_date32(kind):
-        unit = "D"
-    else:
-        return False
-    if unit == "ns" or column.null_count == len(column):
-        return False
-    import pyarrow.compute as pc
-
-    years = np.array([f"{-_LAST_YEAR}-01-01", f"{_LAST_YEAR + 1}-01-01"], f"datetime64[{unit}]")
-    first, beyond = years.astype(np.int64).tolist()
-    found = pc.min_max(column)
-    return bool(found["min"].value < first or found["max"].value >= beyond)

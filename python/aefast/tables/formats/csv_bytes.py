@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from aefast.tables.dialect import mark_of, separator_pattern
 from aefast.tables.formats.base import is_compressed
 
 #: Bytes of a sample: at the start, and at each of some places further down.
@@ -36,18 +37,28 @@ def in_utf8(path: Path, encoding: str, *changes: Callable[[Any], bytes]) -> Any:
     return stream
 
 
-class SingleBlanks:
-    """Replaces blanks and tabs by one blank and drops them at both ends of lines, in blocks of bytes."""
+class SingleMarks:
+    """Replaces separators by the one byte that stands for them, in blocks of bytes.
 
-    def __init__(self) -> None:
-        self._before = b"\n"
+    If blanks separate the cells, those at both ends of lines are dropped.
+    """
+
+    def __init__(self, delimiter: str) -> None:
+        self._pattern, self._mark = re.compile(separator_pattern(delimiter).encode()), mark_of(delimiter).encode()
+        self._is_blank = delimiter.isspace()
+        self._may_go_on = b" \t" if self._is_blank else delimiter.encode()
+        self._held, self._at_start = b"", True
 
     def __call__(self, block: Any) -> bytes:
-        # A blank at the end waits for the next block.
-        text = re.sub(rb"[ \t]+", b" ", self._before + bytes(block))
-        text = re.sub(rb" ?([\r\n]+) ?", rb"\1", text)
-        kept, self._before = (text[1:-1], text[-2:]) if text.endswith(b" ") else (text[1:], text[-1:])
-        return kept
+        """Return the text up to what may be part of a separator; an empty block is the end of the file."""
+        text = self._held + bytes(block)
+        kept = text.rstrip(self._may_go_on) if len(block) or self._is_blank else text
+        self._held = text[len(kept) :]
+        if self._is_blank and kept:
+            kept = kept.lstrip(b" \t") if self._at_start else kept
+            kept = re.sub(rb"[ \t]*([\r\n]+)[ \t]*", rb"\1", kept)
+            self._at_start = kept.endswith((b"\r", b"\n"))
+        return self._pattern.sub(self._mark, kept)
 
 
 def sample_text(path: Path, encoding: str | None) -> tuple[str, str]:
@@ -95,17 +106,19 @@ def _encoding_of(text: bytes) -> str:
     return "cp1252" if re.search(rb"[\x80-\x9f]", text) else "latin-1"
 
 
-def ends_with_cell(path: Path, cell: bytes, encoding: str = "utf-8") -> bool:
+def ends_with_cell(
+    path: Path, cell: bytes, encoding: str = "utf-8", quote: str = '"', *changes: Callable[[Any], bytes]
+) -> bool:
     """Whether the last cell extends to the last byte of the file, line ends included.
 
-    Then its quote is not closed; Arrow takes the end of the file for the closing quote.
+    Then its quote is not closed; Arrow takes the end of the file for the closing quote. ``changes``: as in `in_utf8`.
     """
     if b"\n" not in cell and b"\r" not in cell:
         return False
-    written = cell.replace(b'"', b'""')
+    written = cell.replace(quote.encode(), 2 * quote.encode())
     end = b""
-    with in_utf8(path, encoding) as stream:
-        if not is_compressed(path) and encoding == "utf-8":
+    with in_utf8(path, encoding, *changes) as stream:
+        if not changes and not is_compressed(path) and encoding == "utf-8":
             stream.seek(max(0, stream.size() - len(written)))
         while block := stream.read(1 << 20):
             end = (end + block)[-len(written) :]

@@ -9,7 +9,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from aefast.tables.dialect import DURATION, EPOCHS, MISSING_NUMBERS, MISSING_TEXTS, CellFormat
+from aefast.tables.dialect import (
+    DURATION,
+    EPOCHS,
+    FRACTIONAL_CLOCK,
+    MISSING_NUMBERS,
+    MISSING_TEXTS,
+    CellFormat,
+    Dialect,
+)
 from aefast.tables.text import NUMBER
 
 _ISO_TIME = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}(:\d{2}(:\d{2}(\.\d+)?)?)?(Z|[+-]\d{2}:?\d{2})?)?$"
@@ -39,9 +47,11 @@ def converted_type(of: CellFormat) -> pa.DataType:
     """Return the type that `read_cells` returns for a format."""
     if of.kind == "number":
         return pa.float64()
+    if of.time_format == FRACTIONAL_CLOCK:
+        return pa.time64("us")
     if _CLOCK.fullmatch(of.time_format):
         return pa.time32("s")
-    return pa.timestamp("us", "UTC" if of.time_format.endswith(("%z", "%z]")) else None)
+    return pa.timestamp("us", "UTC" if "%z" in of.time_format else None)
 
 
 def read_cells(cells: pa.Array, of: CellFormat) -> pa.Array:
@@ -84,11 +94,20 @@ def _parse(texts: pa.Array, of: CellFormat) -> pa.Array:
     if of.time_format in EPOCHS:
         counts = pc.multiply(texts.cast(pa.float64()), 1_000_000 / EPOCHS[of.time_format])
         return pc.round(counts).cast(pa.int64()).cast(converted_type(of))
+    if of.time_format == FRACTIONAL_CLOCK:
+        return _on_first_day(texts).cast(pa.timestamp("us")).cast(pa.time64("us"))
     if of.time_format:
         return pc.strptime(texts, of.time_format, "us").cast(converted_type(of))
     if of.kind == "time" and of.decimal == ",":
         texts = pc.replace_substring(texts, ",", ".")
     return texts.cast(converted_type(of))
+
+
+def _on_first_day(texts: pa.Array) -> pa.Array:
+    """Return times of the day as times on 1 January 1970, both as text."""
+    import pyarrow.compute as pc
+
+    return pc.binary_join_element_wise(pa.scalar("1970-01-01", texts.type), texts, pa.scalar(" ", texts.type))
 
 
 def _seconds(texts: pa.Array) -> pa.Array:
@@ -121,6 +140,8 @@ def read_what_can_be(cells: pa.Array, of: CellFormat) -> pa.Array:
         bare = _bare_numbers(cells, of)
         is_number = pc.match_substring_regex(bare, rf"^\s*{NUMBER}\s*$")
         return pc.if_else(is_number, bare, pa.scalar("inf", cells.type)).cast(kind)
+    if of.time_format == FRACTIONAL_CLOCK:
+        return _cast_what_can_be(_on_first_day(cells), pa.timestamp("us")).cast(kind)
     if of.time_format:
         return pc.strptime(cells, of.time_format, "us", error_is_null=True).cast(kind)
     cells = pc.replace_substring(cells, ",", ".") if of.decimal == "," else cells
@@ -145,6 +166,13 @@ def _without_missing(cells: pa.Array, of: CellFormat) -> Any:
     return without_tokens(pc.utf8_trim_whitespace(cells), {*MISSING_TEXTS, *MISSING_NUMBERS, *of.missing})
 
 
+def with_separators(cells: pa.Array, dialect: Dialect) -> pa.Array:
+    """Return text in which separators between quotes are written as in the file, and not as their mark."""
+    import pyarrow.compute as pc
+
+    return pc.replace_substring(cells, dialect.mark, dialect.delimiter)
+
+
 def without_tokens(cells: pa.Array, tokens: Collection[str]) -> pa.Array:
     """Return text with null in place of the cells that mean no value."""
     import pyarrow.compute as pc  # takes a tenth of the start of a command
@@ -159,6 +187,7 @@ def _bare_numbers(cells: pa.Array, of: CellFormat) -> Any:
 
     if of.brackets:
         cells = pc.replace_substring_regex(cells, r"^([^0-9(]*)\((.*)\)$", r"-\1\2")
+    cells = pc.replace_substring_regex(cells, r"^(\d.*)-$", r"-\1")
     before, after = (rf"(?:{re.escape(part)})?" if part else "" for part in (of.before, of.after))
     blanks = r"[\s\x{a0}\x{202f}]*"
     bare = pc.replace_substring_regex(cells, rf"^\+?(-?){blanks}{before}{blanks}(.*?){blanks}{after}$", r"\1\2")

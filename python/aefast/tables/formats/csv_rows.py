@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -22,25 +25,38 @@ class EvenRows:
     """Adds missing cells at the end of rows, in blocks of bytes, and leaves out lines that are no rows.
 
     A line without a separator that holds words, such as a source below the table, is no row. A row with more cells
-    loses those at its end that are empty, and is otherwise left out or, unless ``drops_long``, left as it is. The last
-    line stays as it is if nothing ends it: it may be half of a row.
+    loses those at its end that are empty. If it has still more, it is left out or, unless ``drops_long``, left as it
+    is. If there are ``bad`` columns, it is infinite in these instead, so that it is a bad row, and loses further cells.
+    The last line stays as it is if nothing ends it: it may be half of a row.
 
     Attributes
     ----------
-    n_short, n_long, n_notes : int
-        Rows that got cells, rows that were left out, and lines that are no rows, so far.
+    n_short, n_long, n_bad, n_notes : int
+        Rows that got cells, rows that were left out, bad rows, and lines that are no rows, so far.
     """
 
+    n_bad: int
     n_short: int
     n_long: int
     n_notes: int
 
-    def __init__(self, delimiter: str, width: int, n_skipped: int, *, drops_long: bool) -> None:
+    def __init__(
+        self,
+        delimiter: str,
+        width: int,
+        n_skipped: int,
+        *,
+        quote: str = '"',
+        drops_long: bool,
+        bad: Collection[int] = (),
+    ) -> None:
         self._mark, self._width, self._n_skipped, self._drops_long = delimiter.encode(), width, n_skipped, drops_long
-        self._quoted = re.compile(rb'(?<![^%b])"(?:[^"]|"")*"' % re.escape(self._mark))
-        self._open = re.compile(rb'(?<![^%b])"' % re.escape(self._mark))
+        self._quote, self._bad = quote.encode(), bad
+        mark, q = re.escape(self._mark), self._quote
+        self._quoted = re.compile(rb"(?<![^%b])%b(?:[^%b]|%b%b)*%b" % (mark, q, q, q, q, q))
+        self._open = re.compile(rb"(?<![^%b])%b" % (mark, q))
         self._rest = self._row = b""
-        self.n_short = self.n_long = self.n_notes = 0
+        self.n_short = self.n_long = self.n_bad = self.n_notes = 0
 
     def __call__(self, block: Any) -> bytes:
         """Return the rows that end in this block; an empty block is the end of the file."""
@@ -64,6 +80,7 @@ class EvenRows:
         found = [
             (self.n_short, "rows", short),
             (self.n_long, "rows", "more cells than columns, left out"),
+            (self.n_bad, "rows", "more cells than columns, which are bad"),
             (self.n_notes, "lines", "no separator, left out as no rows"),
         ]
         return ", and ".join(f"{pluralise(count, things)} with {what}" for count, things, what in found if count)
@@ -75,10 +92,11 @@ class EvenRows:
         """
         values = np.frombuffer(text, np.uint8)
         is_mark, is_end = values == ord(self._mark), values == ord("\n")
-        quotes = np.flatnonzero(values == ord('"'))
+        is_quote = values == ord(self._quote)
+        quotes = np.flatnonzero(is_quote)
         if len(quotes):
-            is_inside = (np.cumsum(values == ord('"'), dtype=np.uint32) & 1).astype(bool)
-            is_edge = np.concatenate([[True], is_mark | is_end | (values == ord('"')) | (values == ord("\r")), [True]])
+            is_inside = (np.cumsum(is_quote, dtype=np.uint32) & 1).astype(bool)
+            is_edge = np.concatenate([[True], is_mark | is_end | is_quote | (values == ord("\r")), [True]])
             if not (is_edge[quotes[::2]].all() and is_edge[quotes[1::2] + 2].all()):
                 return None
             is_mark, is_end = is_mark & ~is_inside, is_end & ~is_inside
@@ -102,9 +120,9 @@ class EvenRows:
         if self._n_skipped:
             self._n_skipped -= 1
             return [line]
-        may_close, line = not self._row or b'"' in line, self._row + line
+        may_close, line = not self._row or self._quote in line, self._row + line
         bare, self._row = line, b""
-        if b'"' in line:
+        if self._quote in line:
             bare = self._quoted.sub(b"", line) if may_close else line
             if not may_close or self._open.search(bare):
                 if len(line) >= _MOST_OPEN:
@@ -127,7 +145,19 @@ class EvenRows:
             return [cells + self._mark * (self._width - n_cells) * bool(end) + end]
         while n_cells > self._width and cells.endswith(self._mark):
             cells, n_cells = cells[: -len(self._mark)], n_cells - 1
+        if n_cells > self._width and self._bad:
+            self.n_bad += 1
+            return [self._as_bad(cells) + end]
         if n_cells > self._width and self._drops_long:
             self.n_long += 1
             return []
         return [cells + end]
+
+    def _as_bad(self, row: bytes) -> bytes:
+        """Return a row without its further cells and with infinity in the columns that make it a bad one."""
+        form: Any = {"delimiter": self._mark.decode(), "quotechar": self._quote.decode()}
+        cells = next(csv.reader([row.decode(errors="replace")], **form))
+        text = io.StringIO()
+        kept = ["inf" if index in self._bad else cell for index, cell in enumerate(cells[: self._width])]
+        csv.writer(text, lineterminator="", **form).writerow(kept)
+        return text.getvalue().encode()

@@ -11,10 +11,11 @@ from typing import Any
 import pyarrow as pa
 
 from aefast.tables.arrow import plain_schema, valid_rows
-from aefast.tables.formats.base import TableError, TableFile, Writer, rebatch, skip_rows
+from aefast.tables.formats.base import TableError, Writer, rebatch, skip_rows
+from aefast.tables.formats.typed import TypedTable
 
 
-class IpcTable(TableFile):
+class IpcTable(TypedTable):
     """Arrow IPC in its file form (Feather 2) or its stream form."""
 
     def __init__(self, path: Path) -> None:

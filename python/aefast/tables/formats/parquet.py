@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aefast.tables.arrow import plain_schema, valid_rows
-from aefast.tables.formats.base import TableError, TableFile, Writer, rebatch, skip_rows
+from aefast.tables.formats.base import TableError, Writer, rebatch, skip_rows
+from aefast.tables.formats.typed import TypedTable
 
 #: A row group is written when it has this many rows or bytes.
 GROUP_ROWS, GROUP_BYTES = 1 << 16, 1 << 24
@@ -30,7 +31,7 @@ _LARGE_PAGE = re.compile(
 _MOST_RATIO = 256
 
 
-class ParquetTable(TableFile):
+class ParquetTable(TypedTable):
     """A Parquet file."""
 
     schema: pa.Schema

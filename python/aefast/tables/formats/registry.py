@@ -58,7 +58,7 @@ class Format:
 
 FORMATS = (
     Format("Parquet", "parquet.ParquetTable", "parquet.ParquetWriter", (".parquet", ".pq"), (".parquet", ".pq")),
-    Format("CSV", "csv.CsvTable", "csv.CsvWriter", (".csv", ".tsv", ".txt"), (".csv",), compressed=True),
+    Format("CSV", "csv.CsvTable", "csv_writer.CsvWriter", (".csv", ".tsv", ".txt"), (".csv",), compressed=True),
     Format(
         "Arrow IPC",
         "ipc.IpcTable",
