@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from aefast.jobs.nights import unfinished
 from aefast.tables.dialect import Reading
 from aefast.tables.paths import find_files
 from aefast.tables.source import Source
-from aefast.tables.text import list_names
+from aefast.tables.text import list_names, quote_names, shorten
 
 #: How dates are written in names of files, and the form in the job file.
 _DATES = ((r"\d{4}-\d{2}-\d{2}", "%Y-%m-%d", "{date}"), (r"\d{8}", "%Y%m%d", "{date:%Y%m%d}"))
@@ -29,8 +30,10 @@ def job_text(job: Path, data: Sequence[str]) -> str:
     patterns = list(dict.fromkeys(_pattern(os.path.relpath(path, job.parent)) for path in files))
     is_dated = "{date" in patterns[0]
     shown = patterns if len(patterns) <= 3 else [os.path.relpath(each, job.parent) for each in data]
-    source = source_of([str(path) for path in files[:_MOST]], Reading())
+    source, failed = _readable(files[:_MOST])
     history = [re.sub(r"\{date[^{}]*\}", "*", pattern) for pattern in shown]
+    if failed:
+        history = [os.path.relpath(path, job.parent) for path in source.paths]
     day = "{date}" if is_dated else f"{job.stem}-{{date}}"
     return _TEXT.format(
         name=job.name,
@@ -40,9 +43,31 @@ def job_text(job: Path, data: Sequence[str]) -> str:
         stem=job.stem,
         day=day,
         dialect=f"# Read as: {source.spoken_dialect}.\n" if source.spoken_dialect else "",
-        columns=_columns(source),
-        final_lines='    "accept text files without a final line end",\n' if unfinished(files[:_MOST]) else "",
+        columns=_columns(source) + "".join(f"# No input: {shorten(why, 100)}\n" for why in failed.values()),
+        final_lines='    "accept text files without a final line end",\n'
+        if _end_without_line_end(files[:_MOST])
+        else "",
     )
+
+
+def _end_without_line_end(files: Sequence[Path]) -> bool:
+    """Whether most files have no final line end; a single one may be half-written."""
+    return sum(bool(unfinished([path])) for path in files) > len(files) / 2
+
+
+def _readable(files: Sequence[Path]) -> tuple[Source, dict[str, str]]:
+    """Return the tables that can be learned together, and why the other files cannot.
+
+    These are the tables that have all columns of the most frequent set of columns.
+    """
+    failed: dict[str, str] = {}
+    source = source_of(files, Reading(on_bad="skip"), failed=failed)
+    usual, _ = Counter(frozenset(file.schema.names) for file in source.files).most_common(1)[0]
+    for file in source.files:
+        if lacking := sorted(usual.difference(file.schema.names)):
+            failed[str(file.path)] = f"{file.path} lacks column {quote_names(lacking, 3)}"
+    good = [file for file in source.files if str(file.path) not in failed]
+    return (Source(good) if len(good) < len(source.files) else source), failed
 
 
 def _pattern(path: str) -> str:
@@ -110,6 +135,7 @@ policy = [
 input = {history}
 {columns}# kind-of = {{ port = "categorical" }}
 contamination = 0.01       # share of rows above the threshold
+on-bad = "skip"            # rows that cannot be read are left out
 
 # Options of aefast score.
 [score]

@@ -15,6 +15,8 @@ from typing import Any
 
 from aefast.exceptions import AefastError
 from aefast.tables.files import MISFITS, naming, write_whole
+from aefast.tables.formats.base import is_compressed
+from aefast.tables.formats.registry import format_of
 
 #: Outcomes of a day. A day that is "scored" is final; the others are tried again.
 SCORED, REFUSED, FAILED, MISSING = "scored", "refused", "failed", "missing"
@@ -139,7 +141,9 @@ def stamps(files: Sequence[Path]) -> list[list[int]]:
 def unfinished(files: Sequence[Path]) -> str:
     """Return which text file does not end with a line end, so that it may be half-written; empty if none is."""
     for path in files:
-        if path.suffix.lower() not in (".csv", ".tsv", ".txt") or path.stat().st_size == 0:
+        known = format_of(path)
+        is_plain = known.name == "CSV" if known else path.suffix.lower() != ".zip"
+        if not is_plain or is_compressed(path) or path.stat().st_size == 0:
             continue
         with path.open("rb") as file:
             file.seek(-1, 2)

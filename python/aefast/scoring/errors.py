@@ -41,10 +41,12 @@ class BadValueError(AefastError, ValueError):
         """
         what = "infinite values" if self.may_miss else "missing or infinite values"
         if for_command:
-            remedy = "; give --on-bad null or skip" + ("" if self.may_miss else ", or fit a model with --missing mask")
+            missing, bad = "--missing mask or mean", "give --on-bad null or skip"
         else:
-            missing = "" if self.may_miss else ", or fit a model with missing='mask' or 'mean'"
-            remedy = f"; fill or drop such rows{missing}, or set on_bad='skip'"
+            missing, bad = "missing='mask' or 'mean'", "set on_bad='null' or 'skip'"
+        remedy = (
+            "; fill or drop such rows" + ("" if self.may_miss else f", or fit a model with {missing}") + f", or {bad}"
+        )
         return self._found.message(
             f"rows {self._batch_start} to {self._last_row} have {what}",
             f"{place} (the first is row 0)",

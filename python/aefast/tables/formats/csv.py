@@ -75,6 +75,7 @@ class CsvTable(TableFile):
             self._is_uneven = self.dialect.is_uneven
             # A model of rows of one width has longer ones refused.
             self._drops_long = self._is_uneven or self._on_bad != "error" or not reading.columns
+            self._drops_cut = self._on_bad != "error" and not reading.columns
             self._marks_long = self._on_bad == "null" and bool(reading.columns)
             self._null_values = list(dict.fromkeys((*MISSING_TEXTS, *MISSING_NUMBERS, *self.dialect.missing)))
             try:
@@ -197,7 +198,7 @@ class CsvTable(TableFile):
                 raise _UnfitCellError from error
             raise self._diagnosis(types, error) from error
         if even is not None:
-            self.n_short, self.n_dropped, self.n_notes = even.n_short, even.n_long, even.n_notes
+            self.n_short, self.n_dropped, self.n_notes = even.n_short, even.n_long + even.n_cut, even.n_notes
             self.dialect = replace(self.dialect, is_uneven=self.dialect.is_uneven or even.n_long > 0)
             if said := even.describe():
                 warnings.warn(f"{self.path}: {said}", stacklevel=2)
@@ -237,7 +238,13 @@ class CsvTable(TableFile):
         width = len(dialect.names) + dialect.n_surplus
         bad = [k for k, name in enumerate(dialect.names) if name in as_numbers] if self._marks_long else []
         return EvenRows(
-            dialect.mark, width, dialect.n_skipped, quote=dialect.quote, drops_long=self._drops_long, bad=bad
+            dialect.mark,
+            width,
+            dialect.n_skipped,
+            quote=dialect.quote,
+            drops_long=self._drops_long,
+            drops_cut=self._drops_cut,
+            bad=bad,
         )
 
     def _marks(self) -> list[SingleMarks]:

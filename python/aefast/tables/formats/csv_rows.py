@@ -27,15 +27,17 @@ class EvenRows:
     A line without a separator that holds words, such as a source below the table, is no row. A row with more cells
     loses those at its end that are empty. If it has still more, it is left out or, unless ``drops_long``, left as it
     is. If there are ``bad`` columns, it is infinite in these instead, so that it is a bad row, and loses further cells.
-    The last line stays as it is if nothing ends it: it may be half of a row.
+    The last line stays as it is if nothing ends it, because it may be half of a row; ``drops_cut`` leaves it out then
+    if it has fewer cells.
 
     Attributes
     ----------
-    n_short, n_long, n_bad, n_notes : int
-        Rows that got cells, rows that were left out, bad rows, and lines that are no rows, so far.
+    n_short, n_long, n_cut, n_bad, n_notes : int
+        Rows that got cells, those left out for their length and at the end, bad rows, and lines that are no rows.
     """
 
     n_bad: int
+    n_cut: int
     n_short: int
     n_long: int
     n_notes: int
@@ -48,15 +50,16 @@ class EvenRows:
         *,
         quote: str = '"',
         drops_long: bool,
+        drops_cut: bool = False,
         bad: Collection[int] = (),
     ) -> None:
         self._mark, self._width, self._n_skipped, self._drops_long = delimiter.encode(), width, n_skipped, drops_long
-        self._quote, self._bad = quote.encode(), bad
+        self._quote, self._bad, self._drops_cut = quote.encode(), bad, drops_cut
         mark, q = re.escape(self._mark), self._quote
         self._quoted = re.compile(rb"(?<![^%b])%b(?:[^%b]|%b%b)*%b" % (mark, q, q, q, q, q))
         self._open = re.compile(rb"(?<![^%b])%b" % (mark, q))
         self._rest = self._row = b""
-        self.n_short = self.n_long = self.n_bad = self.n_notes = 0
+        self.n_short = self.n_long = self.n_cut = self.n_bad = self.n_notes = 0
 
     def __call__(self, block: Any) -> bytes:
         """Return the rows that end in this block; an empty block is the end of the file."""
@@ -80,6 +83,7 @@ class EvenRows:
         found = [
             (self.n_short, "rows", short),
             (self.n_long, "rows", "more cells than columns, left out"),
+            (self.n_cut, "rows", "the end of the file in them, left out"),
             (self.n_bad, "rows", "more cells than columns, which are bad"),
             (self.n_notes, "lines", "no separator, left out as no rows"),
         ]
@@ -139,6 +143,9 @@ class EvenRows:
         is_note = n_cells == 1 and re.search(rb"[A-Za-z\x80-\xff]", cells) is not None
         if (is_note and (end or b" " in cells.strip())) or (n_cells < self._width and _NOTE.match(cells)):
             self.n_notes += 1
+            return []
+        if n_cells < self._width and not end and self._drops_cut:
+            self.n_cut += 1
             return []
         if n_cells < self._width:
             self.n_short += bool(end)
