@@ -48,6 +48,29 @@ def table(header, row, n=40, between="\n"):
         (table("d,b", lambda i: f"[29/Nov/2017:06:00:{i:02d},{i}"), "times as [%d/%b/%Y:%H:%M:%S"),
         (table("d,b", lambda i: f"Nov  9 06:00:{i:02d},{i}"), "times as %b %d %H:%M:%S"),
         (table("", lambda i: f"{i}  {i / 4}   -1.5"), "separated by blanks, no header (columns x0, x1, x2)"),
+        (table("", lambda i: f"{i}::{i % 7}::{i / 4}"), "separated by '::', no header (columns x0, x1, x2)"),
+        (table("a||b", lambda i: f"{i}||x|y"), "separated by '||'"),
+        (table("a^b", lambda i: f"{i}^x,y"), "separated by '^'"),
+        (table("", lambda i: f"red\x01{i}\x01{i / 8}"), "separated by '\\x01', no header (columns x0, x1, x2)"),
+        (
+            table("town     v", lambda i: f"{'New York' if i % 3 else 'Bern'}   {i / 4}"),
+            "separated by two or more blanks",
+        ),
+        (table("'a','b'", lambda i: f"'x, {i % 3}',{i / 4}"), "quotes '"),
+        (table('a, "b", c', lambda i: f'{i}, "x, y", {i / 4}'), "separated by ', '"),
+        (table("a,b", lambda i: f"it's {i},'tis"), ""),
+        (table("a\tb", lambda i: f"{i}\t{'' if i % 9 else chr(9)}{i / 4}"), "separated by blanks"),
+        (table("a,b", lambda i: f"{'M' if i % 5 == 3 else i},{i / 4}"), "missing: 'M'"),
+        (table("a,b", lambda i: f"{'#DIV/0!' if i % 3 == 1 else i},{i / 4}"), "missing: '#DIV/0!'"),
+        (table("a,b", lambda i: f"{i % 5 if i % 5 else 'low'},{i / 4}"), ""),
+        (table("d,b", lambda i: f"0{i // 12 + 3}/05/2023 {i % 12:02d}:10,{i}"), "times as %d/%m/%Y %H:%M"),
+        (table("d,b", lambda i: f"{i % 24:02d}.10.00,{i}"), "times as %H.%M.%S"),
+        (table("d,b", lambda i: f"{i % 24:02d}:10:00.250,{i}"), "times as %H:%M:%S.%f"),
+        (table("d,b", lambda i: f"Sun Mar 05 06:28:{i:02d} +0000 2023,{i}"), "times as %a %b %d %H:%M:%S %z %Y"),
+        (
+            table("a|b", lambda i: f"{i}|{i / 4}").replace("b\n", "b\n---|----\n"),
+            "separated by '|', 1 line below the header",
+        ),
         (table("name", lambda i: "foo bar"), ""),
         (table("when", lambda i: f"2024-01-01 00:00:{i:02d}"), ""),
         (table("a,tags", lambda i: f"{i},x;y;z"), ""),
@@ -150,6 +173,38 @@ def test_cells_may_be_separated_by_several_blanks(tmp_path, monkeypatch, block):
     monkeypatch.setattr(CsvTable, "_BLOCK", max(block, 1 << 10))
     path = write(tmp_path, table("", lambda i: f"  {i}   {i / 4} \t -1.5  ", 300))
     assert read(path) == {"x0": list(range(300)), "x1": [i / 4 for i in range(300)], "x2": [-1.5] * 300}
+
+
+@pytest.mark.parametrize("block", [1, 3, 16, 1 << 20])
+@pytest.mark.parametrize(("delimiter", "between"), [("::", "::"), ("  ", "   "), ("  ", " \t "), (", ", ",  ")])
+def test_separators_of_several_characters_are_one_wherever_blocks_end(delimiter, between, block):
+    from aefast.tables.formats.csv_bytes import SingleMarks
+
+    rows = [["a b", "1", "x:y"], ["", "2", "z"] if delimiter == "::" else ["c", "2", "z"], ["d", "3", "e f"]]
+    text = "\r\n".join(between.join(row) for row in rows).encode() + b"\r\n"
+    one = SingleMarks(delimiter)
+    found = b"".join(one(text[k : k + block]) for k in range(0, len(text), block)) + one(b"")
+    assert found.decode() == "\r\n".join("\x1f".join(row) for row in rows) + "\r\n"
+
+
+def test_cells_between_other_separators_and_quotes_are_read(tmp_path):
+    path = write(tmp_path, table("", lambda i: f"{i}::a:b::{i / 4}"), "ratings.dat")
+    assert read(path) == {"x0": [*range(40)], "x1": ["a:b"] * 40, "x2": [i / 4 for i in range(40)]}
+    path = write(tmp_path, table("'a','b'", lambda i: f"'it''s x, {i % 3}',{i / 4}"))
+    assert read(path)["a"][:2] == ["it's x, 0", "it's x, 1"]
+    path = write(tmp_path, table('a, "b", c', lambda i: f'{i}, "x, y", {i / 4}'))
+    assert read(path) == {"a": [*range(40)], "b": ["x, y"] * 40, "c": [i / 4 for i in range(40)]}
+    path = write(tmp_path, table("town        v   w", lambda i: f"  New York    {i / 4:5.2f}  {i}"), "fixed.txt")
+    assert read(path) == {"town": ["New York"] * 40, "v": [i / 4 for i in range(40)], "w": [*range(40)]}
+    assert read(write(tmp_path, "a!!b\n1!!2\n"), Reading(delimiter="!!")) == {"a": [1], "b": [2]}
+
+
+def test_numbers_of_india_and_of_sap_are_read(tmp_path):
+    path = write(tmp_path, table("a;b;d", lambda i: f"5,26,29,{100 + i};1.234,{i:02d}-;{i % 28 + 1:02d}.03.2024"))
+    found = read(path)
+    assert (found["a"][3], found["b"][3]) == (52629103.0, -1234.03)
+    path = write(tmp_path, table("b\td", lambda i: f"{i + 1},250\t{i % 12 + 1:02d}.03.2024"))
+    assert read(path)["b"][3] == 4.25  # 31.12.2024 goes with decimal commas
 
 
 def test_what_is_known_comes_before_what_the_sample_shows(tmp_path):

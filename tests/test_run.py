@@ -482,6 +482,29 @@ def test_init_writes_a_job_that_runs(folder):
     assert Path(f"summaries/{FIRST}.json").exists()
 
 
+def test_init_leaves_out_files_that_cannot_be_learned_with_the_others(folder):
+    rows = [f"{i},{i / 4},{i % 7}" for i in range(40)]
+    Path("data").mkdir()
+    for n in range(1, 6):
+        Path(f"data/2026-03-0{n}.csv").write_text("\n".join(["t,v,n", *rows]) + "\n")
+    Path("data/2026-03-02.csv").write_text("\n".join(["t,w,n", *rows]) + "\n")
+    Path("data/2026-03-03.csv").write_text("\n".join(["t,v,n", *rows]))
+    Path("data/2026-03-04.csv").write_text("\n".join(["t,v,n", *rows, "7,1"]))
+    Path("data/2026-03-05.csv").write_bytes(b"\0\1")
+    done("run", "new.toml", "--init", "data")
+    text = Path("new.toml").read_text()
+    assert 'input = ["data/2026-03-01.csv", "data/2026-03-03.csv", "data/2026-03-04.csv"]' in text
+    assert "# No input: data/2026-03-02.csv lacks column 'v'" in text
+    assert "# No input: data/2026-03-05.csv" in text
+    assert "without a final line end" in text  # most of them
+    assert run_command("fit", *read_inputs(text), "-o", "m", "--epochs", 1, "--on-bad", "skip").exit_code == 0
+
+
+def read_inputs(text):
+    """Return the inputs of the first fit of a job file."""
+    return json.loads(text.split("[fit]\ninput = ")[1].split("\n")[0])
+
+
 @pytest.mark.parametrize(
     ("names", "pattern"),
     [

@@ -97,6 +97,7 @@ def test_progress_is_one_line_that_is_removed_at_the_end(folder, command):
             shown += part
     os.close(reader)
     assert done.returncode == 0
+    assert (b"calibrating" in shown) == command.startswith("fit")
     assert shown.count(b"\x1b[1A") == 1  # up to the line, which is then cleared
     assert b"\x1b" not in done.stdout
     assert run(f"$AEFAST {command}").stderr == b""
