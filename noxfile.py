@@ -61,9 +61,10 @@ def types(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def docs(session: nox.Session) -> None:
-    """Build the documentation site in the current environment, which has the docs extra, and check it in Chromium."""
+    """Build the documentation site in the current environment, which has the docs extra; check docstrings and pages."""
     strict = ("-W", "--keep-going", "-b", "html")
     session.run("python", "-m", "sphinx", *strict, "docs", "docs/_build/html", *session.posargs)
+    session.run("python", "docs/check_docstrings.py", "docs/_build/html")
     session.run("python", "docs/check_site.py", "docs/_build/html")
 
 

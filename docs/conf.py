@@ -25,10 +25,6 @@ default_role = "py:obj"  # a name in single backticks in a docstring is a link
 toc_object_entries_show_parents = "hide"
 autodoc_typehints = "none"  # the docstrings state the types
 numpydoc_show_class_members = False
-# Every public docstring names all parameters, with types, and what is returned; variants refer to `Autoencoder`.
-numpydoc_validation_checks = {"GL08", "PR01", "PR02", "PR03", "PR04", "PR07", "RT01", "RT03", "SS03", "SS06", "YD01"}
-numpydoc_validation_exclude = {r"aefast\.(model|columns|scoring\.comparison)\."}  # what estimators hold
-numpydoc_validation_overrides = {"PR01": [r"\*\*parameters"], "PR02": [r"\*\*parameters"]}
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
