@@ -482,6 +482,7 @@ def test_init_writes_a_job_that_runs(folder):
     assert Path(f"summaries/{FIRST}.json").exists()
 
 
+@pytest.mark.filterwarnings("ignore:.*cut off by the end of the file")
 def test_init_leaves_out_files_that_cannot_be_learned_with_the_others(folder):
     rows = [f"{i},{i / 4},{i % 7}" for i in range(40)]
     Path("data").mkdir()

@@ -65,7 +65,7 @@ _TIME_FORMATS = (
 )
 #: Times of digits alone, by their number.
 _COMPACT = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
-#: The fewest different numbers in a column of numbers that may have words in many cells.
+#: The fewest different numbers in a column of numbers that may have a word in many cells.
 _MANY = 20
 #: Cells of a column whose times are parsed in full; the others are of the same form if these are.
 _TRIED = 200
@@ -214,9 +214,10 @@ def _but_for_words(cells: Sequence[str], candidate: CellFormat) -> CellFormat | 
     if found is None:
         return None
     n_others = sum(cell in found for cell in cells) if found else 0
-    # Signs such as '!' stand for missing values at any share. So do words beside many different numbers or times.
+    # Signs such as '!' stand for missing values at any share. So does one word beside many different numbers or times.
     are_signs = not any(re.search(r"\w", cell) for cell in found)
-    most = 0.5 if are_signs or len({*cells}) - len(found) >= _MANY else 1 - AGREEING
+    is_one_word = len(found) == 1 and len({*cells}) > _MANY
+    most = 0.5 if are_signs or is_one_word else 1 - AGREEING
     return replace(candidate, missing=tuple(sorted(found))) if n_others <= most * len(cells) else None
 
 

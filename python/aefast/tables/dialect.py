@@ -242,14 +242,20 @@ class Reading:
 
 
 def separator_pattern(delimiter: str) -> str:
-    """Return the regular expression of a separator: one blank stands for blanks and tabs, two for two or more.
+    """Return the regular expression of a separator: blanks stand for at least so many blanks and tabs.
 
     Two blanks separate columns whose texts contain single ones, as in tables of fixed width. A blank after another
     character stands for any number of them.
     """
-    blanks = {" ": r"[ \t]+", "  ": r"[ \t]{2,}|\t"}
-    found = blanks.get(delimiter) or re.escape(delimiter.rstrip(" "))
-    return f"{found} *" if delimiter.endswith(" ") and delimiter.strip() else found
+    if is_blank(delimiter):
+        return rf"[ \t]{{{len(delimiter)},}}|\t"
+    found = re.escape(delimiter.rstrip(" "))
+    return f"{found} *" if delimiter.endswith(" ") else found
+
+
+def is_blank(delimiter: str) -> bool:
+    """Whether a separator is blanks alone; those at both ends of a line then separate nothing."""
+    return not delimiter.strip(" ")
 
 
 def mark_of(delimiter: str) -> str:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from aefast.tables.cell_formats import format_of_cells
-from aefast.tables.dialect import Reading, mark_of, separator_pattern
+from aefast.tables.dialect import Reading, is_blank, mark_of, separator_pattern
 
 #: Separators that are tried, in the order that decides a tie; see `aefast.tables.dialect.separator_pattern`.
 SEPARATORS = (",", ";", "\t", "||", "|", " ", "  ", "::", "^", "~", "\x01")
@@ -56,9 +56,9 @@ def split_rows(text: str, delimiter: str, quote: str = '"') -> list[Row]:
     """Return the rows of the lines that are not blank."""
     lines: Iterable[str] = io.StringIO(text, newline="")
     mark = mark_of(delimiter)
-    if delimiter.isspace() and delimiter != "\t":
+    if is_blank(delimiter):
         lines = (re.sub(r"[ \t]+(?=[\r\n]|$)", "", line.lstrip(" \t")) for line in lines)
-    if delimiter != mark or delimiter == " ":
+    if delimiter != mark or is_blank(delimiter):
         pattern = re.compile(separator_pattern(delimiter))
         lines = (pattern.sub(mark, line) for line in lines)
     rows: list[Row] = []
@@ -114,24 +114,24 @@ def find_separator(text: str, usual: str, quote: str = '"') -> str:
         width = usual_width(rows) if rows else 0
         if width < 2:
             continue
-        is_blank = separator in (" ", "  ")
-        start = next(even_starts(rows, width, _LEAST_EVEN_OF_WORDS if is_blank else _LEAST_EVEN), len(rows))
+        of_words = is_blank(separator)
+        start = next(even_starts(rows, width, _LEAST_EVEN_OF_WORDS if of_words else _LEAST_EVEN), len(rows))
         below = rows[start:]
         if len(below) < min(len(rows), 3):
             continue
         n_agreeing = sum(len(row.cells) == width for row in below)
-        has_even_words |= separator == " " and n_agreeing == len(rows)
         columns = [column for column in columns_of(below[1:] or below, width) if any(map(str.strip, column))]
         n_typed = sum(format_of_cells(column, Reading(), separator).kind != "text" for column in columns)
         share = n_typed / max(len(columns), 1)
         # Words are separated by blanks, too, and so are date and time; a number may have a decimal comma.
-        if is_blank and share < 0.5 and not (share and width > 2 and n_agreeing == len(rows)):
+        if of_words and share < 0.5 and not (share and width > 2 and n_agreeing == len(rows)):
             continue
-        if (is_blank or (start and width == 2)) and _is_one_cell(below[1:], separator):
+        has_even_words |= separator == " " and n_agreeing == len(rows)
+        if (of_words or (start and width == 2)) and _is_one_cell(below[1:], separator):
             continue
         # Widths count in tenths, so that one ragged line does not decide against better types. Dates and times with
         # blanks have a type in parts, too.
-        share = max(share - _BLANK_COSTS, 0.01) if is_blank else share
+        share = max(share - _BLANK_COSTS, 0.01) if of_words else share
         score = (round(n_agreeing / len(rows), 1), share, -start, separator == usual)
         if score > best_score:
             best, best_score = separator, score

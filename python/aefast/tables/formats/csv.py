@@ -15,7 +15,7 @@ import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
 from aefast.tables.arrow import is_time
-from aefast.tables.dialect import MISSING_NUMBERS, MISSING_TEXTS, CellFormat, Dialect, Reading
+from aefast.tables.dialect import MISSING_NUMBERS, MISSING_TEXTS, CellFormat, Dialect, Reading, is_blank
 from aefast.tables.formats.base import TableError, TableFile, is_compressed, rebatch, skip_rows
 from aefast.tables.formats.csv_bytes import SingleMarks, ends_with_cell, in_utf8, sample_text
 from aefast.tables.formats.csv_cells import (
@@ -250,7 +250,7 @@ class CsvTable(TableFile):
     def _marks(self) -> list[SingleMarks]:
         """Return what makes separators of several characters, or blanks, one character; nothing for others."""
         delimiter = self.dialect.delimiter
-        return [SingleMarks(delimiter)] if delimiter == " " or len(delimiter) > 1 else []
+        return [SingleMarks(delimiter)] if is_blank(delimiter) or len(delimiter) > 1 else []
 
     @contextmanager
     def _opened(self, types: Mapping[str, pa.DataType], even: EvenRows | None) -> Iterator[Any]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from aefast.tables.dialect import mark_of, separator_pattern
+from aefast.tables.dialect import is_blank, mark_of, separator_pattern
 from aefast.tables.formats.base import is_compressed
 
 #: Bytes of a sample: at the start, and at each of some places further down.
@@ -45,7 +45,7 @@ class SingleMarks:
 
     def __init__(self, delimiter: str) -> None:
         self._pattern, self._mark = re.compile(separator_pattern(delimiter).encode()), mark_of(delimiter).encode()
-        self._is_blank = delimiter.isspace()
+        self._is_blank = is_blank(delimiter)
         self._may_go_on = b" \t" if self._is_blank else delimiter.encode()
         self._held, self._at_start = b"", True
 

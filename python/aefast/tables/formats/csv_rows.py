@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,7 @@ class EvenRows:
         found = [
             (self.n_short, "rows", short),
             (self.n_long, "rows", "more cells than columns, left out"),
-            (self.n_cut, "rows", "the end of the file in them, left out"),
+            (self.n_cut, "rows", "cells cut off by the end of the file, left out"),
             (self.n_bad, "rows", "more cells than columns, which are bad"),
             (self.n_notes, "lines", "no separator, left out as no rows"),
         ]
@@ -163,7 +164,10 @@ class EvenRows:
     def _as_bad(self, row: bytes) -> bytes:
         """Return a row without its further cells and with infinity in the columns that make it a bad one."""
         form: Any = {"delimiter": self._mark.decode(), "quotechar": self._quote.decode()}
-        cells = next(csv.reader([row.decode(errors="replace")], **form))
+        cells: list[str] = []
+        with suppress(csv.Error):  # raised for a cell that is too long, and for a line end without quotes
+            cells = next(csv.reader([row.decode(errors="replace")], **form))
+        cells += [""] * (self._width - len(cells))
         text = io.StringIO()
         kept = ["inf" if index in self._bad else cell for index, cell in enumerate(cells[: self._width])]
         csv.writer(text, lineterminator="", **form).writerow(kept)
