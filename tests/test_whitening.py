@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from sklearn.covariance import LedoitWolf
 
+import engine
+import reference
 from aefast import Autoencoder
 from aefast.model.whitening import MAX_STEPS, joint_whitening, shrunk_covariance, turned_to_features
 
@@ -200,3 +202,15 @@ def test_the_metric_detects_rows_that_are_extreme_along_learnt_directions():
     assert model.reconstruction_error(far) > 10 * model.reconstruction_error(usual)
     direct = np.einsum("ni,ij,nj->n", X, np.linalg.inv(np.cov(X.T)), X)
     assert np.corrcoef(model.reconstruction_error(X), direct)[0, 1] > 0.98
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n_rows", [1, 33, 300])
+def test_one_pass_gives_outputs_and_codes(n_rows, dtype):
+    rng = np.random.default_rng(5)
+    network = reference.network_spec((5, 7, 2, 7, 5), "silu", output_activation="sigmoid")
+    parameters, values = reference.random_parameters(network, rng), reference.random_scaling(5, rng)
+    predictor, X = engine.predictor(network, parameters, values, dtype), rng.normal(size=(n_rows, 5))
+    both = predictor.outputs_and_codes(X)
+    np.testing.assert_array_equal(both[:, :5], predictor.reconstruct(X, scaled=True))
+    np.testing.assert_array_equal(both[:, 5:], predictor.encode(X))

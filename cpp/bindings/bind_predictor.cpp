@@ -353,6 +353,19 @@ void bind_predictor(py::module_& module) {
           },
           py::arg("X"))
       .def(
+          "outputs_and_codes",
+          [](Predictor& self, const py::array& X) {
+            return self.read(
+                X, kPlain, std::nullopt,
+                [](const auto& model) {
+                  return Shape{model.scaling->n_inputs(), model.network.n_features() + model.network.code_size()};
+                },
+                [](const auto& scorer, const InputView& input, auto* to) {
+                  scorer.outputs_and_codes(input, input.rows, to);
+                });
+          },
+          py::arg("X"))
+      .def(
           "decode",
           [](Predictor& self, const py::array& Z) {
             return self.read(

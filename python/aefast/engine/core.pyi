@@ -292,6 +292,9 @@ class Predictor:
     def encode(self, X: Array) -> Array:
         """The codes (n, q)."""
 
+    def outputs_and_codes(self, X: Array) -> Array:
+        """The outputs in the scaled space, then the codes (n, d + q), from one pass through the network."""
+
     def decode(self, Z: Array) -> Array:
         """The rows (n, d) of codes (n, q), in input units."""
 

@@ -23,14 +23,18 @@ EFFECT_ROWS, EFFECT_STEP = 32, 0.1
 
 def scaled_rows(rows: Array, scaling: FeatureScaling, missing: str) -> tuple[Doubles, NDArray[np.bool_]]:
     """Return rows in the scaled space as the network reads them, and which of their values are missing."""
-    scaled = scaling.apply(rows.astype(np.float64))
+    scaled = scaling.apply(rows.astype(np.float64, copy=False))
     is_missing = np.isnan(scaled)
-    return np.where(is_missing, scaling.fill(missing), scaled), is_missing
+    if is_missing.any():
+        scaled = np.where(is_missing, scaling.fill(missing), scaled)
+    return scaled, is_missing
 
 
 def residuals_and_codes(predictor: core.Predictor, rows: Array, scaled: Doubles) -> tuple[Array, Array]:
     """Return residuals and codes of rows, which are ``scaled`` in the scaled space."""
-    return scaled - predictor.reconstruct(rows, scaled=True), predictor.encode(rows)
+    both = predictor.outputs_and_codes(rows)
+    n_features = scaled.shape[1]
+    return scaled - both[:, :n_features], both[:, n_features:]
 
 
 def effects(
