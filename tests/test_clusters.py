@@ -39,6 +39,19 @@ def test_local_means_are_those_of_the_oracle(shape, mass, weighted):
     )
 
 
+@pytest.mark.parametrize("share", [0.05, 0.13, 0.5])
+def test_rows_that_are_there_several_times_give_what_the_oracle_does(share):
+    rows = np.repeat(np.random.default_rng(0).normal(size=(20, 3)), 7, axis=0)
+    rows[::7] = 0
+    anchors = np.random.default_rng(1).normal(size=(6, 3))
+    np.testing.assert_allclose(
+        core.centres(rows, anchors, None, 5, share), oracle.moved_centres(rows, anchors, None, 5, share), rtol=1e-9
+    )
+    found, expected = core.local_means(rows, anchors, share, None), oracle.local_means(rows, anchors, share, None)
+    for each, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(each, other, rtol=1e-9, atol=1e-12)
+
+
 def test_equal_rows_are_ranked_by_their_number():
     rows = np.repeat([[0.0], [1.0]], 10, axis=0)
     means, _ = core.local_means(rows, np.array([[0.5]]), 0.5, None)
