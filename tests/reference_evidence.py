@@ -30,8 +30,8 @@ def state(row, context, edges):
 
 
 def own(row, columns, evidence, masks_missing):
-    """The evidence of each column's value by itself, and whether it is a level's."""
-    found, of_number, at = [], iter(evidence.margins), 0
+    """The evidence of each column's value by itself, that of a time being its hour's."""
+    found, of_number, of_time, at = [], iter(evidence.margins), iter(evidence.hours), 0
     for column in columns:
         value, nats = row[at], 0.0
         if column.kind == "categorical" and not isnan(value):
@@ -41,20 +41,30 @@ def own(row, columns, evidence, masks_missing):
             if margin is not None and not isnan(value):
                 z = asinh((value - margin.centre) / margin.scale)
                 nats = max(0.0, max(tail(margin.above, z), tail(margin.below, -z)) - log(2))
+        elif column.kind == "timestamp":
+            counts = next(of_time, np.zeros(24))
+            if counts.any() and not isnan(value):
+                hour = int(hours_and_days(row[None, at : at + 4])[0][0])
+                nats = -log((counts[counts <= counts[hour]].sum() + 0.5) / (counts.sum() + 1))
         found.append(nats)
         at += column.n_inputs
     return found
 
 
-def surprise(target, states, columns_of, without=-1):
-    """-log of the probability of a state at most as likely, near ties in part, and all probabilities."""
+def surprise(target, states, contexts, without=-1):
+    """-log of the probability of a state at most as likely, near ties in part, and all probabilities.
+
+    Of a number it is twice the probability of one at least as far up or down.
+    """
     p, n_parents = target.margin.astype(float), 0
     for parent, table in zip(target.parents, target.tables, strict=True):
-        if states[parent] >= 0 and columns_of[parent] != without:
+        if states[parent] >= 0 and contexts[parent].column != without:
             p, n_parents = p * table[states[parent]].astype(float), n_parents + 1
     at = states[target.context]
     if at < 0 or n_parents == 0:
         return 0.0, p
+    if contexts[target.context].kind == "number":
+        return max(0.0, -log(2 * min(p[: at + 1].sum(), p[at:].sum()) / p.sum())), p
     return max(0.0, -log(np.minimum(p, p[at]).sum() / p.sum())), p
 
 
@@ -68,23 +78,22 @@ def judged(row, columns, evidence, joint, shares, masks_missing):
     contexts = contexts_of(columns, evidence.edges)
     edges = iter(evidence.edges)
     states = [state(row, context, next(edges) if context.kind == "number" else None) for context in contexts]
-    columns_of = [context.column for context in contexts]
     by_itself = own(row, columns, evidence, masks_missing)
-    is_level = [column.kind == "categorical" for column in columns]
+    is_level = [column.kind != "numeric" for column in columns]
     parts = [
         [nats * (level == (family == 0)) for nats, level in zip(by_itself, is_level, strict=True)] for family in (0, 1)
     ]
     pairs, of_pairs, likely = [0.0], [0.0] * len(columns), [-1] * len(columns)
     for target in evidence.targets:
-        nats, p = surprise(target, states, columns_of)
+        nats, p = surprise(target, states, contexts)
         pairs.append(pair(target, nats))
         context = contexts[target.context]
         likely[context.column] = int(p[: len(p) - (context.kind == "level")].argmax())
         of_pairs[context.column] += pairs[-1]
         if pairs[-1] > 0:
             for parent in target.parents:
-                less = pair(target, surprise(target, states, columns_of, columns_of[parent])[0])
-                of_pairs[columns_of[parent]] += max(0.0, pairs[-1] - less)
+                less = pair(target, surprise(target, states, contexts, contexts[parent].column)[0])
+                of_pairs[contexts[parent].column] += max(0.0, pairs[-1] - less)
     statistics = [max(parts[0]), max(parts[1]), max(pairs), joint]
     powers = []
     for family, (of, value) in enumerate(zip(evidence.tails, statistics, strict=True)):

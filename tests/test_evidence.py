@@ -147,6 +147,71 @@ def test_columns_that_tell_nothing_about_each_other_have_no_targets():
     assert fitted(frame)[2].targets == ()
 
 
+def curve(n, seed=0):
+    """A number that follows from another, but not along a line, beside a text that has nothing to do with them."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=n)
+    return pd.DataFrame({"x": x, "y": x**2 + 0.1 * rng.normal(size=n), "t": rng.choice(["u", "v"], n)})
+
+
+def test_a_number_that_does_not_fit_another_column_is_evidence():
+    columns, rows, evidence = fitted(curve(4000))
+    contexts = contexts_of(columns, evidence.edges)
+    assert {contexts[target.context].column for target in evidence.targets} == {0, 1}
+    odd = rows[:50].copy()
+    odd[:, :2] = [0.0, 4.0]  # either is usual by itself
+    engine = evidence.for_engine(columns, masks_missing=True, n_threads=1)
+    assert engine.errors(odd).min() > np.quantile(engine.errors(rows), 0.99)
+    assert engine.families(odd)[:, 1].max() < np.quantile(engine.families(rows)[:, 1], 0.99)
+    assert set(engine.contributions(odd)[0].argmax(axis=1)) <= {0, 1}
+    # Nothing is known of a pair if one of its values is missing.
+    odd[:, 1] = np.nan
+    assert (engine.families(odd)[:, 2] == 0).all()
+
+
+def test_a_number_is_judged_by_how_far_up_or_down_it_lies_without_its_own_row():
+    columns, rows, evidence = fitted(curve(300))
+    contexts = contexts_of(columns, evidence.edges)
+    states = states_of(rows, contexts, evidence.edges)
+    engine = evidence.for_engine(columns, masks_missing=True, n_threads=1, leaves_out=True)
+    for j, target in enumerate(evidence.targets):
+        own, at = states[:, target.context], states[:, target.parents[0]]
+        assert len(target.parents) == 1
+        p = (target.margin * target.tables[0][at]).astype(np.float64)
+        p[np.arange(len(rows)), own] *= target.left_margin[own] * target.left_tables[0][at, own]
+        sides = [
+            (p * part).sum(axis=1)
+            for part in (np.arange(len(p[0])) <= own[:, None], own[:, None] <= np.arange(len(p[0])))
+        ]
+        wanted = np.maximum(0, np.log(p.sum(axis=1) / (2 * np.minimum(*sides))))
+        np.testing.assert_allclose(engine.surprises(rows, True)[:, j], wanted, rtol=1e-5, atol=1e-6)
+        assert (engine.surprises(rows, True)[:, j] >= engine.surprises(rows)[:, j] - 1e-6).all()
+
+
+def test_of_many_numbers_those_that_others_tell_most_about_are_targets():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(1500, 60)), columns=[f"c{j}" for j in range(60)])
+    frame["c7"] = frame["c50"] ** 2 + 0.1 * rng.normal(size=1500)
+    columns, _, evidence = fitted(frame.assign(t=rng.choice(["u", "v"], 1500)))
+    contexts = contexts_of(columns, evidence.edges)
+    pairs = {(contexts[t.context].column, contexts[t.parents[0]].column) for t in evidence.targets}
+    assert (7, 50) in pairs
+    assert len(evidence.targets) <= 32
+
+
+def test_an_hour_that_training_hardly_had_is_evidence_by_itself():
+    rng = np.random.default_rng(0)
+    days = pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 300, 3000), unit="D")
+    frame = pd.DataFrame({"day": days, "t": rng.choice(["u", "v"], 3000)})
+    frame.loc[:3, "day"] += pd.to_timedelta([5, 9, 9, 15], unit="h")
+    columns, rows, evidence = fitted(frame)
+    engine = evidence.for_engine(columns, masks_missing=True, n_threads=1)
+    errors = engine.errors(rows)
+    assert errors[:4].min() > errors[4:].max()
+    assert (engine.contributions(rows[:4])[0].argmax(axis=1) == 0).all()
+    assert engine.families(rows[:1])[0, 0] == pytest.approx(np.log(3001 / 2.5))
+
+
 @pytest.mark.parametrize("scale", [5e-4, 0.5, 500.0])
 def test_a_constant_that_changes_is_evidence_in_any_unit(scale):
     rng = np.random.default_rng(0)

@@ -104,6 +104,11 @@ void bind_evidence(py::module_& module) {
                    last.input + (is_time ? 4 : 1) > n_inputs) {
                  throw py::value_error("a context is out of range");
                }
+               for (const std::vector<double>* own : {&last.own, &last.left_own}) {
+                 if (is_time && !own->empty() && static_cast<Index>(own->size()) != last.n_states) {
+                   throw py::value_error("times have evidence for each state");
+                 }
+               }
              }
              std::vector<EvidenceTarget> of_targets;
              for (const TargetArrays& target : targets) of_targets.push_back(to_target(target, found));

@@ -152,15 +152,19 @@ void Evidence::judge_own(Workspace& work) const {
     const EvidenceContext& context = contexts_[k];
     double* own = work.own.data() + static_cast<Index>(k) * kRows;
     std::fill_n(own, work.n_rows, 0.0);
-    const bool is_level = !context.own.empty();
-    if (!is_level && context.margins.empty()) continue;
+    const bool is_counted = !context.own.empty();
+    if (!is_counted && context.margins.empty()) continue;
+    const bool leaves_out = work.leaves_out && !context.left_own.empty();
+    const std::vector<double>& of_values = leaves_out ? context.left_own : context.own;
+    const std::int32_t* state = work.states.data() + static_cast<Index>(k) * kRows;
     const double* value = work.values.data() + context.input * kRows;
-    double* largest = work.largest.data() + (is_level ? kLevel : kNumber) * kRows;
+    double* largest = work.largest.data() + (is_counted ? kLevel : kNumber) * kRows;
     for (Index i = 0; i < work.n_rows; ++i) {
       if (std::isnan(value[i])) continue;
-      if (is_level) {
-        const bool leaves_out = work.leaves_out && !context.left_own.empty();
-        own[i] = element(leaves_out ? context.left_own : context.own, value[i]);
+      if (context.kind == EvidenceContext::Kind::hour) {
+        own[i] = of_values[static_cast<std::size_t>(state[i])];
+      } else if (is_counted) {
+        own[i] = element(of_values, value[i]);
       } else {
         const double at = std::asinh((value[i] - context.centre) * context.inverse);
         // Either side is one of two.
@@ -172,7 +176,8 @@ void Evidence::judge_own(Workspace& work) const {
 }
 
 /// -log of the probability of a state at most as likely as the row's, given all parents but the context `without` of a
-/// column; near ties count in part. `likely`, if not null, gets the most probable state.
+/// column; near ties count in part. Numbers have an order: theirs is twice the probability of a state at least as far
+/// up or down. `likely`, if not null, gets the most probable state.
 double Evidence::surprise(const EvidenceTarget& target, const Workspace& work, Index row, Index without,
                           std::int32_t* likely) const {
   constexpr Index kMost = 3;
@@ -189,34 +194,40 @@ double Evidence::surprise(const EvidenceTarget& target, const Workspace& work, I
       if (work.leaves_out && !parent.left.empty()) left *= parent.left[static_cast<std::size_t>(at * n) + own_state];
     }
   }
-  using V = Vec<float>;
+  const EvidenceContext& context = contexts_[static_cast<std::size_t>(target.context)];
   const float* margin = target.margin.data();
   const auto probability = [&](Index l) {
-    V p = V::load_unaligned(margin + l);
-    for (Index t = 0; t < n_tables; ++t) p = p * V::load_unaligned(tables[t] + l);
+    float p = margin[l];
+    for (Index t = 0; t < n_tables; ++t) p *= tables[t][l];
     return p;
   };
-  float own = margin[own_state];
-  for (Index t = 0; t < n_tables; ++t) own *= tables[t][own_state];
-  V total(0.0f), below(0.0f);
-  const V most(own * left);
-  for (Index l = 0; l < n; l += kLanes<float>) {
-    const V p = probability(l);
-    total = total + p;
-    below = below + min(p, most);
-  }
   if (likely) {
     // The last state of a level is all rare values, none of which can be expected.
-    const EvidenceContext& context = contexts_[static_cast<std::size_t>(target.context)];
     const Index n_named = context.n_states - (context.kind == EvidenceContext::Kind::level ? 1 : 0);
-    double best = -1;
+    float best = -1;
     for (Index l = 0; l < n_named; ++l) {
-      float p = margin[l];
-      for (Index t = 0; t < n_tables; ++t) p *= tables[t][l];
+      const float p = probability(l);
       if (p > best) best = p, *likely = static_cast<std::int32_t>(l);
     }
   }
   if (state < 0 || n_tables == 0) return 0;
+  const float own = probability(state);
+  if (context.kind == EvidenceContext::Kind::number) {
+    const double kept = static_cast<double>(own) * static_cast<double>(left);
+    double lower = kept, upper = kept;
+    for (Index l = 0; l < state; ++l) lower += static_cast<double>(probability(l));
+    for (Index l = state + 1; l < n; ++l) upper += static_cast<double>(probability(l));
+    return std::max(0.0, std::log((lower + upper - kept) / (2 * std::min(lower, upper))));
+  }
+  using V = Vec<float>;
+  V total(0.0f), below(0.0f);
+  const V most(own * left);
+  for (Index l = 0; l < n; l += kLanes<float>) {
+    V p = V::load_unaligned(margin + l);
+    for (Index t = 0; t < n_tables; ++t) p = p * V::load_unaligned(tables[t] + l);
+    total = total + p;
+    below = below + min(p, most);
+  }
   const double all = static_cast<double>(sum(total)) - static_cast<double>(own) * (1 - static_cast<double>(left));
   return std::max(0.0, std::log(all / static_cast<double>(sum(below))));
 }
@@ -324,7 +335,7 @@ void Evidence::contribute(Workspace& work, Index row, double joint, const double
     std::fill_n(part, n_columns_, 0.0);
     for (std::size_t k = 0; k < contexts_.size(); ++k) {
       const EvidenceContext& context = contexts_[k];
-      if ((context.kind == EvidenceContext::Kind::level) != (family == kLevel)) continue;
+      if (context.own.empty() == (family == kLevel)) continue;
       part[context.column] = std::max(part[context.column], work.own[static_cast<Index>(k) * kRows + row]);
     }
     divide(family);

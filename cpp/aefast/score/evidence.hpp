@@ -1,5 +1,5 @@
-/// Evidence of columns that are not numbers alone: how rare a value is by itself, and how surprising a level or an hour
-/// is beside the other columns. docs/scores.md describes the method; Python fits the tables.
+/// Evidence of columns that are not numbers alone: how rare a value is by itself, and how surprising a level, an hour
+/// or a number is beside the other columns. docs/scores.md describes the method; Python fits the tables.
 #pragma once
 
 #include <vector>
@@ -25,9 +25,9 @@ struct EvidenceContext {
   Index input;   // its first value in a row
   Index n_states;
   std::vector<double> edges;             // of numbers: the least value of each state but the first
-  std::vector<double> own;               // of levels: the evidence of each value
+  std::vector<double> own;               // of levels and hours: the evidence of each value, or of each hour
   std::vector<double> left_own;          // the same of a training row that is left out
-  std::vector<std::int32_t> left_state;  // the states of the values of such rows
+  std::vector<std::int32_t> left_state;  // of levels: the states of the values of such rows
   double centre = 0, inverse = 0;        // of numbers: asinh((x - centre) * inverse) is judged by the tails
   std::vector<Tail> margins;             // of numbers: above and below
 };

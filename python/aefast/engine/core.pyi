@@ -305,9 +305,10 @@ class Evidence:
     """Evidence of columns of several kinds (see `aefast.model.evidence`), for encoded rows ``X`` (n, m).
 
     ``contexts`` has for each context a dict with ``column``, ``kind``, ``input`` and ``n``; of levels ``own`` and
-    perhaps ``left_own`` and ``left_state``, of numbers ``edges`` and perhaps ``margin``. ``targets`` are tuples of
-    context, margin, its factors of rows that are left out, parents (context, table, factors) and tail. ``tails`` has
-    one or None for each family. A tail is a tuple of knots, nats and the slope beyond."""
+    perhaps ``left_own`` and ``left_state``, of hours perhaps the first two, of numbers ``edges`` and perhaps
+    ``margin``. ``targets`` are tuples of context, margin, its factors of rows that are left out, parents (context,
+    table, factors) and tail. ``tails`` has one or None for each family. A tail is a tuple of knots, nats and the slope
+    beyond."""
 
     def __init__(
         self,

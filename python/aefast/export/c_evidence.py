@@ -90,11 +90,23 @@ def _surprise(w: Writer, step: Step) -> str:
         "to[0] = 0;",
         f"if (*a >= 0 && ({' || '.join(f'*{name} >= 0' for name in names)})) {{",
         "  const double own = p[(int)*a];",
-        f"  for (int i = 0; i < {n}; ++i) total += p[i], below += p[i] < own ? p[i] : own;",
+        *_below(n, step.constants["is_ordered"]),
         "  if (total > below) to[0] = log(total / below);",
         "}",
     ]
     return "\n".join(lines)
+
+
+def _below(n: int, is_ordered: bool) -> list[str]:
+    """Add up the probabilities of all states and of those that are at most as likely, or of the shorter side."""
+    if not is_ordered:
+        return [f"  for (int i = 0; i < {n}; ++i) total += p[i], below += p[i] < own ? p[i] : own;"]
+    return [
+        "  double lower = own, upper = own;",
+        "  for (int i = 0; i < (int)*a; ++i) lower += p[i];",
+        f"  for (int i = (int)*a + 1; i < {n}; ++i) upper += p[i];",
+        "  total = lower + upper - own, below = 2 * (lower < upper ? lower : upper);",
+    ]
 
 
 def _expected(w: Writer, step: Step) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from aefast.export.columns import ReadColumn
 from aefast.export.program import Program, Value
 from aefast.model.distances import Distances
-from aefast.model.evidence import Evidence, contexts_of
+from aefast.model.evidence import Evidence, contexts_of, rarities
 from aefast.model.gaps import ROUNDS, Gaps
 from aefast.model.joined import GAP_ROUNDS
 from aefast.model.model import Model
@@ -127,7 +127,7 @@ def _joined(
 ) -> Value:
     """Return the joined evidence, as `aefast::Evidence` computes it."""
     families = (
-        _of_levels(program, columns),
+        _of_levels(program, evidence, columns),
         _of_numbers(program, evidence, columns),
         _of_pairs(program, evidence, columns),
         joint,
@@ -159,9 +159,13 @@ def _shifted(program: Program, evidence: Evidence, columns: Sequence[ReadColumn]
     return program.add("larger", program.add("add", score, shift), program.affine(score, LEAST_SHARE))
 
 
-def _of_levels(program: Program, columns: Sequence[ReadColumn]) -> Value | None:
-    """Return the largest evidence of a level by itself."""
+def _of_levels(program: Program, evidence: Evidence, columns: Sequence[ReadColumn]) -> Value | None:
+    """Return the largest evidence of a level or an hour by itself."""
     found = [program.row_of(c.value, c.evidence[:, None]) for c in columns if c.column.kind == "categorical"]
+    times = (each for each in columns if each.column.kind == "timestamp")
+    for each, counts in zip(times, evidence.hours, strict=False):
+        if counts.any():
+            found.append(program.row_of(each.hour(), np.append(rarities(counts)[0], 0.0)[:, None]))
     return program.reduce("largest", program.join(*found)) if found else None
 
 
@@ -200,8 +204,9 @@ def _of_pairs(program: Program, evidence: Evidence, columns: Sequence[ReadColumn
     for target in evidence.targets:
         tables: dict[str, Any] = {f"table_{i}": table.astype(np.float64) for i, table in enumerate(target.tables)}
         given = (states[parent] for parent in target.parents)
-        margin = target.margin.astype(np.float64)
-        found.append(program.add("surprise", states[target.context], *given, margin=margin, **tables))
+        margin, is_ordered = target.margin.astype(np.float64), contexts[target.context].kind == "number"
+        state = states[target.context]
+        found.append(program.add("surprise", state, *given, margin=margin, is_ordered=is_ordered, **tables))
     if not found:
         return None
     nats = program.join(*found)

@@ -105,7 +105,11 @@ class ReadColumn:
             states[: n - 1] = np.arange(n - 1)
             states[[n - 1, -1]] = -1  # a value never seen, and a missing one
             return program.row_of(self.value, states[:, None])
-        return self._whole_units(0.0, _HOUR, HOURS) if context.kind == "hour" else self.weekday()
+        return self.hour() if context.kind == "hour" else self.weekday()
+
+    def hour(self) -> Value:
+        """Return the hour of the times; NaN if it is not known."""
+        return self._whole_units(0.0, _HOUR, HOURS)
 
     def weekday(self) -> Value:
         """Return the weekday of the times, 0 for Monday; NaN if it is not known."""

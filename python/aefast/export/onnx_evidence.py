@@ -91,9 +91,17 @@ def _surprise(graph: Graph, step: Step, state: str, *parents: str) -> str:
         table = np.vstack([step.constants[f"table_{i}"], np.ones(len(margin))])
         p = graph.node("Mul", p, _gathered(graph, table, _where_known(graph, parent, len(table) - 1.0)))
         knows = graph.node("Or", knows, _is_state(graph, parent)) if i else _is_state(graph, parent)
-    at = graph.node("Cast", _where_known(graph, state, 0.0), to=INT64)
-    below = graph.node("Min", p, graph.node("GatherElements", p, at, axis=1))
-    total, least = (graph.node("ReduceSum", each, one, keepdims=1) for each in (p, below))
+    own = _where_known(graph, state, 0.0)
+    total = graph.node("ReduceSum", p, one, keepdims=1)
+    if step.constants["is_ordered"]:
+        numbers = graph.constant(np.arange(len(margin), dtype=np.float64)[None, :])
+        either = [graph.node(op, numbers, own) for op in ("LessOrEqual", "GreaterOrEqual")]
+        sides = [graph.node("ReduceSum", graph.node("Where", each, p, zero), one, keepdims=1) for each in either]
+        least = graph.node("Mul", graph.node("Min", *sides), graph.constant(2.0))
+    else:
+        at = graph.node("Cast", own, to=INT64)
+        below = graph.node("Min", p, graph.node("GatherElements", p, at, axis=1))
+        least = graph.node("ReduceSum", below, one, keepdims=1)
     nats = graph.node("Max", graph.node("Log", graph.node("Div", total, least)), zero)
     return graph.node("Where", graph.node("And", _is_state(graph, state), knows), nats, zero)
 

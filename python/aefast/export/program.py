@@ -268,13 +268,19 @@ def _tails(x: Array, knots: Array, nats: Array, slopes: Array) -> Array:
     return found
 
 
-def _surprise(state: Array, *parents: Array, margin: Array, **tables: Array) -> Array:
+def _surprise(state: Array, *parents: Array, margin: Array, is_ordered: bool, **tables: Array) -> Array:
     """Return the evidence of states given others (see `aefast.model.evidence.Target`); 0 if one or all is unknown."""
     p = np.tile(margin, (len(state), 1))
     for parent, table in zip(parents, tables.values(), strict=True):
         p *= _row_of(parent, np.vstack([table, np.ones(len(margin))]))
     own = np.take_along_axis(p, np.where(state >= 0, state, 0).astype(np.int64), axis=1)
-    found = np.log(p.sum(axis=1, keepdims=True) / np.minimum(p, own).sum(axis=1, keepdims=True))
+    if is_ordered:
+        up_to, from_own = np.arange(len(margin)) <= state, np.arange(len(margin)) >= state
+        lower, upper = ((p * part).sum(axis=1, keepdims=True) for part in (up_to, from_own))
+        below = 2 * np.minimum(lower, upper)
+    else:
+        below = np.minimum(p, own).sum(axis=1, keepdims=True)
+    found = np.log(p.sum(axis=1, keepdims=True) / below)
     is_known = (state >= 0) & np.any([parent >= 0 for parent in parents], axis=0)
     return np.where(is_known, np.maximum(found, 0), 0)
 

@@ -1,4 +1,4 @@
-"""Evidence of the columns of a table that are not numbers: how rare a level is, by itself and beside other columns.
+"""Evidence of the columns of a table that are not numbers alone: how rare a value is, by itself and beside others.
 
 `docs/scores.md` describes the method. `aefast.training.evidence` fits what is here, the engine evaluates it.
 """
@@ -99,10 +99,14 @@ class Evidence:
     margins : tuple of Margin or None
         For each numeric column; None for one without values.
     targets : tuple of Target
+        Levels, hours and numbers, given other columns.
     tails : tuple of Tail or None
         For each of `FAMILIES` the tail of its largest evidence; None if there is no such evidence.
     shifts : ndarray of shape (7,) or (0,)
         What is added to the scores of each weekday (see `aefast.model.weekdays`); empty if nothing is.
+    hours : ndarray of shape (T, 24) or (0, 24)
+        Training rows in each hour of the day, for each of T columns of times; 0 for columns whose hours are not known.
+        Empty if no hour is evidence by itself.
     """
 
     edges: tuple[NDArray[np.float64], ...]
@@ -110,12 +114,13 @@ class Evidence:
     targets: tuple[Target, ...] = ()
     tails: tuple[Tail | None, ...] = (None,) * len(FAMILIES)
     shifts: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    hours: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, HOURS)))
 
     def for_engine(
         self, columns: Sequence[Column], *, masks_missing: bool, n_threads: int, leaves_out: bool = False
     ) -> core.Evidence:
         """Return the evidence as the engine computes it; with ``leaves_out`` it can leave out training rows."""
-        contexts, of_number = [], iter(zip(self.edges, self.margins, strict=True))
+        contexts, of_number, of_times = [], iter(zip(self.edges, self.margins, strict=True)), iter(self.hours)
         for context in contexts_of(columns, self.edges):
             spec: dict[str, Any] = context._asdict()
             if context.kind == "level":
@@ -127,6 +132,9 @@ class Evidence:
                 spec["edges"], margin = next(of_number)
                 if margin is not None:
                     spec["margin"] = tuple(margin)
+            elif context.kind == "hour" and (counts := next(of_times, np.empty(0))).any():
+                spec["own"], left_out = rarities(counts)
+                spec |= {"left_own": left_out} if leaves_out else {}
             contexts.append(spec)
         none = np.empty(0, np.float32)
         targets = []
@@ -151,6 +159,7 @@ class Evidence:
             found[f"evidence.target.{j}.tail"] = _packed(target.tail)
             found |= {f"evidence.target.{j}.table.{i}": table for i, table in enumerate(target.tables)}
         found |= {"evidence.shifts": self.shifts} if len(self.shifts) else {}
+        found |= {"evidence.hours": self.hours} if len(self.hours) else {}
         tails = zip(FAMILIES, self.tails, strict=True)
         return found | {f"evidence.tail.{name}": _packed(tail) for name, tail in tails if tail is not None}
 
@@ -186,7 +195,11 @@ class Evidence:
         shifts = tensors.pop("evidence.shifts", np.empty(0)).astype(np.float64)
         if shifts.shape not in ((0,), (DAYS,)) or not np.isfinite(shifts).all():
             raise ValueError("evidence.shifts has a wrong shape or holds NaN or infinity")
-        return cls(edges, tuple(margins), tuple(targets), tails, shifts)
+        hours = tensors.pop("evidence.hours", np.empty((0, HOURS))).astype(np.float64)
+        n_times = sum(column.kind == "timestamp" for column in columns)
+        if hours.shape not in ((0, HOURS), (n_times, HOURS)) or not (np.isfinite(hours) & (hours >= 0)).all():
+            raise ValueError("evidence.hours has a wrong shape, or counts that are no counts")
+        return cls(edges, tuple(margins), tuple(targets), tails, shifts, hours)
 
 
 def contexts_of(columns: Sequence[Column], edges: Sequence[Array]) -> list[Context]:
@@ -220,11 +233,30 @@ def states_of(rows: Array, contexts: Sequence[Context], edges: Sequence[Array]) 
     return states
 
 
+def rarities(counts: Array, n_lost: float = 0.0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return how rare values that these numbers of training rows have are by themselves, in nats.
+
+    It is -log of the share of training rows whose value is at most as frequent. ``n_lost`` further rows each had a
+    value of its own.
+
+    Returns
+    -------
+    of_value, left_out : ndarray of the shape of ``counts``
+        The latter for a training row, as if training had not had it.
+    """
+    n = counts.sum() + n_lost
+    sizes, at = np.unique(counts, return_inverse=True)
+    up_to = np.bincount(at, counts).cumsum() + np.where(sizes >= 1, n_lost, 0)
+    before = np.append(0.0, up_to)[at]  # rows of the values that are rarer
+    left_out = np.maximum(-np.log((before + np.maximum(counts - 1, 0) + 0.5) / max(n, 1)), 0)
+    return -np.log((up_to[at] + 0.5) / (n + 1)), left_out
+
+
 class OwnEvidence(NamedTuple):
     """How rare each value of a categorical column is by itself, in nats.
 
-    The evidence is -log of the share of training rows whose value is at most as frequent. A value that training has
-    not seen has the probability of all such values together (Good 1953), halved, so that it is stranger than any other.
+    The evidence is that of `rarities`. A value that training has not seen has the probability of all such values
+    together (Good 1953), halved, so that it is stranger than any other.
 
     Attributes
     ----------
@@ -250,14 +282,9 @@ class OwnEvidence(NamedTuple):
         # Values of single rows whose text was not kept.
         n_lost = max(0.0, column.counts[-1] - rare.sum()) if column.counts else 0.0
         counts = np.concatenate([learned, [0.0], rare])
-        n = counts.sum() + n_lost
-        sizes, at = np.unique(counts, return_inverse=True)
-        up_to = np.bincount(at, counts).cumsum() + np.where(sizes >= 1, n_lost, 0)
-        before = np.append(0.0, up_to)[at]  # rows of the values that are rarer
-        n_single = np.count_nonzero(counts == 1) + n_lost
-        of_value = -np.log((up_to[at] + 0.5) / (n + 1))
+        n, n_single = counts.sum() + n_lost, np.count_nonzero(counts == 1) + n_lost
+        of_value, left_out = rarities(counts, n_lost)
         of_value[len(learned)] = -np.log(0.5 * (n_single + 1) / (n + 1))
-        left_out = np.maximum(-np.log((before + np.maximum(counts - 1, 0) + 0.5) / max(n, 1)), 0)
         left_out[counts <= 1] = -np.log(0.5 * max(n_single, 1) / max(n, 1))
         left_state = np.minimum(np.arange(len(counts)), len(learned))
         left_state[: len(learned)][learned == 2] = len(learned)

@@ -1,8 +1,9 @@
-"""Fits the evidence of columns: how far out a value lies by itself, and which columns tell what a level should be."""
+"""Fits the evidence of columns: how far out a value lies by itself, and which columns tell what it should be."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from aefast.columns.column import Column
 from aefast.engine import core
-from aefast.model.evidence import FAMILIES, Context, Evidence, Margin, Target, contexts_of, states_of
+from aefast.model.evidence import FAMILIES, HOURS, Context, Evidence, Margin, Target, contexts_of, states_of
 from aefast.model.tail import Tail
 
 Array = NDArray[Any]
@@ -22,6 +23,8 @@ BINS = 16
 COUNTED, TAIL_ROWS, CHOSEN_ON = 1 << 17, 8192, 4096
 #: Most parents of a target, contexts that are tried after the first parent, and the least gain of each, in nats a row.
 PARENTS, TRIED, LEAST_GAIN = 3, 6, 0.01
+#: Most numbers that are targets, contexts that may be parents of each, and rows that choose both.
+NUMBERS, CANDIDATES, LOOKED_AT = 32, 16, 1024
 #: Weights of a parent, and how many rows of the margin are added to each row of its table: as many as fit best.
 WEIGHTS = (0.25, 0.5, 0.75, 1.0)
 PRIORS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 10000.0)
@@ -52,7 +55,10 @@ def fit_evidence(
     values = [part[np.isfinite(part)] for part in (rows[:, at].astype(np.float64) for at in numbers)]
     edges = tuple(map(_edges, values))
     margins = tuple(Margin.of(part) if len(part) else None for part in values)
-    evidence = Evidence(edges, margins, tuple(_targets(rows, columns, edges, rng)))
+    contexts = contexts_of(columns, edges)
+    states = states_of(rows, contexts, edges)
+    evidence = Evidence(edges, margins, tuple(_targets(states, contexts, columns, rng)))
+    evidence = replace(evidence, hours=_hours(states, contexts, columns))
     judged = rows if len(rows) <= TAIL_ROWS else rows[np.sort(rng.permutation(len(rows))[:TAIL_ROWS])]
 
     def engine(evidence: Evidence) -> core.Evidence:
@@ -63,11 +69,12 @@ def fit_evidence(
     for target, surprise in zip(evidence.targets, surprises.T, strict=True):
         # A column that cannot be told from the others surprises usual rows as much.
         targets.append(target._replace(tail=Tail.of(surprise, steepest=1.0)))
-    evidence = Evidence(edges, margins, tuple(targets))
+    evidence = replace(evidence, targets=tuple(targets))
     largest = engine(evidence).families(judged, True)
-    exists = (any(column.kind == "categorical" for column in columns), any(margins), bool(targets))
+    is_counted = any(column.kind == "categorical" for column in columns) or evidence.hours.any()
+    exists = (is_counted, any(margins), bool(targets))
     tails = [Tail.of(part) if there else None for part, there in zip(largest.T, exists, strict=True)]
-    return Evidence(edges, margins, tuple(targets), (*tails, *[None] * (len(FAMILIES) - len(tails))))
+    return replace(evidence, tails=(*tails, *[None] * (len(FAMILIES) - len(tails))))
 
 
 def _no_edges(columns: Sequence[Column]) -> list[Array]:
@@ -84,17 +91,53 @@ def _edges(values: Array) -> NDArray[np.float64]:
     return found
 
 
-def _targets(rows: Array, columns: Sequence[Column], edges: Sequence[Array], rng: np.random.Generator) -> list[Target]:
-    """Return the levels and hours that other columns tell something about."""
-    contexts = contexts_of(columns, edges)
-    states = states_of(rows, contexts, edges)
+def _hours(states: States, contexts: Sequence[Context], columns: Sequence[Column]) -> NDArray[np.float64]:
+    """Return the rows in each hour of each column of times, 0 for those whose hours are not known."""
+    found = [
+        np.bincount(of_rows[of_rows >= 0] if columns[context.column].knows_day else [], minlength=context.n)
+        for context, of_rows in zip(contexts, states.T, strict=True)
+        if context.kind == "hour"
+    ]
+    return np.array(found, dtype=np.float64).reshape(-1, HOURS)
+
+
+def _candidates(states: States, contexts: Sequence[Context]) -> dict[int, list[int]]:
+    """Return the numbers that are targets, each with the contexts that may be its parents.
+
+    They are those whose states explain most of the variance of its bin's number (the correlation ratio, Pearson 1905),
+    less what chance explains.
+    """
+    numbers = [k for k, context in enumerate(contexts) if context.kind == "number" and context.n > 1]
+    if not numbers or len(states) < 2:
+        return {}
+    bins, is_known = states[:, numbers].astype(np.float64), states[:, numbers] >= 0
+    bins = np.where(is_known, bins - (bins * is_known).sum(axis=0) / np.maximum(is_known.sum(axis=0), 1), 0)
+    variance, explained = np.maximum(np.square(bins).sum(axis=0), 1e-9), np.zeros((len(contexts), len(numbers)))
+    for k, context in enumerate(contexts):
+        order = np.argsort(states[:, k], kind="stable")
+        _, first, n = np.unique(states[order, k], return_index=True, return_counts=True)
+        sums = np.add.reduceat(bins[order], first, axis=0)
+        explained[k] = (np.square(sums) / n[:, None]).sum(axis=0) / variance - (len(n) - 1) / (len(states) - 1)
+        explained[k, [contexts[number].column == context.column for number in numbers]] = -np.inf
+    most = np.sort(np.argsort(-explained.max(axis=0), kind="stable")[:NUMBERS])
+    ranked = np.argsort(-explained, axis=0, kind="stable")[:CANDIDATES]
+    return {numbers[j]: [k for k in ranked[:, j].tolist() if np.isfinite(explained[k, j])] for j in most}
+
+
+def _targets(
+    states: States, contexts: Sequence[Context], columns: Sequence[Column], rng: np.random.Generator
+) -> list[Target]:
+    """Return the levels, hours and numbers that other columns tell something about."""
     chosen = np.sort(rng.permutation(len(states))[:CHOSEN_ON])
+    of_numbers = _candidates(states[chosen[:: 1 + (len(chosen) - 1) // LOOKED_AT]], contexts)
     found = []
     for number, context in enumerate(contexts):
-        if context.kind != "level" and not (context.kind == "hour" and columns[context.column].knows_day):
+        is_known = context.kind == "level" or (context.kind == "hour" and columns[context.column].knows_day)
+        if not is_known and number not in of_numbers:
             continue
         margin = np.bincount(states[states[:, number] >= 0, number], minlength=context.n)
         others = [k for k, other in enumerate(contexts) if other.column != context.column]
+        others = of_numbers.get(number, others)
         pairs = [pair for pair in (_pair(states, contexts, margin, number, k) for k in others) if pair is not None]
         parents = _choose(states[chosen], number, margin, pairs)
         if parents:

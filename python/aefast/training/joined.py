@@ -70,13 +70,14 @@ def fit_joined(
         predictors, rows, columns, compared, uses_code=is_plain, choices=choices, refit=refit, is_heavy=is_heavy
     )
     rng = choices.rng(SCORE, 3)
-    found = fit_evidence(rows.X[learned], columns, masks_missing=masks_missing, rng=rng, n_threads=n_threads)
     if is_plain:
-        found = Evidence(found.edges, (None,) * len(columns))
+        found = Evidence((np.empty(0),) * len(columns), (None,) * len(columns))
+    else:
+        found = fit_evidence(rows.X[learned], columns, masks_missing=masks_missing, rng=rng, n_threads=n_threads)
     if joint is not None and np.isfinite(joint).any():
         is_known = np.isfinite(joint)
         tail = Tail.of(joint[is_known], None if weights is None else weights[is_known])
-        found = Evidence(found.edges, found.margins, found.targets, (*found.tails[:-1], tail))
+        found = replace(found, tails=(*found.tails[:-1], tail))
     engine = found.for_engine(columns, masks_missing=masks_missing, n_threads=n_threads, leaves_out=True)
     scores = engine.errors(rows.X[compared], joint, not rows.alone)
     days = weekdays_of(rows.X[compared], columns)
