@@ -72,6 +72,12 @@ def pyod_autoencoder(train, test, seed):
     return AutoEncoder(random_state=seed, verbose=0).fit(train).decision_function(test)
 
 
+def aefast_pyod_autoencoder(train, test, seed):
+    from aefast.pyod import AutoEncoder
+
+    return AutoEncoder(random_state=seed, n_threads=1).fit(train).decision_function(test)
+
+
 def pyod_vae(train, test, seed):
     import torch
     from pyod.models.vae import VAE
@@ -88,6 +94,7 @@ DETECTORS = {
     "PCA": pca,
     "ECOD": ecod,
     "PyOD AutoEncoder": pyod_autoencoder,
+    "aefast.pyod AutoEncoder": aefast_pyod_autoencoder,
     "PyOD VAE": pyod_vae,
 }
 
