@@ -238,13 +238,21 @@ def test_clean_days_are_calibrated_one_by_one(source, n_days):
     assert shares.max() <= 0.13
 
 
+def uneven(days, seed=0):
+    """Weeks with a number that scatters more on Saturdays."""
+    rows = weeks(days, seed)
+    is_saturday = rows["ts"].dt.day_of_week == 5
+    return rows.assign(noise=np.random.default_rng(seed).normal(size=len(rows)) * np.where(is_saturday, 5, 1))
+
+
 def test_scores_of_weekdays_are_kept_in_the_file_and_shared_out_whole():
-    model = aefast.Autoencoder(random_state=0, n_threads=1).fit(weeks(14)).model_
+    model = aefast.Autoencoder(random_state=0, n_threads=1).fit(uneven(14)).model_
     assert len(model.evidence.shifts) == 7
-    rows = weeks(7, 9)
+    rows = uneven(7, 9)
     rows.loc[::5, "ts"] = pd.NaT
     rows.loc[::7, "load"] = 300.0
-    masked = aefast.Autoencoder(random_state=0, n_threads=1, missing="mask").fit(weeks(14)).model_
+    masked = aefast.Autoencoder(random_state=0, n_threads=1, missing="mask").fit(uneven(14)).model_
+    assert len(masked.evidence.shifts) == 7
     np.testing.assert_array_equal(Model.load(masked.to_bytes()).errors(rows), masked.errors(rows))
     np.testing.assert_allclose(masked.feature_errors(rows).sum(axis=1), masked.errors(rows), rtol=1e-4, atol=1e-6)
 

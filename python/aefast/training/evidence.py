@@ -22,7 +22,8 @@ BINS = 16
 #: Most rows that pairs of columns are counted on, that tails are fitted on, and that parents are chosen on.
 COUNTED, TAIL_ROWS, CHOSEN_ON = 1 << 17, 8192, 4096
 #: Most parents of a target, contexts that are tried after the first parent, and the least gain of each, in nats a row.
-PARENTS, TRIED, LEAST_GAIN = 3, 6, 0.01
+#: With a third parent, what training has seen of numbers fits its own rows more closely than fresh ones.
+PARENTS, OF_NUMBERS, TRIED, LEAST_GAIN = 3, 2, 6, 0.01
 #: Most numbers that are targets, contexts that may be parents of each, and rows that choose both.
 NUMBERS, CANDIDATES, LOOKED_AT = 32, 16, 1024
 #: Weights of a parent, and how many rows of the margin are added to each row of its table: as many as fit best.
@@ -139,7 +140,8 @@ def _targets(
         others = [k for k, other in enumerate(contexts) if other.column != context.column]
         others = of_numbers.get(number, others)
         pairs = [pair for pair in (_pair(states, contexts, margin, number, k) for k in others) if pair is not None]
-        parents = _choose(states[chosen], number, margin, pairs)
+        n_most = OF_NUMBERS if context.kind == "number" else PARENTS
+        parents = _choose(states[chosen], number, margin, pairs, n_most)
         if parents:
             tables, left_tables = (
                 tuple(np.exp(np.float32(weight) * pair[part]) for pair, weight in parents) for part in (1, 2)
@@ -209,7 +211,9 @@ def _pair(states: States, contexts: Sequence[Context], margin: Array, target: in
     return _Pair(context, log_ratio.astype(np.float32), left_out.astype(np.float32))
 
 
-def _choose(states: States, target: int, margin: Array, pairs: Sequence[_Pair]) -> list[tuple[_Pair, float]]:
+def _choose(
+    states: States, target: int, margin: Array, pairs: Sequence[_Pair], n_most: int
+) -> list[tuple[_Pair, float]]:
     """Choose parents and their weights one after the other, by the likelihood of rows that are left out.
 
     The probabilities given several contexts are pooled log-linearly (Genest and Zidek 1986).
@@ -233,7 +237,7 @@ def _choose(states: States, target: int, margin: Array, pairs: Sequence[_Pair]) 
 
     best, left = likelihood(logits, change), list(pairs)
     parents: list[tuple[_Pair, float]] = []
-    while left and len(parents) < PARENTS:
+    while left and len(parents) < n_most:
         tried = []
         for pair in left:
             of_logits, of_change = terms(pair)
