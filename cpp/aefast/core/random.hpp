@@ -75,14 +75,15 @@ class Permutation {
     std::uint32_t column[kChunk], row[kChunk];
     for (Index start = 0; start < n; start += kChunk) {
       const std::uint64_t begin = static_cast<std::uint64_t>(first + start);
-      const Cell from = cell(begin);
+      Cell at_cell = cell(begin);
       for (std::uint32_t i = 0; i < kChunk; ++i) {
-        column[i] = around(from.column + i, columns_);
-        row[i] = from.row + (from.column + i >= columns_);
+        column[i] = around(at_cell.column + i, columns_);
+        row[i] = at_cell.row + (at_cell.column + i >= columns_);
       }
       for (std::uint32_t i = 0; columns_ < kChunk && i < kChunk; ++i) {  // narrow rectangle: several rows of cells
-        column[i] = cell(begin + i).column;
-        row[i] = cell(begin + i).row;
+        column[i] = at_cell.column;
+        row[i] = at_cell.row;
+        at_cell = at_cell.column + 1 < columns_ ? Cell{at_cell.column + 1, at_cell.row} : Cell{0, at_cell.row + 1};
       }
       for (unsigned round = 0; round < kRounds; round += 2) {
         for (std::uint32_t i = 0; i < kChunk; ++i) column[i] = moved(column[i], columns_, row[i], keys_[round]);
