@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 
-from aefast.model.scaling import LIMIT, column_statistics, fit_scaler, merged, scaled_range
+from aefast.model.scaling import LIMIT, column_statistics, fit_scaler, merged, quantiles, scaled_range
 from messages import raises_exactly
 
 SKLEARN = {
@@ -144,3 +144,19 @@ def test_the_deviation_of_tiny_values_does_not_underflow(factor):
     X[1] = np.nan
     tiny = column_statistics(X * factor, rows, 1)["std"]
     np.testing.assert_allclose(tiny, X[rows].std(axis=0) * factor, rtol=1e-12)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_quantiles_of_several_columns_are_those_of_each(weighted):
+    rng = np.random.default_rng(0)
+    columns, shares, weights = (
+        rng.normal(size=(4, 31)),
+        (0.0, 0.1, 0.5, 1.0),
+        rng.uniform(size=31) if weighted else None,
+    )
+    if not weighted:
+        np.testing.assert_array_equal(quantiles(columns, shares), np.quantile(columns, shares, axis=1).T)
+        columns[2, 5] = np.nan
+        assert np.isnan(quantiles(columns[2], shares)).all()
+    found = quantiles(columns, shares, weights)
+    np.testing.assert_array_equal(found, [quantiles(each, shares, weights) for each in columns])

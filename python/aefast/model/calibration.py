@@ -182,12 +182,13 @@ class Calibration:
         >>> Calibration.of([1.0, 2.0, 3.0, 4.0]).distance([3.5, 4.5])
         0.75
         """
-        return self.distance_of_counts(np.bincount(self.places(errors), minlength=len(self.errors) + 1))
+        return float(self.distance_of_counts(np.bincount(self.places(errors), minlength=len(self.errors) + 1)))
 
-    def distance_of_counts(self, counts: NDArray[np.int64]) -> float:
-        """Return the `distance` of errors of which so many have each of the p-values `levels`."""
-        share = np.cumsum(counts[:-1]) / counts.sum()
-        return float(np.abs(share - np.cumsum(self.weights()) / self.n_rows).max())
+    def distance_of_counts(self, counts: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the `distance` (...) of errors of which so many (..., k + 1) have each of the p-values `levels`."""
+        shares = np.cumsum(counts[..., :-1], axis=-1) / counts.sum(axis=-1, keepdims=True)
+        distances: NDArray[np.float64] = np.abs(shares - np.cumsum(self.weights()) / self.n_rows).max(axis=-1)
+        return distances
 
     def chance_distance(self, n: int) -> float:
         """Return the largest `distance` of ``n`` errors, at least one, that chance explains.

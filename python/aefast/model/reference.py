@@ -166,7 +166,9 @@ class ColumnCounter:
             return ColumnCounts.none(len(self.edges))
         above, missing = core.count_above(values, self._limits, resolve_threads(self._n_threads))
         present = n_rows - missing
-        bins = -np.diff(np.column_stack([present, above[:, : BINS - 1]]), axis=1, append=0)
+        bins = np.empty((len(present), BINS), dtype=np.int64)
+        bins[:, 0], bins[:, 1:] = present, above[:, : BINS - 1]
+        bins[:, :-1] -= above[:, : BINS - 1]
         above_low, above_high, unknown = above[:, BINS - 1 :].T
         return ColumnCounts(n_rows, missing, unknown, present - above_low + above_high, bins)
 

@@ -57,8 +57,9 @@ class FeatureScaling:
 
     def apply(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return values (..., d) in the scaled space, in double precision."""
-        limit = clip_limit(self.kind)
-        return np.clip((values - self.shift) / self.scale, -limit, limit)
+        limit, scaled = clip_limit(self.kind), values - self.shift
+        scaled /= self.scale
+        return np.clip(scaled, -limit, limit, out=scaled)
 
     def is_outgrown(self, rows: Array) -> bool:
         """Return whether more than a fifth of the values of a column of rows lie beyond ten deviations."""
@@ -92,7 +93,8 @@ class FeatureScaling:
 def quantiles(
     values: NDArray[np.float64], shares: Sequence[float], weights: NDArray[np.float64] | None = None
 ) -> NDArray[np.float64]:
-    """Return quantiles (k,) of values (n,): interpolated or, with weights, the least value with a share at or below it.
+    """Return quantiles (..., k) of values (..., n): interpolated or, with weights (n,), the least value with a share at
+    or below it.
 
     Examples
     --------
@@ -103,7 +105,11 @@ def quantiles(
     """
     if weights is None:
         ascending = np.sort(values)
-        return np.full(len(shares), np.nan) if np.isnan(ascending[-1]) else _interpolated(ascending, shares)
+        found = _interpolated(ascending, shares)
+        found[np.isnan(ascending[..., -1])] = np.nan
+        return found
+    if values.ndim > 1:
+        return np.stack([quantiles(each, shares, weights) for each in values])
     order = np.argsort(values, kind="stable")
     reached = np.cumsum(weights[order])
     places = np.searchsorted(reached, np.asarray(shares) * reached[-1] * (1 - 1e-12))

@@ -196,7 +196,8 @@ class ScoreSketch:
         distance, critical, is_lower = None, 0.0, False
         if self.n_scored:
             calibration, counts = self.model.calibration, self.p_value_counts()
-            distance, critical = calibration.distance_of_counts(counts), calibration.chance_distance(self.n_scored)
+            distance = float(calibration.distance_of_counts(counts))
+            critical = calibration.chance_distance(self.n_scored)
             is_lower = bool(counts[calibration.levels() > 0.5].sum() > self.n_scored / 2)
         return drift_of(self.model.column_names, self._columns, self.model.reference, distance, critical, is_lower)
 

@@ -78,14 +78,16 @@ def fit_distances(
         residuals, codes = residuals_and_codes(predictor, inputs, scaled)
         if missing == "mask" and is_missing is not None:
             residuals[is_missing] = 0
-        return np.hstack([residuals[:, elements], codes] if uses_code else [residuals[:, elements]]).astype(np.float64)
+        return np.hstack([residuals[:, elements], codes]) if uses_code else residuals[:, elements]
 
     few, few_weights = chosen_rows(len(learned), rng, weights, MAX_JOINT_ROWS)
-    scaled, is_missing = scaled_rows(rows.X[learned[few]], scaling, missing)
-    joint = joint_of(rows.X[learned[few]], scaled, is_missing)
+    inputs = rows.X[learned[few]]
+    scaled, is_missing = scaled_rows(inputs, scaling, missing)
+    joint = joint_of(inputs, scaled, is_missing)
     # Weights that have nearly diverged can give values whose squares overflow.
-    usable = (np.abs(joint) < _LARGEST).all(axis=1)
-    if not usable.all():
+    is_usable = np.abs(joint) < _LARGEST
+    if not is_usable.all():
+        usable = is_usable.all(axis=1)
         joint, scaled = (each[usable] if usable.any() else np.zeros_like(each[:1]) for each in (joint, scaled))
         few_weights = None if few_weights is None or not usable.any() else few_weights[usable]
 
@@ -105,7 +107,8 @@ def fit_distances(
     some = np.sort(rng.permutation(len(joint))[:MAX_CENTRE_ROWS])
     some_weights = None if few_weights is None else few_weights[some]
     w = _whitened(joint[some] - centre, matrix, rest, back)
-    span = spans_of(scaled[:, elements].min(axis=0), scaled[:, elements].max(axis=0))
+    own = scaled[:, elements]
+    span = spans_of(own.min(axis=0), own.max(axis=0))
     z = scaled[some][:, elements] / span
     n_centres, n_means = FEWER if len(elements) < NARROW else MORE
     near = local_means(z, centres_of(z, n_means, rng, some_weights), MASS, some_weights)

@@ -147,17 +147,18 @@ class ReferenceRows:
 def worst_distance(errors: Callable[[Array], Array], rows: Array, days: NDArray[np.int64] | None) -> float:
     """Return how far the scores of days, or of runs of consecutive rows, differ from those of all rows."""
     scores = np.nan_to_num(errors(rows), nan=np.finfo(np.float32).max)
-    known, worst = Calibration.of(scores), 0.0
+    known = Calibration.of(scores)
     places = known.places(scores)
     if days is None or len(np.unique(days)) < LEAST_DAYS:
         parts = [places[run] for run in runs(len(rows), SCORE_RUNS, LEAST_ROWS_OF_A_RUN)]
     else:
         parts = _joined([places[days == day] for day in np.unique(days)])
-    for part in parts:
-        distance = known.distance_of_counts(np.bincount(part, minlength=len(known.errors) + 1))
-        # 0.87 is the mean of Kolmogorov's distribution: what chance makes of the distance.
-        worst = max(worst, distance - 0.87 / float(np.sqrt(len(part))))
-    return worst
+    if not parts:
+        return 0.0
+    counts = np.stack([np.bincount(part, minlength=len(known.errors) + 1) for part in parts])
+    # 0.87 is the mean of Kolmogorov's distribution: what chance makes of the distance.
+    chance = 0.87 / np.sqrt([len(part) for part in parts])
+    return max(0.0, float((known.distance_of_counts(counts) - chance).max()))
 
 
 def _joined(parts: Iterable[Array]) -> list[Array]:

@@ -71,9 +71,7 @@ def calibrated_distances(
     judged = rows.held_out if is_standard and rows.held_out is not None else used
     of_judged = None if weights is None else weights[judged]
     shares = (0.1, 0.5, 0.9)
-    lower, median, upper = np.array(
-        [quantiles(each[judged].astype(np.float64), shares, of_judged) for each in parts.T]
-    ).T
+    lower, median, upper = quantiles(parts[judged].T.astype(np.float64), shares, of_judged).T
     spread = np.maximum((upper - lower) / _SPREAD_OF_DECILES, LEAST_SPREAD)
     top = float(_largest(parts, median, spread)[used].max())
     if is_crossed:
@@ -162,8 +160,8 @@ def _move(parts: Array, fitted: Array, out: Rows, learned: Rows, weights: Array 
     if len(out) == 0:
         return
     of_out = None if weights is None else np.asarray(weights, dtype=np.float64)[out]
-    for part, before in zip(parts.T, fitted.T, strict=True):
-        x, y = (quantiles(each[out].astype(np.float64), UPPER, of_out) for each in (before, part))
+    befores, afters = (quantiles(each[out].T.astype(np.float64), UPPER, of_out) for each in (fitted, parts))
+    for part, before, x, y in zip(parts.T, fitted.T, befores, afters, strict=True):
         away = x - x.mean()
         slope = np.clip(away @ y / max(away @ away, LEAST_SPREAD), *SLOPES)
         moved = y.mean() + slope * (before[learned].astype(np.float64) - x.mean())
@@ -197,11 +195,12 @@ def _beyond_others(X: Array, used: Rows, distances: Distances) -> Doubles:
     at_once = max(1, _VALUES // len(used))
     for part in (slice(begin, begin + at_once) for begin in range(0, n_columns, at_once)):
         low, high = distances.low[part], distances.high[part]
-        values = X[np.ix_(used, distances.elements[part])].astype(np.float64)
+        # Columns side by side, as they are looked at.
+        values = X[np.ix_(used, distances.elements[part])].T.astype(np.float64, order="C")
         known = np.isfinite(values)
-        counts = (known.sum(axis=0) >= 3) & (low < high)
+        counts = (known.sum(axis=1) >= 3) & (low < high)
         for sign, end in ((1.0, high), (-1.0, -low)):
-            outward = np.where(known, sign * values, np.inf)
-            place, (first, second) = outward.argmin(axis=0)[counts], np.partition(outward, 1, axis=0)[:2, counts]
+            outward = np.where(known, sign * values, np.inf)[counts]
+            place, (first, second) = outward.argmin(axis=1), np.partition(outward, 1, axis=1)[:, :2].T
             np.maximum.at(beyond, place, (second - first) / units_of(second, end[counts]))
     return beyond

@@ -100,7 +100,7 @@ class Trust:
         z = scaled_rows(X[rows[few]], scaling, missing)[0] / span
         anchors = centres_of(z, N_CENTRES, rng, few_weights, trimmed=contamination)
         rule = cls(scaling, missing, span, local_means(z, anchors, MASS, few_weights))
-        t = rule.log_distances(X, rows)
+        t = rule._logs(z) if len(few) == len(rows) else rule.log_distances(X, rows)
         decile, median, most = quantiles(t, (0.1, 0.5, 1 - contamination), of_rows)
         cutoff = max(median + CUTOFF * max((median - decile) / _DECILE, 1e-6), most)
         return replace(rule, cutoff=float(cutoff)), rows[t > cutoff]
@@ -111,9 +111,12 @@ class Trust:
         found = np.empty(len(rows))
         for begin in range(0, len(rows), _BLOCK):
             part = rows[begin : begin + _BLOCK]
-            z = scaled_rows(X[part], self.scaling, self.missing)[0] / self.span
-            found[begin : begin + _BLOCK] = self.near.distances(z)
-        logs: Doubles = np.log(np.maximum(found, _LEAST))
+            found[begin : begin + _BLOCK] = self._logs(scaled_rows(X[part], self.scaling, self.missing)[0] / self.span)
+        return found
+
+    def _logs(self, z: Doubles) -> Doubles:
+        """Return the log power distances of rows in units of ``span``."""
+        logs: Doubles = np.log(np.maximum(self.near.distances(z), _LEAST))
         return logs
 
     def distrusts(self, X: Array) -> NDArray[np.bool_]:
