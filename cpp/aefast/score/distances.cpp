@@ -4,6 +4,8 @@
 #include <functional>
 #include <numeric>
 
+#include "aefast/simd/vector_math.hpp"
+
 namespace aefast {
 namespace {
 
@@ -256,9 +258,12 @@ void Distances<T>::finish(const Block& block, Work& work, T* to) const {
     Vec<T> largest(std::numeric_limits<T>::lowest());
     if (is_beyond) largest = fma(log(max(two * beyond, least)), Vec<T>(slope_), Vec<T>(top_));
     largest.store(at(kParts + 3));
-    Vec<T> logs[3];  // together, since each waits for its own steps
+    Vec<T> away[3], logs[3];
     AEFAST_UNROLL
-    for (Index part = 0; part < 3; ++part) logs[part] = log(distance(part, rows, block.width));
+    for (Index part = 0; part < 3; ++part) away[part] = distance(part, rows, block.width);
+    // Together, since each waits for its own steps.
+    AEFAST_UNROLL
+    for (Index part = 0; part < 3; ++part) logs[part] = log_of_normal(away[part]);
     AEFAST_UNROLL
     for (Index part = 0; part < 3; ++part) {
       const Vec<T> standard = (logs[part] - Vec<T>(median_[part])) * Vec<T>(inverse_spread_[part]);
@@ -266,7 +271,7 @@ void Distances<T>::finish(const Block& block, Work& work, T* to) const {
       largest = max(largest, standard);
     }
     // A row with NaN, or an overflow, has no finite distance.
-    const Vec<T> nothing = zero * (Vec<T>::load(at(kJoint)) + Vec<T>::load(at(kSquare)));
+    const Vec<T> nothing = zero * (Vec<T>::load(at(kJoint)) + Vec<T>::load(at(kSquare)) + away[1] + away[2]);
     if (is_beyond) largest = largest + log(one + beyond);
     (largest + nothing).store(to + lane);
   }

@@ -167,7 +167,9 @@ void Scorer<T>::errors(const InputView& input, Index n_rows, Loss metric, T* to)
   each_block(n_rows, [&](const Block& block, Workspace& work) {
     if (distances_) {
       measure(input, false, block, work);
-    } else if (whitening_) {
+      return std::copy_n(work.row.data(), block.n_rows, to + block.first_row), void();
+    }
+    if (whitening_) {
       T *totals = work.row.data(), *out = work.joint[1].data();
       const T* joint = residual_and_code(input, block, work);
       std::fill_n(totals, block.width, T(0));

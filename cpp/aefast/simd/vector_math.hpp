@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <utility>
 
@@ -87,6 +88,29 @@ Vec<T> polynomial(const Vec<T>& x, const double (&c)[n]) {
 }
 
 }  // namespace detail
+
+/// log(x), to the bit, of finite x of at least the least normal number. What Eigen does about other numbers takes as
+/// long as the logarithm. The polynomial is that of Cephes, as in Eigen's function.
+inline Vec<float> log_of_normal(const Vec<float>& x) {
+  using V = Vec<float>;
+  constexpr std::uint32_t kSignAndMantissa = 0x807fffff;
+  constexpr double kFirst[] = {7.0376836292E-2, -1.1514610310E-1, 1.1676998740E-1};
+  constexpr double kSecond[] = {-1.2420140846E-1, 1.4249322787E-1, -1.6668057665E-1};
+  constexpr double kThird[] = {2.0000714765E-1, -2.4999993993E-1, 3.3333331174E-1};
+  const V one(1.0f), half(0.5f);
+  // x = mantissa 2^exponent, with the mantissa in [sqrt(1/2), sqrt(2)).
+  const V mask = packet::pset1frombits<V::Packet>(kSignAndMantissa);
+  const V fraction = packet::por(packet::pand(x.p, mask.p), half.p);
+  const auto is_low = less(fraction, V(0.70710678118654752440f));
+  const V biased = packet::pfrexp_generic_get_biased_exponent(x.p);
+  const V exponent = (biased - V(126.0f)) - mask_and(is_low, one);
+  const V z = (fraction - one) + mask_and(is_low, fraction);
+  const V square = z * z, cube = square * z;
+  V sum = fma(detail::polynomial(z, kFirst), cube, detail::polynomial(z, kSecond));
+  sum = fma(sum, cube, detail::polynomial(z, kThird)) * cube;
+  return fma(exponent, V(0.69314718055994530942f), z + fma(V(-0.5f), square, sum));
+}
+inline Vec<double> log_of_normal(const Vec<double>& x) { return log(x); }
 
 /// The upper tail of the standard normal, 1 - Phi(x) = erfc(x / sqrt 2) / 2, for x >= 0, given `density` =
 /// exp(-x^2 / 2). Rational approximations of Cody 1969.
