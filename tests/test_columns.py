@@ -349,8 +349,9 @@ def test_a_level_that_training_rows_did_not_have_is_improbable_however_long_it_w
     model = aefast.Autoencoder(max_epochs=max_epochs, random_state=0).fit(table)
     new = plain(table.head(50)).assign(proto="new")
     # None of 2000 rows had the level, so its probability is below one in a few hundred.
-    assert model.feature_errors(new)[:, 0].min() > np.log(200) / 6
-    assert model.feature_errors(table)[:, 0].mean() < 1.5 / 6
+    least = model.feature_errors(new)[:, 0].min()
+    assert least > np.log(200) / 6
+    assert model.feature_errors(table)[:, 0].mean() < least / 5
 
 
 def test_tables_of_any_make_give_the_same_scores(model, table):
