@@ -1,4 +1,4 @@
-"""The same table gives the same kinds and the same scores, whether it is stored as Parquet, Arrow IPC or CSV."""
+"""A table has the same kinds of columns and the same scores as Parquet, Arrow IPC and CSV."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-/// Evidence of columns that are not numbers alone: how rare a value is by itself, and how surprising a level, an hour
-/// or a number is beside the other columns. docs/scores.md describes the method; Python fits the tables.
+/// Evidence of tables with levels or times: how rare a value is by itself, and how surprising a level, an hour or a
+/// number is, given the other columns. docs/scores.md describes the method; Python fits the tables.
 #pragma once
 
 #include <vector>

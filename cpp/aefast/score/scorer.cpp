@@ -167,7 +167,8 @@ void Scorer<T>::errors(const InputView& input, Index n_rows, Loss metric, T* to)
   each_block(n_rows, [&](const Block& block, Workspace& work) {
     if (distances_) {
       measure(input, false, block, work);
-      return std::copy_n(work.row.data(), block.n_rows, to + block.first_row), void();
+      std::copy_n(work.row.data(), block.n_rows, to + block.first_row);
+      return;
     }
     if (whitening_) {
       T *totals = work.row.data(), *out = work.joint[1].data();

@@ -124,11 +124,12 @@ def fit(
         )
     if min_rows is not None and not groups:
         raise UsageError("--min-rows goes with --by, which names the columns of the groups")
-    given = kinds_of(kind_of) | dict.fromkeys(groups or [], "categorical")
-    source = source_of(data, replace(reading, on_bad=on_bad.value, kinds=given))
+    kinds = kinds_of(kind_of)
+    read_as = kinds | dict.fromkeys(groups or [], "categorical")
+    source = source_of(data, replace(reading, on_bad=on_bad.value, kinds=read_as))
     check_apart([output], {"input": source.paths, "checkpoint": [checkpoint] if checkpoint else []})
     check_apart([checkpoint] if checkpoint else [], {"input": source.paths})
-    chosen, excluded, kinds = names_in(columns), names_in(exclude) or [], kinds_of(kind_of)
+    chosen, excluded = names_in(columns), names_in(exclude) or []
     if source.is_matrix and (chosen or excluded or kinds):
         raise UsageError("--columns, --exclude and --kind-of need named columns, which .npy files do not have")
     if source.is_matrix and groups:
