@@ -13,7 +13,7 @@ import pytest
 import aefast
 from aefast.columns import learner as column_learner
 from aefast.columns.column import Column, encode
-from aefast.columns.learner import ColumnLearner, learn_columns
+from aefast.columns.learner import ColumnLearner
 from aefast.jobs.training_rows import TableBlocks
 from aefast.tables.source import Source
 from small_tables import run_command, write_table
@@ -49,7 +49,7 @@ def test_levels_are_those_of_all_blocks(make, ends):
     frame = sorted_table()
     blocks = [make(block.reset_index(drop=True)) for block in in_blocks(frame, ends)]
     model = aefast.Autoencoder(**OPTIONS).fit_batches(blocks)
-    assert model.columns_ == learn_columns(frame, None)
+    assert model.columns_ == ColumnLearner(frame, None).columns()
     assert sorted(model.columns_[0].levels) == ["icmp", "tcp", "udp"]
     assert model.columns_[0].counts[-1] == 0
     whole = aefast.Autoencoder(**OPTIONS).fit(frame)
@@ -138,7 +138,7 @@ def test_no_warning_if_no_level_is_new(capsys):
     frame = traffic(900)
     blocks = in_blocks(frame, [500])
     once = aefast.Autoencoder(**OPTIONS, verbose=1).fit_batches(iter(blocks))
-    assert once.columns_ == learn_columns(blocks[0], None)
+    assert once.columns_ == ColumnLearner(blocks[0], None).columns()
     capsys.readouterr()
     aefast.Autoencoder(**OPTIONS, verbose=1).fit_batches(blocks)
     assert "categorical: proto (3 levels), port (5 levels), flag (2 levels)\n" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from sklearn.base import clone
 import aefast
 from aefast.columns.column import MAX_LEVELS, Column, encode, expanded, input_starts
 from aefast.columns.decoding import decode
-from aefast.columns.learner import learn_columns
+from aefast.columns.learner import ColumnLearner
 from aefast.columns.values import infer_kind
 from aefast.engine import core
 from aefast.estimators.files import describe
@@ -64,12 +64,12 @@ def plain(frame):
 
 
 def test_kinds_follow_from_types(table):
-    columns = learn_columns(table, None)
+    columns = ColumnLearner(table, None).columns()
     assert [c.name for c in columns] == OF_KINDS
     assert [c.kind for c in columns] == ["categorical"] * 2 + ["numeric", "categorical", "numeric", "timestamp"]
-    assert columns == learn_columns(pa.Table.from_pandas(table, preserve_index=False), None)
+    assert columns == ColumnLearner(pa.Table.from_pandas(table, preserve_index=False), None).columns()
     assert columns[3].levels == ("False", "True")
-    assert learn_columns(table[["size", "count"]], None) is None
+    assert ColumnLearner(table[["size", "count"]], None).columns() is None
     pieces = {"a": [1.5, None], "b": ["x", None], "c": [datetime(2024, 1, 1), None], "d": [True, False]}
     kinds = ["numeric", "categorical", "timestamp", "categorical"]
     assert [infer_kind(pd.Series(values, dtype=object)) for values in pieces.values()] == kinds
@@ -114,7 +114,7 @@ def test_columns_of_no_kind_are_refused_by_name_and_not_dropped(cell):
 
 
 def test_codes_are_levels_and_circles_and_come_back(table):
-    columns = learn_columns(table, None)
+    columns = ColumnLearner(table, None).columns()
     rows = encode(table, columns, masks_missing=False)
     assert rows.shape == (len(table), 5 + 4)
     elements = expanded(rows, columns)
@@ -125,7 +125,7 @@ def test_codes_are_levels_and_circles_and_come_back(table):
         assert values[:, index].tolist() == expected.tolist()
     assert values[:, 5].tolist() == table["when"].dt.round("min").dt.strftime("%H:%M").tolist()
     weeks = pd.DataFrame({"when": pd.date_range("2024-03-04", periods=40, freq="13h")})
-    columns = learn_columns(weeks, None)
+    columns = ColumnLearner(weeks, None).columns()
     values = decode(expanded(encode(weeks, columns, masks_missing=False), columns), columns)
     assert values[:, 0].tolist() == weeks["when"].dt.strftime("%a %H:%M").tolist()
 
@@ -217,7 +217,7 @@ def test_frames_of_arrows_types_are_the_tables_they_hold():
 
 def test_levels_are_the_most_frequent_ones_and_the_others_are_unknown():
     names = [f"l{i:03d}" for i in range(100) for _ in range(200 - i)] + [f"once {i}" for i in range(50)]
-    columns = learn_columns(pd.DataFrame({"a": names}), None)
+    columns = ColumnLearner(pd.DataFrame({"a": names}), None).columns()
     assert columns[0].levels == tuple(f"l{i:03d}" for i in range(MAX_LEVELS))
     assert columns[0].counts == (*range(200, 200 - MAX_LEVELS, -1), len(names) - sum(columns[0].counts[:-1]))
     rows = encode(pd.DataFrame({"a": ["l000", "l063", "l064", "new", None]}), columns, masks_missing=False)

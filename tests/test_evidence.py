@@ -6,7 +6,7 @@ import pytest
 
 import reference_evidence as reference
 from aefast.columns.column import Column, RareLevels, encode
-from aefast.columns.learner import learn_columns
+from aefast.columns.learner import ColumnLearner
 from aefast.model.evidence import Evidence, OwnEvidence, contexts_of, states_of
 from aefast.model.tail import Tail
 from aefast.training.evidence import fit_evidence
@@ -35,7 +35,7 @@ def shop(n, seed=0, *, missing=0.0):
 
 
 def fitted(frame, *, masks_missing=True, seed=0):
-    columns = learn_columns(frame, None)
+    columns = ColumnLearner(frame, None).columns()
     rows = encode(frame, columns, masks_missing=masks_missing)
     rng = np.random.default_rng(seed)
     return columns, rows, fit_evidence(rows, columns, masks_missing=masks_missing, rng=rng, n_threads=2)

@@ -279,14 +279,14 @@ def _others_of(column: Column) -> str:
     return f"; {share:.0%} of the rows have others" if share >= LEAST_OTHERS else ""
 
 
-def levels_of_each(columns: Sequence[Column], most: int = 8) -> list[tuple[str, str]]:
-    """Return for each categorical column its first levels, in words."""
+def levels_of_each(columns: Sequence[Column]) -> list[tuple[str, str]]:
+    """Return for each categorical column its first eight levels, in words."""
     found = []
     for column in columns:
         if column.kind == "categorical":
             *levels, _ = column.level_names
-            more = f" and {len(levels) - most} more" if len(levels) > most else ""
-            found.append((f"levels of {column.name}", (", ".join(levels[:most]) or "none") + more))
+            more = f" and {len(levels) - 8} more" if len(levels) > 8 else ""
+            found.append((f"levels of {column.name}", (", ".join(levels[:8]) or "none") + more))
     return found
 
 

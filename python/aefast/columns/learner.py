@@ -27,24 +27,6 @@ CLOCK_DATE = 0
 LEAST_REPEATED = 0.1
 
 
-def learn_columns(table: Any, kinds: Mapping[str, str] | None) -> tuple[Column, ...] | None:
-    """Return the columns of a pandas data frame or an Arrow table; None if all of them are numbers already.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame or pyarrow.Table
-        The training rows.
-    kinds : mapping of str to str, or None
-        Kinds of columns that are given and not inferred.
-
-    Raises
-    ------
-    ValueError
-        If a column has a type that cannot be learned, or ``kinds`` names a column that does not exist.
-    """
-    return ColumnLearner(table, kinds).columns()
-
-
 def learn_from_blocks(
     first: Any, blocks: Iterable[Any], kinds: Mapping[str, str] | None
 ) -> tuple[tuple[Column, ...] | None, str] | None:

@@ -24,20 +24,15 @@ VALUES = 6_000_000  # numbers in the rows of one measurement
 class NumpyAutoencoder:
     """A plain NumPy autoencoder: ReLU hidden layers, a linear output, mean squared error, Adam."""
 
-    parameters: list[Array]
-    means: list[Array]
-    squares: list[Array]
-    n_steps: int
-
-    def __init__(self, widths: Sequence[int], seed: int = 0) -> None:
-        rng = np.random.default_rng(seed)
+    def __init__(self, widths: Sequence[int]) -> None:
+        rng = np.random.default_rng(0)
         self.parameters: list[Array] = []
         for n_in, n_out in zip(widths[:-1], widths[1:], strict=True):
             bound = np.sqrt(6 / (n_in + n_out))
             self.parameters += [rng.uniform(-bound, bound, (n_in, n_out)).astype("f4"), np.zeros(n_out, "f4")]
-        self.means = [np.zeros_like(p) for p in self.parameters]
-        self.squares = [np.zeros_like(p) for p in self.parameters]
-        self.n_steps = 0
+        self.means: list[Array] = [np.zeros_like(p) for p in self.parameters]
+        self.squares: list[Array] = [np.zeros_like(p) for p in self.parameters]
+        self.n_steps: int = 0
 
     def forward(self, X: Array) -> list[Array]:
         """The input and the outputs of every layer."""

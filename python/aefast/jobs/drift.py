@@ -69,20 +69,12 @@ class DriftCounter:
         return self.sketch.drift()
 
 
-def shares_in_training(drift: Drift, least: float = 0.01) -> str:
-    """Describe the columns in which the training rows have unknown, clipped or missing values; empty if there are few.
-
-    Parameters
-    ----------
-    drift : Drift
-        Of the training rows.
-    least : float
-        The least share that is worth a word.
-    """
+def shares_in_training(drift: Drift) -> str:
+    """Name the columns in which at least 1 % of the training rows have unknown, clipped or missing values."""
     found = []
     for column in sorted(drift.columns, key=lambda c: -max(c.unknown, c.clipped, c.missing)):
         shares = [(column.unknown, "not among its levels"), (column.clipped, "clipped"), (column.missing, "missing")]
-        parts = [f"{100 * share:.3g} % {what}" for share, what in shares if share >= least]
+        parts = [f"{100 * share:.3g} % {what}" for share, what in shares if share >= 0.01]
         found += [f"{column.name} ({', '.join(parts)})"] if parts else []
     more = f" and {len(found) - 4} more columns" if len(found) > 4 else ""
     return ", ".join(found[:4]) + more

@@ -33,7 +33,6 @@ def report_job(
     image_shape: tuple[int, ...] | None = None,
     batch_rows: int | None = None,
     subtitle: str = "",
-    notes: Sequence[str] = (),
     on_bad: str = "error",
     progress: Progress = no_progress,
 ) -> dict[str, Any]:
@@ -58,7 +57,7 @@ def report_job(
     about = [name for name in plan.keep if name != label][:3] if keep is None else keep
     if hasattr(type(estimator), "drift_"):
         estimator.drift_ = findings.drift
-    page = render(findings, title=title, subtitle=subtitle, image_shape=image_shape, notes=notes, about=about)
+    page = render(findings, title=title, subtitle=subtitle, image_shape=image_shape, about=about)
     _write(output, page)
     return {
         "report": str(output),

@@ -193,12 +193,6 @@ def beyond_range(names: Sequence[str], counts: ColumnCounts, reference: Referenc
     )
 
 
-def has_drifted(summary: dict[str, Any]) -> bool:
-    """Return whether the ``drift`` of a job's summary says so; False if rows were not compared."""
-    drift = summary.get("drift")
-    return drift is not None and drift["verdict"] == "drift"
-
-
 def drift_of(
     names: Sequence[str],
     counts: ColumnCounts,

@@ -23,18 +23,17 @@ def rows_flagged_together(least: float, n_rows: int, fdr: float) -> int:
     return int(np.ceil(least * n_rows / fdr - 1e-9))
 
 
-def too_few_held_out(least: float, n_rows: int, fdr: float, option: str = "fdr=") -> str:
+def too_few_held_out(least: float, n_rows: int, fdr: float) -> str:
     """Return advice if too few rows were held out to report a single row, else "".
 
-    ``least`` is the smallest p-value of ``n_rows`` rows. ``option`` is how the interface in use writes ``fdr``.
+    ``least`` is the smallest p-value of ``n_rows`` rows.
     """
     n_together = rows_flagged_together(least, n_rows, fdr)
     if n_together <= 1:
         return ""
-    why = f"nothing is reported: no p-value is below {least:.3g}, so with {option}{fdr:g}"
+    why = f"nothing is reported: no p-value is below {least:.3g}, so with fdr={fdr:g}"
     if n_together > n_rows:
-        larger = option.rstrip("= ")
-        return f"{why} no row can be, however abnormal; fit or recalibrate on more rows, or give a larger {larger}"
+        return f"{why} no row can be, however abnormal; fit or recalibrate on more rows, or give a larger fdr"
     return (
         f"{why} at least {n_together:,} of {n_rows:,} rows would have to be flagged together; fit or recalibrate on "
         "more rows, or score fewer rows at a time"

@@ -185,12 +185,10 @@ def shrunk_covariance(centred: NDArray[np.float64], weights: NDArray[np.float64]
     return shrunk
 
 
-def shrinkage(
-    centred: NDArray[np.float64], share: NDArray[np.float64], n_most: int = 1024
-) -> tuple[float, float, NDArray[np.float64]]:
+def shrinkage(centred: NDArray[np.float64], share: NDArray[np.float64]) -> tuple[float, float, NDArray[np.float64]]:
     """Return the weight a of the identity in `shrunk_covariance`, the mean variance m, and the variances (d,).
 
-    The covariance itself is never computed: its norm comes from products of at most ``n_most`` rows, for wide tables.
+    The covariance itself is never computed: its norm comes from products of at most 1,024 rows, for wide tables.
     ``share`` (n,) are the weights of the rows, which add up to 1.
     """
     squares = np.square(centred)
@@ -198,7 +196,7 @@ def shrinkage(
     d, mean_variance, n_effective = centred.shape[1], float(variances.mean()), 1 / float(share @ share)
     if not mean_variance > 0:
         return 1.0, 1.0, np.ones(d)
-    few = slice(None, None, 1 + (len(centred) - 1) // n_most)
+    few = slice(None, None, 1 + (len(centred) - 1) // 1024)
     some, part = centred[few], share[few] / share[few].sum()
     n_some, of_some = 1 / float(part @ part), part @ squares[few]
     products = np.square(some @ some.T)

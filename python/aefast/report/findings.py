@@ -341,7 +341,7 @@ def _times(batch: pa.RecordBatch) -> NDArray[np.datetime64]:
     return np.empty(0, dtype="datetime64[us]")
 
 
-def _give_reasons(findings: Findings, top: int = 3) -> None:
+def _give_reasons(findings: Findings) -> None:
     """Set the p-values of all rows that are shown, and the reasons of the most anomalous ones."""
     if not findings.strangest:
         return
@@ -354,7 +354,7 @@ def _give_reasons(findings: Findings, top: int = 3) -> None:
     for strange, p, reasons in zip(
         findings.strangest,
         scorer.p_values(np.array([s.error for s in findings.strangest])),
-        scorer.reasons(X, top).to_pylist(),
+        scorer.reasons(X, 3).to_pylist(),
         strict=True,
     ):
         strange.p_value, strange.reasons = float(p), reasons

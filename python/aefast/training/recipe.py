@@ -97,7 +97,6 @@ class Start:
     weights: tuple[Any, Any, Any] | None = None
     model: Model | None = None
     optimizer: tuple[Any, ...] | None = None
-    seen: tuple[Array, Array] | None = None
     attempt: int = 0
     early: tuple[Array, Array, Any] | None = None
 
