@@ -20,8 +20,9 @@ import pyarrow as pa
 
 import aefast
 from aefast.callbacks import Checkpoint, CheckpointError
-from aefast.jobs.journal import ResumeError, batch_from, batch_to_bytes
+from aefast.jobs.journal import ResumeError, batch_from
 from aefast.jobs.score import ScoreJob
+from aefast.tables.arrow import batch_to_bytes
 from aefast.tables.source import Source
 from hostile import VALUES, change_json, forged
 from small_tables import small_model, small_table, write_table

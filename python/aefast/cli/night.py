@@ -19,7 +19,8 @@ from aefast.cli.errors import UsageError, describe_failure
 from aefast.cli.jobfile import Job
 from aefast.cli.log import LOG
 from aefast.cli.outcome import collecting
-from aefast.jobs.nights import FAILED, MISSING, REFUSED, SCORED, Nights, Policy, stamps, unfinished
+from aefast.jobs.nights import FAILED, MISSING, REFUSED, SCORED, Nights, Policy, unfinished
+from aefast.tables.files import stamp_of
 from aefast.tables.paths import find_files
 from aefast.tables.text import pluralise
 
@@ -222,7 +223,7 @@ class Night:
 
     def _stamps(self, files: Sequence[Path]) -> dict[str, list[int]]:
         """Return size and time of files by their paths from the job's folder, which do not depend on where it runs."""
-        return {os.path.relpath(path, self.job.folder): stamp for path, stamp in zip(files, stamps(files), strict=True)}
+        return {os.path.relpath(path, self.job.folder): stamp_of(path) for path in files}
 
     def _changes(self, record: dict[str, Any]) -> dict[str, Any]:
         """Say that the input of a scored date has changed, if it has."""

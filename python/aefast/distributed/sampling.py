@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from aefast.tables.arrow import arrow_array
+from aefast.columns.contents import take
+from aefast.tables.arrow import batch_to_bytes
 
 
 def fraction_of(rows: int, count: Callable[[], int]) -> float:
@@ -41,7 +41,7 @@ def fit_sample(estimator: Any, table: Any, rows: int, seed: int) -> Any:
     n_drawn = len(table)
     if n_drawn > rows:
         chosen = np.sort(generator(seed).choice(n_drawn, rows, replace=False))
-        table = rows_of(table, chosen)
+        table = take(table, chosen)
     return estimator.fit(table)
 
 
@@ -88,21 +88,13 @@ def joined(batches: Iterable[pa.RecordBatch], rows: int = 1 << 17) -> Iterator[p
 
 def drawn(table: Any, fraction: float, *seeds: int) -> Any:
     """Draw each row of a data frame or Arrow table with a probability; ``seeds`` differ between partitions."""
-    return rows_of(table, np.flatnonzero(generator(*seeds).random(len(table)) < fraction))
-
-
-def rows_of(table: Any, rows: NDArray[np.intp]) -> Any:
-    """Return some rows of a data frame or an Arrow table."""
-    return table.iloc[rows] if hasattr(table, "iloc") else table.take(arrow_array(rows))
+    return take(table, np.flatnonzero(generator(*seeds).random(len(table)) < fraction))
 
 
 def packed(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Yield each batch as one value of a column: an Arrow stream, which engines can bring to the driver row by row."""
     for batch in batches:
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, batch.schema) as writer:
-            writer.write_batch(batch)
-        yield pa.record_batch([pa.array([sink.getvalue().to_pybytes()], pa.binary())], names=["batch"])
+        yield pa.record_batch([pa.array([batch_to_bytes(batch).to_pybytes()], pa.binary())], names=["batch"])
 
 
 def unpacked(value: bytes) -> Iterator[pa.RecordBatch]:

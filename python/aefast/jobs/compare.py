@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,7 @@ def _side_by_side(plans: Sequence[ScorePlan]) -> Iterator[tuple[pa.RecordBatch, 
     batch_rows = plans[0].batch_rows or plans[0].source.batch_rows(max(widths))
     with ExitStack() as stack:
         batches = [
-            stack.enter_context(closing(plan.with_batches_of(batch_rows).batches(plan.source, Clock())))
+            stack.enter_context(closing(replace(plan, batch_rows=batch_rows).batches(plan.source, Clock())))
             for plan in plans
         ]
         yield from zip(*batches, strict=True)

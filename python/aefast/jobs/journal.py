@@ -21,6 +21,7 @@ from typing import IO, Any, TypeVar
 import pyarrow as pa
 
 from aefast.exceptions import AefastError
+from aefast.tables.arrow import batch_to_bytes
 from aefast.tables.files import MISFITS, naming
 
 T = TypeVar("T")
@@ -60,12 +61,11 @@ class Journal:
         If the journal has another identity, if another process is writing it, or if the file is not a journal.
     """
 
-    found: bool
-
     def __init__(self, path: Path, identity: dict[str, Any], *, resume: bool) -> None:
         self.path = path
         self._file: IO[bytes] = path.open("ab+")
-        self.found = self.has_more = False
+        self.found: bool = False
+        self.has_more: bool = False
         self._checksum = 0
         try:
             self._begin(identity, resume)
@@ -167,14 +167,6 @@ class Journal:
         """Delete the file: the job is done, or resuming cannot help."""
         self.path.unlink(missing_ok=True)
         self.close()
-
-
-def batch_to_bytes(batch: pa.RecordBatch) -> pa.Buffer:
-    """The bytes of a batch: an IPC stream of its own, which can also hold dictionaries."""
-    stream = pa.BufferOutputStream()
-    with pa.ipc.new_stream(stream, batch.schema) as writer:
-        writer.write_batch(batch)
-    return stream.getvalue()
 
 
 def batch_from(content: Any, schema: pa.Schema | None = None) -> pa.RecordBatch:

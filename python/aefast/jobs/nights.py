@@ -133,11 +133,6 @@ def _percent(share: float) -> str:
     return f"{100 * share:.3g} %"
 
 
-def stamps(files: Sequence[Path]) -> list[list[int]]:
-    """Return size and modification time of each file."""
-    return [[stat.st_size, stat.st_mtime_ns] for stat in (path.stat() for path in files)]
-
-
 def unfinished(files: Sequence[Path]) -> str:
     """Return which text file does not end with a line end, so that it may be half-written; empty if none is."""
     for path in files:

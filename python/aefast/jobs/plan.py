@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -95,14 +95,6 @@ class ScorePlan:
     def digest(self) -> str:
         """The digest of everything that scores and decisions follow from."""
         return self.model.digest() if self.fleet is None else self.fleet.digest()
-
-    def with_cutoff(self, p_value_cutoff: float) -> ScorePlan:
-        """Return a plan that flags rows by their p-value: at most ``p_value_cutoff``."""
-        return replace(self, p_value_cutoff=p_value_cutoff)
-
-    def with_batches_of(self, batch_rows: int) -> ScorePlan:
-        """Return a plan that reads batches of so many rows."""
-        return replace(self, batch_rows=batch_rows)
 
     def output_schema(self, source: Source) -> pa.Schema:
         """The schema of the scored batches of ``source``: all rows, or one part of them."""

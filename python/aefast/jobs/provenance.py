@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from aefast.tables.files import MISFITS
+from aefast.tables.files import MISFITS, stamp_of
 from aefast.tables.formats.base import TableError
 from aefast.tables.source import Source
 
@@ -22,7 +22,7 @@ _NAME = "user.aefast"
 
 def write_provenance(path: Path, job: dict[str, Any], counts: dict[str, int]) -> None:
     """Record in a finished file the job that made it and some counts, if the file system supports it."""
-    note = {"job": _digest(job), "file": _stamp(path), **counts}
+    note = {"job": _digest(job), "file": stamp_of(path), **counts}
     with suppress(OSError, AttributeError):
         os.setxattr(path, _NAME, json.dumps(note).encode())
 
@@ -31,7 +31,7 @@ def read_provenance(path: Path, job: dict[str, Any]) -> dict[str, int] | None:
     """Return the counts recorded in a file; None unless this job made it and it has not changed since."""
     try:
         note = json.loads(os.getxattr(path, _NAME))
-        if note.pop("job") != _digest(job) or note.pop("file") != _stamp(path):
+        if note.pop("job") != _digest(job) or note.pop("file") != stamp_of(path):
             return None
         return {name: int(number) for name, number in note.items()}
     except (OSError, *MISFITS):
@@ -42,15 +42,9 @@ def _digest(job: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()
 
 
-def _stamp(path: Path) -> list[int]:
-    stat = path.stat()
-    return [stat.st_size, stat.st_mtime_ns]
-
-
 def stamps_of(source: Source) -> dict[str, list[int]]:
-    """Size and modification time of each file, which differ once a file has changed."""
-    stats = {str(file.path.absolute()): file.path.stat() for file in source.files}
-    return {path: [stat.st_size, stat.st_mtime_ns] for path, stat in stats.items()}
+    """The `stamp_of` each file by its absolute path."""
+    return {str(file.path.absolute()): stamp_of(file.path) for file in source.files}
 
 
 def check_unchanged(source: Source, stamps: dict[str, list[int]], n_rows: int) -> None:

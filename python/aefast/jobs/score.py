@@ -7,7 +7,8 @@ import json
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from functools import cached_property
+from dataclasses import replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,6 @@ from aefast.jobs.tally import Choice, Tally
 from aefast.scoring.fleet_scorer import FleetScorer
 from aefast.scoring.labels import UNLABELLED, Labels, judgement
 from aefast.scoring.passthrough import TypeClashError
-from aefast.tables.formats.base import TableError
 from aefast.tables.formats.registry import writer_class
 from aefast.tables.sink import DirectSink, Sink, open_sink, remove_unfinished
 from aefast.tables.source import Source
@@ -81,14 +81,6 @@ class ScoreJob:
         Write the anomalies alone; with ``sort``, from the highest score to the lowest, held in memory until then.
     """
 
-    only_anomalies: bool
-    sort: bool
-    plan: ScorePlan
-    folder: Path | None
-    fdr: float | None
-    resume: bool
-    about_rows: int | None
-
     def __init__(
         self,
         estimator: Any,
@@ -110,10 +102,7 @@ class ScoreJob:
     ) -> None:
         outputs = [Path(output)] if isinstance(output, str | Path) else list(output)
         writer = writer_class(outputs[0])
-        if writer.holds_one_column and (keep or top_features):
-            suffix = outputs[0].suffix
-            raise TableError(f"{output}: {suffix} holds the scores alone; write .parquet to keep columns or reasons")
-        self.plan = plan = plan_scoring(
+        plan = plan_scoring(
             estimator,
             source,
             keep=[] if writer.holds_one_column else keep,
@@ -125,14 +114,15 @@ class ScoreJob:
             flat=not writer.holds_nested,
             scores_only=writer.holds_one_column,
         )
+        self.plan: ScorePlan = plan
         self._failed = dict(failed or {})
-        self.folder, self.fdr, self.resume = folder, fdr, resume
-        self.only_anomalies, self.sort = only_anomalies, sort
+        self._folder, self._fdr, self._resume = folder, fdr, resume
+        self._choice = partial(Choice, only_anomalies=only_anomalies, sort=sort)
         sources = [plan.source] if isinstance(output, str | Path) else plan.source.split()
         self._parts = list(zip(sources, outputs, strict=True))
         self._schemas = {output: plan.output_schema(part) for part, output in self._parts}
         about_rows, n_passes = source.about_rows, 1 if fdr is None else 2
-        self.about_rows = None if about_rows is None else about_rows * n_passes
+        self.about_rows: int | None = None if about_rows is None else about_rows * n_passes
         options = {"keep": list(plan.keep), "label": label, "top_features": top_features, "batch_rows": batch_rows}
         chosen = {"on_bad": on_bad, "only_anomalies": only_anomalies, "sort": sort}
         # Earlier versions had none of these, and their journals stay valid.
@@ -149,11 +139,11 @@ class ScoreJob:
         tally = Tally(progress, DriftCounter(self.plan.scorer))
         if self.plan.label is not None:
             Labels(self.plan.source, self.plan.label).check()
-        if self.folder is None:
+        if self._folder is None:
             self._score_one(tally)
         else:
             tally.is_many = len(self._parts) + len(self._failed) > 1
-            self._score_files(self.folder, tally)
+            self._score_files(self._folder, tally)
         return self._summary(tally, time.perf_counter() - begin)
 
     def _score_one(self, tally: Tally) -> None:
@@ -171,7 +161,7 @@ class ScoreJob:
 
     def _score_files(self, folder: Path, tally: Tally) -> None:
         """Score each file into one output of its own. The folder's journal records every finished output."""
-        stamps = stamps_of(self.plan.source) if self.fdr is not None else None
+        stamps = stamps_of(self.plan.source) if self._fdr is not None else None
         with self._journal(folder / "aefast", stamps, keep=True) as journal:
             finished = {output: self._finished(source, output) for source, output in self._parts}
             plan, records = self.plan, {}
@@ -235,7 +225,7 @@ class ScoreJob:
         small output.
         """
         source, output, job = part
-        schema, choice = self._schemas[output], Choice(only_anomalies=self.only_anomalies, sort=self.sort)
+        schema, choice = self._schemas[output], self._choice()
         labels = None if plan.label is None else Labels(source, plan.label)
         before = tally.counts
         record_batch = None if journal is None else journal.append_batch
@@ -259,7 +249,7 @@ class ScoreJob:
 
     def _job(self, source: Source) -> dict[str, Any]:
         """Everything that an output depends on. With ``fdr``, it depends on every row of every file."""
-        return {**self._identity, "input": stamps_of(source), "all": None if self.fdr is None else self._all}
+        return {**self._identity, "input": stamps_of(source), "all": None if self._fdr is None else self._all}
 
     @cached_property
     def _all(self) -> str:
@@ -268,7 +258,7 @@ class ScoreJob:
 
     def _finished(self, source: Source, output: Path) -> dict[str, int] | None:
         """The counts of an output that an earlier run finished and that can stay, else None."""
-        return read_provenance(output, self._job(source)) if self.resume and self.plan.label is None else None
+        return read_provenance(output, self._job(source)) if self._resume and self.plan.label is None else None
 
     def _judged(
         self, plan: ScorePlan, source: Source, journal: Journal, frames: Iterator[bytes], tally: Tally
@@ -305,38 +295,36 @@ class ScoreJob:
         It stays if resuming can help: after a signal or a full disk, and after any error with ``keep``.
         """
         output.parent.mkdir(parents=True, exist_ok=True)
-        journal = Journal(journal_path(output), {**self._identity, "input": stamps}, resume=self.resume)
+        journal = Journal(journal_path(output), {**self._identity, "input": stamps}, resume=self._resume)
         try:
             yield journal
         except BaseException as error:
-            if keep or isinstance(error, OSError | ResumeError) or not isinstance(error, Exception):
+            journal.has_more = keep or isinstance(error, OSError | ResumeError) or not isinstance(error, Exception)
+            raise
+        finally:
+            if journal.has_more:
                 journal.close()
             else:
                 journal.remove()
-            raise
-        if journal.has_more:
-            journal.close()
-        else:
-            journal.remove()
 
     def _decided(self, journal: Journal, frames: Iterator[bytes], tally: Tally) -> ScorePlan:
         """The plan with the cutoff of p-values, which takes all rows to find unless the journal has it."""
-        if self.fdr is None:
+        if self._fdr is None:
             return self.plan
         record = next(frames, None)
         if record is None:
             sources = [source for source, _ in self._parts]
-            record = json.dumps(find_cutoff(self.plan, sources, self.fdr, tally)).encode()
+            record = json.dumps(find_cutoff(self.plan, sources, self._fdr, tally)).encode()
             journal.append(record)
         cutoff, tally.keeps_fdr = journal.read(recorded_cutoff, record)
-        self.plan = self.plan.with_cutoff(cutoff)
+        self.plan = replace(self.plan, p_value_cutoff=cutoff)
         return self.plan
 
     def _summary(self, tally: Tally, seconds: float) -> dict[str, Any]:
         threshold = float(self.plan.model.threshold)
         rule = f"score above {threshold:.6g}" if self.plan.fleet is None else "score above the threshold of the group"
         summary: dict[str, Any] = {
-            "output": str(self.folder or self._parts[0][1]),
+            "output": str(self._folder or self._parts[0][1]),
             "files": len(self._parts) + len(self._failed),
             "left_out": self.plan.left_out,
             "rows": tally.n_rows,
@@ -350,7 +338,7 @@ class ScoreJob:
             "dialect": self.plan.source.spoken_dialect,
             "threshold": threshold if self.plan.fleet is None else None,
             "drift": tally.drift.drift().as_plain(),
-            "rule": rule if self.fdr is None else f"false-discovery rate {self.fdr:g}",
+            "rule": rule if self._fdr is None else f"false-discovery rate {self._fdr:g}",
             "seconds": seconds,
             "rows_per_second": (tally.n_rows - tally.n_resumed) / seconds,
             "reading_seconds": tally.reading.seconds,
@@ -360,13 +348,13 @@ class ScoreJob:
         if isinstance(self.plan.scorer, FleetScorer):
             pooled = self.plan.scorer.pooled_rows
             summary |= {"pooled_groups": len(pooled), "pooled_rows": sum(pooled.values())}
-        if self.fdr is not None:
-            summary |= resolution(self.plan, self.fdr, tally)
-        if self.folder is not None:
+        if self._fdr is not None:
+            summary |= resolution(self.plan, self._fdr, tally)
+        if self._folder is not None:
             summary["failed"] = self._failed | tally.failed
         if self.plan.label is not None and tally.n_rows:
             labels, scores = np.concatenate(tally.labels), np.concatenate(tally.scores)
-            if self.fdr is not None:
+            if self._fdr is not None:
                 # Rows flagged by p-value are the rows above some score.
                 threshold = float(scores[~np.concatenate(tally.flags)].max(initial=scores.min() - 1))
             summary["unlabelled"] = int(np.count_nonzero(labels == UNLABELLED))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,30 +23,26 @@ from aefast.tables.source import Source
 LOG = logging.getLogger("aefast.jobs")
 
 
+@dataclass
 class Tally:
     """Counts what a scoring job has done. Rows are those of the input, also if they are not written."""
 
     progress: Progress
     drift: DriftCounter
-    reading: Clock
-    scoring: Clock
-    writing: float
-    n_rows: int
-    n_flagged: int
-    n_bad: int
-    n_resumed: int
-    n_skipped_files: int
-
-    def __init__(self, progress: Progress, drift: DriftCounter) -> None:
-        self.progress, self.drift = progress, drift
-        self.reading, self.scoring, self.writing = Clock(), Clock(), 0.0
-        self.n_rows = self.n_flagged = self.n_bad = self.n_resumed = self.n_skipped_files = 0
-        self.keeps_fdr = True
-        self.is_many = False
-        self.failed: dict[str, str] = {}
-        self.labels: list[NDArray[np.int8]] = []
-        self.scores: list[NDArray[np.float64]] = []
-        self.flags: list[NDArray[np.bool_]] = []
+    reading: Clock = field(default_factory=Clock)
+    scoring: Clock = field(default_factory=Clock)
+    writing: float = 0.0
+    n_rows: int = 0
+    n_flagged: int = 0
+    n_bad: int = 0
+    n_resumed: int = 0
+    n_skipped_files: int = 0
+    keeps_fdr: bool = True
+    is_many: bool = False
+    failed: dict[str, str] = field(default_factory=dict)
+    labels: list[NDArray[np.int8]] = field(default_factory=list)
+    scores: list[NDArray[np.float64]] = field(default_factory=list)
+    flags: list[NDArray[np.bool_]] = field(default_factory=list)
 
     def add(self, n_rows: int, n_flagged: int, n_bad: int, *, resumed: int = 0) -> None:
         """Count rows."""

@@ -152,6 +152,16 @@ def arrow_text(values: Sequence[str]) -> pa.Array:
     return pa.Array.from_buffers(pa.string(), len(encoded), buffers)
 
 
+def batch_to_bytes(batch: pa.RecordBatch) -> pa.Buffer:
+    """Return a batch as bytes: an IPC stream of its own, which can also hold dictionaries."""
+    import pyarrow as pa
+
+    stream = pa.BufferOutputStream()
+    with pa.ipc.new_stream(stream, batch.schema) as writer:
+        writer.write_batch(batch)
+    return stream.getvalue()
+
+
 @contextmanager
 def arrow_for(threads: int | None) -> Iterator[None]:
     """Let Arrow use this many threads, and an allocator that reuses the memory of one batch for the next.

@@ -22,6 +22,12 @@ MISFITS = (
 )
 
 
+def stamp_of(path: Path) -> list[int]:
+    """Return the size and the modification time of a file, one of which differs once the file has changed."""
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns]
+
+
 @contextmanager
 def naming(path: str | os.PathLike[str]) -> Iterator[None]:
     """Add ``path`` to an OSError that names no file."""
