@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aefast.engine import core
-from aefast.exceptions import AefastError, ModelFileError
-from aefast.model.container import pack, unpack
+from aefast.exceptions import AefastError
+from aefast.model.container import pack, unpack, valid
 from aefast.model.scaling import FeatureScaling
-from aefast.tables.files import MISFITS, write_whole
+from aefast.tables.files import write_whole
 from aefast.training.callbacks import EpochInfo, TrainingState
 from aefast.training.plain import plain_value
 
@@ -97,14 +97,12 @@ class Checkpoint:
     True
     """
 
-    path: Path
-    every: int
-    keep: bool
-
     def __init__(self, path: str | os.PathLike[str], every: int = 1, *, keep: bool = False) -> None:
         if every < 1 or int(every) != every:
             raise ValueError(f"every must be an integer of at least 1, got {every!r}")
-        self.path, self.every, self.keep = Path(path), int(every), keep
+        self.path: Path = Path(path)
+        self.every: int = int(every)
+        self.keep: bool = keep
         self._identity: dict[str, Any] = {}
 
     def __call__(self, info: EpochInfo) -> None:
@@ -136,10 +134,8 @@ class Checkpoint:
                     f"{self.path} belongs to a training with {_other(what, document['identity'].get(what), value)}; "
                     "repeat that call to continue it, or delete the file to start anew"
                 )
-        try:
+        with valid(self.path, "checkpoint"):
             return _state(document, tensors, parameters, slots)
-        except MISFITS as error:
-            raise ModelFileError(f"{self.path} is not a valid checkpoint: {type(error).__name__}: {error}") from error
 
     def end(self, *, diverged: bool = False) -> None:
         """Remove the file after training, unless it is to be kept; after a divergence it is useless."""
@@ -160,7 +156,7 @@ class Checkpoint:
 
     def _document(self) -> tuple[dict[str, Any], dict[str, Array]]:
         document, tensors, name = unpack(self.path, "checkpoint", FORMAT_VERSION)
-        try:
+        with valid(name, "checkpoint"):
             counts = [document[key] for key in ("seed", "n_passes", "step")]
             if any(type(count) is not int or not 0 <= count < 1 << 63 for count in counts):
                 raise ValueError("seed, n_passes and step must be counts")
@@ -168,8 +164,6 @@ class Checkpoint:
                 raise ValueError("n_passes or step is too large")
             if not isinstance(document["identity"], dict):
                 raise ValueError("identity must name what was trained")
-        except MISFITS as error:
-            raise ModelFileError(f"{name} is not a valid checkpoint: {type(error).__name__}: {error}") from error
         return document, tensors
 
 

@@ -7,13 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aefast.engine import core
 from aefast.model.distances import SLOPE, Distances
-from aefast.model.scaling import FeatureScaling
 from aefast.model.whitening import Whitening, shrinkage, shrunk_covariance, turned_to_features
 from aefast.training.clusters import centres_of, local_means
-from aefast.training.data import SCORE, CalibrationRows, Choices, Rows
-from aefast.training.effects import MAX_JOINT_ROWS, effects, residuals_and_codes, scaled_rows
+from aefast.training.data import SCORE, CalibrationRows, Rows
+from aefast.training.effects import MAX_JOINT_ROWS, TrainedNetwork, effects, scaled_rows
 from aefast.training.trust import chosen_rows, spans_of
 
 Array = NDArray[Any]
@@ -41,12 +39,9 @@ _LARGEST = 1e70
 
 
 def fit_distances(
-    predictor: core.Predictor,
+    network: TrainedNetwork,
     rows: CalibrationRows,
     *,
-    choices: Choices,
-    scaling: FeatureScaling,
-    missing: str,
     elements: NDArray[np.int64] | None = None,
     uses_code: bool = True,
     explains: bool = True,
@@ -55,13 +50,9 @@ def fit_distances(
 
     Parameters
     ----------
-    predictor : Predictor
-        The trained network.
+    network : TrainedNetwork
     rows : CalibrationRows
         With the trusted rows as ``train``, and with ``ranges``.
-    choices : Choices
-    scaling : FeatureScaling
-    missing : {"error", "mask", "mean"}
     elements : ndarray of shape (m,), int64, optional
         Inputs of the network to score; default all.
     uses_code : bool, default True
@@ -69,20 +60,20 @@ def fit_distances(
     explains : bool, default True
         Whether W is turned to the features, for reasons. Scores do not depend on it.
     """
-    rng = choices.rng(SCORE, 1)
+    rng = network.choices.rng(SCORE, 1)
     n_features = rows.X.shape[1]
     elements = np.arange(n_features, dtype=np.int64) if elements is None else elements
     learned, weights = _learning_rows(rows)
 
     def joint_of(inputs: Array, scaled: Doubles, is_missing: NDArray[np.bool_] | None = None) -> Doubles:
-        residuals, codes = residuals_and_codes(predictor, inputs, scaled)
-        if missing == "mask" and is_missing is not None:
+        residuals, codes = network.residuals_and_codes(inputs, scaled)
+        if network.missing == "mask" and is_missing is not None:
             residuals[is_missing] = 0
         return np.hstack([residuals[:, elements], codes]) if uses_code else residuals[:, elements]
 
     few, few_weights = chosen_rows(len(learned), rng, weights, MAX_JOINT_ROWS)
     inputs = rows.X[learned[few]]
-    scaled, is_missing = scaled_rows(inputs, scaling, missing)
+    scaled, is_missing = scaled_rows(inputs, network.scaling, network.missing)
     joint = joint_of(inputs, scaled, is_missing)
     # Weights that have nearly diverged can give values whose squares overflow.
     is_usable = np.abs(joint) < _LARGEST
@@ -97,9 +88,7 @@ def fit_distances(
         matrix = _full(joint - centre, few_weights)
         if explains:
             whitening = Whitening(centre, matrix, *_usual(scaled[:, elements], few_weights))
-            changes = effects(
-                whitening, joint, scaled, elements, lambda flat: joint_of(flat * scaling.scale + scaling.shift, flat)
-            )
+            changes = effects(whitening, joint, scaled, elements, lambda flat: joint_of(network.inputs(flat), flat))
             matrix = turned_to_features(whitening, changes).matrix
     else:
         matrix, rest, back = _low_rank(joint - centre, few_weights, rng)

@@ -1,16 +1,21 @@
-"""Residuals and codes of rows, and how they change if one feature of a row changes."""
+"""A trained network as its score is fitted to it: residuals and codes of rows, and the effect of single features."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aefast.engine import core
+from aefast.model.numbers import numbers_scaling
+from aefast.model.predictors import Predictors
 from aefast.model.scaling import FeatureScaling
 from aefast.model.whitening import KEPT, Whitening
+from aefast.training.data import Choices, Rows
 
 Array = NDArray[Any]
 Doubles = NDArray[np.float64]
@@ -30,11 +35,54 @@ def scaled_rows(rows: Array, scaling: FeatureScaling, missing: str) -> tuple[Dou
     return scaled, is_missing
 
 
-def residuals_and_codes(predictor: core.Predictor, rows: Array, scaled: Doubles) -> tuple[Array, Array]:
-    """Return residuals and codes of rows, which are ``scaled`` in the scaled space."""
-    both = predictor.outputs_and_codes(rows)
-    n_features = scaled.shape[1]
-    return scaled - both[:, :n_features], both[:, n_features:]
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """A trained network, and how it is trained on other rows.
+
+    Attributes
+    ----------
+    predictors : Predictors
+    choices : Choices
+        The random choices of the training.
+    refit : callable
+        Returns the predictors of the network trained on some rows instead, or None if it cannot be.
+    is_heavy : bool
+        Whether that takes long.
+    code : {"mean", "numbers"}
+        As of `Predictors.get`. "numbers" is the part that reads and reconstructs the numbers of a table.
+    """
+
+    predictors: Predictors
+    choices: Choices
+    refit: Callable[[Rows], Predictors | None]
+    is_heavy: bool
+    code: str = "mean"
+
+    @property
+    def predictor(self) -> core.Predictor:
+        """The engine's predictor."""
+        return self.predictors.get(self.code)
+
+    @property
+    def missing(self) -> str:
+        """The treatment of missing values."""
+        return self.predictors.missing
+
+    @cached_property
+    def scaling(self) -> FeatureScaling:
+        """The map of the predictor's inputs into the scaled space."""
+        scaling = self.predictors.scaling
+        return scaling if self.code == "mean" else numbers_scaling(scaling, self.predictors.columns or ())
+
+    def residuals_and_codes(self, rows: Array, scaled: Doubles) -> tuple[Array, Array]:
+        """Return residuals and codes of rows, which are ``scaled`` in the scaled space."""
+        both = self.predictor.outputs_and_codes(rows)
+        n_features = scaled.shape[1]
+        return scaled - both[:, :n_features], both[:, n_features:]
+
+    def inputs(self, scaled: Doubles) -> Doubles:
+        """Return rows of the scaled space in the units of the predictor's inputs."""
+        return scaled * self.scaling.scale + self.scaling.shift
 
 
 def effects(

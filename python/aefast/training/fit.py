@@ -27,6 +27,7 @@ from aefast.model.scaling import (
 from aefast.training.calibrate import calibrate
 from aefast.training.checkpoint import Checkpoint, identity_of
 from aefast.training.data import CalibrationRows, Rows, TrainingRows
+from aefast.training.effects import TrainedNetwork
 from aefast.training.loop import EpochLoop
 from aefast.training.plain import plain_parameters
 from aefast.training.preparation import ENOUGH_ROWS, Preparation
@@ -263,20 +264,14 @@ class Fit(Preparation):
         if not loop.monitored:
             self._trainer.set_parameters(loop.parameters)
             best_loss = self._loss_of(self._few if in_haste else self._monitored) + self._penalty()
-        score_metric = self.score_metric
-        dtype, missing, n_threads = (self._of(name) for name in ("dtype", "missing", "n_threads"))
+        score_metric, contamination = self.score_metric, self._of("contamination")
+        is_heavy = loop.best_epoch * sum(map(np.size, coefs)) > MOST_WORK
         calibrated = calibrate(
-            predictors,
+            TrainedNetwork(predictors, self._choices, self._refit, is_heavy),
             self._calibration_rows(),
-            choices=self._choices,
-            scaling=self._scaling,
-            missing=missing,
             score_metric=score_metric,
-            dtype=dtype,
-            contamination=self._of("contamination"),
+            contamination=contamination,
             in_haste=in_haste,
-            refit=self._refit,
-            is_heavy=loop.best_epoch * sum(map(np.size, coefs)) > MOST_WORK,
         )
         before = self.start.model
         model = Model(
@@ -290,9 +285,9 @@ class Fit(Preparation):
             feature_names=recipe.names,
             loss=self._of("loss"),
             score_metric=score_metric,
-            dtype=dtype,
-            missing=missing,
-            n_threads=n_threads,
+            dtype=predictors.dtype,
+            missing=predictors.missing,
+            n_threads=predictors.n_threads,
             loss_curve=(*(before.loss_curve if before else ()), *loop.loss_curve),
             validation_curve=(*(before.validation_curve if before else ()), *loop.validation_curve),
             best_loss=best_loss,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,11 +15,11 @@ from aefast.model.distances import Distances
 from aefast.model.evidence import Evidence
 from aefast.model.gaps import Gaps
 from aefast.model.joined import GAP_ROUNDS
-from aefast.model.numbers import input_order, numbers_scaling, scored_inputs
-from aefast.model.predictors import Predictors
+from aefast.model.numbers import input_order, scored_inputs
 from aefast.model.tail import Tail
 from aefast.model.weekdays import shifted, weekday_shifts, weekdays_of
-from aefast.training.data import SCORE, CalibrationRows, Choices, Rows
+from aefast.training.data import SCORE, CalibrationRows, Rows
+from aefast.training.effects import TrainedNetwork
 from aefast.training.evidence import fit_evidence
 from aefast.training.gaps import calibrate_gaps, without_gaps
 from aefast.training.standardise import calibrated_distances
@@ -33,13 +33,7 @@ FEW = 500
 
 
 def fit_joined(
-    predictors: Predictors,
-    rows: CalibrationRows,
-    columns: Sequence[Column],
-    *,
-    choices: Choices,
-    refit: Callable[[Rows], Predictors | None] | None = None,
-    is_heavy: bool = False,
+    network: TrainedNetwork, rows: CalibrationRows, columns: Sequence[Column]
 ) -> tuple[Distances | None, Evidence, Gaps | None, Doubles, Doubles | None]:
     """Return the distances of the numbers, the evidence, the gaps, and scores and weights (n,) to compare rows with.
 
@@ -48,28 +42,22 @@ def fit_joined(
 
     Parameters
     ----------
-    predictors : Predictors
-        Of the trained network.
+    network : TrainedNetwork
     rows : CalibrationRows
         Encoded rows.
     columns : sequence of Column
-    choices : Choices
-    refit, is_heavy
-        As in `aefast.training.calibrate.calibrate`.
     """
     used = np.arange(len(rows.X)) if rows.used is None else rows.used
     # Rows that a user gave as held out are no training rows.
     compared = rows.held_out if rows.alone and rows.held_out is not None else used
     learned = np.setdiff1d(used, compared) if rows.alone else used
     weights = None if rows.weights is None else np.asarray(rows.weights, dtype=np.float64)[compared]
-    masks_missing, n_threads = predictors.missing != "mean", resolve_threads(predictors.n_threads)
+    masks_missing, n_threads = network.missing != "mean", resolve_threads(network.predictors.n_threads)
     # Numbers alone keep the score that they have without `column_kinds`, on another scale. With other columns the code
     # would hold levels and weekdays.
     is_plain = all(column.kind == "numeric" for column in columns)
-    distances, gaps, joint = _of_numbers(
-        predictors, rows, columns, compared, uses_code=is_plain, choices=choices, refit=refit, is_heavy=is_heavy
-    )
-    rng = choices.rng(SCORE, 3)
+    distances, gaps, joint = _of_numbers(replace(network, code="numbers"), rows, columns, compared, uses_code=is_plain)
+    rng = network.choices.rng(SCORE, 3)
     if is_plain:
         found = Evidence((np.empty(0),) * len(columns), (None,) * len(columns))
     else:
@@ -88,15 +76,7 @@ def fit_joined(
 
 
 def _of_numbers(
-    predictors: Predictors,
-    rows: CalibrationRows,
-    columns: Sequence[Column],
-    compared: Rows,
-    *,
-    uses_code: bool,
-    choices: Choices,
-    refit: Callable[[Rows], Predictors | None] | None,
-    is_heavy: bool,
+    network: TrainedNetwork, rows: CalibrationRows, columns: Sequence[Column], compared: Rows, *, uses_code: bool
 ) -> tuple[Distances | None, Gaps | None, Doubles | None]:
     """Return the distances of the numbers, the gaps, and scores of the numbers, NaN for rows without any."""
     scored, (numbers, levels), first = scored_inputs(columns), input_order(columns), first_elements(columns)
@@ -106,32 +86,12 @@ def _of_numbers(
     assert rows.ranges is not None
     low, high = (np.append(each[first[numbers]], np.zeros(len(levels))) for each in rows.ranges)
     of_numbers = rows._replace(X=rows.X[:, np.concatenate([numbers, levels])], ranges=(low, high))
-
-    scaling, network = numbers_scaling(predictors.scaling, columns), predictors.numbers()
     gapped, gaps, is_missing = of_numbers, None, None
-    if predictors.missing == "mask":
-        of_numbers, gaps, is_missing = without_gaps(
-            network, of_numbers, elements=elements, scaling=scaling, choices=choices, rounds=GAP_ROUNDS
-        )
-
-    def again(learned: Rows) -> Any:
-        found = None if refit is None else refit(learned)
-        return None if found is None else found.numbers()
-
-    distances, joint, _ = calibrated_distances(
-        network,
-        of_numbers,
-        choices=choices,
-        scaling=scaling,
-        missing=predictors.missing,
-        refit=again,
-        is_heavy=is_heavy,
-        few=FEW,
-        elements=elements,
-        uses_code=uses_code,
-    )
+    if network.missing == "mask":
+        of_numbers, gaps, is_missing = without_gaps(network, of_numbers, elements, GAP_ROUNDS)
+    distances, joint, _ = calibrated_distances(network, of_numbers, FEW, elements=elements, uses_code=uses_code)
     if gaps is not None:
-        gaps = calibrate_gaps(network, gaps, distances, gapped, scaling=scaling, choices=choices, rounds=GAP_ROUNDS)
+        gaps = calibrate_gaps(network, gaps, distances, gapped, GAP_ROUNDS)
         joint = joint if is_missing is None else gaps.calibrated(joint, is_missing[compared])
     joint[np.isnan(rows.X[compared][:, scored]).all(axis=1)] = np.nan
     return distances._replace(elements=first[scored]), gaps, joint

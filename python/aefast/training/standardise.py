@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from aefast.engine import core
 from aefast.model.distances import SLOPE, Distances
-from aefast.model.scaling import FeatureScaling, quantiles
-from aefast.training.data import SCORE, CalibrationRows, Choices, Rows
+from aefast.model.scaling import quantiles
+from aefast.training.data import SCORE, CalibrationRows, Rows
 from aefast.training.distances import FEW, fit_distances, units_of
+from aefast.training.effects import TrainedNetwork
 
 Array = NDArray[Any]
 Doubles = NDArray[np.float64]
@@ -36,16 +37,7 @@ _VALUES = 1 << 20
 
 
 def calibrated_distances(
-    predictor: core.Predictor,
-    rows: CalibrationRows,
-    *,
-    choices: Choices,
-    scaling: FeatureScaling,
-    missing: str,
-    refit: Callable[[Rows], core.Predictor | None] | None = None,
-    is_heavy: bool = False,
-    few: int = FEW,
-    **scored: Any,
+    network: TrainedNetwork, rows: CalibrationRows, few: int = FEW, **scored: Any
 ) -> tuple[Distances, Doubles, Doubles | None]:
     """Return the calibrated score, and the scores and weights (n,) that fresh rows are compared with.
 
@@ -61,10 +53,10 @@ def calibrated_distances(
     row that has the least or largest value of a column is judged by the range of the others. ``scored`` says what is
     scored: ``elements`` and ``uses_code`` of `fit_distances`.
     """
-    found = fit_distances(predictor, rows, choices=choices, scaling=scaling, missing=missing, **scored)
+    found = fit_distances(network, rows, **scored)
     used = np.arange(len(rows.X)) if rows.used is None else rows.used
     weights = None if rows.weights is None else np.asarray(rows.weights, dtype=np.float64)
-    parts = _parts(predictor, rows.X, found)
+    parts = _parts(network.predictor, rows.X, found)
     is_fresh = np.zeros(len(parts), dtype=np.bool_)
     is_crossed = rows.held_out is None or (len(rows.held_out) < few and not rows.alone)
     is_standard = rows.held_out is not None and len(rows.held_out) >= FEW
@@ -75,8 +67,7 @@ def calibrated_distances(
     spread = np.maximum((upper - lower) / _SPREAD_OF_DECILES, LEAST_SPREAD)
     top = float(_largest(parts, median, spread)[used].max())
     if is_crossed:
-        n_folds = FEW_FOLDS if is_heavy or len(used) >= ENOUGH_ROWS else FOLDS
-        _cross_fit(parts, predictor, rows, used, n_folds, choices, scaling, missing, refit, scored)
+        _cross_fit(parts, network, rows, used, scored)
     else:
         is_fresh[rows.held_out] = True
 
@@ -120,31 +111,22 @@ def _largest(parts: Array, median: Doubles, spread: Doubles) -> Doubles:
 
 
 def _cross_fit(
-    parts: Array,
-    predictor: core.Predictor,
-    rows: CalibrationRows,
-    used: Rows,
-    n_folds: int,
-    choices: Choices,
-    scaling: FeatureScaling,
-    missing: str,
-    refit: Callable[[Rows], core.Predictor | None] | None,
-    scored: dict[str, Any],
+    parts: Array, network: TrainedNetwork, rows: CalibrationRows, used: Rows, scored: dict[str, Any]
 ) -> None:
     """Replace the parts of the used rows by those that network and distances give that do not know them."""
     is_trusted, fitted = _trusted(rows), parts.copy()
-    n_folds = min(n_folds, len(used))
-    fold, is_enough = choices.rng(SCORE, 2).permutation(len(used)) % n_folds, len(used) >= ENOUGH_ROWS
+    is_enough = len(used) >= ENOUGH_ROWS
+    n_folds = min(FEW_FOLDS if network.is_heavy or is_enough else FOLDS, len(used))
+    fold = network.choices.rng(SCORE, 2).permutation(len(used)) % n_folds
     for number in range(1 if is_enough else n_folds):
         out, others = used[fold == number], used[fold != number]
         learned = others[is_trusted[others]]
         if len(learned) == 0:
             continue
-        network = (None if refit is None else refit(learned)) or predictor
+        again = replace(network, predictors=network.refit(learned) or network.predictors)
         apart = CalibrationRows(rows.X, others, learned, None, rows.distrusted, rows.ranges, rows.weights)
-        options = {"scaling": scaling, "missing": missing, "explains": False, **scored}
-        found = fit_distances(network, apart, choices=choices, **options)
-        parts[out] = _parts(network, rows.X[out], found)
+        found = fit_distances(again, apart, explains=False, **scored)
+        parts[out] = _parts(again.predictor, rows.X[out], found)
     if is_enough:
         known = used[is_trusted[used]]
         is_out = np.isin(known, used[fold == 0], assume_unique=True)
