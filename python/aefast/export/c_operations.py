@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from aefast.export.c_evidence import WRITERS
 from aefast.export.c_writer import Writer
-from aefast.export.program import LEAKY_SLOPE, SELU_ALPHA, SELU_SCALE, Step
+from aefast.export.program import GEOMETRY, LEAKY_SLOPE, SELU_ALPHA, SELU_SCALE, Step
 
+#: Each element of a result; a name in braces is a constant, an array or a number.
 _ELEMENTWISE = {
     "add": "a[i] + b[i]",
     "subtract": "a[i] - b[i]",
@@ -29,6 +32,11 @@ _ELEMENTWISE = {
     "cos": "cos(a[i])",
     "cast": "a[i]",
     "is_known": "a[i] == a[i]",
+    "select": "a[{elements}[i]]",
+    "scale": "(a[i] - {shift}[i]) / {scale}[i]",
+    "affine": "a[i] * {factor}[i] + {offset}[i]",
+    "clip": "a[i] < {low} ? {low} : a[i] > {high} ? {high} : a[i]",
+    "fill": "a[i] == a[i] ? a[i] : {values}[i]",
 }
 _ACTIVATIONS = {
     "sigmoid": "1 / (1 + exp(-a[i]))",
@@ -50,16 +58,22 @@ def write_step(w: Writer, step: Step) -> None:
     declared = [f"const double *{name} = {at};" for name, at in zip("abcd", operands, strict=False)]
     if step.op == "level":
         declared = [f"const char *a = {operands[0]};"]
-    n = step.output.width
-    if step.op in _ELEMENTWISE:
-        code = f"for (int i = 0; i < {n}; ++i) to[i] = {_ELEMENTWISE[step.op]};"
-    elif step.op == "activate":
-        code = f"for (int i = 0; i < {n}; ++i) to[i] = {_ACTIVATIONS[step.constants['name']]};"
-    else:
+    element = _ACTIVATIONS[step.constants["name"]] if step.op == "activate" else _ELEMENTWISE.get(step.op)
+    if element is None:
         code = _WRITERS[step.op](w, step)
+    else:
+        constants = {name: _constant(w, value) for name, value in step.constants.items() if f"{{{name}}}" in element}
+        code = f"for (int i = 0; i < {step.output.width}; ++i) to[i] = {element.format(**constants)};"
     w.body.append(f"  {{ /* {step.op} */\n    double *to = {place};")
     w.body += [f"    {line}" for line in [*declared, *code.split("\n")]]
     w.body.append("  }")
+
+
+def _constant(w: Writer, value: Any) -> str:
+    """Return an array by its name, and a number as it is."""
+    if np.ndim(value) == 0:
+        return repr(float(value))
+    return w.constant(value, "int" if np.asarray(value).dtype.kind == "i" else "double")
 
 
 def _join(w: Writer, step: Step) -> str:
@@ -68,34 +82,6 @@ def _join(w: Writer, step: Step) -> str:
         lines.append(f"memcpy(to + {begin}, {w.places[part.name]}, {part.width} * sizeof(double));")
         begin += part.width
     return "\n".join(lines)
-
-
-def _select(w: Writer, step: Step) -> str:
-    return (
-        f"for (int i = 0; i < {step.output.width}; ++i) to[i] = a[{w.constant(step.constants['elements'], 'int')}[i]];"
-    )
-
-
-def _scale(w: Writer, step: Step) -> str:
-    shift, scale = w.constant(step.constants["shift"]), w.constant(step.constants["scale"])
-    return f"for (int i = 0; i < {step.output.width}; ++i) to[i] = (a[i] - {shift}[i]) / {scale}[i];"
-
-
-def _affine(w: Writer, step: Step) -> str:
-    factor, offset = w.constant(step.constants["factor"]), w.constant(step.constants["offset"])
-    return f"for (int i = 0; i < {step.output.width}; ++i) to[i] = a[i] * {factor}[i] + {offset}[i];"
-
-
-def _clip(w: Writer, step: Step) -> str:
-    low, high = (repr(float(step.constants[end])) for end in ("low", "high"))
-    return (
-        f"for (int i = 0; i < {step.output.width}; ++i) to[i] = a[i] < {low} ? {low} : a[i] > {high} ? {high} : a[i];"
-    )
-
-
-def _fill(w: Writer, step: Step) -> str:
-    values = w.constant(step.constants["values"])
-    return f"for (int i = 0; i < {step.output.width}; ++i) to[i] = a[i] == a[i] ? a[i] : {values}[i];"
 
 
 def _dense(w: Writer, step: Step) -> str:
@@ -108,37 +94,20 @@ def _dense(w: Writer, step: Step) -> str:
     )
 
 
-#: The constants of a convolution and of its transpose.
-_GEOMETRY = ("kernel", "image", "factor", "before", "shape")
-
-
-def _convolution(w: Writer, step: Step) -> str:
-    kernel, image, factor, before, shape = (step.constants[name] for name in _GEOMETRY)
-    size, c_in, c_out = len(kernel), image[2], shape[2]
-    name = w.constant(kernel)
+def _convolution(w: Writer, step: Step, *, is_transposed: bool = False) -> str:
+    """Add up over the pixels (y, x) of the smaller image and the taps (r, s) of the kernel."""
+    kernel, image, factor, before, shape = (step.constants[name] for name in GEOMETRY)
+    size, c_in, c_out, name = len(kernel), image[2], shape[2], w.constant(kernel)
+    small, large, tap = (image, shape, f"o * {c_in} + i") if is_transposed else (shape, image, f"i * {c_out} + o")
+    of_small, of_large = f"y * {small[1]} + x", f"v * {large[1]} + u"
+    to, at = (of_large, of_small) if is_transposed else (of_small, of_large)
     return f"""memset(to, 0, {step.output.width} * sizeof(double));
-for (int y = 0; y < {shape[0]}; ++y) for (int x = 0; x < {shape[1]}; ++x)
+for (int y = 0; y < {small[0]}; ++y) for (int x = 0; x < {small[1]}; ++x)
   for (int r = 0; r < {size}; ++r) for (int s = 0; s < {size}; ++s) {{
     const int v = y * {factor} - {before} + r, u = x * {factor} - {before} + s;
-    if (v < 0 || v >= {image[0]} || u < 0 || u >= {image[1]}) continue;
+    if (v < 0 || v >= {large[0]} || u < 0 || u >= {large[1]}) continue;
     for (int i = 0; i < {c_in}; ++i) for (int o = 0; o < {c_out}; ++o)
-      to[(y * {shape[1]} + x) * {c_out} + o] +=
-          a[(v * {image[1]} + u) * {c_in} + i] * {name}[((r * {size} + s) * {c_in} + i) * {c_out} + o];
-  }}"""
-
-
-def _transposed(w: Writer, step: Step) -> str:
-    kernel, image, factor, before, shape = (step.constants[name] for name in _GEOMETRY)
-    size, c_in, c_out = len(kernel), image[2], shape[2]
-    name = w.constant(kernel)
-    return f"""memset(to, 0, {step.output.width} * sizeof(double));
-for (int y = 0; y < {image[0]}; ++y) for (int x = 0; x < {image[1]}; ++x)
-  for (int r = 0; r < {size}; ++r) for (int s = 0; s < {size}; ++s) {{
-    const int v = y * {factor} - {before} + r, u = x * {factor} - {before} + s;
-    if (v < 0 || v >= {shape[0]} || u < 0 || u >= {shape[1]}) continue;
-    for (int o = 0; o < {c_out}; ++o) for (int i = 0; i < {c_in}; ++i)
-      to[(v * {shape[1]} + u) * {c_out} + o] +=
-          a[(y * {image[1]} + x) * {c_in} + i] * {name}[((r * {size} + s) * {c_out} + o) * {c_in} + i];
+      to[({to}) * {c_out} + o] += a[({at}) * {c_in} + i] * {name}[(r * {size} + s) * {c_in * c_out} + {tap}];
   }}"""
 
 
@@ -232,14 +201,9 @@ def _largest(w: Writer, step: Step) -> str:
 _WRITERS: dict[str, Callable[[Writer, Step], str]] = {
     **WRITERS,
     "join": _join,
-    "select": _select,
-    "scale": _scale,
-    "affine": _affine,
-    "clip": _clip,
-    "fill": _fill,
     "dense": _dense,
     "convolution": _convolution,
-    "transposed": _transposed,
+    "transposed": partial(_convolution, is_transposed=True),
     "max_pool": _max_pool,
     "upsample": _upsample,
     "softmax": _softmax,

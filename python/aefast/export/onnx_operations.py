@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from aefast.export.onnx_evidence import WRITERS
 from aefast.export.onnx_nodes import DTYPES, FLOAT, INT64, TYPES, Graph
-from aefast.export.program import LEAKY_SLOPE, SELU_ALPHA, SELU_SCALE, Step
+from aefast.export.program import GEOMETRY, LEAKY_SLOPE, SELU_ALPHA, SELU_SCALE, Step
 
 if TYPE_CHECKING:
     import onnx
@@ -52,14 +53,6 @@ def _cast(graph: Graph, step: Step, x: str) -> str:
     return graph.node("Cast", x, to=TYPES[step.output.kind])
 
 
-def _join(graph: Graph, step: Step, *parts: str) -> str:
-    return graph.node("Concat", *parts, axis=1)
-
-
-def _select(graph: Graph, step: Step, x: str) -> str:
-    return graph.node("Gather", x, graph.constant(step.constants["elements"]), axis=1)
-
-
 def _scale(graph: Graph, step: Step, x: str) -> str:
     shift, scale = (graph.constant(step.constants[name], _dtype(step)) for name in ("shift", "scale"))
     return graph.node("Div", graph.node("Sub", x, shift), scale)
@@ -99,37 +92,20 @@ def _rows(graph: Graph, x: str, width: int) -> str:
     return graph.node("Reshape", graph.node("Transpose", x, perm=[0, 2, 3, 1]), graph.constant([-1, width], np.int64))
 
 
-#: The constants of a convolution and of its transpose.
-_GEOMETRY = ("kernel", "image", "factor", "before", "shape")
-
-
-def _convolution(graph: Graph, step: Step, x: str) -> str:
-    kernel, image, factor, before, shape = (step.constants[name] for name in _GEOMETRY)
-    after = [(out - 1) * factor + len(kernel) - before - into for out, into in zip(shape[:2], image[:2], strict=True)]
-    weights = graph.constant(kernel.transpose(3, 2, 0, 1), np.float32)
+def _convolution(graph: Graph, step: Step, x: str, *, is_transposed: bool = False) -> str:
+    kernel, image, factor, before, shape = (step.constants[name] for name in GEOMETRY)
+    small, large = (image, shape) if is_transposed else (shape, image)
+    after = [(n - 1) * factor + len(kernel) - before - of for n, of in zip(small[:2], large[:2], strict=True)]
+    cut_off: dict[str, Any] = {"output_padding": [max(0, -end) for end in after]} if is_transposed else {}
     found = graph.node(
-        "Conv",
+        "ConvTranspose" if is_transposed else "Conv",
         _single(graph, _pixels(graph, x, image)),
-        weights,
+        graph.constant(kernel.transpose(3, 2, 0, 1), np.float32),
         strides=[factor, factor],
         pads=[before, before, *(max(0, end) for end in after)],
+        **cut_off,
     )
-    return _as_kind(graph, step, _rows(graph, found, step.output.width))
-
-
-def _transposed(graph: Graph, step: Step, x: str) -> str:
-    kernel, image, factor, before, shape = (step.constants[name] for name in _GEOMETRY)
-    after = [(into - 1) * factor + len(kernel) - before - out for out, into in zip(shape[:2], image[:2], strict=True)]
-    weights = graph.constant(kernel.transpose(3, 2, 0, 1), np.float32)
-    found = graph.node(
-        "ConvTranspose",
-        _single(graph, _pixels(graph, x, image)),
-        weights,
-        strides=[factor, factor],
-        pads=[before, before, *(max(0, end) for end in after)],
-        output_padding=[max(0, -end) for end in after],
-    )
-    return _as_kind(graph, step, _rows(graph, found, step.output.width))
+    return _cast(graph, step, _rows(graph, found, step.output.width))
 
 
 def _max_pool(graph: Graph, step: Step, x: str) -> str:
@@ -158,10 +134,6 @@ def _softmax(graph: Graph, step: Step, x: str, op: str = "Softmax") -> str:
         graph.node(op, graph.node("Gather", x, graph.constant(np.arange(*group)), axis=1), axis=1) for group in groups
     ]
     return graph.node("Concat", *parts, axis=1)
-
-
-def _log_softmax(graph: Graph, step: Step, x: str) -> str:
-    return _softmax(graph, step, x, "LogSoftmax")
 
 
 def _top_k(graph: Graph, step: Step, x: str) -> str:
@@ -197,18 +169,6 @@ def _above(graph: Graph, step: Step, x: str) -> str:
     return graph.node("Cast", flag, to=TYPES[step.output.kind])
 
 
-def _sum(graph: Graph, step: Step, x: str) -> str:
-    return graph.node("ReduceSum", x, graph.constant([1], np.int64), keepdims=1)
-
-
-def _largest(graph: Graph, step: Step, x: str) -> str:
-    return graph.node("ReduceMax", x, axes=[1], keepdims=1)
-
-
-def _square(graph: Graph, step: Step, x: str) -> str:
-    return graph.node("Mul", x, x)
-
-
 def _activate(graph: Graph, step: Step, x: str) -> str:
     """Return an activation. ONNX Runtime has operators for it in single precision only."""
     name = step.constants["name"]
@@ -224,7 +184,7 @@ def _activate(graph: Graph, step: Step, x: str) -> str:
     else:
         op, attributes = _ACTIVATIONS[name]
         found = graph.node(op, single, **attributes)
-    return _as_kind(graph, step, found)
+    return _cast(graph, step, found)
 
 
 def _logistic(graph: Graph, x: str) -> str:
@@ -257,10 +217,6 @@ def _single(graph: Graph, x: str) -> str:
     return graph.node("Cast", x, to=FLOAT)
 
 
-def _as_kind(graph: Graph, step: Step, x: str) -> str:
-    return graph.node("Cast", x, to=TYPES[step.output.kind])
-
-
 _ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "sigmoid": ("Sigmoid", {}),
     "tanh": ("Tanh", {}),
@@ -283,8 +239,8 @@ _IN_DOUBLE: dict[str, Callable[[Graph, str], str]] = {
 _WRITERS: dict[str, Callable[..., str]] = {
     **WRITERS,
     "cast": _cast,
-    "join": _join,
-    "select": _select,
+    "join": lambda graph, step, *parts: graph.node("Concat", *parts, axis=1),
+    "select": lambda graph, step, x: graph.node("Gather", x, graph.constant(step.constants["elements"]), axis=1),
     "scale": _scale,
     "affine": _affine,
     "clip": _clip,
@@ -292,17 +248,17 @@ _WRITERS: dict[str, Callable[..., str]] = {
     "is_known": _is_known,
     "dense": _dense,
     "convolution": _convolution,
-    "transposed": _transposed,
+    "transposed": partial(_convolution, is_transposed=True),
     "max_pool": _max_pool,
     "upsample": _upsample,
     "softmax": _softmax,
-    "log_softmax": _log_softmax,
+    "log_softmax": partial(_softmax, op="LogSoftmax"),
     "top_k": _top_k,
     "nearest": _nearest,
     "look_up": _look_up,
     "above": _above,
-    "sum": _sum,
-    "largest": _largest,
-    "square": _square,
+    "sum": lambda graph, step, x: graph.node("ReduceSum", x, graph.constant([1], np.int64), keepdims=1),
+    "largest": lambda graph, step, x: graph.node("ReduceMax", x, axes=[1], keepdims=1),
+    "square": lambda graph, step, x: graph.node("Mul", x, x),
     "activate": _activate,
 }

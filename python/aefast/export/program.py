@@ -25,6 +25,10 @@ LEAKY_SLOPE = 0.01
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
 
+#: The constants of a convolution and of its transpose.
+GEOMETRY = ("kernel", "image", "factor", "before", "shape")
+
+
 class ExportError(ValueError):
     """Part of a model cannot be written in the format asked for; the message names it and says what to do instead.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -155,21 +156,16 @@ def _dense(x: list[str], constants: dict[str, Any], of: Dialect) -> list[str]:
     ]
 
 
-def _softmax(x: list[str], constants: dict[str, Any], of: Dialect) -> list[str]:
+def _softmax(x: list[str], constants: dict[str, Any], of: Dialect, *, log: bool = False) -> list[str]:
     found = []
     for begin, end in constants["groups"]:
-        most = f"GREATEST({', '.join(x[begin:end])})"
-        powers = [_EXP.format(f"{each} - {most}") for each in x[begin:end]]
-        found += [f"{power} / ({' + '.join(powers)})" for power in powers]
-    return found
-
-
-def _log_softmax(x: list[str], constants: dict[str, Any], of: Dialect) -> list[str]:
-    found = []
-    for begin, end in constants["groups"]:
-        most = f"GREATEST({', '.join(x[begin:end])})"
-        total = " + ".join(_EXP.format(f"{each} - {most}") for each in x[begin:end])
-        found += [f"({each} - {most} - LN({total}))" for each in x[begin:end]]
+        away = [f"{each} - GREATEST({', '.join(x[begin:end])})" for each in x[begin:end]]
+        powers = [_EXP.format(each) for each in away]
+        total = " + ".join(powers)
+        if log:
+            found += [f"({each} - LN({total}))" for each in away]
+        else:
+            found += [f"{power} / ({total})" for power in powers]
     return found
 
 
@@ -239,7 +235,7 @@ _WRITERS: dict[str, Callable[[list[str], dict[str, Any], Dialect], list[str]]] =
     "activate": _activate,
     "dense": _dense,
     "softmax": _softmax,
-    "log_softmax": _log_softmax,
+    "log_softmax": partial(_softmax, log=True),
     "level": _level,
     "one_hot": _one_hot,
     "nearest": _nearest,
