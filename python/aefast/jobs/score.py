@@ -28,16 +28,13 @@ from aefast.scoring.fleet_scorer import FleetScorer
 from aefast.scoring.labels import UNLABELLED, Labels, judgement
 from aefast.scoring.passthrough import TypeClashError
 from aefast.tables.formats.registry import writer_class
-from aefast.tables.sink import DirectSink, Sink, open_sink, remove_unfinished
+from aefast.tables.sink import DirectSink, open_sink, remove_unfinished
 from aefast.tables.source import Source
-
-__all__ = ["ScoreJob"]
-
 
 #: A file, its output, and what the output depends on, with stamps of the file that were taken before it is read.
 _Part = tuple[Source, Path, dict[str, Any]]
 #: An output, what it depends on, the counts of its rows, and what has written it or holds its content.
-_Made = tuple[Path, dict[str, Any], dict[str, int], Sink | DirectSink]
+_Made = tuple[Path, dict[str, Any], dict[str, int], DirectSink]
 
 
 class ScoreJob:

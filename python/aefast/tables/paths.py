@@ -11,8 +11,6 @@ from pathlib import Path
 from aefast.tables.formats.registry import format_of, readable_formats
 from aefast.tables.text import repeated
 
-__all__ = ["check_name", "find_files", "named_files"]
-
 
 def find_files(sources: Iterable[str | Path]) -> list[Path]:
     """Return the files that names stand for: a file, a folder (its tables at any depth) or a pattern; each sorted."""

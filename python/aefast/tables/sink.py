@@ -18,8 +18,6 @@ from aefast.tables.formats.base import TableError, Writer
 from aefast.tables.formats.registry import ENDINGS, writer_class
 from aefast.tables.text import repeated
 
-__all__ = ["ENDINGS", "Sink", "check_folder", "check_writable", "open_sink", "outputs_in"]
-
 #: Called with what a batch was made of, before the batch is written.
 Record = Callable[[pa.RecordBatch], None]
 
@@ -81,73 +79,21 @@ def outputs_in(folder: Path, names: Sequence[Path]) -> list[Path]:
     return [folder / name for name in names]
 
 
-class Sink:
-    """Writes batches on its own thread, at most two batches behind. ``seconds`` is the time spent writing."""
-
-    seconds: float
-
-    def __init__(self, writer: Writer, path: Path, columns: list[str], record: Record | None = None) -> None:
-        self.seconds = 0.0
-        self._writer, self._path, self._columns, self._record = writer, path, columns, record
-        self._slots: queue.Queue[tuple[pa.RecordBatch, pa.RecordBatch | None] | None] = queue.Queue(2)
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, name="aefast-writer", daemon=True)
-        self._thread.start()
-
-    def _work(self) -> None:
-        while (slot := self._slots.get()) is not None:
-            if self._error is None:
-                try:
-                    begin = time.perf_counter()
-                    self._write(*slot)
-                    self.seconds += time.perf_counter() - begin
-                except BaseException as error:  # raised in the caller's thread by its next call
-                    self._error = error
-
-    def _write(self, batch: pa.RecordBatch, origin: pa.RecordBatch | None) -> None:
-        if self._record is not None and origin is not None:
-            self._record(origin)
-        with _naming(self._path):
-            self._writer.write(batch if batch.schema.names == self._columns else batch.select(self._columns))
-
-    def write(self, batch: pa.RecordBatch, origin: pa.RecordBatch | None = None) -> None:
-        """Write a batch, after recording its ``origin``: what it was made of."""
-        if self._error is not None:
-            raise self._error
-        self._slots.put((batch, origin))
-
-    def place(self) -> None:
-        """Do nothing; `open_sink` has written the file."""
-
-    def finish(self) -> None:
-        """Wait until everything is written."""
-        self._stop()
-        if self._error is not None:
-            raise self._error
-
-    def _stop(self) -> None:
-        if self._thread.is_alive():
-            self._slots.put(None)
-            self._thread.join()
-
-
 class DirectSink:
-    """Writes batches at once, for files of few rows, for which a thread would cost more than it gains."""
+    """Writes batches at once, for files of few rows, for which a thread would cost more than it gains.
 
-    seconds: float
-    #: The file's content if it is held in memory.
-    content: pa.Buffer | None
+    Attributes
+    ----------
+    seconds : float
+        The time spent writing.
+    content : pyarrow.Buffer or None
+        The file's content if it is held in memory.
+    """
 
     def __init__(self, writer: Writer, path: Path, columns: list[str]) -> None:
-        self.seconds, self.content = 0.0, None
+        self.seconds = 0.0
+        self.content: pa.Buffer | None = None
         self._writer, self._path, self._columns = writer, path, columns
-
-    def place(self) -> None:
-        """Write the content that is held, if it is; `open_sink` has written the file otherwise."""
-        if self.content is not None:
-            begin = time.perf_counter()
-            write_whole(self._path, self.content, sync_folder=False)
-            self.seconds += time.perf_counter() - begin
 
     def write(self, batch: pa.RecordBatch, origin: pa.RecordBatch | None = None) -> None:
         """Write a batch; ``origin`` is not recorded."""
@@ -157,10 +103,60 @@ class DirectSink:
         self.seconds += time.perf_counter() - begin
 
     def finish(self) -> None:
-        """Do nothing."""
+        """Wait until everything is written."""
+
+    def place(self) -> None:
+        """Write the content that is held, if it is; `open_sink` has written the file otherwise."""
+        if self.content is not None:
+            begin = time.perf_counter()
+            write_whole(self._path, self.content, sync_folder=False)
+            self.seconds += time.perf_counter() - begin
 
     def _stop(self) -> None:
-        pass
+        """End the thread, if there is one."""
+
+
+class Sink(DirectSink):
+    """Writes batches on its own thread, at most two batches behind."""
+
+    def __init__(self, writer: Writer, path: Path, columns: list[str], record: Record | None = None) -> None:
+        super().__init__(writer, path, columns)
+        self._record = record
+        self._slots: queue.Queue[tuple[pa.RecordBatch, pa.RecordBatch | None] | None] = queue.Queue(2)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, name="aefast-writer", daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        while (slot := self._slots.get()) is not None:
+            if self._error is None:
+                try:
+                    self._write(*slot)
+                except BaseException as error:  # raised in the caller's thread by its next call
+                    self._error = error
+
+    def _write(self, batch: pa.RecordBatch, origin: pa.RecordBatch | None) -> None:
+        if self._record is not None and origin is not None:
+            begin = time.perf_counter()
+            self._record(origin)
+            self.seconds += time.perf_counter() - begin
+        super().write(batch)
+
+    def write(self, batch: pa.RecordBatch, origin: pa.RecordBatch | None = None) -> None:
+        """Write a batch, after recording its ``origin``: what it was made of."""
+        if self._error is not None:
+            raise self._error
+        self._slots.put((batch, origin))
+
+    def finish(self) -> None:
+        self._stop()
+        if self._error is not None:
+            raise self._error
+
+    def _stop(self) -> None:
+        if self._thread.is_alive():
+            self._slots.put(None)
+            self._thread.join()
 
 
 def remove_unfinished(outputs: Iterable[Path]) -> None:
@@ -186,13 +182,8 @@ def _naming(path: Path) -> Iterator[None]:
 
 @contextmanager
 def open_sink(
-    path: str | Path,
-    schema: pa.Schema,
-    record: Record | None = None,
-    *,
-    threaded: bool = True,
-    held: bool = False,
-) -> Iterator[Sink | DirectSink]:
+    path: str | Path, schema: pa.Schema, record: Record | None = None, *, threaded: bool = True, held: bool = False
+) -> Iterator[DirectSink]:
     """Open a `Sink` in the format of the suffix of ``path``, or a `DirectSink` if it is not ``threaded``.
 
     The file appears when the block ends without an error.
@@ -237,7 +228,7 @@ def open_sink(
             with suppress(Exception):  # the caller needs the first error
                 writer.abandon()
             raise
-    if isinstance(sink, DirectSink) and stream is not None:
+    if stream is not None:
         sink.content = stream.getvalue()
 
 

@@ -23,8 +23,6 @@ from aefast.tables.formats.typed import TypedTable
 from aefast.tables.numbers import is_number
 from aefast.tables.text import pluralise, quote_names, repeated
 
-__all__ = ["Source", "prefetch"]
-
 T = TypeVar("T")
 
 #: The most bytes and rows of a batch, unless the size is given: a batch costs the decoder some time for every column.
@@ -43,8 +41,6 @@ class Source:
     n_rows : int or None
         None if a format (CSV, Arrow IPC) does not store the number of rows.
     """
-
-    n_rows: int | None
 
     def __init__(
         self,
@@ -70,7 +66,7 @@ class Source:
             raise TableError(next(iter(failed.values())) if failed else "no files to read")
         self.schema: pa.Schema = self.files[0].schema
         counts = [f.n_rows for f in self.files]
-        self.n_rows = None if None in counts else sum(n for n in counts if n is not None)
+        self.n_rows: int | None = None if None in counts else sum(n for n in counts if n is not None)
         # The first row of each file, known as soon as the files before it have been read. Every pass finds the same.
         self._starts: list[int | None] = [0] + [None] * (len(self.files) - 1)
         self._check_widths()

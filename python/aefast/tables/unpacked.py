@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
-from aefast.tables.formats.registry import TableError, format_of
+from aefast.tables.formats.base import TableError
+from aefast.tables.formats.registry import format_of
 
 #: How files of other formats than CSV begin.
 _STARTS = {b"PAR1": ".parquet", b"ARRO": ".arrow", b"\x93NUM": ".npy"}

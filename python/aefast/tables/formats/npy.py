@@ -16,11 +16,6 @@ from aefast.tables.formats.base import TableError, TableFile, Writer
 class NpyTable(TableFile):
     """An array of rows: one column ``x`` of lists. Axes after the second are flattened into the rows."""
 
-    n_rows: int | None
-    schema: pa.Schema
-
-    row_width: int
-
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         try:
@@ -47,6 +42,7 @@ class NpyTable(TableFile):
         self, columns: Sequence[str], batch_rows: int, as_numbers: Collection[str] = (), *, first_row: int = 0
     ) -> Iterator[pa.RecordBatch]:
         assert self.n_rows is not None
+        assert self.row_width is not None
         width = self.row_width
         with self.path.open("rb") as file:
             for start in range(first_row, self.n_rows, batch_rows):

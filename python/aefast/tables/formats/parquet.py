@@ -18,9 +18,9 @@ from aefast.tables.formats.typed import TypedTable
 
 #: A row group is written when it has this many rows or bytes.
 GROUP_ROWS, GROUP_BYTES = 1 << 16, 1 << 24
-#: A file of so many bytes is read at once.
+#: A file of at most this many bytes is read at once.
 _FEW_BYTES = 1 << 18
-#: Rows that one thread decodes faster than several.
+#: Up to this many rows, one thread decodes faster than several.
 _FEW_ROWS = 1 << 12
 #: The header of a page that claims at least 128 MB: its kind, its size without and with compression, what comes next.
 _LARGE_PAGE = re.compile(
@@ -33,9 +33,6 @@ _MOST_RATIO = 256
 
 class ParquetTable(TypedTable):
     """A Parquet file."""
-
-    schema: pa.Schema
-    n_rows: int | None
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)

@@ -18,17 +18,6 @@ from aefast.tables.dialect import Reading
 from aefast.tables.files import MISFITS
 from aefast.tables.formats.base import COMPRESSED, TableError, TableFile, Writer, is_compressed
 
-__all__ = [
-    "ENDINGS",
-    "FORMATS",
-    "FORMAT_NAMES",
-    "TableError",
-    "format_of",
-    "open_table",
-    "readable_formats",
-    "writer_class",
-]
-
 
 @dataclass(frozen=True)
 class Format:

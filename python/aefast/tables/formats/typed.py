@@ -1,4 +1,4 @@
-"""Files whose format has types. Integers and text that mean times or codes are read as those of a CSV file are.
+"""Files whose format has types. Integers and text that stand for times or codes are read as in a CSV file.
 
 So a table has columns of the same kinds whether it is stored as Parquet, Arrow IPC or CSV: a column of numbers such as
 1700000000 or 20240131, or text such as "2024-01-31", is a column of times.
@@ -25,11 +25,9 @@ _ROWS = 1 << 10
 class TypedTable(TableFile):
     """A file with types. ``meanings`` are the formats of the columns that are converted when they are read."""
 
-    meanings: Mapping[str, CellFormat]
-
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self.meanings = {}
+        self.meanings: Mapping[str, CellFormat] = {}
 
     @classmethod
     def read_by(cls, path: Path, reading: Reading | None) -> TypedTable:
