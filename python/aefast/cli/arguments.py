@@ -98,8 +98,7 @@ def outlier_share(text: Any) -> float:
 
 
 Data = Annotated[
-    list[str],
-    argument("DATA...", "Tables: files, folders, patterns or -. Parquet, CSV, Arrow IPC or .npy."),
+    list[str], argument("DATA...", "Tables: files, folders, patterns or -. Parquet, CSV, Arrow IPC or .npy.")
 ]
 Model = Annotated[Path, argument("MODEL", "A model file that aefast fit wrote.")]
 FailOn = Annotated[

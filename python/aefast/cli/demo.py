@@ -6,15 +6,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from aefast.cli.arguments import written
-from aefast.cli.group import UsageError
+from aefast.cli.errors import UsageError
 from aefast.cli.outcome import Outcome
 from aefast.cli.terminal import display, echo, print_summary
 from aefast.tables.text import pluralise
 
 
-def demo(
-    output: Annotated[Path, written("DIR", "Folder to write to.")] = Path("aefast-demo"),
-) -> Outcome:
+def demo(output: Annotated[Path, written("DIR", "Folder to write to.")] = Path("aefast-demo")) -> Outcome:
     """Train, score and report on scikit-learn's handwritten digits. Needs no data of yours."""
     from aefast.jobs.demo import run_demo
 

@@ -19,18 +19,9 @@ from aefast.cli.arguments import (
     whole_number,
     written,
 )
+from aefast.cli.errors import UsageError
 from aefast.cli.fleet import print_fleet
-from aefast.cli.group import UsageError
-from aefast.cli.options import (
-    Kind,
-    as_usage,
-    check_apart,
-    kinds_of,
-    layers_in,
-    names_in,
-    new_estimator,
-    source_of,
-)
+from aefast.cli.options import Kind, as_usage, check_apart, kinds_of, layers_in, names_in, new_estimator, source_of
 from aefast.cli.outcome import Outcome
 from aefast.cli.reading import AS_FOUND, reads_text
 from aefast.cli.terminal import describe_left_out, display, print_summary
@@ -200,10 +191,7 @@ def _print(summary: dict[str, Any], columns: Any) -> None:
             *([("remark", summary["in_training"])] if summary["in_training"] else []),
             *describe_left_out(summary["excluded"]),
             *_gaps(summary),
-            (
-                "epochs",
-                f"{summary['epochs']} in {summary['training_seconds']:.2f} s, after {reading} of reading",
-            ),
+            ("epochs", f"{summary['epochs']} in {summary['training_seconds']:.2f} s, after {reading} of reading"),
             ("loss", loss),
             ("threshold", f"{summary['threshold']:.6g}: {share} of {judged} are above it"),
             ("written to", summary["model"]),

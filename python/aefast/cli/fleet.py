@@ -32,10 +32,7 @@ def print_fleet(summary: dict[str, Any]) -> None:
     by, columns = list_names(summary["by"]), pluralise(summary["n_features"], "columns")
     share = f"{100 * summary['contamination']:.3g} %"
     lines = [
-        (
-            "learned from",
-            f"{pluralise(summary['rows'], 'rows')} of {columns}: {list_names(summary['columns'])}",
-        ),
+        ("learned from", f"{pluralise(summary['rows'], 'rows')} of {columns}: {list_names(summary['columns'])}"),
         *([("read as", summary["dialect"])] if summary["dialect"] else []),
         ("models", f"{pluralise(summary['fitted_groups'], 'groups')} by {by}, and one of all groups"),
     ]

@@ -18,21 +18,19 @@ import typer.main
 from typer.core import TyperCommand, TyperGroup
 
 from aefast.cli.arguments import RUNNING
-from aefast.cli.errors import Stopped, UsageError, describe_error, describe_failure
+from aefast.cli.errors import Stopped, UsageError, describe_failure
 from aefast.cli.log import LOG, stop_log
 from aefast.cli.outcome import concluding
 from aefast.tables.text import printable, shorten
 
-__all__ = ["SETTINGS", "Commands", "UsageError", "describe_error"]
-
-#: Of the group and of every command.
+#: Settings of the group and of every command.
 SETTINGS: dict[str, Any] = {
     "pretty_exceptions_enable": False,
     "rich_markup_mode": "rich",
     "context_settings": {"help_option_names": ["-h", "--help"]},
 }
 
-#: Of an error line, besides the command and a path.
+#: The most letters of an error line, without the command and a path.
 _MOST_LETTERS = 300
 
 

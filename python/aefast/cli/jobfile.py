@@ -1,4 +1,4 @@
-"""Reads a job file: TOML with the options of commands, and with what `aefast run` decides by itself."""
+"""Reads a job file: TOML with options of commands, and with the keys of `aefast run` itself."""
 
 from __future__ import annotations
 
@@ -127,23 +127,10 @@ def read_job(path: Path, command_of: Callable[[str], Any]) -> Job:
     notify = tables.get("notify", {})
     if notify.get("when", _WHEN[0]) not in _WHEN:
         raise UsageError(f"{path}: [notify] when must be one of {', '.join(_WHEN)}, got {notify['when']!r}")
-    return Job(
-        path.parent,
-        job.get("name", path.stem),
-        _several(job["input"]),
-        job["model"],
-        job["output"],
-        job.get("report"),
-        job.get("state"),
-        job.get("days-back", 0),
-        job.get("catch-up-days", 0),
-        _several(job.get("fail-on", [])),
-        job.get("log-file"),
-        _several(fit_input),
-        policies,
-        notify,
-        arguments,
-    )
+    given = {key.replace("-", "_"): value for key, value in job.items() if key != "policy"}
+    lists = {name: _several(given.get(name, ())) for name in ("input", "fail_on")} | {"fit_input": _several(fit_input)}
+    own_name = {"name": path.stem}
+    return Job(path.parent, policies=policies, notify=notify, options=arguments, **own_name | given | lists)
 
 
 class _Options:

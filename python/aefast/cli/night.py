@@ -1,4 +1,4 @@
-"""One run of a nightly job: which commands it amounts to, and what comes of each day."""
+"""One run of a nightly job: the commands that it starts, and the outcome of each day."""
 
 from __future__ import annotations
 

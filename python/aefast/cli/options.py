@@ -13,27 +13,12 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aefast.cli.group import UsageError, describe_error
+from aefast.cli.errors import UsageError, describe_error
 from aefast.model.variants import KINDS, VARIANTS
 
 if TYPE_CHECKING:
     from aefast.tables.dialect import Reading
     from aefast.tables.source import Source
-
-__all__ = [
-    "Kind",
-    "as_usage",
-    "check_apart",
-    "check_columns",
-    "image_shape",
-    "kept_in",
-    "kinds_of",
-    "layers_in",
-    "load_model",
-    "names_in",
-    "new_estimator",
-    "source_of",
-]
 
 
 #: The values of ``--kind``.
@@ -121,7 +106,7 @@ def check_apart(outputs: Iterable[Path], others: Mapping[str, Iterable[Path]]) -
 def source_of(
     data: Sequence[str | Path], reading: Reading, model: Any = None, failed: dict[str, str] | None = None
 ) -> Source:
-    """The tables that DATA names; ``model`` knows how files of text were written that it was fitted on.
+    """The tables that DATA names; ``model`` knows the dialect of the text files that it was fitted on.
 
     ``failed`` gets the files that cannot be opened, which are then left out. Paths are files that are known to exist.
     """

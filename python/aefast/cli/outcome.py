@@ -18,7 +18,7 @@ from aefast.cli.log import LOG, start_log
 from aefast.cli.terminal import print_json
 from aefast.tables.text import printable, shorten
 
-#: Of the JSON summary. It grows by one when a field changes its meaning or goes; new fields do not change it.
+#: Version of the JSON summary. It grows by one when a field is removed or changes its meaning, not for new fields.
 SCHEMA = 1
 #: What ``--fail-on`` names, and the exit status. If several apply, the largest counts.
 STATUS = {"anomalies": 3, "drift": 4, "bad": 5}

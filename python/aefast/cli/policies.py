@@ -39,7 +39,7 @@ OLD_KEYS = {
 
 @dataclass(frozen=True)
 class Policies:
-    """What the sentences of a job file amount to."""
+    """What the sentences of a job file set."""
 
     refit: Policy = field(default_factory=Policy)
     recalibrate: Policy = field(default_factory=Policy)
@@ -54,13 +54,13 @@ class Policies:
 
 
 def read_policies(sentences: Sequence[str]) -> Policies:
-    """Return what the sentences amount to.
+    """Return what the sentences set.
 
     Raises
     ------
     UsageError
-        If a sentence is none of `FORMS`, with the word that is not understood and the forms that begin alike; or if
-        two sentences set the same.
+        If a sentence matches none of `FORMS`, or if two sentences set the same. The message names the word that is not
+        understood and the forms that begin like the sentence.
     """
     found: dict[str, Any] = {}
     said: dict[str, str] = {}

@@ -15,7 +15,7 @@ from aefast.cli.options import names_in
 from aefast.cli.outcome import signed
 from aefast.tables.dialect import MOST_MARKS, Reading
 
-#: Nothing is said about files of text: all of it is found.
+#: The user has said nothing about files of text: everything is found in the files.
 AS_FOUND: Reading = Reading()
 
 _text = partial(option, "CSV files")

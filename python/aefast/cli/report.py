@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from aefast.cli.arguments import BatchRows, Data, FailOn, Label, Model, OnBad, OnBadRows, Threads, rows, written
-from aefast.cli.group import UsageError
+from aefast.cli.errors import UsageError
 from aefast.cli.options import (
     as_usage,
     check_apart,

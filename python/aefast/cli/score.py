@@ -24,7 +24,7 @@ from aefast.cli.arguments import (
     whole_number,
     written,
 )
-from aefast.cli.group import UsageError
+from aefast.cli.errors import UsageError
 from aefast.cli.log import LOG
 from aefast.cli.options import as_usage, check_apart, check_columns, kept_in, load_model, names_in, source_of
 from aefast.cli.outcome import Outcome, fail_on_in
@@ -39,10 +39,7 @@ from aefast.tables.text import pluralise, printable
 def score(
     model: Model,
     data: Data,
-    output: Annotated[
-        Path,
-        written("OUT", f"File to write: {', '.join(ENDINGS)}. Or a folder: one output per input."),
-    ],
+    output: Annotated[Path, written("OUT", f"File to write: {', '.join(ENDINGS)}. Or a folder: one output per input.")],
     keep: Annotated[
         list[str] | None,
         rows("id,ts", "Input columns to copy to the output.", default="all that the model does not use"),

@@ -10,8 +10,6 @@ import pyarrow as pa
 from aefast.tables.source import Source
 from aefast.tables.text import NUMBER, option_of
 
-__all__ = ["csv_hints"]
-
 _WITH_COMMA = r"[-+]?[\d.]*,\d+"
 _DATE = r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}(\s.*)?"
 _FIRST_ROWS = 1 << 16

@@ -18,8 +18,6 @@ from aefast.jobs.score import ScoreJob
 from aefast.tables.files import atomic_path, naming
 from aefast.tables.source import Source
 
-__all__ = ["run_demo"]
-
 HELD_OUT = 4
 N_STRANGERS = 20
 PIXELS = [f"p{row}{column}" for row in range(8) for column in range(8)]

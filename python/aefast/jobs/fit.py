@@ -28,8 +28,6 @@ from aefast.tables.text import option_of, quote_names
 from aefast.training.checkpoint import Checkpoint
 from aefast.training.display import Silence
 
-__all__ = ["fit_job", "training_columns"]
-
 
 def training_columns(
     source: Source, columns: Sequence[str] | None, exclude: Sequence[str], kinds: Collection[str] = ()
@@ -96,7 +94,7 @@ def fit_job(
     columns : sequence of str or None
         None for arrays.
     sample : int, optional
-        Learn from a random sample of so many rows.
+        Learn from a random sample of this many rows.
     stream : bool, optional
         True reads the files again for every epoch; False holds all rows in memory. None streams if the rows do not
         fit into memory.

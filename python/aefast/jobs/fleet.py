@@ -18,8 +18,6 @@ from aefast.model.network import layer_widths
 from aefast.tables.source import Source
 from aefast.training.display import Silence
 
-__all__ = ["fit_fleet_job"]
-
 
 def fit_fleet_job(
     estimator: Any,

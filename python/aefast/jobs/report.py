@@ -18,7 +18,7 @@ from aefast.scoring.fleet_scorer import FleetScorer
 from aefast.scoring.labels import Labels
 from aefast.scoring.scorer import Scorer
 from aefast.tables.arrow import arrow_array
-from aefast.tables.files import atomic_path, naming
+from aefast.tables.files import write_whole
 from aefast.tables.source import Source
 
 
@@ -58,7 +58,7 @@ def report_job(
     if hasattr(type(estimator), "drift_"):
         estimator.drift_ = findings.drift
     page = render(findings, title=title, subtitle=subtitle, image_shape=image_shape, about=about)
-    _write(output, page)
+    write_whole(output, page.encode(errors="backslashreplace"))
     return {
         "report": str(output),
         "rows": good.n_rows + sum(file.n_dropped for file in plan.source.files),
@@ -99,12 +99,7 @@ class _GoodRows:
 
 
 def _report_groups(
-    plan: ScorePlan,
-    scorer: FleetScorer,
-    output: str | Path,
-    title: str,
-    keep: Sequence[str] | None,
-    progress: Progress,
+    plan: ScorePlan, scorer: FleetScorer, output: str | Path, title: str, keep: Sequence[str] | None, progress: Progress
 ) -> dict[str, Any]:
     """Write the page of `report.render_groups`."""
     from aefast.report import examine_groups, render_groups
@@ -112,7 +107,7 @@ def _report_groups(
     with closing(plan.batches(plan.source, Clock())) as batches, located(plan.source):
         findings = examine_groups(scorer, batches, progress=progress)
     about = plan.keep[:3] if keep is None else keep
-    _write(output, render_groups(findings, title=title, about=about))
+    write_whole(output, render_groups(findings, title=title, about=about).encode(errors="backslashreplace"))
     return {
         "report": str(output),
         "rows": findings.n_rows,
@@ -122,8 +117,3 @@ def _report_groups(
         "seconds": findings.seconds,
         "quality": None,
     }
-
-
-def _write(output: str | Path, page: str) -> None:
-    with atomic_path(output) as part, naming(output):
-        part.write_text(page, encoding="utf-8", errors="backslashreplace")

@@ -35,33 +35,28 @@ class Blocks:
     ----------
     source : Source
         The files, with the columns' types decided.
+    numeric : sequence of str
+        The columns that are numbers.
     n_rows, n_bad : int
         Rows that are there, and those of them that are left out. Known after the first iteration.
     on_pass : callable
         Called at the beginning of each iteration; what it returns is called with the number of rows of each block.
     """
 
-    n_bad: int
-    source: Source
-    n_rows: int
-
     def __init__(self, source: Source, columns: Sequence[str] | None, check: Check) -> None:
-        self.source, self._columns, self._check = source, columns, check
+        self.source: Source = source
+        self._columns, self._check = columns, check
         self._names = source.schema.names if columns is None else list(columns)
-        self._numeric: Sequence[str] = self._names
-        self.n_rows = self.n_bad = 0
+        self.numeric: Sequence[str] = self._names
+        self.n_rows: int = 0
+        self.n_bad: int = 0
         self.on_pass: Callable[[], Progress] = lambda: no_progress
-
-    @property
-    def numeric(self) -> Sequence[str]:
-        """The columns that are numbers."""
-        return self._numeric
 
     def __iter__(self) -> Iterator[Any]:
         block_rows = max(1024, self.source.batch_rows(len(self._names)))
         n_read = n_learned = 0
         progress = self.on_pass()
-        for batch in prefetch(self.source.batches(self._names, block_rows, self._numeric), depth=1):
+        for batch in prefetch(self.source.batches(self._names, block_rows, self.numeric), depth=1):
             block = self._block(batch, n_read)
             n_read += batch.num_rows
             n_learned += len(block)
@@ -109,11 +104,11 @@ class TableBlocks(Blocks):
 
     def __init__(self, source: Source, columns: Sequence[str], numeric: Sequence[str], check: Check) -> None:
         super().__init__(source, columns, check)
-        self._numeric = list(numeric)
+        self.numeric = list(numeric)
 
     def only(self, columns: Sequence[str]) -> TableBlocks:
         """Return blocks with some of the columns, unchecked; they can be read while the others are read."""
-        numeric = [name for name in self._numeric if name in columns]
+        numeric = [name for name in self.numeric if name in columns]
         return TableBlocks(self.source, columns, numeric, lambda X, first_row: None)
 
     def _block(self, batch: pa.RecordBatch, first_row: int) -> Any:
