@@ -23,7 +23,7 @@ SCHEMA = pa.schema([("p_value", pa.float64()), ("rows", pa.int64()), ("isa_level
 def count_batch(scorer: Scorer, batch: pa.RecordBatch) -> pa.RecordBatch:
     """Return how many rows of a batch have each p-value, and the instruction-set level that computed them.
 
-    The smallest p-value that the model can give is there in any case.
+    The smallest p-value that the model can give is always among them.
     """
     if batch.num_rows == 0:
         return pa.RecordBatch.from_pylist([], schema=SCHEMA)

@@ -1,4 +1,4 @@
-"""Fits of one model a group of rows, where the rows are: workers count, choose and fit, the driver makes a Fleet."""
+"""Fits one model for each group of rows: workers count, choose and fit rows, the driver makes a Fleet of the models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from aefast.distributed.sampling import rows_of
+from aefast.columns.contents import take
 from aefast.engine.threads import threads
 from aefast.estimators.fleet import Fleet
 from aefast.estimators.group_fits import GroupRows, most_of_each, pooled_choice, seed_of
@@ -71,16 +71,16 @@ class GroupTask:
             return FITS.empty_table()
         is_frame = hasattr(table, "iloc")
         order = np.argsort(np.asarray(table[POSITION]), kind="stable")
-        table = rows_of(table.drop(columns=POSITION) if is_frame else table.drop_columns([POSITION]), order)
+        table = take(table.drop(columns=POSITION) if is_frame else table.drop_columns([POSITION]), order)
         columns, rows = split_off(table, self.by)
-        found = [self._fit(_text(key), rows_of(rows, own)) for key, own in groups_by(columns, one=self.one)]
+        found = [self._fit(_text(key), take(rows, own)) for key, own in groups_by(columns, one=self.one)]
         return pa.Table.from_pylist(found, schema=FITS)
 
     def _fit(self, key: str, rows: Any) -> dict[str, Any]:
         result: dict[str, Any] = {"key": key, "model": None, "reason": None, "pooled": None}
         if self.most is not None:
             chosen = pooled_choice(self.seed, self.numbers.get(key, 0), len(rows), self.most)
-            result["pooled"] = pickle.dumps(rows_of(rows, chosen), pickle.HIGHEST_PROTOCOL)
+            result["pooled"] = pickle.dumps(take(rows, chosen), pickle.HIGHEST_PROTOCOL)
         if len(rows) >= self.min_rows:
             try:
                 result["model"] = fitted(self.estimator, rows).to_bytes()

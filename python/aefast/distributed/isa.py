@@ -1,4 +1,4 @@
-"""Instruction-set levels of unlike processors: a job pins one, or hears that the bits of scores may differ."""
+"""Instruction-set levels of unlike processors: a job sets one, or is warned that bits of scores may differ."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from aefast.engine import core
 from aefast.exceptions import AefastError
 
-#: Levels that give the bits of another one: their further instructions serve low precision, which is exact.
+#: Levels that give the same bits as another one: they add instructions for low precision alone, with exact results.
 _LIKE = {"v4_bf16": "v4"}
 
 

@@ -14,7 +14,7 @@ from aefast.distributed.isa import Level
 from aefast.model import fleet_file
 from aefast.model.fleet import ModelFleet
 from aefast.model.model import Model
-from aefast.scoring.fleet_scorer import FleetScorer, load_fleet
+from aefast.scoring.fleet_scorer import FleetScorer, is_fleet, load_fleet
 from aefast.scoring.models import model_of
 from aefast.scoring.scorer import Scorer
 
@@ -107,22 +107,22 @@ def content_of(model: Any) -> tuple[Model | ModelFleet, bytes, str]:
     TypeError
         If it is neither.
     """
-    is_file = isinstance(model, bytes | bytearray | memoryview | str | Path)
+    found: Model | ModelFleet
     if hasattr(type(model), "model_fleet"):
         content = _fleet_bytes(model)
-    elif is_file and fleet_file.is_fleet(model):
+        found = _loaded(content)
+    elif is_fleet(model):
         content = Path(model).read_bytes() if isinstance(model, str | Path) else bytes(model)
+        found = _loaded(content)
     else:
         found = model_of(model)
         content = found.to_bytes()
-        return found, content, hashlib.sha256(content).hexdigest()
-    return _loaded(content), content, hashlib.sha256(content).hexdigest()
+    return found, content, hashlib.sha256(content).hexdigest()
 
 
 def require_fleet(fleet: Any) -> Any:
     """Return what is given as a fleet; TypeError if it is none."""
-    is_file = isinstance(fleet, bytes | bytearray | memoryview | str | Path)
-    if not (fleet_file.is_fleet(fleet) if is_file else hasattr(type(fleet), "model_fleet")):
+    if not is_fleet(fleet):
         raise TypeError(f"fleet must be an aefast.Fleet, or the path or bytes of a fleet file, got {fleet!r:.60}")
     return fleet
 

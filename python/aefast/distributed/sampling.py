@@ -29,7 +29,7 @@ def fraction_of(rows: int, count: Callable[[], int]) -> float:
 
 
 def generator(*seeds: int) -> np.random.Generator:
-    """Return a generator for these seeds, unlike any that a user makes of the same ones.
+    """Return a generator for these seeds; its numbers differ from those that a user draws with the same seeds.
 
     Otherwise a sample could depend on the rows: on a column of random numbers that the user drew with the same seed.
     """
@@ -75,7 +75,7 @@ class _Blocks:
 
 
 def joined(batches: Iterable[pa.RecordBatch], rows: int = 1 << 17) -> Iterator[pa.Table]:
-    """Join batches to tables of about so many rows."""
+    """Join batches to tables of at least this many rows; the last one may have fewer."""
     held: list[pa.RecordBatch] = []
     for batch in batches:
         held += [batch] if batch.num_rows else []

@@ -96,13 +96,9 @@ def score_options(**options: Any) -> dict[str, Any]:
 
 def key_text(values: Mapping[Any, Any]) -> str:
     """Return the values of a row that name it: the first six, each cut to 60 characters."""
-    shown = [f"{name}={value if len(value) <= 60 else value[:57] + '...'}" for name, value in _shown(values)]
+    texts = {name: repr(value) if isinstance(value, str | bytes) else str(value) for name, value in values.items()}
+    shown = [f"{name}={text if len(text) <= 60 else text[:57] + '...'}" for name, text in texts.items()]
     return ", ".join(shown[:6]) + (", ..." if len(shown) > 6 else "")
-
-
-def _shown(values: Mapping[Any, Any]) -> Iterator[tuple[Any, str]]:
-    for name, value in values.items():
-        yield name, repr(value) if isinstance(value, str | bytes) else str(value)
 
 
 @contextmanager

@@ -89,17 +89,13 @@ class FittedAttribute:
             raise AttributeError(f"{self._name} of a fitted estimator cannot be deleted")
 
 
-def computed(get: Callable[[Model], Any], put: Callable[[Model, Any], Model] | None = None) -> Any:
-    """Return the attribute that ``get`` computes from the model; see `FittedAttribute`."""
-    return FittedAttribute(get, put)
+#: Makes a `FittedAttribute` that may be declared with the type of its value.
+computed: Callable[..., Any] = FittedAttribute
 
 
-def unchanged(value: Any) -> Any:
-    """Return the value."""
-    return value
-
-
-def of_model(field: str, get: Callable[[Any], Any] = unchanged, put: Callable[[Any], Any] | None = None) -> Any:
+def of_model(
+    field: str, get: Callable[[Any], Any] = lambda value: value, put: Callable[[Any], Any] | None = None
+) -> Any:
     """Return the attribute that is a field of the model, as ``get`` shows it; ``put`` converts what is set."""
     convert = put if put is not None else get
     return FittedAttribute(

@@ -8,12 +8,7 @@ from functools import cache
 from numbers import Integral, Real
 from typing import Any
 
-from sklearn.utils._param_validation import (
-    Interval,
-    InvalidParameterError,
-    StrOptions,
-    validate_parameter_constraints,
-)
+from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions, validate_parameter_constraints
 
 from aefast.engine.threads import MOST_THREADS
 from aefast.model.layers import ACTIVATIONS, OUTPUT_ACTIVATIONS

@@ -62,9 +62,7 @@ class ContractiveAutoencoder(BaseAutoencoder):
     True
     """
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "contraction": [Interval(Real, 0, None, closed="left")],
-    }
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {"contraction": [Interval(Real, 0, None, closed="left")]}
 
     def __init__(self, *sizes: Any, contraction: float = 1e-3, **parameters: Any) -> None:
         super().__init__(*sizes, **parameters)

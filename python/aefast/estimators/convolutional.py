@@ -176,11 +176,7 @@ class ConvolutionalAutoencoder(BaseAutoencoder):
 
     def check_parameters(self) -> None:
         super().check_parameters()
-        for name, needed in (
-            ("encoder_layer_sizes", "auto"),
-            ("decoder_layer_sizes", None),
-            ("tied_weights", False),
-        ):
+        for name, needed in (("encoder_layer_sizes", "auto"), ("decoder_layer_sizes", None), ("tied_weights", False)):
             value = getattr(self, name)
             if type(value) is not type(needed) or value != needed:
                 raise ValueError(
@@ -196,7 +192,7 @@ class ConvolutionalAutoencoder(BaseAutoencoder):
 
     def _network(self, n_features: int) -> core.NetworkSpec:
         image = self.image_shape_
-        # Lines of pixels, as which rows without a shape are taken, are not pooled.
+        # Rows without a shape are lines of pixels, which are not pooled.
         pool = 1 if self.image_shape is None and image[0] == 1 else self.pool
         channels = _channels(self.channels)
         stages = image_stages(image, channels, self.kernel_size, self.strides, pool, self.padding)

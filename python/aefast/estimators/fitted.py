@@ -17,6 +17,7 @@ from aefast.estimators.attributes import FittedAttributes
 from aefast.estimators.decisions import DecisionMethods
 from aefast.estimators.inputs import read_codes, rows_to_score
 from aefast.tables.collect import collected
+from aefast.tables.files import write_whole
 
 Array = NDArray[Any]
 
@@ -336,4 +337,4 @@ class FittedMethods(DecisionMethods, FittedAttributes, ClassNamePrefixFeaturesOu
         aefast.load : Reads the file.
         aefast.Checkpoint : Saves the state of training.
         """
-        files.save(self, path)
+        write_whole(path, files.to_bytes(self))

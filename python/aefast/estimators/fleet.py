@@ -20,6 +20,7 @@ from aefast.estimators.recipe import callbacks_of
 from aefast.model.false_discoveries import benjamini_hochberg
 from aefast.model.fleet import UNSEEN, joined, named, split_rows
 from aefast.model.fleet_file import StoredModels
+from aefast.model.image_network import is_count
 from aefast.model.model import Model
 from aefast.tables.collect import collected
 from aefast.tables.groups import Groups, Key, groups_by, taken
@@ -174,7 +175,7 @@ class Fleet(FleetScores, BaseEstimator, Mapping[Key, Any]):
         return self
 
     def update(self, X: Any, *, groups: Any = None) -> Self:
-        """Fit groups that have no estimator yet, and fit groups that have drifted anew, each on its rows in ``X``.
+        """Fit groups that have no estimator yet, and fit drifted groups again, each on its rows in ``X``.
 
         A group has drifted if the errors of its rows are larger than those that it is calibrated with: the one-sided
         Kolmogorov-Smirnov distance is at least 0.1, and its p-value is reported by the procedure of Benjamini and
@@ -265,7 +266,7 @@ class Fleet(FleetScores, BaseEstimator, Mapping[Key, Any]):
         """Raise ValueError or TypeError for parameters that are not valid."""
         if not isinstance(self.estimator, BaseAutoencoder):
             raise TypeError(f"estimator must be one of aefast's estimators, got {type(self.estimator).__name__}")
-        if not _is_count(self.min_rows):
+        if not is_count(self.min_rows):
             raise ValueError(f"min_rows must be an integer of at least 1, got {self.min_rows!r}")
         if self.unseen not in UNSEEN:
             raise ValueError(f"unseen must be one of {', '.join(UNSEEN)}, got {self.unseen!r}")
@@ -346,10 +347,6 @@ class Fleet(FleetScores, BaseEstimator, Mapping[Key, Any]):
         if "_models" in state:
             state["_models"] = dict(state["_models"])  # an open file cannot be pickled
         return state
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= 1)
 
 
 def _is_list(by: Any) -> bool:

@@ -102,7 +102,7 @@ def _learned_columns(estimator: Any, table: Any) -> tuple[tuple[Column, ...] | N
 
 
 def _named(estimator: Any, frame: Any, *, reset: bool) -> Any:
-    """Return a data frame whose labels are text, and names therefore.
+    """Return a data frame whose labels are text, which scikit-learn takes for names.
 
     The labels 0, 1, ... that a frame of numbers has by itself stay numbers, which scikit-learn does not take for names.
 

@@ -8,6 +8,7 @@ from typing import Any
 from aefast.estimators.files import restored
 from aefast.estimators.fleet import Fleet
 from aefast.model import file, fleet_file
+from aefast.model.container import valid
 
 
 def load(source: str | os.PathLike[str] | bytes | bytearray | memoryview) -> Any:
@@ -54,7 +55,7 @@ def load(source: str | os.PathLike[str] | bytes | bytearray | memoryview) -> Any
     """
     if fleet_file.is_fleet(source):
         models = fleet_file.opened(source)
-        with fleet_file.valid(models):
+        with valid(models.name, "fleet"):
             return Fleet.restored(models)
     with file.opened(source) as (document, tensors):
         return restored(document, tensors)

@@ -96,7 +96,7 @@ class Calibration:
 
     @classmethod
     def of_counts(cls, errors: NDArray[Any], counts: NDArray[np.int64]) -> Calibration:
-        """Return the sketch of errors that occur so often: that of `of`, if they are all errors there are.
+        """Return the sketch of errors with their counts: what `of` returns if each error is repeated that often.
 
         Parameters
         ----------
@@ -185,7 +185,7 @@ class Calibration:
         return float(self.distance_of_counts(np.bincount(self.places(errors), minlength=len(self.errors) + 1)))
 
     def distance_of_counts(self, counts: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the `distance` (...) of errors of which so many (..., k + 1) have each of the p-values `levels`."""
+        """Return the `distance` (...) of errors, given how many of them (..., k + 1) have each p-value of `levels`."""
         shares = np.cumsum(counts[..., :-1], axis=-1) / counts.sum(axis=-1, keepdims=True)
         distances: NDArray[np.float64] = np.abs(shares - np.cumsum(self.weights()) / self.n_rows).max(axis=-1)
         return distances

@@ -13,6 +13,8 @@ import json
 import os
 import stat
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import prod
 from typing import IO, Any
 
@@ -110,11 +112,20 @@ def _read(stream: IO[bytes], size: int, name: str, kind: str, newest: int) -> tu
         key: np.frombuffer(data, dtype, prod(shape), begin).reshape(shape).astype(dtype.newbyteorder("="))
         for key, (dtype, shape, begin) in extents.items()
     }
-    try:
+    with valid(name, kind):
         document = json.loads(header["__metadata__"][kind], object_pairs_hook=without_doubles)
-    except MISFITS as error:
-        raise ModelFileError(f"{name} is not a valid {kind}: {type(error).__name__}: {error}") from error
     return document, tensors
+
+
+@contextmanager
+def valid(name: object, kind: str) -> Iterator[None]:
+    """Raise ModelFileError if a ``with`` block finds that a value of a file is not valid."""
+    try:
+        yield
+    except MISFITS as error:
+        if isinstance(error, ModelFileError):
+            raise
+        raise ModelFileError(f"{name} is not a valid {kind}: {type(error).__name__}: {error}") from error
 
 
 def read_header(stream: IO[bytes], size: int, name: str, kind: str, newest: int) -> tuple[dict[str, Any], bytes]:

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 Doubles = NDArray[np.float64]
 
-#: How far the score of a row with a value half a range beyond its column is at least above that of all training rows.
+#: A row with a value half a range beyond its column's range scores at least this much more than any training row.
 BEYOND = float(np.log(1.5))
-#: How many units the guard falls if a value lies nearer to its column's range by a factor e: so many that values a few
-#: percent outside, which fresh rows of many columns often have, do not outrank the distances.
+#: Units by which the guard falls if a value lies nearer to its column's range by a factor e. Fresh rows of many columns
+#: often have a value a few percent outside; with this slope, the distances outrank it.
 SLOPE = 6.0
 
 

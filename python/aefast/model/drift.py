@@ -36,13 +36,13 @@ Array = NDArray[Any]
 #: The least difference of a share, index and distance of scores that is drift, whatever the number of rows.
 FLOORS = {"missing": 0.02, "unknown": 0.02, "clipped": 0.02, "index": 0.1}
 LEAST_DISTANCE = 0.1
-#: How many times the largest difference among the training rows is drift.
+#: Differences above this multiple of the largest one among the training rows are drift.
 MARGIN = 1.5
 #: The probability that any column of rows without drift exceeds what chance explains.
 LEVEL = 0.001
-#: Fewer rows are not compared: a few odd rows are anomalies.
+#: Fewer rows are not compared: a few unusual rows are anomalies, not drift.
 LEAST_ROWS = 30
-#: A stability index above it means that hardly a value is where those of training were.
+#: With a stability index above this, hardly any value lies where those of training did.
 _FAR = 4.0
 # Histograms that are compared at once.
 _MOST_AT_ONCE = 1 << 14

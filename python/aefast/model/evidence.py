@@ -21,7 +21,7 @@ Array = NDArray[Any]
 HOURS, DAYS = 24, 7
 #: The families of evidence: levels and numbers by themselves, states given others, and the numbers together.
 FAMILIES = ("level", "number", "pair", "joint")
-#: The steepest slope of a number's tails beyond their knots; text and states are probabilities, whose nats are nats.
+#: The steepest slope of a number's tails beyond their knots. The surprise of text and states is in nats already.
 STEEPEST = 8.0
 _SPREAD_OF_DECILES = 2.563
 # Unit of a constant number, as a share of it, or of a constant 0.

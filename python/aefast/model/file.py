@@ -19,9 +19,8 @@ from aefast.columns.column import KINDS, MAX_COUNTED, MAX_LEVELS, NO_LEVELS, Col
 from aefast.columns.times import checked_zone
 from aefast.engine import core
 from aefast.engine.threads import MOST_THREADS
-from aefast.exceptions import ModelFileError
 from aefast.model.calibration import Calibration
-from aefast.model.container import Source, pack, unpack
+from aefast.model.container import Source, pack, unpack, valid
 from aefast.model.data import ModelData
 from aefast.model.distances import Distances, checked_distances
 from aefast.model.evidence import Evidence
@@ -61,10 +60,8 @@ def opened(source: Source) -> Iterator[tuple[Document, Tensors]]:
         If there is no such file, or it cannot be read.
     """
     document, tensors, name = unpack(source, "model", FORMAT_VERSION)
-    try:
+    with valid(name, "model"):
         yield document, tensors
-    except MISFITS as error:
-        raise ModelFileError(f"{name} is not a valid model: {type(error).__name__}: {error}") from error
 
 
 def content_of(document: Document, tensors: Tensors, restore: Callable[[Document, Tensors], object]) -> bytes:

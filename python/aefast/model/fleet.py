@@ -212,7 +212,7 @@ def group_scores(fleet: ModelFleet, errors: Mapping[Key, Array], fdr: float) -> 
 
 
 def joined(new: Mapping[Key, Model], models: Mapping[Key, Model]) -> Mapping[Key, Model]:
-    """Return both, the new ones in place of others; models in a file are not read."""
+    """Return all models, with the new ones in place of older ones; models in a file are not read."""
     if isinstance(models, ChainMap):
         return ChainMap({**models.maps[0], **new}, *models.maps[1:])
     return {**models, **new} if isinstance(models, dict) else ChainMap(dict(new), models)  # type: ignore[arg-type]

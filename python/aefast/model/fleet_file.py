@@ -21,7 +21,6 @@ import struct
 import weakref
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, Any
 
@@ -31,7 +30,7 @@ from numpy.typing import NDArray
 from aefast.engine import core
 from aefast.exceptions import ModelFileError
 from aefast.model import file
-from aefast.model.container import DIGEST_PLACE, MAX_HEADER, Source, read_header, without_doubles
+from aefast.model.container import DIGEST_PLACE, MAX_HEADER, Source, read_header, valid, without_doubles
 from aefast.model.fleet import UNSEEN
 from aefast.model.layer import integer
 from aefast.model.model import Model
@@ -100,7 +99,7 @@ class FleetDocument:
 
     @classmethod
     def of_plain(cls, document: dict[str, Any]) -> FleetDocument:
-        """Return the document of a file, of which each value is checked; one of `MISFITS` if one is not valid."""
+        """Return the document of a file after checking each value; raise one of `MISFITS` if one is not valid."""
         by, one = document["by"], document["one"]
         if by is not None and not (isinstance(by, list) and by and all(isinstance(name, str) for name in by)):
             raise ValueError("by must be names of columns")
@@ -144,7 +143,7 @@ def _value(value: Any) -> Any:
 def write(path: str | os.PathLike[str], document: FleetDocument, models: Iterable[bytes]) -> None:
     """Write a fleet file, whole or not at all, from the content of the model files, the pooled model's last."""
     n = len(document.keys) + document.has_pooled
-    reserved = len(_header(document, n, (1 << 62) - 1, DIGEST_PLACE))
+    reserved = len(_header(document, n, (1 << 62) - 1))
     ends, digests, end = np.zeros(n, dtype="<i8"), io.BytesIO(), 0
     with atomic_path(path) as part, naming(path), part.open("wb") as stream:
         stream.write(b" " * reserved)
@@ -156,30 +155,21 @@ def write(path: str | os.PathLike[str], document: FleetDocument, models: Iterabl
         padding = b" " * (-end % 8)  # numbers begin at a multiple of eight
         tables = ends.tobytes() + digests.getvalue()
         stream.write(padding + tables)
-        header = _header(document, n, end + len(padding), DIGEST_PLACE, reserved)
+        header = _header(document, n, end + len(padding), reserved)
         digest = hashlib.sha256(header + tables).hexdigest()
         stream.seek(0)
         stream.write(header.replace(DIGEST_PLACE.encode(), digest.encode(), 1))
 
 
-def _header(document: FleetDocument, n: int, n_bytes: int, digest: str, length: int = 0) -> bytes:
+def _header(document: FleetDocument, n: int, n_bytes: int, length: int = 0) -> bytes:
     """Return the header and its length, padded with blanks to ``length`` bytes, or to a multiple of eight."""
     metadata = {
         "format": "aefast-fleet",
         "format_version": str(FORMAT_VERSION),
-        "digest": digest,
+        "digest": DIGEST_PLACE,
         "fleet": json.dumps(document.plain(), allow_nan=False, separators=(",", ":")),
     }
-    tensors = {
-        "models": {"dtype": "U8", "shape": [n_bytes], "data_offsets": [0, n_bytes]},
-        "ends": {"dtype": "I64", "shape": [n], "data_offsets": [n_bytes, n_bytes + 8 * n]},
-        "digests": {
-            "dtype": "U8",
-            "shape": [n, _DIGEST_BYTES],
-            "data_offsets": [n_bytes + 8 * n, n_bytes + _INDEX_BYTES * n],
-        },
-    }
-    text = json.dumps({"__metadata__": metadata, **tensors}, separators=(",", ":")).encode()
+    text = json.dumps({"__metadata__": metadata, **_tensors(n_bytes, n)}, separators=(",", ":")).encode()
     text += b" " * (length - 8 - len(text) if length else -len(text) % 8)
     if len(text) > MAX_HEADER:
         raise ValueError(
@@ -187,6 +177,16 @@ def _header(document: FleetDocument, n: int, n_bytes: int, digest: str, length: 
             "shorter names, or save fewer of them in a file"
         )
     return struct.pack("<Q", len(text)) + text
+
+
+def _tensors(n_bytes: int, n: int) -> dict[str, Any]:
+    """Return the entries of a header: ``n`` models in ``n_bytes`` bytes, and the end and the digest of each."""
+    first, second = n_bytes + 8 * n, n_bytes + _INDEX_BYTES * n
+    return {
+        "models": {"dtype": "U8", "shape": [n_bytes], "data_offsets": [0, n_bytes]},
+        "ends": {"dtype": "I64", "shape": [n], "data_offsets": [n_bytes, first]},
+        "digests": {"dtype": "U8", "shape": [n, _DIGEST_BYTES], "data_offsets": [first, second]},
+    }
 
 
 @dataclass(eq=False)
@@ -291,7 +291,7 @@ def is_fleet(source: Source) -> bool:
 
 
 def opened(source: Source, n_threads: int | None = None) -> StoredModels:
-    """Return the models of a fleet file, of which only the index is read now; ``n_threads`` replaces theirs.
+    """Return the models of a fleet file. Only the index is read now; ``n_threads`` replaces that of the models.
 
     The file stays open as long as the result is in use, so that it may be replaced meanwhile.
 
@@ -315,17 +315,6 @@ def opened(source: Source, n_threads: int | None = None) -> StoredModels:
         return _opened(stream, os.fstat(stream.fileno()).st_size, name, _OpenFile(stream).read, n_threads)
 
 
-@contextmanager
-def valid(models: StoredModels) -> Iterator[None]:
-    """Raise ModelFileError if a ``with`` block finds a value of the document that is not valid."""
-    try:
-        yield
-    except MISFITS as error:
-        if isinstance(error, ModelFileError):
-            raise
-        raise ModelFileError(f"{models.name} is not a valid fleet: {type(error).__name__}: {error}") from error
-
-
 def _opened(
     stream: IO[bytes], size: int, name: str, read: Callable[[int, int], bytes], n_threads: int | None
 ) -> StoredModels:
@@ -338,7 +327,7 @@ def _opened(
     if len(tables) != _INDEX_BYTES * n or hashlib.sha256(zeroed + tables).hexdigest().encode() != digest:
         raise ModelFileError(f"{name} is altered: its digest does not match its index")
     ends = np.frombuffer(tables, "<i8", n).astype(np.int64)
-    try:
+    with valid(name, "fleet"):
         plain = json.loads(header["__metadata__"]["fleet"], object_pairs_hook=without_doubles)
         document = FleetDocument.of_plain(plain)
         if len(document.keys) + document.has_pooled != n or n == 0:
@@ -348,8 +337,6 @@ def _opened(
         stream.seek(len(header_bytes) + int(ends[-1]))
         if stream.read(n_bytes - int(ends[-1])).strip(b" "):
             raise ValueError("bytes stand between the models and the index")
-    except MISFITS as error:
-        raise ModelFileError(f"{name} is not a valid fleet: {type(error).__name__}: {error}") from error
     return StoredModels(name, document, read, len(header_bytes), ends, tables[8 * n :], digest.decode(), n_threads)
 
 
@@ -360,11 +347,7 @@ def _extents(header: dict[str, Any], n_bytes: int, name: str) -> tuple[int, int]
         size, n = entries["models"]["shape"][0], entries["ends"]["shape"][0]
         if type(size) is not int or type(n) is not int or size < 0 or n < 0:
             raise ValueError("a size is not a count")
-        places = {"models": [0, size], "ends": [size, size + 8 * n], "digests": [size + 8 * n, size + _INDEX_BYTES * n]}
-        shapes = {"models": [size], "ends": [n], "digests": [n, _DIGEST_BYTES]}
-        dtypes = {"models": "U8", "ends": "I64", "digests": "U8"}
-        expected = {key: {"dtype": dtypes[key], "shape": shapes[key], "data_offsets": places[key]} for key in places}
-        if entries != expected:
+        if entries != _tensors(size, n):
             raise ValueError("the tensors are not those of a fleet")
     except MISFITS as error:
         raise ModelFileError(f"{name} is altered: {type(error).__name__}: {error}") from error

@@ -229,7 +229,7 @@ def calibrated_gaps(
 
 
 def checked_gaps(gaps: Gaps, n_elements: int) -> Gaps:
-    """Return gaps whose shapes and values fit a model that scores so many elements; raise ValueError if they do not."""
+    """Return gaps whose shapes and values fit a model of ``n_elements``; raise ValueError if they do not."""
     n_counts = len(gaps.counts)
     shapes = {
         **dict.fromkeys(("mean", "shifts", "ratios"), (n_elements,)),

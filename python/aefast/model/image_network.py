@@ -82,13 +82,7 @@ class Stage:
         elif self.stride > 1:
             taps = max(taps, factor)
         return transposed_convolution(
-            image,
-            self.channels,
-            taps,
-            activation,
-            padding=self.padding,
-            factor=factor,
-            output=self.image[:2],
+            image, self.channels, taps, activation, padding=self.padding, factor=factor, output=self.image[:2]
         )
 
     def check(self, shape: Image, name: str) -> None:

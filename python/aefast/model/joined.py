@@ -16,7 +16,7 @@ from aefast.engine import core
 from aefast.model.distances import Distances
 from aefast.model.gaps import Gaps
 from aefast.model.numbers import input_order, scored_inputs
-from aefast.model.reasons import Reasons
+from aefast.model.reasons import Reasons, print_alike
 from aefast.model.scaling import FeatureScaling
 from aefast.model.weekdays import shifted, weekdays_of
 
@@ -172,7 +172,7 @@ class Joined:
                 expected[:, index, 0] = np.maximum(judged.states[:, index], 0)
                 is_expected = values == expected[:, index, 0]
             elif column.kind == "numeric":
-                is_expected = _print_alike(values, expected[:, index, 0])
+                is_expected = print_alike(values, expected[:, index, 0])
             else:
                 is_expected = np.full(len(rows), self._distances is None)
             ranked[is_expected | np.isnan(values), index] = 0
@@ -194,16 +194,9 @@ class Joined:
     def _scores(
         self, rows: Array, predictor: core.Predictor, inputs: Array, is_missing: NDArray[np.bool_] | None
     ) -> Doubles:
-        """Return the scores of the numbers, NaN for rows none of whose numbers is known."""
+        """Return the scores of the numbers, NaN for rows without a known number."""
         scores = predictor.errors(inputs, "calibrated").astype(np.float64)
         if self._gaps is not None and is_missing is not None:
             scores = self._gaps.calibrated(scores, is_missing)
         scores[np.isnan(rows[:, self._scored]).all(axis=1)] = np.nan
         return scores
-
-
-def _print_alike(first: Array, second: Array) -> NDArray[np.bool_]:
-    """Return which numbers are the same as reasons show them, with six significant digits."""
-    magnitude = np.maximum(np.abs(first), np.abs(second)).astype(np.float64)
-    unit = 10.0 ** (np.floor(np.log10(np.where(magnitude > 0, magnitude, 1.0))) - 5)
-    return np.asarray(np.round(first / unit) == np.round(second / unit))

@@ -1,4 +1,4 @@
-"""What a kind of layer has to say of itself, and the checks of single values of a description.
+"""The base class of the kinds of layers, and checks of single values of a description.
 
 A description (``LayerSpec``) is the plain dictionary that the engine reads.
 """

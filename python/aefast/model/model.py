@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -88,7 +89,8 @@ class Model(ModelData):
             if found is not None:
                 return found
         name = self._metric(metric)
-        errors: Array = self._scored(X, precision, lambda rows: (self._errors(rows, name, precision),))[0]
+        score = partial(self._errors, metric=name, precision=precision)
+        errors: Array = self._scored_rows(self.read(X), precision, lambda rows: (score(rows),))[0]
         return errors
 
     def _filled(self, predictor: core.Predictor, rows: Array, metric: str) -> tuple[Array, NDArray[np.bool_] | None]:
@@ -325,11 +327,8 @@ class Model(ModelData):
             n_threads=self.n_threads,
         )
 
-    def _scored(self, X: Any, precision: str, score: Callable[[Array], Any]) -> Any:
-        """Return ``score(rows)``, errors first, once these are known to be finite."""
-        return self._scored_rows(self.read(X), precision, score)
-
     def _scored_rows(self, rows: Array, precision: str, score: Callable[[Array], Any]) -> Any:
+        """Return ``score(rows)``, errors first, once these are known to be finite."""
         self._predictors.ranges_for(precision)
         if self.missing != "error" or self._joined is not None:
             # The engine would read infinity as a missing value.
@@ -367,9 +366,8 @@ class Model(ModelData):
             self.columns, masks_missing=self.missing != "mean", n_threads=resolve_threads(self.n_threads)
         )
         scaling = numbers_scaling(self.scaling, self.columns)
-        return Joined(
-            self.columns, self.distances, engine, self._predictors.numbers, self.gaps, scaling, self.evidence.shifts
-        )
+        numbers = partial(self._predictors.get, "numbers")
+        return Joined(self.columns, self.distances, engine, numbers, self.gaps, scaling, self.evidence.shifts)
 
     def _metric(self, metric: str | None) -> str:
         return checked_metric(metric, self.score_metric, self.network, has=self.compares)

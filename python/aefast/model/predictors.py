@@ -64,38 +64,29 @@ class Predictors:
                 self.finite_errors = kept[1].finite_errors
         return kept[1]
 
-    def numbers(self, precision: str = "float32") -> core.Predictor:
-        """Return the predictor of the numbers of columns of several kinds; see `aefast.model.numbers`."""
-        return self.get("numbers", precision)
-
-    def _of_numbers(self, precision: str, n_threads: int) -> core.Predictor:
-        columns = self.columns or ()
-        network, parameters = numbers_network(self.network, self.coefs, self.intercepts, self.dtype, columns)
-        scaling = numbers_scaling(self.scaling, columns).for_engine(self.missing)
-        predictor = core.Predictor(network, parameters, scaling, self.dtype, n_threads)
-        ranges = self.ranges_for(precision)
-        if precision != "float32":
-            predictor.reduce(precision, None if ranges is None else numbers_ranges(ranges, columns))
-        if self.distances is not None:
-            predictor.set_distances(numbers_distances(self.distances, columns))
-        return predictor
-
     def _built(self, code: str, precision: str, top_k: int | None, n_threads: int) -> core.Predictor:
+        network, weights = self.network, (self.coefs, self.intercepts, self.dtype)
+        ranges, distances = self.ranges_for(precision), self.distances if code == "mean" else None
         if code == "numbers":
-            return self._of_numbers(precision, n_threads)
-        network = self.network
-        if top_k is not None:
-            layers = [{**each, "k": top_k} if each["kind"] == "top_k" else each for each in network["layers"]]
-            network = {**network, "layers": layers}  # type: ignore[typeddict-item]
-        found, parameters = inference_network(network, self.coefs, self.intercepts, self.dtype, code)
-        scaling = self.scaling.for_engine(self.missing, self.columns)
+            columns = self.columns or ()
+            found, parameters = numbers_network(network, *weights, columns)
+            scaling = numbers_scaling(self.scaling, columns).for_engine(self.missing)
+            ranges = ranges and numbers_ranges(ranges, columns)
+            distances = self.distances and numbers_distances(self.distances, columns)
+        else:
+            if top_k is not None:
+                layers = [{**each, "k": top_k} if each["kind"] == "top_k" else each for each in network["layers"]]
+                network = {**network, "layers": layers}  # type: ignore[typeddict-item]
+            found, parameters = inference_network(network, *weights, code)
+            scaling = self.scaling.for_engine(self.missing, self.columns)
+            distances = distances if self.columns is None else None
         predictor = core.Predictor(found, parameters, scaling, self.dtype, n_threads)
         if precision != "float32":
-            predictor.reduce(precision, self.ranges_for(precision))
+            predictor.reduce(precision, ranges)
         if self.whitening is not None and code == "mean":
             predictor.set_whitening(self.whitening)
-        if self.distances is not None and code == "mean" and self.columns is None:
-            predictor.set_distances(self.distances)
+        if distances is not None:
+            predictor.set_distances(distances)
         return predictor
 
     def ranges_for(self, precision: str) -> Sequence[Array] | None:

@@ -112,7 +112,7 @@ class Reference:
     distance: float
 
     def merged(self, other: ColumnCounts, worst: NDArray[np.float64]) -> Reference:
-        """Return the reference of these rows and others, which differ from all by ``worst``."""
+        """Return the reference of these rows and others; ``worst`` says how far parts of the others differ from all."""
         return Reference(self.edges, self.counts + other, np.maximum(self.worst, worst), self.distance)
 
 
@@ -129,8 +129,6 @@ class ColumnCounter:
     n_threads : int or None
     """
 
-    edges: NDArray[np.float64]
-
     def __init__(
         self,
         edges: NDArray[np.float64],
@@ -138,7 +136,8 @@ class ColumnCounter:
         scaling: FeatureScaling,
         n_threads: int | None,
     ) -> None:
-        self.edges, self._n_threads = edges, n_threads
+        self.edges: NDArray[np.float64] = edges
+        self._n_threads = n_threads
         limit = clip_limit(scaling.kind)
         with np.errstate(over="ignore"):
             low, high = scaling.shift - limit * scaling.scale, scaling.shift + limit * scaling.scale

@@ -13,13 +13,7 @@ from aefast.columns.values import names_of
 from aefast.engine.threads import resolve_threads
 from aefast.model.scaling import column_statistics
 from aefast.tables.collect import collected, table_of
-from aefast.tables.numbers import (
-    nonfinite_error,
-    numpy_frame,
-    readable,
-    table_values,
-    why_unreadable,
-)
+from aefast.tables.numbers import nonfinite_error, numpy_frame, readable, table_values, why_unreadable
 
 Array = NDArray[Any]
 

@@ -174,7 +174,7 @@ def fit(data: Any, estimator: Any, *, rows: int | None = None, seed: int = 0) ->
     estimator : estimator of aefast
         Fitted in place, as by its ``fit``.
     rows : int, optional
-        Fit on a random sample of so many rows, which the workers draw and the driver holds in memory. By default all
+        Fit on a random sample of this many rows, which the workers draw and the driver holds in memory. By default all
         rows are streamed to a temporary file of the driver and fitted with ``fit_batches``, whose memory does not grow
         with the rows.
     seed : int, default 0
@@ -277,17 +277,7 @@ def fit_groups(data: Any, estimator: Any, by: Any, *, min_rows: int = 50, unseen
     return job.fleet_of([part.cast(FITS) for part in fits if part.num_columns])
 
 
-def score_groups(
-    data: Any,
-    fleet: Any,
-    *,
-    keep: Sequence[str] = (),
-    top_features: int = 0,
-    p_value_cutoff: float | None = None,
-    precision: str = "float32",
-    on_bad: str = "error",
-    isa_level: str | None = None,
-) -> Any:
+def score_groups(data: Any, fleet: Any, **parameters: Any) -> Any:
     """Return the scores of rows, each by the model of its group, as `score` does.
 
     `score` and `detect` accept a fleet too; the false-discovery rate is then controlled over the rows of all groups.
@@ -299,8 +289,8 @@ def score_groups(
     fleet : Fleet, bytes, str or path
         A fitted `aefast.Fleet`, or the content or the path of its file. It is sent once. A worker loads the models
         whose groups occur in its rows.
-    keep, top_features, p_value_cutoff, precision, on_bad, isa_level : optional
-        As in `score`. Without ``p_value_cutoff``, the threshold of its group decides about a row.
+    **parameters
+        Further parameters of `score`. Without ``p_value_cutoff``, the threshold of its group decides about a row.
 
     Returns
     -------
@@ -324,13 +314,4 @@ def score_groups(
 
         scored = aefast.ray.score_groups(data, fleet, keep=["id"])
     """
-    return score(
-        data,
-        require_fleet(fleet),
-        keep=keep,
-        top_features=top_features,
-        p_value_cutoff=p_value_cutoff,
-        precision=precision,
-        on_bad=on_bad,
-        isa_level=isa_level,
-    )
+    return score(data, require_fleet(fleet), **parameters)
