@@ -98,29 +98,22 @@ def render(
         "rows_narrow": _rows_figure(findings, ", narrow", width=3.8, columns=150),
         "histogram": _histogram_figure(findings),
     }
+
+    def add(name: str, caption: str, draw: Callable[..., Any], *values: Any, **options: Any) -> None:
+        pictures[name] = figure(lambda ax: draw(*values, ax=ax, **options), caption, height=3.2)
+
     if np.isfinite(findings.p_values).any():
-        pictures["drift"] = figure(
-            lambda ax: plots.score_drift(findings.errors, model.calibration, ax=ax),
-            "Distribution of the scores beside that of the calibration rows",
-            height=3.2,
-        )
-        pictures["calibration"] = figure(
-            lambda ax: plots.calibration(findings.p_values, ax=ax), "Share of rows by p-value", height=3.2
-        )
+        beside = "Distribution of the scores beside that of the calibration rows"
+        add("drift", beside, plots.score_drift, findings.errors, model.calibration)
+        add("calibration", "Share of rows by p-value", plots.calibration, findings.p_values)
     if model.loss_curve:
-        pictures["loss"] = figure(lambda ax: plots.loss_curves(model, ax=ax), "Loss by epoch", height=3.2)
+        add("loss", "Loss by epoch", plots.loss_curves, model)
     if quality is not None and findings.labels is not None:
         known = findings.labels != UNLABELLED
-        labels, judged = findings.labels[known], findings.errors[known]
+        judged = findings.labels[known], findings.errors[known]
         marked = {"threshold": threshold, "best F1": quality["best"]["threshold"]}
-        pictures["roc"] = figure(
-            lambda ax: plots.roc_curve(labels, judged, threshold=marked, ax=ax), "ROC curve", height=3.2
-        )
-        pictures["precision"] = figure(
-            lambda ax: plots.precision_recall_curve(labels, judged, threshold=marked, ax=ax),
-            "Precision-recall curve",
-            height=3.2,
-        )
+        add("roc", "ROC curve", plots.roc_curve, *judged, threshold=marked)
+        add("precision", "Precision-recall curve", plots.precision_recall_curve, *judged, threshold=marked)
     if image_shape is not None and findings.strangest:
         shown = findings.strangest[:10]
         pictures["images"] = figure(
