@@ -100,12 +100,7 @@ class Engine:
     def __init__(self, layers, X):
         n_features = X.shape[1]
         last = {**layers[-1], "activation": "identity"}
-        network = {
-            "n_features": n_features,
-            "layers": [*layers[:-1], last],
-            "n_encoder_layers": 1,
-            "groups": [],
-        }
+        network = {"n_features": n_features, "layers": [*layers[:-1], last], "n_encoder_layers": 1, "groups": []}
         parameters = [a.reshape(-1, a.shape[-1]) if a.ndim > 1 else a for a in parameters_of(layers)]
         self.X, self.scaling = X, core.Scaling(np.zeros(n_features), np.ones(n_features), 1e6)
         self.predictor = core.Predictor(network, parameters, self.scaling, "float32", options.threads)

@@ -39,11 +39,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("options", "why"),
-    [
-        ([], "not in every file"),
-        (["--exclude", "c"], "--exclude"),
-        (["--columns", "a,b"], "not in --columns"),
-    ],
+    [([], "not in every file"), (["--exclude", "c"], "--exclude"), (["--columns", "a,b"], "not in --columns")],
 )
 def test_fit_reports_columns_that_only_later_files_have(options, why):
     summary = fit("ext", *options)

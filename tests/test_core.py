@@ -18,11 +18,7 @@ LEVELS = ("v2", "v3", "v4", "v4_bf16")
 
 def run_python(code, **environment):
     return subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
+        [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, check=False
     )
 
 

@@ -22,10 +22,7 @@ def hints(tmp_path, cells) -> list[str]:
     [
         ([*NUMBERS[:17], *"pqrs", *NUMBERS], "numbers, all but 4 of 61 cells (row 17: 'p'); correct them"),
         ([*NUMBERS, "", "e", "f", "g", "x" * 99], "numbers, all but 4 of 44 cells (row 41: 'e'); correct them"),
-        (
-            [*NUMBERS, *(n.replace(".", ",") for n in NUMBERS)],
-            "numbers, some of them with decimal commas (row 40",
-        ),
+        ([*NUMBERS, *(n.replace(".", ",") for n in NUMBERS)], "numbers, some of them with decimal commas (row 40"),
         ([f"{i % 12 + 1}/12/2024 08:30" for i in range(1, 30)], "dates (row 0: '2/12/2024 08:30'); give their form"),
     ],
 )

@@ -86,9 +86,7 @@ def test_unfitted_use_is_not_fitted_error(method, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "duplicate",
-    [lambda m: pickle.loads(pickle.dumps(m)), copy.deepcopy],
-    ids=["pickle", "deepcopy"],
+    "duplicate", [lambda m: pickle.loads(pickle.dumps(m)), copy.deepcopy], ids=["pickle", "deepcopy"]
 )
 def test_copies_answer_and_train_as_the_original(model, duplicate):
     other = duplicate(model)

@@ -118,10 +118,7 @@ def test_single_precision_only_rounds_the_initial_weights():
         (lambda: layer_sizes((4, 0), None, 3), "encoder_layer_sizes must hold integers of at least 1, got 0"),
         (lambda: layer_sizes((4, 2.5), None, 3), "encoder_layer_sizes must hold integers of at least 1, got 2.5"),
         (lambda: layer_sizes((4,), (True,), 3), "decoder_layer_sizes must hold integers of at least 1, got True"),
-        (
-            lambda: network(dropout=[0.1]),
-            "dropout must be one rate, or one for each of the 3 hidden layers, got 1",
-        ),
+        (lambda: network(dropout=[0.1]), "dropout must be one rate, or one for each of the 3 hidden layers, got 1"),
         (lambda: network(dropout=[0.1, 0.2, 1.0]), "dropout must hold rates in [0, 1), got 1.0"),
         (
             lambda: network(decoder=(3, 5), tied_weights=True),

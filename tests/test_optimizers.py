@@ -19,13 +19,7 @@ def test_an_object_tells_the_engine_its_constants():
     assert SGD(0.9, nesterov=True).spec() == {"kind": "sgd", "momentum": 0.9, "nesterov": True}
     assert RMSprop().spec() == {"kind": "rmsprop", "rho": 0.9, "epsilon": 1e-8}
     assert Adam(0.8).spec() == {"kind": "adam", "beta_1": 0.8, "beta_2": 0.999, "epsilon": 1e-8}
-    assert AdamW().spec() == {
-        "kind": "adamw",
-        "beta_1": 0.9,
-        "beta_2": 0.999,
-        "epsilon": 1e-8,
-        "weight_decay": 0.01,
-    }
+    assert AdamW().spec() == {"kind": "adamw", "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8, "weight_decay": 0.01}
 
 
 def test_objects_are_values():

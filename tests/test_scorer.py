@@ -219,11 +219,7 @@ def test_a_table_is_scored_as_its_batches_are():
     [
         ({"keep": "id"}, ValueError, r"keep must be a sequence of names, got 'id': write \['id'\]"),
         ({"columns": "abcd"}, ValueError, "columns must be a sequence of names, got 'abcd'"),
-        (
-            {"columns": ["a"]},
-            ValueError,
-            "the model was fitted on, 'a', 'b', 'c', 'd', got 'a'; leave columns out",
-        ),
+        ({"columns": ["a"]}, ValueError, "the model was fitted on, 'a', 'b', 'c', 'd', got 'a'; leave columns out"),
         ({"top_features": -1}, ValueError, "top_features must be an integer of at least 0, got -1"),
         ({"top_features": 1.5}, ValueError, "top_features must be an integer of at least 0, got 1.5"),
         ({"precision": "foo"}, ValueError, "precision must be one of float32, bfloat16, int8, got 'foo'"),

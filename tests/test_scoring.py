@@ -201,10 +201,7 @@ LAYOUTS = {
     "read-only": _read_only,
 }
 # These cannot be read in place. They are converted first, which may round differently.
-CONVERTED_LAYOUTS = {
-    "unaligned": _unaligned,
-    "other byte order": lambda X: X.astype(X.dtype.newbyteorder()),
-}
+CONVERTED_LAYOUTS = {"unaligned": _unaligned, "other byte order": lambda X: X.astype(X.dtype.newbyteorder())}
 INPUT_DTYPES = ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?"]
 
 

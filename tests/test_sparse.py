@@ -41,10 +41,7 @@ def test_l1_makes_most_outputs_zero():
 def test_l1_adds_to_activity_l1():
     both, one = (
         SparseAutoencoder((3,), sparsity="l1", max_epochs=2, random_state=0, **weights).fit(X)
-        for weights in (
-            {"sparsity_weight": 0.25, "activity_l1": 0.5},
-            {"sparsity_weight": 0.75},
-        )
+        for weights in ({"sparsity_weight": 0.25, "activity_l1": 0.5}, {"sparsity_weight": 0.75})
     )
     np.testing.assert_array_equal(both.coefs_[0], one.coefs_[0])
 

@@ -25,11 +25,7 @@ SMOOTH_LOSSES = (("mse", "identity"), ("binary_crossentropy", "sigmoid"), ("hube
 LOSSES = (*SMOOTH_LOSSES, ("mae", "tanh"), ("categorical_crossentropy", "softmax"))
 N_ARCHITECTURES = 15  # of each kind
 SEED, EPOCH = 7, 3
-NOISES = {
-    "gaussian": {"noise_level": 0.5},
-    "masking": {"noise_level": 0.3},
-    "salt_pepper": {"noise_level": 0.4},
-}
+NOISES = {"gaussian": {"noise_level": 0.5}, "masking": {"noise_level": 0.3}, "salt_pepper": {"noise_level": 0.4}}
 
 
 def random_case(kind, index, activations=ALL):

@@ -172,10 +172,7 @@ def test_a_loaded_model_has_the_same_bound_and_samples(model):
 
 HELD = "in a VariationalAutoencoder, whose code is means and log-variances and is held by beta, got"
 WRONG = {
-    "ties": (
-        lambda m: VariationalAutoencoder(tied_weights=True).fit(X),
-        f"tied_weights must be False {HELD} True",
-    ),
+    "ties": (lambda m: VariationalAutoencoder(tied_weights=True).fit(X), f"tied_weights must be False {HELD} True"),
     "a bent code": (
         lambda m: VariationalAutoencoder(code_activation="relu").fit(X),
         f"code_activation must be 'identity' {HELD} 'relu'",

@@ -95,18 +95,9 @@ WRONG = {
         lambda: MODEL.reconstruction_error(X, precision="float8"),
         "precision must be one of float32, bfloat16, int8, got 'float8'",
     ),
-    "false-discovery rate of one": (
-        lambda: MODEL.detect(X, fdr=1),
-        "fdr must be in (0, 1), got 1",
-    ),
-    "false-discovery rate that is no number": (
-        lambda: MODEL.detect(X, fdr="a"),
-        "fdr must be in (0, 1), got 'a'",
-    ),
-    "no features to explain by": (
-        lambda: MODEL.explain(X, top=0),
-        "top must be an integer of at least 1, got 0",
-    ),
+    "false-discovery rate of one": (lambda: MODEL.detect(X, fdr=1), "fdr must be in (0, 1), got 1"),
+    "false-discovery rate that is no number": (lambda: MODEL.detect(X, fdr="a"), "fdr must be in (0, 1), got 'a'"),
+    "no features to explain by": (lambda: MODEL.explain(X, top=0), "top must be an integer of at least 1, got 0"),
     "unknown activation": (
         lambda: Autoencoder(activation="swish").fit(X),
         f"The 'activation' parameter of Autoencoder must be a str among {{{ACTIVATIONS}}}. Got 'swish' instead.",
@@ -175,10 +166,7 @@ WRONG = {
         lambda: Autoencoder().fit(X, sample_weight=np.zeros(60)),
         "sample_weight is zero for every row",
     ),
-    "no blocks": (
-        lambda: Autoencoder().fit_batches([]),
-        "fit_batches needs at least one block of rows, got none",
-    ),
+    "no blocks": (lambda: Autoencoder().fit_batches([]), "fit_batches needs at least one block of rows, got none"),
     "warm start into another network": (
         lambda: warm_started(encoder_layer_sizes=(5, 2)),
         "coefs_[0] has shape (4, 3), but its layer needs (4, 5)",

@@ -216,12 +216,7 @@ def drawn_code(n_rows, n_codes, seed, epoch):
     network = network_of(
         n_codes, [dense(2 * n_codes, "identity"), {"kind": "gaussian_code"}], [dense(n_codes, "identity")]
     )
-    parameters = [
-        np.zeros((n_codes, 2 * n_codes)),
-        np.zeros(2 * n_codes),
-        np.eye(n_codes),
-        np.zeros(n_codes),
-    ]
+    parameters = [np.zeros((n_codes, 2 * n_codes)), np.zeros(2 * n_codes), np.eye(n_codes), np.zeros(n_codes)]
     return _outputs(network, parameters, {"loss": "mse"}, np.zeros((n_rows, n_codes)), seed, epoch)
 
 

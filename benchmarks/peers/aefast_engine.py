@@ -6,12 +6,7 @@ import shapes
 from aefast.engine import core
 from peers.base import ADAM, Peer
 
-OPTIMIZER = {
-    "kind": "adam",
-    "beta_1": ADAM["beta_1"],
-    "beta_2": ADAM["beta_2"],
-    "epsilon": ADAM["epsilon"],
-}
+OPTIMIZER = {"kind": "adam", "beta_1": ADAM["beta_1"], "beta_2": ADAM["beta_2"], "epsilon": ADAM["epsilon"]}
 
 
 def network_of(widths):
