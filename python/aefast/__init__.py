@@ -1,7 +1,7 @@
 """Autoencoders on CPUs, trained and scored in compiled code, as scikit-learn estimators.
 
-Names are imported when they are first used: the command that scores a file needs no scikit-learn, which takes longer to
-import than a million rows to score.
+Names are imported when they are first used: the command that scores a file needs no scikit-learn, whose
+import takes longer than scoring a million rows.
 """
 
 from importlib.util import find_spec as _find_spec

@@ -45,7 +45,7 @@ KINDS = ("numeric", "categorical", "timestamp")
 MAX_LEVELS = 64
 #: Levels of a column that training counts before the rarest are dropped.
 MAX_COUNTED = 1 << 18
-#: The least share of training rows with values that are no levels that is worth saying.
+#: The share of training rows with values that are no levels, from which on it is mentioned.
 LEAST_OTHERS = 0.01
 #: The name of a level that is not among the kept ones.
 UNKNOWN = "(unknown)"
@@ -103,7 +103,7 @@ def _whole(name: str) -> str:
     return name.partition(".")[0] if _WHOLE.fullmatch(name) else name
 
 
-#: Of a column without rare values.
+#: What a column without rare values has.
 NO_LEVELS = RareLevels(np.empty(0, np.uint32), np.empty(0, np.int64))
 
 
@@ -112,8 +112,8 @@ class Column:
     """A column of a table.
 
     ``levels`` are the levels of a categorical column, most frequent first; None is the level of missing values.
-    ``counts`` are the training rows with each level, and last the rows with none of them. ``rare`` are the values of
-    the latter.
+    ``counts`` are the training rows with each level, and last the rows with none of them. ``rare`` has the values
+    of these last rows.
 
     ``knows_week`` is False for a column of times that spans too few dates in training to tell what is usual on each
     day of the week: all its times are then encoded as times of a Monday. ``knows_day`` is False if it spans less than a

@@ -1,4 +1,4 @@
-"""Numbers of a network as values of columns again, and cells of a table as reasons show them."""
+"""Converts outputs of a network back to values of columns, and cells of a table to what reasons show."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from aefast.tables.text import NUMBER_CELL, option_of
 
 Array = NDArray[Any]
 
-#: Dates of training from which on the day of the week is known: those of two weeks.
+#: The distinct dates in training that suffice to know what is usual on a day of the week: those of two weeks.
 WEEK_DATES = 14
 #: The date of times of the day alone, in days since 1970.
 CLOCK_DATE = 0
@@ -162,10 +162,8 @@ class LevelCounts:
     the most frequent dropped level (Agarwal et al. 2012, section 3): at most 2 / ``MAX_COUNTED`` of the rows.
     """
 
-    has_values: bool
-
     def __init__(self) -> None:
-        self.has_values = False
+        self.has_values: bool = False
         self._by_name: dict[str | None, int] = {}
         self._n_rows = self._n_missing = 0
         #: The number of levels that do not look like numbers, and the first such level.

@@ -28,15 +28,12 @@ class Limits(TypedDict):
 class Probes:
     """One measurement of each limit, which can alternate with other measurements, and the work that it does."""
 
-    operations: float
-    bytes: int
-
     def __init__(self, n_threads: int) -> None:
         self._memory = np.ones((n_threads, N_FLOATS // n_threads), dtype=np.float32)
         self._rounds = [N_ROUNDS] * n_threads
         self._pool = ThreadPoolExecutor(n_threads)  # its threads end with this object
-        self.operations = sum(self._rounds) * core.multiply_adds(1)
-        self.bytes = self._memory.nbytes
+        self.operations: float = sum(self._rounds) * core.multiply_adds(1)
+        self.bytes: int = self._memory.nbytes
 
     def multiply_adds(self) -> None:
         """Do ``operations`` floating-point operations on registers, with all threads."""

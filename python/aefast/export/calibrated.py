@@ -26,7 +26,7 @@ Network = Callable[[Value], tuple[Value, Value]]
 # taken, the farthest that a value lies beyond its range, and the least J and P as shares of D and of the row itself.
 _LEAST_DISTANCE, _LEAST_BEYOND, _FARTHEST = 1e-12, 1e-30, 1e30
 _ROUNDING_OF_NEAR, _ROUNDING_OF_LOCAL = 1e-5, 1e-6
-# Evidence of a value by itself fades out below so many nats, and that of pairs counts twice
+# Evidence of a value by itself fades out below this many nats, and that of pairs counts twice
 # (`cpp/aefast/score/evidence.cpp`).
 _FULL, _OF_FAMILY = 4.0, np.array([1.0, 1.0, 2.0, 1.0])
 _HIGHEST = 1e300

@@ -140,7 +140,7 @@ int n_work(void) {{ return {prefix.upper()}_WORK; }}
 
 
 def run_sql(program: Program, text: str, columns: Columns, can_run: bool) -> tuple[Outputs, str] | None:
-    """Run a query with DuckDB on a table ``aefast_rows``; None if that is not installed or not meant."""
+    """Run a query with DuckDB on a table ``aefast_rows``; None without DuckDB, or for another database."""
     try:
         import duckdb
     except ImportError:

@@ -69,9 +69,7 @@ def _tails(graph: Graph, step: Step, x: str) -> str:
     below = graph.node("Exp", graph.node("Min", graph.node("Sub", x, first), zero))
     beyond = graph.node("Max", graph.node("Sub", x, last), zero)
     found = graph.node(
-        "Add",
-        graph.node("Mul", below, graph.constant(nats[:, 0])),
-        graph.node("Mul", beyond, graph.constant(slopes)),
+        "Add", graph.node("Mul", below, graph.constant(nats[:, 0])), graph.node("Mul", beyond, graph.constant(slopes))
     )
     if knots.shape[1] == 1:
         return found

@@ -37,7 +37,7 @@ class Comparison:
     other_reason : ndarray of int64
         Their numbers, highest scores of the second model first.
     reasons : dict
-        How many rows flagged by both have which pair of first reasons, (of the first model, of the second one).
+        Number of rows flagged by both, by their first reasons: (that of the first model, that of the second one).
     scores : tuple of two ndarray of shape (n,)
         The scores of the first and of the second model.
     """

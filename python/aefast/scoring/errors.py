@@ -21,17 +21,14 @@ class BadValueError(AefastError, ValueError):
         True if the model accepts missing values, so that these values are infinite.
     """
 
-    column: str
-    count: int
-    may_miss: bool
-    row: int
-
     def __init__(
         self, found: NonFinite, column: str, batch_start: int, batch_rows: int, *, may_miss: bool = False
     ) -> None:
-        self._found, self.column, self.count, self.may_miss = found, column, found.count, may_miss
-        self.row, self._last_row = batch_start + found.row, batch_start + batch_rows - 1
-        self._batch_start = batch_start
+        self._found, self._batch_start, self._last_row = found, batch_start, batch_start + batch_rows - 1
+        self.column: str = column
+        self.count: int = found.count
+        self.may_miss: bool = may_miss
+        self.row: int = batch_start + found.row
         super().__init__(self.describe(f"row {self.row}"))
 
     def describe(self, place: str, *, for_command: bool = False) -> str:
@@ -73,12 +70,10 @@ class MisfitError(TableError):
         Number of the first row of the batch, counted from 0 over all rows given to `Scorer.score`.
     """
 
-    row: int
-    n_rows: int
-    reason: str
-
     def __init__(self, row: int, n_rows: int, reason: str) -> None:
-        self.row, self.n_rows, self.reason = row, n_rows, reason
+        self.row: int = row
+        self.n_rows: int = n_rows
+        self.reason: str = reason
         super().__init__(self.describe(f"row {row}"))
 
     def describe(self, place: str, *, for_command: bool = False) -> str:

@@ -94,7 +94,7 @@ def reasons_as_text(reasons: pa.Array) -> pa.Array:
 
 
 def _lists(names: pa.Array, values: pa.Array, expected: pa.Array, shares: Array, counts: Array) -> pa.Array:
-    """Return consecutive reasons as lists, of which row i has ``counts[i]``."""
+    """Return consecutive reasons as lists; row i has the next ``counts[i]`` of them."""
     kind = reasons_type(is_mixed=pa.types.is_string(values.type))
     fields = [names, values, expected, arrow_array(shares.astype(np.float64))]
     structs = pa.StructArray.from_arrays(fields, fields=list(kind.value_type))

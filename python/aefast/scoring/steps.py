@@ -34,9 +34,6 @@ RESULT_NAMES = ("anomaly_score", "p_value", "is_anomaly", "top_features")
 class ScoringSteps:
     """Model and options of a `Scorer`, and what it does with each batch."""
 
-    keep: list[str]
-    top_features: int
-
     def __init__(
         self,
         model: Any,
@@ -50,7 +47,7 @@ class ScoringSteps:
         on_bad: str = "error",
     ) -> None:
         self.model: Model = model_of(model)
-        self.keep = _list_of_names("keep", keep)
+        self.keep: list[str] = _list_of_names("keep", keep)
         given = [] if columns is None else _list_of_names("columns", columns)
         if isinstance(top_features, bool) or not isinstance(top_features, int | np.integer) or top_features < 0:
             raise ValueError(f"top_features must be an integer of at least 0, got {top_features!r}")
@@ -60,7 +57,7 @@ class ScoringSteps:
             raise ValueError(f"on_bad must be one of {', '.join(map(repr, ON_BAD))}, got {on_bad!r}")
         self.on_bad = on_bad
         self.model.check_precision(precision)
-        self.top_features = min(int(top_features), self.n_features)
+        self.top_features: int = min(int(top_features), self.n_features)
         self.precision = precision
         self.p_value_cutoff: float | None = p_value_cutoff
         self.flat = flat

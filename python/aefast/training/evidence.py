@@ -33,12 +33,7 @@ _NO_TAIL = Tail(np.zeros(1), np.zeros(1), 1.0)
 
 
 def fit_evidence(
-    rows: Array,
-    columns: Sequence[Column],
-    *,
-    masks_missing: bool,
-    rng: np.random.Generator,
-    n_threads: int,
+    rows: Array, columns: Sequence[Column], *, masks_missing: bool, rng: np.random.Generator, n_threads: int
 ) -> Evidence:
     """Return the evidence of columns, still without the tail of the numbers' joint score.
 
@@ -68,7 +63,7 @@ def fit_evidence(
     surprises = engine(evidence).surprises(judged, True)
     targets = []
     for target, surprise in zip(evidence.targets, surprises.T, strict=True):
-        # A column that cannot be told from the others surprises usual rows as much.
+        # If a column cannot be predicted from the others, its usual values are surprises too, and no evidence.
         targets.append(target._replace(tail=Tail.of(surprise, steepest=1.0)))
     evidence = replace(evidence, targets=tuple(targets))
     largest = engine(evidence).families(judged, True)

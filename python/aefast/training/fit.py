@@ -19,11 +19,7 @@ from aefast.model.drift import Drift
 from aefast.model.model import Model
 from aefast.model.parameters import batch_norms, split_parameters
 from aefast.model.predictors import Predictors
-from aefast.model.scaling import (
-    Statistics,
-    clip_limit,
-    scaled_range,
-)
+from aefast.model.scaling import Statistics, clip_limit, scaled_range
 from aefast.training.calibrate import calibrate
 from aefast.training.checkpoint import Checkpoint, identity_of
 from aefast.training.data import CalibrationRows, Rows, TrainingRows
@@ -85,12 +81,7 @@ class Fit(Preparation):
         return None
 
     def _prepare(
-        self,
-        statistics: Statistics,
-        monitored: TrainingRows,
-        *,
-        validates: bool,
-        digest: Callable[[], str] | None,
+        self, statistics: Statistics, monitored: TrainingRows, *, validates: bool, digest: Callable[[], str] | None
     ) -> None:
         """Make trainer and loop; go on from a checkpoint if there is one.
 

@@ -15,14 +15,7 @@ from aefast.model.metrics import PROBABILITIES
 from aefast.model.numbers import input_order, scored_inputs
 from aefast.model.parameters import initial_parameters, join_parameters, level_biases
 from aefast.model.rows import element_names, input_names, require_finite
-from aefast.model.scaling import (
-    FeatureScaling,
-    Statistics,
-    column_statistics,
-    fit_scaler,
-    merged,
-    scaled_range,
-)
+from aefast.model.scaling import FeatureScaling, Statistics, column_statistics, fit_scaler, merged, scaled_range
 from aefast.training.data import SCORE, WEIGHTS, Choices, Rows, TrainingRows
 from aefast.training.loop import Settings
 from aefast.training.recipe import Recipe, Start

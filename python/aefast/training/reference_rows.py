@@ -24,9 +24,10 @@ Array = NDArray[Any]
 
 #: Values that are kept, in all columns together, and the rows that are kept in any case.
 MAX_VALUES, LEAST_ROWS = 1 << 22, 1000
-#: Days that rows are compared by: a column of times must span so many, and more than the most are chosen from.
+#: The fewest days that are compared, the most (of more days, some are chosen), and the rows of each.
 LEAST_DAYS, MOST_DAYS, ROWS_OF_A_DAY = 14, 64, 512
-#: Runs of consecutive rows that rows without days are compared by, and for scores.
+#: Without days, runs of consecutive rows are compared: their number for columns and scores, and the least rows of a run
+#: and of consecutive days.
 RUNS, SCORE_RUNS, LEAST_ROWS_OF_A_RUN, LEAST_ROWS_OF_DAYS = 20, 64, 100, 50
 #: The share of a column's values that may be clipped without a warning.
 MANY_CLIPPED = 0.05

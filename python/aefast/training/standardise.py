@@ -20,7 +20,7 @@ Doubles = NDArray[np.float64]
 
 #: Numbers of folds for fewer than ENOUGH_ROWS rows, and for more or large networks. Of ENOUGH_ROWS, one fold is enough.
 FOLDS, FEW_FOLDS, ENOUGH_ROWS = 5, 3, 450
-#: Shares of rows whose quantiles the scores of learned rows are moved by, and the least and largest slope of the line.
+#: The quantiles by which scores of learned rows are moved, and the least and largest slope of the line through them.
 UPPER, SLOPES = tuple(np.linspace(0.5, 0.95, 10)), (0.8, 1.5)
 #: With fewer rows, each row's own range without it is looked at.
 MOST_ALONE = 20_000
@@ -28,7 +28,7 @@ MOST_ALONE = 20_000
 LEAST_SPREAD = 1e-6
 # Levels of the upper end of scores.
 _END = tuple(np.linspace(0.9, 0.99, 10))
-# As many rows beyond the ninth decile say that both ends are alike as rows that were not learned say how they differ.
+# Weight, in fresh rows beyond the ninth decile, of the prior assumption that both upper ends are equally wide.
 _ALIKE = 25
 _SPREAD_OF_DECILES = 2.563
 _LARGEST = float(np.finfo(np.float32).max)
@@ -113,7 +113,7 @@ def _largest(parts: Array, median: Doubles, spread: Doubles) -> Doubles:
 def _cross_fit(
     parts: Array, network: TrainedNetwork, rows: CalibrationRows, used: Rows, scored: dict[str, Any]
 ) -> None:
-    """Replace the parts of the used rows by those that network and distances give that do not know them."""
+    """Replace the parts of the used rows by those of networks and distances that were fitted without them."""
     is_trusted, fitted = _trusted(rows), parts.copy()
     is_enough = len(used) >= ENOUGH_ROWS
     n_folds = min(FEW_FOLDS if network.is_heavy or is_enough else FOLDS, len(used))
@@ -134,10 +134,11 @@ def _cross_fit(
 
 
 def _move(parts: Array, fitted: Array, out: Rows, learned: Rows, weights: Array | None) -> None:
-    """Move the parts of ``learned`` rows as those of the rows ``out`` moved that were ``fitted`` too.
+    """Move the parts of ``learned`` rows to where they would be if the rows had not been learned.
 
-    Rows that were learned are closer than fresh ones, those far out more so. Each part moves along the line through the
-    upper quantiles of the rows out before and after, which hang together row by row: few rows tell it well.
+    The rows ``out`` show how: ``fitted`` has their parts as learned rows, ``parts`` as rows that were left out. Learned
+    rows are closer than fresh ones, those far out more so. Each part moves along the line through its upper quantiles
+    with and without learning. These are correlated, so that few rows determine the line well.
     """
     if len(out) == 0:
         return
