@@ -48,14 +48,3 @@ def days_of(table: Any, columns: Sequence[Column] | None) -> NDArray[np.int64] |
             if not np.isin(days, (0, -1)).all():
                 return days
     return None
-
-
-def take(rows: Any, numbers: NDArray[np.int64]) -> Any:
-    """Return some rows of an array, a data frame or an Arrow table, by their numbers."""
-    if isinstance(rows, np.ndarray):
-        return rows[numbers]
-    if hasattr(rows, "iloc"):
-        return rows.iloc[numbers]
-    from aefast.tables.arrow import arrow_array
-
-    return rows.take(arrow_array(numbers))

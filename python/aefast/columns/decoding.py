@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from aefast.columns.column import MISSING, Column, starts
 from aefast.columns.times import in_zone
 from aefast.columns.values import cells, levels_of, numbers_of, parts_of
-from aefast.tables.arrow import arrow_array, arrow_text, arrow_values
+from aefast.tables.arrow import arrow_text, arrow_values
+from aefast.tables.groups import take
 
 Array = NDArray[Any]
 
@@ -59,8 +60,7 @@ def by_column(
     ends = np.searchsorted(numbers[order], np.arange(len(columns)), side="right")
     for column, part, places in zip(columns, parts_of(table), np.split(order, ends[:-1]), strict=True):
         if len(places):
-            found = part.iloc[rows[places]] if hasattr(part, "iloc") else part.take(arrow_array(rows[places]))
-            yield places, _shown_cells(found, column), _shown_outputs(expected[places], column)
+            yield places, _shown_cells(take(part, rows[places]), column), _shown_outputs(expected[places], column)
 
 
 def shown(table: Any, columns: Sequence[Column]) -> Array:

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from aefast.columns.contents import take
 from aefast.engine.threads import threads
 from aefast.estimators.fleet import Fleet
 from aefast.estimators.group_fits import GroupRows, most_of_each, pooled_choice, seed_of
@@ -20,7 +19,7 @@ from aefast.estimators.recipe import settings_of
 from aefast.exceptions import ConvergenceError
 from aefast.model.model import Model
 from aefast.tables.formats.base import TableError
-from aefast.tables.groups import Key, groups_by, key_columns, split_off
+from aefast.tables.groups import Key, groups_by, key_columns, split_off, take
 
 #: The column by which the rows of a group come into the order of the table.
 POSITION = "__aefast_position"

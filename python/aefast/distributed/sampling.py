@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from aefast.columns.contents import take
 from aefast.tables.arrow import batch_to_bytes
+from aefast.tables.groups import take
 
 
 def fraction_of(rows: int, count: Callable[[], int]) -> float:

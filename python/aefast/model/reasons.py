@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from aefast.columns.column import Column, input_starts
 from aefast.columns.decoding import as_objects, by_column, decode, shown
+from aefast.tables.groups import taken
 
 Array = NDArray[Any]
 
@@ -113,8 +114,7 @@ def explanation_in_blocks(
         errors, expected = feature_errors(block, begin), reconstruct(block)
         values, is_missing = block, np.isnan(block)
         if columns is not None:
-            end = begin + len(block)
-            part = table[begin:end] if hasattr(table, "iloc") else table.slice(begin, len(block))
+            part = taken(table, np.arange(begin, begin + len(block)))
             expected, values = decode(expected, columns), shown(part, columns)
             is_missing = is_missing[:, input_starts(columns)]
         tables.append(explanation_table(errors, values, expected, names, top, begin, is_missing))

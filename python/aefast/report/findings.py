@@ -20,6 +20,7 @@ from aefast.plots.drawing import on_time_axis
 from aefast.scoring.labels import UNLABELLED, judgement
 from aefast.scoring.scorer import Scorer
 from aefast.scoring.sketch import ScoreSketch
+from aefast.tables.groups import take
 
 _PLAIN = (bool, int, float, str, type(None))
 
@@ -277,11 +278,11 @@ def examine(
         sketch.add(X if columns is None else contents(X, columns), e)
         flagged = np.flatnonzero(e > scorer.model.threshold)
         if len(flagged):
-            main = scorer.main_features(scorer.take(X, flagged))
+            main = scorer.main_features(take(X, flagged))
             reasons += np.bincount(main, minlength=scorer.n_features)
             for place in _examples(main, e[flagged], examples, n_examples):
                 i, feature = int(flagged[place]), int(main[place])
-                row = strange(batch, scorer.take(X, np.array([i])), e, i, known)
+                row = strange(batch, take(X, np.array([i])), e, i, known)
                 row.reasons = scorer.reasons(row.features, 3).to_pylist()[0]
                 row.features = None
                 kept = [*examples.get(feature, []), row]
@@ -289,7 +290,7 @@ def examine(
         least = strangest[-1].error if len(strangest) == n_strangest else -np.inf
         over = np.flatnonzero(e > least)
         for i in over[np.argsort(-e[over], kind="stable")[:n_strangest]]:
-            strangest.append(strange(batch, scorer.take(X, np.array([i])), e, int(i), known))
+            strangest.append(strange(batch, take(X, np.array([i])), e, int(i), known))
         strangest = sorted(strangest, key=lambda s: (-s.error, s.row))[:n_strangest]
         errors.append(e)
         if known is not None:

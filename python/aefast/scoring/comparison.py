@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aefast.columns.contents import take
 from aefast.model.model import Model
 from aefast.scoring.models import model_of
 from aefast.tables.collect import collected
+from aefast.tables.groups import take
 
 Array = NDArray[Any]
 

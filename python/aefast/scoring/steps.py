@@ -21,6 +21,7 @@ from aefast.scoring.passthrough import as_type
 from aefast.scoring.reasons import arrow_reasons, explained_reasons, reasons_as_text, reasons_type, with_text_values
 from aefast.tables.arrow import arrow_array, arrow_values, plain_rows
 from aefast.tables.formats.base import TableError
+from aefast.tables.groups import take
 from aefast.tables.numbers import feature_columns, feature_matrix, find_nonfinite, is_number, may_be_numbers
 from aefast.tables.text import pluralise, repeated
 
@@ -112,7 +113,7 @@ class ScoringSteps:
             bad = bad_rows(self.model, X)
             if bad.all():
                 return spread(pa.RecordBatch.from_pylist([], schema=self.judged_schema).columns, bad)
-            return spread(self._with_reasons(self.take(X, np.flatnonzero(~bad)), first_row), bad)
+            return spread(self._with_reasons(take(X, np.flatnonzero(~bad)), first_row), bad)
         assert reasons is not None
         return [arrow_array(errors), self._as_written(reasons)]
 
@@ -174,12 +175,8 @@ class ScoringSteps:
         """True if the columns are of several kinds."""
         return self.model.columns is not None
 
-    def take(self, X: Any, rows: NDArray[Any]) -> Any:
-        """Return some rows of a `matrix`."""
-        return X.take(arrow_array(rows)) if self.is_mixed else X[rows]
-
     def join(self, parts: Sequence[Any]) -> Any:
-        """Return the rows of several of them as one."""
+        """Return the rows of several matrices as one."""
         return pa.concat_tables(parts, promote_options="permissive") if self.is_mixed else np.concatenate(parts)
 
     def batch_errors(self, batch: pa.RecordBatch, *, first_row: int = 0) -> NDArray[Any]:
@@ -201,7 +198,7 @@ class ScoringSteps:
         good = ~bad_rows(self.model, X)
         found = np.full(len(good), np.nan, self.model.dtype)
         if good.any():
-            found[good] = self._judge(self.take(X, np.flatnonzero(good)), first_row, 0)[0]
+            found[good] = self._judge(take(X, np.flatnonzero(good)), first_row, 0)[0]
         return found
 
     def errors(self, X: Any, *, first_row: int = 0) -> NDArray[np.float64]:

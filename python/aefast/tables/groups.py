@@ -180,6 +180,13 @@ def split_off(table: Any, by: Sequence[str]) -> tuple[dict[str, Any], Any]:
     return {name: table.column(place) for name, place in places.items()}, table.select(others)
 
 
+def take(X: Any, rows: NDArray[np.int64]) -> Any:
+    """Return a copy of some rows of an array, or of a data frame or an Arrow table or one of its columns."""
+    if hasattr(X, "iloc"):
+        return X.iloc[rows]
+    return X[rows] if isinstance(X, np.ndarray) else X.take(arrow_array(rows))
+
+
 def taken(X: Any, rows: NDArray[np.int64]) -> Any:
     """Return some rows of an array, a data frame or an Arrow table; adjacent rows as a view."""
     begin, n = (int(rows[0]), len(rows)) if len(rows) else (0, 0)
@@ -188,9 +195,7 @@ def taken(X: Any, rows: NDArray[np.int64]) -> Any:
         if hasattr(X, "iloc"):
             return X.iloc[begin : begin + n]
         return X.slice(begin, n) if hasattr(X, "slice") else X[begin : begin + n]
-    if hasattr(X, "iloc"):
-        return X.iloc[rows]
-    return X.take(arrow_array(rows)) if hasattr(X, "slice") else X[rows]
+    return take(X, rows)
 
 
 def key_columns(keys: Sequence[Key], names: Sequence[str] | None, *, one: bool) -> dict[str, list[Any]]:

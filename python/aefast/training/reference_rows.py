@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aefast.columns.column import Column
-from aefast.columns.contents import contents, days_of, take
+from aefast.columns.contents import contents, days_of
 from aefast.model.calibration import Calibration
 from aefast.model.drift import Drift, drift_of, structural
 from aefast.model.model import Model
 from aefast.model.reference import ColumnCounter, ColumnCounts, Reference, edges_of, runs
 from aefast.model.scaling import FeatureScaling
+from aefast.tables.groups import take
 from aefast.tables.text import quote_names
 from aefast.training.data import MAX_ROWS, REFERENCE, Choices
 from aefast.training.reservoir import Reservoir
