@@ -6,7 +6,6 @@ or without fused or special instructions. Sums of bytes are integers.
 
 import numpy as np
 
-ROUNDING = np.float32(1.5 * 2**23)
 # Smallest number of inputs of a layer computed in bfloat16 and in bytes; layers with fewer inputs use float32.
 LEAST_DEPTH, LEAST_BYTES = 16, 32
 

@@ -12,7 +12,6 @@ BAD = X.copy()
 BAD[[7, 9, 9], [2, 0, 1]] = [np.inf, np.nan, np.nan]
 # Two rows repeated, so that every sample has the same range.
 OUTSIDE = np.tile([[0.5, 0.5, -1, 0.5], [0.25, 0.5, 3, 0.5]], (30, 1))
-MANY_OUTSIDE = np.resize(OUTSIDE, (2000, OUTSIDE.shape[1]))  # enough to settle the scaler
 MODEL = Autoencoder((3, 2), score_metric="mse", max_epochs=1, random_state=0).fit(X)
 ACTIVATIONS = "'identity', 'sigmoid', 'tanh', 'relu', 'leaky_relu', 'elu', 'selu', 'gelu', 'silu', 'softplus'"
 METRICS = "mse, mae, max, huber, binary_crossentropy, categorical_crossentropy, mahalanobis, calibrated"

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from inspect import Parameter, signature
 from typing import Any
 
+from aefast.estimators.constraints import defaults_of
 from aefast.model.model import Model
 from aefast.model.scaling import FeatureScaling
 from aefast.training.plain import plain_parameters
 from aefast.training.recipe import Continuation
 
 
-def upgraded(state: dict[str, Any], cls: type[Any]) -> dict[str, Any]:
+def upgraded(state: dict[str, Any], cls: Any) -> dict[str, Any]:
     """Return the state of a pickled estimator as this version would have it.
 
     Parameters that the earlier version lacked get their defaults. A model replaces the single fitted attributes.
     """
-    known = signature(cls).parameters.values()
-    defaults = {each.name: each.default for each in known if each.default is not Parameter.empty}
-    state = state | {name: value for name, value in defaults.items() if name not in state}
+    state = defaults_of(cls) | state
     if "network_" not in state or "model_" in state:
         return state
     parameters = {name: value for name, value in state.items() if not name.endswith("_") and not name.startswith("_")}
