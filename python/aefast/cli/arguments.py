@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from enum import Enum
 from functools import partial
@@ -44,28 +44,14 @@ results: partial[Any] = partial(option, "Output")
 running: partial[Any] = partial(option, RUNNING)
 
 
-class Precision(str, Enum):
-    """The values of ``--precision``."""
-
-    float32 = "float32"
-    bfloat16 = "bfloat16"
-    int8 = "int8"
+def choices(name: str, values: Iterable[str]) -> Any:
+    """The type of an option that has one of these values."""
+    return Enum(name, {value: value for value in values}, type=str)
 
 
-class Missing(str, Enum):
-    """The values of ``--missing``."""
-
-    error = "error"
-    mask = "mask"
-    mean = "mean"
-
-
-class OnBadRows(str, Enum):
-    """The values of ``--on-bad``."""
-
-    error = "error"
-    null = "null"
-    skip = "skip"
+Precision: Any = choices("Precision", ("float32", "bfloat16", "int8"))
+Missing: Any = choices("Missing", ("error", "mask", "mean"))
+OnBadRows: Any = choices("OnBadRows", ("error", "null", "skip"))
 
 
 def number(kind: Callable[[Any], T], wanted: str, accepts: Callable[[T], bool]) -> Callable[[Any], T]:

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from aefast.cli.arguments import Model, results, rows, written
+from aefast.cli.arguments import Model, choices, results, rows, written
 from aefast.cli.options import as_usage, load_model, source_of
 from aefast.cli.outcome import Outcome
 from aefast.cli.reading import AS_FOUND, reads_text
 from aefast.cli.terminal import print_summary
 from aefast.tables.dialect import Reading
 
-
-class Dialect(str, Enum):
-    """The values of ``--dialect``."""
-
-    duckdb = "duckdb"
-    postgres = "postgres"
+Dialect: Any = choices("Dialect", ("duckdb", "postgres"))
 
 
 @reads_text

@@ -6,13 +6,13 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from enum import Enum
 from functools import partial
 from importlib import import_module
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aefast.cli.arguments import choices
 from aefast.cli.errors import UsageError, describe_error
 from aefast.model.variants import KINDS, VARIANTS
 
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from aefast.tables.source import Source
 
 
-#: The values of ``--kind``.
-Kind: Any = Enum("Kind", {name: name for name in KINDS}, type=str)  # type: ignore[misc]
+Kind: Any = choices("Kind", KINDS)
 MOST_UNITS = 1 << 24  # of a layer; more is a typing error
 # One name of an option to which a comma was appended: the part in quotes, if any, and what follows up to the comma.
 _NAME = re.compile(r'\s*("(?:[^"]|"")*")?([^,]*),')
