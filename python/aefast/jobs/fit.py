@@ -151,31 +151,46 @@ def fit_job(
     n_epochs = int(estimator.n_epochs_)
     return {
         "model": str(output),
-        "kind": type(estimator).__name__,
-        "layers": layer_widths(estimator.network_),
-        "rows": n_learned,
+        **about_fit(estimator, rows, n_learned, columns, n_missing, reading, training),
         "rows_there": rows.n_rows,
-        "bad_rows": rows.n_bad,
-        **rows.source.other_rows,
-        "missing": estimator.missing,
-        "missing_values": {name: count for name, count in n_missing.items() if count},
-        "dialect": rows.source.spoken_dialect,
         "how": how,
-        "n_features": int(estimator.n_features_in_),
-        "columns": None if columns is None else list(columns),
-        "kinds": None if estimator.columns_ is None else {c.name: c.kind for c in estimator.columns_},
         "epochs": n_epochs,
         "loss": float(estimator.loss_curve_[-1]) if len(estimator.loss_curve_) else None,
         "validation_loss": float(min(validation)) if validation else None,
         "threshold": float(estimator.threshold_),
         # The threshold comes from the held-out rows if rows are streamed, as p-values do, and else from all rows.
         "threshold_rows": estimator.calibration_.n_rows if how == "streamed" else n_learned,
-        "contamination": float(estimator.contamination),
         "drift": estimator.drift_.as_plain(),
         "in_training": shares_in_training(estimator.drift_),
+        "rows_per_second": n_learned * n_epochs / training.seconds,
+    }
+
+
+def about_fit(
+    fitted: Any,
+    rows: Blocks,
+    n_learned: int,
+    columns: Sequence[str] | None,
+    n_missing: Mapping[str, int],
+    reading: Clock,
+    training: Clock,
+) -> dict[str, Any]:
+    """Return what the summaries of all fits have, of one model and of a fleet."""
+    return {
+        "kind": type(fitted).__name__,
+        "layers": layer_widths(fitted.network_),
+        "rows": n_learned,
+        "bad_rows": rows.n_bad,
+        **rows.source.other_rows,
+        "missing": fitted.missing,
+        "missing_values": {name: count for name, count in n_missing.items() if count},
+        "dialect": rows.source.spoken_dialect,
+        "n_features": int(fitted.n_features_in_),
+        "columns": None if columns is None else list(columns),
+        "kinds": None if fitted.columns_ is None else {c.name: c.kind for c in fitted.columns_},
+        "contamination": float(fitted.contamination),
         "reading_seconds": reading.seconds,
         "training_seconds": training.seconds,
-        "rows_per_second": n_learned * n_epochs / training.seconds,
     }
 
 

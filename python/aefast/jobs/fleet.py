@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from aefast.estimators.fleet import Fleet
 from aefast.jobs.clock import Clock
-from aefast.jobs.fit import accept_missing, good_rows, naming_table, training_rows
+from aefast.jobs.fit import about_fit, accept_missing, good_rows, naming_table, training_rows
 from aefast.jobs.training_rows import TableBlocks, count_missing
-from aefast.model.network import layer_widths
 from aefast.tables.source import Source
 from aefast.training.display import Silence
 
@@ -74,27 +73,13 @@ def fit_fleet_job(
         fleet.pooled_.model_ = fleet.pooled_.model_.replace(dialect=rows.source.dialect)
     fleet.save(output)
     small = sum(count < min_rows for count in fleet.counts_.values())
-    pooled = fleet.pooled_
     return {
         "model": str(output),
-        "kind": type(estimator).__name__,
-        "layers": layer_widths(pooled.network_),
+        **about_fit(fleet.pooled_, rows, len(X), columns, n_missing, reading, training),
         "by": list(by),
-        "rows": len(X),
-        "bad_rows": rows.n_bad,
-        **rows.source.other_rows,
-        "missing": estimator.missing,
-        "missing_values": {name: count for name, count in n_missing.items() if count},
         "groups": len(fleet.counts_),
         "fitted_groups": len(fleet),
         "small_groups": small,
         "unlearned_groups": len(fleet.counts_) - len(fleet) - small,
         "min_rows": min_rows,
-        "dialect": rows.source.spoken_dialect,
-        "n_features": int(pooled.n_features_in_),
-        "columns": list(columns),
-        "kinds": None if pooled.columns_ is None else {c.name: c.kind for c in pooled.columns_},
-        "contamination": float(estimator.contamination),
-        "reading_seconds": reading.seconds,
-        "training_seconds": training.seconds,
     }
