@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from aefast.engine.threads import one_blas_thread, resolve_threads, threads
 from aefast.estimators.recipe import recipe_of, settings_of, start_of
-from aefast.estimators.training_input import read_to_fit
+from aefast.estimators.training_input import copied, read_to_fit
 from aefast.exceptions import ConvergenceError
 from aefast.model.model import Model
 from aefast.model.rows import require_finite
@@ -69,7 +69,7 @@ class GroupRows:
         ``n_threads`` replaces the parameter, which the model keeps.
         """
         # Each group draws the same seed from the state of a generator, in any order of the groups.
-        estimator = _changed(self.estimator, random_state=deepcopy(self.estimator.random_state), verbose=0)
+        estimator = copied(self.estimator, random_state=deepcopy(self.estimator.random_state), verbose=0)
         recipe, X, table = self.recipe, taken(self.rows, rows), None
         if recipe is None:
             reader, table, X = read_to_fit(estimator, X, keeps=False, stacklevel=4)
@@ -166,7 +166,7 @@ def fit_pooled(data: GroupRows, groups: Mapping[Key, Rows]) -> Model:
 
 def seed_of(estimator: Any) -> int:
     """Return the seed that each group is fitted with."""
-    return start_of(_changed(estimator, random_state=deepcopy(estimator.random_state)), go_on=False).seed
+    return start_of(copied(estimator, random_state=deepcopy(estimator.random_state)), go_on=False).seed
 
 
 def pooled_choice(seed: int, number: int, n_rows: int, most: int) -> Rows:
@@ -174,14 +174,6 @@ def pooled_choice(seed: int, number: int, n_rows: int, most: int) -> Rows:
     if n_rows <= most:
         return np.arange(n_rows)
     return np.sort(np.random.default_rng([seed, POOLED, number]).choice(n_rows, most, replace=False))
-
-
-def _changed(estimator: Any, **changes: Any) -> Any:
-    """Return a copy of an estimator with other parameters; all else is shared."""
-    cls: Any = type(estimator)
-    copy = cls.__new__(cls)
-    vars(copy).update({**vars(estimator), **changes})
-    return copy
 
 
 def most_of_each(counts: list[int]) -> int:

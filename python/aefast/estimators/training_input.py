@@ -20,15 +20,13 @@ FITTED_FIRST = ("the rows fitted first", "let these have all levels")
 FIRST_BLOCK = ("the first block", "pass a list of blocks instead, whose levels are all learned")
 
 
-def reader_of(estimator: Any, *, keeps: bool) -> Any:
-    """Return a copy of the estimator that reads training rows and records what it learns of their columns.
-
-    With ``keeps`` the copy has the columns of earlier training.
-    """
+def copied(estimator: Any, *, with_model: bool = True, **changes: Any) -> Any:
+    """Return a copy of an estimator, without its model or with other parameters; all else is shared."""
     cls: Any = type(estimator)
-    reader = cls.__new__(cls)
-    vars(reader).update({name: value for name, value in vars(estimator).items() if keeps or name != "model_"})
-    return reader
+    copy = cls.__new__(cls)
+    vars(copy).update({name: value for name, value in vars(estimator).items() if with_model or name != "model_"})
+    vars(copy).update(changes)
+    return copy
 
 
 def read_to_fit(estimator: Any, X: Any, *, keeps: bool, stacklevel: int) -> tuple[Any, Any, Array]:
@@ -36,7 +34,7 @@ def read_to_fit(estimator: Any, X: Any, *, keeps: bool, stacklevel: int) -> tupl
 
     With ``keeps`` columns are those of earlier training.
     """
-    X, reader = collected(X), reader_of(estimator, keeps=keeps)
+    X, reader = collected(X), copied(estimator, with_model=keeps)
     rows = reader._read(X, reset=not keeps)
     if keeps:
         later = UnknownLevels(reader.columns_)
@@ -65,7 +63,7 @@ def read_first_block(
 
     ``once`` says that the blocks cannot be read again, ``keeps`` that kinds and levels of columns stay as they are.
     """
-    reader, blocks = reader_of(estimator, keeps=keeps), iter(batches)
+    reader, blocks = copied(estimator, with_model=keeps), iter(batches)
     try:
         block = next(blocks)
     except StopIteration:
