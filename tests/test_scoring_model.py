@@ -49,6 +49,20 @@ def test_the_command_scores_columns_of_several_kinds_without_it(tmp_path):
     assert run.stdout.splitlines()[-1] == ""
 
 
+def test_commands_work_where_pandas_is_not_installed(tmp_path):
+    table = small_table().append_column("name", pa.array(["x", "y", "z"] * 100))
+    data = write_table(table.append_column("took", pa.array(range(300), pa.duration("s"))), tmp_path / "table.parquet")
+    model = tmp_path / "m.safetensors"
+    for arguments in (
+        ["fit", data, "--max-epochs", "1", "-o", model],
+        ["score", model, data, "--top-features", "2", "-o", tmp_path / "scores.csv"],
+        ["report", model, data, "-o", tmp_path / "report.html"],
+    ):
+        code = "import sys; sys.modules['pandas'] = None\n" + WITHOUT
+        run = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+        assert run.returncode == 0, run.stderr
+
+
 def test_importing_the_package_imports_no_scikit_learn_before_it_is_needed():
     code = "import sys, aefast; print('sklearn' in sys.modules); aefast.Autoencoder; print('sklearn' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from sklearn.base import clone
 
 from aefast import Autoencoder
 from aefast.columns.times import in_microseconds, seconds_since_1970
@@ -47,6 +48,21 @@ def test_durations_have_the_same_scores_in_every_unit_and_library():
     assert all(value == pytest.approx(SECONDS[row]) or value == FRAME["x"][row] for row, value in found.items())
     with pytest.raises(ValueError, match="column 'took'"):
         Autoencoder((3,), column_kinds=kinds, max_epochs=3).fit(FRAME)
+
+
+@pytest.mark.parametrize("dtype", ["m8[s]", "m8[ns]", object])
+@pytest.mark.parametrize("others", [[], ["x"]])
+def test_durations_are_inferred_to_be_numbers(dtype, others):
+    frame = FRAME.astype({"took": dtype})[["took", *others]]
+    estimator = Autoencoder((3,), missing="mask", max_epochs=2, random_state=0)
+    model = clone(estimator).fit(frame)
+    assert [column.kind for column in model.columns_] == ["numeric"] * len(frame.columns)
+    scores = model.score_samples(frame)
+    named = clone(estimator).set_params(column_kinds={"took": "numeric"}).fit(frame)
+    np.testing.assert_array_equal(scores, named.score_samples(frame))
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    np.testing.assert_array_equal(scores, clone(estimator).fit(table).score_samples(table))
+    np.testing.assert_array_equal(scores, model.score_samples(frame.assign(took=numbers_of(frame["took"]))))
 
 
 @pytest.mark.parametrize(

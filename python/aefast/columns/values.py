@@ -56,7 +56,7 @@ def infer_kind(values: Any) -> str | None:
     if not hasattr(values, "iloc"):
         return kind_of_type(values.type)
     kind = values.dtype.kind
-    if kind in "iuf":
+    if kind in "iufm":
         return "numeric"
     if kind == "M":
         return "timestamp"
@@ -67,11 +67,24 @@ def infer_kind(values: Any) -> str | None:
     import pandas as pd
 
     found = pd.api.types.infer_dtype(values, skipna=True)
-    if found in ("integer", "floating", "mixed-integer-float", "decimal", "empty"):
+    if found in ("integer", "floating", "mixed-integer-float", "decimal", "timedelta", "timedelta64", "empty"):
         return "numeric"
     if found in ("string", "boolean"):
         return "categorical"
     return "timestamp" if found in ("datetime", "datetime64", "date", "time") else None
+
+
+def holds_durations(values: Any) -> bool:
+    """Whether a pandas or Arrow column holds durations, in a type of their own or as objects."""
+    if not hasattr(values, "iloc"):
+        from pyarrow import types
+
+        return bool(types.is_duration(values.type))
+    if values.dtype.kind != "O":
+        return bool(values.dtype.kind == "m")
+    import pandas as pd
+
+    return bool(pd.api.types.infer_dtype(values, skipna=True).startswith("timedelta"))
 
 
 def kind_of_type(kind: Any) -> str | None:
@@ -80,7 +93,8 @@ def kind_of_type(kind: Any) -> str | None:
 
     if types.is_dictionary(kind):
         return kind_of_type(kind.value_type) and "categorical"
-    if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind) or types.is_null(kind):
+    holds_numbers = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
+    if holds_numbers or types.is_duration(kind) or types.is_null(kind):
         return "numeric"
     if types.is_boolean(kind) or is_text(kind):
         return "categorical"

@@ -66,8 +66,11 @@ def number_values(array: Any) -> NDArray[Any] | None:
 
 def dtype_of(kind: pa.DataType) -> np.dtype[Any]:
     """Return the dtype for an Arrow type of numbers."""
-    dtype: np.dtype[Any] = np.dtype(kind.to_pandas_dtype())
-    return dtype
+    from pyarrow import types
+
+    # Before version 26, `to_pandas_dtype` of pyarrow needs pandas.
+    letter = "f" if types.is_floating(kind) else "i" if types.is_signed_integer(kind) else "u"
+    return np.dtype(f"{letter}{kind.bit_width // 8}")
 
 
 def is_text(kind: pa.DataType) -> bool:
