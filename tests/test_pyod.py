@@ -83,6 +83,22 @@ def test_the_score_is_the_distance_of_the_scaled_row_and_its_reconstruction(fitt
     np.testing.assert_allclose(fitted.decision_function(X_NEW), expected, rtol=1e-4)
 
 
+@pytest.mark.parametrize("kind", DETECTORS)
+@pytest.mark.parametrize("constant", [0.0, 0.0005, 1 / 3, -12345.678, 1e9])
+def test_a_constant_that_changes_is_far_out_in_any_unit(kind, constant):
+    rows, fresh = (np.column_stack([each, np.full(len(each), constant)]) for each in (X, X_NEW))
+    detector = small(kind, epoch_num=2).fit(rows)
+    usual = detector.decision_function(fresh)
+    assert usual.max() < 10
+    np.testing.assert_allclose(detector.decision_function(fresh.astype(np.float32)), usual, rtol=0.1, atol=0.1)
+    fresh[7, 6] = 1.2 * constant if constant else 0.1
+    scores = detector.decision_function(fresh)
+    assert scores[7] > 1000
+    np.testing.assert_array_equal(np.delete(scores, 7), np.delete(usual, 7))
+    unscaled = small(kind, epoch_num=2, preprocessing=False).fit(rows / 1e9).model
+    assert unscaled.scaler_scale_.tolist() == [1.0] * 7
+
+
 def test_parameters_reach_the_network():
     detector = small(
         hidden_neuron_list=[7, 3], hidden_activation_name="tanh", batch_norm=False, dropout_rate=0.1, epoch_num=2,
@@ -100,6 +116,16 @@ def test_parameters_reach_the_network():
     adam = small(optimizer_params={"betas": (0.8, 0.9), "eps": 1e-6})._model()
     assert (adam.optimizer, adam.l2) == (aefast.Adam(0.8, 0.9, 1e-6), 0.0)
     assert small()._model().l2 == 1e-5
+    assert small(optimizer_params={})._model().l2 == 0.0
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("adam", aefast.Adam(epsilon=1e-6)), ("sgd", aefast.SGD(0.9, nesterov=True))]
+)
+def test_the_optimiser_takes_the_names_of_pyod(name, expected):
+    parameters = {"adam_eps": 1e-6, "sgd_momentum": 0.9, "sgd_nesterov": True, "weight_decay": 0.5}
+    model = small(optimizer_name=name, optimizer_params=parameters)._model()
+    assert (model.optimizer, model.l2) == (expected, 0.5)
 
 
 def test_a_variational_detector_has_its_code_and_its_decoder():
@@ -320,6 +346,15 @@ def test_the_expected_rejection_rate_is_below_its_bound(fitted, T):
     assert rate == pytest.approx(high - low, rel=1e-6)
 
 
+def test_the_rejection_statistics_are_printed_on_request(fitted, capsys):
+    found = fitted.compute_rejection_stats(verbose=True)
+    assert found == fitted.compute_rejection_stats()
+    rate, bound, cost = (f"{value:.4g}" for value in found)
+    assert capsys.readouterr().out == (
+        f"expected rejection rate {rate}, upper bounds: rate {bound}, cost of a row {cost}\n"
+    )
+
+
 @pytest.mark.parametrize("kind", DETECTORS)
 def test_detectors_are_saved_and_loaded(kind, tmp_path):
     detector = small(kind, epoch_num=3).fit(X)
@@ -444,3 +479,35 @@ def test_missing_values_are_refused_with_advice_that_fits_detectors(fitted):
     for call in (fitted.decision_function, small().fit):
         with raises_exactly(ValueError, message + "; fill or drop missing values"):
             call(holes)
+
+
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_trained_alike_the_detector_of_pyod_gives_the_same_scores(batch_norm):
+    """Both start from the same weights. A batch is all rows, so that the order of the rows does not matter.
+
+    Adam with a small epsilon would turn rounding errors into steps of the biases before a batch normalisation.
+    """
+    theirs = pytest.importorskip("pyod.models.auto_encoder", reason="needs pyod and torch", exc_type=ImportError)
+    torch = pytest.importorskip("torch", reason="needs pyod and torch")
+    options = {"hidden_neuron_list": [8, 3], "batch_norm": batch_norm, "dropout_rate": 0, "batch_size": N_ROWS}
+    options["optimizer_params"] = {"adam_eps": 1e-4}
+    start = AutoEncoder(epoch_num=0, **options).fit(X).model
+    # The weights of the start hold the normalisation by a variance of 1, to which 1e-5 is added.
+    factors = [np.sqrt(1 + 1e-5) if batch_norm else 1.0] * 3 + [1.0]
+
+    class Same(theirs.AutoEncoder):
+        def build_model(self):
+            super().build_model()
+            linear = [layer for layer in self.model.modules() if isinstance(layer, torch.nn.Linear)]
+            for layer, weights, biases, factor in zip(linear, start.coefs_, start.intercepts_, factors, strict=True):
+                layer.weight.data = torch.tensor(weights.T * factor, dtype=torch.float32)
+                layer.bias.data = torch.tensor(biases * factor, dtype=torch.float32)
+
+    for n_epochs in (0, 1, 30):
+        expected = Same(epoch_num=n_epochs, verbose=0, **options)
+        if n_epochs == 0:
+            expected.train = lambda batches: None
+        expected.fit(X)
+        ours = AutoEncoder(epoch_num=n_epochs, **options).fit(X)
+        np.testing.assert_allclose(ours.decision_scores_, expected.decision_scores_, rtol=1e-4)
+        np.testing.assert_allclose(ours.decision_function(X_NEW), expected.decision_function(X_NEW), rtol=1e-4)

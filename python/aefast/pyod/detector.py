@@ -19,7 +19,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.utils.validation import check_is_fitted
 
 from aefast.estimators.autoencoder import Autoencoder
-from aefast.pyod.parameters import NAMES, check_contamination, optimizer_of, own_remedies
+from aefast.pyod.parameters import NAMES, check_contamination, optimizer_of, own_remedies, rescale_constants
 from aefast.pyod.rejection import RejectionMethods
 from aefast.tables.collect import collected
 
@@ -97,7 +97,7 @@ class Detector(RejectionMethods, BaseEstimator):
         check_contamination(self.contamination)
         if self.device not in (None, "cpu"):
             raise ValueError(f"device must be None or 'cpu', the only device of aefast, got {self.device!r}")
-        optimizer, l2 = optimizer_of(self.optimizer_name, self.optimizer_params or {})
+        optimizer, l2 = optimizer_of(self.optimizer_name, self.optimizer_params)
         return {
             "scaler": "standard" if self.preprocessing else None,
             "learning_rate": self.lr,
@@ -142,6 +142,8 @@ class Detector(RejectionMethods, BaseEstimator):
         X = collected(X)  # a stream can be read only once
         with own_remedies():
             self.model: BaseAutoencoder = self._model().fit(X)
+        if self.preprocessing:
+            rescale_constants(self.model)
         self.n_features_in_: int = self.model.n_features_in_
         self.history_: dict[str, list[float]] = {"loss": list(self.model.loss_curve_)}
         self.decision_scores_: NDArray[np.float64] = self._scores(X)

@@ -52,8 +52,9 @@ class AutoEncoder(Detector):
     verbose : int, default 0
         1 prints one line per epoch. PyOD's default is 1.
     optimizer_params : dict, default {"weight_decay": 1e-5}
-        ``weight_decay`` is the weight of an L2 penalty on weights. "adam" also takes ``betas`` and ``eps``, "sgd"
-        ``momentum`` and ``nesterov``.
+        ``weight_decay`` is the weight of an L2 penalty on weights, 0 if a dict does not have it. The other names are
+        PyOD's: ``adam_eps``, ``sgd_momentum`` and ``sgd_nesterov``. "adam" also takes ``betas`` and ``eps``, "sgd"
+        ``momentum`` and ``nesterov``. PyOD's penalty also counts biases and batch normalisation.
     hidden_neuron_list : sequence of int, default (64, 32)
         Widths of the layers after the input. The last is the width of the code; the decoder mirrors the encoder.
     hidden_activation_name : str, default "relu"

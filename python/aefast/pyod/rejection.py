@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -94,7 +95,13 @@ class RejectionMethods:
         return labels, list(self.compute_rejection_stats(T=T, delta=delta, c_fp=c_fp, c_fn=c_fn, c_r=c_r))
 
     def compute_rejection_stats(
-        self, T: float = 32, delta: float = 0.1, c_fp: float = 1, c_fn: float = 1, c_r: float = -1
+        self,
+        T: float = 32,
+        delta: float = 0.1,
+        c_fp: float = 1,
+        c_fn: float = 1,
+        c_r: float = -1,
+        verbose: bool = False,
     ) -> tuple[float, float, float]:
         """Estimate how often `predict_with_rejection` rejects rows and at what cost (Perini and Davis 2023, section 3).
 
@@ -106,6 +113,8 @@ class RejectionMethods:
             The bound on the rejection rate holds with probability ``1 - delta``.
         c_fp, c_fn, c_r : float
             Costs of a false alarm, a missed anomaly and a rejection. A negative ``c_r`` stands for ``contamination``.
+        verbose : bool, default False
+            Also print the results.
 
         Returns
         -------
@@ -121,7 +130,12 @@ class RejectionMethods:
         if not 0 < delta < 1:
             raise ValueError(f"delta must be in (0, 1), got {delta!r}")
         share = self._share
-        return rejection_stats(len(self.decision_scores_), share, T, delta, c_fp, c_fn, share if c_r < 0 else c_r)
+        n = len(self.decision_scores_)
+        rate, bound, cost = rejection_stats(n, share, T, delta, c_fp, c_fn, share if c_r < 0 else c_r)
+        if verbose:
+            bounds = f"upper bounds: rate {bound:.4g}, cost of a row {cost:.4g}"
+            sys.stdout.write(f"expected rejection rate {rate:.4g}, {bounds}\n")
+        return rate, bound, cost
 
 
 def rejection_stats(
