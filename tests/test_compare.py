@@ -55,6 +55,17 @@ def test_one_row_and_rows_of_one_score_have_no_correlation(models):
     assert aefast.compare(*models, np.tile(X[:1], (5, 1))).as_plain()["rank_correlation"] is None
 
 
+@pytest.mark.parametrize("as_table", [lambda frame: frame, pa.Table.from_pandas], ids=["frame", "arrow"])
+def test_columns_are_found_by_name(as_table):
+    frame = pd.DataFrame(X, columns=list("abcdef")).assign(kind=np.where(X[:, 0] > 0, "x", "y"), other=1.0)
+    names = [["a", "b", "c", "kind"], ["kind", "f", "e", "a"]]
+    models = [Autoencoder(random_state=0, **QUICK).fit(frame[each]) for each in names]
+    found = aefast.compare(*models, as_table(frame))
+    expected = aefast.compare(*models, frame[names[0]], frame[names[1]])
+    assert found.as_plain() == expected.as_plain()
+    assert np.isfinite(found.rank_correlation)
+
+
 def test_models_of_other_columns_are_compared_on_the_same_rows():
     frame = pd.DataFrame(X, columns=list("abcdef")).assign(kind=np.where(X[:, 0] > 0, "x", "y"))
     mixed = Autoencoder(random_state=0, **QUICK).fit(frame)

@@ -46,6 +46,14 @@ def test_partitions_of_any_number_and_order_give_the_same_bytes(model, mixed, n_
         assert one_by_one.to_bytes() == whole
 
 
+@pytest.mark.parametrize("n_further", [0, 1])
+def test_columns_are_found_by_name_in_any_order(mixed, n_further):
+    rows, whole = day(0), ScoreSketch(mixed).update(day(0)).to_bytes()
+    others = rows.assign(**dict.fromkeys(["other"][:n_further], 1.0)).iloc[:, ::-1]
+    for each in (others, pa.Table.from_pandas(others, preserve_index=False)):
+        assert ScoreSketch(mixed).update(each).to_bytes() == whole
+
+
 def test_counts_are_those_of_the_rows(model):
     sketch = ScoreSketch(model).update(ROWS)
     errors = model.reconstruction_error(ROWS)

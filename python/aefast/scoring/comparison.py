@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aefast.model.model import Model
-from aefast.scoring.models import model_of
+from aefast.scoring.models import columns_for, model_of
 from aefast.tables.collect import collected
 from aefast.tables.groups import take
 
@@ -76,7 +76,7 @@ def compare(first: Any, second: Any, X: Any, X_second: Any = None) -> Comparison
     first, second : estimator, Model, bytes, str or path
         As for `Scorer`. Their columns may differ.
     X : array-like of shape (n, d), data frame or Arrow table
-        Rows as the first model reads them.
+        Rows as the first model reads them. Columns of a table are found by their names; it may have further ones.
     X_second : array-like of shape (n, d2), data frame or Arrow table, optional
         The same rows as the second model reads them. Default: ``X``.
 
@@ -120,6 +120,7 @@ class Comparer:
 
     def add(self, *parts: Any) -> None:
         """Add a block of rows, as each of the models reads it."""
+        parts = tuple(columns_for(model, X) for model, X in zip(self.models, parts, strict=True))
         scores = [model.errors(X).astype(np.float64) for model, X in zip(self.models, parts, strict=True)]
         if len(scores[0]) != len(scores[1]):
             raise ValueError(f"the models got {len(scores[0])} and {len(scores[1])} rows, which must be the same rows")

@@ -1,4 +1,4 @@
-"""The model behind what users give: an estimator, a model, or a model file."""
+"""What users give, as a model and the rows that it reads: an estimator, a model or a file; a table with its columns."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from aefast.model.model import Model
+from aefast.tables.collect import table_of
 
 
 def model_of(model: Any) -> Model:
@@ -18,3 +19,14 @@ def model_of(model: Any) -> Model:
         raise TypeError(f"model must be an estimator of aefast, or the path or bytes of a model file, got {model!r}")
     found: Model = model.model_
     return found
+
+
+def columns_for(model: Model, X: Any) -> Any:
+    """Return a table's columns that the model knows, in the model's order; anything else as it is."""
+    table, names = table_of(X), model.feature_names
+    if table is None:
+        return X
+    present = list(table.columns) if hasattr(table, "iloc") else table.column_names
+    if names is None or present == list(names) or not set(names) <= set(present):
+        return table
+    return table[list(names)] if hasattr(table, "iloc") else table.select(list(names))

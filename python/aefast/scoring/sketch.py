@@ -17,8 +17,8 @@ from aefast.model.layer import integer
 from aefast.model.model import Model
 from aefast.model.reference import BINS, ColumnCounts
 from aefast.scoring.cells import ScoreGrid
-from aefast.scoring.models import model_of
-from aefast.tables.collect import collected, table_of
+from aefast.scoring.models import columns_for, model_of
+from aefast.tables.collect import collected
 from aefast.tables.files import MISFITS
 
 Array = NDArray[Any]
@@ -102,7 +102,7 @@ class ScoreSketch:
         Parameters
         ----------
         X : array-like of shape (n, d), data frame, Arrow table or record batch
-            Rows as `Autoencoder.reconstruction_error` reads them. A table may have further columns.
+            Rows as `Autoencoder.reconstruction_error` reads them. A table may have further columns, in any order.
         errors : array-like of shape (n,), optional
             The scores of these rows, NaN for a row without one, if they are known already. Default: they are computed.
 
@@ -116,7 +116,8 @@ class ScoreSketch:
         ValueError
             If the rows do not fit the model, or there is not one score for each.
         """
-        X = self._features(collected(X))
+        X = collected(X)
+        X = np.asarray(X) if isinstance(X, list | tuple) else columns_for(self.model, X)
         if len(X) == 0:
             return self
         scores = self.model.errors(X) if errors is None else np.asarray(errors)
@@ -170,18 +171,6 @@ class ScoreSketch:
             merged._columns = merged._columns + each._columns
         merged._largest = _largest_of([each._largest for each in (self, *others)])
         return merged
-
-    def _features(self, X: Any) -> Any:
-        """Return a table with the columns of the model alone; anything else as it is."""
-        table, names = table_of(X), self.model.feature_names
-        if table is None:
-            return np.asarray(X) if isinstance(X, list | tuple) else X
-        if names is None:
-            return table
-        present = list(table.columns) if hasattr(table, "iloc") else table.column_names
-        if not set(names) <= set(present) or len(present) == len(names):
-            return table
-        return table[list(names)] if hasattr(table, "iloc") else table.select(list(names))
 
     # What the counts say.
 
