@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 import aefast
 from aefast import Autoencoder, ScoreSketch
 from aefast.engine import core
+from aefast.jobs.drift import shares_in_training
 from aefast.model.drift import LEAST_ROWS, drift_of, stability_index
 from aefast.model.reference import BINS, ColumnCounter, ColumnCounts, edges_of, runs
 from aefast.model.scaling import FeatureScaling
@@ -465,3 +466,11 @@ def test_a_resumed_job_compares_the_rows_that_it_reads(folder, tmp_path):
     again = json.loads(done(*arguments, "--resume"))["drift"]
     assert (again["rows"], again["verdict"]) == (0, "too few rows")
     assert "drift" not in done(*arguments[:-1], "--resume")
+
+
+@pytest.mark.parametrize(("n_columns", "end"), [(4, ""), (5, " and 1 column more"), (7, " and 3 columns more")])
+def test_few_columns_with_gaps_in_training_are_named(n_columns, end):
+    rows = np.random.default_rng(0).normal(size=(400, n_columns))
+    rows[:20] = np.nan
+    found = shares_in_training(Autoencoder(missing="mask", **QUICK).fit(rows).drift_)
+    assert found == ", ".join(f"x{j} (5 % missing)" for j in range(4)) + end

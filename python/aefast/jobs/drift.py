@@ -14,6 +14,7 @@ from aefast.scoring.scorer import Scorer
 from aefast.scoring.sketch import ScoreSketch
 from aefast.tables.arrow import arrow_values
 from aefast.tables.numbers import feature_columns
+from aefast.tables.text import pluralise
 
 #: Rows of a job that are all counted. Of a longer job a share is, evenly from its first row to its last.
 _ALL, _SHARE = 1 << 18, 16
@@ -76,7 +77,7 @@ def shares_in_training(drift: Drift) -> str:
         shares = [(column.unknown, "not among its levels"), (column.clipped, "clipped"), (column.missing, "missing")]
         parts = [f"{100 * share:.3g} % {what}" for share, what in shares if share >= 0.01]
         found += [f"{column.name} ({', '.join(parts)})"] if parts else []
-    more = f" and {len(found) - 4} more columns" if len(found) > 4 else ""
+    more = f" and {pluralise(len(found) - 4, 'columns')} more" if len(found) > 4 else ""
     return ", ".join(found[:4]) + more
 
 
