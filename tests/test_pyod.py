@@ -99,6 +99,17 @@ def test_a_constant_that_changes_is_far_out_in_any_unit(kind, constant):
     assert unscaled.scaler_scale_.tolist() == [1.0] * 7
 
 
+def test_levels_of_text_are_not_scaled():
+    frame = pd.DataFrame({"x": X[:, 0], "one": "a", "two": np.where(Y, "a", "b"), "constant": 5.0})
+    detector = small(epoch_num=2).fit(frame)
+    scale = detector.model.scaler_scale_
+    assert scale[1:-1].tolist() == [1.0] * (len(scale) - 2)
+    assert scale[-1] == pytest.approx(5e-6)
+    scores = detector.decision_function(frame.assign(constant=[5.0] * (N_ROWS - 1) + [6.0]))
+    np.testing.assert_array_equal(scores[:-1], detector.decision_scores_[:-1])
+    assert scores[-1] > 1000
+
+
 def test_parameters_reach_the_network():
     detector = small(
         hidden_neuron_list=[7, 3], hidden_activation_name="tanh", batch_norm=False, dropout_rate=0.1, epoch_num=2,

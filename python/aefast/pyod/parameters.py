@@ -107,6 +107,9 @@ def rescale_constants(model: BaseAutoencoder) -> None:
     low, high = ranges[0].astype(np.float64)
     shift, scale = model.scaler_shift_.copy(), model.scaler_scale_.copy()
     is_constant = (scale == 1) & (low == high)
+    if model.columns_ is not None:  # levels are not scaled
+        kinds, widths = zip(*((column.kind, column.width) for column in model.columns_), strict=True)
+        is_constant &= np.repeat(np.array(kinds) == "numeric", widths)
     if is_constant.any():
         shift[is_constant] += low[is_constant]  # the mean of equal values may differ from them by rounding
         scale[is_constant] = np.maximum(1e-8, 1e-6 * np.abs(shift[is_constant]))
