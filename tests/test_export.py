@@ -93,6 +93,7 @@ MODELS = {
     "kinds, float64": lambda: dense(MIXED, dtype="float64"),
     "kinds, mask": lambda: dense(with_gaps(MIXED), missing="mask"),
     "kinds, mask, float64": lambda: dense(with_gaps(MIXED), missing="mask", dtype="float64"),
+    "kinds, mask, no level was missing": lambda: dense(MIXED.assign(a=with_gaps(MIXED)["a"]), missing="mask"),
     "kinds, mean": lambda: dense(with_gaps(MIXED), missing="mean"),
     "kinds, variational": lambda: aefast.VariationalAutoencoder((5, 3), missing="mask", **QUICK).fit(with_gaps(MIXED)),
     "text": lambda: dense(MIXED[["town", "sign", "code"]]),

@@ -8,6 +8,9 @@ import pyarrow as pa
 import pytest
 
 import aefast
+from aefast.columns.column import encode
+from aefast.model.evidence import contexts_of
+from aefast.model.expected_levels import ExpectedLevel
 from aefast.model.model import Model
 from aefast.model.weekdays import weekday_shifts
 
@@ -236,6 +239,75 @@ def test_clean_days_are_calibrated_one_by_one(source, n_days):
     shares = np.array([(model.p_values(rows) <= 0.1).mean() for rows in days])
     assert shares.min() >= 0.07
     assert shares.max() <= 0.13
+
+
+def orders(n_rows, seed=0, share=0.0):
+    """Orders: a currency that follows the town, texts by themselves, and numbers that belong together."""
+    rng = np.random.default_rng(seed)
+    town = rng.choice(["Bern", "Lyon", "Oslo"], n_rows, p=[0.5, 0.3, 0.2])
+    items = rng.poisson(2, n_rows)
+    frame = pd.DataFrame(
+        {
+            "amount": rng.lognormal(3, 0.5, n_rows),
+            "items": items,
+            "weight": items * 1.5 + 0.2 * rng.normal(size=n_rows),
+            "town": town,
+            "currency": pd.Series(town).map({"Bern": "CHF", "Lyon": "EUR", "Oslo": "NOK"}),
+            "note": rng.choice(
+                [f"n{i}" for i in range(100)], n_rows, p=np.random.default_rng(9).dirichlet([1.0] * 100)
+            ),
+        }
+    )
+    return frame.mask(rng.random(frame.shape) < share) if share else frame
+
+
+@pytest.fixture(scope="module", params=[0, 0.003], ids=["complete", "hardly any gap"])
+def shop(request):
+    options = {"missing": "mask", "contamination": 0.05, "max_epochs": 30, "random_state": 0, "n_threads": 1}
+    return aefast.Autoencoder(**options).fit(orders(3000, share=request.param))
+
+
+@pytest.mark.parametrize("names", [["town"], ["currency"], ["note"], ["town", "currency", "note"]], ids=", ".join)
+def test_a_text_that_is_missing_all_day_is_no_evidence(shop, names):
+    day = orders(1000, 1)
+    usual, without = (shop.predict(rows) == -1 for rows in (day, day.assign(**dict.fromkeys(names))))
+    assert 0.02 < usual.mean() < 0.08
+    assert without.mean() <= usual.mean() + 0.01
+    assert not set(names) & set(shop.explain(day.assign(**dict.fromkeys(names)), top=6)["feature"])
+
+
+def test_expected_levels_are_those_that_other_columns_tell(shop):
+    day, evidence, columns = orders(1000, 1), shop.model_.evidence, shop.columns_
+    whole, gapped = (encode(rows, columns, masks_missing=True) for rows in (day, day.assign(town=None, note=None)))
+    filled = evidence.with_expected_levels(gapped, columns)
+    np.testing.assert_array_equal(filled[:, 3], whole[:, 3])
+    assert columns[5].levels[int(filled[0, 5])] == orders(3000)["note"].mode()[0]
+    assert (filled[:, 5] == filled[0, 5]).all()
+    np.testing.assert_array_equal(evidence.with_expected_levels(whole, columns), whole)
+    alone = encode(day.assign(town=None, currency=None), columns, masks_missing=True)
+    assert columns[3].levels[int(evidence.with_expected_levels(alone, columns)[0, 3])] == "Bern"
+    again = Model.load(shop.model_.to_bytes())
+    gaps = day.mask(np.random.default_rng(0).random(day.shape) < 0.3)
+    np.testing.assert_array_equal(again.errors(gaps), shop.reconstruction_error(gaps))
+
+
+def test_a_text_that_training_often_lacked_has_no_expected_level():
+    rows = orders(1500)
+    rows.loc[:29, "town"] = None
+    for missing, known in (("mask", [4, 5]), ("mean", []), ("error", [])):
+        table = rows if missing != "error" else orders(1500)
+        options = {"max_epochs": 1, "random_state": 0, "n_threads": 1}
+        model = aefast.Autoencoder((4, 2), missing=missing, **options).fit(table).model_
+        assert [each.column for each in model.evidence.expected] == known
+
+
+@pytest.mark.parametrize(
+    "packed", [[3.0, 1], [0.5, -1, 0], [9, -1, 0], [3, 99, 0], [0, -1, 0], [3, 3, 0, 0, 0], [3, -1, 0, 0], [3, -1, 7]]
+)
+def test_a_file_with_an_expected_level_that_does_not_fit_is_refused(shop, packed):
+    columns, evidence = shop.columns_, shop.model_.evidence
+    with pytest.raises(ValueError, match="an expected level"):
+        ExpectedLevel.unpacked(np.array(packed), columns, contexts_of(columns, evidence.edges))
 
 
 def uneven(days, seed=0):

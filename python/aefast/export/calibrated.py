@@ -56,6 +56,29 @@ def calibrated_score(
     return program.add("divide", program.add("multiply", score, is_whole), is_whole)
 
 
+def expected_levels(program: Program, model: Model, columns: Sequence[ReadColumn]) -> dict[int, Value]:
+    """Return the number of the level that the network reads if a column is missing, by the column's place."""
+    if model.evidence is None or model.missing != "mask":
+        return {}
+    states = _states(program, model.evidence, columns, [each.context for each in model.evidence.expected])
+    unknown = program.affine(columns[0].value, 0.0, -1.0)
+    return {
+        each.column: program.row_of(states.get(each.context, unknown), each.levels[:, None].astype(np.float64))
+        for each in model.evidence.expected
+    }
+
+
+def _states(
+    program: Program, evidence: Evidence, columns: Sequence[ReadColumn], numbers: Sequence[int]
+) -> dict[int, Value]:
+    """Return the states of some contexts, by their numbers; those below 0 are none."""
+    of_number = iter(evidence.edges)
+    edges = [next(of_number) if each.column.kind == "numeric" else np.empty(0) for each in columns]
+    contexts = contexts_of([each.column for each in columns], evidence.edges)
+    places = ((number, contexts[number].column) for number in sorted(set(numbers)) if number >= 0)
+    return {number: columns[at].state(contexts[number], edges[at]) for number, at in places}
+
+
 def _score_of_numbers(
     program: Program, model: Model, distances: Distances, elements: Value, known: Value, network: Network
 ) -> Value:
@@ -193,14 +216,9 @@ def _of_numbers(program: Program, evidence: Evidence, columns: Sequence[ReadColu
 
 def _of_pairs(program: Program, evidence: Evidence, columns: Sequence[ReadColumn]) -> Value | None:
     """Return the largest evidence of a state given others."""
-    of_number = iter(evidence.edges)
-    edges = [next(of_number) if each.column.kind == "numeric" else np.empty(0) for each in columns]
     contexts = contexts_of([each.column for each in columns], evidence.edges)
-    states: dict[int, Value] = {}
-    for at in sorted({at for target in evidence.targets for at in (target.context, *target.parents)}):
-        column = contexts[at].column
-        states[at] = columns[column].state(contexts[at], edges[column])
-    found = []
+    of_targets = [at for target in evidence.targets for at in (target.context, *target.parents)]
+    states, found = _states(program, evidence, columns, of_targets), []
     for target in evidence.targets:
         tables: dict[str, Any] = {f"table_{i}": table.astype(np.float64) for i, table in enumerate(target.tables)}
         given = (states[parent] for parent in target.parents)

@@ -81,13 +81,16 @@ class ReadColumn:
             places=groups[is_hidden],
         )
 
-    def elements(self) -> Value:
-        """Return the elements that the network reads."""
+    def elements(self, expected: Value | None = None) -> Value:
+        """Return the elements that the network reads; ``expected`` is the number of the level if it is missing."""
         program, column = self._program, self.column
         if column.kind == "numeric":
             return self.value
         if column.kind == "categorical":
-            return program.add("one_hot", self.value, width=column.width, n=column.width)
+            value = self.value
+            if expected is not None:
+                value = program.add("choose", program.add("is_known", value), value, expected)
+            return program.add("one_hot", value, width=column.width, n=column.width)
         of_day, of_week = program.modulo(self.value, DAY), program.modulo(program.affine(self.value, 1, MONDAY), WEEK)
         if not column.knows_week:
             of_week = of_day

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aefast.columns.column import Column
-from aefast.export.calibrated import calibrated_score
+from aefast.export.calibrated import calibrated_score, expected_levels
 from aefast.export.columns import ReadColumn
 from aefast.export.program import ExportError, Program, Value
 from aefast.model.image_layers import output_image
@@ -59,7 +59,8 @@ def program_of(model: Model, texts: Mapping[str, Sequence[str]] | None = None) -
         if model.distances is None:
             elements = program.join(*(each.value for each in columns))
         else:
-            elements = program.join(*(each.elements() for each in columns))
+            expected = expected_levels(program, model, columns)
+            elements = program.join(*(each.elements(expected.get(at)) for at, each in enumerate(columns)))
             network, parameters = _only_outputs(network, parameters, model.distances.elements)
 
         # Small residuals are differences of larger numbers; convolutions are single in ONNX anyway.

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from aefast.columns.column import Column, hours_and_days, input_starts
 from aefast.engine import core
+from aefast.model.expected_levels import ExpectedLevel
 from aefast.model.tail import Tail
 
 Array = NDArray[Any]
@@ -107,6 +108,8 @@ class Evidence:
     hours : ndarray of shape (T, 24) or (0, 24)
         Training rows in each hour of the day, for each of T columns of times; 0 for columns whose hours are not known.
         Empty if no hour is evidence by itself.
+    expected : tuple of ExpectedLevel
+        What the network reads in place of missing levels; none for columns that training often lacked.
     """
 
     edges: tuple[NDArray[np.float64], ...]
@@ -115,6 +118,26 @@ class Evidence:
     tails: tuple[Tail | None, ...] = (None,) * len(FAMILIES)
     shifts: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     hours: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, HOURS)))
+    expected: tuple[ExpectedLevel, ...] = ()
+
+    def with_expected_levels(self, rows: Array, columns: Sequence[Column]) -> Array:
+        """Return encoded rows with an expected level in place of each missing one that is ``expected``."""
+        if not self.expected:
+            return rows
+        filled, starts = rows, input_starts(columns)
+        for column, context, levels in self.expected:
+            at = starts[column]
+            gaps = np.flatnonzero(np.isnan(rows[:, at]))
+            if len(gaps) == 0:
+                continue
+            states: Any = -1
+            if context >= 0:
+                contexts = contexts_of(columns, self.edges)
+                n_before = sum(each.kind == "number" for each in contexts[:context])
+                states = states_of(rows[gaps], [contexts[context]], self.edges[n_before:])[:, 0]
+            filled = rows.copy() if filled is rows else filled
+            filled[gaps, at] = levels[states]
+        return filled
 
     def for_engine(
         self, columns: Sequence[Column], *, masks_missing: bool, n_threads: int, leaves_out: bool = False
@@ -160,6 +183,7 @@ class Evidence:
             found |= {f"evidence.target.{j}.table.{i}": table for i, table in enumerate(target.tables)}
         found |= {"evidence.shifts": self.shifts} if len(self.shifts) else {}
         found |= {"evidence.hours": self.hours} if len(self.hours) else {}
+        found |= {f"evidence.expected.{j}": each.packed() for j, each in enumerate(self.expected)}
         tails = zip(FAMILIES, self.tails, strict=True)
         return found | {f"evidence.tail.{name}": _packed(tail) for name, tail in tails if tail is not None}
 
@@ -199,7 +223,10 @@ class Evidence:
         n_times = sum(column.kind == "timestamp" for column in columns)
         if hours.shape not in ((0, HOURS), (n_times, HOURS)) or not (np.isfinite(hours) & (hours >= 0)).all():
             raise ValueError("evidence.hours has a wrong shape, or counts that are no counts")
-        return cls(edges, tuple(margins), tuple(targets), tails, shifts, hours)
+        expected: list[ExpectedLevel] = []
+        while (packed := tensors.pop(f"evidence.expected.{len(expected)}", None)) is not None:
+            expected.append(ExpectedLevel.unpacked(packed, columns, contexts))
+        return cls(edges, tuple(margins), tuple(targets), tails, shifts, hours, tuple(expected))
 
 
 def contexts_of(columns: Sequence[Column], edges: Sequence[Array]) -> list[Context]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from aefast.columns.column import Column, input_starts
 from aefast.engine import core
 from aefast.model.distances import Distances
+from aefast.model.evidence import Evidence
 from aefast.model.gaps import Gaps
 from aefast.model.numbers import input_order, scored_inputs
 from aefast.model.reasons import Reasons, print_alike
@@ -65,8 +66,8 @@ class Joined:
         Expected values of missing numbers.
     scaling : FeatureScaling
         Of the predictor's inputs.
-    shifts : ndarray of shape (7,) or (0,)
-        What is added to the scores of each weekday.
+    evidence : Evidence
+        What ``engine`` computes. It also has the expected levels, and what is added to the scores of each weekday.
     """
 
     def __init__(
@@ -77,10 +78,10 @@ class Joined:
         numbers: Callable[[str], core.Predictor],
         gaps: Gaps | None,
         scaling: FeatureScaling,
-        shifts: Doubles,
+        evidence: Evidence,
     ) -> None:
         self._columns, self._distances, self._engine, self._numbers = columns, distances, engine, numbers
-        self._gaps, self._scaling, self._shifts = gaps, scaling, shifts
+        self._gaps, self._scaling, self._evidence, self._shifts = gaps, scaling, evidence, evidence.shifts
         self._of_numbers, of_levels = input_order(columns)
         self._order = np.concatenate([self._of_numbers, of_levels])
         self._scored = scored_inputs(columns)
@@ -185,7 +186,7 @@ class Joined:
 
     def _filled(self, rows: Array, predictor: core.Predictor) -> tuple[Array, NDArray[np.bool_] | None]:
         """Return the predictor's inputs with expected values in gaps, and which elements were missing if any was."""
-        inputs = rows[:, self._order]
+        inputs = self._evidence.with_expected_levels(rows, self._columns)[:, self._order]
         if self._gaps is None or self._distances is None:
             return inputs, None
         limits = self._distances.limits

@@ -367,7 +367,7 @@ class Model(ModelData):
         )
         scaling = numbers_scaling(self.scaling, self.columns)
         numbers = partial(self._predictors.get, "numbers")
-        return Joined(self.columns, self.distances, engine, numbers, self.gaps, scaling, self.evidence.shifts)
+        return Joined(self.columns, self.distances, engine, numbers, self.gaps, scaling, self.evidence)
 
     def _metric(self, metric: str | None) -> str:
         return checked_metric(metric, self.score_metric, self.network, has=self.compares)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from aefast.columns.column import Column
 from aefast.engine import core
 from aefast.model.evidence import FAMILIES, HOURS, Context, Evidence, Margin, Target, contexts_of, states_of
+from aefast.model.expected_levels import ExpectedLevel
 from aefast.model.tail import Tail
 
 Array = NDArray[Any]
@@ -29,6 +30,8 @@ NUMBERS, CANDIDATES, LOOKED_AT = 32, 16, 1024
 #: Weights of a parent, and how many rows of the margin are added to each row of its table: as many as fit best.
 WEIGHTS = (0.25, 0.5, 0.75, 1.0)
 PRIORS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 10000.0)
+#: Share of rows without a column from which on the network knows such rows.
+LEAST_MISSING = 0.01
 _NO_TAIL = Tail(np.zeros(1), np.zeros(1), 1.0)
 
 
@@ -71,6 +74,29 @@ def fit_evidence(
     exists = (is_counted, any(margins), bool(targets))
     tails = [Tail.of(part) if there else None for part, there in zip(largest.T, exists, strict=True)]
     return replace(evidence, tails=(*tails, *[None] * (len(FAMILIES) - len(tails))))
+
+
+def expected_levels(rows: Array, columns: Sequence[Column], evidence: Evidence) -> tuple[ExpectedLevel, ...]:
+    """Return expected levels for the columns of text that fewer than 1 % of the encoded rows (n, m) lack.
+
+    The network has hardly read rows without them, and would reconstruct the numbers of such rows badly.
+    """
+    contexts = contexts_of(columns, evidence.edges)
+    states = states_of(rows, contexts, evidence.edges)
+    targets, found = {target.context: target for target in evidence.targets}, []
+    for number, context in enumerate(contexts):
+        if context.kind != "level" or context.n < 2 or np.isnan(rows[:, context.input]).mean() >= LEAST_MISSING:
+            continue
+        # The last state is that of rare values, which are no level.
+        own = states[:, number]
+        most = np.bincount(own[(own >= 0) & (own < context.n - 1)], minlength=context.n - 1).argmax()
+        target = targets.get(number)
+        if target is None:
+            found.append(ExpectedLevel(context.column, -1, np.array([most])))
+        else:
+            likely = (target.margin * target.tables[0])[:, :-1].argmax(axis=1)
+            found.append(ExpectedLevel(context.column, target.parents[0], np.append(likely, most)))
+    return tuple(found)
 
 
 def _no_edges(columns: Sequence[Column]) -> list[Array]:

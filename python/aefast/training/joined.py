@@ -20,7 +20,7 @@ from aefast.model.tail import Tail
 from aefast.model.weekdays import shifted, weekday_shifts, weekdays_of
 from aefast.training.data import SCORE, CalibrationRows, Rows
 from aefast.training.effects import TrainedNetwork
-from aefast.training.evidence import fit_evidence
+from aefast.training.evidence import expected_levels, fit_evidence
 from aefast.training.gaps import calibrate_gaps, without_gaps
 from aefast.training.standardise import calibrated_distances
 
@@ -62,6 +62,8 @@ def fit_joined(
         found = Evidence((np.empty(0),) * len(columns), (None,) * len(columns))
     else:
         found = fit_evidence(rows.X[learned], columns, masks_missing=masks_missing, rng=rng, n_threads=n_threads)
+        if network.missing == "mask" and distances is not None:
+            found = replace(found, expected=expected_levels(rows.X[learned], columns, found))
     if joint is not None and np.isfinite(joint).any():
         is_known = np.isfinite(joint)
         tail = Tail.of(joint[is_known], None if weights is None else weights[is_known])
