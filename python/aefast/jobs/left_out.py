@@ -64,8 +64,8 @@ def _reason(name: str, column: pa.Array, is_all: bool, *, is_code: bool) -> str:
 
 
 def _is_constant(column: pa.Array) -> bool:
-    """Whether all values are equal; columns of other types than numbers and text count as varying."""
-    if is_text(column.type):
+    """Whether all values are equal."""
+    if is_text(column.type) or pa.types.is_boolean(column.type) or pa.types.is_temporal(column.type):
         return len(column.unique()) == 1
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
         values = arrow_values(column)

@@ -28,9 +28,16 @@ _MARK = "\x1f"
 #: The most characters of a separator.
 MOST_MARKS = 8
 #: Formats of times that `datetime.datetime.strptime` does not know: counts since 1970, with the counts of a second ...
-EPOCHS = {"epoch seconds": 1, "epoch milliseconds": 1000, "epoch microseconds": 1_000_000}
+EPOCHS = {"epoch seconds": 1, "epoch milliseconds": 10**3, "epoch microseconds": 10**6, "epoch nanoseconds": 10**9}
 #: ... and durations, which become numbers of seconds.
 DURATION = "[h:]m:s"
+SPELLED_DURATION = "[d] [h] [m] [s]"
+#: What numbers are multiplied by for what stands behind them.
+MULTIPLES = (
+    {"k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "bn": 1e9, "Mio": 1e6, "Mio.": 1e6, "Mrd": 1e9, "Mrd.": 1e9}
+    | {"B": 1.0, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
+    | {"KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30, "TiB": 2.0**40}
+)
 #: The format of times of the day with fractions of seconds.
 FRACTIONAL_CLOCK = "%H:%M:%S.%f"
 
@@ -53,6 +60,10 @@ class CellFormat:
         Cells of the sample that mean no value.
     brackets : bool
         Whether numbers in brackets are negative, as accountants write them.
+    multiples : bool
+        Whether some numbers are written with one of the `MULTIPLES`, such as 1.5K.
+    flags : tuple of str
+        Marks behind some numbers that do not change them.
     """
 
     kind: str
@@ -63,11 +74,14 @@ class CellFormat:
     time_format: str = ""
     missing: tuple[str, ...] = ()
     brackets: bool = False
+    multiples: bool = False
+    flags: tuple[str, ...] = ()
 
     @property
     def is_plain(self) -> bool:
         """Whether Arrow's reader understands the cells, apart from the decimal mark and missing cells."""
-        has_marks = self.thousands or self.before or self.after or self.time_format or self.brackets
+        marks = (self.thousands, self.before, self.after, self.time_format, self.flags)
+        has_marks = any(marks) or self.brackets or self.multiples
         return not has_marks and (self.kind, self.decimal) != ("time", ",")
 
 
@@ -97,6 +111,8 @@ class Dialect:
         Whether rows have fewer or more cells than there are columns. Those with more are left out.
     quote : str
         The character around cells that contain separators.
+    repeated : str
+        The line of the header, if it stands between the rows, too, as in joined files; those are left out.
     """
 
     delimiter: str = ","
@@ -111,6 +127,7 @@ class Dialect:
     n_surplus: int = 0
     is_uneven: bool = False
     quote: str = '"'
+    repeated: str = ""
 
     @property
     def mark(self) -> str:
@@ -149,7 +166,9 @@ class Dialect:
             parts.append(f"{pluralise(self.n_below, 'lines')} below the header")
         if self.n_surplus:
             parts.append("separators at the end of rows")
-        if self.is_uneven:
+        if self.repeated:
+            parts.append("the header again between rows")
+        elif self.is_uneven:
             parts.append("rows with fewer or more cells")
         if self.encoding != "utf-8":
             parts.append(f"encoding {self.encoding}")
@@ -159,6 +178,10 @@ class Dialect:
             parts.append(f"{' and '.join(map(_spoken, marks))} between thousands")
         if around := sorted({mark for each in formats for mark in (each.before, each.after)} - {""}):
             parts.append(f"{', '.join(around)} beside numbers")
+        if any(each.multiples for each in formats):
+            parts.append("multiples such as K and M behind numbers")
+        if flags := sorted({flag for each in formats for flag in each.flags}):
+            parts.append(f"flags {', '.join(flags)} behind numbers")
         if any(each.brackets for each in formats):
             parts.append("brackets around negative numbers")
         if codes := [name for name, each in self.formats.items() if each.kind == "code"]:
@@ -180,15 +203,17 @@ class Dialect:
         """Return the dialect from `as_plain`; raise ValueError, TypeError, KeyError, ... for anything else."""
         formats: dict[Any, CellFormat] = {}
         for name, each in data["formats"].items():
-            formats[name] = cells = CellFormat(**{**each, "missing": tuple(each["missing"])})
+            tuples = {key: tuple(each.get(key, ())) for key in ("missing", "flags")}
+            formats[name] = cells = CellFormat(**{**each, **tuples})
             texts = asdict(cells)
-            if not isinstance(texts.pop("brackets"), bool):
+            if not all(isinstance(texts.pop(flag), bool) for flag in ("brackets", "multiples")):
                 raise ValueError(f"the format of column {name!r} is not valid")
-            _check_texts([name, *texts.pop("missing"), *texts.values()])
+            _check_texts([name, *texts.pop("missing"), *texts.pop("flags"), *texts.values()])
             if cells.kind not in ("number", "time", "text", "code") or cells.decimal not in (".", ","):
                 raise ValueError(f"the format of column {name!r} is not valid")
         names, na = tuple(data["names"]), tuple(data["na"])
-        _check_texts([data["delimiter"], data["encoding"], *names, *na])
+        repeated = data.get("repeated", "")
+        _check_texts([data["delimiter"], data["encoding"], *names, *na, repeated])
         counts = {name: data.get(name, 0) for name in ("n_above", "n_skipped", "n_below", "n_surplus")}
         flags = {"has_header": data["has_header"], "is_uneven": data.get("is_uneven", False)}
         quote = data.get("quote", '"')
@@ -200,7 +225,7 @@ class Dialect:
             raise ValueError("the dialect is not valid")
         if any(type(count) is not int or count < 0 for count in counts.values()):
             raise ValueError("the dialect is not valid")
-        plain = {"names": names, "formats": formats, "na": na, "quote": quote}
+        plain = {"names": names, "formats": formats, "na": na, "quote": quote, "repeated": repeated}
         return cls(data["delimiter"], data["encoding"], **plain, **counts, **flags)
 
 

@@ -18,7 +18,7 @@ from aefast.tables.cell_formats import format_of_cells
 from aefast.tables.dialect import Reading, is_blank, mark_of, separator_pattern
 
 #: Separators that are tried, in the order that decides a tie; see `aefast.tables.dialect.separator_pattern`.
-SEPARATORS = (",", ";", "\t", "||", "|", " ", "  ", "::", "^", "~", "\x01")
+SEPARATORS = (",", ";", "\t", "||", "|", " ", "  ", "::", "^", "~", "\x01", ":")
 #: Lines among which the first rows of a table are looked for.
 MOST_ABOVE = 300
 #: The signs that begin a comment above the table.
@@ -29,6 +29,8 @@ _LEAST_QUOTED = 0.2
 _LEAST_EVEN = 0.8
 #: The same for blanks, which also stand between words.
 _LEAST_EVEN_OF_WORDS = 0.95
+#: Rows in whose cells several blanks are looked for.
+_TRIED = 20
 #: What the share of columns with a type must be higher by, for blanks to be preferred to another separator.
 _BLANK_COSTS = 0.2
 
@@ -105,10 +107,13 @@ def find_quote(text: str) -> str:
 def find_separator(text: str, usual: str, quote: str = '"') -> str:
     """Return the separator whose rows agree best, first in width and then in the types of their cells."""
     head = "".join(text[: 1 << 15].splitlines(keepends=True)[:MOST_ABOVE])
-    best, best_score = usual, (0.0, 0.0, 0, False)
+    best, best_score = usual, (0.0, False, 0.0, 0, False)
     has_even_words = False
-    for separator in SEPARATORS:
-        if separator not in head or (separator == "  " and has_even_words):
+    has_blanks = re.search(rf"[^,], +{quote}", head) is not None  # the quote would be part of the cell
+    for candidate in SEPARATORS:
+        separator = ", " if candidate == "," and has_blanks else candidate
+        # Colons separate hours and minutes in files with another separator.
+        if candidate not in head or (separator == "  " and has_even_words) or (separator == ":" and any(best_score)):
             continue
         rows = split_rows(head, separator, quote)
         width = usual_width(rows) if rows else 0
@@ -127,16 +132,17 @@ def find_separator(text: str, usual: str, quote: str = '"') -> str:
         if of_words and share < 0.5 and not (share and width > 2 and n_agreeing == len(rows)):
             continue
         has_even_words |= separator == " " and n_agreeing == len(rows)
-        if (of_words or (start and width == 2)) and _is_one_cell(below[1:], separator):
+        if (of_words or separator == ":" or (start and width == 2)) and _is_one_cell(below[1:], separator):
             continue
         # Widths count in tenths, so that one ragged line does not decide against better types. Dates and times with
         # blanks have a type in parts, too.
         share = max(share - _BLANK_COSTS, 0.01) if of_words else share
-        score = (round(n_agreeing / len(rows), 1), share, -start, separator == usual)
+        # Marks that stand in all rows and in the header are no part of the text, unless tabs and blanks do alike.
+        has_gaps = separator == "\t" and any("  " in cell.strip() for row in rows[:_TRIED] for cell in row.cells)
+        is_whole = not of_words and not has_gaps and n_agreeing == len(rows)
+        score = (round(n_agreeing / len(rows), 1), is_whole, share, -start, candidate == usual)
         if score > best_score:
             best, best_score = separator, score
-    if best == "," and re.search(rf"[^,], +{quote}", head):  # the quote would be part of the cell
-        return ", "
     return " " if best == "\t" and _has_double_tabs(head, quote) else best
 
 

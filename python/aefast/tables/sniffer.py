@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 
-from aefast.tables.cell_formats import ALWAYS_MISSING, decimal_mark, format_of_cells, others
+from aefast.tables.cell_formats import ALWAYS_MISSING, format_of_cells, others
 from aefast.tables.dialect import CellFormat, Dialect, Reading
+from aefast.tables.number_formats import decimal_mark
 from aefast.tables.separators import (
     MOST_ABOVE,
     Row,
@@ -30,8 +31,10 @@ _ENOUGH = 300
 _FEW = 0.1
 #: The cells of a line that is drawn below the header.
 _RULE = re.compile(r"[-=:+]{3,}")
+#: Rows of data that follow each other where a table begins.
+_STEADY = 3
 #: Rows below the header that may have units or types.
-_MOST_BELOW = 3
+_MOST_BELOW = 8
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ def find_dialect(text: str, known: Reading | None = None, *, encoding: str = "ut
     rows = [row for row in split_rows(text, delimiter, quote) if row.end > (known.skip_rows or 0)]
     if not rows:
         return Dialect(delimiter, encoding)
+    rows, repeated = _without_repeated_header(rows, text, delimiter)
     layout = _layout(rows, known, delimiter)
     body = rows[layout.body :]
     columns, width = columns_of(body, layout.width) or [()] * layout.width, layout.width - layout.n_surplus
@@ -94,7 +98,7 @@ def find_dialect(text: str, known: Reading | None = None, *, encoding: str = "ut
         if name in names and each.kind != "text":
             found[name] = replace(each, missing=tuple(sorted({*each.missing, *found.get(name, each).missing})))
     n_above, header = rows[layout.first - 1].end if layout.first else known.skip_rows or 0, rows[layout.first]
-    is_changed = layout.n_surplus or layout.n_below or (layout.has_header and names != tuple(header.cells))
+    is_changed = layout.n_surplus or layout.n_below or repeated or (layout.has_header and names != tuple(header.cells))
     # A model that was fitted on even rows has rows with more cells refused.
     is_uneven = bool(learned and learned.is_uneven) if known.columns else _is_uneven(body, layout.width, text, quote)
     return Dialect(
@@ -108,9 +112,25 @@ def find_dialect(text: str, known: Reading | None = None, *, encoding: str = "ut
         (rows[layout.body - 1].end if layout.body else n_above) if n_above or is_changed else 0,
         layout.n_below,
         layout.n_surplus,
-        is_uneven,
+        is_uneven or bool(repeated),
         quote,
+        repeated,
     )
+
+
+def _without_repeated_header(rows: Sequence[Row], text: str, delimiter: str) -> tuple[list[Row], str]:
+    """Return the rows without those that repeat the header, as in joined files, and the line that they repeat."""
+    width = usual_width(rows)
+    first = next((row for row in rows if len(row.cells) == width), rows[0])
+    others_of_width = [row for row in rows if len(row.cells) == width and row.cells != first.cells]
+    n_repeats = sum(row.cells == first.cells for row in rows) - 1
+    if not n_repeats or len(others_of_width) < width:
+        return list(rows), ""
+    formats = [format_of_cells(column, Reading(), delimiter) for column in columns_of(others_of_width[:_ENOUGH], width)]
+    if any(_fitting(first, formats)) or all(each.kind == "text" for each in formats):
+        return list(rows), ""
+    kept = [row for row in rows if row is first or row.cells != first.cells]
+    return kept, text.splitlines()[first.end - 1]
 
 
 def _is_uneven(body: Sequence[Row], width: int, text: str, quote: str) -> bool:
@@ -122,7 +142,8 @@ def _is_uneven(body: Sequence[Row], width: int, text: str, quote: str) -> bool:
 def _layout(rows: Sequence[Row], known: Reading, delimiter: str) -> Layout:
     """Return where the table stands, by what is known, by the widths of the rows and by the types of their cells."""
     width = usual_width(rows)
-    in_body = [row for row in rows[len(rows) // 2 :] if len(row.cells) == width]
+    of_width = [row for row in rows if len(row.cells) == width]
+    in_body = of_width[len(of_width) // 2 :]
     n_filled = max((k + 1 for row in in_body for k, cell in enumerate(row.cells) if cell.strip()), default=width)
     n_surplus = width - max(n_filled, 2) if width > 2 else 0
     formats = [format_of_cells(column, Reading(), delimiter) for column in columns_of(in_body[:_ENOUGH], width)]
@@ -130,8 +151,13 @@ def _layout(rows: Sequence[Row], known: Reading, delimiter: str) -> Layout:
     found = _with_header(rows, known, start, formats, n_surplus)
     if found is None:
         return Layout(start, False, (), width, n_surplus)
-    below = rows[found.first + 1 : found.first + 1 + _MOST_BELOW]
-    return replace(found, n_below=len(list(takewhile(lambda row: _is_of_units(row, formats), below))))
+    return replace(found, n_below=_n_below(rows[found.first + 1 : found.first + 1 + _MOST_BELOW], formats))
+
+
+def _n_below(rows: Sequence[Row], formats: Sequence[CellFormat]) -> int:
+    """Return how many rows below the header are no data: those of units or types, and those between them."""
+    above_data = [*takewhile(lambda row: not _is_data(row, formats) or _is_of_units(row, formats), rows)]
+    return max((k + 1 for k, row in enumerate(above_data) if _is_of_units(row, formats)), default=0)
 
 
 def _with_header(
@@ -147,14 +173,21 @@ def _with_header(
         return _named_layout(rows, first, width, n_surplus)
     has_types = any(each.kind != "text" for each in formats)
     candidates = range(start, min(start + MOST_ABOVE, len(rows)))
-    data = next((k for k in candidates if has_types and _is_data(rows[k], formats)), None)
+    are_data = [has_types and _is_data(rows[k], formats) for k in candidates]
+    # One row of metadata may look like data.
+    steady = (k for k in range(len(are_data)) if all(are_data[k : k + _STEADY]))
+    found = next(steady, are_data.index(True) if True in are_data else None)
+    data = None if found is None else start + found
     if data is not None and data > start:
         blanks = [k for k in range(start, data) if rows[k].after_blank]
-        return _named_layout(rows, blanks[-1] if blanks else start, width, n_surplus)
+        first = blanks[-1] if blanks else start
+        whole = (k for k in range(first, data) if _names_all(rows[k], width - n_surplus, formats))
+        return _named_layout(rows, next(whole, first), width, n_surplus)
     above = start - 1 if known.skip_rows is None and data is not None else -1
-    while above > 0 and rows[above - 1].is_comment and len(rows[above - 1].cells) == len(rows[above].cells):
+    n_columns = width - n_surplus
+    while above > 0 and rows[above - 1].is_comment and _may_name(rows[above - 1], n_columns, width):
         above -= 1
-    if above >= 0 and _may_name(rows[above], width - n_surplus):
+    if above >= 0 and _may_name(rows[above], n_columns, width):
         return _named_layout(rows, above, width, n_surplus)
     if learned is not None or _is_header(rows[start].cells, columns_of(rows[start + 1 :], width), formats):
         return _named_layout(rows, start, width, n_surplus)
@@ -175,7 +208,17 @@ def _start(rows: Sequence[Row], in_body: Sequence[Row], width: int) -> int:
 def _fitting(row: Row, formats: Sequence[CellFormat]) -> list[bool]:
     """Return for each cell that is not missing, in a column with a format, whether it is written in it."""
     pairs = zip(map(str.strip, row.cells), formats, strict=False)
-    return [not others([cell], each, 0) for cell, each in pairs if each.kind != "text" and cell not in ALWAYS_MISSING]
+    return [
+        not others([cell], each, 0)
+        for cell, each in pairs
+        if each.kind != "text" and cell not in ALWAYS_MISSING and cell not in each.missing
+    ]
+
+
+def _names_all(row: Row, n_columns: int, formats: Sequence[CellFormat]) -> bool:
+    """Whether a row has a name for each column: cells that are filled, that differ, and that are no data."""
+    cells = [cell.strip() for cell in row.cells[:n_columns]]
+    return len({*cells} - {""}) == n_columns == len(cells) and not any(_fitting(row, formats))
 
 
 def _is_data(row: Row, formats: Sequence[CellFormat]) -> bool:
@@ -189,23 +232,30 @@ def _is_of_units(row: Row, formats: Sequence[CellFormat]) -> bool:
     found = _fitting(row, formats)
     cells = [cell for cell in map(str.strip, row.cells) if cell]
     is_rule = bool(cells) and all(map(_RULE.fullmatch, cells))
-    return is_rule or (len(found) > 1 and not any(found))
+    n_formats = sum(each.kind != "text" for each in formats)
+    return is_rule or (n_formats > 1 and len(found) > 0 and not any(found))
 
 
-def _may_name(row: Row, width: int) -> bool:
+def _may_name(row: Row, n_columns: int, width: int) -> bool:
     """Whether a row that is not as wide as the rows below it, or is a comment, may name their columns."""
-    names = _names_in(row, width)
+    names = _names_in(row, n_columns)
     cells = [cell for cell in map(str.strip, names) if cell]
-    has_numbers = any(not others([cell], CellFormat("number"), 0) for cell in cells)
-    least = width if row.is_comment else max(width - 1, 1)  # R does not name the column of row names
-    is_title = width > len(cells) == 1 and " " in cells[0]
-    return least <= len(names) and least <= len(cells) <= width and not has_numbers and not is_title
+    numbers = [cell for cell in cells if not others([cell], CellFormat("number"), 0)]
+    is_title = n_columns > len(cells) == 1 and " " in cells[0]
+    is_note = row.is_comment and names[0].endswith(":")
+    least = n_columns if row.is_comment else max(n_columns - 1, 1)  # R does not name the column of row names
+    if not least <= len(cells) <= len(names) <= max(width, len(cells)) or is_title or is_note:
+        return False
+    return len(cells) <= width and (not numbers or (len(numbers) < len(cells) and _are_names(numbers)))
 
 
 def _names_in(row: Row, n_columns: int) -> list[str]:
     """Return the cells of a header without the sign that makes it a comment."""
-    if not row.is_comment or len(row.cells) == 1:
+    if not row.is_comment:
         return row.cells
+    words = re.sub(r"(?i)^\W*fields:?\s+", "", row.cells[0]).split()
+    if len(row.cells) == 1:  # blanks separate the names, whatever separates the cells
+        return words if len(words) == n_columns and words != row.cells[0].split() else row.cells
     bare = re.sub(r"(?i)^\W*(fields:?(\s+|$))?", "", row.cells[0])
     if bare:
         return [bare, *row.cells[1:]]
@@ -239,7 +289,10 @@ def _formats(
     numbers = [(column, each) for column, each in zip(columns, found, strict=False) if each.kind == "number"]
     if known.decimal or not any(each.decimal == "," or each.thousands in (".", ",") for _, each in numbers):
         return found
-    marks = {decimal_mark(column, each) for column, each in numbers} - {""}
+    marks = {
+        decimal_mark([c for c in map(str.strip, column) if c not in {*each.missing, *ALWAYS_MISSING}], each)
+        for column, each in numbers
+    } - {""}
     has_commas = any(each.decimal == "," and not each.thousands for _, each in numbers)
     # A column such as 1,200 could be either. Who writes 31.12.2024 has a decimal comma.
     if not marks and (has_commas or any(each.time_format.startswith("%d.%m.") for each in found)):

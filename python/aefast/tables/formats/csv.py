@@ -198,7 +198,8 @@ class CsvTable(TableFile):
                 raise _UnfitCellError from error
             raise self._diagnosis(types, error) from error
         if even is not None:
-            self.n_short, self.n_dropped, self.n_notes = even.n_short, even.n_long + even.n_cut, even.n_notes
+            self.n_short, self.n_dropped = even.n_short, even.n_long + even.n_cut
+            self.n_notes = even.n_notes + even.n_repeats
             self.dialect = replace(self.dialect, is_uneven=self.dialect.is_uneven or even.n_long > 0)
             if said := even.describe():
                 warnings.warn(f"{self.path}: {said}", stacklevel=2)
@@ -245,6 +246,7 @@ class CsvTable(TableFile):
             drops_long=self._drops_long,
             drops_cut=self._drops_cut,
             bad=bad,
+            header=dialect.repeated,
         )
 
     def _marks(self) -> list[SingleMarks]:

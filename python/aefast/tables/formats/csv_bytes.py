@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,15 @@ import pyarrow as pa
 from aefast.tables.dialect import is_blank, mark_of, separator_pattern
 from aefast.tables.formats.base import is_compressed
 
+#: The first bytes of frequent letters, by the encodings of two bytes that are tried; Latin text has other pairs.
+_FREQUENT = {
+    "cp932": rb"[\x81-\x98]",
+    "euc_kr": rb"[\xb0-\xc8\xa1]",
+    "gb18030": rb"[\xb0-\xd7\xa1-\xa3]",
+    "big5": rb"[\xa4-\xc8\xa1]",
+}
+#: The fewest bytes above 127 that show a script, and the share of frequent letters in it.
+_LEAST_HIGH, _MOSTLY = 6, 0.9
 #: Bytes of a sample: at the start, and at each of some places further down.
 _HEAD, _PART, _PARTS = 1 << 16, 1 << 13, 8
 
@@ -95,15 +105,41 @@ def _marked_encoding(head: bytes) -> str | None:
 
 
 def _encoding_of(text: bytes) -> str:
-    """Return the encoding of bytes: UTF-8, or Latin-1 or its Windows variant if they are text only there."""
+    """Return the encoding of bytes: UTF-8, one of another script, or Latin-1 or its Windows variant."""
     try:
         text.decode()
         return "utf-8"
     except UnicodeDecodeError:
         pass
+    if found := _other_script(text):
+        return found
     if re.search(rb"[\x00-\x08\x0e-\x1f\x7f\x81\x8d\x8f\x90\x9d]", text):
         return "utf-8"  # it is not text, and the reader says so
     return "cp1252" if re.search(rb"[\x80-\x9f]", text) else "latin-1"
+
+
+def _other_script(text: bytes) -> str | None:
+    """Return the encoding of text in Japanese, Korean, Chinese or Cyrillic letters; None for others.
+
+    Their letters are bytes above 127 that follow each other, which Latin letters with accents seldom do.
+    """
+    runs = re.findall(rb"[\x80-\xff]+", text)
+    n_high = sum(map(len, runs))
+    n_wrong = text.decode(errors="replace").count("\ufffd")
+    if n_high < _LEAST_HIGH or n_wrong < 0.05 * n_high or sum(len(run) for run in runs if len(run) > 1) < 0.5 * n_high:
+        return None
+    for encoding, first_bytes in _FREQUENT.items():
+        with suppress(UnicodeDecodeError):
+            letters = [letter.encode(encoding) for letter in re.findall(r"[^\x00-\x7f]", text.decode(encoding))]
+            if sum(re.match(first_bytes, letter) is not None for letter in letters) >= _MOSTLY * len(letters):
+                return encoding
+    if sum(len(run) for run in runs if len(run) > 2) < 0.5 * n_high:
+        return None
+    # In KOI8-R, the small letters stand where Windows-1251 has the capitals.
+    lower, upper = (sum(map(len, re.findall(form, text))) for form in (rb"[\xe0-\xff]+", rb"[\xc0-\xdf]+"))
+    if lower + upper < _MOSTLY * n_high:
+        return None
+    return "cp1251" if lower >= upper and text.count(b"\xe0") > 0.02 * n_high else "koi8-r" if upper > lower else None
 
 
 def ends_with_cell(

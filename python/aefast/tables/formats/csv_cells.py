@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from math import inf
 from typing import Any
 
@@ -15,14 +15,19 @@ from aefast.tables.dialect import (
     FRACTIONAL_CLOCK,
     MISSING_NUMBERS,
     MISSING_TEXTS,
+    MULTIPLES,
+    SPELLED_DURATION,
     CellFormat,
     Dialect,
 )
 from aefast.tables.text import NUMBER
+from aefast.tables.time_words import has_names, in_english, needs_python, parse_time
 
 _ISO_TIME = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}(:\d{2}(:\d{2}(\.\d+)?)?)?(Z|[+-]\d{2}:?\d{2})?)?$"
+#: The part of a format that stands for fractions of seconds.
+_FRACTION = re.compile(r"(.*)([.,:])%f(.*)")
 #: A format of times of the day.
-_CLOCK = re.compile(r"%[HI]([:. ]?%[MSp])*")
+_CLOCK = re.compile(r"%[HI]([:. ]?%[MSp])*([.,:]%f)?")
 
 
 class BadCellError(Exception):
@@ -41,13 +46,21 @@ _DURATION = (
     r"^(?P<sign>[-+]?)(?:(?P<days>\d+) days?,? )?\+?"
     r"(?:(?P<hours>\d+):)?(?P<minutes>\d+):(?P<seconds>\d+(?:\.\d+)?)$"
 )
+#: The same with letters, as in ``2h 05m`` and ``PT1H30M``.
+_SPELLED = (
+    r"(?i)^(?P<sign>[-+]?)p?(?:(?P<days>\d+)\s*(?:days?|d|tage?)\s*)?,?\s*t?(?:(?P<hours>\d+)\s*(?:hours?|hrs?|h|std\.?)"
+    r"\s*)?,?\s*(?:(?P<minutes>\d+)\s*(?:minutes?|mins?|m)\s*)?,?\s*"
+    r"(?:(?P<seconds>\d+(?:\.\d+)?)\s*(?:seconds?|secs?|s)\s*)?$"
+)
+_DURATIONS = {DURATION: _DURATION, SPELLED_DURATION: _SPELLED}
+_MULTIPLE = rf"^(?P<number>.*\d)\s?(?P<unit>{'|'.join(map(re.escape, sorted(MULTIPLES, key=len, reverse=True)))})?$"
 
 
 def converted_type(of: CellFormat) -> pa.DataType:
     """Return the type that `read_cells` returns for a format."""
     if of.kind == "number":
         return pa.float64()
-    if of.time_format == FRACTIONAL_CLOCK:
+    if "%f" in of.time_format and _CLOCK.fullmatch(of.time_format):
         return pa.time64("us")
     if _CLOCK.fullmatch(of.time_format):
         return pa.time32("s")
@@ -57,10 +70,10 @@ def converted_type(of: CellFormat) -> pa.DataType:
 def read_cells(cells: pa.Array, of: CellFormat) -> pa.Array:
     """Return text as the numbers or times that it means; raise `BadCellError` for the first cell that is neither."""
     cells = _without_missing(cells, of)
-    if of.time_format == DURATION:
+    if of.time_format in _DURATIONS:
         bare, what = cells, "a duration like 1:59:59"
     elif of.kind == "number":
-        bare, what = _bare_numbers(cells, of), "a number"
+        bare, what = cells if of.multiples else _bare_numbers(cells, of), "a number"
     else:
         bare, what = cells, f"a time like {of.time_format or '2024-12-31 23:59'}"
 
@@ -86,8 +99,8 @@ def _parse(texts: pa.Array, of: CellFormat) -> pa.Array:
     """Return text as numbers or times; raise `pyarrow.ArrowInvalid` if a cell is neither."""
     import pyarrow.compute as pc
 
-    if of.time_format == DURATION:
-        found = _seconds(texts)
+    if of.time_format in _DURATIONS:
+        found = _seconds(texts, _DURATIONS[of.time_format])
         if found.null_count > texts.null_count:
             raise pa.ArrowInvalid("not a duration")
         return found
@@ -97,7 +110,10 @@ def _parse(texts: pa.Array, of: CellFormat) -> pa.Array:
     if of.time_format == FRACTIONAL_CLOCK:
         return _on_first_day(texts).cast(pa.timestamp("us")).cast(pa.time64("us"))
     if of.time_format:
-        return pc.strptime(texts, of.time_format, "us").cast(converted_type(of))
+        return _times(texts, of.time_format, error_is_null=False).cast(converted_type(of))
+    if of.multiples:
+        numbers, factors = _multiples(texts)
+        return pc.multiply(_bare_numbers(numbers, of).cast(pa.float64()), factors)
     if of.kind == "time" and of.decimal == ",":
         texts = pc.replace_substring(texts, ",", ".")
     return texts.cast(converted_type(of))
@@ -110,11 +126,63 @@ def _on_first_day(texts: pa.Array) -> pa.Array:
     return pc.binary_join_element_wise(pa.scalar("1970-01-01", texts.type), texts, pa.scalar(" ", texts.type))
 
 
-def _seconds(texts: pa.Array) -> pa.Array:
+def _times(texts: pa.Array, time_format: str, *, error_is_null: bool) -> pa.Array:
+    """Return text as times; raise `pyarrow.ArrowInvalid` for other text, or return null if ``error_is_null``."""
+    import pyarrow.compute as pc
+
+    if needs_python(time_format):
+        return _each(texts, lambda text: parse_time(text, time_format), pa.timestamp("us"), error_is_null)
+    fractions = None
+    if (parts := _FRACTION.fullmatch(time_format)) and time_format != FRACTIONAL_CLOCK:
+        time_format = parts[1] + parts[3]
+        pattern = rf"^(?P<before>.*\d){re.escape(parts[2])}(?P<fraction>\d{{1,9}})(?P<after>\D*(?:[-+]\d\d:?\d\d)?)$"
+        found = pc.extract_regex(texts, pattern)
+        before, fraction, after = (pc.struct_field(found, name) for name in ("before", "fraction", "after"))
+        whole = pc.binary_join_element_wise(before, after, pa.scalar("", texts.type))
+        digits = pc.binary_join_element_wise(pa.scalar("0.", texts.type), fraction, pa.scalar("", texts.type))
+        microseconds = pc.floor(pc.multiply(digits.cast(pa.float64()), 1e6 + 1e-3)).cast(pa.int64())
+        fractions = pc.fill_null(microseconds, 0)
+        texts = pc.if_else(found.is_valid(), whole, texts)
+    try:
+        times = pc.strptime(texts, time_format, "us", error_is_null=error_is_null and not has_names(time_format))
+    except pa.ArrowInvalid:
+        if not has_names(time_format):
+            raise
+        texts = _each(texts, lambda text: in_english(text, time_format), texts.type, error_is_null)
+        times = pc.strptime(texts, time_format, "us", error_is_null=error_is_null)
+    return times if fractions is None else pc.add(times.cast(pa.int64()), fractions).cast(pa.timestamp("us"))
+
+
+def _each(texts: pa.Array, function: Callable[[str], Any], kind: pa.DataType, error_is_null: bool) -> pa.Array:
+    """Return what a function makes of each different text; raise `pyarrow.ArrowInvalid` if it raises `ValueError`."""
+    encoded = texts.dictionary_encode()
+    found = []
+    for text in encoded.dictionary.to_pylist():
+        try:
+            found.append(function(text))
+        except ValueError as error:
+            if not error_is_null:
+                raise pa.ArrowInvalid(str(error)) from error
+            found.append(None)
+    return pa.array(found, kind).take(encoded.indices)
+
+
+def _multiples(texts: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """Return numbers without what multiplies them, and the factors."""
+    import pyarrow.compute as pc
+
+    parts = pc.extract_regex(texts, _MULTIPLE)
+    units = pc.fill_null(pc.struct_field(parts, "unit"), "")
+    place = pc.index_in(units, value_set=pa.array([*MULTIPLES], texts.type))
+    factors = pc.fill_null(pa.array([*MULTIPLES.values()]).take(place), 1.0)
+    return pc.if_else(parts.is_valid(), pc.struct_field(parts, "number"), texts), factors
+
+
+def _seconds(texts: pa.Array, pattern: str) -> pa.Array:
     """Return durations as seconds, null for other text."""
     import pyarrow.compute as pc
 
-    parts = pc.extract_regex(texts, _DURATION)
+    parts = pc.extract_regex(texts, pattern)
     sign, *numbers = (pc.struct_field(parts, name) for name in ("sign", "days", "hours", "minutes", "seconds"))
     days, hours, minutes, seconds = (
         pc.if_else(pc.equal(each, ""), pa.scalar("0", each.type), each).cast(pa.float64()) for each in numbers
@@ -129,21 +197,22 @@ def read_what_can_be(cells: pa.Array, of: CellFormat) -> pa.Array:
 
     cells = _without_missing(cells, of)
     kind = converted_type(of)
-    if of.time_format == DURATION:
-        found = _seconds(cells)
+    if of.time_format in _DURATIONS:
+        found = _seconds(cells, _DURATIONS[of.time_format])
         return pc.if_else(pc.and_(found.is_null(), cells.is_valid()), pa.scalar(inf), found)
     if of.time_format in EPOCHS:
         return _parse(
             pc.if_else(pc.match_substring_regex(cells, r"^\d{1,15}(\.\d+)?$"), cells, pa.scalar(None, cells.type)), of
         )
     if of.kind == "number":
-        bare = _bare_numbers(cells, of)
+        numbers, factors = _multiples(cells) if of.multiples else (cells, 1.0)
+        bare = _bare_numbers(numbers, of)
         is_number = pc.match_substring_regex(bare, rf"^\s*{NUMBER}\s*$")
-        return pc.if_else(is_number, bare, pa.scalar("inf", cells.type)).cast(kind)
+        return pc.multiply(pc.if_else(is_number, bare, pa.scalar("inf", cells.type)).cast(kind), factors)
     if of.time_format == FRACTIONAL_CLOCK:
         return _cast_what_can_be(_on_first_day(cells), pa.timestamp("us")).cast(kind)
     if of.time_format:
-        return pc.strptime(cells, of.time_format, "us", error_is_null=True).cast(kind)
+        return _times(cells, of.time_format, error_is_null=True).cast(kind)
     cells = pc.replace_substring(cells, ",", ".") if of.decimal == "," else cells
     cells = pc.if_else(pc.match_substring_regex(cells, _ISO_TIME), cells, pa.scalar(None, cells.type))
     return _cast_what_can_be(cells, kind)
@@ -185,12 +254,16 @@ def _bare_numbers(cells: pa.Array, of: CellFormat) -> Any:
     """Return text of numbers with nothing but the digits, signs and a decimal point."""
     import pyarrow.compute as pc
 
-    if of.brackets:
-        cells = pc.replace_substring_regex(cells, r"^([^0-9(]*)\((.*)\)$", r"-\1\2")
-    cells = pc.replace_substring_regex(cells, r"^(\d.*)-$", r"-\1")
+    cells = pc.replace_substring(cells, "−", "-")
+    if of.flags:
+        cells = pc.replace_substring_regex(cells, rf"\s*(?:{'|'.join(map(re.escape, of.flags))})$", "")
     before, after = (rf"(?:{re.escape(part)})?" if part else "" for part in (of.before, of.after))
     blanks = r"[\s\x{a0}\x{202f}]*"
+    if of.brackets:
+        cells = pc.replace_substring_regex(cells, rf"^([^0-9(]*)\((.*)\){blanks}{after}$", r"-\1\2")
+    cells = pc.replace_substring_regex(cells, rf"^(\d.*)-{blanks}{after}$", r"-\1")
     bare = pc.replace_substring_regex(cells, rf"^\+?(-?){blanks}{before}{blanks}(.*?){blanks}{after}$", r"\1\2")
     if of.thousands:
         bare = pc.replace_substring(bare, of.thousands, "")
-    return pc.replace_substring(bare, ",", ".") if of.decimal == "," else bare
+    bare = pc.replace_substring(bare, ",", ".") if of.decimal == "," else bare
+    return pc.replace_substring_regex(bare, r"^(.*[\d.])[dD]([-+]?\d+)$", r"\1e\2")

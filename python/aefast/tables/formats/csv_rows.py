@@ -17,7 +17,8 @@ from aefast.tables.text import pluralise
 _MOST_OPEN = 1 << 20
 #: How lines below a table begin that are no rows.
 _NOTE = re.compile(
-    rb"\s*([-+=|:*\s]{3,}$|#|%|//|\W*(data source|source|notes?|footnotes?|last updated|copyright|quelle|fuente)\b)",
+    rb"\s*([-+=|:*_\s]{3,}$|#|%|//|\(?\d+ (rows?|records?|zeilen|lignes)\b"
+    rb"|\W*(data source|source|notes?|footnotes?|last updated|copyright|quelle|fuente)\b)",
     re.IGNORECASE,
 )
 
@@ -25,7 +26,8 @@ _NOTE = re.compile(
 class EvenRows:
     """Adds missing cells at the end of rows, in blocks of bytes, and leaves out lines that are no rows.
 
-    A line without a separator that holds words, such as a source below the table, is no row. A row with more cells
+    A line without a separator that holds words, such as a source below the table, is no row, nor is one that repeats
+    the ``header``. A row with more cells
     loses those at its end that are empty. If it has still more, it is left out or, unless ``drops_long``, left as it
     is. If there are ``bad`` columns, it is infinite in these instead, so that it is a bad row, and loses further cells.
     The last line stays as it is if nothing ends it, because it may be half of a row; ``drops_cut`` leaves it out then
@@ -33,8 +35,9 @@ class EvenRows:
 
     Attributes
     ----------
-    n_short, n_long, n_cut, n_bad, n_notes : int
-        Rows that got cells, those left out for their length and at the end, bad rows, and lines that are no rows.
+    n_short, n_long, n_cut, n_bad, n_notes, n_repeats : int
+        Rows that got cells, those left out for their length and at the end, bad rows, lines that are no rows, and lines
+        that repeat the header.
     """
 
     n_bad: int
@@ -42,6 +45,7 @@ class EvenRows:
     n_short: int
     n_long: int
     n_notes: int
+    n_repeats: int
 
     def __init__(
         self,
@@ -53,18 +57,22 @@ class EvenRows:
         drops_long: bool,
         drops_cut: bool = False,
         bad: Collection[int] = (),
+        header: str = "",
     ) -> None:
         self._mark, self._width, self._n_skipped, self._drops_long = delimiter.encode(), width, n_skipped, drops_long
         self._quote, self._bad, self._drops_cut = quote.encode(), bad, drops_cut
         mark, q = re.escape(self._mark), self._quote
         self._quoted = re.compile(rb"(?<![^%b])%b(?:[^%b]|%b%b)*%b" % (mark, q, q, q, q, q))
         self._open = re.compile(rb"(?<![^%b])%b" % (mark, q))
+        self._repeated = re.compile(rb"^%b\r?\n" % re.escape(header.encode()), re.MULTILINE) if header else None
         self._rest = self._row = b""
-        self.n_short = self.n_long = self.n_cut = self.n_bad = self.n_notes = 0
+        self.n_short = self.n_long = self.n_cut = self.n_bad = self.n_notes = self.n_repeats = 0
 
     def __call__(self, block: Any) -> bytes:
         """Return the rows that end in this block; an empty block is the end of the file."""
         text = self._rest + bytes(block)
+        if self._repeated is not None:
+            text = self._without_repeats(text, self._repeated)
         if len(block) and not (self._row or self._n_skipped) and (regular := self._regular(text)) is not None:
             return regular
         lines = text.splitlines(keepends=True)
@@ -87,8 +95,18 @@ class EvenRows:
             (self.n_cut, "rows", "cells cut off by the end of the file, left out"),
             (self.n_bad, "rows", "more cells than columns, which are bad"),
             (self.n_notes, "lines", "no separator, left out as no rows"),
+            (self.n_repeats, "lines", "the header again, left out"),
         ]
         return ", and ".join(f"{pluralise(count, things)} with {what}" for count, things, what in found if count)
+
+    def _without_repeats(self, text: bytes, line: re.Pattern[bytes]) -> bytes:
+        """Return a text without the lines that repeat the header."""
+        parts = text.split(b"\n", self._n_skipped)
+        if len(parts) <= self._n_skipped:
+            return text
+        parts[-1], n_repeats = line.subn(b"", parts[-1])
+        self.n_repeats += n_repeats
+        return b"\n".join(parts)
 
     def _regular(self, text: bytes) -> bytes | None:
         """Return the rows that end in a text, in which only those of other widths are looked at.

@@ -1,0 +1,156 @@
+"""Forms of numbers, times, headers and encodings that exports of machines, banks and offices have."""
+
+from __future__ import annotations
+
+import datetime
+import warnings
+
+import pytest
+
+from aefast.tables.dialect import Dialect, Reading
+from aefast.tables.source import Source
+
+
+def write(tmp_path, text, name="t.csv", encoding="utf-8"):
+    path = tmp_path / name
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def read(path, reading=None):
+    source = Source([path], reading)
+    return {n: [c for b in source.batches([n], 1000) for c in b.column(0).to_pylist()] for n in source.schema.names}
+
+
+def rows(row, n=40):
+    return "".join(f"{row(i)}\n" for i in range(n))
+
+
+def day(*parts):
+    return datetime.datetime(*parts)
+
+
+@pytest.mark.parametrize(
+    ("cells", "first"),
+    [
+        (lambda i: ["1.5M", "20K", "300", "2.25K"][i % 4], [1.5e6, 20e3, 300, 2250]),
+        (lambda i: ["$1.5M", "$20K"][i % 2], [1.5e6, 20e3]),
+        (lambda i: ["1KiB", "2MiB"][i % 2], [1024, 2 * 1024**2]),
+        (lambda i: f"{i}.5{['', ' p', ' b'][i % 3]}", [0.5, 1.5, 2.5]),
+        (lambda i: f"{i}.5{['', '*', ''][i % 3]}", [0.5, 1.5, 2.5]),
+        (lambda i: f"{i}.5 out of 5", [0.5, 1.5]),
+        (lambda i: f"{i}.25° N", [0.25, 1.25]),
+        (lambda i: f"R$ {i}", [0, 1]),
+        (lambda i: f"−{i}.5", [-0.5, -1.5]),
+        (lambda i: f"({i}.5)%" if i % 2 else f"{i}.5%", [0.5, -1.5]),
+        (lambda i: f"{i}.5D+03", [500, 1500]),
+        (lambda i: ["T", "0.02", "0.11", "0.05"][i % 4], [None, 0.02, 0.11]),
+        (lambda i: f"{i // 2}h {i}m" if i % 2 else f"{i}m 20s", [20, 60, 140]),
+        (lambda i: f"PT1H{i}M", [3600, 3660]),
+        (lambda i: f"00:{i * 7 % 40:02d}:05", [5, 425]),
+    ],
+)
+def test_numbers_are_read_with_what_stands_around_them(tmp_path, cells, first):
+    found = read(write(tmp_path, "v,k\n" + rows(lambda i: f"{cells(i)},x{i % 3}")))["v"]
+    assert found[: len(first)] == pytest.approx(first)
+
+
+@pytest.mark.parametrize(
+    ("cells", "second"),
+    [
+        (lambda i: f"03.01.2024 09:15:{i:02d};250", None),
+        (lambda i: f"03.01.2024 09:15:{i:02d},250", day(2024, 1, 3, 9, 15, 1, 250_000)),
+        (lambda i: f"2024/01/03 09:15:{i:02d}.125", day(2024, 1, 3, 9, 15, 1, 125_000)),
+        (lambda i: f"2024-01-03, 09:15:{i:02d}", day(2024, 1, 3, 9, 15, 1)),
+        (lambda i: f"Jan 3, 2024, 9:15:{i:02d} PM", day(2024, 1, 3, 21, 15, 1)),
+        (lambda i: f"Wednesday, January {3 + 7 * (i % 4)}, 2024", day(2024, 1, 10)),
+        (lambda i: f"{i % 28 + 1}. März 2024", day(2024, 3, 2)),
+        (lambda i: f"mar. {5 + 7 * (i % 3)} mars 2024", day(2024, 3, 12)),
+        (lambda i: f"{i % 28 + 1:02d}-févr.-2024", day(2024, 2, 2)),
+        (lambda i: f"2024年1月{i % 28 + 1}日", day(2024, 1, 2)),
+        (lambda i: f"{i % 28 + 1:02d}.01.2024 10:00:00 UTC", day(2024, 1, 2, 10)),
+        (lambda i: f"{2000 + i // 4}-Q{i % 4 + 1}", day(2000, 4, 1)),
+        (lambda i: f"2024-W{i + 1:02d}", day(2024, 1, 8)),
+        (lambda i: f"KW {i + 1:02d}/2024", day(2024, 1, 8)),
+        (lambda i: f"{2000 + i // 12}M{i % 12 + 1:02d}", day(2000, 2, 1)),
+        (lambda i: f"2024 {['JAN', 'FEB'][i % 2]}", day(2024, 2, 1)),
+    ],
+)
+def test_times_are_read_in_the_words_of_other_languages_and_with_fractions(tmp_path, cells, second):
+    found = read(write(tmp_path, "t\tv\n" + rows(lambda i: f"{cells(i)}\t{i / 4}")))["t"]
+    assert (found[1] == second) if second else isinstance(found[1], str)
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "kind"),
+    [
+        ("ValueDate", lambda i: f"2401{i % 28 + 1:02d}", datetime.datetime),
+        ("utc", lambda i: f"0915{i:02d}", datetime.time),
+        ("time", lambda i: f"{1_700_000_000 + i}000000000", datetime.datetime),
+        ("count", lambda i: f"2401{i % 28 + 1:02d}", int),
+    ],
+)
+def test_digits_are_times_in_columns_whose_name_says_so(tmp_path, name, cells, kind):
+    assert {type(c) for c in read(write(tmp_path, f"{name},v\n" + rows(lambda i: f"{cells(i)},{i / 4}")))[name]} == {
+        kind
+    }
+
+
+def test_points_between_thousands_differ_from_decimals_of_three_digits(tmp_path):
+    grouped = write(tmp_path, "v;k\n" + rows(lambda i: f"{i + 1}.250;x" if i % 5 else "845;y"), "a.csv")
+    decimal = write(tmp_path, "v;k\n" + rows(lambda i: f"{i}.250;x" if i % 5 else "0.845;y"), "b.csv")
+    assert read(grouped)["v"][:2] == [845, 2250]
+    assert read(decimal)["v"][:2] == [0.845, 1.25]
+
+
+@pytest.mark.parametrize(
+    ("above", "row", "names"),
+    [
+        ("a\tb\n", lambda i: f"{i},5\tx{i % 3},y", ["a", "b"]),
+        ("when\tv\ts\n", lambda i: f"03-Jan-24 07:15:{i:02d}\t{i / 4}\tOpen", ["when", "v", "s"]),
+        ("user:n:kb\n", lambda i: f"ann:{i}:{i / 4}", ["user", "n", "kb"]),
+        ('"a", "b"\n', lambda i: f'"x{i % 3}", "{i / 4}"', ["a", "b"]),
+        ("#Fields: a b c\n", lambda i: f"{i / 4}\tx\t{i}", ["a", "b", "c"]),
+        ("# name: A\n# rows: 40\n", lambda i: f" {i / 4} {i}", ["x0", "x1"]),
+        ("a,b,c\n", lambda i: f"{i / 4},{i},,", ["a", "b", "c"]),
+        (",/cpu/0,/cpu/1\nTime,Core 1,Core 2\n", lambda i: f"{i},{i / 4},{i}", ["Time", "Core 1", "Core 2"]),
+        ("Channels\t2\t\nSamples\t40\t40\nX\tU\tI\n", lambda i: f"{i / 4}\t{i}\t{i / 8}", ["X", "U", "I"]),
+        ("date,a,b\nTicker,X,X\nkey,,\n", lambda i: f"2024-01-{i % 28 + 1:02d},{i / 4},{i}", ["date", "a", "b"]),
+    ],
+)
+def test_separators_and_headers_of_exports_are_found(tmp_path, above, row, names):
+    found = read(write(tmp_path, above + rows(row), "t.txt"))
+    assert list(found) == names
+    assert {len(cells) for cells in found.values()} == {40}
+    assert any(isinstance(cells[1], float) for cells in found.values()) or len(names) == 2
+
+
+def test_a_header_between_the_rows_is_no_row(tmp_path):
+    path = write(tmp_path, "t,v\n" + rows(lambda i: ("t,v\n" if i in (10, 30) else "") + f"x{i % 3},{i / 4}"))
+    source = Source([path])
+    with pytest.warns(UserWarning, match="2 lines with the header again, left out"):
+        assert sum(batch.num_rows for batch in source.batches(["t", "v"])) == 40
+    assert (source.spoken_dialect, source.other_rows["other_lines"]) == ("the header again between rows", 2)
+    learned = Dialect.from_plain(source.dialect.as_plain())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        assert read(path, Reading(learned=learned, columns=("t", "v")))["v"] == [i / 4 for i in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "found"),
+    [
+        ("Город,Сумма\nМосква,", "cp1251", "cp1251"),
+        ("Город,Сумма\nМосква,", "koi8-r", "koi8-r"),
+        ("日付,金額\n大阪,", "cp932", "cp932"),
+        ("城市,金额\n重庆,", "gbk", "gb18030"),
+        ("地區,數值\n臺北,", "big5", "big5"),
+        ("지역,값\n서울,", "euc_kr", "euc_kr"),
+        ("Größe,Höhe\nFüße,", "latin-1", "latin-1"),
+        ("créée,élevée\nnée,", "cp1252", "latin-1"),
+    ],
+)
+def test_encodings_of_other_scripts_are_found(tmp_path, text, encoding, found):
+    source = Source([write(tmp_path, text + "1\n" + text.split("\n")[1] + "2\n", encoding=encoding)])
+    assert source.dialect.encoding == found
+    assert source.schema.names == text.split("\n")[0].split(",")
