@@ -7,7 +7,8 @@ import warnings
 
 import pytest
 
-from aefast.tables.dialect import Dialect, Reading
+from aefast.tables.dialect import NO_QUOTE, Dialect, Reading
+from aefast.tables.fixed_width import FixedColumns
 from aefast.tables.source import Source
 
 
@@ -154,3 +155,71 @@ def test_encodings_of_other_scripts_are_found(tmp_path, text, encoding, found):
     source = Source([write(tmp_path, text + "1\n" + text.split("\n")[1] + "2\n", encoding=encoding)])
     assert source.dialect.encoding == found
     assert source.schema.names == text.split("\n")[0].split(",")
+
+
+TOWNS = ["New York", "Bern", "Rio de Janeiro", "Bonn"]
+
+
+def test_columns_of_fixed_width_are_found_by_their_positions(tmp_path):
+    row = "{:<15}{:<3}{:>7}{:>6}{}".format
+    text = row("town", "cc", "pop", "v", " q") + "\n"
+    text += rows(lambda i: row(TOWNS[i % 4], "US", i * 1000, "" if i % 5 == 3 else i / 4, f" {i % 7}"))
+    path = write(tmp_path, text + "Source: the office\n", "t.txt")
+    with pytest.warns(UserWarning, match="1 line with no separator"):
+        found = read(path)
+    assert list(found) == ["town", "cc", "pop", "v", "q"]
+    assert found["town"][:4] == TOWNS
+    assert found["pop"][:3] == [0, 1000, 2000]
+    assert found["v"][2:5] == [0.5, None, 1.0]
+    assert [len(cells) for cells in found.values()] == [40] * 5
+
+
+def test_names_show_where_columns_of_fixed_width_touch(tmp_path):
+    text = "code     v1    v2\n"
+    text += rows(lambda i: f"{'AB'[i % 2]:<4}{(-1) ** i * 123456:>7}{-99999 if i % 2 else i:>6}")
+    found = read(write(tmp_path, text, "t.txt"))
+    assert list(found) == ["code", "v1", "v2"]
+    assert (found["v1"][:2], found["v2"][:2]) == ([123456, -123456], [0, -99999])
+
+
+def test_widths_are_given_and_stored(tmp_path):
+    path = write(tmp_path, rows(lambda i: f"USC{i % 3}2024{i % 12 + 1:02d}TMAX{i * 10 - 99:5d}"), "t.dly")
+    source = Source([path], Reading(starts=(0, 4, 8, 10, 14), has_header=False))
+    assert source.spoken_dialect.startswith("columns at the positions 0, 4, 8, 10, 14, no header")
+    learned = Dialect.from_plain(source.dialect.as_plain())
+    found = read(path, Reading(learned=learned))
+    assert (found["x0"][1], found["x2"][:2], found["x4"][:2]) == ("USC1", [1, 2], [-99, -89])
+
+
+@pytest.mark.parametrize("starts", [[3, 0], [-1, 2], [0, 1.5], ["a"], [True]])
+def test_starts_that_are_no_positions_are_refused(starts):
+    plain = Dialect("\x1f", starts=(0, 4)).as_plain()
+    assert Dialect.from_plain(plain).starts == (0, 4)
+    with pytest.raises(ValueError, match="not valid"):
+        Dialect.from_plain(plain | {"starts": starts})
+
+
+@pytest.mark.parametrize("block", [1, 7, 1 << 20])
+def test_lines_of_fixed_width_are_cut_wherever_blocks_end(block):
+    data = "ab  1 é  2\r\nTitel\n\nc  22 x\n".encode()
+    cut = FixedColumns((0, 3, 6))
+    parts = [data[k : k + block] for k in range(0, len(data), block)]
+    assert b"".join(map(cut, [*parts, b""])).decode() == "ab\x1f1\x1fé  2\r\nTitel\n\nc\x1f22\x1fx\n"
+
+
+@pytest.mark.parametrize(
+    ("row", "quote", "first"),
+    [
+        (lambda i: f"'x;y';{i}", "'", "x;y"),
+        (lambda i: f"%x;y%;{i}", "%", "x;y"),
+        (lambda i: f'{i % 7}" pipe;{i}', NO_QUOTE, '0" pipe'),
+        (lambda i: f'"{i % 7}" pipe;{i}', NO_QUOTE, '"0" pipe'),
+    ],
+)
+def test_the_quote_is_given_and_stored(tmp_path, row, quote, first):
+    path = write(tmp_path, "a;b\n" + rows(row))
+    source = Source([path], Reading(quote=quote))
+    learned = Dialect.from_plain(source.dialect.as_plain())
+    for reading in (Reading(quote=quote), Reading(learned=learned)):
+        found = read(path, reading)
+        assert (found["a"][0], found["b"]) == (first, list(range(40)))

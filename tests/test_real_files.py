@@ -118,6 +118,26 @@ def test_options_set_what_the_sample_would_decide(folder):
     run("score", "m", "t.csv", "-o", "s.parquet", *options)
     assert "--delimiter" in run_command("fit", "t.csv", "-o", "m", "--delimiter", "123456789").stderr
     assert fit("t.csv", "--no-header", "--delimiter", "!", "--columns", "x0")["columns"] == ["x0"]
+    for option, value in (("--quote", "ab"), ("--widths", "3,x"), ("--widths", "3,0")):
+        result = run_command("fit", "t.csv", "-o", "m", option, value)
+        assert (result.exit_code, option in result.stderr) == (2, True)
+
+
+def test_widths_and_quote_are_options_and_stored_with_the_model(folder):
+    lines(folder / "w.txt", "", lambda i, x: f"{i % 3}{x:5.1f}{i % 7:3d}")
+    dialect = fit("w.txt", "--widths", "1,5,3", "--no-header", "--names", "k,x,n")["dialect"]
+    assert "columns at the positions 0, 1, 6" in dialect
+    run("score", "m", "w.txt", "-o", "s.csv")
+    lines(folder / "q.csv", "k;x", lambda i, x: f"'a;{i % 3}';{x}")
+    assert "quotes '" in fit("q.csv", "--quote", "single", "--delimiter", ";")["dialect"]
+    run("score", "m", "q.csv", "-o", "s.csv", "--quote", "'")
+    Path("job.toml").write_text(
+        "[job]\ninput = 'w.txt'\nmodel = 'm'\noutput = 's.parquet'\n"
+        "[all]\nwidths = [1, 5, 3]\nquote = 'none'\nnames = ['k', 'x', 'n']\n"
+    )
+    shown = run("run", "job.toml", "--print")
+    assert "--widths 1,5,3" in shown
+    assert "--quote none" in shown
 
 
 def test_columns_that_say_nothing_are_left_out_together_and_named_once(folder):

@@ -457,7 +457,7 @@ def test_every_option_of_the_commands_can_stand_in_the_file(folder):
                 lines = f"{name} = true\n"
             else:
                 special = {"fdr": 0.1, "contamination": 0.1, "decimal": ",", "delimiter": ";", "thousands": "none",
-                           "layers": "4,2", "kind-of": "a=numeric", "image": "2x2", "precision": "int8",
+                           "quote": "'", "layers": "4,2", "kind-of": "a=numeric", "image": "2x2", "precision": "int8",
                            "on-bad": "skip", "missing": "mask", "kind": "sparse"}  # fmt: skip
                 value = special.get(name, 3 if option.metavar in ("N", "K") else "x")
                 lines = f"{name} = {json.dumps(value)}\n"

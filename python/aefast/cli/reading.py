@@ -5,15 +5,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import partial
-from itertools import chain
+from itertools import accumulate, chain
 from typing import Annotated, Any
 
 import typer
 
 from aefast.cli.arguments import option, whole_number
+from aefast.cli.group import UsageError
 from aefast.cli.options import names_in
 from aefast.cli.outcome import signed
-from aefast.tables.dialect import MOST_MARKS, Reading
+from aefast.tables.dialect import MOST_MARKS, NO_QUOTE, Reading, may_be_quote
 
 #: The user has said nothing about files of text: everything is found in the files.
 AS_FOUND: Reading = Reading()
@@ -36,6 +37,25 @@ def _mark(most: int = 1) -> Callable[[Any], str]:
     return read
 
 
+def _quote(text: Any) -> str:
+    mark = {"none": NO_QUOTE, "double": '"', "single": "'"}.get(text, text)
+    if not may_be_quote(mark):
+        raise typer.BadParameter(f"{text!r} is no sign, nor one of double, single, none")
+    return str(mark)
+
+
+def _starts(widths: list[str] | None) -> tuple[int, ...]:
+    """Return where columns of these widths begin."""
+    texts = [text for given in widths or () for text in given.split(",")]
+    try:
+        numbers = [int(text) for text in texts]
+    except ValueError:
+        numbers = [0]
+    if any(not 0 < width < 1 << 16 for width in numbers):
+        raise UsageError(f"--widths {','.join(texts)}: give the characters of each column, such as 8,5,5")
+    return tuple(accumulate([0, *numbers[:-1]])) if numbers else ()
+
+
 def _decimal(text: Any) -> str:
     if text not in (".", ","):
         raise typer.BadParameter(f"{text!r} is neither . nor ,")
@@ -51,6 +71,12 @@ def _options(
             default="found",
             parser=_mark(MOST_MARKS),
         ),
+    ] = None,
+    widths: Annotated[
+        list[str] | None, _text("8,5,5", "Characters of each column of a table of fixed width.", default="found")
+    ] = None,
+    quote: Annotated[
+        str | None, _text("C", "Quote around cells: a sign, double, single or none.", default="found", parser=_quote)
     ] = None,
     decimal: Annotated[str | None, _text(".|,", "Decimal mark.", default="found", parser=_decimal)] = None,
     thousands: Annotated[
@@ -82,6 +108,8 @@ def _options(
         time_format,
         encoding,
         skip_rows=skip_rows,
+        quote=quote,
+        starts=_starts(widths),
     )
 
 

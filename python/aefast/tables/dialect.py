@@ -23,8 +23,10 @@ MISSING_NUMBERS = (
     *("none", "NONE", "nil", "NIL", "missing", "Missing", "MISSING"),
     *("#DIV/0!", "#VALUE!", "#REF!", "#NUM!", "#NAME?", "#NULL!"),
 )
-#: The byte that stands for a separator of several characters while a file is read.
-_MARK = "\x1f"
+#: The byte that stands for a separator of several characters while a file is read, and between cells of fixed width.
+MARK = "\x1f"
+#: The quote of files in which no character quotes cells: a byte that text does not have.
+NO_QUOTE = "\x1e"
 #: The most characters of a separator.
 MOST_MARKS = 8
 #: Formats of times that `datetime.datetime.strptime` does not know: counts since 1970, with the counts of a second ...
@@ -111,6 +113,8 @@ class Dialect:
         Whether rows have fewer or more cells than there are columns. Those with more are left out.
     quote : str
         The character around cells that contain separators.
+    starts : tuple of int
+        The positions where columns of fixed width begin; empty for others.
     repeated : str
         The line of the header, if it stands between the rows, too, as in joined files; those are left out.
     """
@@ -128,6 +132,7 @@ class Dialect:
     is_uneven: bool = False
     quote: str = '"'
     repeated: str = ""
+    starts: tuple[int, ...] = ()
 
     @property
     def mark(self) -> str:
@@ -154,9 +159,13 @@ class Dialect:
         "separated by ';', decimal comma"
         """
         formats, parts = self.formats.values(), []
-        if self.delimiter != ",":
+        if self.starts:
+            parts.append(f"columns at the positions {list_names([*map(str, self.starts)], 8)}")
+        elif self.delimiter != ",":
             parts.append(f"separated by {_spoken(self.delimiter)}")
-        if self.quote != '"':
+        if self.quote == NO_QUOTE and not self.starts:
+            parts.append("no quotes")
+        elif self.quote not in ('"', NO_QUOTE):
             parts.append(f"quotes {self.quote}")
         if not self.has_header:
             parts.append(f"no header (columns {list_names(self.names, 3)})")
@@ -216,16 +225,21 @@ class Dialect:
         _check_texts([data["delimiter"], data["encoding"], *names, *na, repeated])
         counts = {name: data.get(name, 0) for name in ("n_above", "n_skipped", "n_below", "n_surplus")}
         flags = {"has_header": data["has_header"], "is_uneven": data.get("is_uneven", False)}
-        quote = data.get("quote", '"')
+        quote, starts = data.get("quote", '"'), tuple(data.get("starts", ()))
+        if any(type(start) is not int or not 0 <= start < 1 << 20 for start in starts) or list(starts) != sorted(
+            starts
+        ):
+            raise ValueError("the dialect is not valid")
+        _check_texts([quote])
         if (
             not 1 <= len(data["delimiter"]) <= MOST_MARKS
-            or quote not in ('"', "'")
+            or not may_be_quote(quote)
             or {type(flag) for flag in flags.values()} != {bool}
         ):
             raise ValueError("the dialect is not valid")
         if any(type(count) is not int or count < 0 for count in counts.values()):
             raise ValueError("the dialect is not valid")
-        plain = {"names": names, "formats": formats, "na": na, "quote": quote, "repeated": repeated}
+        plain = {"names": names, "formats": formats, "na": na, "quote": quote, "repeated": repeated, "starts": starts}
         return cls(data["delimiter"], data["encoding"], **plain, **counts, **flags)
 
 
@@ -248,6 +262,10 @@ class Reading:
         time as missing, so that its row is bad. Rows with more cells are then bad, too.
     meanings : mapping of str to CellFormat, or None
         The columns of an earlier file with types that are times or codes.
+    quote : str or None
+        The character around cells, `NO_QUOTE` for none.
+    starts : tuple of int
+        Where columns of fixed width begin.
     """
 
     delimiter: str | None = None
@@ -264,6 +282,13 @@ class Reading:
     skip_rows: int | None = None
     on_bad: str = "error"
     meanings: Mapping[str, CellFormat] | None = None
+    quote: str | None = None
+    starts: tuple[int, ...] = ()
+
+
+def may_be_quote(mark: str) -> bool:
+    """Whether a character can stand around cells."""
+    return len(mark) == 1 and (mark == NO_QUOTE or (mark.isascii() and mark.isprintable() and not mark.isalnum()))
 
 
 def separator_pattern(delimiter: str) -> str:
@@ -285,7 +310,7 @@ def is_blank(delimiter: str) -> bool:
 
 def mark_of(delimiter: str) -> str:
     """Return the single character that stands for a separator."""
-    return delimiter if len(delimiter) == 1 else _MARK
+    return delimiter if len(delimiter) == 1 else MARK
 
 
 def _spoken(mark: str) -> str:

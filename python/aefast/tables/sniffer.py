@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 
 from aefast.tables.cell_formats import ALWAYS_MISSING, format_of_cells, others
-from aefast.tables.dialect import CellFormat, Dialect, Reading
+from aefast.tables.dialect import MARK, NO_QUOTE, CellFormat, Dialect, Reading, is_blank
+from aefast.tables.fixed_width import cut_lines, find_starts
 from aefast.tables.number_formats import decimal_mark
 from aefast.tables.separators import (
     MOST_ABOVE,
@@ -76,8 +77,14 @@ def find_dialect(text: str, known: Reading | None = None, *, encoding: str = "ut
     learned = known.learned
     if learned is not None and learned.delimiter in text:
         usual = learned.delimiter
-    quote = find_quote(text[: 1 << 15])
+    is_quote = learned is not None and (learned.quote == NO_QUOTE or learned.quote in text)
+    quote = known.quote or (learned.quote if learned is not None and is_quote else find_quote(text[: 1 << 15]))
     delimiter = known.delimiter or find_separator(text, usual, quote)
+    starts = known.starts or (
+        () if known.delimiter else learned.starts if learned else _fixed_starts(text, delimiter, quote)
+    )
+    if starts:
+        text, delimiter, quote = cut_lines(text, starts), MARK, NO_QUOTE
     rows = [row for row in split_rows(text, delimiter, quote) if row.end > (known.skip_rows or 0)]
     if not rows:
         return Dialect(delimiter, encoding)
@@ -115,7 +122,29 @@ def find_dialect(text: str, known: Reading | None = None, *, encoding: str = "ut
         is_uneven or bool(repeated),
         quote,
         repeated,
+        starts,
     )
+
+
+def _fixed_starts(text: str, delimiter: str, quote: str) -> tuple[int, ...]:
+    """Return where the columns of a table of fixed width begin; empty if a separator gives even rows, or no types."""
+    head = "".join(text[: 1 << 15].splitlines(keepends=True)[:MOST_ABOVE])
+    if delimiter in head and not is_blank(delimiter):
+        return ()
+    rows = split_rows(head, delimiter, quote)
+    in_body = [len(row.cells) for row in rows[len(rows) // 2 :]]
+    is_even = len({*in_body}) == 1 and delimiter in head
+    if is_even and all(len(row.cells) == in_body[0] or row.is_comment for row in rows):
+        return ()
+    starts = find_starts(head)
+    cut = split_rows(cut_lines(head, starts), MARK, NO_QUOTE) if starts else []
+    columns = columns_of(cut[len(cut) // 2 :], len(starts))
+    n_typed = sum(format_of_cells(column, Reading(), "").kind != "text" for column in columns)
+    if not columns or n_typed < max(1, len(columns) / 3):
+        return ()
+    # A header may have other words than columns only if each column has a name.
+    others = [cells.cells for cells, row in zip(cut, rows, strict=False) if len(row.cells) != in_body[0]]
+    return () if is_even and (len(starts) != in_body[0] or not all(map(str.strip, others[-1]))) else starts
 
 
 def _without_repeated_header(rows: Sequence[Row], text: str, delimiter: str) -> tuple[list[Row], str]:

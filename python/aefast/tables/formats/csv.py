@@ -16,6 +16,7 @@ from pyarrow import csv as arrow_csv
 
 from aefast.tables.arrow import is_time
 from aefast.tables.dialect import MISSING_NUMBERS, MISSING_TEXTS, CellFormat, Dialect, Reading, is_blank
+from aefast.tables.fixed_width import FixedColumns
 from aefast.tables.formats.base import TableError, TableFile, is_compressed, rebatch, skip_rows
 from aefast.tables.formats.csv_bytes import SingleMarks, ends_with_cell, in_utf8, sample_text
 from aefast.tables.formats.csv_cells import (
@@ -249,8 +250,10 @@ class CsvTable(TableFile):
             header=dialect.repeated,
         )
 
-    def _marks(self) -> list[SingleMarks]:
-        """Return what makes separators of several characters, or blanks, one character; nothing for others."""
+    def _marks(self) -> list[Callable[[Any], bytes]]:
+        """Return what separates cells by one character: those of fixed width, or of other separators."""
+        if self.dialect.starts:
+            return [FixedColumns(self.dialect.starts)]
         delimiter = self.dialect.delimiter
         return [SingleMarks(delimiter)] if is_blank(delimiter) or len(delimiter) > 1 else []
 
