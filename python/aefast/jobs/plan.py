@@ -298,5 +298,7 @@ def located(source: Source) -> Iterator[None]:
     """Name file and row in errors about a value."""
     try:
         yield
-    except (BadValueError, MisfitError) as error:
+    except BadValueError as error:
         raise AefastError(error.describe(source.place(error.row), for_command=True)) from error
+    except MisfitError as error:
+        raise AefastError(error.describe(source.place(error.row))) from error

@@ -76,6 +76,6 @@ class MisfitError(TableError):
         self.reason: str = reason
         super().__init__(self.describe(f"row {row}"))
 
-    def describe(self, place: str, *, for_command: bool = False) -> str:
+    def describe(self, place: str) -> str:
         """Return the message with the place of the first row, which may name a file."""
         return f"{place} and the {self.n_rows - 1} after it (the first is row 0): {self.reason}"
