@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pytest
 from pyarrow.parquet import read_table
 
+from aefast.tables.formats.base import TableError
 from small_tables import FEATURES, done, run_command, small_model, small_table, write_table
 
 N_FILES = 6
@@ -179,3 +181,25 @@ def test_a_bad_file_is_named_when_files_are_judged_together(tmp_path, monkeypatc
     assert "in/4.parquet, row 1" in told["failed"]["in/4.parquet"]
     assert sorted(path.stem for path in Path("out").glob("*.parquet")) == [str(i) for i in range(9) if i != 4]
     assert told["drift"]["rows"] == 24
+
+
+@pytest.mark.parametrize("options", [[], ["--batch-rows", 20]])
+def test_a_file_that_fails_after_it_was_judged_does_not_count_for_drift(folder, options, monkeypatch):
+    score = partial(run_command, "score", "m", "in", "-o", "out", *options, "--json")
+    before = {path: path.read_bytes() for path in Path("in").iterdir()}
+    Path(f"in/3{folder}").unlink()
+    expected = json.loads(score().stdout)["drift"]
+    assert expected["rows"] == 250
+    for path, content in before.items():
+        path.write_bytes(content)
+    far = part(3).set_column(4, "c", pa.array([1e4] * 50))
+    write_table(far, Path(f"in/3{folder}"))
+    assert json.loads(score().stdout)["drift"] != expected
+
+    def changed(source: Any, *arguments: Any) -> None:
+        if source.files[0].path.name == f"3{folder}":
+            raise TableError(f"{source.files[0].path} changed while it was read")
+
+    monkeypatch.setattr("aefast.jobs.score.check_unchanged", changed)
+    told = json.loads(score().stdout)
+    assert (list(told["failed"]), told["drift"]) == ([f"in/3{folder}"], expected)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -33,9 +35,12 @@ class DriftCounter:
         self._scorer = scorer
         self._whole, self._part = ScoreSketch(scorer.model), ScoreSketch(scorer.model)
         self._n_rows = self._n_batches = 0
+        self._may_go_back = False
 
     def add(self, batch: pa.RecordBatch, judged: pa.RecordBatch) -> None:
         """Count a batch and what `Scorer.judge` has returned for it."""
+        if self._may_go_back:  # these sketches stay as they are, and others are counted on
+            self._whole, self._part, self._may_go_back = self._whole.merge(), self._part.merge(), False
         self._n_rows += batch.num_rows
         if self._n_rows <= _ALL:
             self._count(self._whole, batch, judged)
@@ -51,6 +56,17 @@ class DriftCounter:
                 # The groups have scores of scales of their own, so that the columns alone are compared.
                 scores = np.full(len(scores), np.nan)
             sketch.add(self._contents(batch), scores)
+
+    @contextmanager
+    def unless_failed(self) -> Iterator[None]:
+        """Forget the batches that are counted inside if an error is raised."""
+        before = self._whole, self._part, self._n_rows, self._n_batches
+        self._may_go_back = True
+        try:
+            yield
+        except BaseException:
+            self._whole, self._part, self._n_rows, self._n_batches = before
+            raise
 
     @property
     def sketch(self) -> ScoreSketch:

@@ -31,6 +31,7 @@ def judged_together(
 ) -> Sequence[pa.RecordBatch | None]:
     """Errors and reasons of files of one batch each; None for each of them if they must be judged one by one.
 
+    They do not count for drift before they are written.
     That is so if their columns differ, or if a value is missing or cannot be scored: a message names its file.
     """
     alone = [None] * len(files)
@@ -44,7 +45,6 @@ def judged_together(
     try:
         with tally.scoring:
             judged = plan.scorer.judge(joined)
-            tally.drift.add(joined, judged)
     except AefastError:
         return alone
     begins = np.cumsum([0] + [batch.num_rows for batch in batches]).tolist()

@@ -200,10 +200,17 @@ class ScoreJob:
             with tally.failing(part[0]), closing(plan.batches(part[0], tally.reading, ahead=False)) as batches:
                 read.append((part, list(batches)))
         together = judged_together(plan, [batches for _, batches in read], tally)
+        written: list[tuple[pa.RecordBatch, pa.RecordBatch]] = []
         for (part, rows), known in zip(read, together, strict=True):
             with tally.failing(part[0]):
                 found = ((known or judged_batch(plan, part[0], batch, 0, tally), batch, None) for batch in rows)
                 made.append(self._write(plan, part, None, found, tally))
+                written += [] if known is None else [(rows[0], known)]
+        if written:
+            [batch], [judged] = (
+                pa.Table.from_batches(each).combine_chunks().to_batches() for each in zip(*written, strict=True)
+            )
+            tally.drift.add(batch, judged)
         for each in made:
             counts = _finish(each, tally)
             journal.append(to_record(each[0], each[1], counts))

@@ -57,7 +57,8 @@ class Tally:
         """Record an error about one of many files, whose rows then do not count; raise it if there is one file only."""
         before, n_labels = (*self.counts, self.n_resumed, self.n_skipped_files), len(self.labels)
         try:
-            yield
+            with self.drift.unless_failed():
+                yield
         except (AefastError, FileNotFoundError) as error:
             if isinstance(error, ResumeError) or not self.is_many:
                 raise
