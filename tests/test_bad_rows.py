@@ -376,3 +376,25 @@ def test_the_report_numbers_rows_as_the_table_does(folder):
     done("report", "m", "t.parquet", "--on-bad", "skip", "--keep", "id")
     row = rf"<td[^>]*>\s*{strangest:,}\s*</td>\s*<td[^>]*>\s*{scores['id'][strangest].as_py()}\s*</td>"
     assert re.search(row, Path("report.html").read_text()), Path("report.html").read_text()[:20000]
+
+
+@pytest.mark.filterwarnings("ignore:.*more cells")
+@pytest.mark.parametrize("kind", ["text", "times", "truth", "by shop"])
+def test_rows_with_too_many_cells_are_bad_rows_of_models_without_numbers(folder, kind):
+    times, truth = [f"2024-01-{i % 28 + 1:02d} {i % 24:02d}:00" for i in range(120)], ["true", "false", "true"] * 40
+    column = {"times": times, "truth": truth}.get(kind, [f"c{i % 4}" for i in range(120)])
+    lines = [f"s{i % 2},{cell},k{i % 3}" for i, cell in enumerate(column)]
+    Path("t.csv").write_text("\n".join(["shop,a,b", *lines]) + "\n")
+    options = ["--columns", "a,b", "--by", "shop", "--min-rows", 20] if kind == "by shop" else ["--columns", "a"]
+    done("fit", "t.csv", "-o", "n", "--epochs", 1, "--missing", "mask", *options)
+    lines[17] += ",more"
+    lines[90] += ",more,cells"
+    Path("t.csv").write_text("\n".join(["shop,a,b", *lines]) + "\n")
+    for options in ([], ["--top-features", 1], ["--fdr", 0.2]):
+        told = summary_of("n", "t.csv", "-o", "o.parquet", "--on-bad", "null", *options)
+        assert (told["rows"], told["bad_rows"]) == (120, 2)
+        found = read_table("o.parquet")
+        assert np.flatnonzero(found["anomaly_score"].is_null()).tolist() == [17, 90]
+        assert found["is_anomaly"].null_count == found["p_value"].null_count == 2
+        told = summary_of("n", "t.csv", "-o", "o.parquet", "--on-bad", "skip", *options)
+        assert (told["rows"], told["bad_rows"], len(read_table("o.parquet"))) == (120, 2, 118)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from aefast.columns.column import input_starts
 from aefast.model.model import Model
 from aefast.tables.arrow import arrow_array, arrow_values
+from aefast.tables.formats.base import BAD_ROW
 
 #: What `Scorer` does with such rows.
 ON_BAD = ("error", "null", "skip")
@@ -24,6 +25,12 @@ def bad_rows(model: Model, X: Any) -> NDArray[np.bool_]:
         rows = rows[:, np.array(input_starts(model.columns))]
     bad = np.isinf(rows) if model.missing != "error" else ~np.isfinite(rows)
     return np.asarray(bad.any(axis=1))
+
+
+def marked_rows(batch: pa.RecordBatch) -> NDArray[np.bool_] | None:
+    """Return which rows (n,) the reader marked as bad ones; None if none are."""
+    marks = batch.column(BAD_ROW) if BAD_ROW in batch.schema.names else None
+    return np.asarray(arrow_values(marks), bool) if marks is not None and marks.true_count else None
 
 
 def spread(columns: Sequence[pa.Array], bad: NDArray[np.bool_]) -> list[pa.Array]:

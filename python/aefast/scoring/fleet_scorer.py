@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from aefast.model import fleet_file
 from aefast.model.fleet import ModelFleet, Part, judged, scored, split_rows
 from aefast.model.model import Model
-from aefast.scoring.bad_rows import bad_rows, spread
+from aefast.scoring.bad_rows import bad_rows, marked_rows, spread
 from aefast.scoring.errors import BadValueError
 from aefast.scoring.scorer import Scorer
 from aefast.tables.arrow import arrow_array, arrow_values
@@ -76,6 +76,10 @@ class FleetScorer(Scorer):
         return pa.record_batch(self._judged(batch, first_row, self.top_features), schema=self.judged_schema)
 
     def _judged(self, batch: pa.RecordBatch, first_row: int, top: int) -> list[pa.Array]:
+        empty = pa.RecordBatch.from_pylist([], schema=self.judged_schema).columns[: None if top else self._N_JUDGED]
+        if (marked := marked_rows(batch)) is not None:
+            good = batch.filter(arrow_array(~marked))
+            return spread(empty if marked.all() else self._judged(good, first_row, top), marked)
         groups = self.groups(batch)
         X, parts = self.matrix(batch), self.fleet.parts(groups)
         try:
@@ -84,7 +88,6 @@ class FleetScorer(Scorer):
             if self.on_bad == "error":
                 raise
             bad = bad_rows(self.model, X)
-            empty = pa.RecordBatch.from_pylist([], schema=self.judged_schema).columns[: None if top else self._N_JUDGED]
             good = arrow_array(np.flatnonzero(~bad))
             return spread(empty if bad.all() else self._judged(batch.take(good), first_row, top), bad)
         self.pooled_rows.update({key: n for key, n in groups.counts.items() if key not in self.fleet.models})

@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aefast.columns.column import input_starts
-from aefast.scoring.bad_rows import ON_BAD, bad_rows, rows_without_score, spread, with_nulls
+from aefast.scoring.bad_rows import ON_BAD, bad_rows, marked_rows, rows_without_score, spread, with_nulls
 from aefast.scoring.errors import BadValueError, MisfitError
 from aefast.scoring.models import model_of
 from aefast.scoring.passthrough import as_type
@@ -95,6 +95,9 @@ class ScoringSteps:
         if batch.num_rows == 0:
             self._features(batch.schema)
             return pa.RecordBatch.from_pylist([], schema=self.judged_schema)
+        if (marked := marked_rows(batch)) is not None:
+            good = self.judge(batch.filter(arrow_array(~marked)), first_row=first_row)
+            return pa.record_batch(spread(good.columns, marked), schema=self.judged_schema)
         if not self.top_features:
             errors = self.batch_errors(batch, first_row=first_row)
             bad = None if self.on_bad == "error" else np.isnan(errors)
@@ -184,6 +187,11 @@ class ScoringSteps:
 
         Rows that cannot be scored are NaN unless ``on_bad`` is "error".
         """
+        if (marked := marked_rows(batch)) is not None:
+            found = np.full(len(marked), np.nan, self.model.dtype)
+            if not marked.all():
+                found[~marked] = self.batch_errors(batch.filter(arrow_array(~marked)), first_row=first_row)
+            return found
         features = self._features(batch.schema)
         columns = None if self.is_mixed or features is None else feature_columns(batch, features)
         errors = None if columns is None else self.model.errors_of_columns(columns, self.precision)

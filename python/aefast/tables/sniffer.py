@@ -129,7 +129,9 @@ def find_dialect(text: str, known: Reading | None = None, *, encoding: str = "ut
 def _fixed_starts(text: str, delimiter: str, quote: str) -> tuple[int, ...]:
     """Return where the columns of a table of fixed width begin; empty if a separator gives even rows, or no types."""
     head = "".join(text[: 1 << 15].splitlines(keepends=True)[:MOST_ABOVE])
-    if delimiter in head and not is_blank(delimiter):
+    lines = [line.strip() for line in head.splitlines()[1:] if line.strip()]
+    is_one_column = not lines or format_of_cells(lines, Reading(), "").kind != "text"
+    if (delimiter in head and not is_blank(delimiter)) or "\t" in head or is_one_column:
         return ()
     rows = split_rows(head, delimiter, quote)
     in_body = [len(row.cells) for row in rows[len(rows) // 2 :]]

@@ -129,6 +129,10 @@ class TableFile:
         return TableError(f"{self.path}{place} cannot be read: {shorten(one_line(error), 120)}")
 
 
+#: A further column, of truth values, that marks rows of text files that cannot be scored whatever their cells are.
+BAD_ROW = "\x1abad row"
+
+
 class Writer:
     """Writes record batches to one file."""
 

@@ -17,7 +17,7 @@ from pyarrow import csv as arrow_csv
 from aefast.tables.arrow import is_time
 from aefast.tables.dialect import MISSING_NUMBERS, MISSING_TEXTS, CellFormat, Dialect, Reading, is_blank
 from aefast.tables.fixed_width import FixedColumns
-from aefast.tables.formats.base import TableError, TableFile, is_compressed, rebatch, skip_rows
+from aefast.tables.formats.base import BAD_ROW, TableError, TableFile, is_compressed, rebatch, skip_rows
 from aefast.tables.formats.csv_bytes import SingleMarks, ends_with_cell, in_utf8, sample_text
 from aefast.tables.formats.csv_cells import (
     BadCellError,
@@ -78,6 +78,7 @@ class CsvTable(TableFile):
             self._drops_long = self._is_uneven or self._on_bad != "error" or not reading.columns
             self._drops_cut = self._on_bad != "error" and not reading.columns
             self._marks_long = self._on_bad == "null" and bool(reading.columns)
+            self._read_by_model = reading.columns
             self._null_values = list(dict.fromkeys((*MISSING_TEXTS, *MISSING_NUMBERS, *self.dialect.missing)))
             try:
                 with self._opened({}, self._even_rows()) as reader:
@@ -179,6 +180,10 @@ class CsvTable(TableFile):
             formats = {c: self._converted.get(c) or _format_of(types[c], self.dialect) for c in columns}
             converted = {c: cells for c, cells in formats.items() if cells is not None}
             types = types | dict.fromkeys(converted, pa.string())
+        marker = self._marker(as_numbers)
+        if marker is not None and marker in types:
+            converted |= {marker: cells} if (cells := _format_of(types[marker], self.dialect)) else {}
+            types = types | {marker: pa.string()}
         n_read, even = 0, self._even_rows(as_numbers)
         # The last column is read in any case: its last cell shows whether a quote is not closed.
         last, cell = self._last, None
@@ -189,7 +194,11 @@ class CsvTable(TableFile):
             if batch.num_rows and types[last] in (pa.string(), pa.binary()):
                 cell = batch.column(last)[-1].cast(pa.binary()).as_py()
             first, n_read = n_read, n_read + batch.num_rows
-            return self._read(batch.select(columns), first, converted, tolerant=tolerant)
+            marks = None
+            if marker is not None and marker in columns:
+                batch, marks = _unmarked(batch, marker)
+            batch = self._read(batch.select(columns), first, converted, tolerant=tolerant)
+            return batch if marks is None else batch.append_column(BAD_ROW, marks)
 
         try:
             with self._opened(types, even) as reader:
@@ -232,13 +241,15 @@ class CsvTable(TableFile):
     def _even_rows(self, as_numbers: Collection[str] = ()) -> EvenRows | None:
         """Return what gives the rows the same width; None if the reader finds out whether they have it.
 
-        If rows with more cells are bad ones, these columns are infinite in them.
+        If rows with more cells are bad ones, these columns are infinite in them, or there is a mark in the `_marker`.
         """
         if not self._is_uneven:
             return None
         dialect = self.dialect
         width = len(dialect.names) + dialect.n_surplus
-        bad = [k for k, name in enumerate(dialect.names) if name in as_numbers] if self._marks_long else []
+        marker = self._marker(as_numbers)
+        marked = as_numbers if self._marks_long else []
+        bad = [k for k, name in enumerate(dialect.names) if name in marked or name == marker]
         return EvenRows(
             dialect.mark,
             width,
@@ -247,8 +258,15 @@ class CsvTable(TableFile):
             drops_long=self._drops_long,
             drops_cut=self._drops_cut,
             bad=bad,
+            bad_cell="inf" if marker is None else BAD_ROW,
             header=dialect.repeated,
         )
+
+    def _marker(self, as_numbers: Collection[str]) -> str | None:
+        """Return the column in which rows with more cells are marked, if the model reads no numbers."""
+        names = [name for name in self._read_by_model if name in self.dialect.names]
+        is_needed = self._is_uneven and self._marks_long and not {*as_numbers} & {*self.dialect.names}
+        return names[0] if is_needed and names else None
 
     def _marks(self) -> list[Callable[[Any], bytes]]:
         """Return what separates cells by one character: those of fixed width, or of other separators."""
@@ -351,6 +369,16 @@ class CsvTable(TableFile):
         place = "" if row is None else f", row {row} (the first is row 0)"
         place += "" if column is None else f", column {column!r}"
         return self.unreadable(TableError(text), place and place + ",")
+
+
+def _unmarked(batch: pa.RecordBatch, marker: str) -> tuple[pa.RecordBatch, pa.Array]:
+    """Return a batch with null where the marker is marked, and which rows these are."""
+    import pyarrow.compute as pc
+
+    index = batch.schema.get_field_index(marker)
+    cells = batch.column(index)
+    marks = pc.fill_null(pc.equal(cells, pa.scalar(BAD_ROW, cells.type)), fill_value=False)
+    return batch.set_column(index, marker, pc.if_else(marks, pa.scalar(None, cells.type), cells)), marks
 
 
 def _may_be_number(kind: pa.DataType) -> bool:

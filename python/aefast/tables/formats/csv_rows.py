@@ -27,9 +27,9 @@ class EvenRows:
     """Adds missing cells at the end of rows, in blocks of bytes, and leaves out lines that are no rows.
 
     A line without a separator that holds words, such as a source below the table, is no row, nor is one that repeats
-    the ``header``. A row with more cells
-    loses those at its end that are empty. If it has still more, it is left out or, unless ``drops_long``, left as it
-    is. If there are ``bad`` columns, it is infinite in these instead, so that it is a bad row, and loses further cells.
+    the ``header``. A row with more cells loses those at its end that are empty. If it has still more, it is left out
+    or, unless ``drops_long``, left as it is. If there are ``bad`` columns, it has ``bad_cell`` in these instead, so
+    that it is a bad row, and loses further cells.
     The last line stays as it is if nothing ends it, because it may be half of a row; ``drops_cut`` leaves it out then
     if it has fewer cells.
 
@@ -57,10 +57,11 @@ class EvenRows:
         drops_long: bool,
         drops_cut: bool = False,
         bad: Collection[int] = (),
+        bad_cell: str = "inf",
         header: str = "",
     ) -> None:
         self._mark, self._width, self._n_skipped, self._drops_long = delimiter.encode(), width, n_skipped, drops_long
-        self._quote, self._bad, self._drops_cut = quote.encode(), bad, drops_cut
+        self._quote, self._bad, self._bad_cell, self._drops_cut = quote.encode(), bad, bad_cell, drops_cut
         mark, q = re.escape(self._mark), self._quote
         self._quoted = re.compile(rb"(?<![^%b])%b(?:[^%b]|%b%b)*%b" % (mark, q, q, q, q, q))
         self._open = re.compile(rb"(?<![^%b])%b" % (mark, q))
@@ -180,13 +181,13 @@ class EvenRows:
         return [cells + end]
 
     def _as_bad(self, row: bytes) -> bytes:
-        """Return a row without its further cells and with infinity in the columns that make it a bad one."""
+        """Return a row without its further cells and with the cell in the columns that makes it a bad one."""
         form: Any = {"delimiter": self._mark.decode(), "quotechar": self._quote.decode()}
         cells: list[str] = []
         with suppress(csv.Error):  # raised for a cell that is too long, and for a line end without quotes
             cells = next(csv.reader([row.decode(errors="replace")], **form))
         cells += [""] * (self._width - len(cells))
         text = io.StringIO()
-        kept = ["inf" if index in self._bad else cell for index, cell in enumerate(cells[: self._width])]
+        kept = [self._bad_cell if index in self._bad else cell for index, cell in enumerate(cells[: self._width])]
         csv.writer(text, lineterminator="", **form).writerow(kept)
         return text.getvalue().encode()
