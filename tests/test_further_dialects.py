@@ -9,6 +9,7 @@ import pytest
 
 from aefast.tables.dialect import NO_QUOTE, Dialect, Reading
 from aefast.tables.fixed_width import FixedColumns
+from aefast.tables.formats.base import TableError
 from aefast.tables.source import Source
 
 
@@ -25,6 +26,10 @@ def read(path, reading=None):
 
 def rows(row, n=40):
     return "".join(f"{row(i)}\n" for i in range(n))
+
+
+def utc(*parts):
+    return datetime.datetime(*parts, tzinfo=datetime.timezone.utc)
 
 
 def day(*parts):
@@ -70,6 +75,8 @@ def test_numbers_are_read_with_what_stands_around_them(tmp_path, cells, first):
         (lambda i: f"{i % 28 + 1:02d}-févr.-2024", day(2024, 2, 2)),
         (lambda i: f"2024年1月{i % 28 + 1}日", day(2024, 1, 2)),
         (lambda i: f"{i % 28 + 1:02d}.01.2024 10:00:00 UTC", day(2024, 1, 2, 10)),
+        (lambda i: f"03-JAN-24 07.15.{i:02d}.000000 PM", day(2024, 1, 3, 19, 15, 1)),
+        (lambda i: f"Wed Jan 03 2024 09:00:{i:02d} GMT+0100 (CET)", utc(2024, 1, 3, 8, 0, 1)),
         (lambda i: f"{2000 + i // 4}-Q{i % 4 + 1}", day(2000, 4, 1)),
         (lambda i: f"2024-W{i + 1:02d}", day(2024, 1, 8)),
         (lambda i: f"KW {i + 1:02d}/2024", day(2024, 1, 8)),
@@ -116,6 +123,13 @@ def test_points_between_thousands_differ_from_decimals_of_three_digits(tmp_path)
         ("a,b,c\n", lambda i: f"{i / 4},{i},,", ["a", "b", "c"]),
         (",/cpu/0,/cpu/1\nTime,Core 1,Core 2\n", lambda i: f"{i},{i / 4},{i}", ["Time", "Core 1", "Core 2"]),
         ("Channels\t2\t\nSamples\t40\t40\nX\tU\tI\n", lambda i: f"{i / 4}\t{i}\t{i / 8}", ["X", "U", "I"]),
+        ("Name;Lat;Kind\nHome;52.5;x\nTime;U;I\n", lambda i: f"{i};{i / 4};{i / 8}", ["Time", "U", "I"]),
+        ('@    title "x y"\n@TYPE xy\n@ s0 legend "U"\n', lambda i: f"  {i}.00   {i / 4}", ["x0", "x1"]),
+        (
+            "Files   Size Use% Mounted on\n",
+            lambda i: f"{i % 3:<5}{i:>6}K{i:>4}% /u{i % 2}",
+            ["Files", "Size", "Use%", "Mounted on"],
+        ),
         ("date,a,b\nTicker,X,X\nkey,,\n", lambda i: f"2024-01-{i % 28 + 1:02d},{i / 4},{i}", ["date", "a", "b"]),
     ],
 )
@@ -129,13 +143,25 @@ def test_separators_and_headers_of_exports_are_found(tmp_path, above, row, names
 def test_a_header_between_the_rows_is_no_row(tmp_path):
     path = write(tmp_path, "t,v\n" + rows(lambda i: ("t,v\n" if i in (10, 30) else "") + f"x{i % 3},{i / 4}"))
     source = Source([path])
-    with pytest.warns(UserWarning, match="2 lines with the header again, left out"):
+    with pytest.warns(UserWarning, match="2 lines with the header again or without cells, left out"):
         assert sum(batch.num_rows for batch in source.batches(["t", "v"])) == 40
     assert (source.spoken_dialect, source.other_rows["other_lines"]) == ("the header again between rows", 2)
     learned = Dialect.from_plain(source.dialect.as_plain())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         assert read(path, Reading(learned=learned, columns=("t", "v")))["v"] == [i / 4 for i in range(40)]
+
+
+def test_lines_of_separators_alone_are_no_rows(tmp_path):
+    path = write(tmp_path, "a;b;c\n" + rows(lambda i: f"x{i % 3};{i / 4};{i}") + ";;\n;;\n")
+    source = Source([path])
+    with pytest.warns(UserWarning, match="2 lines with the header again or without cells, left out"):
+        assert sum(batch.num_rows for batch in source.batches(["a", "b"])) == 40
+    assert source.other_rows["other_lines"] == 2
+    longer = write(tmp_path, "a;b;c\n" + rows(lambda i: f"x;{i / 4};{i}{';1' * (i == 9)}") + ";;\n", "u.csv")
+    reading = Reading(learned=source.dialect, columns=("a", "b"))
+    with pytest.raises(TableError, match="row 9"):
+        read(longer, reading)
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,8 @@ class Dialect:
         The positions where columns of fixed width begin; empty for others.
     repeated : str
         The line of the header, if it stands between the rows, too, as in joined files; those are left out.
+    has_empty : bool
+        Whether there are lines of separators alone, which are left out.
     """
 
     delimiter: str = ","
@@ -133,6 +135,7 @@ class Dialect:
     quote: str = '"'
     repeated: str = ""
     starts: tuple[int, ...] = ()
+    has_empty: bool = False
 
     @property
     def mark(self) -> str:
@@ -177,7 +180,7 @@ class Dialect:
             parts.append("separators at the end of rows")
         if self.repeated:
             parts.append("the header again between rows")
-        elif self.is_uneven:
+        if self.is_uneven:
             parts.append("rows with fewer or more cells")
         if self.encoding != "utf-8":
             parts.append(f"encoding {self.encoding}")
@@ -225,6 +228,7 @@ class Dialect:
         _check_texts([data["delimiter"], data["encoding"], *names, *na, repeated])
         counts = {name: data.get(name, 0) for name in ("n_above", "n_skipped", "n_below", "n_surplus")}
         flags = {"has_header": data["has_header"], "is_uneven": data.get("is_uneven", False)}
+        flags["has_empty"] = data.get("has_empty", False)
         quote, starts = data.get("quote", '"'), tuple(data.get("starts", ()))
         if any(type(start) is not int or not 0 <= start < 1 << 20 for start in starts) or list(starts) != sorted(
             starts

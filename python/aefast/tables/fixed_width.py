@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from aefast.tables.dialect import MARK
+from aefast.tables.cell_formats import format_of_cells
+from aefast.tables.dialect import MARK, NO_QUOTE, Reading, is_blank
+from aefast.tables.separators import MOST_ABOVE, columns_of, even_starts, split_rows, usual_width
 
 #: The fewest lines that show positions, and the most that are looked at.
 _LEAST_LINES, _MOST_LINES = 10, 300
@@ -23,6 +25,11 @@ _ALIGNED = 0.95
 _CROSSED = 0.3
 #: How lines below a table begin that are no rows.
 _NOTE = re.compile(r"\s*(\(?\d+ (rows?|records?|zeilen|lignes)|(data )?source|notes?|quelle)\b", re.IGNORECASE)
+
+#: How a number begins.
+_NUMERIC = re.compile(r"\s*[-+$€]?\.?\d")
+#: The share of rows of one width with which blanks separate cells, whatever their positions are.
+_EVEN = 0.95
 
 
 def find_starts(text: str) -> tuple[int, ...]:
@@ -49,6 +56,31 @@ def find_starts(text: str) -> tuple[int, ...]:
     starts = [next((k for k in (*gap, gap[-1] + 1) if header[k] == " "), gap[0]) for gap in gaps]
     glued = _within_names(header, [0, *starts, width], n_filled, len(body))
     return (0, *sorted({*starts, *glued})) if starts or glued else ()
+
+
+def fixed_starts(text: str, delimiter: str, quote: str) -> tuple[int, ...]:
+    """Return where the columns of a table of fixed width begin; empty if a separator gives even rows, or no types."""
+    head = "".join(text[: 1 << 15].splitlines(keepends=True)[:MOST_ABOVE])
+    lines = [line.strip() for line in head.splitlines()[1:] if line.strip()]
+    is_one_column = not lines or format_of_cells(lines, Reading(), "").kind != "text"
+    if (delimiter in head and not is_blank(delimiter)) or "\t" in head or is_one_column:
+        return ()
+    rows = split_rows(head, delimiter, quote)
+    width = usual_width(rows)
+    in_body = [len(row.cells) == width for row in rows[len(rows) // 2 :]]
+    is_even = sum(in_body) >= _EVEN * len(in_body) and delimiter in head
+    first = next(even_starts(rows, width, _EVEN), 0)
+    above = [k for k in range(first) if not rows[k].is_comment]
+    if is_even and (not above or not any(_NUMERIC.match(cell) for cell in rows[first].cells)):
+        return ()
+    starts = find_starts(head)
+    cut = split_rows(cut_lines(head, starts), MARK, NO_QUOTE) if starts else []
+    columns = columns_of(cut[len(cut) // 2 :], len(starts))
+    n_typed = sum(format_of_cells(column, Reading(), "").kind != "text" for column in columns)
+    if not columns or n_typed < max(1, len(columns) / 3) or len(cut) != len(rows):
+        return ()
+    # A header may have other words than columns only if each column has a name.
+    return () if is_even and (len(starts) != width or not all(map(str.strip, cut[above[-1]].cells))) else starts
 
 
 def cut_lines(text: str, starts: Sequence[int]) -> str:
@@ -99,8 +131,11 @@ def _within_names(header: str, bounds: Sequence[int], n_filled: Sequence[int], n
     for (_, end), (start, _) in zip(names, names[1:], strict=False):
         if bisect_right(bounds, end - 1) != bisect_right(bounds, start):
             continue
-        if n_filled[end - 1] >= _ALIGNED * n_lines:
+        # One column is filled up to its edge, and the other is seldom filled there.
+        if max(end, start) >= len(n_filled):
+            break
+        if n_filled[end - 1] >= _ALIGNED * n_lines and n_filled[end] <= n_lines / 2:
             found.append(end)
-        elif n_filled[start] >= _ALIGNED * n_lines:
+        elif n_filled[start] >= _ALIGNED * n_lines and n_filled[start - 1] <= n_lines / 2:
             found.append(start)
     return found

@@ -22,7 +22,7 @@ SEPARATORS = (",", ";", "\t", "||", "|", " ", "  ", "::", "^", "~", "\x01", ":")
 #: Lines among which the first rows of a table are looked for.
 MOST_ABOVE = 300
 #: The signs that begin a comment above the table.
-_COMMENT = ("#", "%", "//")
+_COMMENT = re.compile(r"\s*(#|%|//|@( |$|TYPE$))")
 #: The least share of lines with cells in single quotes, for these to be the quotes of the file.
 _LEAST_QUOTED = 0.2
 #: The least share of the rows below the header that are as wide as most, for a separator.
@@ -45,7 +45,7 @@ class Row(NamedTuple):
     @property
     def is_comment(self) -> bool:
         """Whether the row is a comment, if it stands above the table."""
-        return self.cells[0].lstrip().startswith(_COMMENT)
+        return _COMMENT.match(self.cells[0]) is not None
 
     @property
     def is_sparse(self) -> bool:

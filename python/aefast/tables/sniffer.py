@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 
 from aefast.tables.cell_formats import ALWAYS_MISSING, format_of_cells, others
-from aefast.tables.dialect import MARK, NO_QUOTE, CellFormat, Dialect, Reading, is_blank
-from aefast.tables.fixed_width import cut_lines, find_starts
+from aefast.tables.dialect import MARK, NO_QUOTE, CellFormat, Dialect, Reading
+from aefast.tables.fixed_width import cut_lines, fixed_starts
 from aefast.tables.number_formats import decimal_mark
 from aefast.tables.separators import (
     MOST_ABOVE,
@@ -81,7 +81,7 @@ def find_dialect(text: str, known: Reading | None = None, *, encoding: str = "ut
     quote = known.quote or (learned.quote if learned is not None and is_quote else find_quote(text[: 1 << 15]))
     delimiter = known.delimiter or find_separator(text, usual, quote)
     starts = known.starts or (
-        () if known.delimiter else learned.starts if learned else _fixed_starts(text, delimiter, quote)
+        () if known.delimiter else learned.starts if learned else fixed_starts(text, delimiter, quote)
     )
     if starts:
         text, delimiter, quote = cut_lines(text, starts), MARK, NO_QUOTE
@@ -90,7 +90,7 @@ def find_dialect(text: str, known: Reading | None = None, *, encoding: str = "ut
         return Dialect(delimiter, encoding)
     rows, repeated = _without_repeated_header(rows, text, delimiter)
     layout = _layout(rows, known, delimiter)
-    body = rows[layout.body :]
+    body = [row for row in rows[layout.body :] if any(row.cells)]
     columns, width = columns_of(body, layout.width) or [()] * layout.width, layout.width - layout.n_surplus
     if layout.has_header:
         names = _unique_names(layout.names)
@@ -119,34 +119,12 @@ def find_dialect(text: str, known: Reading | None = None, *, encoding: str = "ut
         (rows[layout.body - 1].end if layout.body else n_above) if n_above or is_changed else 0,
         layout.n_below,
         layout.n_surplus,
-        is_uneven or bool(repeated),
+        is_uneven,
         quote,
         repeated,
         starts,
+        layout.width > 1 and len(body) < len(rows) - layout.body,
     )
-
-
-def _fixed_starts(text: str, delimiter: str, quote: str) -> tuple[int, ...]:
-    """Return where the columns of a table of fixed width begin; empty if a separator gives even rows, or no types."""
-    head = "".join(text[: 1 << 15].splitlines(keepends=True)[:MOST_ABOVE])
-    lines = [line.strip() for line in head.splitlines()[1:] if line.strip()]
-    is_one_column = not lines or format_of_cells(lines, Reading(), "").kind != "text"
-    if (delimiter in head and not is_blank(delimiter)) or "\t" in head or is_one_column:
-        return ()
-    rows = split_rows(head, delimiter, quote)
-    in_body = [len(row.cells) for row in rows[len(rows) // 2 :]]
-    is_even = len({*in_body}) == 1 and delimiter in head
-    if is_even and all(len(row.cells) == in_body[0] or row.is_comment for row in rows):
-        return ()
-    starts = find_starts(head)
-    cut = split_rows(cut_lines(head, starts), MARK, NO_QUOTE) if starts else []
-    columns = columns_of(cut[len(cut) // 2 :], len(starts))
-    n_typed = sum(format_of_cells(column, Reading(), "").kind != "text" for column in columns)
-    if not columns or n_typed < max(1, len(columns) / 3):
-        return ()
-    # A header may have other words than columns only if each column has a name.
-    others = [cells.cells for cells, row in zip(cut, rows, strict=False) if len(row.cells) != in_body[0]]
-    return () if is_even and (len(starts) != in_body[0] or not all(map(str.strip, others[-1]))) else starts
 
 
 def _without_repeated_header(rows: Sequence[Row], text: str, delimiter: str) -> tuple[list[Row], str]:
@@ -212,8 +190,11 @@ def _with_header(
     if data is not None and data > start:
         blanks = [k for k in range(start, data) if rows[k].after_blank]
         first = blanks[-1] if blanks else start
-        whole = (k for k in range(first, data) if _names_all(rows[k], width - n_surplus, formats))
-        return _named_layout(rows, next(whole, first), width, n_surplus)
+        whole = [k for k in range(first, data) if _names_all(rows[k], width - n_surplus, formats)]
+        # Names and values of metadata may stand above the names of the columns.
+        of_values = max((k for k in range(first, data) if any(map(_is_plain_number, rows[k].cells))), default=first - 1)
+        header = next((k for k in whole if k > of_values), next(iter(whole), first))
+        return _named_layout(rows, header, width, n_surplus)
     above = start - 1 if known.skip_rows is None and data is not None else -1
     n_columns = width - n_surplus
     while above > 0 and rows[above - 1].is_comment and _may_name(rows[above - 1], n_columns, width):
@@ -246,6 +227,10 @@ def _fitting(row: Row, formats: Sequence[CellFormat]) -> list[bool]:
     ]
 
 
+def _is_plain_number(cell: str) -> bool:
+    return not others([cell.strip()], CellFormat("number"), 0)
+
+
 def _names_all(row: Row, n_columns: int, formats: Sequence[CellFormat]) -> bool:
     """Whether a row has a name for each column: cells that are filled, that differ, and that are no data."""
     cells = [cell.strip() for cell in row.cells[:n_columns]]
@@ -275,6 +260,8 @@ def _may_name(row: Row, n_columns: int, width: int) -> bool:
     is_title = n_columns > len(cells) == 1 and " " in cells[0]
     is_note = row.is_comment and names[0].endswith(":")
     least = n_columns if row.is_comment else max(n_columns - 1, 1)  # R does not name the column of row names
+    if row.cells[0].lstrip().startswith("@"):
+        return False
     if not least <= len(cells) <= len(names) <= max(width, len(cells)) or is_title or is_note:
         return False
     return len(cells) <= width and (not numbers or (len(numbers) < len(cells) and _are_names(numbers)))

@@ -56,7 +56,9 @@ COMPACT = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 _CLOCK_PART = re.compile(
     r"(?<!\d)\d{1,2}:\d{2}(:\d{2}(?:([.,])\d{1,9}|(:)\d{3,9})?)?(?!\d)(?:( ?)[AaPp][Mm](?![a-zA-Z]))?"
 )
-_OFFSET = re.compile(r"(?<=%M|%S|%f) ?[-+]\d{2}:?\d{2}$")
+_OFFSET = re.compile(r"(?<=%M|%S|%f|%p) ?[-+]\d{2}:?\d{2}(?= |$)|(?<=GMT|UTC)[-+]\d{2}:?\d{2}(?= |$)")
+#: The time of the day with points between its parts, as in databases of Oracle.
+_DOTTED_PART = re.compile(r"(?<= )\d{2}\.\d{2}\.\d{2}([.,])?(?:\d{1,9})?(?:( )[AaPp][Mm])?$")
 
 
 def candidate_formats(cells: Sequence[str], name: str) -> list[CellFormat]:
@@ -95,6 +97,10 @@ def _formats_by_parts(cells: Sequence[str]) -> list[str]:
         found = f"{hours}:%M{'' if seconds is None else ':%S'}{f'{mark}%f' if mark else ''}"
         found += "" if blank is None else f"{blank}%p"
         cell = f"{cell[: clock.start()]}{found}{cell[clock.end() :]}"
+    elif (clock := _DOTTED_PART.search(cell)) is not None:
+        mark, blank = clock.groups()
+        found = f"{'%H' if blank is None else '%I'}.%M.%S{f'{mark}%f' if mark else ''}"
+        cell = cell[: clock.start()] + found + ("" if blank is None else " %p")
     cell = _OFFSET.sub(lambda part: part[0][: part[0].startswith(" ")] + "%z", cell)
 
     def named(word: re.Match[str]) -> str:

@@ -22,9 +22,13 @@ from aefast.tables.formats.csv_bytes import SingleMarks, ends_with_cell, in_utf8
 from aefast.tables.formats.csv_cells import (
     BadCellError,
     converted_type,
+    format_of_type,
+    needs_conversion,
     read_cells,
     read_what_can_be,
+    type_of_guess,
     with_separators,
+    without_marks,
     without_tokens,
 )
 from aefast.tables.formats.csv_rows import EvenRows
@@ -73,9 +77,9 @@ class CsvTable(TableFile):
             text, encoding = sample_text(path, reading.encoding)
             self._line_length = max(1.0, len(text) / (text.count("\n") + 1))
             self.dialect = find_dialect(text, reading, encoding=encoding, usual=self.dialect.delimiter)
-            self._is_uneven = self.dialect.is_uneven
+            self._is_uneven = self.dialect.is_uneven or bool(self.dialect.repeated) or self.dialect.has_empty
             # A model of rows of one width has longer ones refused.
-            self._drops_long = self._is_uneven or self._on_bad != "error" or not reading.columns
+            self._drops_long = self.dialect.is_uneven or self._on_bad != "error" or not reading.columns
             self._drops_cut = self._on_bad != "error" and not reading.columns
             self._marks_long = self._on_bad == "null" and bool(reading.columns)
             self._read_by_model = reading.columns
@@ -87,6 +91,8 @@ class CsvTable(TableFile):
                 with self._open({}, self._even_rows()) as reader:
                     fields = list(reader.schema)
         except LookupError as error:
+            if reading.encoding is None:
+                raise
             raise TableError(
                 f"{path}: the encoding {reading.encoding} is unknown; give another with --encoding"
             ) from error
@@ -98,11 +104,11 @@ class CsvTable(TableFile):
         self.guessed: frozenset[str] = frozenset(f.name for f in fields if pa.types.is_null(f.type))
         for each in fields:
             cells = self.dialect.formats.get(each.name)
-            if cells is not None and _needs_conversion(cells, each.type):
+            if cells is not None and needs_conversion(cells, each.type):
                 self._converted[each.name] = cells
             elif reading.kinds.get(each.name) == "timestamp" and pa.types.is_string(each.type):
                 self._converted[each.name] = CellFormat("time")
-        types = {f.name: _type_of(f.type) for f in fields}
+        types = {f.name: type_of_guess(f.type) for f in fields}
         types |= {name: pa.string() for name, cells in self.dialect.formats.items() if cells.kind == "code"}
         types |= {name: converted_type(cells) for name, cells in self._converted.items()}
         self.schema: Any = pa.schema([(f.name, types[f.name]) for f in fields])
@@ -177,12 +183,12 @@ class CsvTable(TableFile):
         """
         converted = dict(self._converted)
         if tolerant:
-            formats = {c: self._converted.get(c) or _format_of(types[c], self.dialect) for c in columns}
+            formats = {c: self._converted.get(c) or format_of_type(types[c], self.dialect) for c in columns}
             converted = {c: cells for c, cells in formats.items() if cells is not None}
             types = types | dict.fromkeys(converted, pa.string())
         marker = self._marker(as_numbers)
         if marker is not None and marker in types:
-            converted |= {marker: cells} if (cells := _format_of(types[marker], self.dialect)) else {}
+            converted |= {marker: cells} if (cells := format_of_type(types[marker], self.dialect)) else {}
             types = types | {marker: pa.string()}
         n_read, even = 0, self._even_rows(as_numbers)
         # The last column is read in any case: its last cell shows whether a quote is not closed.
@@ -196,7 +202,7 @@ class CsvTable(TableFile):
             first, n_read = n_read, n_read + batch.num_rows
             marks = None
             if marker is not None and marker in columns:
-                batch, marks = _unmarked(batch, marker)
+                batch, marks = without_marks(batch, marker)
             batch = self._read(batch.select(columns), first, converted, tolerant=tolerant)
             return batch if marks is None else batch.append_column(BAD_ROW, marks)
 
@@ -260,6 +266,7 @@ class CsvTable(TableFile):
             bad=bad,
             bad_cell="inf" if marker is None else BAD_ROW,
             header=dialect.repeated,
+            has_empty=dialect.has_empty,
         )
 
     def _marker(self, as_numbers: Collection[str]) -> str | None:
@@ -371,39 +378,9 @@ class CsvTable(TableFile):
         return self.unreadable(TableError(text), place and place + ",")
 
 
-def _unmarked(batch: pa.RecordBatch, marker: str) -> tuple[pa.RecordBatch, pa.Array]:
-    """Return a batch with null where the marker is marked, and which rows these are."""
-    import pyarrow.compute as pc
-
-    index = batch.schema.get_field_index(marker)
-    cells = batch.column(index)
-    marks = pc.fill_null(pc.equal(cells, pa.scalar(BAD_ROW, cells.type)), fill_value=False)
-    return batch.set_column(index, marker, pc.if_else(marks, pa.scalar(None, cells.type), cells)), marks
-
-
 def _may_be_number(kind: pa.DataType) -> bool:
     """Whether cells of this type, as guessed from the first of them, can be read as numbers."""
     return not (pa.types.is_boolean(kind) or is_time(kind))
-
-
-def _type_of(kind: pa.DataType) -> pa.DataType:
-    """Return the type of a column for Arrow's guess: text, if its first cells are blank; times with fractions."""
-    if pa.types.is_timestamp(kind) and kind.unit == "s":
-        return pa.timestamp("us", kind.tz)
-    return pa.string() if pa.types.is_null(kind) else kind
-
-
-def _format_of(kind: pa.DataType, dialect: Dialect) -> CellFormat | None:
-    """Return how cells of a column of this type are written; None if any text fits it."""
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        return CellFormat("number", decimal=dialect.decimal)
-    return CellFormat("time") if is_time(kind) else None
-
-
-def _needs_conversion(cells: CellFormat, guess: pa.DataType) -> bool:
-    """Return whether Arrow misreads numbers or times in a column of this guessed type."""
-    is_text = cells.kind in ("text", "code")
-    return not is_text and (not cells.is_plain or bool(pa.types.is_string(guess)))
 
 
 def _remedy(column: str, cell: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from aefast.tables.arrow import is_time
 from aefast.tables.dialect import (
     DURATION,
     EPOCHS,
@@ -20,6 +21,7 @@ from aefast.tables.dialect import (
     CellFormat,
     Dialect,
 )
+from aefast.tables.formats.base import BAD_ROW
 from aefast.tables.text import NUMBER
 from aefast.tables.time_words import has_names, in_english, needs_python, parse_time
 
@@ -267,3 +269,33 @@ def _bare_numbers(cells: pa.Array, of: CellFormat) -> Any:
         bare = pc.replace_substring(bare, of.thousands, "")
     bare = pc.replace_substring(bare, ",", ".") if of.decimal == "," else bare
     return pc.replace_substring_regex(bare, r"^(.*[\d.])[dD]([-+]?\d+)$", r"\1e\2")
+
+
+def without_marks(batch: pa.RecordBatch, marker: str) -> tuple[pa.RecordBatch, pa.Array]:
+    """Return a batch with null where the marker is marked, and which rows these are."""
+    import pyarrow.compute as pc
+
+    index = batch.schema.get_field_index(marker)
+    cells = batch.column(index)
+    marks = pc.fill_null(pc.equal(cells, pa.scalar(BAD_ROW, cells.type)), fill_value=False)
+    return batch.set_column(index, marker, pc.if_else(marks, pa.scalar(None, cells.type), cells)), marks
+
+
+def type_of_guess(kind: pa.DataType) -> pa.DataType:
+    """Return the type of a column for Arrow's guess: text, if its first cells are blank; times with fractions."""
+    if pa.types.is_timestamp(kind) and kind.unit == "s":
+        return pa.timestamp("us", kind.tz)
+    return pa.string() if pa.types.is_null(kind) else kind
+
+
+def format_of_type(kind: pa.DataType, dialect: Dialect) -> CellFormat | None:
+    """Return how cells of a column of this type are written; None if any text fits it."""
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        return CellFormat("number", decimal=dialect.decimal)
+    return CellFormat("time") if is_time(kind) else None
+
+
+def needs_conversion(cells: CellFormat, guess: pa.DataType) -> bool:
+    """Return whether Arrow misreads numbers or times in a column of this guessed type."""
+    is_text = cells.kind in ("text", "code")
+    return not is_text and (not cells.is_plain or bool(pa.types.is_string(guess)))

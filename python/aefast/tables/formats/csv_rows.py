@@ -17,7 +17,7 @@ from aefast.tables.text import pluralise
 _MOST_OPEN = 1 << 20
 #: How lines below a table begin that are no rows.
 _NOTE = re.compile(
-    rb"\s*([-+=|:*_\s]{3,}$|#|%|//|\(?\d+ (rows?|records?|zeilen|lignes)\b"
+    rb"[\s\"]*([-+=|:*_\s\"]{3,}$|#|%|//|\(?\d+ (rows?|records?|zeilen|lignes)\b"
     rb"|\W*(data source|source|notes?|footnotes?|last updated|copyright|quelle|fuente)\b)",
     re.IGNORECASE,
 )
@@ -37,7 +37,7 @@ class EvenRows:
     ----------
     n_short, n_long, n_cut, n_bad, n_notes, n_repeats : int
         Rows that got cells, those left out for their length and at the end, bad rows, lines that are no rows, and lines
-        that repeat the header.
+        that repeat the header or have separators alone.
     """
 
     n_bad: int
@@ -59,21 +59,23 @@ class EvenRows:
         bad: Collection[int] = (),
         bad_cell: str = "inf",
         header: str = "",
+        has_empty: bool = False,
     ) -> None:
         self._mark, self._width, self._n_skipped, self._drops_long = delimiter.encode(), width, n_skipped, drops_long
         self._quote, self._bad, self._bad_cell, self._drops_cut = quote.encode(), bad, bad_cell, drops_cut
         mark, q = re.escape(self._mark), self._quote
         self._quoted = re.compile(rb"(?<![^%b])%b(?:[^%b]|%b%b)*%b" % (mark, q, q, q, q, q))
         self._open = re.compile(rb"(?<![^%b])%b" % (mark, q))
-        self._repeated = re.compile(rb"^%b\r?\n" % re.escape(header.encode()), re.MULTILINE) if header else None
+        lines = [re.escape(header.encode())] * bool(header) + [rb"(?:%b)+" % re.escape(self._mark)] * has_empty
+        self._left_out = re.compile(rb"^(?:%b)\r?\n" % b"|".join(lines), re.MULTILINE) if lines else None
         self._rest = self._row = b""
         self.n_short = self.n_long = self.n_cut = self.n_bad = self.n_notes = self.n_repeats = 0
 
     def __call__(self, block: Any) -> bytes:
         """Return the rows that end in this block; an empty block is the end of the file."""
         text = self._rest + bytes(block)
-        if self._repeated is not None:
-            text = self._without_repeats(text, self._repeated)
+        if self._left_out is not None:
+            text = self._without_repeats(text, self._left_out)
         if len(block) and not (self._row or self._n_skipped) and (regular := self._regular(text)) is not None:
             return regular
         lines = text.splitlines(keepends=True)
@@ -96,12 +98,12 @@ class EvenRows:
             (self.n_cut, "rows", "cells cut off by the end of the file, left out"),
             (self.n_bad, "rows", "more cells than columns, which are bad"),
             (self.n_notes, "lines", "no separator, left out as no rows"),
-            (self.n_repeats, "lines", "the header again, left out"),
+            (self.n_repeats, "lines", "the header again or without cells, left out"),
         ]
         return ", and ".join(f"{pluralise(count, things)} with {what}" for count, things, what in found if count)
 
     def _without_repeats(self, text: bytes, line: re.Pattern[bytes]) -> bytes:
-        """Return a text without the lines that repeat the header."""
+        """Return a text without the lines that repeat the header or are empty."""
         parts = text.split(b"\n", self._n_skipped)
         if len(parts) <= self._n_skipped:
             return text
