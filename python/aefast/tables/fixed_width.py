@@ -19,8 +19,8 @@ from aefast.tables.separators import MOST_ABOVE, columns_of, even_starts, split_
 _LEAST_LINES, _MOST_LINES = 10, 300
 #: The share of lines that are blank at a position between columns.
 _BLANK = 0.98
-#: The share of lines in which a column ends, or begins, where its name does.
-_ALIGNED = 0.95
+#: The shares of lines in which a column is filled up to the edge of its name, and the other one at most there.
+_ALIGNED, _SELDOM = 0.95, 0.7
 #: The share of the gaps between columns above which a line that has letters there is no row.
 _CROSSED = 0.3
 #: How lines below a table begin that are no rows.
@@ -134,8 +134,8 @@ def _within_names(header: str, bounds: Sequence[int], n_filled: Sequence[int], n
         # One column is filled up to its edge, and the other is seldom filled there.
         if max(end, start) >= len(n_filled):
             break
-        if n_filled[end - 1] >= _ALIGNED * n_lines and n_filled[end] <= n_lines / 2:
+        if n_filled[end - 1] >= _ALIGNED * n_lines and n_filled[end] <= _SELDOM * n_lines:
             found.append(end)
-        elif n_filled[start] >= _ALIGNED * n_lines and n_filled[start - 1] <= n_lines / 2:
+        elif n_filled[start] >= _ALIGNED * n_lines and n_filled[start - 1] <= _SELDOM * n_lines:
             found.append(start)
     return found
