@@ -45,6 +45,7 @@ def day(*parts):
         (lambda i: f"{i}.5{['', ' p', ' b'][i % 3]}", [0.5, 1.5, 2.5]),
         (lambda i: f"{i}.5{['', '*', ''][i % 3]}", [0.5, 1.5, 2.5]),
         (lambda i: f"{i}.5 out of 5", [0.5, 1.5]),
+        (lambda i: f"{i}.5/100", [0.5, 1.5]),
         (lambda i: f"{i}.25° N", [0.25, 1.25]),
         (lambda i: f"R$ {i}", [0, 1]),
         (lambda i: f"−{i}.5", [-0.5, -1.5]),
@@ -77,6 +78,9 @@ def test_numbers_are_read_with_what_stands_around_them(tmp_path, cells, first):
         (lambda i: f"{i % 28 + 1:02d}.01.2024 10:00:00 UTC", day(2024, 1, 2, 10)),
         (lambda i: f"03-JAN-24 07.15.{i:02d}.000000 PM", day(2024, 1, 3, 19, 15, 1)),
         (lambda i: f"Wed Jan 03 2024 09:00:{i:02d} GMT+0100 (CET)", utc(2024, 1, 3, 8, 0, 1)),
+        (lambda i: f"[2024-01-03T09:15:{i:02d}.125+0000]", utc(2024, 1, 3, 9, 15, 1, 125_000)),
+        (lambda i: f"{i % 12 + 1:02d}/2024", day(2024, 2, 1)),
+        (lambda i: f"{i % 4 + 1}. Quartal {2000 + i // 4}", day(2000, 4, 1)),
         (lambda i: f"{2000 + i // 4}-Q{i % 4 + 1}", day(2000, 4, 1)),
         (lambda i: f"2024-W{i + 1:02d}", day(2024, 1, 8)),
         (lambda i: f"KW {i + 1:02d}/2024", day(2024, 1, 8)),
@@ -150,6 +154,26 @@ def test_a_header_between_the_rows_is_no_row(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         assert read(path, Reading(learned=learned, columns=("t", "v")))["v"] == [i / 4 for i in range(40)]
+
+
+def test_lines_below_a_table_that_begin_with_words_are_no_rows(tmp_path):
+    path = write(
+        tmp_path, "t;v;w\n" + rows(lambda i: f"{i};{i / 4};{i}") + "\nEnd Time:;03.01.2024\nMade by us; 2024\n"
+    )
+    with pytest.warns(UserWarning, match="2 lines with no separator"):
+        assert read(path)["t"] == list(range(40))
+
+
+def test_columns_of_fixed_width_below_no_name_are_parts_of_others(tmp_path):
+    row = "{:<9}{:>5} {:<5} {}".format
+    commands = ["nginx: worker process", "sshd: -D --listen", "python app --port 80"]
+    text = row("USER", "CPU", "START", "COMMAND") + "\n"
+    text += rows(
+        lambda i: row(["root", "www-data"][i % 2], i / 4, f"{i % 24:02d}:00", commands[i % 3].replace("-", " "))
+    )
+    found = read(write(tmp_path, text, "ps.txt"))
+    assert list(found) == ["USER", "CPU", "START", "COMMAND"]
+    assert found["CPU"][:3] == [0, 0.25, 0.5]
 
 
 def test_lines_of_separators_alone_are_no_rows(tmp_path):

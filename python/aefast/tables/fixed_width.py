@@ -55,7 +55,10 @@ def find_starts(text: str) -> tuple[int, ...]:
     header = lines[first].ljust(width)
     starts = [next((k for k in (*gap, gap[-1] + 1) if header[k] == " "), gap[0]) for gap in gaps]
     glued = _within_names(header, [0, *starts, width], n_filled, len(body))
-    return (0, *sorted({*starts, *glued})) if starts or glued else ()
+    found = sorted({*starts, *glued})
+    if not any(map(_NUMERIC.match, header.split())):  # a column below no name is a part of the one before it
+        found = [a for a, b in zip(found, [*found[1:], len(header)], strict=True) if header[a:b].strip()]
+    return (0, *found) if found else ()
 
 
 def fixed_starts(text: str, delimiter: str, quote: str) -> tuple[int, ...]:

@@ -24,6 +24,8 @@ _NUMBER_AND_REST = re.compile(r"([-+−]?\s?\d[\d.,'’\s]*)(?<![.,\s])(.*)")
 #: Marks behind some numbers, such as `*` or, after a blank or a decimal, letters.
 _FLAG = re.compile(r"[*†‡^#!]{1,3}|\s+[a-zA-Z*]{1,2}|\s*\([a-z]{1,2}\)")
 _MULTIPLE = re.compile(rf"(.*\d)\s?({'|'.join(map(re.escape, sorted(MULTIPLES, key=len, reverse=True)))})")
+#: What stands behind marks; other parts behind a slash are those of dates.
+_OUT_OF = ("/5", "/10", "/20", "/100")
 #: The most characters behind all numbers of a column.
 _LONGEST_END = 20
 #: The most different flags, and the share of numbers that need none.
@@ -159,7 +161,8 @@ def _before(cells: Sequence[str]) -> str:
 def _common_end(cells: Sequence[str]) -> str:
     """Return the words that stand behind all numbers, such as ``out of 5``."""
     first = _NUMBER_AND_REST.fullmatch(cells[0])
-    end = first[2].strip() if first and first[2][:1] in (" ", "°") and '"' not in first[2] else ""
+    is_end = first is not None and (first[2][:1] in (" ", "°") or first[2] in _OUT_OF) and '"' not in first[2]
+    end = first[2].strip() if first and is_end else ""
     return end if end and len(end) <= _LONGEST_END and all(cell.endswith(end) for cell in cells) else ""
 
 

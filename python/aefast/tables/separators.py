@@ -132,6 +132,8 @@ def find_separator(text: str, usual: str, quote: str = '"') -> str:
         if of_words and share < 0.5 and not (share and width > 2 and n_agreeing == len(rows)):
             continue
         has_even_words |= separator == " " and n_agreeing == len(rows)
+        if separator == ":" and n_agreeing < len(rows):
+            continue
         if (of_words or separator == ":" or (start and width == 2)) and _is_one_cell(below[1:], separator):
             continue
         # Widths count in tenths, so that one ragged line does not decide against better types. Dates and times with

@@ -43,11 +43,13 @@ _TIME_FORMATS = (
     *("%a, %d %b %Y %H:%M:%S %z", "%a, %d %b %Y %H:%M:%S GMT", "%Y-%m-%d %H:%M:%S %z", "%Y-%m-%d %H:%M:%S UTC"),
     "%Y-%m-%d %H:%M UTC",
     *("%Y-%m-%d %I:%M:%S %p", "%Y-%m-%d %H", "%Y.%m.%d %H:%M:%S", "%Y.%m.%d", "%Y-%m", "%Y/%m", "%b %Y", "%b-%Y"),
-    *("%B %Y", "%b-%y", "%d%b%Y"),
+    *("%B %Y", "%b-%y", "%d%b%Y", "%m/%Y", "%m-%Y", "%m.%Y"),
+    *("%Y%m%d:%H%M", "%Y%m%d %H%M", "%Y%m%d %H:%M", "%Y%m%d %H:%M:%S", "%Y%m%d-%H%M%S", "%Y%m%d_%H%M%S"),
 )
 #: Quarters, weeks and months by their number.
 _PERIODS = (
     *("%Y-Q%q", "%YQ%q", "%Y Q%q", "%Y.Q%q", "Q%q %Y", "Q%q-%Y", "Q%q/%Y", "%YK%q", "%YT%q", "%Y-T%q", "T%q %Y"),
+    *("%q. Quartal %Y", "%q. Quarter %Y", "%q. Vierteljahr %Y", "%q. kvartal %Y"),
     *("%G-W%V", "%GW%V", "%G W%V", "W%V %G", "W%V-%G", "KW %V/%G", "KW%V/%G", "KW %V %G", "%G-KW%V", "%G/%V", "S%V %G"),
     *("%YM%m", "%Y-M%m", "%Y M%m"),
 )
@@ -56,7 +58,7 @@ COMPACT = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 _CLOCK_PART = re.compile(
     r"(?<!\d)\d{1,2}:\d{2}(:\d{2}(?:([.,])\d{1,9}|(:)\d{3,9})?)?(?!\d)(?:( ?)[AaPp][Mm](?![a-zA-Z]))?"
 )
-_OFFSET = re.compile(r"(?<=%M|%S|%f|%p) ?[-+]\d{2}:?\d{2}(?= |$)|(?<=GMT|UTC)[-+]\d{2}:?\d{2}(?= |$)")
+_OFFSET = re.compile(r"(?<=%M|%S|%f|%p) ?[-+]\d{2}:?\d{2}(?=[ \])]|$)|(?<=GMT|UTC)[-+]\d{2}:?\d{2}(?= |$)")
 #: The time of the day with points between its parts, as in databases of Oracle.
 _DOTTED_PART = re.compile(r"(?<= )\d{2}\.\d{2}\.\d{2}([.,])?(?:\d{1,9})?(?:( )[AaPp][Mm])?$")
 
@@ -116,7 +118,7 @@ def _formats_by_parts(cells: Sequence[str]) -> list[str]:
     if "%b" in cell or "%B" in cell:
         cell = re.sub(r"(?<![\d%])\d{1,2}(?!\d)", "%d", cell, count=1)
         cell = cell if "%Y" in cell else re.sub(r"(?<![\d%])'?\d{2}(?!\d)", "%y", cell, count=1)
-    elif cell.lstrip().startswith("%Y"):
+    elif cell.lstrip(" [(").startswith("%Y"):
         cell = re.sub(r"(?<![\d%])\d{1,2}(?!\d)", "%m", cell, count=1)
         cell = re.sub(r"(?<![\d%])\d{1,2}(?!\d)", "%d", cell, count=1)
     has_date = any(part in cell for part in ("%Y", "%y")) or clock is not None

@@ -34,6 +34,7 @@ from aefast.tables.formats.csv_cells import (
 from aefast.tables.formats.csv_rows import EvenRows
 from aefast.tables.sniffer import find_dialect
 from aefast.tables.text import option_of, shorten
+from aefast.tables.time_words import has_names
 
 #: How Arrow begins the message about a cell that does not fit the type of its column.
 _CELL = re.compile(r"In CSV column #(\d+): (?:Row #(\d+): )?")
@@ -267,7 +268,12 @@ class CsvTable(TableFile):
             bad_cell="inf" if marker is None else BAD_ROW,
             header=dialect.repeated,
             has_empty=dialect.has_empty,
+            begins_with_digits=bool(dialect.names) and self._begins_with_digits(dialect.names[0]),
         )
+
+    def _begins_with_digits(self, column: str) -> bool:
+        cells = self.dialect.formats.get(column)
+        return cells is not None and cells.kind in ("number", "time") and not has_names(cells.time_format)
 
     def _marker(self, as_numbers: Collection[str]) -> str | None:
         """Return the column in which rows with more cells are marked, if the model reads no numbers."""

@@ -137,7 +137,7 @@ def _times(texts: pa.Array, time_format: str, *, error_is_null: bool) -> pa.Arra
     fractions = None
     if (parts := _FRACTION.fullmatch(time_format)) and time_format != FRACTIONAL_CLOCK:
         time_format = parts[1] + parts[3]
-        pattern = rf"^(?P<before>.*\d){re.escape(parts[2])}(?P<fraction>\d{{1,9}})(?P<after>\D*(?:[-+]\d\d:?\d\d)?)$"
+        pattern = rf"^(?P<before>.*\d){re.escape(parts[2])}(?P<fraction>\d{{1,9}})(?P<after>\D*(?:[-+]\d\d:?\d\d\D*)?)$"
         found = pc.extract_regex(texts, pattern)
         before, fraction, after = (pc.struct_field(found, name) for name in ("before", "fraction", "after"))
         whole = pc.binary_join_element_wise(before, after, pa.scalar("", texts.type))

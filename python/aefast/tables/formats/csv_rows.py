@@ -21,6 +21,8 @@ _NOTE = re.compile(
     rb"|\W*(data source|source|notes?|footnotes?|last updated|copyright|quelle|fuente)\b)",
     re.IGNORECASE,
 )
+#: A cell of several words, or one that a colon ends, and without digits.
+_WORDS = re.compile(rb"[\s\"]*[^\W\d]+([^\d]*\s[^\d]*|[^\d]*:)[\s\"]*")
 
 
 class EvenRows:
@@ -30,6 +32,7 @@ class EvenRows:
     the ``header``. A row with more cells loses those at its end that are empty. If it has still more, it is left out
     or, unless ``drops_long``, left as it is. If there are ``bad`` columns, it has ``bad_cell`` in these instead, so
     that it is a bad row, and loses further cells.
+    If the first column ``begins_with_digits``, a line with fewer cells that begins with words is no row, either.
     The last line stays as it is if nothing ends it, because it may be half of a row; ``drops_cut`` leaves it out then
     if it has fewer cells.
 
@@ -60,8 +63,10 @@ class EvenRows:
         bad_cell: str = "inf",
         header: str = "",
         has_empty: bool = False,
+        begins_with_digits: bool = False,
     ) -> None:
         self._mark, self._width, self._n_skipped, self._drops_long = delimiter.encode(), width, n_skipped, drops_long
+        self._begins_with_digits = begins_with_digits
         self._quote, self._bad, self._bad_cell, self._drops_cut = quote.encode(), bad, bad_cell, drops_cut
         mark, q = re.escape(self._mark), self._quote
         self._quoted = re.compile(rb"(?<![^%b])%b(?:[^%b]|%b%b)*%b" % (mark, q, q, q, q, q))
@@ -163,7 +168,10 @@ class EvenRows:
 
     def _evened(self, cells: bytes, n_cells: int, end: bytes) -> list[bytes]:
         is_note = n_cells == 1 and re.search(rb"[A-Za-z\x80-\xff]", cells) is not None
-        if (is_note and (end or b" " in cells.strip())) or (n_cells < self._width and _NOTE.match(cells)):
+        first = cells.partition(self._mark)[0]
+        is_said = self._begins_with_digits and _WORDS.fullmatch(first) is not None
+        is_no_row = n_cells < self._width and (is_said or _NOTE.match(cells) is not None)
+        if (is_note and (end or b" " in cells.strip())) or is_no_row:
             self.n_notes += 1
             return []
         if n_cells < self._width and not end and self._drops_cut:
