@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from aefast.cli.arguments import option, whole_number
-from aefast.cli.group import UsageError
+from aefast.cli.errors import UsageError
 from aefast.cli.options import names_in
 from aefast.cli.outcome import signed
 from aefast.tables.dialect import MOST_MARKS, NO_QUOTE, Reading, may_be_quote
