@@ -124,6 +124,7 @@ def test_points_between_thousands_differ_from_decimals_of_three_digits(tmp_path)
         ('"a", "b"\n', lambda i: f'"x{i % 3}", "{i / 4}"', ["a", "b"]),
         ("#Fields: a b c\n", lambda i: f"{i / 4}\tx\t{i}", ["a", "b", "c"]),
         ("# name: A\n# rows: 40\n", lambda i: f" {i / 4} {i}", ["x0", "x1"]),
+        ('"Length" "Width" "Kind"\n', lambda i: f'"{i}" {i / 4} {i / 8} "k"', ["", "Length", "Width", "Kind"]),
         ("a,b,c\n", lambda i: f"{i / 4},{i},,", ["a", "b", "c"]),
         (",/cpu/0,/cpu/1\nTime,Core 1,Core 2\n", lambda i: f"{i},{i / 4},{i}", ["Time", "Core 1", "Core 2"]),
         ("Channels\t2\t\nSamples\t40\t40\nX\tU\tI\n", lambda i: f"{i / 4}\t{i}\t{i / 8}", ["X", "U", "I"]),

@@ -38,7 +38,7 @@ def find_starts(text: str) -> tuple[int, ...]:
     Examples
     --------
     >>> from aefast.tables.fixed_width import find_starts
-    >>> find_starts("town         v\\n" + "New York    12\\nBern         3\\nRio de Jan  45\\n" * 4)
+    >>> find_starts("town         v\n" + "New York    12\nBern         3\nRio de Jan  45\n" * 4)
     (0, 10)
     """
     lines = [line.rstrip() for line in text.expandtabs().splitlines() if line.strip()][:_MOST_LINES]
@@ -57,7 +57,7 @@ def find_starts(text: str) -> tuple[int, ...]:
     glued = _within_names(header, [0, *starts, width], n_filled, len(body))
     found = sorted({*starts, *glued})
     if not any(map(_NUMERIC.match, header.split())):  # a column below no name is a part of the one before it
-        found = [a for a, b in zip(found, [*found[1:], len(header)], strict=True) if header[a:b].strip()]
+        found = [a for a, b in zip(found, [*found[1:], len(header)], strict=False) if header[a:b].strip()]
     return (0, *found) if found else ()
 
 
