@@ -108,6 +108,15 @@ def test_digits_are_times_in_columns_whose_name_says_so(tmp_path, name, cells, k
     }
 
 
+def test_columns_that_a_model_knows_as_text_stay_text(tmp_path):
+    path = write(
+        tmp_path, "q;w;size;v\n" + rows(lambda i: f"2024-Q{i % 4 + 1};2h {i % 5}m;{['1K', '2M'][i % 2]};{i / 4}")
+    )
+    known = Reading(columns=("q", "w", "size", "v"), kinds=dict.fromkeys(("q", "w", "size"), "categorical"))
+    found = read(path, known)
+    assert (found["q"][0], found["w"][1], found["size"][:2], found["v"][1]) == ("2024-Q1", "2h 1m", ["1K", "2M"], 0.25)
+
+
 def test_points_between_thousands_differ_from_decimals_of_three_digits(tmp_path):
     grouped = write(tmp_path, "v;k\n" + rows(lambda i: f"{i + 1}.250;x" if i % 5 else "845;y"), "a.csv")
     decimal = write(tmp_path, "v;k\n" + rows(lambda i: f"{i}.250;x" if i % 5 else "0.845;y"), "b.csv")

@@ -64,6 +64,8 @@ def format_of_cells(cells: Sequence[str], known: Reading, delimiter: str, name: 
             or _number_format(values, known, delimiter)
             or _time_format(values, known, name)
         )
+    if found is not None and known.kinds.get(name) == "categorical" and not found.is_plain and found.kind != "code":
+        found = None  # its levels are text, as they are written
     if found is None or found.kind == "code":
         # Only these are missing in text.
         missing = tuple(sorted(words & {*MISSING_TEXTS, *known.missing}))
