@@ -205,7 +205,7 @@ def test_the_network_of_the_numbers_is_part_of_the_whole(dtype, missing):
     predictors = Predictors(network, coefs, intercepts, scaling, dtype, missing, 1, columns=columns)
     numbers, levels = input_order(columns)
     inputs, elements = rows[:, np.concatenate([numbers, levels])], first_elements(columns)[numbers]
-    whole, part = predictors.get(), predictors.numbers()
+    whole, part = predictors.get(), predictors.get("numbers")
     tolerance = {"rtol": 1e-10, "atol": 1e-12} if dtype == "float64" else {"rtol": 1e-4, "atol": 1e-5}
     np.testing.assert_allclose(part.encode(inputs), whole.encode(rows), **tolerance)
     outputs = part.reconstruct(inputs, scaled=True)

@@ -192,6 +192,8 @@ def test_lines_of_separators_alone_are_no_rows(tmp_path):
     with pytest.warns(UserWarning, match="2 lines with the header again or without cells, left out"):
         assert sum(batch.num_rows for batch in source.batches(["a", "b"])) == 40
     assert source.other_rows["other_lines"] == 2
+    between = write(tmp_path, "a;b;c\n" + rows(lambda i: ";;" if i == 3 else f"x{i % 3};{i / 4};{i}"), "v.csv")
+    assert read(between)["b"] == [None if i == 3 else i / 4 for i in range(40)]
     longer = write(tmp_path, "a;b;c\n" + rows(lambda i: f"x;{i / 4};{i}{';1' * (i == 9)}") + ";;\n", "u.csv")
     reading = Reading(learned=source.dialect, columns=("a", "b"))
     with pytest.raises(TableError, match="row 9"):

@@ -118,7 +118,7 @@ class Dialect:
     repeated : str
         The line of the header, if it stands between the rows, too, as in joined files; those are left out.
     has_empty : bool
-        Whether there are lines of separators alone, which are left out.
+        Whether lines of separators alone end the table; such lines are left out.
     """
 
     delimiter: str = ","

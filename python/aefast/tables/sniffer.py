@@ -108,6 +108,9 @@ def find_dialect(text: str, known: Reading | None = None, *, encoding: str = "ut
     is_changed = layout.n_surplus or layout.n_below or repeated or (layout.has_header and names != tuple(header.cells))
     # A model that was fitted on even rows has rows with more cells refused.
     is_uneven = bool(learned and learned.is_uneven) if known.columns else _is_uneven(body, layout.width, text, quote)
+    # Separators alone are no rows at the end of a table; between rows, they are a row without values.
+    is_whole = len(body) > 0 and rows[layout.body + len(body) - 1] is body[-1]
+    has_empty = layout.width > 1 and is_whole and rows[-1] is not body[-1]
     return Dialect(
         delimiter,
         encoding,
@@ -123,7 +126,7 @@ def find_dialect(text: str, known: Reading | None = None, *, encoding: str = "ut
         quote,
         repeated,
         starts,
-        layout.width > 1 and len(body) < len(rows) - layout.body,
+        has_empty,
     )
 
 
