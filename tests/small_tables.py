@@ -14,6 +14,8 @@ import pyarrow.csv
 import pyarrow.feather
 import pyarrow.parquet
 
+from aefast.tables.source import Source
+
 FEATURES = ["a", "b", "c", "d"]
 
 
@@ -80,6 +82,19 @@ def write_table(table: pa.Table, path: Path) -> Path:
     else:
         raise ValueError(path)
     return path
+
+
+def write_text(folder: Path, text: str, name: str = "t.csv", encoding: str = "utf-8") -> Path:
+    """Write a text file and return its path."""
+    path = folder / name
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def read_columns(path: Path, reading: Any = None) -> dict[str, list[Any]]:
+    """Return the values of each column of a file."""
+    source = Source([path], reading)
+    return {n: [c for b in source.batches([n], 1000) for c in b.column(0).to_pylist()] for n in source.schema.names}
 
 
 def run_command(*arguments: object) -> Any:

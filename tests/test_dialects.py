@@ -13,17 +13,8 @@ from aefast.tables.dialect import CellFormat, Dialect, Reading
 from aefast.tables.formats.base import TableError
 from aefast.tables.sniffer import find_dialect
 from aefast.tables.source import Source
-
-
-def write(tmp_path, text, name="t.csv", encoding="utf-8"):
-    path = tmp_path / name
-    path.write_bytes(text.encode(encoding))
-    return path
-
-
-def read(path, reading=None):
-    source = Source([path], reading)
-    return {n: [c for b in source.batches([n], 1000) for c in b.column(0).to_pylist()] for n in source.schema.names}
+from small_tables import read_columns as read
+from small_tables import write_text as write
 
 
 def table(header, row, n=40, between="\n"):

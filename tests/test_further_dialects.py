@@ -11,17 +11,8 @@ from aefast.tables.dialect import NO_QUOTE, Dialect, Reading
 from aefast.tables.fixed_width import FixedColumns
 from aefast.tables.formats.base import TableError
 from aefast.tables.source import Source
-
-
-def write(tmp_path, text, name="t.csv", encoding="utf-8"):
-    path = tmp_path / name
-    path.write_bytes(text.encode(encoding))
-    return path
-
-
-def read(path, reading=None):
-    source = Source([path], reading)
-    return {n: [c for b in source.batches([n], 1000) for c in b.column(0).to_pylist()] for n in source.schema.names}
+from small_tables import read_columns as read
+from small_tables import write_text as write
 
 
 def rows(row, n=40):

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from aefast.tables.dialect import (
+    AGREEING,
     DURATION,
     EPOCHS,
     MISSING_NUMBERS,
@@ -17,7 +18,6 @@ from aefast.tables.dialect import (
 )
 from aefast.tables.number_formats import are_floats, are_grouped_by_points, is_number, number_candidates
 from aefast.tables.time_formats import (
-    AGREEING,
     COMPACT,
     DURATION_CELL,
     TRIED,

@@ -34,12 +34,22 @@ EPOCHS = {"epoch seconds": 1, "epoch milliseconds": 10**3, "epoch microseconds":
 #: ... and durations, which become numbers of seconds.
 DURATION = "[h:]m:s"
 SPELLED_DURATION = "[d] [h] [m] [s]"
+#: The pattern of durations with letters, as in ``2h 05m`` and ``PT1H30M``.
+SPELLED = (
+    r"(?i)^(?P<sign>[-+]?)p?(?:(?P<days>\d+)\s*(?:days?|d|tage?)\s*)?,?\s*t?(?:(?P<hours>\d+)\s*(?:hours?|hrs?|h|std\.?)"
+    r"\s*)?,?\s*(?:(?P<minutes>\d+)\s*(?:minutes?|mins?|m)\s*)?,?\s*"
+    r"(?:(?P<seconds>\d+(?:\.\d+)?)\s*(?:seconds?|secs?|s)\s*)?$"
+)
 #: What numbers are multiplied by for what stands behind them.
 MULTIPLES = (
     {"k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "bn": 1e9, "Mio": 1e6, "Mio.": 1e6, "Mrd": 1e9, "Mrd.": 1e9}
     | {"B": 1.0, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
     | {"KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30, "TiB": 2.0**40}
 )
+#: The pattern of a multiple: longer ones first.
+MULTIPLE = "|".join(map(re.escape, sorted(MULTIPLES, key=len, reverse=True)))
+#: A column has a format if at least this share of its cells agrees.
+AGREEING = 0.95
 #: The format of times of the day with fractions of seconds.
 FRACTIONAL_CLOCK = "%H:%M:%S.%f"
 
@@ -225,16 +235,14 @@ class Dialect:
                 raise ValueError(f"the format of column {name!r} is not valid")
         names, na = tuple(data["names"]), tuple(data["na"])
         repeated = data.get("repeated", "")
-        _check_texts([data["delimiter"], data["encoding"], *names, *na, repeated])
+        quote, starts = data.get("quote", '"'), tuple(data.get("starts", ()))
+        _check_texts([data["delimiter"], data["encoding"], *names, *na, repeated, quote])
         counts = {name: data.get(name, 0) for name in ("n_above", "n_skipped", "n_below", "n_surplus")}
         flags = {"has_header": data["has_header"], "is_uneven": data.get("is_uneven", False)}
         flags["has_empty"] = data.get("has_empty", False)
-        quote, starts = data.get("quote", '"'), tuple(data.get("starts", ()))
-        if any(type(start) is not int or not 0 <= start < 1 << 20 for start in starts) or list(starts) != sorted(
-            starts
-        ):
+        are_places = all(type(start) is int and 0 <= start < 1 << 20 for start in starts)
+        if not are_places or list(starts) != sorted(starts):
             raise ValueError("the dialect is not valid")
-        _check_texts([quote])
         if (
             not 1 <= len(data["delimiter"]) <= MOST_MARKS
             or not may_be_quote(quote)

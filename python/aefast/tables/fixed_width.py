@@ -64,9 +64,10 @@ def find_starts(text: str) -> tuple[int, ...]:
 def fixed_starts(text: str, delimiter: str, quote: str) -> tuple[int, ...]:
     """Return where the columns of a table of fixed width begin; empty if a separator gives even rows, or no types."""
     head = "".join(text[: 1 << 15].splitlines(keepends=True)[:MOST_ABOVE])
+    if (delimiter in head and not is_blank(delimiter)) or "\t" in head:
+        return ()
     lines = [line.strip() for line in head.splitlines()[1:] if line.strip()]
-    is_one_column = not lines or format_of_cells(lines, Reading(), "").kind != "text"
-    if (delimiter in head and not is_blank(delimiter)) or "\t" in head or is_one_column:
+    if not lines or format_of_cells(lines, Reading(), "").kind != "text":  # one column
         return ()
     rows = split_rows(head, delimiter, quote)
     width = usual_width(rows)

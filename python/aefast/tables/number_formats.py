@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from aefast.tables.dialect import MULTIPLES, CellFormat, Reading
+from aefast.tables.dialect import AGREEING, MULTIPLE, CellFormat, Reading
 
 _CURRENCY = r"(?:R|US|A|C|NZ|HK|S)?\$|[€£¥₹₽₩₺₪]|USD|EUR|GBP|CHF|INR|JPY|Rs\.?|zł|kr\.?|Kč|Ft"
 _AROUND = re.compile(
@@ -23,15 +23,13 @@ _FORTRAN = re.compile(r"(?<=[\d.])[dD](?=[-+]?\d+$)")
 _NUMBER_AND_REST = re.compile(r"([-+−]?\s?\d[\d.,'’\s]*)(?<![.,\s])(.*)")
 #: Marks behind some numbers, such as `*` or, after a blank or a decimal, letters.
 _FLAG = re.compile(r"[*†‡^#!]{1,3}|\s+[a-zA-Z*]{1,2}|\s*\([a-z]{1,2}\)")
-_MULTIPLE = re.compile(rf"(.*\d)\s?({'|'.join(map(re.escape, sorted(MULTIPLES, key=len, reverse=True)))})")
+_MULTIPLE = re.compile(rf"(.*\d)\s?({MULTIPLE})")
 #: What stands behind marks; other parts behind a slash are those of dates.
 _OUT_OF = ("/5", "/10", "/20", "/100")
 #: The most characters behind all numbers of a column.
 _LONGEST_END = 20
 #: The most different flags, and the share of numbers that need none.
 _MOST_FLAGS, _LEAST_BARE = 6, 0.3
-#: A column agrees in what stands around its numbers if at least this share of its cells does.
-_AGREEING = 0.95
 #: Decimal mark and mark between thousands, in the order in which they are tried.
 _MARKS = tuple((decimal, mark) for decimal, marks in ((".", ("", ",")), (",", ("", "."))) for mark in marks) + tuple(
     (decimal, mark) for mark in ("'", "’", " ", "\xa0", "\u202f") for decimal in ".,"
@@ -145,7 +143,7 @@ def are_grouped_by_points(cells: Sequence[str], known: Reading, delimiter: str) 
     return has_whole and all(re.fullmatch(r"-?([1-9]\d{0,2}(\.\d{3})*|0)", cell) for cell in cells)
 
 
-def _around(cells: Sequence[str], least: float = _AGREEING) -> tuple[str, str]:
+def _around(cells: Sequence[str], least: float = AGREEING) -> tuple[str, str]:
     """Return what stands before and after the number in nearly all cells: a currency, a percent sign or a unit."""
     found = Counter((part[1] or "", part[2] or "") for part in map(_AROUND.fullmatch, cells[:500]) if part)
     (around, count), *_ = [*found.most_common(1), (("", ""), 0)]

@@ -259,7 +259,7 @@ def _may_name(row: Row, n_columns: int, width: int) -> bool:
     """Whether a row that is not as wide as the rows below it, or is a comment, may name their columns."""
     names = _names_in(row, n_columns)
     cells = [cell for cell in map(str.strip, names) if cell]
-    numbers = [cell for cell in cells if not others([cell], CellFormat("number"), 0)]
+    numbers = [cell for cell in cells if _is_plain_number(cell)]
     is_title = n_columns > len(cells) == 1 and " " in cells[0]
     is_note = row.is_comment and names[0].endswith(":")
     least = n_columns if row.is_comment else max(n_columns - 1, 1)  # R does not name the column of row names

@@ -6,11 +6,9 @@ import re
 from collections.abc import Sequence
 from math import inf
 
-from aefast.tables.dialect import DURATION, FRACTIONAL_CLOCK, SPELLED_DURATION, CellFormat
+from aefast.tables.dialect import AGREEING, DURATION, FRACTIONAL_CLOCK, SPELLED, SPELLED_DURATION, CellFormat
 from aefast.tables.time_words import DAY_OF, MONTH_OF, WORD, parse_time
 
-#: A column has a format if at least this share of its cells agrees.
-AGREEING = 0.95
 #: Cells of a column whose times are parsed in full; the others are of the same form if these are.
 TRIED = 200
 
@@ -23,11 +21,7 @@ _FRACTIONAL_CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{1,6}")
 _CLOCK = re.compile(r"(\d{1,2}):\d{2}(:\d{2})?( ?)([AaPp][Mm])?")
 _DOTTED_CLOCK = re.compile(r"\d{2}\.\d{2}\.\d{2}")
 DURATION_CELL = re.compile(r"[-+]?(\d+ days?,? )?\+?(\d+:)?(\d+):\d{2}(\.\d+)?")
-_SPELLED = re.compile(
-    r"[-+]?P?(\d+\s*(days?|d|tage?)\s*)?,?\s*T?(\d+\s*(hours?|hrs?|h|std\.?)\s*)?,?\s*"
-    r"(\d+\s*(minutes?|mins?|m)\s*)?,?\s*(\d+(\.\d+)?\s*(seconds?|secs?|s)\s*)?",
-    re.IGNORECASE,
-)
+_SPELLED = re.compile(SPELLED)
 #: Names of columns whose hours, minutes and seconds are durations.
 _DURATION_NAME = re.compile(
     r"durat|dauer|durée|elapsed|pace|runtime|uptime|length|time (on|spent)|session|avg|average|mean\b|durchschn|moyen"

@@ -16,7 +16,9 @@ from aefast.tables.dialect import (
     FRACTIONAL_CLOCK,
     MISSING_NUMBERS,
     MISSING_TEXTS,
+    MULTIPLE,
     MULTIPLES,
+    SPELLED,
     SPELLED_DURATION,
     CellFormat,
     Dialect,
@@ -48,14 +50,8 @@ _DURATION = (
     r"^(?P<sign>[-+]?)(?:(?P<days>\d+) days?,? )?\+?"
     r"(?:(?P<hours>\d+):)?(?P<minutes>\d+):(?P<seconds>\d+(?:\.\d+)?)$"
 )
-#: The same with letters, as in ``2h 05m`` and ``PT1H30M``.
-_SPELLED = (
-    r"(?i)^(?P<sign>[-+]?)p?(?:(?P<days>\d+)\s*(?:days?|d|tage?)\s*)?,?\s*t?(?:(?P<hours>\d+)\s*(?:hours?|hrs?|h|std\.?)"
-    r"\s*)?,?\s*(?:(?P<minutes>\d+)\s*(?:minutes?|mins?|m)\s*)?,?\s*"
-    r"(?:(?P<seconds>\d+(?:\.\d+)?)\s*(?:seconds?|secs?|s)\s*)?$"
-)
-_DURATIONS = {DURATION: _DURATION, SPELLED_DURATION: _SPELLED}
-_MULTIPLE = rf"^(?P<number>.*\d)\s?(?P<unit>{'|'.join(map(re.escape, sorted(MULTIPLES, key=len, reverse=True)))})?$"
+_DURATIONS = {DURATION: _DURATION, SPELLED_DURATION: SPELLED}
+_MULTIPLE = rf"^(?P<number>.*\d)\s?(?P<unit>{MULTIPLE})?$"
 
 
 def converted_type(of: CellFormat) -> pa.DataType:
