@@ -46,7 +46,8 @@ def number_candidates(cells: Sequence[str], known: Reading, delimiter: str) -> I
     if are_grouped_by_points(cells, known, delimiter):
         yield CellFormat("number", ",", ".")
     brackets = any("(" in cell for cell in cells)
-    limits = [(mark, "") for mark in _LIMITS if any(cell.startswith(mark) for cell in cells)]
+    begins = {cell[:2] for cell in cells}
+    limits = [(mark, "") for mark in _LIMITS if any(begin.startswith(mark) for begin in begins)]
     limits += [(mark, after) for mark, _ in limits if (after := _around(cells, 0.5)[1])]
     plain = CellFormat("number", brackets=brackets)
     around = [("", ""), _around(cells), ("", _common_end(cells)), *limits]

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from math import inf
 
 from aefast.tables.dialect import AGREEING, DURATION, FRACTIONAL_CLOCK, SPELLED, SPELLED_DURATION, CellFormat
-from aefast.tables.time_words import DAY_OF, MONTH_OF, WORD, parse_time
+from aefast.tables.time_words import DAY_OF, MONTH_OF, WORD, parse_time, shape_of
 
+#: The first cells, of which one must have a form that all but a few cells have.
+_LOOKED_AT = 50
 #: Cells of a column whose times are parsed in full; the others are of the same form if these are.
 TRIED = 200
 
@@ -47,6 +49,8 @@ _PERIODS = (
     *("%G-W%V", "%GW%V", "%G W%V", "W%V %G", "W%V-%G", "KW %V/%G", "KW%V/%G", "KW %V %G", "%G-KW%V", "%G/%V", "S%V %G"),
     *("%YM%m", "%Y-M%m", "%Y M%m"),
 )
+#: Formats that do not depend on the cells.
+_FIXED = tuple(CellFormat("time", time_format=each) for each in (*_TIME_FORMATS, *_PERIODS))
 #: Times of digits alone, by their number.
 COMPACT = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 _CLOCK_PART = re.compile(
@@ -59,15 +63,17 @@ _DOTTED_PART = re.compile(r"(?<= )\d{2}\.\d{2}\.\d{2}([.,])?(?:\d{1,9})?(?:( )[A
 
 def candidate_formats(cells: Sequence[str], name: str) -> list[CellFormat]:
     """Return the formats that the times of a column may have, in the order in which they are tried."""
-    texts = (*_TIME_FORMATS, *_PERIODS, *_slashed_formats(cells), *_formats_by_parts(cells))
-    formats = [CellFormat("time"), CellFormat("time", decimal=","), *_clock_formats(cells, name)]
-    return [*formats, *(CellFormat("time", time_format=each) for each in texts)]
+    found = [CellFormat("time", time_format=each) for each in (*_slashed_formats(cells), *_formats_by_parts(cells))]
+    return [CellFormat("time"), CellFormat("time", decimal=","), *_clock_formats(cells, name), *_FIXED, *found]
 
 
 def is_time(cell: str, of: CellFormat) -> bool:
     """Whether a cell is a time in this format."""
     if not of.time_format:
         return _ISO_TIME.fullmatch(cell.replace(",", ".") if of.decimal == "," else cell) is not None
+    shape = shape_of(of.time_format)
+    if shape is not None and shape.fullmatch(cell) is None:
+        return False
     try:
         parse_time(cell, of.time_format)
     except ValueError:
@@ -166,18 +172,20 @@ def _sorted_order(cells: Sequence[str], formats: Sequence[str]) -> list[str]:
 
 def _clock_formats(cells: Sequence[str], name: str) -> list[CellFormat]:
     """Return the format of times of the day, such as 23:59:59, or of durations, such as 1:02:03, which are numbers."""
+    least = AGREEING * len(cells)
 
     def agree(form: re.Pattern[str]) -> bool:
-        return sum(form.fullmatch(cell) is not None for cell in cells) >= AGREEING * len(cells)
+        # Most columns have no cell of the form among the first ones.
+        return any(map(form.fullmatch, cells[:_LOOKED_AT])) and sum(map(bool, map(form.fullmatch, cells))) >= least
 
-    if sum(map(is_spelled_duration, cells)) >= AGREEING * len(cells):
+    if any(map(is_spelled_duration, cells[:_LOOKED_AT])) and sum(map(is_spelled_duration, cells)) >= least:
         return [CellFormat("number", time_format=SPELLED_DURATION)]
     if _DURATION_NAME.search(name) and agree(DURATION_CELL):
         return [CellFormat("number", time_format=DURATION)]
     if agree(_FRACTIONAL_CLOCK):
         return [CellFormat("time", time_format=FRACTIONAL_CLOCK)]
-    durations = [part for part in map(DURATION_CELL.fullmatch, cells) if part is not None]
     if agree(DURATION_CELL):
+        durations = [part for part in map(DURATION_CELL.fullmatch, cells) if part is not None]
         first = [part[2] or part[3] for part in durations]
         hours = [int(each.rstrip(":")) for each in first]
         is_padded = all(len(each.rstrip(":")) > 1 for each in first)
@@ -188,9 +196,8 @@ def _clock_formats(cells: Sequence[str], name: str) -> list[CellFormat]:
             return [CellFormat("number", time_format=DURATION)]
     if agree(_DOTTED_CLOCK):
         return [CellFormat("time", time_format="%H.%M.%S")]
-    parts = [part for part in map(_CLOCK.fullmatch, cells) if part is not None]
-    if not parts or not agree(_CLOCK):
+    if not agree(_CLOCK):
         return []
-    _, seconds, blank, half = parts[0].groups()
+    _, seconds, blank, half = next(filter(None, map(_CLOCK.fullmatch, cells))).groups()
     hours_and_minutes = f"{'%I' if half else '%H'}:%M{':%S' if seconds else ''}"
     return [CellFormat("time", time_format=hours_and_minutes + (f"{blank}%p" if half else ""))]

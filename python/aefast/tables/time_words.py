@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from functools import lru_cache
 
 #: Directives that `strptime` lacks, or reads only with others: quarters, and weeks of ISO 8601.
 _QUARTER, _WEEK = "%q", "%V"
@@ -42,6 +43,13 @@ MONTH_OF = {name[:3].lower(): name for name in _ENGLISH} | {
 }
 DAY_OF = {word: _ENGLISH_DAYS[number] for number, words in _WEEKDAYS.items() for word in words.split()}
 _NAMES = re.compile(r"%([aAbB])")
+#: What directives of formats match at most.
+_SHAPES = (
+    dict.fromkeys(("%a", "%A", "%b", "%B"), r"[^\W\d_]+\.?")
+    | dict.fromkeys(("%Y", "%G"), r"\d{4}")
+    | dict.fromkeys(("%d", "%H", "%I", "%m", "%M", "%S", "%y", "%V"), r" ?\d{1,2}")
+    | {"%q": "[1-4]", "%f": r"\d{1,6}", "%p": "[ap]m", "%z": r"(?:z|[-+]\d{2}.*)"}
+)
 #: A word, with the full stop that shortens it.
 WORD = re.compile(r"[^\W\d_]+\.?")
 
@@ -66,6 +74,19 @@ def in_english(cell: str, time_format: str) -> str:
         return word[0] if name is None else name[: None if wanted.pop(0) in "AB" else 3]
 
     return WORD.sub(translated, cell)
+
+
+@lru_cache(256)
+def shape_of(time_format: str) -> re.Pattern[str] | None:
+    """Return a pattern that all times in a format match, and few others; None if it has other directives.
+
+    It is asked before `parse_time`, because `strptime` keeps the patterns of five formats only.
+    """
+    parts = re.split(r"(%.|\s+)", time_format)
+    if any(part.startswith("%") and part not in _SHAPES for part in parts):
+        return None
+    shapes = (r"\s+" if part.isspace() else _SHAPES.get(part, re.escape(part)) for part in parts)
+    return re.compile("".join(shapes), re.IGNORECASE)
 
 
 def parse_time(cell: str, time_format: str) -> datetime:
