@@ -5,12 +5,14 @@ from datetime import date, datetime, timedelta
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from sklearn.base import clone
 
 from aefast import Autoencoder
 from aefast.columns.times import in_microseconds, seconds_since_1970
 from aefast.columns.values import numbers_of
+from small_tables import run_command, write_table
 
 RNG = np.random.default_rng(0)
 # Beyond 2**53 nanoseconds, which are not all doubles.
@@ -56,13 +58,39 @@ def test_durations_are_inferred_to_be_numbers(dtype, others):
     frame = FRAME.astype({"took": dtype})[["took", *others]]
     estimator = Autoencoder((3,), missing="mask", max_epochs=2, random_state=0)
     model = clone(estimator).fit(frame)
-    assert [column.kind for column in model.columns_] == ["numeric"] * len(frame.columns)
+    assert model.columns_ is None
     scores = model.score_samples(frame)
-    named = clone(estimator).set_params(column_kinds={"took": "numeric"}).fit(frame)
-    np.testing.assert_array_equal(scores, named.score_samples(frame))
+    numbers = frame.assign(took=numbers_of(frame["took"]))
+    np.testing.assert_array_equal(scores, clone(estimator).fit(numbers).score_samples(numbers))
+    np.testing.assert_array_equal(scores, model.score_samples(numbers))
+    np.testing.assert_array_equal(model.model_.errors(frame), model.model_.errors(numbers))
     table = pa.Table.from_pandas(frame, preserve_index=False)
     np.testing.assert_array_equal(scores, clone(estimator).fit(table).score_samples(table))
-    np.testing.assert_array_equal(scores, model.score_samples(frame.assign(took=numbers_of(frame["took"]))))
+
+
+@pytest.mark.parametrize("others", [{"x": RNG.normal(size=300)}, {"machine": np.resize(["a", "b", "c"], 300)}])
+def test_a_table_with_durations_has_the_same_scores_in_all_formats(tmp_path, others):
+    seconds = RNG.integers(1, 200_000, 300)
+    spans = [None if row == 7 else timedelta(seconds=int(value)) for row, value in enumerate(seconds)]
+    table = pa.table({"took": pa.array(spans, pa.duration("ms")), **others})
+    texts = [
+        None if span is None else f"{int(s) // 3600}:{int(s) // 60 % 60:02}:{int(s) % 60:02}"
+        for span, s in zip(spans, seconds, strict=True)
+    ]
+    paths = [write_table(table, tmp_path / name) for name in ("t.parquet", "t.feather")]
+    paths.append(write_table(table.set_column(0, "took", pa.array(texts)), tmp_path / "t.csv"))
+    found = []
+    for path in paths:
+        model, scores = path.with_suffix(".safetensors"), tmp_path / f"{path.name}.scores.parquet"
+        for arguments in (
+            ["fit", path, "-o", model, "--missing", "mask", "--epochs", "3", "--seed", "0"],
+            ["score", model, path, "-o", scores],
+        ):
+            run = run_command(*arguments)
+            assert run.exit_code == 0, run.output
+        found.append(pq.read_table(scores)["anomaly_score"].to_numpy())
+    np.testing.assert_array_equal(found[1], found[0])
+    np.testing.assert_array_equal(found[2], found[0])
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from aefast.columns.column import DAY, KINDS, MAX_COUNTED, MAX_LEVELS, Column, RareLevels, unknown_levels
 from aefast.columns.times import in_zone, seconds_since_1970, zone_of
-from aefast.columns.values import has_values, holds_durations, infer_kind, levels_of, names_of, parts_of, type_of
+from aefast.columns.values import has_values, infer_kind, levels_of, names_of, parts_of, type_of
 from aefast.tables.collect import Blocks, table_of
 from aefast.tables.numbers import odd_values
 from aefast.tables.text import NUMBER_CELL, option_of
@@ -68,7 +68,6 @@ class ColumnLearner:
         self._zones: dict[str, str | None] = {}
         self._counts: dict[str, LevelCounts] = {name: LevelCounts() for name in names}
         self._dates: dict[str, Dates] = {}
-        self._has_durations = False
         self.add(table)
 
     @property
@@ -90,7 +89,6 @@ class ColumnLearner:
                         or f"column {name!r} can be learned neither as numbers nor as levels nor as times (its type is "
                         f"{type_of(values)}): convert it or leave it out (--exclude {option_of([name])})"
                     )
-                self._has_durations |= kind == "numeric" and holds_durations(values)
                 if name not in self._kinds or has_values(values):
                     self._kinds[name], self._zones[name] = kind, zone_of(values)
         for name, values in parts.items():
@@ -112,7 +110,7 @@ class ColumnLearner:
 
     def columns(self) -> tuple[Column, ...] | None:
         """Return the columns learned so far; None if all of them are numbers already."""
-        if not self._given and not self._has_durations and set(self._kinds.values()) <= {"numeric"}:
+        if not self._given and set(self._kinds.values()) <= {"numeric"}:
             return None
         found = []
         for name, kind in self._kinds.items():

@@ -21,22 +21,7 @@ _UNITS_UNKNOWN = (
 )
 
 
-_A_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _YEAR = re.compile(r"(?<!\d)\d{4}(?!\d)")
-
-
-def seconds_of_durations(values: Any) -> NDArray[np.float64]:
-    """Return durations of pandas or Arrow in seconds, the same for every unit; missing durations are NaN."""
-    if hasattr(values, "iloc"):
-        spans = values.to_numpy()
-        unit, is_missing, counts = np.datetime_data(spans.dtype)[0], np.isnat(spans), spans.astype(np.int64)
-    else:
-        import pyarrow as pa
-
-        unit, is_missing = values.type.unit, np.asarray(arrow_values(values.is_null()))
-        counts = arrow_values(values.cast(pa.int64()).fill_null(0))
-    whole, rest = np.divmod(counts, _A_SECOND[unit])
-    return np.where(is_missing, np.nan, whole + rest / _A_SECOND[unit])
 
 
 def zone_of(values: Any) -> str | None:

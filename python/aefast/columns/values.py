@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aefast.columns.times import of_first_day, seconds_of_durations, seconds_since_1970
-from aefast.tables.arrow import arrow_values, is_text, is_time, plain_array
+from aefast.columns.times import of_first_day, seconds_since_1970
+from aefast.tables.arrow import arrow_values, is_text, is_time, plain_array, seconds_of_durations
 
 Array = NDArray[Any]
 
@@ -72,19 +72,6 @@ def infer_kind(values: Any) -> str | None:
     if found in ("string", "boolean"):
         return "categorical"
     return "timestamp" if found in ("datetime", "datetime64", "date", "time") else None
-
-
-def holds_durations(values: Any) -> bool:
-    """Whether a pandas or Arrow column holds durations, in a type of their own or as objects."""
-    if not hasattr(values, "iloc"):
-        from pyarrow import types
-
-        return bool(types.is_duration(values.type))
-    if values.dtype.kind != "O":
-        return bool(values.dtype.kind == "m")
-    import pandas as pd
-
-    return bool(pd.api.types.infer_dtype(values, skipna=True).startswith("timedelta"))
 
 
 def kind_of_type(kind: Any) -> str | None:

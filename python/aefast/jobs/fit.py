@@ -210,8 +210,7 @@ def training_rows(
     numeric = _numeric_columns(source, columns, kinds)
     source = source.read_as_text(_text_columns(source, columns, numeric, kinds))
     check = partial(check, columns, source)
-    has_durations = any(pa.types.is_duration(source.type_of(name)) for name in columns)
-    if not kinds and len(numeric) == len(columns) and not has_durations:
+    if not kinds and len(numeric) == len(columns):
         return Blocks(source, columns, check), []
     return TableBlocks(source, columns, numeric, check), [n for n in columns if n not in {*kinds, *numeric}]
 

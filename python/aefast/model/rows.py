@@ -59,10 +59,9 @@ def read_rows(
                 f"{type(X).__name__}"
             )
         return encode(table, columns, masks_missing=missing != "mean")
-    if table is None:
-        values = np.asarray(X)
-    else:
-        values = np.asarray(numpy_frame(table)) if hasattr(table, "iloc") else table_values(table)
+    if table is not None:
+        X = numpy_frame(table) if hasattr(table, "iloc") else table_values(table)
+    values = np.asarray(X)
     if values.dtype.kind == "O":
         reason = why_unreadable(X)
         if reason:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 #: The name of the type of views of text.
 _VIEW = "string_view"
 
+_A_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+
 
 def arrow_values(array: Any) -> NDArray[Any]:
     """Return the numbers or booleans of an Arrow array or chunked array, as a view if possible; nulls become NaN."""
@@ -52,16 +54,32 @@ def is_time(kind: pa.DataType) -> bool:
 def number_values(array: Any) -> NDArray[Any] | None:
     """Return the numbers of an Arrow array or chunked array, or None if it holds none.
 
-    Booleans become 0 and 1 (uint8), decimals float64, nulls NaN.
+    Booleans become 0 and 1 (uint8), decimals float64, durations seconds (float64), nulls NaN.
     """
     import pyarrow as pa
 
     kind = array.type
+    if pa.types.is_duration(kind):
+        return seconds_of_durations(array)
     if pa.types.is_boolean(kind):
         return arrow_values(array.cast(pa.uint8()))
     if pa.types.is_decimal(kind) or pa.types.is_null(kind):
         return arrow_values(array.cast(pa.float64()))
     return arrow_values(array) if pa.types.is_integer(kind) or pa.types.is_floating(kind) else None
+
+
+def seconds_of_durations(values: Any) -> NDArray[np.float64]:
+    """Return durations of pandas or Arrow in seconds, the same for every unit; missing durations are NaN."""
+    if hasattr(values, "iloc"):
+        spans = values.to_numpy()
+        unit, is_missing, counts = np.datetime_data(spans.dtype)[0], np.isnat(spans), spans.astype(np.int64)
+    else:
+        import pyarrow as pa
+
+        unit, is_missing = values.type.unit, np.asarray(arrow_values(values.is_null()))
+        counts = arrow_values(values.cast(pa.int64()).fill_null(0))
+    whole, rest = np.divmod(counts, _A_SECOND[unit])
+    return np.where(is_missing, np.nan, whole + rest / _A_SECOND[unit])
 
 
 def dtype_of(kind: pa.DataType) -> np.dtype[Any]:

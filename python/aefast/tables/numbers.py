@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aefast.exceptions import with_remedies
-from aefast.tables.arrow import dtype_of, number_values
+from aefast.tables.arrow import dtype_of, number_values, seconds_of_durations
 from aefast.tables.formats.base import TableError
 
 if TYPE_CHECKING:
@@ -111,16 +111,26 @@ def table_values(table: Any) -> Array:
 
 
 def numpy_frame(frame: Any) -> Any:
-    """Return a data frame with NumPy's types for Arrow's types of numbers; nulls become NaN."""
+    """Return a data frame with NumPy's types for Arrow's types of numbers and for durations; nulls become NaN."""
     found = frame
-    for index, dtype in enumerate(frame.dtypes):
-        if not hasattr(dtype, "pyarrow_dtype"):
-            continue
-        numbers = number_values(frame.iloc[:, index].array.__arrow_array__())
+    for index in range(frame.shape[1]):
+        numbers = _numbers_of_series(frame.iloc[:, index])
         if numbers is not None:
             found = frame.copy(deep=False) if found is frame else found
             found.isetitem(index, numbers)
     return found
+
+
+def _numbers_of_series(values: Any) -> Array | None:
+    """Return the numbers of a pandas column of Arrow's types or of durations, and None for any other."""
+    if hasattr(values.dtype, "pyarrow_dtype"):
+        return number_values(values.array.__arrow_array__())
+    if values.dtype.kind == "O":
+        import pandas as pd
+
+        if pd.api.types.infer_dtype(values, skipna=True).startswith("timedelta"):
+            values = pd.to_timedelta(values)
+    return seconds_of_durations(values) if values.dtype.kind == "m" else None
 
 
 def why_unreadable(X: Any) -> str:
@@ -181,8 +191,8 @@ def is_number(kind: pa.DataType) -> bool:
     """Whether a column of this Arrow type can be read as numbers."""
     import pyarrow as pa
 
-    kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal)
-    return any(is_kind(kind) for is_kind in kinds)
+    of_numbers = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal)
+    return any(is_kind(kind) for is_kind in (*of_numbers, pa.types.is_duration))
 
 
 def may_be_numbers(kind: pa.DataType) -> bool:
@@ -198,7 +208,7 @@ def _numpy_dtype(kind: pa.DataType) -> np.dtype[Any]:
 
     if pa.types.is_boolean(kind):
         return np.dtype(np.uint8)
-    if pa.types.is_decimal(kind) or pa.types.is_null(kind):
+    if any(holds(kind) for holds in (pa.types.is_decimal, pa.types.is_null, pa.types.is_duration)):
         return np.dtype(np.float64)
     return dtype_of(kind)
 
