@@ -118,11 +118,17 @@ def test_clipped_values_are_those_beyond_the_limit_of_the_scaler():
 
 def test_the_stability_index_is_that_of_the_literature_less_its_expectation():
     before, after = np.array([[100, 200, 300, 400]]), np.array([[40, 30, 20, 10]])
-    p, q = (before[0] + 0.5) / 1002, (after[0] + 0.5) / 102
+    p, q = (before[0] + 5) / 1020, (after[0] + 0.5) / 102
     expected = ((p - q) * np.log(p / q)).sum() - 3 * (1 / 1000 + 1 / 100)
     index, is_beyond_chance = stability_index(before, after)
     np.testing.assert_allclose(index, [expected])
     assert is_beyond_chance.tolist() == [stats.chi2_contingency([before[0], after[0]]).pvalue < 0.001]
+
+
+def test_an_empty_bin_counts_the_same_however_many_rows_there_are():
+    before, after = np.array([[2000, 2000, 2000, 2000]]), np.array([[0, 30, 30, 40]])
+    few, many, most = (stability_index(before, after * n)[0] + 3 / (100 * n) for n in (1, 10, 200))
+    np.testing.assert_allclose([many, most], [few, few], rtol=1e-12)
 
 
 def test_chance_is_excluded_as_often_as_the_test_says():

@@ -5,7 +5,8 @@ the population stability index of its histogram (Lewis 1994; Yurdakul 2018), les
 
     sum over bins of (p - q) log(p / q) - (B - 1) (1 / n + 1 / m)
 
-for the shares p and q of B bins among n training rows and m other rows. A column has drifted in a measure if all of
+for the shares p and q of B bins among n training rows and m other rows. To each count is added half a row, or 0.5 % of
+the rows if these are more than 100: an empty bin then counts the same among 100 rows and among 100,000. A column has drifted in a measure if all of
 these hold:
 
 - The measure is above a floor: an index of 0.1, a share of 0.02 above training's (of missing values, also below).
@@ -44,6 +45,8 @@ LEVEL = 0.001
 LEAST_ROWS = 30
 #: With a stability index above this, hardly any value lies where those of training did.
 _FAR = 4.0
+# What is added to the count of each bin: rows, and the share of the rows that this is at least.
+_ADDED_ROWS, _ADDED_SHARE = 0.5, 0.005
 # Histograms that are compared at once.
 _MOST_AT_ONCE = 1 << 14
 #: Bins with a smaller expected count are added up for the test, which allows one bin with less (Cochran 1954).
@@ -281,7 +284,7 @@ def stability_index(
         a, b = joined
         is_bin = a + b > 0
         n_bins = is_bin.sum(axis=1, keepdims=True)
-        p, q = (a + 0.5) / (n + 0.5 * n_bins), (b + 0.5) / (m + 0.5 * n_bins)
+        p, q = _bin_shares(a, n, n_bins), _bin_shares(b, m, n_bins)
         terms = np.where(is_bin, (p - q) * np.log(p / q), 0.0)
         index = terms.sum(axis=1, keepdims=True) - (n_bins - 1) * (1 / n + 1 / m)
         statistic = np.where(is_bin, (a * np.sqrt(m / n) - b * np.sqrt(n / m)) ** 2 / (a + b), 0).sum(axis=1)
@@ -290,6 +293,13 @@ def stability_index(
         z = (np.cbrt(statistic / k) - (1 - 2 / (9 * k))) / np.sqrt(2 / (9 * k))
     is_known = (n[:, 0] > 0) & (m[:, 0] > 0) & (n_bins[:, 0] > 1)
     return np.where(is_known, np.maximum(index[:, 0], 0), 0.0), is_known & (z > NormalDist().inv_cdf(1 - level))
+
+
+def _bin_shares(counts: Array, n_rows: Array, n_bins: Array) -> Array:
+    """Return the shares (C, B) of the bins, none of which is 0."""
+    added = np.maximum(_ADDED_ROWS, _ADDED_SHARE * n_rows)
+    shares: Array = (counts + added) / (n_rows + added * n_bins)
+    return shares
 
 
 def _likelihood_ratio(first: ColumnCounts, second: ColumnCounts) -> NDArray[np.float64]:
