@@ -222,3 +222,13 @@ def test_steps_equal_pytorch(case, name):
             optimizer.step()
     trainer, _ = train_engine(network, parameters, None, OPTIMIZERS[name], x)
     assert_same_parameters(trainer.parameters(), [t.detach().numpy() for t in tensors], rtol=1e-11)
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIMIZERS if name != "sgd"])
+def test_running_averages_without_gradients_become_zero_and_not_denormal(case, name):
+    network, parameters, x = case
+    trainer, _ = train_engine(network, parameters, None, OPTIMIZERS[name], x, dtype="float32")
+    run_epochs(trainer, x, range(3, 400), sample_weight=np.zeros(len(x)))
+    averages = np.concatenate([np.abs(slot).ravel() for slot in trainer.optimizer_state()[1]])
+    assert (averages == 0).any()
+    assert averages[averages > 0].min(initial=1) >= np.finfo(np.float32).tiny
