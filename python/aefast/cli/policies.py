@@ -30,7 +30,7 @@ FORMS: dict[str, Callable[..., dict[str, Any]]] = {
 _NUMBERS = {"N": re.compile(r"0*[1-9]\d{0,8}"), "P": re.compile(r"\d{1,2}(\.\d+)?|100")}
 _SPOKEN = {"N": "a whole number above 0", "P": "a number up to 100"}
 #: The keys that job files had in place of sentences.
-OLD_KEYS = {
+OLD_KEYS: dict[str, tuple[str, ...]] = {
     "fit": ("every-days", "last-days"),
     "recalibrate": ("every-days", "last-days"),
     "accept": tuple(each.name.replace("_", "-") for each in fields(Acceptance)),

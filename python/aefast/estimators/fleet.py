@@ -305,8 +305,11 @@ class Fleet(FleetScores, BaseEstimator, Mapping[Key, Any]):
     def __len__(self) -> int:
         return len(vars(self).get("_models", ()))
 
-    __eq__ = object.__eq__
-    __hash__ = object.__hash__
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
 
     def __sklearn_is_fitted__(self) -> bool:
         return "_models" in vars(self)

@@ -13,13 +13,14 @@ class Writer:
     """Collects the constants and statements of a header."""
 
     def __init__(self, program: Program, prefix: str) -> None:
-        self.program, self.prefix = program, prefix
+        self.program: Program = program
+        self.prefix: str = prefix
         self.functions: dict[str, str] = {}
         self.constants: list[str] = []
         self._names: dict[tuple[str, bytes], str] = {}
         self.body: list[str] = []
         self.places: dict[str, str] = {}
-        self.n_work = 0
+        self.n_work: int = 0
 
     def constant(self, values: Any, kind: str = "double") -> str:
         """Add an array of numbers, unless it is there already, and return its name."""

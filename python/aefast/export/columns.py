@@ -49,9 +49,11 @@ class ReadColumn:
     def __init__(
         self, program: Program, column: Column, *, masks_missing: bool, is_joined: bool, texts: Sequence[str]
     ) -> None:
-        self.column, self._program = column, program
+        self.column: Column = column
+        self._program = program
         if column.kind != "categorical":
-            self.value = program.read(column.name, "double", is_time=column.kind == "timestamp", zone=column.zone)
+            is_time = column.kind == "timestamp"
+            self.value: Value = program.read(column.name, "double", is_time=is_time, zone=column.zone)
             return
         unseen, levels = len(column.levels), _spellings(column)
         missing: float = column.levels.index(None) if None in column.levels else unseen
@@ -61,7 +63,7 @@ class ReadColumn:
             rare = column.rare
             own = OwnEvidence.of(column, masks_missing=masks_missing).of_value
             of_rare, groups = np.unique(own[unseen + 1 :], return_inverse=True)
-            self.evidence = np.concatenate([own[: unseen + 1], of_rare, [0.0]])
+            self.evidence: NDArray[np.float64] = np.concatenate([own[: unseen + 1], of_rare, [0.0]])
         groups = unseen + 1 + groups
         if rare.places_of([None])[0] >= 0:
             missing = groups[rare.places_of([None])[0]]

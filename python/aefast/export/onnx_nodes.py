@@ -15,7 +15,7 @@ PREFIX = "aefast/"
 #: Numbers of element types (`onnx.TensorProto.DataType`).
 FLOAT, INT64, STRING, BOOL, DOUBLE = 1, 7, 8, 9, 11
 TYPES = {"double": DOUBLE, "float": FLOAT, "text": STRING}
-DTYPES = {"double": np.float64, "float": np.float32}
+DTYPES: dict[str, type[np.floating[Any]]] = {"double": np.float64, "float": np.float32}
 
 
 class Graph:

@@ -19,7 +19,7 @@ def no_progress(rows: int) -> None:
 class Clock:
     """The seconds spent in ``with`` blocks and in iterators. Steps that run side by side need one clock each."""
 
-    seconds = 0.0
+    seconds: float = 0.0
 
     def __enter__(self) -> None:
         self._begin = time.perf_counter()

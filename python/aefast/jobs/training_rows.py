@@ -104,7 +104,7 @@ class TableBlocks(Blocks):
 
     def __init__(self, source: Source, columns: Sequence[str], numeric: Sequence[str], check: Check) -> None:
         super().__init__(source, columns, check)
-        self.numeric = list(numeric)
+        self.numeric: Sequence[str] = list(numeric)
 
     def only(self, columns: Sequence[str]) -> TableBlocks:
         """Return blocks with some of the columns, unchecked; they can be read while the others are read."""

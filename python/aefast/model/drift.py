@@ -6,8 +6,9 @@ the population stability index of its histogram (Lewis 1994; Yurdakul 2018), les
     sum over bins of (p - q) log(p / q) - (B - 1) (1 / n + 1 / m)
 
 for the shares p and q of B bins among n training rows and m other rows. To each count is added half a row, or 0.5 % of
-the rows if these are more than 100: an empty bin then counts the same among 100 rows and among 100,000. A column has drifted in a measure if all of
-these hold:
+the rows if these are more than 100: an empty bin then counts the same among 100 rows and among 100,000.
+
+A column has drifted in a measure if all of these hold:
 
 - The measure is above a floor: an index of 0.1, a share of 0.02 above training's (of missing values, also below).
 - It is above 1.5 times the largest one that parts of the training rows had (days if a column of times spans 14 days,

@@ -26,10 +26,10 @@ class ScoreGrid:
         ends = np.insert(numbers, np.searchsorted(numbers, kept), kept)
         ends = ends[np.append(True, ends[1:] != ends[:-1])]
         #: The upper ends of the cells, as errors to look up; the counts are not used.
-        self.ends = Calibration(ends, np.arange(len(ends), 0, -1))
+        self.ends: Calibration = Calibration(ends, np.arange(len(ends), 0, -1))
         #: For each cell, the place of its p-value among the calibration's levels.
-        self.places = np.concatenate([[0], np.searchsorted(kept, ends, side="right")])
-        self.counter = ColumnCounter.of(model)
+        self.places: NDArray[np.int64] = np.concatenate([[0], np.searchsorted(kept, ends, side="right")])
+        self.counter: ColumnCounter = ColumnCounter.of(model)
 
     @cached_property
     def digest(self) -> str:

@@ -74,7 +74,7 @@ class ScoreSketch:
     def __init__(self, model: Any) -> None:
         self.model: Model = model_of(model)
         self._grid = ScoreGrid(self.model)
-        self.n_flagged = 0
+        self.n_flagged: int = 0
         self._cells = np.zeros(len(self._grid.ends.errors) + 1, dtype=np.int64)
         self._largest = np.empty(0)
         self._columns = ColumnCounts.none(self.model.n_features_in)

@@ -91,7 +91,7 @@ class DirectSink:
     """
 
     def __init__(self, writer: Writer, path: Path, columns: list[str]) -> None:
-        self.seconds = 0.0
+        self.seconds: float = 0.0
         self.content: pa.Buffer | None = None
         self._writer, self._path, self._columns = writer, path, columns
 

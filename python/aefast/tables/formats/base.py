@@ -60,7 +60,9 @@ class TableFile:
         self.n_rows: int | None = None
         self.row_width: int | None = None
         self.guessed: frozenset[str] = frozenset()
-        self.n_dropped = self.n_short = self.n_notes = 0
+        self.n_dropped: int = 0
+        self.n_short: int = 0
+        self.n_notes: int = 0
 
     @property
     def n_bytes(self) -> int:

@@ -34,9 +34,11 @@ class NpyTable(TableFile):
         rows = array.reshape(len(array), -1) if array.size else array.reshape(len(array), array[:1].size)
         self._row_bytes = rows.dtype.itemsize * rows.shape[1]
         self._offset = array.offset if array.flags.c_contiguous else None
-        self._dtype, self.row_width, self.n_rows = rows.dtype, rows.shape[1], rows.shape[0]
+        self._dtype = rows.dtype
+        self.row_width: int | None = rows.shape[1]
+        self.n_rows: int | None = rows.shape[0]
         value_type = pa.uint8() if self._dtype.kind == "b" else pa.from_numpy_dtype(self._dtype.newbyteorder("="))
-        self.schema = pa.schema([pa.field("x", pa.list_(value_type, self.row_width))])
+        self.schema: pa.Schema = pa.schema([pa.field("x", pa.list_(value_type, self.row_width))])
 
     def batches(
         self, columns: Sequence[str], batch_rows: int, as_numbers: Collection[str] = (), *, first_row: int = 0

@@ -38,7 +38,8 @@ class ParquetTable(TypedTable):
         super().__init__(path)
         try:
             with _opened(path) as source, pq.ParquetFile(source) as file:
-                self.schema, self.n_rows = plain_schema(file.schema_arrow), file.metadata.num_rows
+                self.schema: pa.Schema = plain_schema(file.schema_arrow)
+                self.n_rows: int | None = file.metadata.num_rows
                 sizes, end = _group_sizes(file), _end_of_data(file.metadata)
                 small = source.read_at(source.size(), 0) if isinstance(source, pa.BufferReader) else None
         except (pa.ArrowException, OSError) as error:
