@@ -66,7 +66,7 @@ def test_reasons_are_columns_with_values_as_text(folder, table):
     write_table(pa.Table.from_pandas(odd, preserve_index=False), folder / "o.parquet")
     done("score", "m.safetensors", "o.parquet", "-o", "s.parquet", "--top-features", 2)
     reasons = pyarrow.parquet.read_table("s.parquet")["top_features"].to_pylist()
-    assert [len(row) for row in reasons] == [2] * 20
+    assert {len(row) for row in reasons} <= {1, 2}  # a value that was expected is no reason
     first = reasons[3][0]
     assert (first["feature"], first["value"]) == ("proto", "gre")
     assert first["expected"] in ("tcp", "udp", "icmp")

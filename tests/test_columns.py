@@ -398,7 +398,9 @@ def test_missing_cells(table):
         assert (shares[is_missing] == 0).all()
         assert (shares[~is_missing] > 0).all()
         reasons = masked.explain(data, top=6)
-        assert len(reasons) == (~is_missing).sum()
+        assert not is_missing[reasons["row"], [list(holes).index(name) for name in reasons["feature"]]].any()
+        assert (reasons["value"] != reasons["expected"]).all()
+        assert 0.5 * (~is_missing).sum() < len(reasons) < (~is_missing).sum()
         filled = aefast.Autoencoder(max_epochs=5, missing="mean", random_state=0).fit(data)
         assert None in filled.columns_[0].levels
         assert np.isfinite(filled.reconstruction_error(data)).all()

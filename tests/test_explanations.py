@@ -1,6 +1,7 @@
 """The table of reasons: its features, their order and their values."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -93,3 +94,47 @@ def test_top_must_be_a_positive_integer(top):
     model = Autoencoder(max_epochs=0).fit(X)
     with pytest.raises(ValueError, match="top must be an integer of at least 1, got"):
         model.explain(X, top=top)
+
+
+def printed_alike(value, expected):
+    """Whether a reason's value is shown like the expected one, whose time has neither a date nor seconds."""
+    if isinstance(value, str) and len(value) >= 19 and value[4] == "-":
+        at = pd.Timestamp(value)
+        return expected[-5:] == f"{at:%H:%M}" and (len(expected) == 5 or expected[:3] == f"{at:%a}")
+    return value == expected if isinstance(value, str) else f"{value:.6g}" == f"{expected:.6g}"
+
+
+@pytest.mark.parametrize("top", [3, 20])
+@pytest.mark.parametrize("missing", ["error", "mask", "mean"])
+@pytest.mark.parametrize("score_metric", ["calibrated", "mahalanobis", "mse", "mae"])
+@pytest.mark.parametrize("others", [[], ["at"], ["kind", "at"]])
+def test_no_reason_has_a_value_that_is_shown_like_the_expected_one(others, score_metric, missing, top):
+    rng = np.random.default_rng(0)
+    hours = np.where(rng.random(900) < 0.5, 9, rng.integers(7, 19, 900))
+    at = pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 20, 900) * 24 + hours, unit="h")
+    frame = pd.DataFrame(
+        {
+            "x": rng.integers(0, 2, 900).astype(float),
+            "same": np.where(rng.random(900) < 0.01, 7.0, 5.0),
+            "kind": np.where(hours < 12, "early", "late"),
+            "at": at + pd.to_timedelta(rng.integers(0, 3600, 900), unit="s"),
+        }
+    )[["x", "same", *others]]
+    model = Autoencoder((6, 3), missing=missing, score_metric=score_metric, max_epochs=20, random_state=0).fit(frame)
+    reasons = model.explain(frame, top=top)
+    assert len(reasons) > 0
+    alike = [printed_alike(*pair) for pair in zip(reasons["value"], reasons["expected"], strict=True)]
+    assert not any(alike)
+
+
+def test_a_rare_hour_is_a_reason_also_in_a_table_without_numbers():
+    rng = np.random.default_rng(0)
+    at = pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 20, 3000) * 24 + rng.integers(8, 18, 3000), "h")
+    frame = pd.DataFrame({"at": at, "kind": rng.choice(["a", "b"], 3000)})
+    for columns in (["at", "kind"], ["at", "kind", "x"]):
+        data = frame.assign(x=rng.normal(size=3000))[columns]
+        model = Autoencoder((4, 2), max_epochs=3, random_state=0).fit(data)
+        odd = data.iloc[:5].assign(at=pd.Timestamp("2024-02-05 03:30:00"))
+        reasons = model.explain(odd, top=1)
+        assert reasons["feature"].tolist() == ["at"] * 5
+        assert all(8 <= int(expected[-5:-3]) < 18 and expected.endswith(":00") for expected in reasons["expected"])

@@ -336,6 +336,12 @@ def hours_and_days(points: Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]
     return (of_day // 3600).astype(np.int64) % 24, (of_week // DAY).astype(np.int64) % 7
 
 
+def moved_to_hours(points: Array, hours: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return times (n, 4), as `encode` returns them, at the beginning of other hours (n,) of their day of the week."""
+    _, days = hours_and_days(points)
+    return _circles(days * DAY + hours * 3600.0 - MONDAY)
+
+
 def _circles(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return points (n, 4) on the circles of the day and the week: sine and cosine of each."""
     day, week = 2 * np.pi * (seconds % DAY) / DAY, 2 * np.pi * ((seconds + MONDAY) % WEEK) / WEEK  # midnight is 0

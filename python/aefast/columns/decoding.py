@@ -121,10 +121,27 @@ def _time_texts(values: Any) -> Any:
     return [MISSING if no else str(cell) for cell, no in zip(found, is_missing, strict=True)]
 
 
+def times_alike(points: Array, expected: Array, column: Column) -> NDArray[np.bool_]:
+    """Return which times (n, 4) are less than a minute from expected ones, on the same weekday if it is known."""
+    turns = [_turns(each) for each in (points, expected)]
+    difference = np.abs(turns[0][0] - turns[1][0])
+    alike: NDArray[np.bool_] = np.minimum(difference, 1 - difference) * 1440 < 1
+    if column.knows_week:
+        days = [np.round(of_week * 7 - of_day) % 7 for of_day, of_week in turns]
+        alike &= days[0] == days[1]
+    return alike
+
+
+def _turns(points: Array) -> tuple[Array, Array]:
+    """Return the parts of the day and of the week, in [0, 1), of points on their circles (n, 4)."""
+    sines, cosines = points[:, ::2], points[:, 1::2]
+    of_day, of_week = (np.arctan2(sines, cosines) / (2 * np.pi) % 1).T
+    return of_day, of_week
+
+
 def _times(points: Array, column: Column) -> Shown:
     """Return points on the circles of the day and the week (n, 4) as a weekday, if it is known, and a time of day."""
-    of_day = np.arctan2(points[:, 0], points[:, 1]) / (2 * np.pi) % 1
-    of_week = np.arctan2(points[:, 2], points[:, 3]) / (2 * np.pi) % 1
+    of_day, of_week = _turns(points)
     minutes = np.round(of_day * 1440).astype(np.int64) % 1440
     if not column.knows_week:
         return [text[-5:] for text in _minutes_of_the_week()[:1440]], minutes

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from aefast.columns.column import Column, input_starts
+from aefast.columns.column import Column, hours_and_days, input_starts, moved_to_hours
 from aefast.engine import core
 from aefast.model.distances import Distances
 from aefast.model.evidence import Evidence
 from aefast.model.gaps import Gaps
 from aefast.model.numbers import input_order, scored_inputs
-from aefast.model.reasons import Reasons, print_alike
+from aefast.model.reasons import Reasons, as_expected
 from aefast.model.scaling import FeatureScaling
 from aefast.model.weekdays import shifted, weekdays_of
 
@@ -165,18 +165,22 @@ class Joined:
         judged, n = self.judge(rows, precision), max(column.n_inputs for column in self._columns)
         outputs, ranked = self.limited(judged.outputs), judged.parts.copy()
         expected = np.zeros((len(rows), len(self._columns), n), dtype=rows.dtype)
+        hours = iter(self._evidence.hours)
         for index, (at, column) in enumerate(zip(input_starts(self._columns), self._columns, strict=True)):
-            values, end = rows[:, at], at + column.n_inputs
-            expected[:, index, : column.n_inputs] = outputs[:, at:end]
+            values, usual = rows[:, at : at + column.n_inputs], judged.states[:, index].astype(np.int64)
+            here = expected[:, index, : column.n_inputs]
+            here[:] = outputs[:, at : at + column.n_inputs]
+            # The most frequent level or hour, if other columns do not tell it.
             if column.kind == "categorical":
-                # The most frequent level, if other columns do not tell it.
-                expected[:, index, 0] = np.maximum(judged.states[:, index], 0)
-                is_expected = values == expected[:, index, 0]
-            elif column.kind == "numeric":
-                is_expected = print_alike(values, expected[:, index, 0])
-            else:
-                is_expected = np.full(len(rows), self._distances is None)
-            ranked[is_expected | np.isnan(values), index] = 0
+                here[:, 0] = np.maximum(usual, 0)
+            is_expected = as_expected(values, here, column)
+            if column.kind == "timestamp":
+                counts = next(hours, np.empty(0))
+                usual = np.where(usual < 0, counts.argmax() if counts.any() else -1, usual)
+                here[usual >= 0] = moved_to_hours(values, usual)[usual >= 0]
+                is_unknown = is_expected | (self._distances is None)
+                is_expected = np.where(usual < 0, is_unknown, hours_and_days(values)[0] == usual)
+            ranked[is_expected | np.isnan(values[:, 0]), index] = 0
         numbers = np.argsort(-ranked, axis=1, kind="stable")[:, :top]
         shares = np.take_along_axis(ranked, numbers, axis=1)
         shown = np.take_along_axis(expected, numbers[:, :, None], axis=1)

@@ -217,10 +217,8 @@ class Model(ModelData):
             found = Reasons(*self._scored_rows(rows, precision, lambda rows: joined.reasons(rows, top, precision)))
             return found._replace(errors=found.errors.astype(self.dtype))
         found = self._reasons(rows, top, precision)
-        if self.distances is None or self.columns is not None:
-            return found
         most = min(MOST_REASONS, self.n_features_in)
-        return telling(found, top, lambda some: self._reasons(rows[some], most, precision))
+        return telling(found, rows, self.columns, top, lambda some: self._reasons(rows[some], most, precision))
 
     def _reasons(self, X: Array, top: int, precision: str) -> Reasons:
         """Return the ``top`` reasons of rows as `read` returns them, with expected values that occur in training."""

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from aefast.columns.column import Column, input_starts
-from aefast.columns.decoding import as_objects, by_column, decode, shown
+from aefast.columns.column import Column, input_starts, starts
+from aefast.columns.decoding import as_objects, by_column, decode, shown, times_alike
 from aefast.tables.groups import taken
 
 Array = NDArray[Any]
@@ -52,23 +52,73 @@ def print_alike(values: Array, expected: Array) -> NDArray[np.bool_]:
     return np.asarray(alike | (values == expected))
 
 
-def telling(found: Reasons, top: int, more: Callable[[NDArray[np.intp]], Reasons]) -> Reasons:
-    """Return reasons without those whose value was expected or is missing; the next ones take their place.
+def as_expected(values: Array, expected: Array, column: Column) -> NDArray[np.bool_]:
+    """Return which values of a column are shown like the expected ones.
 
-    ``more(rows)`` returns further reasons of some rows. Where too few are left, the last have NaN as their value.
+    Both have the shape (m, column.n_inputs): a number, the place of a level, or a time, as in encoded rows.
     """
-    says_nothing = print_alike(found.values, found.expected) | np.isnan(found.values)
-    rows = np.flatnonzero((says_nothing & (found.columns >= 0)).any(axis=1))
-    if len(rows) == 0:
+    if column.kind == "numeric":
+        return print_alike(values[:, 0], expected[:, 0])
+    if column.kind == "categorical":
+        return np.asarray(values[:, 0] == expected[:, 0])
+    return times_alike(values, expected, column)
+
+
+def all_as_expected(rows: Array, outputs: Array, columns: Sequence[Column] | None) -> NDArray[np.bool_]:
+    """Return which values (n, C) of encoded rows are shown like the outputs (n, D) of the network."""
+    if columns is None:
+        return print_alike(rows, outputs)
+    found = np.empty((len(rows), len(columns)), dtype=np.bool_)
+    for index, (at, first, column) in enumerate(zip(input_starts(columns), starts(columns), columns, strict=True)):
+        expected = outputs[:, first : first + column.width]
+        if column.kind == "categorical":
+            expected = expected.argmax(axis=1)[:, None]
+        found[:, index] = as_expected(rows[:, at : at + column.n_inputs], expected, column)
+    return found
+
+
+def _tells_nothing(found: Reasons, rows: Array, columns: Sequence[Column] | None) -> NDArray[np.bool_]:
+    """Return which reasons (n, top) have a value that was expected or is missing."""
+    if columns is None:
+        values, expected = found.values, found.expected
+        is_near = ~(np.abs(values - expected) > 1e-5 * np.maximum(np.abs(values), np.abs(expected)))
+        is_near[is_near] = print_alike(values[is_near], expected[is_near]) | np.isnan(values[is_near])
+        return np.asarray(is_near & (found.columns >= 0))
+    nothing = np.zeros(found.columns.shape, dtype=np.bool_)
+    for number, (at, column) in enumerate(zip(input_starts(columns), columns, strict=True)):
+        places = np.nonzero(found.columns == number)
+        values = rows[places[0], at : at + column.n_inputs]
+        nothing[places] = as_expected(values, found.expected[places][:, : column.n_inputs], column)
+    return nothing
+
+
+def telling(
+    found: Reasons,
+    rows: Array,
+    columns: Sequence[Column] | None,
+    top: int,
+    more: Callable[[NDArray[np.intp]], Reasons],
+) -> Reasons:
+    """Return the reasons of encoded ``rows`` without those whose value was expected or is missing.
+
+    The next ones take their place. ``more(rows)`` returns further reasons of some rows. Where too few are left, the
+    last have NaN as their value or, if columns are of several kinds, -1 as their column.
+    """
+    which = np.flatnonzero(_tells_nothing(found, rows, columns).any(axis=1))
+    if len(which) == 0:
         return found
-    further = more(rows)
-    is_alike = print_alike(further.values, further.expected) | np.isnan(further.values)
+    further = more(which)
+    is_alike = _tells_nothing(further, rows[which], columns)
     order = np.argsort(is_alike, axis=1, kind="stable")[:, :top]
-    taken = [np.take_along_axis(part, order, axis=1) for part in further[1:]]
-    taken[3] = np.where(np.take_along_axis(is_alike, order, axis=1), np.nan, taken[3])
+    is_alike = np.take_along_axis(is_alike, order, axis=1)
     parts = [part.copy() for part in found[1:]]
-    for part, replacement in zip(parts, taken, strict=True):
-        part[rows] = replacement
+    for part, others in zip(parts, further[1:], strict=True):
+        if part.size:
+            part[which] = np.take_along_axis(others, order.reshape(*order.shape, *[1] * (others.ndim - 2)), axis=1)
+    if columns is None:
+        parts[3][which] = np.where(is_alike, np.nan, parts[3][which])
+    else:
+        parts[0][which] = np.where(is_alike, -1, parts[0][which])
     return Reasons(found.errors, *parts)
 
 
@@ -103,6 +153,8 @@ def explanation_in_blocks(
 ) -> Array:
     """Return the same table for any number of features, from several passes over the rows.
 
+    A value that is shown like the expected one is no reason.
+
     ``feature_errors(block, first_row)`` returns the errors (n, C) of a block's columns, ``reconstruct(block)`` its
     outputs (n, D).
     """
@@ -112,12 +164,12 @@ def explanation_in_blocks(
     for begin in range(0, len(rows), n_rows_a_block):
         block = rows[begin : begin + n_rows_a_block]
         errors, expected = feature_errors(block, begin), reconstruct(block)
-        values, is_missing = block, np.isnan(block)
+        values, is_missing, alike = block, np.isnan(block), all_as_expected(block, expected, columns)
         if columns is not None:
             part = taken(table, np.arange(begin, begin + len(block)))
             expected, values = decode(expected, columns), shown(part, columns)
             is_missing = is_missing[:, input_starts(columns)]
-        tables.append(explanation_table(errors, values, expected, names, top, begin, is_missing))
+        tables.append(explanation_table(errors, values, expected, names, top, begin, is_missing | alike))
     explained: Array = np.concatenate(tables)
     return explained
 
