@@ -19,13 +19,18 @@ class ArmFlushDenormals {
  public:
   ArmFlushDenormals() {
     asm volatile("mrs %0, fpcr" : "=r"(before_) : : "memory");
-    write(before_ | std::uint64_t{1} << 24);
+    if (changes()) write(before_ | kFlush);
   }
-  ~ArmFlushDenormals() { write(before_); }
+  ~ArmFlushDenormals() {
+    if (changes()) write(before_);
+  }
   ArmFlushDenormals(const ArmFlushDenormals&) = delete;
   ArmFlushDenormals& operator=(const ArmFlushDenormals&) = delete;
 
  private:
+  static constexpr std::uint64_t kFlush = std::uint64_t{1} << 24;
+
+  bool changes() const { return (before_ & kFlush) == 0; }
   static void write(std::uint64_t control) { asm volatile("msr fpcr, %0" : : "r"(control) : "memory"); }
 
   std::uint64_t before_;

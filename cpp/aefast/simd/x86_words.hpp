@@ -28,12 +28,20 @@ struct X86Bytes {
 /// Denormal numbers count as zero while an object of this class lives, as the instructions for bfloat16 have it.
 class X86FlushDenormals {
  public:
-  X86FlushDenormals() : before_(_mm_getcsr()) { _mm_setcsr(before_ | 0x8040u); }
-  ~X86FlushDenormals() { _mm_setcsr(before_); }
+  X86FlushDenormals() : before_(_mm_getcsr()) {
+    if (changes()) _mm_setcsr(before_ | kFlush);
+  }
+  ~X86FlushDenormals() {
+    if (changes()) _mm_setcsr(before_);
+  }
   X86FlushDenormals(const X86FlushDenormals&) = delete;
   X86FlushDenormals& operator=(const X86FlushDenormals&) = delete;
 
  private:
+  static constexpr unsigned kFlush = 0x8040u;  // of results and of operands
+
+  bool changes() const { return (before_ & kFlush) != kFlush; }
+
   unsigned before_;
 };
 

@@ -50,9 +50,6 @@ class Optimizer {
 
   /// Moves params[offset, offset + count) against `gradient` (the whole flat vector); `is_weight` decays with adamw.
   void update(T* params, const T* gradient, Index offset, Index count, bool is_weight) {
-    // A running average whose gradients have become zero, as those of a dead unit, ends at the least denormal numbers,
-    // which rounding keeps from zero. Processors of Intel take a hundred times as long for each of them.
-    [[maybe_unused]] const Level::FlushDenormals flushing;
     T* w = params + offset;
     const T* g = gradient + offset;
     switch (kind_) {

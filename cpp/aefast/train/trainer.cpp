@@ -81,8 +81,11 @@ double Trainer<T>::train_epoch(const EpochSpec& epoch, const std::function<void(
     }
     const auto begin = Clock::now();
     optimizer_.begin_step(epoch.learning_rate);
-    total += plans_.run_batch(slicing, epoch, rows, first, n, seed_, on_gradient);
-    if (clips) clip_and_update();
+    {
+      [[maybe_unused]] const Level::FlushDenormals flushing;
+      total += plans_.run_batch(slicing, epoch, rows, first, n, seed_, on_gradient);
+      if (clips) clip_and_update();
+    }
     workspace_.team.record(std::chrono::duration<double>(Clock::now() - begin).count(), n);
     n_seen += n;
     if (poll) poll();
