@@ -81,9 +81,13 @@ def _tells_nothing(found: Reasons, rows: Array, columns: Sequence[Column] | None
     """Return which reasons (n, top) have a value that was expected or is missing."""
     if columns is None:
         values, expected = found.values, found.expected
-        is_near = ~(np.abs(values - expected) > 1e-5 * np.maximum(np.abs(values), np.abs(expected)))
-        is_near[is_near] = print_alike(values[is_near], expected[is_near]) | np.isnan(values[is_near])
-        return np.asarray(is_near & (found.columns >= 0))
+        # Hardly any are as near as that, and rounding is slow.
+        difference, limit = values - expected, np.abs(values)
+        limit *= 1.1e-5
+        is_near: NDArray[np.bool_] = ~(np.abs(difference, out=difference) > limit)
+        if is_near.any():
+            is_near[is_near] = print_alike(values[is_near], expected[is_near]) | np.isnan(values[is_near])
+        return is_near
     nothing = np.zeros(found.columns.shape, dtype=np.bool_)
     for number, (at, column) in enumerate(zip(input_starts(columns), columns, strict=True)):
         places = np.nonzero(found.columns == number)
@@ -104,9 +108,10 @@ def telling(
     The next ones take their place. ``more(rows)`` returns further reasons of some rows. Where too few are left, the
     last have NaN as their value or, if columns are of several kinds, -1 as their column.
     """
-    which = np.flatnonzero(_tells_nothing(found, rows, columns).any(axis=1))
-    if len(which) == 0:
+    tells_nothing = _tells_nothing(found, rows, columns)
+    if not tells_nothing.any():
         return found
+    which = np.flatnonzero(tells_nothing.any(axis=1))
     further = more(which)
     is_alike = _tells_nothing(further, rows[which], columns)
     order = np.argsort(is_alike, axis=1, kind="stable")[:, :top]
