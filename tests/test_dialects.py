@@ -129,6 +129,19 @@ def test_one_bad_cell_far_down_is_named_with_its_row_and_the_option_that_helps(t
     assert read(path, Reading(missing=(cell,)))["b"][n_before] is None
 
 
+def test_numbers_further_down_may_be_written_in_another_way(tmp_path):
+    rows = [f"{i % 900},{i / 4}" for i in range(70_000)]
+    rows[60_000] = '"1,139",7'
+    path = write(tmp_path, "\n".join(["a,b", *rows]) + "\n")
+    assert Source([path]).dialect.describe() == "',' between thousands"
+    assert read(path)["a"][60_000] == 1139
+    rows[61_000] = rows[62_000] = "unknown,7"
+    path = write(tmp_path, "\n".join(["a,b", *rows]) + "\n")
+    assert Source([path]).dialect.describe() == "',' between thousands, missing: 'unknown'"
+    assert read(path)["a"][59_999:62_001:1000] == [599, 699, 799]
+    assert read(path)["a"][60_000:62_001:1000] == [1139, None, None]
+
+
 def test_missing_words_in_text_are_missing_as_in_parquet(tmp_path):
     cells = ["Bern", "NA", "null", "", "n/a", "Zug", "-", "?"]
     path = write(tmp_path, "\n".join(["city,b", *(f"{c},1" for c in cells)]) + "\n")

@@ -242,6 +242,9 @@ def test_a_decimal_mark_that_one_column_shows_holds_in_all(tmp_path):
 def test_amounts_above_a_thousand_are_no_missing_words(tmp_path):
     path = write(tmp_path, "a;b\n" + lines(lambda i: f"{'1,004.73' if i == 9 else f'{i}.25'} EUR;{i}"))
     assert read(path)[0]["a"][8:10] == [8.25, 1004.73]
+    others = {7: "low", 9: '"1,139"'}
+    path = write(tmp_path, "a,b\n" + lines(lambda i: f"{others.get(i, i)},{i}"))
+    assert read(path)[0]["a"][7:10] == [None, 8, 1139]
 
 
 def test_arff_is_read_with_its_names(tmp_path):

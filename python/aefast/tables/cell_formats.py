@@ -138,7 +138,8 @@ def _number_format(cells: Sequence[str], known: Reading, delimiter: str) -> Cell
         found = _but_for_words(cells, candidate)
         if found is not None and not found.missing:
             return found
-        with_words = with_words or found
+        if found is not None and (with_words is None or len(found.missing) < len(with_words.missing)):
+            with_words = found
     return with_words
 
 

@@ -14,7 +14,6 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
-from aefast.tables.arrow import is_time
 from aefast.tables.dialect import MISSING_NUMBERS, MISSING_TEXTS, CellFormat, Dialect, Reading, is_blank
 from aefast.tables.fixed_width import FixedColumns
 from aefast.tables.formats.base import BAD_ROW, TableError, TableFile, is_compressed, rebatch, skip_rows
@@ -23,17 +22,20 @@ from aefast.tables.formats.csv_cells import (
     BadCellError,
     converted_type,
     format_of_type,
+    may_be_number,
     needs_conversion,
     read_cells,
     read_what_can_be,
+    remedy_of,
     type_of_guess,
+    widened_formats,
     with_separators,
     without_marks,
     without_tokens,
 )
 from aefast.tables.formats.csv_rows import EvenRows
 from aefast.tables.sniffer import find_dialect
-from aefast.tables.text import option_of, shorten
+from aefast.tables.text import shorten
 from aefast.tables.time_words import has_names
 
 #: How Arrow begins the message about a cell that does not fit the type of its column.
@@ -84,13 +86,7 @@ class CsvTable(TableFile):
             self._drops_cut = self._on_bad != "error" and not reading.columns
             self._marks_long = self._on_bad == "null" and bool(reading.columns)
             self._read_by_model = reading.columns
-            self._null_values = list(dict.fromkeys((*MISSING_TEXTS, *MISSING_NUMBERS, *self.dialect.missing)))
-            try:
-                with self._opened({}, self._even_rows()) as reader:
-                    fields = list(reader.schema)
-            except _UnevenRowError:
-                with self._open({}, self._even_rows()) as reader:
-                    fields = list(reader.schema)
+            fields = self._guess(None if reading.columns or reading.learned else reading)
         except LookupError as error:
             if reading.encoding is None:
                 raise
@@ -113,6 +109,25 @@ class CsvTable(TableFile):
         types |= {name: pa.string() for name, cells in self.dialect.formats.items() if cells.kind == "code"}
         types |= {name: converted_type(cells) for name, cells in self._converted.items()}
         self.schema: Any = pa.schema([(f.name, types[f.name]) for f in fields])
+
+    def _guess(self, reading: Reading | None = None) -> list[pa.Field]:
+        """Return the columns with the types that Arrow guesses from the first block.
+
+        With ``reading``, numbers of this block that the sample lacks may change the formats of columns.
+        """
+        try:
+            with self._opened({}, self._even_rows()) as reader:
+                fields = list(reader.schema)
+        except _UnevenRowError:
+            return self._guess(reading)
+        texts = {each.name for each in fields if pa.types.is_string(each.type)}
+        numbers = {name: of for name, of in self.dialect.formats.items() if of.kind == "number" and name in texts}
+        if reading is None or not numbers:
+            return fields
+        with self._opened(dict.fromkeys(numbers, pa.string()), self._even_rows()) as reader:
+            found = widened_formats(reader.read_next_batch(), numbers, reading, self.dialect.delimiter)
+        self.dialect = replace(self.dialect, formats={**self.dialect.formats, **found})
+        return fields if found == numbers else self._guess()
 
     @classmethod
     def read_by(cls, path: Path, reading: Reading | None) -> CsvTable:
@@ -153,7 +168,7 @@ class CsvTable(TableFile):
         self, columns: Sequence[str], batch_rows: int, as_numbers: Collection[str] = (), *, first_row: int = 0
     ) -> Iterator[pa.RecordBatch]:
         types = {c: self.schema.field(c).type for c in columns}
-        types |= {c: pa.float64() for c in columns if c in as_numbers and _may_be_number(types[c])}
+        types |= {c: pa.float64() for c in columns if c in as_numbers and may_be_number(types[c])}
         types |= {c: pa.string() for c in columns if c in self._converted}
         n_given, tolerant = first_row, False
         while True:
@@ -242,7 +257,7 @@ class CsvTable(TableFile):
                     if self._on_bad != "error":
                         raise _UnfitCellError from error
                     place = f", row {first_row + error.row} (the first is row 0), column {name!r},"
-                    raise self.unreadable(TableError(f"{error}; {_remedy(name, error.cell)}"), place) from None
+                    raise self.unreadable(TableError(f"{error}; {remedy_of(name, error.cell)}"), place) from None
         return batch
 
     def _even_rows(self, as_numbers: Collection[str] = ()) -> EvenRows | None:
@@ -333,7 +348,7 @@ class CsvTable(TableFile):
             arrow_csv.ConvertOptions(
                 include_columns=list(types),
                 column_types=types,
-                null_values=self._null_values,
+                null_values=list(dict.fromkeys((*MISSING_TEXTS, *MISSING_NUMBERS, *dialect.missing))),
                 decimal_point=dialect.decimal,
             ),
         )
@@ -363,7 +378,7 @@ class CsvTable(TableFile):
             row = int(in_cell[2]) - first if in_cell[2] else None
             text = text.replace(in_cell[0], "")
             if bad := _VALUE.search(text):
-                text = f"invalid value {shorten(bad[1], 30)!r}; {_remedy(column, bad[1])}"
+                text = f"invalid value {shorten(bad[1], 30)!r}; {remedy_of(column, bad[1])}"
         elif invalid:
             is_short = invalid[0].actual_columns < invalid[0].expected_columns
             row = invalid[0].number - first
@@ -382,14 +397,3 @@ class CsvTable(TableFile):
         place = "" if row is None else f", row {row} (the first is row 0)"
         place += "" if column is None else f", column {column!r}"
         return self.unreadable(TableError(text), place and place + ",")
-
-
-def _may_be_number(kind: pa.DataType) -> bool:
-    """Whether cells of this type, as guessed from the first of them, can be read as numbers."""
-    return not (pa.types.is_boolean(kind) or is_time(kind))
-
-
-def _remedy(column: str, cell: str) -> str:
-    """Return what to do about a cell that is not of its column's type."""
-    missing = f"--na {option_of([cell])} or " if len(cell) <= 30 else ""
-    return f"mend it, or give {missing}--kind-of {option_of([column], '=categorical')}"

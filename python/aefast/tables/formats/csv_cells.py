@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from math import inf
 from typing import Any
 
 import pyarrow as pa
 
 from aefast.tables.arrow import is_time
+from aefast.tables.cell_formats import format_of_cells
 from aefast.tables.dialect import (
     DURATION,
     EPOCHS,
@@ -22,9 +24,10 @@ from aefast.tables.dialect import (
     SPELLED_DURATION,
     CellFormat,
     Dialect,
+    Reading,
 )
 from aefast.tables.formats.base import BAD_ROW
-from aefast.tables.text import NUMBER
+from aefast.tables.text import NUMBER, option_of
 from aefast.tables.time_words import has_names, in_english, needs_python, parse_time
 
 _ISO_TIME = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}(:\d{2}(:\d{2}(\.\d+)?)?)?(Z|[+-]\d{2}:?\d{2})?)?$"
@@ -295,3 +298,34 @@ def needs_conversion(cells: CellFormat, guess: pa.DataType) -> bool:
     """Return whether Arrow misreads numbers or times in a column of this guessed type."""
     is_text = cells.kind in ("text", "code")
     return not is_text and (not cells.is_plain or bool(pa.types.is_string(guess)))
+
+
+def may_be_number(kind: pa.DataType) -> bool:
+    """Whether cells of this type, as guessed from the first of them, can be read as numbers."""
+    return not (pa.types.is_boolean(kind) or is_time(kind))
+
+
+def widened_formats(
+    block: pa.RecordBatch, formats: Mapping[str, CellFormat], known: Reading, delimiter: str
+) -> dict[str, CellFormat]:
+    """Return the formats of columns of numbers, changed if more cells of a block can be read then.
+
+    They may have marks between thousands, for instance. Words are missing values only if they occur twice.
+    """
+    found = dict(formats)
+    for name, of in formats.items():
+        try:
+            read_cells(block.column(name), of)
+        except BadCellError:
+            counts = Counter(map(str.strip, block.column(name).drop_null().to_pylist()))
+            wider = format_of_cells([*counts.elements()], known, delimiter, name)
+            least = 2 if known.on_bad == "error" else inf
+            if wider.kind == "number" and all(counts[word] >= least for word in {*wider.missing} - {*of.missing}):
+                found[name] = wider
+    return found
+
+
+def remedy_of(column: str, cell: str) -> str:
+    """Return what to do about a cell that is not of its column's type."""
+    missing = f"--na {option_of([cell])} or " if len(cell) <= 30 else ""
+    return f"mend it, or give {missing}--kind-of {option_of([column], '=categorical')}"
