@@ -143,11 +143,11 @@ def test_numbers_further_down_may_be_written_in_another_way(tmp_path):
 
 
 def test_missing_words_in_text_are_missing_as_in_parquet(tmp_path):
-    cells = ["Bern", "NA", "null", "", "n/a", "Zug", "-", "?"]
+    cells = ["Bern", "NA", "null", "", "n/a", "Zug", "-", "?", "\\N"]
     path = write(tmp_path, "\n".join(["city,b", *(f"{c},1" for c in cells)]) + "\n")
     source = Source([path]).read_as_text(["city"])
     [batch] = source.batches(["city"])
-    assert batch.column(0).to_pylist() == ["Bern", None, None, None, None, "Zug", "-", "?"]
+    assert batch.column(0).to_pylist() == ["Bern", None, None, None, None, "Zug", "-", "?", None]
     [kept] = Source([path]).keep_raw(["city"]).batches(["city"])
     assert kept.column(0).to_pylist() == cells
     known = Source([path]).read_as_text(["city"], {"city": ["NA"]})

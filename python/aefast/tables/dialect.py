@@ -12,14 +12,14 @@ from typing import Any
 
 from aefast.tables.text import list_names, pluralise
 
-#: Cells that are missing in every column, also of text: those that pandas reads as missing.
+#: Cells that are missing in every column, also of text: those that pandas reads as missing, and that of MySQL.
 MISSING_TEXTS = (
     *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA"),
-    *("NULL", "NaN", "None", "n/a", "nan", "null"),
+    *("NULL", "NaN", "None", "\\N", "n/a", "nan", "null"),
 )
 #: Further cells that are missing among numbers and times.
 MISSING_NUMBERS = (
-    *("?", "-", "--", "---", "*", "**", ".", "..", "...", "\\N", "(null)", "N.A.", "n.a.", "na", "Na", "Null", "NAN"),
+    *("?", "-", "--", "---", "*", "**", ".", "..", "...", "(null)", "N.A.", "n.a.", "na", "Na", "Null", "NAN"),
     *("none", "NONE", "nil", "NIL", "missing", "Missing", "MISSING"),
     *("#DIV/0!", "#VALUE!", "#REF!", "#NUM!", "#NAME?", "#NULL!"),
 )
