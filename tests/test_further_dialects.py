@@ -70,6 +70,8 @@ def test_numbers_are_read_with_what_stands_around_them(tmp_path, cells, first):
         (lambda i: f"03-JAN-24 07.15.{i:02d}.000000 PM", day(2024, 1, 3, 19, 15, 1)),
         (lambda i: f"Wed Jan 03 2024 09:00:{i:02d} GMT+0100 (CET)", utc(2024, 1, 3, 8, 0, 1)),
         (lambda i: f"[2024-01-03T09:15:{i:02d}.125+0000]", utc(2024, 1, 3, 9, 15, 1, 125_000)),
+        (lambda i: f"2024-01-03-07.15.{i:02d}.250000", day(2024, 1, 3, 7, 15, 1, 250_000)),
+        (lambda i: f"20240103-07:15:{i:02d}:250", day(2024, 1, 3, 7, 15, 1, 250_000)),
         (lambda i: f"{i % 12 + 1:02d}/2024", day(2024, 2, 1)),
         (lambda i: f"{i % 4 + 1}. Quartal {2000 + i // 4}", day(2000, 4, 1)),
         (lambda i: f"{2000 + i // 4}-Q{i % 4 + 1}", day(2000, 4, 1)),

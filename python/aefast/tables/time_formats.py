@@ -57,8 +57,10 @@ _CLOCK_PART = re.compile(
     r"(?<!\d)\d{1,2}:\d{2}(:\d{2}(?:([.,])\d{1,9}|(:)\d{3,9})?)?(?!\d)(?:( ?)[AaPp][Mm](?![a-zA-Z]))?"
 )
 _OFFSET = re.compile(r"(?<=%M|%S|%f|%p) ?[-+]\d{2}:?\d{2}(?=[ \])]|$)|(?<=GMT|UTC)[-+]\d{2}:?\d{2}(?= |$)")
-#: The time of the day with points between its parts, as in databases of Oracle.
-_DOTTED_PART = re.compile(r"(?<= )\d{2}\.\d{2}\.\d{2}([.,])?(?:\d{1,9})?(?:( )[AaPp][Mm])?$")
+#: The time of the day with points between its parts, as in databases of Oracle and, behind a hyphen, of IBM.
+_DOTTED_PART = re.compile(r"(?<=[ -])\d{2}\.\d{2}\.\d{2}([.,])?(?:\d{1,9})?(?:( )[AaPp][Mm])?$")
+#: A date of eight digits before a time of the day.
+_COMPACT_PART = re.compile(r"(?<!\d)(19|20)\d{6}(?=[-_ T:]%[HI])")
 
 
 def candidate_formats(cells: Sequence[str], name: str) -> list[CellFormat]:
@@ -114,7 +116,7 @@ def _formats_by_parts(cells: Sequence[str]) -> list[str]:
         return ("%B" if is_whole else "%b") if is_month else ("%A" if is_whole else "%a")
 
     cell = WORD.sub(named, cell)
-    cell = re.sub(r"(?<![\d%])(19|20)\d{2}(?!\d)", "%Y", cell, count=1)
+    cell = re.sub(r"(?<![\d%])(19|20)\d{2}(?!\d)", "%Y", _COMPACT_PART.sub("%Y%m%d", cell), count=1)
     if "%b" in cell or "%B" in cell:
         cell = re.sub(r"(?<![\d%])\d{1,2}(?!\d)", "%d", cell, count=1)
         cell = cell if "%Y" in cell else re.sub(r"(?<![\d%])'?\d{2}(?!\d)", "%y", cell, count=1)
