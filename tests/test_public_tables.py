@@ -270,6 +270,15 @@ def test_numbers_that_name_rows_are_left_out(tmp_path):
     source = Source([path])
     wanted = {"account_id": "an identifier", "Unnamed: 0": "an index", "phone": "nearly all values differ"}
     assert without_information(source, source.schema.names) == wanted
+    path = write(tmp_path, "Id,rownames,n\n" + lines(lambda i: f"{order[max(i, 2)]},{order[i]},{order[i]}"))
+    assert without_information(Source([path]), ["Id", "rownames", "n"]) == dict.fromkeys(
+        ["Id", "rownames"], "an identifier"
+    )
+
+
+def test_names_of_few_rows_are_left_out(tmp_path):
+    path = write(tmp_path, "name,k,n\n" + lines(lambda i: f"{'abcde'[i]} street,{COLOURS[i % 2]},{i}", 5))
+    assert without_information(Source([path]), ["name", "k", "n"]) == {"name": "nearly all values differ"}
 
 
 @pytest.mark.parametrize("unit", ["s", "us"])

@@ -14,12 +14,12 @@ from aefast.tables.source import Source
 
 #: Rows that are looked at.
 _ROWS = 1 << 16
-#: With fewer values, numbers may grow by chance and a column may be constant by chance.
+#: With fewer values, numbers may grow by chance and a column may be constant by chance. Names differ at any number.
 _LEAST_ROWS = 20
-#: The share of missing values below which a column may be an index or an identifier.
+#: The share of missing values, and that of repeated ones, below which a column may be an index or an identifier.
 _FEW = 0.1
-#: Names of columns whose numbers name a row, if all of them differ.
-_ID = re.compile(r"(^|[^a-z])id$|[a-z]I[Dd]$|^ID", re.ASCII)
+#: Names of columns whose numbers name a row, if nearly all of them differ.
+_ID = re.compile(r"(^|[^a-z])[Ii][Dd]$|[a-z]I[Dd]$|^ID|^row_?(id|names?|num(ber)?)$", re.ASCII)
 #: Columns that pandas writes for the index of a frame.
 _INDEX = re.compile(r"__index_level_\d+__|Unnamed: \d+|")
 
@@ -31,16 +31,25 @@ def without_information(source: Source, columns: Sequence[str]) -> dict[str, str
     """
     texts = [name for name in columns if is_text(source.type_of(name))]
     batch = next(source.read_as_text(texts).batches(columns, _ROWS), None)
-    if batch is None or batch.num_rows < _LEAST_ROWS:
+    if batch is None:
         return {}
     is_all = len(source.files) == 1 and batch.num_rows < _ROWS
     formats = source.dialect.formats if source.dialect else {}
     codes = [name for name, each in formats.items() if each.kind == "code"]
-    reasons = {name: _reason(name, batch.column(name), is_all, is_code=name in codes) for name in columns}
-    return {name: reason for name, reason in reasons.items() if reason}
+    found = {name: "nearly all values differ" for name in texts if _differs(batch.column(name), is_code=name in codes)}
+    if batch.num_rows >= _LEAST_ROWS:
+        found |= {name: _reason(name, batch.column(name), is_all) for name in columns if name not in found}
+    return {name: found[name] for name in columns if found.get(name)}
 
 
-def _reason(name: str, column: pa.Array, is_all: bool, *, is_code: bool) -> str:
+def _differs(column: pa.Array, *, is_code: bool) -> bool:
+    """Whether nearly all values of a column of text differ, as names and long codes do."""
+    counts = LevelCounts()
+    counts.add(column, of_levels=True)
+    return counts.are_names or bool(is_code and counts.refusal())
+
+
+def _reason(name: str, column: pa.Array, is_all: bool) -> str:
     is_float = pa.types.is_floating(column.type)
     if column.null_count == len(column) or (is_float and np.isnan(arrow_values(column)).all()):
         return "no values" if is_all else ""
@@ -49,15 +58,10 @@ def _reason(name: str, column: pa.Array, is_all: bool, *, is_code: bool) -> str:
         is_index = _INDEX.fullmatch(name) is not None
         if (values[1:] > values[:-1]).all():
             return "an index" if is_index else "it only grows"
-        if _ID.search(name) and len(np.unique(values)) == len(values):
+        if _ID.search(name) and len(np.unique(values)) > (1 - _FEW) * len(values):
             return "an identifier"
         if is_index and np.array_equal(np.sort(values), np.arange(len(values)) + values.min()):
             return "an index"
-    if is_text(column.type):
-        counts = LevelCounts()
-        counts.add(column, of_levels=True)
-        if counts.are_names or (is_code and counts.refusal()):
-            return "nearly all values differ"
     if is_all and column.null_count == 0 and _is_constant(column):
         return "constant"
     return ""
