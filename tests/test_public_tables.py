@@ -84,6 +84,18 @@ def test_the_header_may_be_a_comment_and_its_units_a_line_of_their_own(tmp_path)
     assert len(read(units)[0]["v"]) == 40
 
 
+def test_comments_may_be_longer_than_the_table(tmp_path):
+    notes = "".join(f"# note {i} of the provider: a time; a place, and a unit\n" for i in range(60))
+    path = write(tmp_path, notes + "# t;v;w\n" + lines(lambda i: f"{i};{i / 4};{i % 7}", 6))
+    assert Source([path]).dialect.describe() == "separated by ';', 60 lines above the header"
+    assert read(path)[0]["v"] == [i / 4 for i in range(6)]
+
+
+def test_a_first_row_of_text_whose_cells_occur_below_is_no_header(tmp_path):
+    path = write(tmp_path, lines(lambda i: f"{COLOURS[i % 2]}\tmessage {i} of many"), "t.tsv")
+    assert len(read(path)[0]["x0"]) == 40
+
+
 def test_names_that_repeat_or_are_blank_are_told_apart(tmp_path):
     path = write(tmp_path, "v,v,,,v\n" + lines(lambda i: f"{i},{i / 2},{i % 3},{i % 5},1.5"))
     assert list(read(path)[0]) == ["v", "v.1", "", "x3", "v.2"]

@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import dropwhile
 from typing import NamedTuple
 
 from aefast.tables.cell_formats import format_of_cells
@@ -68,15 +69,17 @@ def split_rows(text: str, delimiter: str, quote: str = '"') -> list[Row]:
     with suppress(csv.Error):  # raised for a cell that is too long, because a quote is not closed
         reader = csv.reader(lines, delimiter=mark, quotechar=quote)
         for cells in reader:
-            if cells:
+            is_blank_line = len(cells) < 2 and not "".join(cells).strip()
+            if not is_blank_line:
                 rows.append(Row(cells, reader.line_num, after_blank))
-            after_blank = not cells
+            after_blank = is_blank_line
     return rows
 
 
 def usual_width(rows: Sequence[Row]) -> int:
-    """Return the most common width of rows, without the first half of them, where a title may stand."""
-    return Counter(len(row.cells) for row in rows[len(rows) // 2 :]).most_common(1)[0][0]
+    """Return the most common width of rows, without comments above them and then half, where a title may stand."""
+    below = [*dropwhile(lambda row: row.is_comment, rows)] or rows
+    return Counter(len(row.cells) for row in below[len(below) // 2 :]).most_common(1)[0][0]
 
 
 def columns_of(rows: Iterable[Row], width: int) -> list[tuple[str, ...]]:

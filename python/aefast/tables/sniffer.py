@@ -361,7 +361,7 @@ def _is_header(first: Sequence[str], columns: Sequence[Sequence[str]], formats: 
     # If all columns are text, a row of data repeats values that occur below it.
     least = max(2, len(columns[0]) // 100)
     n_repeated = sum(column.count(cell) >= least for cell, column in zip(first, columns, strict=False))
-    return n_repeated <= len(first) / 2
+    return n_repeated < len(first) / 2
 
 
 def _are_names(cells: Sequence[str]) -> bool:
