@@ -134,6 +134,24 @@ def test_missing_cells_at_the_end_of_rows_are_missing_values_and_counted(tmp_pat
     assert found["n"][9_002] == PLAIN["n"][9_002 % 40]
 
 
+def test_the_last_column_may_end_before_the_table(tmp_path):
+    path = write(tmp_path, "d;v;w;x\n" + lines(lambda i: f"{i};{i / 4};{i % 7}" + ";" * (i < 12)))
+    found, said = read(path)
+    assert list(found) == ["d", "v", "w", "x"]
+    assert found["d"] == [*range(40)]
+    assert said == ["28 rows with fewer cells than columns; their last cells are missing"]
+
+
+def test_lines_of_blanks_are_no_rows(tmp_path):
+    found, said = read(write(tmp_path, "v,k,n\n" + lines(plain).replace("\n1.0,", "\n \t \n1.0,")))
+    assert (found, said) == (PLAIN, [])
+
+
+def test_a_document_of_one_line_has_no_rows(tmp_path):
+    with pytest.raises(TableError, match="there are no rows below its header"):
+        Source([write(tmp_path, "A sentence, which goes on, and ends.")])
+
+
 def test_sources_below_a_table_are_no_rows(tmp_path):
     below = "\nSource: National Office\nNote: preliminary, table 4\n# end\n"
     found, said = read(write(tmp_path, "v,k,n\n" + lines(plain) + below))

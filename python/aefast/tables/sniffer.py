@@ -153,7 +153,7 @@ def _is_uneven(body: Sequence[Row], width: int, text: str, quote: str) -> bool:
 
 def _layout(rows: Sequence[Row], known: Reading, delimiter: str) -> Layout:
     """Return where the table stands, by what is known, by the widths of the rows and by the types of their cells."""
-    width = usual_width(rows)
+    width = _width(rows, delimiter)
     of_width = [row for row in rows if len(row.cells) == width]
     in_body = of_width[len(of_width) // 2 :]
     n_filled = max((k + 1 for row in in_body for k, cell in enumerate(row.cells) if cell.strip()), default=width)
@@ -164,6 +164,25 @@ def _layout(rows: Sequence[Row], known: Reading, delimiter: str) -> Layout:
     if found is None:
         return Layout(start, False, (), width, n_surplus)
     return replace(found, n_below=_n_below(rows[found.first + 1 : found.first + 1 + _MOST_BELOW], formats))
+
+
+def _width(rows: Sequence[Row], delimiter: str) -> int:
+    """Return the most common width of rows, or that of the rows above them if these are wider and hold the same data.
+
+    Below them, the last column has no cells any more.
+    """
+    width = usual_width(rows)
+    above = rows[: next(even_starts(rows, width), 0)]
+    if (
+        len(above) <= _STEADY
+        or any(len(row.cells) != len(above[0].cells) for row in above)
+        or len(above[0].cells) < width
+    ):
+        return width
+    below = columns_of(rows[len(above) :][:_ENOUGH], width)
+    formats = [format_of_cells(column, Reading(), delimiter) for column in below]
+    is_data = all(_is_data(row._replace(cells=row.cells[:width]), formats) for row in above[1:])
+    return len(above[0].cells) if is_data else width
 
 
 def _n_below(rows: Sequence[Row], formats: Sequence[CellFormat]) -> int:

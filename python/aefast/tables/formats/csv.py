@@ -368,7 +368,7 @@ class CsvTable(TableFile):
                     n_rows += batch.num_rows
         except (pa.ArrowException, OSError) as found:
             error = found
-        text = str(error)
+        text = "there are no rows below its header" if "Could not skip" in str(error) else str(error)
         row = column = None
         in_cell = _CELL.search(text)
         # Arrow counts lines from 1, that of the names included.

@@ -162,9 +162,10 @@ class EvenRows:
                 return []
         n_cells = bare.count(self._mark) + 1
         cells = line.rstrip(b"\r\n")
+        end = line[len(cells) :]
         if n_cells == self._width or not cells.strip():
-            return [line]
-        return self._evened(cells, n_cells, line[len(cells) :])
+            return [line if n_cells == self._width else end]  # Arrow leaves out lines that are empty
+        return self._evened(cells, n_cells, end)
 
     def _evened(self, cells: bytes, n_cells: int, end: bytes) -> list[bytes]:
         is_note = n_cells == 1 and re.search(rb"[A-Za-z\x80-\xff]", cells) is not None
