@@ -96,6 +96,24 @@ def test_a_first_row_of_text_whose_cells_occur_below_is_no_header(tmp_path):
     assert len(read(path)[0]["x0"]) == 40
 
 
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("Country,2008", lambda i: f"Land {i},{i / 3:.3f}"),
+        ("Country,1950,1951", lambda i: f"Land {i},{f'({i}17),({i}44)' if i < 9 else f'{i}17,{i}44'}"),
+    ],
+)
+def test_years_above_numbers_of_other_kinds_are_names(tmp_path, header, row):
+    found, _ = read(write(tmp_path, f"{header}\n" + lines(row)))
+    assert list(found) == header.split(",")
+    assert found["Country"] == [f"Land {i}" for i in range(40)]
+
+
+def test_a_first_year_among_decimals_of_years_is_data(tmp_path):
+    path = write(tmp_path, lines(lambda i: f"{'MFI'[i % 3]},{2000 + i / 12:.{3 * (i > 0)}f}"))
+    assert len(read(path)[0]["x1"]) == 40
+
+
 def test_names_that_repeat_or_are_blank_are_told_apart(tmp_path):
     path = write(tmp_path, "v,v,,,v\n" + lines(lambda i: f"{i},{i / 2},{i % 3},{i % 5},1.5"))
     assert list(read(path)[0]) == ["v", "v.1", "", "x3", "v.2"]
@@ -140,6 +158,12 @@ def test_the_last_column_may_end_before_the_table(tmp_path):
     assert list(found) == ["d", "v", "w", "x"]
     assert found["d"] == [*range(40)]
     assert said == ["28 rows with fewer cells than columns; their last cells are missing"]
+
+
+def test_lines_may_end_in_carriage_returns_alone(tmp_path):
+    path = write(tmp_path, "v;k;n\r" + lines(lambda i: f"{i % 40},25;{COLOURS[i % 3]};x", 20_000).replace("\n", "\r"))
+    assert Source([path]).dialect.describe() == "separated by ';', decimal comma"
+    assert read(path)[0]["v"][19_999] == 39.25
 
 
 def test_lines_of_blanks_are_no_rows(tmp_path):

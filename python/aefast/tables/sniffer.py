@@ -159,6 +159,7 @@ def _layout(rows: Sequence[Row], known: Reading, delimiter: str) -> Layout:
     n_filled = max((k + 1 for row in in_body for k, cell in enumerate(row.cells) if cell.strip()), default=width)
     n_surplus = width - max(n_filled, 2) if width > 2 else 0
     formats = [format_of_cells(column, Reading(), delimiter) for column in columns_of(in_body[:_ENOUGH], width)]
+    formats = [replace(each, brackets=each.kind == "number") for each in formats]  # the first rows may have brackets
     start = 0 if known.skip_rows is not None else _start(rows, in_body, width)
     found = _with_header(rows, known, start, formats, n_surplus)
     if found is None:
@@ -167,22 +168,16 @@ def _layout(rows: Sequence[Row], known: Reading, delimiter: str) -> Layout:
 
 
 def _width(rows: Sequence[Row], delimiter: str) -> int:
-    """Return the most common width of rows, or that of the rows above them if these are wider and hold the same data.
-
-    Below them, the last column has no cells any more.
-    """
+    """Return the most common width of rows, or that of the rows above them if these have the same data and more."""
     width = usual_width(rows)
     above = rows[: next(even_starts(rows, width), 0)]
-    if (
-        len(above) <= _STEADY
-        or any(len(row.cells) != len(above[0].cells) for row in above)
-        or len(above[0].cells) < width
-    ):
+    widths = {len(row.cells) for row in above}
+    if len(above) <= _STEADY or len(widths) > 1 or min(widths) < width:
         return width
-    below = columns_of(rows[len(above) :][:_ENOUGH], width)
-    formats = [format_of_cells(column, Reading(), delimiter) for column in below]
+    below = rows[len(above) :][:_ENOUGH]
+    formats = [format_of_cells(column, Reading(), delimiter) for column in columns_of(below, width)]
     is_data = all(_is_data(row._replace(cells=row.cells[:width]), formats) for row in above[1:])
-    return len(above[0].cells) if is_data else width
+    return max(widths) if is_data else width
 
 
 def _n_below(rows: Sequence[Row], formats: Sequence[CellFormat]) -> int:
@@ -367,7 +362,9 @@ def _is_header(first: Sequence[str], columns: Sequence[Sequence[str]], formats: 
     for cell, column, each in zip(map(str.strip, first), columns, formats, strict=False):
         if each.kind == "text":
             continue
-        if cell in ALWAYS_MISSING or others([cell], each, 0):
+        # A year above decimals is a name, too.
+        is_year = len(first) > 1 and _is_year(cell) and not any(c.isdecimal() or _is_year(c[:4]) for c in column)
+        if cell in ALWAYS_MISSING or others([cell], each, 0) or is_year:
             if cell not in column:
                 return True
         else:
@@ -383,6 +380,10 @@ def _is_header(first: Sequence[str], columns: Sequence[Sequence[str]], formats: 
     return n_repeated < len(first) / 2
 
 
+def _is_year(cell: str) -> bool:
+    return cell.isdecimal() and 1900 <= int(cell) < 2100
+
+
 def _are_names(cells: Sequence[str]) -> bool:
     """Whether cells are consecutive whole numbers from 0, or from any number if there are several, or years."""
     if not all(cell.isdecimal() for cell in cells):
@@ -390,5 +391,5 @@ def _are_names(cells: Sequence[str]) -> bool:
     numbers = [int(cell) for cell in cells]
     is_run = numbers == list(range(numbers[0], numbers[0] + len(numbers)))
     return (is_run and (len(numbers) > 1 or numbers == [0])) or (
-        len(set(numbers)) == len(numbers) > 1 and all(1900 <= number < 2100 for number in numbers)
+        len(set(numbers)) == len(numbers) > 1 and all(map(_is_year, cells))
     )

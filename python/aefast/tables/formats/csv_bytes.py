@@ -79,17 +79,19 @@ def sample_text(path: Path, encoding: str | None) -> tuple[str, str]:
     with uncompressed(path) as stream:
         head = bytes(stream.read(_HEAD))
         encoding = encoding or _marked_encoding(head)
+        end = b"\n" if b"\n" in head else b"\r"
         n_bytes = 0 if is_compressed(path) or encoding else stream.size()
         parts = [head]
         for index in range(1, _PARTS + 1) if n_bytes > _HEAD + _PARTS * _PART else ():
             stream.seek(_HEAD + (n_bytes - _HEAD - _PART) * index // _PARTS)
-            parts.append(bytes(stream.read(_PART)).partition(b"\n")[2])
+            parts.append(bytes(stream.read(_PART)).partition(end)[2])
         if 0 < n_bytes <= _HEAD + _PARTS * _PART:
             parts[0] += bytes(stream.read())
     if encoding and encoding.startswith("utf-16"):
         return head.decode(encoding, errors="ignore").rpartition("\n")[0] or head.decode(encoding, "ignore"), encoding
-    whole = parts[0] if n_bytes == len(parts[0]) or len(head) < _HEAD else parts[0].rpartition(b"\n")[0]
-    text = b"\n".join([whole, *(part.rpartition(b"\n")[0] for part in parts[1:])])
+    whole = parts[0] if n_bytes == len(parts[0]) or len(head) < _HEAD else parts[0].rpartition(end)[0]
+    text = end.join([whole, *(part.rpartition(end)[0] for part in parts[1:])])
+    text = text if end == b"\n" else text.replace(b"\r", b"\n")
     encoding = encoding or _encoding_of(text)
     return text.decode("utf-8-sig" if encoding == "utf-8" else encoding, errors="replace"), encoding
 
