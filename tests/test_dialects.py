@@ -16,6 +16,9 @@ from aefast.tables.source import Source
 from small_tables import read_columns as read
 from small_tables import write_text as write
 
+#: Cells among numbers, one of which is the missing time of pandas.
+ODD = {5: "NaT", 20: "!", 40: "abc", 60: "X&Z"}
+
 
 def table(header, row, n=40, between="\n"):
     return between.join([*([header] if header else []), *(row(i) for i in range(n))]) + between
@@ -54,6 +57,7 @@ def table(header, row, n=40, between="\n"):
         (table("a,b", lambda i: f"{'M' if i % 5 == 3 else i},{i / 4}"), "missing: 'M'"),
         (table("a,b", lambda i: f"{'#DIV/0!' if i % 3 == 1 else i},{i / 4}"), "missing: '#DIV/0!'"),
         (table("a,b", lambda i: f"{i % 5 if i % 5 else 'low'},{i / 4}"), ""),
+        (table("a,b", lambda i: f"{ODD.get(i, i)},x", 90), "missing: '!', 'NaT', 'X&Z', 'abc'"),
         (table("d,b", lambda i: f"0{i // 12 + 3}/05/2023 {i % 12:02d}:10,{i}"), "times as %d/%m/%Y %H:%M"),
         (table("d,b", lambda i: f"{i % 24:02d}.10.00,{i}"), "times as %H.%M.%S"),
         (table("d,b", lambda i: f"{i % 24:02d}:10:00.250,{i}"), "times as %H:%M:%S.%f"),

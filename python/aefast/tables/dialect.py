@@ -19,7 +19,7 @@ MISSING_TEXTS = (
 )
 #: Further cells that are missing among numbers and times.
 MISSING_NUMBERS = (
-    *("?", "-", "--", "---", "*", "**", ".", "..", "...", "(null)", "N.A.", "n.a.", "na", "Na", "Null", "NAN"),
+    *("?", "-", "--", "---", "*", "**", ".", "..", "...", "(null)", "N.A.", "n.a.", "na", "Na", "Null", "NAN", "NaT"),
     *("none", "NONE", "nil", "NIL", "missing", "Missing", "MISSING"),
     *("#DIV/0!", "#VALUE!", "#REF!", "#NUM!", "#NAME?", "#NULL!"),
 )

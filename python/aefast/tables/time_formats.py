@@ -61,6 +61,8 @@ _OFFSET = re.compile(r"(?<=%M|%S|%f|%p) ?[-+]\d{2}:?\d{2}(?=[ \])]|$)|(?<=GMT|UT
 _DOTTED_PART = re.compile(r"(?<=[ -])\d{2}\.\d{2}\.\d{2}([.,])?(?:\d{1,9})?(?:( )[AaPp][Mm])?$")
 #: A date of eight digits before a time of the day.
 _COMPACT_PART = re.compile(r"(?<!\d)(19|20)\d{6}(?=[-_ T:]%[HI])")
+#: A date without a year before a time of the day, as in the logs of Android.
+_DAY_AND_MONTH = re.compile(r"(?<![\d%])\d{1,2}([-./])\d{1,2}(?=[ T_]%[HI])")
 
 
 def candidate_formats(cells: Sequence[str], name: str) -> list[CellFormat]:
@@ -120,6 +122,10 @@ def _formats_by_parts(cells: Sequence[str]) -> list[str]:
     if "%b" in cell or "%B" in cell:
         cell = re.sub(r"(?<![\d%])\d{1,2}(?!\d)", "%d", cell, count=1)
         cell = cell if "%Y" in cell else re.sub(r"(?<![\d%])'?\d{2}(?!\d)", "%y", cell, count=1)
+    elif "%Y" not in cell and (date := _DAY_AND_MONTH.search(cell)):
+        orders = [f"%m{date[1]}%d", f"%d{date[1]}%m"]
+        found_both = [cell[: date.start()] + order + cell[date.end() :] for order in orders]
+        return found_both[::-1] if date[1] == "." else found_both
     elif cell.lstrip(" [(").startswith("%Y"):
         cell = re.sub(r"(?<![\d%])\d{1,2}(?!\d)", "%m", cell, count=1)
         cell = re.sub(r"(?<![\d%])\d{1,2}(?!\d)", "%d", cell, count=1)
