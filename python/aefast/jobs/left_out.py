@@ -58,10 +58,8 @@ def _reason(name: str, column: pa.Array, is_all: bool) -> str:
         is_index = _INDEX.fullmatch(name) is not None
         if (values[1:] > values[:-1]).all():
             return "an index" if is_index else "it only grows"
-        if _ID.search(name) and len(np.unique(values)) > (1 - _FEW) * len(values):
-            return "an identifier"
-        if is_index and np.array_equal(np.sort(values), np.arange(len(values)) + values.min()):
-            return "an index"
+        if (is_index or _ID.search(name)) and len(np.unique(values)) > (1 - _FEW) * len(values):
+            return "an index" if is_index else "an identifier"
     if is_all and column.null_count == 0 and _is_constant(column):
         return "constant"
     return ""
