@@ -146,6 +146,14 @@ def test_numbers_further_down_may_be_written_in_another_way(tmp_path):
     assert read(path)["a"][60_000:62_001:1000] == [1139, None, None]
 
 
+def test_times_of_which_several_further_down_are_written_in_other_ways_are_text(tmp_path):
+    rows = [f"{1950 + i % 70}, {['May', 'June', 'July'][i % 3]},{i}" for i in range(20_000)]
+    rows[15_000:15_005] = [f"{1990 + i},{i}" for i in range(5)]
+    rows = [f'"{row.rpartition(",")[0]}",{row.rpartition(",")[2]}' for row in rows]
+    found = read(write(tmp_path, "\n".join(["first,b", *rows]) + "\n"))["first"]
+    assert found[:1] + found[15_000:15_001] == ["1950, May", "1990"]
+
+
 def test_missing_words_in_text_are_missing_as_in_parquet(tmp_path):
     cells = ["Bern", "NA", "null", "", "n/a", "Zug", "-", "?", "\\N"]
     path = write(tmp_path, "\n".join(["city,b", *(f"{c},1" for c in cells)]) + "\n")

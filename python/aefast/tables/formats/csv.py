@@ -113,7 +113,7 @@ class CsvTable(TableFile):
     def _guess(self, reading: Reading | None = None) -> list[pa.Field]:
         """Return the columns with the types that Arrow guesses from the first block.
 
-        With ``reading``, numbers of this block that the sample lacks may change the formats of columns.
+        With ``reading``, cells of this block that the sample lacks may change the formats of columns.
         """
         try:
             with self._opened({}, self._even_rows()) as reader:
@@ -121,13 +121,14 @@ class CsvTable(TableFile):
         except _UnevenRowError:
             return self._guess(reading)
         texts = {each.name for each in fields if pa.types.is_string(each.type)}
-        numbers = {name: of for name, of in self.dialect.formats.items() if of.kind == "number" and name in texts}
-        if reading is None or not numbers:
+        formats = {name: of for name, of in self.dialect.formats.items() if of.kind in ("number", "time")}
+        formats = {name: of for name, of in formats.items() if name in texts}
+        if reading is None or not formats:
             return fields
-        with self._opened(dict.fromkeys(numbers, pa.string()), self._even_rows()) as reader:
-            found = widened_formats(reader.read_next_batch(), numbers, reading, self.dialect.delimiter)
+        with self._opened(dict.fromkeys(formats, pa.string()), self._even_rows()) as reader:
+            found = widened_formats(reader.read_next_batch(), formats, reading, self.dialect.delimiter)
         self.dialect = replace(self.dialect, formats={**self.dialect.formats, **found})
-        return fields if found == numbers else self._guess()
+        return fields if found == formats else self._guess()
 
     @classmethod
     def read_by(cls, path: Path, reading: Reading | None) -> CsvTable:

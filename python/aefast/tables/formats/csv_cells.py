@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from aefast.tables.arrow import is_time
-from aefast.tables.cell_formats import format_of_cells
+from aefast.tables.cell_formats import MAX_WORDS, format_of_cells
 from aefast.tables.dialect import (
     DURATION,
     EPOCHS,
@@ -308,15 +308,22 @@ def may_be_number(kind: pa.DataType) -> bool:
 def widened_formats(
     block: pa.RecordBatch, formats: Mapping[str, CellFormat], known: Reading, delimiter: str
 ) -> dict[str, CellFormat]:
-    """Return the formats of columns of numbers, changed if more cells of a block can be read then.
+    """Return the formats of columns of numbers and times, changed if more cells of a block can be read then.
 
-    They may have marks between thousands, for instance. Words are missing values only if they occur twice.
+    Numbers may have marks between thousands, for instance. Words are missing values only if they occur twice. Times are
+    text if several other cells differ.
     """
     found = dict(formats)
     for name, of in formats.items():
         try:
             read_cells(block.column(name), of)
         except BadCellError:
+            if of.kind == "time":
+                if known.on_bad == "error" and not known.time_format and known.kinds.get(name) != "timestamp":
+                    unread = read_what_can_be(block.column(name), of).is_null()
+                    odd = _without_missing(block.column(name), of).filter(unread).drop_null().unique()
+                    found[name] = CellFormat("text") if len(odd) > MAX_WORDS else of
+                continue
             counts = Counter(map(str.strip, block.column(name).drop_null().to_pylist()))
             wider = format_of_cells([*counts.elements()], known, delimiter, name)
             least = 2 if known.on_bad == "error" else inf
