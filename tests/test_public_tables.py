@@ -99,7 +99,8 @@ def test_a_first_row_of_text_whose_cells_occur_below_is_no_header(tmp_path):
 @pytest.mark.parametrize(
     ("header", "row"),
     [
-        ("Country,2008", lambda i: f"Land {i},{i / 3:.3f}"),
+        ("Country,2008", lambda i: f"Land {i},{i / 3:.3f}" if i else "Land 0,3"),
+        ("Country,1700,1800,1900", lambda i: f"Land {i},5,{i % 2},{i}"),
         ("Country,1950,1951", lambda i: f"Land {i},{f'({i}17),({i}44)' if i < 9 else f'{i}17,{i}44'}"),
     ],
 )
@@ -107,6 +108,21 @@ def test_years_above_numbers_of_other_kinds_are_names(tmp_path, header, row):
     found, _ = read(write(tmp_path, f"{header}\n" + lines(row)))
     assert list(found) == header.split(",")
     assert found["Country"] == [f"Land {i}" for i in range(40)]
+
+
+def test_names_may_stand_below_those_of_groups_and_lack_that_of_the_index(tmp_path):
+    path = write(
+        tmp_path,
+        ",Input,More,,Output\n,v,w,x,y\n" + lines(lambda i: f"{i},{i / 4},{i % 7},{i / 8},{i if i < 9 else ''}"),
+    )
+    found, _ = read(path)
+    assert list(found) == ["", "v", "w", "x", "y"]
+    assert found["y"][7:10] == [7, 8, None]
+
+
+def test_last_columns_with_cells_in_the_first_rows_alone_are_read(tmp_path):
+    path = write(tmp_path, lines(lambda i: f"{i / 4},{i % 7},{i / 8},{i if i < 9 else ''}"))
+    assert read(path)[0]["x3"][7:10] == [7, 8, None]
 
 
 def test_a_first_year_among_decimals_of_years_is_data(tmp_path):
@@ -158,6 +174,13 @@ def test_the_last_column_may_end_before_the_table(tmp_path):
     assert list(found) == ["d", "v", "w", "x"]
     assert found["d"] == [*range(40)]
     assert said == ["28 rows with fewer cells than columns; their last cells are missing"]
+
+
+def test_explanations_below_a_table_may_have_separators_and_digits(tmp_path):
+    path = write(tmp_path, "v,k,n\n" + lines(plain) + "\nv: speed at 10 m (0 = calm, 90 = storm)\nn: count\n")
+    found, said = read(path)
+    assert found == PLAIN
+    assert said == ["2 lines with no separator, left out as no rows"]
 
 
 def test_lines_may_end_in_carriage_returns_alone(tmp_path):

@@ -25,6 +25,7 @@ from aefast.tables.separators import (
     split_rows,
     usual_width,
 )
+from aefast.tables.text import unique_names
 
 #: Rows whose cells show the formats of columns well enough to find the header.
 _ENOUGH = 300
@@ -93,7 +94,7 @@ def find_dialect(text: str, known: Reading | None = None, *, encoding: str = "ut
     body = [row for row in rows[layout.body :] if any(row.cells)]
     columns, width = columns_of(body, layout.width) or [()] * layout.width, layout.width - layout.n_surplus
     if layout.has_header:
-        names = _unique_names(layout.names)
+        names = unique_names(layout.names)
     elif known.names is None and learned is not None and not learned.has_header and len(learned.names) == width:
         names = learned.names
     else:
@@ -163,8 +164,17 @@ def _layout(rows: Sequence[Row], known: Reading, delimiter: str) -> Layout:
     start = 0 if known.skip_rows is not None else _start(rows, in_body, width)
     found = _with_header(rows, known, start, formats, n_surplus)
     if found is None:
-        return Layout(start, False, (), width, n_surplus)
-    return replace(found, n_below=_n_below(rows[found.first + 1 : found.first + 1 + _MOST_BELOW], formats))
+        found = Layout(start, False, (), width, n_surplus)
+    else:
+        found = replace(found, n_below=_n_below(rows[found.first + 1 : found.first + 1 + _MOST_BELOW], formats))
+    # The last columns may have cells in the first half of the rows alone.
+    body = [row.cells for row in rows[found.body :] if len(row.cells) == found.width]
+    n_columns = found.width - found.n_surplus
+    filled = [j for j in range(n_columns, found.width) if sum(bool(cells[j].strip()) for cells in body) > 1]
+    if not filled:
+        return found
+    names = (*found.names, *(f"x{j}" for j in range(n_columns, filled[-1] + 1))) if found.has_header else ()
+    return replace(found, names=names, n_surplus=found.width - filled[-1] - 1)
 
 
 def _width(rows: Sequence[Row], delimiter: str) -> int:
@@ -194,7 +204,7 @@ def _with_header(
     if known.has_header is False or known.names is not None or (learned is not None and not learned.has_header):
         return None
     wanted = {*(known.columns or (learned.names if learned else ()))}
-    named = (k for k, row in enumerate(rows[:MOST_ABOVE]) if wanted and wanted <= {*_unique_names(row.cells)})
+    named = (k for k, row in enumerate(rows[:MOST_ABOVE]) if wanted and wanted <= {*unique_names(row.cells)})
     if (first := next(named, None)) is not None:
         return _named_layout(rows, first, width, n_surplus)
     has_types = any(each.kind != "text" for each in formats)
@@ -207,7 +217,8 @@ def _with_header(
     if data is not None and data > start:
         blanks = [k for k in range(start, data) if rows[k].after_blank]
         first = blanks[-1] if blanks else start
-        whole = [k for k in range(first, data) if _names_all(rows[k], width - n_surplus, formats)]
+        whole = [k for k in range(first, data) if _names_all(rows[k], 0, width - n_surplus, formats)]
+        whole = whole or [k for k in range(first, data) if _names_all(rows[k], 1, width - n_surplus, formats)]
         # Names and values of metadata may stand above the names of the columns.
         of_values = max((k for k in range(first, data) if any(map(_is_plain_number, rows[k].cells))), default=first - 1)
         header = next((k for k in whole if k > of_values), next(iter(whole), first))
@@ -248,10 +259,10 @@ def _is_plain_number(cell: str) -> bool:
     return not others([cell.strip()], CellFormat("number"), 0)
 
 
-def _names_all(row: Row, n_columns: int, formats: Sequence[CellFormat]) -> bool:
-    """Whether a row has a name for each column: cells that are filled, that differ, and that are no data."""
-    cells = [cell.strip() for cell in row.cells[:n_columns]]
-    return len({*cells} - {""}) == n_columns == len(cells) and not any(_fitting(row, formats))
+def _names_all(row: Row, first: int, n_columns: int, formats: Sequence[CellFormat]) -> bool:
+    """Whether a row has a name for each column from ``first`` on: filled cells that differ and that are no data."""
+    cells = [cell.strip() for cell in row.cells[first:n_columns]]
+    return first < len({*cells} - {""}) == n_columns - first == len(cells) and not any(_fitting(row, formats))
 
 
 def _is_data(row: Row, formats: Sequence[CellFormat]) -> bool:
@@ -335,17 +346,6 @@ def _formats(
     return formats(replace(known, decimal=marks.pop())) if len(marks) == 1 else found
 
 
-def _unique_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Return names that differ: a repeated name gets a number, as in pandas, and a further blank one its position."""
-    found: dict[str, None] = {}
-    if all(name.startswith(" ") for name in names[1:]):  # a blank follows each separator
-        names = [name.strip() for name in names]
-    for j, name in enumerate(names):
-        candidates = (f"{name}.{k}" if name.strip() else f"x{j + k - 1}" for k in range(1, len(names) + 1))
-        found[name if name not in found else next(each for each in candidates if each not in {*found, *names})] = None
-    return tuple(found)
-
-
 def _of_arff(text: str, known: Reading) -> Reading:
     """Return ``known`` with the separator, the names and the lines to skip of an ARFF file; of others as it is."""
     declared = re.match(r"(?s)\s*(?:%[^\n]*\n\s*)*@relation\b.*?^@data[^\n]*\n", text, re.IGNORECASE | re.MULTILINE)
@@ -363,7 +363,8 @@ def _is_header(first: Sequence[str], columns: Sequence[Sequence[str]], formats: 
         if each.kind == "text":
             continue
         # A year above decimals is a name, too.
-        is_year = len(first) > 1 and _is_year(cell) and not any(c.isdecimal() or _is_year(c[:4]) for c in column)
+        wholes = [c.partition(".")[0] for c in column]
+        is_year = len(first) > 1 and _is_year(cell) and not any(map(_is_year, wholes)) and wholes != [*column]
         if cell in ALWAYS_MISSING or others([cell], each, 0) or is_year:
             if cell not in column:
                 return True
@@ -381,7 +382,7 @@ def _is_header(first: Sequence[str], columns: Sequence[Sequence[str]], formats: 
 
 
 def _is_year(cell: str) -> bool:
-    return cell.isdecimal() and 1900 <= int(cell) < 2100
+    return cell.isdecimal() and 1500 <= int(cell) < 2100
 
 
 def _are_names(cells: Sequence[str]) -> bool:
@@ -391,5 +392,7 @@ def _are_names(cells: Sequence[str]) -> bool:
     numbers = [int(cell) for cell in cells]
     is_run = numbers == list(range(numbers[0], numbers[0] + len(numbers)))
     return (is_run and (len(numbers) > 1 or numbers == [0])) or (
-        len(set(numbers)) == len(numbers) > 1 and all(map(_is_year, cells))
+        len(set(numbers)) == len(numbers) > 1
+        and all(map(_is_year, cells))
+        and (min(numbers) >= 1900 or numbers == sorted(numbers))
     )

@@ -80,3 +80,14 @@ def quote_names(names: Sequence[str], most: int = 8) -> str:
 def repeated(names: Iterable[T]) -> list[T]:
     """Return the names that occur more than once."""
     return [name for name, count in Counter(names).items() if count > 1]
+
+
+def unique_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return names that differ: a repeated name gets a number, as in pandas, and a further blank one its position."""
+    found: dict[str, None] = {}
+    if all(name.startswith(" ") for name in names[1:]):  # a blank follows each separator
+        names = [name.strip() for name in names]
+    for j, name in enumerate(names):
+        candidates = (f"{name}.{k}" if name.strip() else f"x{j + k - 1}" for k in range(1, len(names) + 1))
+        found[name if name not in found else next(each for each in candidates if each not in {*found, *names})] = None
+    return tuple(found)

@@ -21,8 +21,8 @@ _NOTE = re.compile(
     rb"|\W*(data source|source|notes?|footnotes?|last updated|copyright|quelle|fuente)\b)",
     re.IGNORECASE,
 )
-#: A cell of several words, or one that a colon ends, and without digits.
-_WORDS = re.compile(rb"[\s\"]*[^\W\d]+([^\d]*\s[^\d]*|[^\d]*:)[\s\"]*")
+#: A cell of several words of which the first begins with a letter, or one that a colon ends.
+_WORDS = re.compile(rb"[\s\"]*[^\W\d]\S*(\s.*|:[\s\"]*)")
 
 
 class EvenRows:
