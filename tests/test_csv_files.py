@@ -68,3 +68,23 @@ def test_a_file_in_utf_16_is_read(tmp_path, encoding):
     source = Source([path])
     assert rows_of(path) == [{"a": 1, "b": 2, "note": "Zürich"}] * 3
     assert source.dialect.describe() == "encoding utf-16"
+
+
+def test_lines_may_end_in_carriage_returns_alone(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"v;k;n\r" + b"".join(b"%d,25;red;x\r" % (i % 40) for i in range(20_000)))
+    assert Source([path]).dialect.describe() == "separated by ';', decimal comma"
+    assert rows_of(path, ["v"])[19_999] == {"v": 39.25}
+
+
+def test_a_document_of_one_line_has_no_rows(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("A sentence, which goes on, and ends.")
+    with pytest.raises(TableError, match="there are no rows below its header"):
+        Source([path])
+
+
+def test_last_columns_with_cells_in_the_first_rows_alone_are_read(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("".join(f"{i / 4},{i % 7},{i / 8},{i if i < 9 else ''}\n" for i in range(40)))
+    assert [row["x3"] for row in rows_of(path, ["x3"])[7:10]] == [7, 8, None]

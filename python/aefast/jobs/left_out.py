@@ -14,7 +14,7 @@ from aefast.tables.source import Source
 
 #: Rows that are looked at.
 _ROWS = 1 << 16
-#: With fewer values, numbers may grow by chance and a column may be constant by chance. Names differ at any number.
+#: With fewer values, numbers may grow by chance and a column may be constant by chance; names differ at any number.
 _LEAST_ROWS = 20
 #: The share of missing values, and that of repeated ones, below which a column may be an index or an identifier.
 _FEW = 0.1
@@ -36,10 +36,10 @@ def without_information(source: Source, columns: Sequence[str]) -> dict[str, str
     is_all = len(source.files) == 1 and batch.num_rows < _ROWS
     formats = source.dialect.formats if source.dialect else {}
     codes = [name for name, each in formats.items() if each.kind == "code"]
-    found = {name: "nearly all values differ" for name in texts if _differs(batch.column(name), is_code=name in codes)}
-    if batch.num_rows >= _LEAST_ROWS:
-        found |= {name: _reason(name, batch.column(name), is_all) for name in columns if name not in found}
-    return {name: found[name] for name in columns if found.get(name)}
+    found = {name: _reason(name, batch.column(name), is_all) for name in columns}
+    found |= {name: "nearly all values differ" for name in texts if _differs(batch.column(name), is_code=name in codes)}
+    certain = ("nearly all values differ", "no values") if batch.num_rows < _LEAST_ROWS else {*found.values()} - {""}
+    return {name: reason for name, reason in found.items() if reason in certain}
 
 
 def _differs(column: pa.Array, *, is_code: bool) -> bool:

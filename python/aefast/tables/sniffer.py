@@ -35,6 +35,8 @@ _FEW = 0.1
 _RULE = re.compile(r"[-=:+]{3,}")
 #: Rows of data that follow each other where a table begins.
 _STEADY = 3
+#: The fewest numbers of a column that show that a year above them is none of them.
+_MANY = 20
 #: Rows below the header that may have units or types.
 _MOST_BELOW = 8
 
@@ -362,9 +364,9 @@ def _is_header(first: Sequence[str], columns: Sequence[Sequence[str]], formats: 
     for cell, column, each in zip(map(str.strip, first), columns, formats, strict=False):
         if each.kind == "text":
             continue
-        # A year above decimals is a name, too.
-        wholes = [c.partition(".")[0] for c in column]
-        is_year = len(first) > 1 and _is_year(cell) and not any(map(_is_year, wholes)) and wholes != [*column]
+        # A year above many numbers that are none is a name, too.
+        has_years = any(_is_year(c.partition(".")[0]) for c in column)
+        is_year = len(first) > 1 and _is_year(cell) and not has_years and len(column) >= _MANY
         if cell in ALWAYS_MISSING or others([cell], each, 0) or is_year:
             if cell not in column:
                 return True
@@ -382,7 +384,7 @@ def _is_header(first: Sequence[str], columns: Sequence[Sequence[str]], formats: 
 
 
 def _is_year(cell: str) -> bool:
-    return cell.isdecimal() and 1500 <= int(cell) < 2100
+    return cell.isdecimal() and 1900 <= int(cell) < 2100
 
 
 def _are_names(cells: Sequence[str]) -> bool:
@@ -393,6 +395,6 @@ def _are_names(cells: Sequence[str]) -> bool:
     is_run = numbers == list(range(numbers[0], numbers[0] + len(numbers)))
     return (is_run and (len(numbers) > 1 or numbers == [0])) or (
         len(set(numbers)) == len(numbers) > 1
-        and all(map(_is_year, cells))
+        and all(1500 <= number < 2100 for number in numbers)
         and (min(numbers) >= 1900 or numbers == sorted(numbers))
     )
