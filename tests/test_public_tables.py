@@ -121,8 +121,10 @@ def test_names_may_stand_below_those_of_groups_and_lack_that_of_the_index(tmp_pa
     assert found["y"][7:10] == [7, 8, None]
 
 
-def test_a_first_year_among_decimals_of_years_is_data(tmp_path):
+def test_a_first_number_that_could_be_a_year_is_data(tmp_path):
     path = write(tmp_path, lines(lambda i: f"{'MFI'[i % 3]},{2000 + i / 12:.{3 * (i > 0)}f}"))
+    assert len(read(path)[0]["x1"]) == 40
+    path = write(tmp_path, lines(lambda i: f"{'MFI'[i % 3]},{i * i if i else 1950},{i % 7}"))
     assert len(read(path)[0]["x1"]) == 40
 
 

@@ -360,13 +360,13 @@ def _of_arff(text: str, known: Reading) -> Reading:
 
 def _is_header(first: Sequence[str], columns: Sequence[Sequence[str]], formats: Sequence[CellFormat]) -> bool:
     """Whether the first row names the columns: its cells are not of the types of the rows below."""
-    values = []
+    values, n_typed = [], sum(each.kind != "text" for each in formats)
     for cell, column, each in zip(map(str.strip, first), columns, formats, strict=False):
         if each.kind == "text":
             continue
-        # A year above many numbers that are none is a name, too.
+        # A year above many numbers that are none is a name, too, if these are the only ones.
         has_years = any(_is_year(c.partition(".")[0]) for c in column)
-        is_year = len(first) > 1 and _is_year(cell) and not has_years and len(column) >= _MANY
+        is_year = n_typed == 1 < len(first) and _is_year(cell) and not has_years and len(column) >= _MANY
         if cell in ALWAYS_MISSING or others([cell], each, 0) or is_year:
             if cell not in column:
                 return True
