@@ -277,9 +277,13 @@ def test_known_values_come_before_missing_ones_among_equal_reasons():
         arrays[:] = map(np.zeros_like, arrays)
     row = np.full((1, 8), np.nan)
     row[0, 5] = 0
-    assert list(model.explain(row, top=1)["feature"]) == ["x5"]
-    _, features, *_ = model.model_.reasons(row, 1)
+    _, features, *_ = model.model_._reasons(row, 1, "float32")
     assert features.tolist() == [[5]]
+    # Neither a missing value nor an expected one is a reason for users.
+    assert len(model.explain(row, top=8)) == 0
+    assert np.isnan(model.model_.reasons(row, 1).values).all()
+    row[0, 5] = 1
+    assert list(model.explain(row, top=8)["feature"]) == ["x5"]
 
 
 def test_missing_values_are_replaced_by_the_mean():
