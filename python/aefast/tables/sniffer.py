@@ -365,8 +365,8 @@ def _is_header(first: Sequence[str], columns: Sequence[Sequence[str]], formats: 
         if each.kind == "text":
             continue
         # A year above many numbers that are none is a name, too, if these are the only ones.
-        has_years = any(_is_year(c.partition(".")[0]) for c in column)
-        is_year = n_typed == 1 < len(first) and _is_year(cell) and not has_years and len(column) >= _MANY
+        is_alone = n_typed == 1 < len(first) and len(column) >= _MANY
+        is_year = is_alone and _is_year(cell) and not any(_is_year(c.partition(".")[0]) for c in column)
         if cell in ALWAYS_MISSING or others([cell], each, 0) or is_year:
             if cell not in column:
                 return True
