@@ -280,7 +280,7 @@ def test_a_row_repeated_without_being_stored_again_is_scored_as_often():
 @settings(max_examples=60)
 @given(
     n_rows=st.integers(1, 300),
-    widths=st.sampled_from([(5, 3, 5), (30, 16, 8, 16, 30), (1, 1, 1), (17, 64, 17), (70, 33, 2, 33, 70)]),
+    widths=st.sampled_from([(5, 3, 5), (30, 16, 8, 16, 30), (1, 1, 1), (17, 64, 17), (70, 33, 2, 33, 70), (3, 450, 3)]),
     activation=st.sampled_from(sorted(reference.ACTIVATIONS)),
     dtype=st.sampled_from(DTYPES),
     metric=st.sampled_from(RESIDUAL_METRICS),

@@ -15,6 +15,21 @@ Index gradient_cost(Index rows, Index columns) {
   return registers * (rows + kLanes<T>) / 2;
 }
 
+/// Computes the activations of a block with one row: `n` values, each the first of a register whose rest is not used.
+/// They are packed into whole registers, as exponentials and divisions would cost as much as those of all rows.
+template <class T>
+void activate_row(const Activation<T>& activation, T* z, Index n) {
+  alignas(64) T packed[kPanel<T>];
+  for (Index first = 0; first < n; first += kPanel<T>) {
+    const Index count = std::min(kPanel<T>, n - first), padded = round_up(count, kLanes<T>);
+    T* from = z + first * kLanes<T>;
+    for (Index i = 0; i < count; ++i) packed[i] = from[i * kLanes<T>];
+    std::fill(packed + count, packed + padded, T(0));
+    activation.forward(packed, padded);
+    for (Index i = 0; i < count; ++i) from[i * kLanes<T>] = packed[i];
+  }
+}
+
 /// True if W should be stored input by input.
 template <class T>
 bool better_flipped(Index n_in, Index n_out) {
@@ -71,6 +86,11 @@ template <class T>
 void Dense<T>::forward(const Block& block, const T* params, const T* in, T* out) const {
   const T* bias = params + bias_.offset;
   if (activation_.is_relu) return product(is_tied(), block, params, in, bias, out, Nothing{}, StoreRelu{});
+  if (block.n_rows == 1 && activation_.forward) {
+    product(is_tied(), block, params, in, bias, out, Nothing{});
+    const Features own = block.own_features<T>(this->n_out());
+    return activate_row(activation_, out + own.first * block.width, own.last - own.first);
+  }
   product(is_tied(), block, params, in, bias, out, [this](T* z, Index n) {
     if (activation_.forward) activation_.forward(z, n);
   });
