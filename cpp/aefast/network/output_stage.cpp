@@ -352,7 +352,7 @@ void OutputStage<T>::log_softmax(const Block& block, T* z) const {
       Vec<T> top = Vec<T>::load(z + begin * block.width + lane), total(T(0));
       const auto at = [&](Index f) { return z + f * block.width + lane; };
       for (Index f = begin; f < end; ++f) top = max(top, Vec<T>::load(at(f)));
-      for (Index f = begin; f < end; ++f) total = total + exp(Vec<T>::load(at(f)) - top);
+      for (Index f = begin; f < end; ++f) total = total + exp_minus(Vec<T>::load(at(f)) - top);
       const Vec<T> shift = top + log(total);
       for (Index f = begin; f < end; ++f) (Vec<T>::load(at(f)) - shift).store(at(f));
     }

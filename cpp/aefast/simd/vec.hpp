@@ -55,4 +55,13 @@ template <class T> Vec<T> log(const Vec<T>& a) { return packet::plog(a.p); }
 template <class T> T sum(const Vec<T>& a) { return packet::predux(a.p); }
 // clang-format on
 
+/// a * 2^power of floats, for integers from -126 to 127.
+template <class V>
+V times_power(const V& a, const V& power) {
+  using Packet = typename V::Packet;
+  using Integers = typename packet::unpacket_traits<Packet>::integer_packet;
+  const Integers biased = packet::pcast<Packet, Integers>((power + V(127.0f)).p);
+  return a * V(packet::preinterpret<Packet>(packet::plogical_shift_left<23>(biased)));
+}
+
 }  // namespace aefast

@@ -54,6 +54,9 @@ Vec<T> clip(const Vec<T>& a, const Vec<T>& limit) {
   else return _mm512_range_pd(a.p, limit.p, kLeastMagnitudeWithSignOfFirst);
 }
 
+/// a * 2^power.
+inline Vec<float> times_power(const Vec<float>& a, const Vec<float>& power) { return _mm512_scalef_ps(a.p, power.p); }
+
 namespace detail {
 
 /// The quads at element `at` of every kQuad-th row from `first` on, side by side.
