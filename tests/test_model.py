@@ -1,6 +1,7 @@
 """The model that an estimator holds: what it answers, that it stays as it is, and that its predictor is kept."""
 
 import copy
+import dataclasses
 import pickle
 import re
 import subprocess
@@ -19,6 +20,7 @@ from messages import raises_exactly
 X = np.random.default_rng(0).normal(size=(300, 5)) @ np.random.default_rng(1).normal(size=(5, 5))
 NAMES = list("abcde")
 FRAME = pd.DataFrame(X, columns=NAMES)
+MIXED = FRAME.assign(f=["a", "b", "c", *99 * ["d", "e", "f"]])  # some values of f are rare
 
 
 def fitted(rows=X, **parameters):
@@ -127,11 +129,16 @@ def test_a_model_of_several_kinds_of_columns_asks_for_a_table():
 # What does not change.
 
 
-def arrays_of(model):
-    yield from (*model.coefs, *model.intercepts, *model.input_ranges, *model.distances)
-    yield from (model.scaling.shift, model.scaling.scale, model.scaling.means)
-    yield from (model.calibration.errors, model.calibration.counts)
-    yield from (norm for norm in model.norms if norm is not None)
+def arrays_of(part):
+    """All arrays in a model, or in a part of it."""
+    if isinstance(part, np.ndarray):
+        yield part
+    elif dataclasses.is_dataclass(part):
+        for each in dataclasses.fields(part):
+            yield from arrays_of(getattr(part, each.name))
+    elif isinstance(part, tuple | list | dict):
+        for each in part.values() if isinstance(part, dict) else part:
+            yield from arrays_of(each)
 
 
 @pytest.mark.parametrize(
@@ -152,6 +159,14 @@ def test_network_and_parameters_of_a_model_cannot_be_changed(estimator, change):
     assert estimator.model_.network["layers"][0]["units"] == 4
 
 
+def test_attributes_of_a_model_cannot_be_set_or_deleted(estimator):
+    for name in ("coefs", "threshold", "no_field"):
+        with pytest.raises(AttributeError, match=f"^{name} of a model cannot be set|assign to field '{name}'"):
+            setattr(estimator.model_, name, 1)
+        with pytest.raises(AttributeError, match=f"^{name} of a model cannot be deleted|delete field '{name}'"):
+            delattr(estimator.model_, name)
+
+
 @pytest.mark.parametrize("name", ["threshold_", "offset_"])
 def test_a_threshold_is_a_number(name):
     estimator = fitted()
@@ -168,12 +183,13 @@ def test_a_threshold_is_a_number(name):
         lambda model: pickle.loads(pickle.dumps(model)),
         copy.deepcopy,
         lambda model: model.with_weights([w.tolist() for w in model.coefs], model.intercepts),
-        lambda model: model.recalibrated(X, 0.2),
+        lambda model: model.recalibrated(MIXED if model.columns else X, 0.2),
     ],
     ids=["fitted", "loaded", "unpickled", "copied", "with weights", "recalibrated"],
 )
-def test_the_arrays_of_a_model_are_read_only(made):
-    model = made(fitted(batch_norm=True).model_)
+@pytest.mark.parametrize("rows", [X, MIXED], ids=["numbers", "several kinds"])
+def test_the_arrays_of_a_model_are_read_only(made, rows):
+    model = made(fitted(rows, batch_norm=True).model_)
     for array in arrays_of(model):
         with pytest.raises(ValueError, match="read-only"):
             array[...] = 0

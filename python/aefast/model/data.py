@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import FrozenInstanceError, dataclass, field, fields, is_dataclass, replace
+from operator import is_
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from aefast.model.evidence import Evidence
 from aefast.model.gaps import Gaps
 from aefast.model.metrics import COMPARING
 from aefast.model.network import code_size
-from aefast.model.reference import ColumnCounts, Reference
+from aefast.model.reference import Reference
 from aefast.model.scaling import FeatureScaling
 from aefast.model.whitening import Whitening
 from aefast.tables.dialect import Dialect
@@ -28,8 +29,18 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 
+class _Unchangeable:
+    """Refuses attributes that are no fields, too: setting a misspelt one would change nothing."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise FrozenInstanceError(f"{name} of a model cannot be set; replace() makes another model")
+
+    def __delattr__(self, name: str) -> None:
+        raise FrozenInstanceError(f"{name} of a model cannot be deleted; replace() makes another model")
+
+
 @dataclass(frozen=True, eq=False, repr=False)
-class ModelData:
+class ModelData(_Unchangeable):
     """The attributes of a `Model`.
 
     Attributes
@@ -229,14 +240,13 @@ def _plain(value: Any) -> Any:
 
 
 _READ_ONLY = (type(None), str, int, float, _ReadOnlyDict, _ReadOnlyList)
-_TUPLES, _CLASSES = (Whitening, Distances, Gaps), (FeatureScaling, Calibration, Reference, ColumnCounts)
 
 
 def _read_only(value: Any) -> Any:
     """Return a value whose arrays, dicts and lists, also those inside others, cannot be written to."""
     if isinstance(value, _READ_ONLY):
         return value
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return _ReadOnlyDict({key: _read_only(each) for key, each in value.items()})
     if isinstance(value, list):
         return _ReadOnlyList(map(_read_only, value))
@@ -245,12 +255,13 @@ def _read_only(value: Any) -> Any:
             value = value.copy()
             value.setflags(write=False)
         return value
-    if isinstance(value, _TUPLES):
-        return type(value)(*map(_read_only, value))
-    if isinstance(value, tuple) and any(isinstance(each, np.ndarray) for each in value):
-        return tuple(map(_read_only, value))
-    if isinstance(value, _CLASSES):
-        parts = {each.name: getattr(value, each.name) for each in fields(value)}
-        changed = {name: part for name, old in parts.items() if (part := _read_only(old)) is not old}
-        return replace(value, **changed) if changed else value
+    if isinstance(value, tuple):
+        parts = [*map(_read_only, value)]
+        if all(map(is_, parts, value)):
+            return value
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    if is_dataclass(value):
+        known = {each.name: getattr(value, each.name) for each in fields(value)}
+        changed = {name: part for name, old in known.items() if (part := _read_only(old)) is not old}
+        return replace(value, **changed) if changed else value  # type: ignore[type-var]
     return value
