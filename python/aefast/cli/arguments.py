@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from aefast.engine.threads import MOST_THREADS
+from aefast.model.metrics import MISSING, PRECISIONS
 
 T = TypeVar("T", int, float)
 
@@ -49,8 +50,8 @@ def choices(name: str, values: Iterable[str]) -> Any:
     return Enum(name, {value: value for value in values}, type=str)
 
 
-Precision: Any = choices("Precision", ("float32", "bfloat16", "int8"))
-Missing: Any = choices("Missing", ("error", "mask", "mean"))
+Precision: Any = choices("Precision", PRECISIONS)
+Missing: Any = choices("Missing", MISSING)
 OnBadRows: Any = choices("OnBadRows", ("error", "null", "skip"))
 
 
@@ -93,10 +94,7 @@ FailOn = Annotated[
         "WHAT", "anomalies, drift, bad: end with status 3, 4 or 5 if there are any.", "--fail-on", default="status 0"
     ),
 ]
-OnBad = Annotated[
-    OnBadRows,
-    rows(None, "Rows that cannot be scored: error stops, null writes them with null scores, skip leaves them out."),
-]
+OnBad = Annotated[OnBadRows, rows(None, "Rows that cannot be scored: error stops, null and skip leave them out.")]
 Json = Annotated[bool, running(None, "Print the summary as JSON.", "--json")]
 Threads = Annotated[
     int | None,

@@ -23,7 +23,7 @@ def export(
     table: Annotated[str, results("NAME", "Table that the query of a .sql file reads.")] = "rows",
     values: Annotated[
         list[str] | None,
-        rows("DATA", "Training rows, in which a .onnx file finds the rare values of text.", default=False),
+        rows("DATA", "Training rows, from which a .onnx file learns the rare values of text.", default=False),
     ] = None,
     reading: Reading = AS_FOUND,
 ) -> Outcome:

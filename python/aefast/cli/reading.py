@@ -16,7 +16,7 @@ from aefast.cli.options import names_in
 from aefast.cli.outcome import signed
 from aefast.tables.dialect import MOST_MARKS, NO_QUOTE, Reading, may_be_quote
 
-#: The user has said nothing about files of text: everything is found in the files.
+#: No options about text files were given: everything is detected.
 AS_FOUND: Reading = Reading()
 
 _text = partial(option, "CSV files")
@@ -40,7 +40,7 @@ def _mark(most: int = 1) -> Callable[[Any], str]:
 def _quote(text: Any) -> str:
     mark = {"none": NO_QUOTE, "double": '"', "single": "'"}.get(text, text)
     if not may_be_quote(mark):
-        raise typer.BadParameter(f"{text!r} is no sign, nor one of double, single, none")
+        raise typer.BadParameter(f"{text!r} is not one character, nor one of double, single, none")
     return str(mark)
 
 
@@ -68,33 +68,40 @@ def _options(
         _text(
             "C",
             "Cell separator: characters, tab, blank, or blanks for two or more.",
-            default="found",
+            default="detected",
             parser=_mark(MOST_MARKS),
         ),
     ] = None,
     widths: Annotated[
-        list[str] | None, _text("8,5,5", "Characters of each column of a table of fixed width.", default="found")
+        list[str] | None, _text("8,5,5", "Characters of each column of a table of fixed width.", default="detected")
     ] = None,
     quote: Annotated[
-        str | None, _text("C", "Quote around cells: a sign, double, single or none.", default="found", parser=_quote)
+        str | None,
+        _text(
+            "C", "Quote character around cells: a character, double, single or none.", default="detected", parser=_quote
+        ),
     ] = None,
-    decimal: Annotated[str | None, _text(".|,", "Decimal mark.", default="found", parser=_decimal)] = None,
+    decimal: Annotated[str | None, _text(".|,", "Decimal mark.", default="detected", parser=_decimal)] = None,
     thousands: Annotated[
-        str | None, _text("C", "Mark between thousands, or none or blank.", default="found", parser=_mark())
+        str | None, _text("C", "Thousands separator, or none or blank.", default="detected", parser=_mark())
     ] = None,
-    no_header: Annotated[bool, _text(None, "The first line is data and names no columns.", "--no-header")] = False,
+    no_header: Annotated[bool, _text(None, "The first line is data, not column names.", "--no-header")] = False,
     skip_rows: Annotated[
         int | None,
-        _text("N", "Lines above the header that are no part of the table.", default="found", parser=whole_number(0)),
+        _text(
+            "N", "Lines above the header that are not part of the table.", default="detected", parser=whole_number(0)
+        ),
     ] = None,
     names: Annotated[
         list[str] | None, _text("a,b", "Names of all columns of files without a header.", default="x0, x1, ...")
     ] = None,
-    na: Annotated[list[str] | None, _text("?,-", "Further cells that mean a missing value.", default="found")] = None,
-    time_format: Annotated[
-        str | None, _text("%d/%m/%Y", "Form of times, as Python's strptime has it.", default="found")
+    na: Annotated[
+        list[str] | None, _text("?,-", "Further cells that mean a missing value.", default="detected")
     ] = None,
-    encoding: Annotated[str | None, _text("latin-1", "Encoding of the text.", default="found")] = None,
+    time_format: Annotated[
+        str | None, _text("%d/%m/%Y", "Format of times, as in Python's strptime.", default="detected")
+    ] = None,
+    encoding: Annotated[str | None, _text("latin-1", "Encoding of the text.", default="detected")] = None,
 ) -> Reading:
     """What the options say about files of text."""
     given = names_in(names)

@@ -1,4 +1,4 @@
-"""``aefast run``: do a night's work as a job file says."""
+"""``aefast run``: run the nightly job that a job file describes."""
 
 from __future__ import annotations
 
@@ -28,13 +28,15 @@ def run(
     job: Annotated[Path, argument("JOB.toml", "The job file.")],
     data: Annotated[list[str] | None, argument("[DATA...]", "Tables; only with --init.")] = None,
     date: Annotated[
-        str | None, running("D", "Date of the input, as 2026-03-01.", "--date", default="today, less days-back")
+        str | None, running("D", "Date of the input, as 2026-03-01.", "--date", default="today minus days-back")
     ] = None,
     init: Annotated[bool, running(None, "Write a job file with comments for DATA.", "--init")] = False,
-    show: Annotated[bool, running(None, "Print the commands that would run now, and run none.", "--print")] = False,
+    show: Annotated[
+        bool, running(None, "Print the commands that would run now without running them.", "--print")
+    ] = False,
     again: Annotated[bool, running(None, "Score the date again if it was scored before.", "--again")] = False,
 ) -> Outcome:
-    """Do a night's work as a job file says: keep the model, score, check and report. Doing it twice changes nothing."""
+    """Run the nightly job of a job file: keep the model up to date, score, check and report. It may be repeated."""
     from aefast.cli.night import Night, notify
     from aefast.jobs.nights import Nights, locked
 

@@ -13,7 +13,6 @@ from aefast.cli.arguments import (
     FailOn,
     Label,
     Model,
-    OnBad,
     OnBadRows,
     Precision,
     Threads,
@@ -64,7 +63,10 @@ def score(
     sort: Annotated[
         bool, results(None, "Sort the anomalies by score, highest first; needs --only-anomalies.", "--sort")
     ] = False,
-    on_bad: OnBad = OnBadRows.error,
+    on_bad: Annotated[
+        OnBadRows,
+        rows(None, "Rows that cannot be scored: error stops, null writes them with null scores, skip leaves them out."),
+    ] = OnBadRows.error,
     reading: Reading = AS_FOUND,
     fail_on: FailOn = None,
     resume: Annotated[
