@@ -130,6 +130,30 @@ def test_no_folder_imports_one_above_it_and_no_two_files_import_each_other():
     assert imports_in_cycles(imports) == []
 
 
+#: Members whose names begin with an underscore although others may use them: those of named tuples, scikit-learn and
+#: dask, and the hooks that variants override, which only `aefast.estimators` calls.
+SHARED = {"_asdict", "_fields", "_replace", "_parameter_constraints", "_meta", "_meta_nonempty"}
+HOOKS = {"_beta", "_check_network", "_corrupt", "_network", "_objective", "_read", "_rows"}
+
+
+def private_members_of_others(path):
+    """The private members of objects other than ``self`` that a file uses and does not define."""
+    nodes = [*ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+    members = [node for node in nodes if isinstance(node, ast.Attribute) and re.match("_(?!_)", node.attr)]
+    is_own = [ast.unparse(node.value) in {"self", "cls", "super()"} for node in members]
+    known = {node.attr for node, own in zip(members, is_own, strict=True) if own}
+    known |= {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
+    known |= {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    return {node.attr for node in members} - known
+
+
+@needs_sources
+def test_no_file_uses_private_members_that_another_file_defines():
+    for path in PACKAGE.rglob("*.py"):
+        allowed = SHARED | (HOOKS if path.parent.name == "estimators" else set())
+        assert private_members_of_others(path) - allowed == set(), path
+
+
 @needs_sources
 def test_the_package_is_a_few_files_and_folders_of_at_most_two_levels():
     assert len(list(PACKAGE.glob("*.py"))) <= 8

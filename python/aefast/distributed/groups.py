@@ -99,7 +99,7 @@ class GroupFit:
 
     def __init__(self, estimator: Any, by: Any, min_rows: int, unseen: str) -> None:
         self._fleet = Fleet(estimator, by, min_rows=min_rows, unseen=unseen)
-        self._fleet._check()
+        self._fleet.check_parameters()
         if by is None:
             raise ValueError("by must name the columns whose values are the groups, got None")
         self.by: tuple[str, ...] = (str(by),) if isinstance(by, str) else tuple(map(str, by))

@@ -11,20 +11,20 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
-from aefast.estimators import fleet_files
 from aefast.estimators.base import BaseAutoencoder
-from aefast.estimators.files import check_refit, unfitted
+from aefast.estimators.files import check_refit, to_bytes, unfitted
 from aefast.estimators.fleet_scores import FleetScores
 from aefast.estimators.group_fits import GroupRows, fit_groups, fit_pooled, reasons_in_words
 from aefast.estimators.recipe import callbacks_of
 from aefast.model.false_discoveries import benjamini_hochberg
 from aefast.model.fleet import UNSEEN, joined, named, split_rows
-from aefast.model.fleet_file import StoredModels
+from aefast.model.fleet_file import FleetDocument, StoredModels, model_content, stored_content, write
 from aefast.model.image_network import is_count
 from aefast.model.model import Model
 from aefast.tables.collect import collected
 from aefast.tables.groups import Groups, Key, groups_by, taken
 from aefast.training.checkpoint import Checkpoint
+from aefast.training.plain import plain_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,13 +137,13 @@ class Fleet(FleetScores, BaseEstimator, Mapping[Key, Any]):
         UserWarning
             If groups cannot be learned, for instance because a column has no value in any of their rows.
         """
-        self._check()
+        self.check_parameters()
         rows, split, one = split_rows(collected(X), collected(groups), _names(self.by), one=not _is_list(self.by))
         return self._fit(rows, split, one)
 
     def fit_rows(self, X: Any, columns: Mapping[str, Any], on_fitted: Callable[[int], None] = _nothing) -> Self:
         """Fit rows whose groups are named by ``columns`` beside them; ``on_fitted`` gets the rows of each group."""
-        self._check()
+        self.check_parameters()
         one = not _is_list(self.by)
         return self._fit(X, groups_by(columns, one=one), one, on_fitted)
 
@@ -202,7 +202,7 @@ class Fleet(FleetScores, BaseEstimator, Mapping[Key, Any]):
             Before `fit`.
         """
         check_is_fitted(self)
-        self._check()
+        self.check_parameters()
         raw, rows, split = self._split(X, groups)
         enough = {key: numbers for key, numbers in split if len(numbers) >= self.min_rows}
         data = GroupRows.of(self.estimator, raw)
@@ -251,9 +251,11 @@ class Fleet(FleetScores, BaseEstimator, Mapping[Key, Any]):
         if by is not None:
             by = by[0] if document.one else list(by)
         fleet = cls(estimator, by, min_rows=document.min_rows, unseen=document.unseen)
-        fleet._check()
+        fleet.check_parameters()
         fleet._take(document.by, document.one, models, models.pooled, document.counts)
-        fleet._any()  # has parameters that do not go with the models
+        # Raises an error if the parameters do not go with the models.
+        if fleet.pooled_ is None:
+            fleet._estimator_of(next(iter(models.values())))
         return fleet
 
     def _estimator_of(self, model: Model) -> Any:
@@ -262,7 +264,7 @@ class Fleet(FleetScores, BaseEstimator, Mapping[Key, Any]):
         check_refit(estimator)
         return estimator
 
-    def _check(self) -> None:
+    def check_parameters(self) -> None:
         """Raise ValueError or TypeError for parameters that are not valid."""
         if not isinstance(self.estimator, BaseAutoencoder):
             raise TypeError(f"estimator must be one of aefast's estimators, got {type(self.estimator).__name__}")
@@ -343,7 +345,30 @@ class Fleet(FleetScores, BaseEstimator, Mapping[Key, Any]):
             Before `fit`.
         """
         check_is_fitted(self)
-        fleet_files.save(self, path)
+        document = FleetDocument(
+            kind=type(self.estimator).__name__,
+            parameters=plain_parameters(self.estimator.get_params(deep=False)),
+            by=self._by,
+            one=self._one,
+            min_rows=int(self.min_rows),
+            unseen=self.unseen,
+            keys=list(self._models),
+            counts=self.counts_,
+            has_pooled=self._pooled is not None,
+        )
+        write(path, document, self._contents())
+
+    def _contents(self) -> Iterator[bytes]:
+        """Yield the model files of all groups, then the pooled model's."""
+        for key in self._models:
+            estimator = self._estimators.get(key)
+            if estimator is not None:
+                yield to_bytes(estimator)  # a user may have changed it
+            else:
+                stored = stored_content(self._models, key)
+                yield model_content(self._models[key]) if stored is None else stored
+        if self.pooled_ is not None:
+            yield to_bytes(self.pooled_)
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()

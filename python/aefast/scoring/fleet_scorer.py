@@ -143,7 +143,7 @@ class FleetScorer(Scorer):
         try:
             return scored(X, parts, errors, n_rows, self.model.dtype)
         except ValueError:
-            self._judge(X, first_row, 0)  # names the row of a value that is not finite
+            self.judge_matrix(X, first_row, 0)  # names the row of a value that is not finite
             raise
 
     def _reasoned(self, X: Any, parts: Sequence[Part], first_row: int) -> tuple[NDArray[Any], list[pa.Array]]:
@@ -151,9 +151,9 @@ class FleetScorer(Scorer):
         try:
             for part in parts:
                 own = Scorer(part.model, columns=self._columns, precision=self.precision)
-                found.append(own._judge(taken(X, part.rows), 0, self.top_features))
+                found.append(own.judge_matrix(taken(X, part.rows), 0, self.top_features))
         except ValueError:
-            self._judge(X, first_row, 0)
+            self.judge_matrix(X, first_row, 0)
             raise
         back = np.argsort(np.concatenate([part.rows for part in parts]), kind="stable")
         errors, reasons = zip(*found, strict=True)

@@ -109,7 +109,7 @@ class ScoringSteps:
     def _with_reasons(self, X: Any, first_row: int) -> list[pa.Array]:
         """Return errors and reasons of a `matrix`."""
         try:
-            errors, reasons = self._judge(X, first_row, self.top_features)
+            errors, reasons = self.judge_matrix(X, first_row, self.top_features)
         except BadValueError:
             if self.on_bad == "error":
                 raise
@@ -199,21 +199,21 @@ class ScoringSteps:
             return np.asarray(errors)
         X = self.matrix(batch)
         try:
-            return self._judge(X, first_row, 0)[0]
+            return self.judge_matrix(X, first_row, 0)[0]
         except BadValueError:
             if self.on_bad == "error":
                 raise
         good = ~bad_rows(self.model, X)
         found = np.full(len(good), np.nan, self.model.dtype)
         if good.any():
-            found[good] = self._judge(take(X, np.flatnonzero(good)), first_row, 0)[0]
+            found[good] = self.judge_matrix(take(X, np.flatnonzero(good)), first_row, 0)[0]
         return found
 
     def errors(self, X: Any, *, first_row: int = 0) -> NDArray[np.float64]:
         """Return the errors (n,) of a `matrix` as float64; ``first_row`` is the number of its first row in messages."""
-        return self._judge(X, first_row, 0)[0].astype(np.float64)
+        return self.judge_matrix(X, first_row, 0)[0].astype(np.float64)
 
-    def _judge(self, X: NDArray[Any], first_row: int, top: int) -> tuple[NDArray[Any], pa.Array | None]:
+    def judge_matrix(self, X: NDArray[Any], first_row: int, top: int) -> tuple[NDArray[Any], pa.Array | None]:
         """Return errors and, unless ``top`` is 0, reasons."""
         try:
             if self.model.has_reasons(top):
