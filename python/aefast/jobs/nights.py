@@ -137,7 +137,7 @@ def unfinished(files: Sequence[Path]) -> str:
     """Return which text file does not end with a line end, so that it may be half-written; empty if none is."""
     for path in files:
         known = format_of(path)
-        is_plain = known.name == "CSV" if known else path.suffix.lower() != ".zip"
+        is_plain = not known.start if known else path.suffix.lower() != ".zip"
         if not is_plain or is_compressed(path) or path.stat().st_size == 0:
             continue
         with path.open("rb") as file:

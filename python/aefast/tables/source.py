@@ -19,7 +19,6 @@ from aefast.tables.arrow import is_time
 from aefast.tables.dialect import Dialect, Reading
 from aefast.tables.formats.base import TableError, TableFile
 from aefast.tables.formats.registry import open_table
-from aefast.tables.formats.typed import TypedTable
 from aefast.tables.numbers import is_number
 from aefast.tables.text import pluralise, quote_names, repeated
 
@@ -30,7 +29,7 @@ BATCH_BYTES, BATCH_ROWS = 1 << 26, 1 << 17
 
 
 class Source:
-    """The rows of one or more files, one file after the other. It does not change after it was opened.
+    """The rows of one or more files, one file after the other. Columns and types do not change after it was opened.
 
     With ``failed``, files that cannot be opened are left out, and it gets their paths with the reasons.
 
@@ -60,7 +59,7 @@ class Source:
             self.files.append(file)
             if file.dialect is not None and file.dialect.describe() and (reading is None or reading.learned is None):
                 reading = replace(reading or Reading(), learned=file.dialect)  # later files are read alike
-            if isinstance(file, TypedTable) and (reading is None or reading.meanings is None):
+            if file.meanings is not None and (reading is None or reading.meanings is None):
                 reading = replace(reading or Reading(), meanings=file.meanings)
         if not self.files:
             raise TableError(next(iter(failed.values())) if failed else "no files to read")

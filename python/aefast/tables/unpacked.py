@@ -14,10 +14,7 @@ from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 from aefast.tables.formats.base import TableError
-from aefast.tables.formats.registry import format_of
-
-#: How files of other formats than CSV begin.
-_STARTS = {b"PAR1": ".parquet", b"ARRO": ".arrow", b"\x93NUM": ".npy"}
+from aefast.tables.formats.registry import format_of, suffix_of
 
 
 def unpacked(path: Path) -> Path:
@@ -25,7 +22,7 @@ def unpacked(path: Path) -> Path:
     if str(path) == "-":
         stream = sys.stdin.buffer
         start = stream.read(4)
-        return _copy(f"stdin{_STARTS.get(start, '.csv')}", stream, start)
+        return _copy(f"stdin{suffix_of(start)}", stream, start)
     return _from_zip(path) if path.suffix.lower() == ".zip" else path
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aefast.exceptions import AefastError
-from aefast.tables.dialect import Dialect, Reading
+from aefast.tables.dialect import CellFormat, Dialect, Reading
 from aefast.tables.files import MISFITS
 from aefast.tables.text import one_line, shorten
 
@@ -26,7 +26,8 @@ class TableError(AefastError, ValueError):
 
 
 class TableFile:
-    """One file of rows. An open file never changes; `with_text` gives another one.
+    """One file of rows. Its columns and types never change; `with_text` gives another file. A pass only updates
+    counts, and whether rows are uneven.
 
     Attributes
     ----------
@@ -40,6 +41,8 @@ class TableFile:
         Columns whose first cells are blank, in a format whose types are guessed: their type could be any.
     dialect : Dialect or None
         How a file of text is written.
+    meanings : mapping of str to CellFormat, or None
+        Columns of a file with types that are converted to times or codes; None for files of text and arrays.
     n_dropped : int
         Rows with too many cells that the last complete pass left out.
     n_short : int
@@ -53,6 +56,7 @@ class TableFile:
     #: Reading one column takes as long as reading all of them.
     reads_all_columns = False
     dialect: Dialect | None = None
+    meanings: Mapping[str, CellFormat] | None = None
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -30,6 +30,8 @@ class Format:
         The classes, as ``module.Class`` in this folder.
     reads, writes : tuple of str
         The suffixes of files that can be read and written, in lower case.
+    start : bytes
+        The first four bytes of a file, by which standard input is recognised; empty for text.
     compressed : bool
         Whether compressed files can be read.
     any_name : bool
@@ -41,21 +43,25 @@ class Format:
     writer: str
     reads: tuple[str, ...]
     writes: tuple[str, ...]
+    start: bytes = b""
     compressed: bool = False
     any_name: bool = False
 
 
 FORMATS = (
-    Format("Parquet", "parquet.ParquetTable", "parquet.ParquetWriter", (".parquet", ".pq"), (".parquet", ".pq")),
+    Format(
+        "Parquet", "parquet.ParquetTable", "parquet.ParquetWriter", (".parquet", ".pq"), (".parquet", ".pq"), b"PAR1"
+    ),
     Format("CSV", "csv.CsvTable", "csv_writer.CsvWriter", (".csv", ".tsv", ".txt"), (".csv",), compressed=True),
     Format(
         "Arrow IPC",
         "ipc.IpcTable",
         "ipc.IpcWriter",
-        (".feather", ".arrow", ".arrows", ".ipc"),
+        (".arrow", ".feather", ".arrows", ".ipc"),
         (".feather", ".arrow", ".ipc"),
+        b"ARRO",
     ),
-    Format("NumPy", "npy.NpyTable", "npy.NpyWriter", (".npy",), (".npy",), any_name=True),
+    Format("NumPy", "npy.NpyTable", "npy.NpyWriter", (".npy",), (".npy",), b"\x93NUM", any_name=True),
 )
 #: The names of the formats, for help texts.
 FORMAT_NAMES = ", ".join(known.name for known in FORMATS)
@@ -80,6 +86,11 @@ def format_of(path: Path) -> Format | None:
         suffixes.pop()
     found = (known for known in FORMATS if suffixes and suffixes[-1] in known.reads)
     return next((known for known in found if known.compressed or not packed), None)
+
+
+def suffix_of(start: bytes) -> str:
+    """Return the suffix of files with these first four bytes; that of CSV if no format is known by them."""
+    return next((known.reads[0] for known in FORMATS if known.start and known.start == start), ".csv")
 
 
 def open_table(path: str | Path, reading: Reading | None = None) -> TableFile:

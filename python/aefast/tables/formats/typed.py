@@ -25,9 +25,11 @@ _ROWS = 1 << 10
 class TypedTable(TableFile):
     """A file with types. ``meanings`` are the formats of the columns that are converted when they are read."""
 
+    meanings: Mapping[str, CellFormat]
+
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self.meanings: Mapping[str, CellFormat] = {}
+        self.meanings = {}
 
     @classmethod
     def read_by(cls, path: Path, reading: Reading | None) -> TypedTable:
