@@ -27,7 +27,7 @@ isa_level: str
 isa_levels_available: tuple[str, ...]
 
 class LayerSpec(TypedDict, total=False):
-    kind: str  # dense top_k kl_sparsity gaussian_code conv2d conv2d_transpose max_pool2d upsample2d
+    kind: str  # a name in `aefast.model.layers.LAYERS`
     units: int  # outputs
     activation: str
     tied_to: int  # index of the layer whose transposed weights this one uses; -1: it has its own
@@ -64,7 +64,7 @@ class NetworkSpec(TypedDict):
     columns: NotRequired[list[tuple[int, int, float]]]
 
 class ObjectiveSpec(TypedDict, total=False):
-    loss: str  # mse mae huber binary_crossentropy categorical_crossentropy
+    loss: str  # a name in `aefast.model.metrics.LOSSES`
     l1: float
     l2: float
     activity_l1: float

@@ -173,7 +173,7 @@ class DecisionMethods(OutlierMixin):
         The p-value of a row is p = (1 + #{calibration scores >= its score}) / (1 + m) for m calibration scores, those
         of rows that were not learned (``docs/scores.md`` says how `fit` gets them). It is exact for p up to
         1025 / (1 + m), and at most 1/128 too large above. If the row is exchangeable with the calibration rows,
-        P(p <= a) <= a, whatever the model is worth.
+        P(p <= a) <= a, however good the model is.
 
         With another ``score_metric`` than "calibrated", the calibration scores are those of the held-out rows. As these
         rows also choose the epoch, p-values may be slightly too small. Without held-out rows the scores of the training

@@ -117,6 +117,6 @@ def require_known(scores: NDArray[Any], distances: Distances, tail: Callable[[fl
     share = float((scores > tail(distances.top[0] + BEYOND)).mean())
     if share > 0.5:
         raise ValueError(
-            f"{share:.0%} of the rows are stranger than any row that the model learned, so it knows nothing about "
-            "them: fit a model on rows like them"
+            f"{share:.0%} of the rows are more anomalous than any row that the model learned, so it knows nothing "
+            "about them: fit a model on rows like them"
         )

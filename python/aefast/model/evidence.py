@@ -283,7 +283,7 @@ class OwnEvidence(NamedTuple):
     """How rare each value of a categorical column is by itself, in nats.
 
     The evidence is that of `rarities`. A value that training has not seen has the probability of all such values
-    together (Good 1953), halved, so that it is stranger than any other.
+    together (Good 1953), halved, so that it is rarer than any other.
 
     Attributes
     ----------
