@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import aefast
@@ -76,6 +77,17 @@ def test_an_estimator_without_a_fit_stays_without_one():
     assert (again.batch_size, hasattr(again, "model_")) == (7, False)
 
 
+def test_the_state_of_a_scorer_of_an_earlier_version_becomes_one():
+    model = aefast.Autoencoder(**OPTIONS).fit(FRAME)
+    now = aefast.Scorer(model, top_features=1, keep=["k"])
+    state = {name: value for name, value in vars(now).items() if name not in ("model", "on_bad")}
+    again = aefast.Scorer.__new__(aefast.Scorer)
+    again.__setstate__({**state, "estimator": model})
+    scores, found = (pa.Table.from_batches(each.score(FRAME)) for each in (now, again))
+    assert found.equals(scores)
+    assert pa.Table.from_batches(pickle.loads(pickle.dumps(again)).score(FRAME)).equals(scores)
+
+
 def named(module, name):
     """What a pickle finds under a name."""
     return pickle.loads(f"c{module}\n{name}\n.".encode())
@@ -84,6 +96,7 @@ def named(module, name):
 def test_the_names_of_earlier_versions_are_found():
     for name, variant in VARIANTS.items():
         assert named(f"aefast.{variant.module}", name) is getattr(aefast, name)
+    assert named("aefast.scorer", "Scorer") is aefast.Scorer
     assert named("aefast.thresholds", "Calibration") is Calibration
     assert named("aefast.whitening", "Whitening") is Whitening
     assert named("aefast.columns", "Column") is Column

@@ -18,6 +18,7 @@ _PLACES = {
     **{f"aefast.{variant.module}": f"aefast.estimators.{variant.module}" for variant in VARIANTS.values()},
     "aefast.optimizers": "aefast.training.optimizers",
     "aefast.checkpoints": "aefast.training.checkpoint",
+    "aefast.scorer": "aefast.scoring.scorer",
     "aefast.thresholds": "aefast.model.calibration",
     "aefast.whitening": "aefast.model.whitening",
 }

@@ -77,6 +77,13 @@ class ScoringSteps:
         if clash:
             raise TableError(f"column {clash[0]!r} cannot be kept: the scores have a column of that name")
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over the state of a pickle; in those of earlier versions, an estimator is in the place of its model."""
+        now = dict(state)
+        if "estimator" in now:
+            now |= {"model": model_of(now.pop("estimator")), "on_bad": "error"}
+        vars(self).update(now)
+
     @property
     def n_features(self) -> int:
         """Number of the model's columns."""
