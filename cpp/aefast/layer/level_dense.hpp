@@ -40,7 +40,7 @@ class LevelDense final : public Layer<T> {
     return std::make_unique<LevelDense>(n_numbers, n_levels, units, context.activation, context.n_parameters);
   }
 
-  /// Those of the numbers, and the weights of all levels.
+  /// The parameters of the layer of numbers, then the weights of all levels.
   std::vector<Parameter> parameters() const override {
     std::vector<Parameter> all = numbers_.parameters();
     all.push_back(levels_);

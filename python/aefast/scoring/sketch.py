@@ -1,4 +1,4 @@
-"""ScoreSketch: what a driver has to know of rows that partitions have scored, as sums that can be added up."""
+"""ScoreSketch: counts of the rows that each partition has scored, which a driver adds up."""
 
 from __future__ import annotations
 

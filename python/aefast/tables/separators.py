@@ -28,7 +28,7 @@ _COMMENT = re.compile(r"\s*(#|%|//|@( |$|TYPE$))")
 _LEAST_QUOTED = 0.2
 #: The least share of the rows below the header that are as wide as most, for a separator.
 _LEAST_EVEN = 0.8
-#: The same for blanks, which also stand between words.
+#: The same share for blanks, which also stand between words.
 _LEAST_EVEN_OF_WORDS = 0.95
 #: Rows in whose cells several blanks are looked for.
 _TRIED = 20

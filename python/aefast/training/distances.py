@@ -58,7 +58,7 @@ def fit_distances(
     uses_code : bool, default True
         Whether the code is part of the joint distance.
     explains : bool, default True
-        Whether W is turned to the features, for reasons. Scores do not depend on it.
+        Whether W is rotated to align with the features, for reasons. Scores do not depend on it.
     """
     rng = network.choices.rng(SCORE, 1)
     n_features = rows.X.shape[1]

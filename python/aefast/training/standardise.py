@@ -32,7 +32,7 @@ _END = tuple(np.linspace(0.9, 0.99, 10))
 _ALIKE = 25
 _SPREAD_OF_DECILES = 2.563
 _LARGEST = float(np.finfo(np.float32).max)
-# Values of columns that are looked at at once.
+# Values of columns in a block.
 _VALUES = 1 << 20
 
 

@@ -25,7 +25,7 @@ CUTOFF = 2.5
 # First decile of a standard normal distribution.
 _DECILE = 1.2816
 _LEAST = 1e-12
-# Rows that are looked at at once.
+# Rows in a block.
 _BLOCK = 8192
 #: Smallest range of a column in the scaled space that is taken as a unit.
 LEAST_SPAN = 1e-6
