@@ -274,7 +274,7 @@ def good_rows(
         name = columns[found.column] if columns is not None else f"x{found.column}"
         place = f"{source.place(first_row + found.row)} (the first is row 0)"
         what = "the rows have infinite values" if may_miss else "the rows have missing or infinite values"
-        remedy = f"; give --on-bad skip, leave it out with --exclude {option_of([name])}"
+        remedy = f"; give --on-bad skip, or leave the column out with --exclude {option_of([name])}"
         if not may_miss:
             remedy += ", or give --missing mask or mean"
         short = [token for token in (source.dialect.missing if source.dialect else ()) if len(token) <= 8]
