@@ -8,48 +8,59 @@
 namespace aefast {
 namespace {
 
+using Double = Vec<double>;
+
 constexpr Index kNearest = 3;        // centres whose mean distance says how far out a row lies
 constexpr double kFarthest = 1e300;  // in place of distances that are not finite
+constexpr double kNone = -1;         // in place of a centre
 constexpr double kRounding = 1e-9;   // of shares of rows
 
-/// The mean of each row's kNearest smallest distances, of distances (k x width); width is at most kPanel.
-void nearest_mean(const double* distances, Index k, Index width, double* to) {
-  double least[kNearest][kPanel<double>];
-  for (auto& rank : least) std::ranges::fill(rank, kFarthest);
-  for (Index c = 0; c < k; ++c) {
-    for (Index i = 0; i < width; ++i) {
-      const double first = distances[c * width + i], second = std::max(first, least[0][i]);
-      const double third = std::max(second, least[1][i]);
-      least[0][i] = std::min(first, least[0][i]);
-      least[1][i] = std::min(second, least[1][i]);
-      least[2][i] = std::min(third, least[2][i]);
+/// Writes the number of each row's nearest centre, the first of equal ones, of distances (k x width).
+void nearest_centre(const double* distances, Index k, Index width, double* to) {
+  for (Index i = 0; i < width; i += kLanes<double>) {
+    Double least = Double::load(distances + i), number(0.0);
+    for (Index c = 1; c < k; ++c) {
+      const Double distance = Double::load(distances + c * width + i);
+      number = select(less(distance, least), Double(static_cast<double>(c)), number);
+      least = min(distance, least);
     }
+    number.store(to + i);
   }
+}
+
+/// Writes the mean of each row's kNearest smallest distances, of distances (k x width).
+void nearest_mean(const double* distances, Index k, Index width, double* to) {
   const Index n = std::min(k, kNearest);
-  for (Index i = 0; i < width; ++i) {
-    double sum = 0;
-    for (Index rank = 0; rank < n; ++rank) sum += least[rank][i];
-    to[i] = sum / static_cast<double>(n);
+  for (Index i = 0; i < width; i += kLanes<double>) {
+    Double first(kFarthest), second(kFarthest), third(kFarthest);
+    for (Index c = 0; c < k; ++c) {
+      const Double distance = Double::load(distances + c * width + i), beyond_first = max(distance, first);
+      third = min(max(beyond_first, second), third);
+      second = min(beyond_first, second);
+      first = min(distance, first);
+    }
+    const Double sum = n == 1 ? first : n == 2 ? first + second : first + second + third;
+    (sum / Double(static_cast<double>(n))).store(to + i);
   }
 }
 
 /// Finds a limit that just `n` of the distances do not exceed, 1 <= n <= n_distances, by bisection: counting all of
 /// them a dozen times is faster than moving them. Returns false if equal distances leave no such limit.
 bool find_limit(const double* distances, Index n_distances, Index n, double& limit) {
-  double least = distances[0], largest = distances[0];
-  for (Index i = 1; i < n_distances; ++i) {
-    least = std::min(distances[i], least);
-    largest = std::max(distances[i], largest);
-  }
-  limit = largest;
-  if (n == n_distances) return true;
   // Doubles from zero on are in the order of their bits.
-  auto low = std::bit_cast<std::int64_t>(std::abs(least)) - 1, high = std::bit_cast<std::int64_t>(largest);
-  while (high - low > 1) {
+  const auto bits = [&](Index i) { return std::bit_cast<std::int64_t>(distances[i]); };
+  std::int64_t least = bits(0), largest = bits(0);
+  for (Index i = 1; i < n_distances; ++i) {
+    least = std::min(bits(i), least);
+    largest = std::max(bits(i), largest);
+  }
+  limit = std::bit_cast<double>(largest);
+  if (n == n_distances) return true;
+  for (std::int64_t low = least - 1, high = largest; high - low > 1;) {
     const std::int64_t middle = low + (high - low) / 2;
-    limit = std::bit_cast<double>(middle);
     Index n_within = 0;
-    for (Index i = 0; i < n_distances; ++i) n_within += distances[i] <= limit;
+    for (Index i = 0; i < n_distances; ++i) n_within += bits(i) <= middle;
+    limit = std::bit_cast<double>(middle);
     if (n_within == n) return true;
     (n_within < n ? low : high) = middle;
   }
@@ -79,52 +90,45 @@ Clusters::Clusters(const double* rows, Index n_rows, Index n_columns, const doub
 template <class F>
 void Clusters::each_block(const double* centres, Index k, F&& f) const {
   const Index d = n_columns_;
-  const LinearMap<double> map(
+  const LinearMap<double> multiply_by(
       k, d, [&](Index c, Index j) { return -2 * centres[c * d + j]; },
       [&](Index c) { return std::inner_product(centres + c * d, centres + (c + 1) * d, centres + c * d, 0.0); });
-  Buffer<double> products(k * kPanel<double>);
+  const Double zero(0.0), farthest(kFarthest);
+  const auto add = [&](const Double& product, const Double& square) {
+    const Double distance = product + square;
+    return select(less(distance, farthest), max(distance, zero), farthest);
+  };
+  Buffer<double> distances(k * kPanel<double>);
   for (Index index = 0; index * kPanel<double> < n_rows_; ++index) {
     const Block block = block_of<double>(index, n_rows_, kPanel<double>);
-    map.apply(block, blocks_.data() + d * block.first_row, products.data());
-    const double* square = squares_.data() + block.first_row;
+    multiply_by.apply(block, blocks_.data() + d * block.first_row, distances.data());
     for (Index c = 0; c < k; ++c) {
-      double* of_centre = products.data() + c * block.width;
-      for (Index i = 0; i < block.width; ++i) {
-        const double distance = of_centre[i] + square[i];
-        of_centre[i] = distance < kFarthest ? std::max(distance, 0.0) : kFarthest;
-      }
+      double* of_centre = distances.data() + c * block.width;
+      map(of_centre, block.width, add, of_centre, squares_.data() + block.first_row);
     }
-    f(block, products.data());
+    f(block, distances.data());
   }
 }
 
 void Clusters::move_centres(double* centres, Index k, Index n_steps, double trimmed) const {
   const Index d = n_columns_;
-  Buffer<double> least(kPanel<double>), means(squares_.size()), sums(k * d), totals(k);
-  std::vector<Index> label(static_cast<std::size_t>(squares_.size()));
-  std::vector<char> is_far(static_cast<std::size_t>(n_rows_));
+  Buffer<double> label(squares_.size()), means(squares_.size()), sums(k * d), totals(k);
+  std::vector<double> before;
   for (Index step = 0; step < n_steps; ++step) {
     const bool trims = step > 0 && trimmed > 0;
     each_block(centres, k, [&](const Block& block, const double* distances) {
-      Index* nearest = label.data() + block.first_row;
-      std::copy_n(distances, block.width, least.data());
-      std::fill_n(nearest, block.width, Index{0});
-      for (Index c = 1; c < k; ++c) {
-        const double* of_centre = distances + c * block.width;
-        for (Index i = 0; i < block.width; ++i) {
-          const bool is_nearer = of_centre[i] < least[i];
-          least[i] = is_nearer ? of_centre[i] : least[i];
-          nearest[i] = is_nearer ? c : nearest[i];
-        }
-      }
+      nearest_centre(distances, k, block.width, label.data() + block.first_row);
       if (trims) nearest_mean(distances, k, block.width, means.data() + block.first_row);
     });
-    if (trims) find_farthest(means, trimmed, is_far);
+    if (trims) leave_out_farthest(means, trimmed, label);
+    // The same rows have the same means.
+    if (std::equal(before.begin(), before.end(), label.data(), label.data() + n_rows_)) return;
+    before.assign(label.data(), label.data() + n_rows_);
     std::fill_n(sums.data(), k * d, 0.0);
     std::fill_n(totals.data(), k, 0.0);
     for (Index i = 0; i < n_rows_; ++i) {
-      if (is_far[static_cast<std::size_t>(i)]) continue;
-      const Index c = label[static_cast<std::size_t>(i)];
+      const auto c = static_cast<Index>(label[i]);
+      if (c < 0) continue;
       const double* row = rows_ + i * d;
       double *sum = sums.data() + c * d, own = weight(i);
       totals[c] += own;
@@ -136,12 +140,13 @@ void Clusters::move_centres(double* centres, Index k, Index n_steps, double trim
   }
 }
 
-/// Sets which rows have the largest distances, at most `share` of the weight of all; of equal ones the first.
-void Clusters::find_farthest(const Buffer<double>& distances, double share, std::vector<char>& is_far) const {
+/// Takes the labels of the rows with the largest distances, at most `share` of the weight of all; of equal ones the
+/// first.
+void Clusters::leave_out_farthest(const Buffer<double>& distances, double share, Buffer<double>& label) const {
   const double most = share * total_weight_ * (1 + kRounding);
   double limit = 0;
   if (!weights_ && find_limit(distances.data(), n_rows_, n_rows_ - static_cast<Index>(most), limit)) {
-    for (Index i = 0; i < n_rows_; ++i) is_far[static_cast<std::size_t>(i)] = distances[i] > limit;
+    for (Index i = 0; i < n_rows_; ++i) label[i] = distances[i] > limit ? kNone : label[i];
     return;
   }
   std::vector<Index> order(static_cast<std::size_t>(n_rows_));
@@ -150,19 +155,19 @@ void Clusters::find_farthest(const Buffer<double>& distances, double share, std:
   std::partial_sort(order.begin(), order.begin() + n_sorted, order.end(), [&](Index a, Index b) {
     return distances[a] > distances[b] || (distances[a] == distances[b] && a < b);
   });
-  std::ranges::fill(is_far, char{0});
   double reached = 0;
   for (Index at = 0; at < n_sorted; ++at) {
     const Index i = order[static_cast<std::size_t>(at)];
     reached += weight(i);
     if (reached > most) break;
-    is_far[static_cast<std::size_t>(i)] = 1;
+    label[i] = kNone;
   }
 }
 
 void Clusters::local_means(const double* anchors, Index k, double mass, double* means, double* spreads) const {
   const Index d = n_columns_;
-  Buffer<double> all(k * n_rows_), share(n_rows_);
+  Buffer<double> all(k * n_rows_, Unset{}), share(n_rows_);
+  std::vector<Index> near(static_cast<std::size_t>(n_rows_) + 1);
   each_block(anchors, k, [&](const Block& block, const double* distances) {
     for (Index c = 0; c < k; ++c) {
       std::copy_n(distances + c * block.width, block.n_rows, all.data() + c * n_rows_ + block.first_row);
@@ -172,9 +177,15 @@ void Clusters::local_means(const double* anchors, Index k, double mass, double* 
   for (Index c = 0; c < k; ++c) {
     double *mean = means + c * d, total = 0, square = 0;
     find_nearest(all.data() + c * n_rows_, mass, share.data());
+    // A list of the rows spares the loop below a branch that nothing predicts.
+    std::size_t n_near = 0;
     for (Index i = 0; i < n_rows_; ++i) {
+      near[n_near] = i;
+      n_near += share[i] != 0;
+    }
+    for (std::size_t at = 0; at < n_near; ++at) {
+      const Index i = near[at];
       const double own = share[i], *row = rows_ + i * d;
-      if (own == 0) continue;
       total += own;
       square += own * squares_[i];
       for (Index j = 0; j < d; ++j) mean[j] += own * row[j];

@@ -28,7 +28,7 @@ class Clusters {
   template <class F>
   void each_block(const double* centres, Index k, F&& f) const;
   double weight(Index i) const { return weights_ ? weights_[i] : 1.0; }
-  void find_farthest(const Buffer<double>& distances, double share, std::vector<char>& is_far) const;
+  void leave_out_farthest(const Buffer<double>& distances, double share, Buffer<double>& label) const;
   void find_nearest(const double* distances, double mass, double* share) const;
 
   const double* rows_;
