@@ -269,31 +269,44 @@ def stability_index(
 
     Bins of small counts are added up. A column without values in one of the two has an index of 0.
     """
-    a, b = before.astype(np.float64), after.astype(np.float64)
-    n, m = a.sum(axis=1, keepdims=True), b.sum(axis=1, keepdims=True)
+    bins, sizes = _joined_bins(before, after)
+    (a, b), (n, m) = bins, sizes
+    index, n_bins, is_known = _index(bins, sizes)
     with np.errstate(divide="ignore", invalid="ignore"):
-        expected = (a + b) * np.minimum(n, m) / (n + m)
-        is_small = ~(expected >= _LEAST_EXPECTED)
-        rest = np.where(is_small, expected, 0).sum(axis=1) >= 1
-        # If they are few together too, they join the largest bin.
-        rows, largest = np.arange(len(a)), np.where(rest, a.shape[1], np.argmax(expected, axis=1))
-        joined = []
-        for counts in (a, b):
-            bins = np.column_stack([np.where(is_small, 0, counts), np.zeros(len(a))])
-            bins[rows, largest] += np.where(is_small, counts, 0).sum(axis=1)
-            joined.append(bins)
-        a, b = joined
-        is_bin = a + b > 0
-        n_bins = is_bin.sum(axis=1, keepdims=True)
-        p, q = _bin_shares(a, n, n_bins), _bin_shares(b, m, n_bins)
-        terms = np.where(is_bin, (p - q) * np.log(p / q), 0.0)
-        index = terms.sum(axis=1, keepdims=True) - (n_bins - 1) * (1 / n + 1 / m)
-        statistic = np.where(is_bin, (a * np.sqrt(m / n) - b * np.sqrt(n / m)) ** 2 / (a + b), 0).sum(axis=1)
-        k = np.maximum(n_bins[:, 0] - 1, 1)
+        statistic = np.where(a + b > 0, (a * np.sqrt(m / n) - b * np.sqrt(n / m)) ** 2 / (a + b), 0).sum(axis=1)
+        k = np.maximum(n_bins - 1, 1)
         # Wilson and Hilferty's approximation of the chi-squared distribution (1931).
         z = (np.cbrt(statistic / k) - (1 - 2 / (9 * k))) / np.sqrt(2 / (9 * k))
-    is_known = (n[:, 0] > 0) & (m[:, 0] > 0) & (n_bins[:, 0] > 1)
-    return np.where(is_known, np.maximum(index[:, 0], 0), 0.0), is_known & (z > NormalDist().inv_cdf(1 - level))
+    return index, is_known & (z > NormalDist().inv_cdf(1 - level))
+
+
+def _joined_bins(before: NDArray[np.int64], after: NDArray[np.int64]) -> tuple[Array, Array]:
+    """Return two histograms (2, C, B + 1), small counts of which are in the last bin, and their totals (2, C, 1)."""
+    both = np.stack([before, after]).astype(np.float64)
+    sizes = both.sum(axis=2, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        expected = both.sum(axis=0) * sizes.min(axis=0) / sizes.sum(axis=0)
+    is_small = ~(expected >= _LEAST_EXPECTED)
+    rest = np.where(is_small, expected, 0).sum(axis=1) >= 1
+    n_columns, n_bins = expected.shape
+    bins = np.zeros((2, n_columns, n_bins + 1))
+    bins[:, :, :n_bins] = np.where(is_small, 0, both)
+    # If they are few together too, they join the largest bin.
+    largest = np.where(rest, n_bins, np.argmax(expected, axis=1))
+    bins[:, np.arange(n_columns), largest] += np.where(is_small, both, 0).sum(axis=2)
+    return bins, sizes
+
+
+def _index(bins: Array, sizes: Array) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the stability index (C,) of `_joined_bins`, the numbers of bins with values, and whether it is known."""
+    is_bin = bins.sum(axis=0) > 0
+    n_bins = is_bin.sum(axis=1, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p, q = _bin_shares(bins, sizes, n_bins)
+        terms = np.where(is_bin, (p - q) * np.log(p / q), 0.0)
+        index = terms.sum(axis=1, keepdims=True) - (n_bins - 1) * (1 / sizes).sum(axis=0)
+    is_known = (sizes > 0).all(axis=0) & (n_bins > 1)
+    return np.where(is_known, np.maximum(index, 0), 0.0)[:, 0], n_bins[:, 0], is_known[:, 0]
 
 
 def _bin_shares(counts: Array, n_rows: Array, n_bins: Array) -> Array:
@@ -327,11 +340,12 @@ def structural(reference: ColumnCounts, parts: Sequence[ColumnCounts]) -> NDArra
     for first in range(0, len(parts), at_once):
         some = parts[first : first + at_once]
         n = np.array([[max(each.n_rows, 1)] for each in some])
-        differences = np.stack([each.shares() for each in some]) - share
+        counts = np.array([(each.missing, each.unknown, each.clipped) for each in some])
+        differences = counts.transpose(0, 2, 1) / n[:, :, None] - share
         differences[:, :, 0] = np.abs(differences[:, :, 0])
         differences -= np.sqrt(share * (1 - share) / n[:, :, None])
         before, after = np.tile(reference.bins, (len(some), 1)), np.concatenate([each.bins for each in some])
-        index = stability_index(before, after)[0].reshape(len(some), n_columns)
+        index = _index(*_joined_bins(before, after))[0].reshape(len(some), n_columns)
         index = index - np.sqrt(2 * np.maximum(n_bins - 1, 0)) / n
         worst = np.maximum(worst, np.dstack([differences, index]).max(axis=0))
     return worst
