@@ -69,13 +69,12 @@ def calibrate(
 
 def _whitening(network: TrainedNetwork, rows: Array) -> Whitening:
     scaled, is_missing = scaled_rows(rows, network.scaling, network.missing)
-    residuals, codes = network.residuals_and_codes(rows, scaled)
+    joint, n_features = network.joint(rows, scaled), scaled.shape[1]
     if network.missing == "mask":
-        residuals[is_missing] = 0
-    whitening = joint_whitening(residuals, codes, scaled)
+        joint[:, :n_features][is_missing] = 0
+    whitening = joint_whitening(joint[:, :n_features], joint[:, n_features:], scaled)
 
     def joint_of(flat: Array) -> Array:
-        return np.hstack(network.residuals_and_codes(network.inputs(flat), flat))
+        return network.joint(network.inputs(flat), flat)
 
-    joint = np.hstack([residuals, codes])
-    return turned_to_features(whitening, effects(whitening, joint, scaled, np.arange(scaled.shape[1]), joint_of))
+    return turned_to_features(whitening, effects(whitening, joint, scaled, np.arange(n_features), joint_of))

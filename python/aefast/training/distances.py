@@ -62,13 +62,17 @@ def fit_distances(
     """
     rng = network.choices.rng(SCORE, 1)
     n_features = rows.X.shape[1]
+    scores_all = elements is None and uses_code
     elements = np.arange(n_features, dtype=np.int64) if elements is None else elements
     learned, weights = _learning_rows(rows)
 
     def joint_of(inputs: Array, scaled: Doubles, is_missing: NDArray[np.bool_] | None = None) -> Doubles:
-        residuals, codes = network.residuals_and_codes(inputs, scaled)
+        joint = network.joint(inputs, scaled)
+        residuals, codes = joint[:, :n_features], joint[:, n_features:]
         if network.missing == "mask" and is_missing is not None:
             residuals[is_missing] = 0
+        if scores_all:
+            return joint
         return np.hstack([residuals[:, elements], codes]) if uses_code else residuals[:, elements]
 
     few, few_weights = chosen_rows(len(learned), rng, weights, MAX_JOINT_ROWS)
@@ -82,23 +86,25 @@ def fit_distances(
         joint, scaled = (each[usable] if usable.any() else np.zeros_like(each[:1]) for each in (joint, scaled))
         few_weights = None if few_weights is None or not usable.any() else few_weights[usable]
 
+    own = scaled[:, elements]
     centre = np.average(joint, axis=0, weights=few_weights)
     rest = back = np.empty(0)
     if joint.shape[1] <= MAX_FULL:
         matrix = _full(joint - centre, few_weights)
         if explains:
-            whitening = Whitening(centre, matrix, *_usual(scaled[:, elements], few_weights))
+            whitening = Whitening(centre, matrix, *_usual(own, few_weights))
             changes = effects(whitening, joint, scaled, elements, lambda flat: joint_of(network.inputs(flat), flat))
             matrix = turned_to_features(whitening, changes).matrix
     else:
         matrix, rest, back = _low_rank(joint - centre, few_weights, rng)
 
-    some = np.sort(rng.permutation(len(joint))[:MAX_CENTRE_ROWS])
-    some_weights = None if few_weights is None else few_weights[some]
-    w = _whitened(joint[some] - centre, matrix, rest, back)
-    own = scaled[:, elements]
     span = spans_of(own.min(axis=0), own.max(axis=0))
-    z = scaled[some][:, elements] / span
+    some, some_weights = rng.permutation(len(joint)), few_weights
+    if len(joint) > MAX_CENTRE_ROWS:
+        some = np.sort(some[:MAX_CENTRE_ROWS])
+        joint, own, some_weights = joint[some], own[some], None if few_weights is None else few_weights[some]
+    w = _whitened(joint - centre, matrix, rest, back)
+    z = np.ascontiguousarray(own / span)
     n_centres, n_means = FEWER if len(elements) < NARROW else MORE
     near = local_means(z, centres_of(z, n_means, rng, some_weights), MASS, some_weights)
     low, high, unit = _ranges(rows, elements)

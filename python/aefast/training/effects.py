@@ -74,11 +74,12 @@ class TrainedNetwork:
         scaling = self.predictors.scaling
         return scaling if self.code == "mean" else numbers_scaling(scaling, self.predictors.columns or ())
 
-    def residuals_and_codes(self, rows: Array, scaled: Doubles) -> tuple[Array, Array]:
-        """Return residuals and codes of rows, which are ``scaled`` in the scaled space."""
-        both = self.predictor.outputs_and_codes(rows)
-        n_features = scaled.shape[1]
-        return scaled - both[:, :n_features], both[:, n_features:]
+    def joint(self, rows: Array, scaled: Doubles) -> Doubles:
+        """Return residuals and codes (n, d + q) of rows, which are ``scaled`` in the scaled space."""
+        joint = self.predictor.outputs_and_codes(rows).astype(np.float64, copy=False)
+        residuals = joint[:, : scaled.shape[1]]
+        np.subtract(scaled, residuals, out=residuals)
+        return joint
 
     def inputs(self, scaled: Doubles) -> Doubles:
         """Return rows of the scaled space in the units of the predictor's inputs."""
