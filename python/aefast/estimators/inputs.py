@@ -32,7 +32,7 @@ def rows_to_score(estimator: Any, model: Model, X: Any) -> Any:
         As `sklearn.utils.validation.validate_data` raises them; a ValueError that names the column if a table holds
         something else than numbers.
     """
-    if type(X) is np.ndarray and model.feature_names is None and is_plain(X, model):
+    if is_plain(X) and X.shape[1] == model.n_features_in and model.feature_names is None and model.columns is None:
         return X
     X = collected(X)
     if model.columns is None:
@@ -40,10 +40,9 @@ def rows_to_score(estimator: Any, model: Model, X: Any) -> Any:
     return _checked_table(estimator, X, table_of(X), reset=False)
 
 
-def is_plain(X: Array, model: Model) -> bool:
-    """Return whether an array needs none of scikit-learn's checks and conversions."""
-    is_matrix = X.ndim == 2 and X.shape[1] == model.n_features_in and X.shape[0] > 0
-    return is_matrix and X.dtype.char in "fd" and model.columns is None
+def is_plain(X: Any) -> bool:
+    """Return whether rows need none of scikit-learn's checks and conversions."""
+    return type(X) is np.ndarray and X.ndim == 2 and X.size > 0 and X.dtype.char in "fd"
 
 
 def read_rows(estimator: Any, X: Any, *, reset: bool) -> Array:
@@ -60,6 +59,10 @@ def read_rows(estimator: Any, X: Any, *, reset: bool) -> Array:
     table = table_of(X)
     if reset:
         estimator.columns_, estimator.refusal = _learned_columns(estimator, table)
+        if is_plain(X):
+            estimator.n_features_in_ = X.shape[1]
+            vars(estimator).pop("feature_names_in_", None)
+            return readable(X)
     if hasattr(table, "iloc"):
         X = table = _named(estimator, table, reset=reset)
     if estimator.columns_ is not None:
