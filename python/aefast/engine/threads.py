@@ -65,15 +65,22 @@ def threads(n: int | None) -> Iterator[None]:
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Let NumPy's linear algebra use one thread: its results may depend on their number, and small products wait."""
-    with _blas().limit(limits=1, user_api="blas"):
+    before = [(library, library.get_num_threads()) for library in _blas()]
+    for library, _ in before:
+        library.set_num_threads(1)
+    try:
         yield
+    finally:
+        for library, n_threads in before:
+            library.set_num_threads(n_threads)
 
 
 @cache
-def _blas() -> Any:
+def _blas() -> list[Any]:
+    """Return what sets the number of threads of each library. threadpoolctl's own limit looks them up every time."""
     from threadpoolctl import ThreadpoolController
 
-    return ThreadpoolController()
+    return list(ThreadpoolController().select(user_api="blas").lib_controllers)
 
 
 def resolve_threads(n_threads: int | None = None) -> int:

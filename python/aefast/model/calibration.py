@@ -90,7 +90,8 @@ class Calibration:
         # Adding zero makes -0.0 and 0.0 one value.
         ascending = np.sort(values.astype(np.float32 if values.dtype == np.float32 else np.float64)) + 0
         n = len(ascending)
-        kept = np.unique(ascending[n - 1 - _kept_ranks(n)])
+        kept = ascending[n - 1 - _kept_ranks(n)[::-1]]
+        kept = kept[np.append(True, kept[1:] != kept[:-1])]
         n_above = n - np.searchsorted(ascending, kept, side="right")
         return cls(kept, np.concatenate([[n], n_above[:-1]]).astype(np.int64))
 

@@ -13,6 +13,8 @@ Doubles = NDArray[np.float64]
 STEPS = 8
 #: Fewest centres: the engine looks at the three nearest ones of a row.
 NEAREST = 3
+# The least double that rounds to infinity in float32.
+_BEYOND_FLOAT32 = 2.0**128 - 2.0**103
 
 
 class LocalMeans(NamedTuple):
@@ -72,6 +74,5 @@ def local_means(rows: Doubles, anchors: Doubles, mass: float, weights: Doubles |
 
 def _rounded(centres: Doubles) -> Doubles:
     """Return centres whose float32 is exact, so that files have half of the bytes, unless they are too large."""
-    with np.errstate(over="ignore"):
-        short = centres.astype(np.float32).astype(np.float64)
-    return short if np.isfinite(short).all() else centres
+    fits = np.abs(centres).max() < _BEYOND_FLOAT32
+    return centres.astype(np.float32).astype(np.float64) if fits else centres

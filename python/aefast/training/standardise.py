@@ -98,7 +98,8 @@ def _trusted(rows: CalibrationRows) -> NDArray[np.bool_]:
 def _parts(predictor: core.Predictor, X: Array, distances: Distances) -> Array:
     """Return D, J and P (n, 3) of rows, as logarithms and finite."""
     parts = predictor.parts(X, distances)
-    np.nan_to_num(parts, copy=False, nan=0.0, posinf=_LARGEST, neginf=-_LARGEST)
+    if not np.isfinite(parts).all():
+        np.nan_to_num(parts, copy=False, nan=0.0, posinf=_LARGEST, neginf=-_LARGEST)
     return parts[:, :3]
 
 
@@ -128,9 +129,8 @@ def _cross_fit(
         found = fit_distances(again, apart, explains=False, **scored)
         parts[out] = _parts(again.predictor, rows.X[out], found)
     if is_enough:
-        known = used[is_trusted[used]]
-        is_out = np.isin(known, used[fold == 0], assume_unique=True)
-        _move(parts, fitted, known[is_out], known[~is_out], rows.weights)
+        is_known, is_out = is_trusted[used], fold == 0
+        _move(parts, fitted, used[is_known & is_out], used[is_known & ~is_out], rows.weights)
 
 
 def _move(parts: Array, fitted: Array, out: Rows, learned: Rows, weights: Array | None) -> None:
@@ -143,7 +143,7 @@ def _move(parts: Array, fitted: Array, out: Rows, learned: Rows, weights: Array 
     if len(out) == 0:
         return
     of_out = None if weights is None else np.asarray(weights, dtype=np.float64)[out]
-    befores, afters = (quantiles(each[out].T.astype(np.float64), UPPER, of_out) for each in (fitted, parts))
+    befores, afters = quantiles(np.stack([fitted[out].T, parts[out].T]).astype(np.float64), UPPER, of_out)
     for part, before, x, y in zip(parts.T, fitted.T, befores, afters, strict=True):
         away = x - x.mean()
         slope = np.clip(away @ y / max(away @ away, LEAST_SPREAD), *SLOPES)
@@ -184,6 +184,9 @@ def _beyond_others(X: Array, used: Rows, distances: Distances) -> Doubles:
         counts = (known.sum(axis=1) >= 3) & (low < high)
         for sign, end in ((1.0, high), (-1.0, -low)):
             outward = np.where(known, sign * values, np.inf)[counts]
-            place, (first, second) = outward.argmin(axis=1), np.partition(outward, 1, axis=1)[:, :2].T
+            columns, place = np.arange(len(outward)), outward.argmin(axis=1)
+            first = outward[columns, place]
+            outward[columns, place] = np.inf
+            second = outward.min(axis=1)
             np.maximum.at(beyond, place, (second - first) / units_of(second, end[counts]))
     return beyond
