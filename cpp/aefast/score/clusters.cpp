@@ -10,39 +10,68 @@ namespace {
 
 using Double = Vec<double>;
 
-constexpr Index kNearest = 3;        // centres whose mean distance says how far out a row lies
+constexpr int kNearest = 3;          // centres whose mean distance says how far out a row lies
 constexpr double kFarthest = 1e300;  // in place of distances that are not finite
 constexpr double kNone = -1;         // in place of a centre
 constexpr double kRounding = 1e-9;   // of shares of rows
 
-/// Writes the number of each row's nearest centre, the first of equal ones, of distances (k x width).
-void nearest_centre(const double* distances, Index k, Index width, double* to) {
-  for (Index i = 0; i < width; i += kLanes<double>) {
-    Double least = Double::load(distances + i), number(0.0);
-    for (Index c = 1; c < k; ++c) {
-      const Double distance = Double::load(distances + c * width + i);
-      number = select(less(distance, least), Double(static_cast<double>(c)), number);
-      least = min(distance, least);
-    }
-    number.store(to + i);
-  }
+/// The squared distance of rows from a centre, which is finite: their own squares (at `square`) and a product.
+Double distance(const Double& product, const double* square) {
+  const Double sum = product + Double::load(square), farthest(kFarthest);
+  return select(less(sum, farthest), max(sum, Double(0.0)), farthest);
 }
 
-/// Writes the mean of each row's kNearest smallest distances, of distances (k x width).
-void nearest_mean(const double* distances, Index k, Index width, double* to) {
-  const Index n = std::min(k, kNearest);
-  for (Index i = 0; i < width; i += kLanes<double>) {
-    Double first(kFarthest), second(kFarthest), third(kFarthest);
-    for (Index c = 0; c < k; ++c) {
-      const Double distance = Double::load(distances + c * width + i), beyond_first = max(distance, first);
-      third = min(max(beyond_first, second), third);
-      second = min(beyond_first, second);
-      first = min(distance, first);
+/// Stores the distances of rows with these `squares` (width).
+struct StoreDistances {
+  const double* squares;
+
+  template <int kRows, int kVectors>
+  void operator()(const Double (&sum)[kRows][kVectors], double* tile) const {
+    AEFAST_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      AEFAST_UNROLL
+      for (int j = 0; j < kVectors; ++j) {
+        const Index lane = j * kLanes<double>;
+        distance(sum[i][j], squares + lane).store(tile + i * kVectors * kLanes<double> + lane);
+      }
     }
-    const Double sum = n == 1 ? first : n == 2 ? first + second : first + second + third;
-    (sum / Double(static_cast<double>(n))).store(to + i);
   }
-}
+};
+
+/// Keeps each row's kCount smallest distances in `least` (kCount x width), ascending, and the number of the nearest
+/// centre, the first of equal ones. `c` is the whole product, which is not stored.
+template <int kCount>
+struct KeepNearest {
+  const double *c, *squares;
+  double *least, *nearest;
+
+  template <int kRows, int kVectors>
+  void operator()(const Double (&sum)[kRows][kVectors], const double* tile) const {
+    constexpr Index kWidth = kVectors * kLanes<double>;
+    const auto first = static_cast<double>((tile - c) / kWidth);
+    AEFAST_UNROLL
+    for (int j = 0; j < kVectors; ++j) {
+      const Index lane = j * kLanes<double>;
+      Double kept[kCount], number = Double::load(nearest + lane);
+      AEFAST_UNROLL
+      for (int rank = 0; rank < kCount; ++rank) kept[rank] = Double::load(least + rank * kWidth + lane);
+      AEFAST_UNROLL
+      for (int i = 0; i < kRows; ++i) {
+        Double value = distance(sum[i][j], squares + lane);
+        number = select(less(value, kept[0]), Double(first + i), number);
+        AEFAST_UNROLL
+        for (int rank = 0; rank < kCount; ++rank) {
+          const Double smaller = min(kept[rank], value);
+          value = max(kept[rank], value);
+          kept[rank] = smaller;
+        }
+      }
+      AEFAST_UNROLL
+      for (int rank = 0; rank < kCount; ++rank) kept[rank].store(least + rank * kWidth + lane);
+      number.store(nearest + lane);
+    }
+  }
+};
 
 /// Finds a limit that just `n` of the distances do not exceed, 1 <= n <= n_distances, by bisection: counting all of
 /// them a dozen times is faster than moving them. Returns false if equal distances leave no such limit.
@@ -87,27 +116,46 @@ Clusters::Clusters(const double* rows, Index n_rows, Index n_columns, const doub
   }
 }
 
-template <class F>
-void Clusters::each_block(const double* centres, Index k, F&& f) const {
+template <class End, class F>
+void Clusters::each_block(const double* centres, Index k, End&& end_of, F&& f) const {
   const Index d = n_columns_;
-  const LinearMap<double> multiply_by(
+  const LinearMap<double> map(
       k, d, [&](Index c, Index j) { return -2 * centres[c * d + j]; },
       [&](Index c) { return std::inner_product(centres + c * d, centres + (c + 1) * d, centres + c * d, 0.0); });
-  const Double zero(0.0), farthest(kFarthest);
-  const auto add = [&](const Double& product, const Double& square) {
-    const Double distance = product + square;
-    return select(less(distance, farthest), max(distance, zero), farthest);
-  };
-  Buffer<double> distances(k * kPanel<double>);
+  Buffer<double> products(k * kPanel<double>, Unset{});
   for (Index index = 0; index * kPanel<double> < n_rows_; ++index) {
     const Block block = block_of<double>(index, n_rows_, kPanel<double>);
-    multiply_by.apply(block, blocks_.data() + d * block.first_row, distances.data());
-    for (Index c = 0; c < k; ++c) {
-      double* of_centre = distances.data() + c * block.width;
-      map(of_centre, block.width, add, of_centre, squares_.data() + block.first_row);
-    }
-    f(block, distances.data());
+    const auto end = end_of(block, products.data(), squares_.data() + block.first_row);
+    map.apply(block, blocks_.data() + d * block.first_row, products.data(), end);
+    f(block, products.data());
   }
+}
+
+/// Calls f(block, distances) for each block of rows: their squared distances from centres, k x the block's width.
+template <class F>
+void Clusters::each_block(const double* centres, Index k, F&& f) const {
+  each_block(centres, k, [](const Block&, const double*, const double* squares) { return StoreDistances{squares}; }, f);
+}
+
+/// Writes the number of each row's nearest centre and, if kCount is kNearest, the mean distance of the nearest ones.
+template <int kCount>
+void Clusters::find_centres(const double* centres, Index k, double* nearest, double* means) const {
+  Buffer<double> least(kCount * kPanel<double>, Unset{});
+  each_block(
+      centres, k,
+      [&](const Block& block, const double* products, const double* squares) {
+        std::fill_n(least.data(), kCount * block.width, kFarthest);
+        std::fill_n(nearest + block.first_row, block.width, 0.0);
+        return KeepNearest<kCount>{products, squares, least.data(), nearest + block.first_row};
+      },
+      [&](const Block& block, const double*) {
+        const Index n = std::min(k, Index{kCount});
+        for (Index i = 0; i < block.width && kCount > 1; ++i) {
+          double sum = 0;
+          for (Index rank = 0; rank < n; ++rank) sum += least[rank * block.width + i];
+          means[block.first_row + i] = sum / static_cast<double>(n);
+        }
+      });
 }
 
 void Clusters::move_centres(double* centres, Index k, Index n_steps, double trimmed) const {
@@ -116,10 +164,8 @@ void Clusters::move_centres(double* centres, Index k, Index n_steps, double trim
   std::vector<double> before;
   for (Index step = 0; step < n_steps; ++step) {
     const bool trims = step > 0 && trimmed > 0;
-    each_block(centres, k, [&](const Block& block, const double* distances) {
-      nearest_centre(distances, k, block.width, label.data() + block.first_row);
-      if (trims) nearest_mean(distances, k, block.width, means.data() + block.first_row);
-    });
+    if (trims) find_centres<kNearest>(centres, k, label.data(), means.data());
+    else find_centres<1>(centres, k, label.data(), nullptr);
     if (trims) leave_out_farthest(means, trimmed, label);
     // The same rows have the same means.
     if (std::equal(before.begin(), before.end(), label.data(), label.data() + n_rows_)) return;

@@ -24,9 +24,12 @@ class Clusters {
   void power_distances(const double* means, const double* spreads, Index k, double* to) const;
 
  private:
-  /// Calls f(block, distances) for each block of rows: their squared distances from centres, k x the block's width.
+  template <class End, class F>
+  void each_block(const double* centres, Index k, End&& end_of, F&& f) const;
   template <class F>
   void each_block(const double* centres, Index k, F&& f) const;
+  template <int kCount>
+  void find_centres(const double* centres, Index k, double* nearest, double* means) const;
   double weight(Index i) const { return weights_ ? weights_[i] : 1.0; }
   void leave_out_farthest(const Buffer<double>& distances, double share, Buffer<double>& label) const;
   void find_nearest(const double* distances, double mass, double* share) const;
