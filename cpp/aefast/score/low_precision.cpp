@@ -280,7 +280,7 @@ void pack_block(const Packing& packing, Index n, Index width, const float* from,
 
 std::vector<InputRange> input_ranges(const Network<float>& network, const float* params, const Scaling& scaling,
                                      const InputView& input, Index n_beyond) {
-  constexpr Index kWidth = kLanes<float>;
+  constexpr Index kWidth = kPanel<float>;
   const Index n_kept = n_beyond + 1;
   // The n_kept least values of each input of a dense layer in order, then the n_kept least negated values.
   std::vector<std::vector<float>> least;
@@ -293,6 +293,7 @@ std::vector<InputRange> input_ranges(const Network<float>& network, const float*
       if (at < n_kept) kept[at] = kept[at - 1];
       kept[at - 1] = value;
     }
+    return kept[n_kept - 1];
   };
   Buffer<float> from(network.width() * kWidth), to(network.width() * kWidth);
   for (Index row = 0; row < input.rows; row += kWidth) {
@@ -303,10 +304,12 @@ std::vector<InputRange> input_ranges(const Network<float>& network, const float*
     for (const auto& layer : network.layers()) {
       if (is_dense(*layer)) {
         for (Index i = 0; i < layer->n_in(); ++i) {
+          float *low = kept->data() + 2 * i * n_kept, *high = low + n_kept;
+          float most_of_low = low[n_kept - 1], most_of_high = high[n_kept - 1];
           for (Index lane = 0; lane < block.n_rows; ++lane) {
             const float value = from[i * block.width + lane];
-            insert(value, kept->data() + 2 * i * n_kept);
-            insert(-value, kept->data() + (2 * i + 1) * n_kept);
+            if (value < most_of_low) most_of_low = insert(value, low);
+            if (-value < most_of_high) most_of_high = insert(-value, high);
           }
         }
         ++kept;
