@@ -280,9 +280,13 @@ class Calibration:
 
 def decisions(errors: ArrayLike, contamination: float, held_out: ArrayLike) -> tuple[float, Calibration]:
     """Return the offset by some rows' errors and the calibration by those of held-out rows."""
-    # Weights that have nearly diverged can give errors that are not finite.
-    values, others = (np.nan_to_num(e, nan=np.finfo(e.dtype).max) for e in map(np.asarray, (errors, held_out)))
+    values, others = known_errors(np.asarray(errors)), known_errors(np.asarray(held_out))
     return contamination_offset(-values.astype(np.float64), contamination), Calibration.of(others)
+
+
+def known_errors(errors: NDArray[Any]) -> NDArray[Any]:
+    """Return errors of which none is NaN or infinite: weights that have nearly diverged can give such errors."""
+    return errors if np.isfinite(errors).all() else np.nan_to_num(errors, nan=np.finfo(errors.dtype).max)
 
 
 def _kept_ranks(n: int) -> NDArray[np.int64]:
@@ -322,8 +326,7 @@ def fresh_decisions(
     >>> fresh_decisions([1.0, 2.0, 3.0, 4.0], 0.25)[0]
     -4.0
     """
-    values = np.asarray(scores)
-    values = np.nan_to_num(values, nan=np.finfo(values.dtype).max)
+    values = known_errors(np.asarray(scores))
     chosen = values if weights is None else _equally_weighted(values, weights)
     ascending = np.sort(chosen)
     k = int(np.ceil((len(ascending) + 1) * (1 - contamination) - 1e-9))

@@ -220,12 +220,11 @@ def _percentiles(
     has_gaps = statistics["n_nonfinite"] > 0
     found = np.empty((len(percents), len(has_gaps)))
     complete = np.flatnonzero(~has_gaps)
-    at_once = max(1, _MOST_VALUES // n_rows)
+    at_once = max(1, _MOST_VALUES // len(X))
     for columns in (complete[first : first + at_once] for first in range(0, len(complete), at_once)):
-        # Columns side by side are one contiguous block, of which nothing is copied again.
-        values = np.empty((len(columns), n_rows))
-        for place, column in enumerate(columns):
-            values[place] = X[:, column] if rows is None else X[rows, column]
+        values = X.T[columns] if rows is None else X.T[columns][:, rows]
+        # Each column is one contiguous block, of which nothing is copied again.
+        values = values.astype(np.float64, order="C", copy=False)
         if n_rows <= _FEW_ROWS:
             found[:, columns] = _interpolated(np.sort(values, axis=1), [percent / 100 for percent in percents]).T
         else:

@@ -36,6 +36,7 @@ CONSTANT_SHARE, CONSTANT_UNIT = 0.01, 1e-3
 # Numbers of a wide table that its directions are computed from.
 _WIDE = 1 << 24
 _LARGEST = 1e70
+_SMALLEST = float(np.finfo(np.float64).tiny)
 
 
 def fit_distances(
@@ -88,22 +89,23 @@ def fit_distances(
 
     own = scaled[:, elements]
     centre = np.average(joint, axis=0, weights=few_weights)
+    centred = joint - centre
     rest = back = np.empty(0)
     if joint.shape[1] <= MAX_FULL:
-        matrix = _full(joint - centre, few_weights)
+        matrix = _full(centred, few_weights)
         if explains:
             whitening = Whitening(centre, matrix, *_usual(own, few_weights))
             changes = effects(whitening, joint, scaled, elements, lambda flat: joint_of(network.inputs(flat), flat))
             matrix = turned_to_features(whitening, changes).matrix
     else:
-        matrix, rest, back = _low_rank(joint - centre, few_weights, rng)
+        matrix, rest, back = _low_rank(centred, few_weights, rng)
 
     span = spans_of(own.min(axis=0), own.max(axis=0))
     some, some_weights = rng.permutation(len(joint)), few_weights
     if len(joint) > MAX_CENTRE_ROWS:
         some = np.sort(some[:MAX_CENTRE_ROWS])
-        joint, own, some_weights = joint[some], own[some], None if few_weights is None else few_weights[some]
-    w = _whitened(joint - centre, matrix, rest, back)
+        centred, own, some_weights = centred[some], own[some], None if few_weights is None else few_weights[some]
+    w = _whitened(centred, matrix, rest, back)
     z = np.ascontiguousarray(own / span)
     n_centres, n_means = FEWER if len(elements) < NARROW else MORE
     near = local_means(z, centres_of(z, n_means, rng, some_weights), MASS, some_weights)
@@ -208,5 +210,5 @@ def units_of(low: Doubles, high: Doubles) -> Doubles:
     unit = np.maximum(high - low, FLOOR * magnitude)
     constant = np.where(magnitude > 0, CONSTANT_SHARE * magnitude, CONSTANT_UNIT)
     # The hundredth part of a value near the smallest double is zero.
-    units: Doubles = np.maximum(np.where(high > low, unit, constant), np.finfo(np.float64).tiny)
+    units: Doubles = np.maximum(np.where(high > low, unit, constant), _SMALLEST)
     return units

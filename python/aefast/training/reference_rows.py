@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from aefast.columns.column import Column
 from aefast.columns.contents import contents, days_of
-from aefast.model.calibration import Calibration
+from aefast.model.calibration import Calibration, known_errors
 from aefast.model.drift import Drift, drift_of, structural
 from aefast.model.model import Model
 from aefast.model.reference import ColumnCounter, ColumnCounts, Reference, edges_of, runs
@@ -148,7 +148,7 @@ class ReferenceRows:
 
 def worst_distance(errors: Callable[[Array], Array], rows: Array, days: NDArray[np.int64] | None) -> float:
     """Return how far the scores of days, or of runs of consecutive rows, differ from those of all rows."""
-    scores = np.nan_to_num(errors(rows), nan=np.finfo(np.float32).max)
+    scores = known_errors(errors(rows))
     known = Calibration.of(scores)
     places = known.places(scores)
     if days is None or len(np.unique(days)) < LEAST_DAYS:

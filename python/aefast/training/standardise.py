@@ -175,11 +175,11 @@ def _beyond_others(X: Array, used: Rows, distances: Distances) -> Doubles:
     beyond, n_columns = np.zeros(len(used)), len(distances.elements)
     if len(used) < 3:
         return beyond
-    at_once = max(1, _VALUES // len(used))
+    at_once = max(1, _VALUES // len(X))
     for part in (slice(begin, begin + at_once) for begin in range(0, n_columns, at_once)):
         low, high = distances.low[part], distances.high[part]
         # Columns side by side, as they are looked at.
-        values = X[np.ix_(used, distances.elements[part])].T.astype(np.float64, order="C")
+        values = X.T[distances.elements[part]][:, used].astype(np.float64, order="C", copy=False)
         known = np.isfinite(values)
         counts = (known.sum(axis=1) >= 3) & (low < high)
         for sign, end in ((1.0, high), (-1.0, -low)):
