@@ -120,12 +120,24 @@ class ModelData(_Unchangeable):
     def __post_init__(self) -> None:
         """Make the arrays read-only."""
         self.__dict__.update({each.name: _read_only(getattr(self, each.name)) for each in fields(self)})
+        self._start()
+
+    def _start(self) -> None:
+        """Prepare what follows from the attributes."""
 
     # Other versions of the model.
 
     def replace(self, **changes: Any) -> Self:
         """Return a model with other values of the attributes named."""
-        return replace(self, **changes)
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        unknown = changes.keys() - values.keys()
+        if unknown:
+            raise TypeError(f"a model has no attribute {unknown.pop()!r}")
+        other = object.__new__(type(self))
+        # The other values are read-only already.
+        other.__dict__.update({**values, **{name: _read_only(value) for name, value in changes.items()}})
+        other._start()
+        return other
 
     def with_weights(self, coefs: Sequence[ArrayLike], intercepts: Sequence[ArrayLike]) -> Self:
         """Return a model with other weights. If they do not fit the network, its first use raises ValueError."""

@@ -45,15 +45,18 @@ class Model(ModelData):
     _row_shape: tuple[int, int] | None
     _joined: Joined | None
 
-    def __post_init__(self) -> None:
+    def _start(self) -> None:
         """Start without compiled predictors."""
-        super().__post_init__()
         weights = (self.network, self.coefs, self.intercepts, self.scaling, self.dtype, self.missing)
         arrays = (self.whitening, self.distances)
         predictors = Predictors(*weights, self.n_threads, self.input_ranges, *arrays, self.columns)
         is_plain = self.columns is None and self.missing == "error"
         self.__dict__.update(_predictors=predictors, _row_shape=(1, self.n_features_in) if is_plain else None)
         self.__dict__["_joined"] = None if self.evidence is None else self._join()
+
+    def adopt(self, predictor: core.Predictor) -> None:
+        """Score with a predictor that was compiled from the same weights, instead of compiling them again."""
+        self._predictors.adopt(predictor)
 
     def recalibrated(self, X: Any, contamination: float) -> Model:
         """Return a model with threshold and calibration from the rows of ``X``; see `with_calibration`."""

@@ -20,6 +20,9 @@ from aefast.model.whitening import Whitening
 
 Array = NDArray[Any]
 
+# Reads means in the model's own precision.
+_MEANS = ("mean", "float32", None)
+
 
 @dataclass(eq=False)
 class Predictors:
@@ -60,33 +63,42 @@ class Predictors:
         kept = self._kept.get(key)
         if kept is None or kept[0] != n_threads:
             kept = self._kept[key] = n_threads, self._built(code, precision, top_k, n_threads)
-            if key == ("mean", "float32", None):
+            if key == _MEANS:
                 self.finite_errors = kept[1].finite_errors
         return kept[1]
 
+    def adopt(self, predictor: core.Predictor) -> None:
+        """Use a predictor of means that was compiled from the same weights, instead of compiling them again."""
+        self._kept[_MEANS] = resolve_threads(self.n_threads), self._with_distances(predictor, "mean")
+        self.finite_errors = predictor.finite_errors
+
     def _built(self, code: str, precision: str, top_k: int | None, n_threads: int) -> core.Predictor:
         network, weights = self.network, (self.coefs, self.intercepts, self.dtype)
-        ranges, distances = self.ranges_for(precision), self.distances if code == "mean" else None
+        ranges = self.ranges_for(precision)
         if code == "numbers":
             columns = self.columns or ()
             found, parameters = numbers_network(network, *weights, columns)
             scaling = numbers_scaling(self.scaling, columns).for_engine(self.missing)
             ranges = ranges and numbers_ranges(ranges, columns)
-            distances = self.distances and numbers_distances(self.distances, columns)
         else:
             if top_k is not None:
                 layers = [{**each, "k": top_k} if each["kind"] == "top_k" else each for each in network["layers"]]
                 network = {**network, "layers": layers}  # type: ignore[typeddict-item]
             found, parameters = inference_network(network, *weights, code)
             scaling = self.scaling.for_engine(self.missing, self.columns)
-            distances = distances if self.columns is None else None
         predictor = core.Predictor(found, parameters, scaling, self.dtype, n_threads)
         if precision != "float32":
             predictor.reduce(precision, ranges)
-        if self.whitening is not None and code == "mean":
+        return self._with_distances(predictor, code)
+
+    def _with_distances(self, predictor: core.Predictor, code: str) -> core.Predictor:
+        """Return the predictor, which now knows what distances are measured from."""
+        if code == "mean" and self.whitening is not None:
             predictor.set_whitening(self.whitening)
-        if distances is not None:
-            predictor.set_distances(distances)
+        if code == "mean" and self.distances is not None and self.columns is None:
+            predictor.set_distances(self.distances)
+        if code == "numbers" and self.distances is not None:
+            predictor.set_distances(numbers_distances(self.distances, self.columns or ()))
         return predictor
 
     def ranges_for(self, precision: str) -> Sequence[Array] | None:

@@ -81,9 +81,8 @@ def fit_distances(
     scaled, is_missing = scaled_rows(inputs, network.scaling, network.missing)
     joint = joint_of(inputs, scaled, is_missing)
     # Weights that have nearly diverged can give values whose squares overflow.
-    is_usable = np.abs(joint) < _LARGEST
-    if not is_usable.all():
-        usable = is_usable.all(axis=1)
+    if not np.abs(joint).max() < _LARGEST:
+        usable = (np.abs(joint) < _LARGEST).all(axis=1)
         joint, scaled = (each[usable] if usable.any() else np.zeros_like(each[:1]) for each in (joint, scaled))
         few_weights = None if few_weights is None or not usable.any() else few_weights[usable]
 

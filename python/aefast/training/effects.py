@@ -26,13 +26,13 @@ MAX_JOINT_ROWS = 8192
 EFFECT_ROWS, EFFECT_STEP = 32, 0.1
 
 
-def scaled_rows(rows: Array, scaling: FeatureScaling, missing: str) -> tuple[Doubles, NDArray[np.bool_]]:
-    """Return rows in the scaled space as the network reads them, and which of their values are missing."""
+def scaled_rows(rows: Array, scaling: FeatureScaling, missing: str) -> tuple[Doubles, NDArray[np.bool_] | None]:
+    """Return rows in the scaled space as the network reads them, and which of their values are missing, if any may."""
     scaled = scaling.apply(rows.astype(np.float64, copy=False))
+    if missing == "error":
+        return scaled, None
     is_missing = np.isnan(scaled)
-    if is_missing.any():
-        scaled = np.where(is_missing, scaling.fill(missing), scaled)
-    return scaled, is_missing
+    return np.where(is_missing, scaling.fill(missing), scaled), is_missing
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,9 @@ class TrainedNetwork:
 
     def inputs(self, scaled: Doubles) -> Doubles:
         """Return rows of the scaled space in the units of the predictor's inputs."""
-        return scaled * self.scaling.scale + self.scaling.shift
+        rows = scaled * self.scaling.scale
+        rows += self.scaling.shift
+        return rows
 
 
 def effects(

@@ -286,6 +286,7 @@ class Fit(Preparation):
             parameters=plain_parameters(recipe.parameters, strict=False),
             **calibrated,
         )
+        model.adopt(predictors.get())
         self._keep_reference_rows()
         comparable = None if in_haste else self._comparable_rows()
         before = before if self.keeps_scaler or not self.continues_epochs else None
