@@ -161,15 +161,20 @@ class ColumnCounter:
     def __call__(self, values: Array | list[Array]) -> ColumnCounts:
         """Return the counts of rows (n, C): an array, or contiguous columns of one dtype."""
         n_rows = len(values[0]) if isinstance(values, list) else len(values)
-        if n_rows == 0:
-            return ColumnCounts.none(len(self.edges))
-        above, missing = core.count_above(values, self._limits, resolve_threads(self._n_threads))
-        present = n_rows - missing
-        bins = np.empty((len(present), BINS), dtype=np.int64)
-        bins[:, 0], bins[:, 1:] = present, above[:, : BINS - 1]
-        bins[:, :-1] -= above[:, : BINS - 1]
-        above_low, above_high, unknown = above[:, BINS - 1 :].T
-        return ColumnCounts(n_rows, missing, unknown, present - above_low + above_high, bins)
+        return self.of_parts([values], [n_rows])[0] if n_rows else ColumnCounts.none(len(self.edges))
+
+    def of_parts(self, parts: Sequence[Array | list[Array]], n_rows: Sequence[int]) -> list[ColumnCounts]:
+        """Return the counts of several blocks of rows, each of at least one."""
+        n_threads = resolve_threads(self._n_threads)
+        counted = [core.count_above(part, self._limits, n_threads) for part in parts]
+        above, missing = np.stack([each[0] for each in counted]), np.stack([each[1] for each in counted])
+        present = np.array(n_rows)[:, None] - missing
+        bins = np.empty((*present.shape, BINS), dtype=np.int64)
+        bins[:, :, 0], bins[:, :, 1:] = present, above[:, :, : BINS - 1]
+        bins[:, :, :-1] -= above[:, :, : BINS - 1]
+        above_low, above_high, unknown = above[:, :, BINS - 1 :].transpose(2, 0, 1)
+        counts = (n_rows, missing, unknown, present - above_low + above_high, bins)
+        return [ColumnCounts(*each) for each in zip(*counts, strict=True)]
 
 
 def edges_of(values: Array, columns: Sequence[Column] | None) -> NDArray[np.float64]:

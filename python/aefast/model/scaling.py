@@ -270,22 +270,29 @@ def merged(first: Statistics, second: Statistics) -> Statistics:
     """Return the column statistics of two blocks of rows together (Chan, Golub and LeVeque 1983)."""
     n_finite = first["n_finite"] + second["n_finite"]
     share = second["n_finite"] / np.maximum(n_finite, 1)
-    # The mean, least and largest value of a column without values are those of the other block.
-    first, second = (
-        {**each, **{name: np.where(each["n_finite"] > 0, each[name], other[name]) for name in ("mean", "min", "max")}}
-        for each, other in ((first, second), (second, first))
-    )
-    step = second["mean"] - first["mean"]
+    mean, mean_of_second = _of_values("mean", first, second)
+    step = mean_of_second - mean
     # hypot adds squares without overflow.
     within = np.hypot(first["std"] * np.sqrt(1 - share), second["std"] * np.sqrt(share))
     return {
-        "mean": first["mean"] + step * share,
+        **merged_ranges(first, second),
+        "mean": mean + step * share,
         "std": np.hypot(within, step * np.sqrt(share * (1 - share))),
-        "min": np.minimum(first["min"], second["min"]),
-        "max": np.maximum(first["max"], second["max"]),
         "n_nonfinite": first["n_nonfinite"] + second["n_nonfinite"],
         "n_finite": n_finite,
     }
+
+
+def merged_ranges(first: Statistics, second: Statistics) -> Statistics:
+    """Return ``min`` and ``max`` of `merged`."""
+    low, high = (_of_values(name, first, second) for name in ("min", "max"))
+    return {"min": np.minimum(*low), "max": np.maximum(*high)}
+
+
+def _of_values(name: str, first: Statistics, second: Statistics) -> list[Array]:
+    """Return a statistic of both blocks; that of a column without values is the other block's."""
+    pairs = ((first, second), (second, first))
+    return [np.where(each["n_finite"] > 0, each[name], other[name]) for each, other in pairs]
 
 
 def column_statistics(X: Array, rows: NDArray[np.int64] | None, n_threads: int) -> Statistics:

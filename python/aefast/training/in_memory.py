@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from aefast.columns.contents import days_of
 from aefast.engine import core
 from aefast.model.predictors import Predictors
-from aefast.model.scaling import merged
+from aefast.model.scaling import merged_ranges
 from aefast.training.checkpoint import digest_of
 from aefast.training.data import REFERENCE, CalibrationRows, Rows, TrainingRows, without
 from aefast.training.fit import Fit
@@ -74,7 +74,7 @@ class FitRows(Fit):
         scaled = clean if before is None else self._follow(clean, *before)
         of_scaled = statistics if scaled is clean else self.statistics(scaled)
         self._fit_scaling(scaled, of_scaled, TrainingRows(X, used), beyond)
-        ranges = self._ranges(statistics if beyond is None else merged(statistics, beyond))
+        ranges = self._ranges(statistics if beyond is None else merged_ranges(statistics, beyond))
         distrusted = self._trust(X, used, ranges, differ)[1]
         learned, monitored = without(train, distrusted, len(X)), without(held_out, distrusted, len(X))
         if self.validation is not None or (monitored is not None and len(monitored) == 0):

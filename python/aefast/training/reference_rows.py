@@ -132,7 +132,8 @@ class ReferenceRows:
         edges = edges_of(rows, self._columns)
         counter = ColumnCounter(edges, self._columns, scaling, n_threads)
         counts = counter(rows)
-        worst = structural(counts, [counter(part) for part in self._parts(rows)])
+        parts = list(self._parts(rows))
+        worst = structural(counts, counter.of_parts(parts, list(map(len, parts))) if parts else [])
         return Reference(edges, counts, worst, distance)
 
     def counts(self, counter: ColumnCounter) -> ColumnCounts:
