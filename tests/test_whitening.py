@@ -206,11 +206,15 @@ def test_the_metric_detects_rows_that_are_extreme_along_learnt_directions():
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("n_rows", [1, 33, 300])
-def test_one_pass_gives_outputs_and_codes(n_rows, dtype):
+def test_one_pass_gives_residuals_and_codes(n_rows, dtype):
     rng = np.random.default_rng(5)
     network = reference.network_spec((5, 7, 2, 7, 5), "silu", output_activation="sigmoid")
     parameters, values = reference.random_parameters(network, rng), reference.random_scaling(5, rng)
     predictor, X = engine.predictor(network, parameters, values, dtype), rng.normal(size=(n_rows, 5))
-    both = predictor.outputs_and_codes(X)
-    np.testing.assert_array_equal(both[:, :5], predictor.reconstruct(X, scaled=True))
+    scaled = rng.normal(size=(n_rows, 5))
+    both = predictor.residuals_and_codes(X, scaled)
+    np.testing.assert_array_equal(both[:, :5], scaled - predictor.reconstruct(X, scaled=True))
     np.testing.assert_array_equal(both[:, 5:], predictor.encode(X))
+    for wrong in (scaled[1:], scaled[:, 1:]):
+        with pytest.raises(ValueError, match="a row for each"):
+            predictor.residuals_and_codes(X, wrong)

@@ -245,6 +245,26 @@ class Predictor {
     return errors;
   }
 
+  py::array residuals_and_codes(const py::array& X, const Contiguous<double>& scaled) {
+    return std::visit(
+        [&]<class T>(const std::unique_ptr<Model<T>>& model) -> py::array {
+          const Input input(X);
+          const Index d = model->network.n_features();
+          if (input.columns() != model->scaling->n_inputs()) throw py::value_error("X has the wrong width");
+          if (scaled.ndim() != 2 || scaled.shape(0) != input.rows() || scaled.shape(1) != d) {
+            throw py::value_error("scaled must have a row for each of X");
+          }
+          Contiguous<double> result({input.rows(), d + model->network.code_size()});
+          double* to = result.mutable_data();
+          {
+            const py::gil_scoped_release release;
+            model->scorer->residuals_and_codes(input.view(), input.rows(), scaled.data(), to);
+          }
+          return result;
+        },
+        model_);
+  }
+
   py::tuple reasons(const py::array& X, const std::string& metric, const Arrays& arrays, Index top) {
     const Loss loss = find_loss(metric);
     return std::visit(
@@ -352,19 +372,7 @@ void bind_predictor(py::module_& module) {
                 [](const auto& scorer, const InputView& input, auto* to) { scorer.encode(input, input.rows, to); });
           },
           py::arg("X"))
-      .def(
-          "outputs_and_codes",
-          [](Predictor& self, const py::array& X) {
-            return self.read(
-                X, kPlain, std::nullopt,
-                [](const auto& model) {
-                  return Shape{model.scaling->n_inputs(), model.network.n_features() + model.network.code_size()};
-                },
-                [](const auto& scorer, const InputView& input, auto* to) {
-                  scorer.outputs_and_codes(input, input.rows, to);
-                });
-          },
-          py::arg("X"))
+      .def("residuals_and_codes", &Predictor::residuals_and_codes, py::arg("X"), py::arg("scaled"))
       .def(
           "decode",
           [](Predictor& self, const py::array& Z) {

@@ -286,35 +286,32 @@ void Scorer<T>::reconstruct(const InputView& input, Index n_rows, bool in_input_
 }
 
 template <class T>
-void Scorer<T>::outputs_and_codes(const InputView& input, Index n_rows, T* to) const {
+void Scorer<T>::residuals_and_codes(const InputView& input, Index n_rows, const double* scaled, double* to) const {
   const Index d = network_.n_features(), q = network_.code_size();
   each_block(n_rows, [&](const Block& block, Workspace& work) {
     read(input, {}, block, work);
     const T* code = work.forward(network_, 0, network_.n_encoder(), block, params_, work.input.data());
-    write_part(block, code, q, d, d + q, to);
+    for (Index i = 0; i < block.n_rows; ++i) {
+      double* row = to + (block.first_row + i) * (d + q) + d;
+      for (Index j = 0; j < q; ++j) row[j] = static_cast<double>(code[j * block.width + i]);
+    }
     T* output = work.forward(network_, network_.n_encoder(), n_layers(), block, params_, code);
     network_.output().activate(block, output);
-    write_part(block, output, d, 0, d + q, to);
+    for (Index i = 0; i < block.n_rows; ++i) {
+      const double* from = scaled + (block.first_row + i) * d;
+      double* row = to + (block.first_row + i) * (d + q);
+      for (Index j = 0; j < d; ++j) row[j] = from[j] - static_cast<double>(output[j * block.width + i]);
+    }
   });
-}
-
-/// Writes a block to the columns from `first` on of a contiguous array with `n_columns`.
-template <class T>
-void Scorer<T>::write_part(const Block& block, const T* from, Index n_features, Index first, Index n_columns,
-                           T* to) const {
-  for (Index i = 0; i < block.n_rows; ++i) {
-    T* row = to + (block.first_row + i) * n_columns + first;
-    for (Index j = 0; j < n_features; ++j) row[j] = from[j * block.width + i];
-  }
 }
 
 /// Writes a block to the rows of a contiguous array.
 template <class T>
 void Scorer<T>::write_rows(const Block& block, const T* from, Index n_features, bool in_input_units, T* to) const {
-  write_part(block, from, n_features, 0, n_features, to);
-  for (Index i = 0; in_input_units && i < block.n_rows; ++i) {
+  for (Index i = 0; i < block.n_rows; ++i) {
     T* row = to + (block.first_row + i) * n_features;
-    for (Index j = 0; j < n_features; ++j) {
+    for (Index j = 0; j < n_features; ++j) row[j] = from[j * block.width + i];
+    for (Index j = 0; in_input_units && j < n_features; ++j) {
       row[j] = static_cast<T>(static_cast<double>(row[j]) * scaling_.scale(j) + scaling_.shift(j));
     }
   }

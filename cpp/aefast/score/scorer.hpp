@@ -61,8 +61,8 @@ class Scorer {
   void decode(const InputView& codes, Index n_rows, T* to) const;
   /// Writes n_rows x d outputs, in the units of the input or in the scaled space.
   void reconstruct(const InputView& input, Index n_rows, bool in_input_units, T* to) const;
-  /// Writes n_rows x (d + code size): the outputs in the scaled space, and the code.
-  void outputs_and_codes(const InputView& input, Index n_rows, T* to) const;
+  /// Writes n_rows x (d + code size): the rows in the scaled space, `scaled` (n_rows x d), less the outputs; the code.
+  void residuals_and_codes(const InputView& input, Index n_rows, const double* scaled, double* to) const;
 
  private:
   struct Workspace;
@@ -85,7 +85,6 @@ class Scorer {
   void write_reasons(const Block& block, const Workspace& work, const Reasons& to) const;
   void residual(const Block& block, T* output, const Target<T>& target, T* to) const;
   void write_rows(const Block& block, const T* from, Index n_features, bool in_input_units, T* to) const;
-  void write_part(const Block& block, const T* from, Index n_features, Index first, Index n_columns, T* to) const;
   Index n_layers() const { return static_cast<Index>(network_.layers().size()); }
   /// The number of residuals and code units that distances are computed from.
   Index n_joint() const { return whitening_ || distances_ ? network_.n_features() + network_.code_size() : 0; }

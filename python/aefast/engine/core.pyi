@@ -292,8 +292,9 @@ class Predictor:
     def encode(self, X: Array) -> Array:
         """The codes (n, q)."""
 
-    def outputs_and_codes(self, X: Array) -> Array:
-        """The outputs in the scaled space, then the codes (n, d + q), from one pass through the network."""
+    def residuals_and_codes(self, X: Array, scaled: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The rows in the scaled space (n, d) less the outputs, then the codes (n, d + q), in double precision, from
+        one pass through the network."""
 
     def decode(self, Z: Array) -> Array:
         """The rows (n, d) of codes (n, q), in input units."""

@@ -76,10 +76,7 @@ class TrainedNetwork:
 
     def joint(self, rows: Array, scaled: Doubles) -> Doubles:
         """Return residuals and codes (n, d + q) of rows, which are ``scaled`` in the scaled space."""
-        joint = self.predictor.outputs_and_codes(rows).astype(np.float64, copy=False)
-        residuals = joint[:, : scaled.shape[1]]
-        np.subtract(scaled, residuals, out=residuals)
-        return joint
+        return self.predictor.residuals_and_codes(rows, scaled)
 
     def inputs(self, scaled: Doubles) -> Doubles:
         """Return rows of the scaled space in the units of the predictor's inputs."""
