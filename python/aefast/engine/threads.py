@@ -77,7 +77,7 @@ def one_blas_thread() -> Iterator[None]:
 
 @cache
 def _blas() -> list[Any]:
-    """Return what sets the number of threads of each library. threadpoolctl's own limit looks them up every time."""
+    """Return what sets the number of threads of each library; threadpoolctl's ``limit`` describes all of them first."""
     from threadpoolctl import ThreadpoolController
 
     return list(ThreadpoolController().select(user_api="blas").lib_controllers)

@@ -286,9 +286,10 @@ class Fit(Preparation):
             parameters=plain_parameters(recipe.parameters, strict=False),
             **calibrated,
         )
-        model.adopt(predictors.get())
         self._keep_reference_rows()
         comparable = None if in_haste else self._comparable_rows()
+        if comparable is not None:
+            model.adopt(predictors.get())
         before = before if self.keeps_scaler or not self.continues_epochs else None
         found = with_reference(model, before, self._reference_rows, comparable, is_further=self.continues_epochs)
         model, self.drift = found
