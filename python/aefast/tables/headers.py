@@ -1,0 +1,121 @@
+"""Tells rows that name columns from rows of data, and both from rows of units, by the types of the cells below."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from aefast.tables.cell_formats import ALWAYS_MISSING, others
+from aefast.tables.dialect import CellFormat
+from aefast.tables.separators import Row
+
+#: The cells of a line that is drawn below the header.
+_RULE = re.compile(r"[-=:+]{3,}")
+#: The fewest numbers of a column that show that a year above them is none of them.
+_MANY = 20
+
+
+def fitting(row: Row, formats: Sequence[CellFormat]) -> list[bool]:
+    """Return for each cell that is not missing, in a column with a format, whether it is written in it."""
+    pairs = zip(map(str.strip, row.cells), formats, strict=False)
+    return [
+        not others([cell], each, 0)
+        for cell, each in pairs
+        if each.kind != "text" and cell not in ALWAYS_MISSING and cell not in each.missing
+    ]
+
+
+def is_plain_number(cell: str) -> bool:
+    """Whether a cell is a number without marks around it."""
+    return not others([cell.strip()], CellFormat("number"), 0)
+
+
+def names_all(row: Row, first: int, n_columns: int, formats: Sequence[CellFormat]) -> bool:
+    """Whether a row has a name for each column from ``first`` on: filled cells that differ and that are no data."""
+    cells = [cell.strip() for cell in row.cells[first:n_columns]]
+    return first < len({*cells} - {""}) == n_columns - first == len(cells) and not any(fitting(row, formats))
+
+
+def is_data(row: Row, formats: Sequence[CellFormat]) -> bool:
+    """Whether most cells of a row are written in the formats of their columns, or all are missing."""
+    found = fitting(row, formats)
+    return len(row.cells) == len(formats) and (not found or sum(found) > len(found) / 2)
+
+
+def is_of_units(row: Row, formats: Sequence[CellFormat]) -> bool:
+    """Whether no cell is written in the format of its column, as in a row of units or a rule below a header."""
+    found = fitting(row, formats)
+    cells = [cell for cell in map(str.strip, row.cells) if cell]
+    is_rule = bool(cells) and all(map(_RULE.fullmatch, cells))
+    n_formats = sum(each.kind != "text" for each in formats)
+    return is_rule or (n_formats > 1 and len(found) > 0 and not any(found))
+
+
+def may_name(row: Row, n_columns: int, width: int) -> bool:
+    """Whether a row that is not as wide as the rows below it, or is a comment, may name their columns."""
+    names = names_in(row, n_columns)
+    cells = [cell for cell in map(str.strip, names) if cell]
+    numbers = [cell for cell in cells if is_plain_number(cell)]
+    is_title = n_columns > len(cells) == 1 and " " in cells[0]
+    is_note = row.is_comment and names[0].endswith(":")
+    least = n_columns if row.is_comment else max(n_columns - 1, 1)  # R does not name the column of row names
+    if row.cells[0].lstrip().startswith("@"):
+        return False
+    if not least <= len(cells) <= len(names) <= max(width, len(cells)) or is_title or is_note:
+        return False
+    return len(cells) <= width and (not numbers or (len(numbers) < len(cells) and _are_names(numbers)))
+
+
+def names_in(row: Row, n_columns: int) -> list[str]:
+    """Return the cells of a header without the sign that makes it a comment."""
+    if not row.is_comment:
+        return row.cells
+    words = re.sub(r"(?i)^\W*fields:?\s+", "", row.cells[0]).split()
+    if len(row.cells) == 1:  # blanks separate the names, whatever separates the cells
+        return words if len(words) == n_columns and words != row.cells[0].split() else row.cells
+    bare = re.sub(r"(?i)^\W*(fields:?(\s+|$))?", "", row.cells[0])
+    if bare:
+        return [bare, *row.cells[1:]]
+    return row.cells if len(row.cells) == n_columns else row.cells[1:]
+
+
+def is_header(first: Sequence[str], columns: Sequence[Sequence[str]], formats: Sequence[CellFormat]) -> bool:
+    """Whether the first row names the columns: its cells are not of the types of the rows below."""
+    values, n_typed = [], sum(each.kind != "text" for each in formats)
+    for cell, column, each in zip(map(str.strip, first), columns, formats, strict=False):
+        if each.kind == "text":
+            continue
+        # A year above many numbers that are none is a name, too, if these are the only ones.
+        is_alone = n_typed == 1 < len(first) and len(column) >= _MANY
+        is_year = is_alone and _is_year(cell) and not any(_is_year(c.partition(".")[0]) for c in column)
+        if cell in ALWAYS_MISSING or others([cell], each, 0) or is_year:
+            if cell not in column:
+                return True
+        else:
+            values.append(cell)
+    if values:
+        # Columns may be named by whole numbers, as by pandas, or by years, unless the rows below look alike.
+        return _are_names(values) and not any(map(_are_names, zip(*columns, strict=True)))
+    if not columns or not columns[0]:
+        return True
+    # If all columns are text, a row of data repeats values that occur below it.
+    least = max(2, len(columns[0]) // 100)
+    n_repeated = sum(column.count(cell) >= least for cell, column in zip(first, columns, strict=False))
+    return n_repeated < len(first) / 2
+
+
+def _is_year(cell: str) -> bool:
+    return cell.isdecimal() and 1900 <= int(cell) < 2100
+
+
+def _are_names(cells: Sequence[str]) -> bool:
+    """Whether cells are consecutive whole numbers from 0, or from any number if there are several, or years."""
+    if not all(cell.isdecimal() for cell in cells):
+        return False
+    numbers = [int(cell) for cell in cells]
+    is_run = numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    return (is_run and (len(numbers) > 1 or numbers == [0])) or (
+        len(set(numbers)) == len(numbers) > 1
+        and all(1500 <= number < 2100 for number in numbers)
+        and (min(numbers) >= 1900 or numbers == sorted(numbers))
+    )
