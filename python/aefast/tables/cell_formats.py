@@ -37,7 +37,13 @@ _TIME_NAME = re.compile(r"time|date|epoch|stamp|(^|[^a-z])ts($|[^a-z])|[a-z](_a|
 #: Names of columns whose six digits are dates, or times of the day.
 _SHORT = re.compile(r"(date|datum|fecha)|(time|utc|zeit|uhr|heure|hora)", re.IGNORECASE)
 #: Names of columns whose digits are no quantity.
-_CODE_NAME = re.compile(r"(^|[^a-z])(zip|post|postal|phone|fax|mobile|tel)($|[^a-z]|_?code|_?no|number)", re.IGNORECASE)
+_CODE_NAME = re.compile(
+    r"(^|[^a-z])(zip|postal|phone|fax|mobile|tel|post(?=.?(code|no|num)))(.?(code|no|number))?[^a-z]*$", re.IGNORECASE
+)
+#: Names of columns in which a zero before one digit shows that it is no quantity, as it does before several.
+_SHORT_CODE_NAME = re.compile(
+    r"code|codice|c[oó]digo|schl(ü|ue)ssel|kennziffer|(^|[^a-z])(cod|fips|insee)($|[^a-z])", re.IGNORECASE
+)
 #: The fewest different numbers in a column of numbers that may have a word in many cells.
 _MANY = 20
 
@@ -122,7 +128,8 @@ def _digits_format(cells: Sequence[str], kind: str | None, name: str) -> CellFor
                     return CellFormat("time", time_format=unit, missing=missing)
     if kind in (None, "categorical"):
         has_zeros = any(cell[0] == "0" and len(cell) > 1 for cell in digits)
-        if (has_zeros and len(lengths) == 1 and max(lengths) > 2) or _CODE_NAME.search(name):
+        is_long = max(lengths) > 2 or _SHORT_CODE_NAME.search(name) is not None
+        if (has_zeros and len(lengths) == 1 and is_long) or _CODE_NAME.search(name):
             return CellFormat("code")
     return None
 
