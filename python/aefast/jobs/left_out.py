@@ -18,6 +18,8 @@ _ROWS = 1 << 16
 _LEAST_ROWS = 20
 #: The share of missing values, and that of repeated ones, below which a column may be an index or an identifier.
 _FEW = 0.1
+#: The least median of numbers that may be identifiers without a name, and the fewest of them.
+_LONG, _LEAST_LONG = 10**5, 100
 #: Names of columns whose numbers name a row, if nearly all of them differ.
 _ID = re.compile(r"(^|[^a-z])[Ii][Dd]$|[a-z]I[Dd]$|^ID|^row_?(id|names?|num(ber)?)$", re.ASCII)
 #: Columns that pandas writes for the index of a frame.
@@ -37,6 +39,8 @@ def without_information(source: Source, columns: Sequence[str]) -> dict[str, str
     formats = source.dialect.formats if source.dialect else {}
     codes = [name for name, each in formats.items() if each.kind == "code"]
     found = {name: _reason(name, batch.column(name), is_all) for name in columns}
+    if source.dialect and not source.dialect.has_header and not found.get(first := source.dialect.names[0], "all"):
+        found[first] = "an identifier" if _is_of_long_numbers(batch.column(first)) else ""
     found |= {name: "nearly all values differ" for name in texts if _differs(batch.column(name), is_code=name in codes)}
     certain = ("nearly all values differ", "no values") if batch.num_rows < _LEAST_ROWS else {*found.values()} - {""}
     return {name: reason for name, reason in found.items() if reason in certain}
@@ -63,6 +67,14 @@ def _reason(name: str, column: pa.Array, is_all: bool) -> str:
     if is_all and column.null_count == 0 and _is_constant(column):
         return "constant"
     return ""
+
+
+def _is_of_long_numbers(column: pa.Array) -> bool:
+    """Whether nearly all values are whole numbers of many digits that differ, as identifiers without a name are."""
+    if not pa.types.is_integer(column.type) or len(column) - column.null_count < _LEAST_LONG:
+        return False
+    values = arrow_values(column.drop_null())
+    return np.median(values) >= _LONG and len(np.unique(values)) > (1 - _FEW) * len(column)
 
 
 def _is_constant(column: pa.Array) -> bool:
