@@ -51,17 +51,18 @@ def is_of_units(row: Row, formats: Sequence[CellFormat]) -> bool:
     return is_rule or (n_formats > 1 and len(found) > 0 and not any(found))
 
 
-def may_name(row: Row, n_columns: int, width: int) -> bool:
-    """Whether a row that is not as wide as the rows below it, or is a comment, may name their columns."""
-    names = names_in(row, n_columns)
+def may_name(row: Row, n_columns: int, width: int, least: int) -> bool:
+    """Whether a row that is not as wide as the rows below it, or is a comment, may name at least so many columns."""
+    names = without_blank_end(names_in(row, n_columns), n_columns)
     cells = [cell for cell in map(str.strip, names) if cell]
     numbers = [cell for cell in cells if is_plain_number(cell)]
     is_title = n_columns > len(cells) == 1 and " " in cells[0]
     is_note = row.is_comment and names[0].endswith(":")
-    least = n_columns if row.is_comment else max(n_columns - 1, 1)  # R does not name the column of row names
+    is_prose = len(cells) < n_columns - 1 and any(re.search(r"^\s|:|.{40}", name) for name in names)
+    least = n_columns if row.is_comment else max(min(least, n_columns - 1), 1)
     if row.cells[0].lstrip().startswith("@"):
         return False
-    if not least <= len(cells) <= len(names) <= max(width, len(cells)) or is_title or is_note:
+    if not least <= len(cells) <= len(names) <= max(width, len(cells)) or is_title or is_note or is_prose:
         return False
     return len(cells) <= width and (not numbers or (len(numbers) < len(cells) and _are_names(numbers)))
 
@@ -77,6 +78,35 @@ def names_in(row: Row, n_columns: int) -> list[str]:
     if bare:
         return [bare, *row.cells[1:]]
     return row.cells if len(row.cells) == n_columns else row.cells[1:]
+
+
+def without_blank_end(names: Sequence[str], n_columns: int) -> list[str]:
+    """Return the names without blank ones behind those of the columns, as a separator at the end of a header makes."""
+    n_names = len(names)
+    while n_names > n_columns and not names[n_names - 1].strip():
+        n_names -= 1
+    return [*names[:n_names]]
+
+
+def of_groups(names: Sequence[str], above: Sequence[str]) -> list[str]:
+    """Return names with those of the groups above them: in place of blank ones, and before names that repeat.
+
+    Examples
+    --------
+    >>> from aefast.tables.headers import of_groups
+    >>> of_groups(["", "min", "max", "min", "max"], ["site", "wind", "", "rain", ""])
+    ['site', 'wind min', 'wind max', 'rain min', 'rain max']
+    """
+    found = [name if name.strip() else group.strip() for name, group in zip(names, above, strict=True)]
+    filled = [name for name in found if name.strip()]
+    if len({*filled}) == len(filled):
+        return found
+    groups: list[str] = []
+    for cell in map(str.strip, above):
+        groups.append(cell or (groups[-1] if groups else ""))
+    pairs = zip(groups, names, found, strict=True)
+    whole = [f"{group} {name.strip()}" if group and name.strip() else whole for group, name, whole in pairs]
+    return whole if len({*whole}) == len(whole) else found
 
 
 def is_header(first: Sequence[str], columns: Sequence[Sequence[str]], formats: Sequence[CellFormat]) -> bool:

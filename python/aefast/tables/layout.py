@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 
 from aefast.tables.cell_formats import format_of_cells
-from aefast.tables.dialect import CellFormat, Reading
-from aefast.tables.headers import is_data, is_header, is_of_units, is_plain_number, may_name, names_all, names_in
-from aefast.tables.separators import MOST_ABOVE, Row, columns_of, even_starts, usual_width
+from aefast.tables.dialect import CellFormat, Reading, is_blank
+from aefast.tables.headers import (
+    fitting,
+    is_data,
+    is_header,
+    is_of_units,
+    is_plain_number,
+    may_name,
+    names_all,
+    names_in,
+    of_groups,
+    without_blank_end,
+)
+from aefast.tables.separators import ENOUGH, MOST_ABOVE, Row, columns_of, even_starts, usual_width
 from aefast.tables.text import unique_names
 
-#: Rows whose cells show the formats of columns well enough to find the header.
-ENOUGH = 300
 #: The share of rows with few cells below which such a row above the others is a title.
 _FEW = 0.1
 #: Rows of data that follow each other where a table begins.
 _STEADY = 3
+#: Names of a first column with names or times of rows.
+_OF_ROWS = re.compile(r"^(id|no|nr|index|key|name)$|time|date|stamp|year|datum", re.IGNORECASE)
 #: Rows below the header that may have units or types.
 _MOST_BELOW = 8
 
@@ -54,7 +66,7 @@ def find_layout(rows: Sequence[Row], known: Reading, delimiter: str) -> Layout:
     formats = [format_of_cells(column, Reading(), delimiter) for column in columns_of(in_body[:ENOUGH], width)]
     formats = [replace(each, brackets=each.kind == "number") for each in formats]  # the first rows may have brackets
     start = 0 if known.skip_rows is not None else _start(rows, in_body, width)
-    found = _with_header(rows, known, start, formats, n_surplus)
+    found = _with_header(rows, known, start, formats, n_surplus, delimiter)
     if found is None:
         found = Layout(start, False, (), width, n_surplus)
     else:
@@ -89,7 +101,7 @@ def _n_below(rows: Sequence[Row], formats: Sequence[CellFormat]) -> int:
 
 
 def _with_header(
-    rows: Sequence[Row], known: Reading, start: int, formats: Sequence[CellFormat], n_surplus: int
+    rows: Sequence[Row], known: Reading, start: int, formats: Sequence[CellFormat], n_surplus: int, delimiter: str
 ) -> Layout | None:
     """Return the layout of a table with a header, which is the row ``start`` or near it; None if it has no header."""
     learned, width = known.learned, len(formats)
@@ -111,15 +123,18 @@ def _with_header(
         first = blanks[-1] if blanks else start
         whole = [k for k in range(first, data) if names_all(rows[k], 0, width - n_surplus, formats)]
         whole = whole or [k for k in range(first, data) if names_all(rows[k], 1, width - n_surplus, formats)]
+        whole = whole or [k for k in range(first + 1, data) if _names_with_groups(rows, k, width - n_surplus, formats)]
         # Names and values of metadata may stand above the names of the columns.
         of_values = max((k for k in range(first, data) if any(map(is_plain_number, rows[k].cells))), default=first - 1)
         header = next((k for k in whole if k > of_values), next(iter(whole), first))
-        return _named_layout(rows, header, width, n_surplus)
+        return _with_groups(_named_layout(rows, header, width, n_surplus), rows, first)
     above = start - 1 if known.skip_rows is None and data is not None else -1
     n_columns = width - n_surplus
-    while above > 0 and rows[above - 1].is_comment and may_name(rows[above - 1], n_columns, width):
+    while above > 0 and rows[above - 1].is_comment and may_name(rows[above - 1], n_columns, width, n_columns):
         above -= 1
-    if above >= 0 and may_name(rows[above], n_columns, width):
+    # R does not name the column of row names. The first line may name fewer columns, unless blanks separate words.
+    least = 2 if above == 0 and not is_blank(delimiter) else n_columns - 1
+    if above >= 0 and may_name(rows[above], n_columns, width, least):
         return _named_layout(rows, above, width, n_surplus)
     if learned is not None or is_header(rows[start].cells, columns_of(rows[start + 1 :], width), formats):
         return _named_layout(rows, start, width, n_surplus)
@@ -137,15 +152,36 @@ def _start(rows: Sequence[Row], in_body: Sequence[Row], width: int) -> int:
     return next((k for k in even_starts(rows, width) if belongs(rows[k])), 0)
 
 
+def _names_with_groups(rows: Sequence[Row], k: int, n_columns: int, formats: Sequence[CellFormat]) -> bool:
+    """Whether a row names each column together with the row above, as in ``2019,2019,2020`` above ``a,b,a``."""
+    names, above = rows[k].cells[:n_columns], rows[k - 1].cells[:n_columns]
+    if any(fitting(rows[k], formats)) or not len(names) == len(above) == n_columns:
+        return False
+    found = of_groups(names, above)
+    return all(map(str.strip, names[1:])) and len({*found}) == n_columns
+
+
+def _with_groups(layout: Layout, rows: Sequence[Row], first: int) -> Layout:
+    """Return the layout with the names of groups in the row above the header, of the rows from ``first`` on."""
+    above = rows[layout.first - 1].cells[: len(layout.names)] if layout.first > first else []
+    if len(above) != len(layout.names) or rows[layout.first].after_blank:
+        return layout
+    return replace(layout, names=tuple(of_groups(layout.names, above)))
+
+
+def _has_row_names(below: Sequence[Row], width: int, name: str) -> bool:
+    """Whether the first column has names of rows, for which R writes no name, rather than the last one none."""
+    cells = next(iter(columns_of(below[:ENOUGH], width)), ())
+    return len({*cells}) == len(cells) and _OF_ROWS.search(name) is None
+
+
 def _named_layout(rows: Sequence[Row], first: int, width: int, n_surplus: int) -> Layout:
     """Return the layout with a header, whose width may differ from that of the rows."""
     n_columns = width - n_surplus
-    names = names_in(rows[first], n_columns)
-    while len(names) > n_columns and not names[-1].strip():
-        names = names[:-1]
+    names = without_blank_end(names_in(rows[first], n_columns), n_columns)
     if n_columns < len(names) <= width:
         n_surplus = width - len(names)
-    elif len(names) == n_columns - 1:
-        names = ["", *names]  # R does not name the column of row names
+    elif len(names) == n_columns - 1 and _has_row_names(rows[first + 1 :], width, names[0]):
+        names = ["", *names]
     names = [*names, *(f"x{j}" for j in range(len(names), n_columns))]
     return Layout(first, True, tuple(names), max(width, len(names)), n_surplus)

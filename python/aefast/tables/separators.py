@@ -22,6 +22,8 @@ from aefast.tables.dialect import Reading, is_blank, mark_of, separator_pattern
 SEPARATORS = (",", ";", "\t", "||", "|", " ", "  ", "::", "^", "~", "\x01", ":")
 #: Lines among which the first rows of a table are looked for.
 MOST_ABOVE = 300
+#: Rows whose cells show the formats of columns well enough to find the header.
+ENOUGH = 300
 #: The signs that begin a comment above the table.
 _COMMENT = re.compile(r"\s*(#|%|//|@( |$|TYPE$))")
 #: The least share of lines with cells in single quotes, for these to be the quotes of the file.
