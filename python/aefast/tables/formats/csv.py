@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,24 +25,16 @@ from aefast.tables.formats.csv_cells import (
     needs_conversion,
     read_cells,
     read_what_can_be,
-    remedy_of,
     type_of_guess,
     widened_formats,
     with_separators,
     without_marks,
     without_tokens,
 )
+from aefast.tables.formats.csv_errors import UNCLOSED, explained, is_about_cell, remedy_of
 from aefast.tables.formats.csv_rows import EvenRows
 from aefast.tables.sniffer import find_dialect
-from aefast.tables.text import shorten
 from aefast.tables.time_words import has_names
-
-#: How Arrow begins the message about a cell that does not fit the type of its column.
-_CELL = re.compile(r"In CSV column #(\d+): (?:Row #(\d+): )?")
-_VALUE = re.compile(r"invalid value '(.*)'")
-_UNCLOSED = "a quote is not closed"
-_TOO_WIDE = "give --on-bad null or skip, or give another --delimiter"
-_UNFINISHED = "the file ends in it, as if it were not complete; write it again"
 
 
 class _UnfitCellError(Exception):
@@ -227,7 +218,7 @@ class CsvTable(TableFile):
             with self._opened(types, even) as reader:
                 yield from rebatch(skip_rows(map(chosen, reader), first_row), batch_rows)
         except (pa.ArrowException, OSError) as error:
-            if self._on_bad != "error" and not tolerant and _CELL.search(str(error)):
+            if self._on_bad != "error" and not tolerant and is_about_cell(error):
                 raise _UnfitCellError from error
             raise self._diagnosis(types, error) from error
         if even is not None:
@@ -239,7 +230,7 @@ class CsvTable(TableFile):
         if cell is not None and ends_with_cell(
             self.path, cell, self.dialect.encoding, self.dialect.quote, *self._marks()
         ):
-            raise self._diagnosis(types, TableError(_UNCLOSED))
+            raise self._diagnosis(types, TableError(UNCLOSED))
 
     def _read(
         self, batch: pa.RecordBatch, first_row: int, converted: Mapping[str, CellFormat], *, tolerant: bool
@@ -329,10 +320,7 @@ class CsvTable(TableFile):
     ) -> Any:
         """Open the columns of ``types``, or all columns with the types that Arrow guesses if there are none."""
         dialect = self.dialect
-        changes: list[Callable[[Any], bytes]] = [
-            *self._marks(),
-            *([even] if even else []),
-        ]
+        changes: list[Callable[[Any], bytes]] = [*self._marks(), *([even] if even else [])]
         surplus = [f"(surplus {k})" for k in range(dialect.n_surplus)]
         names = [*dialect.names, *surplus] if dialect.n_skipped or not dialect.has_header else None
         return arrow_csv.open_csv(
@@ -369,32 +357,9 @@ class CsvTable(TableFile):
                     n_rows += batch.num_rows
         except (pa.ArrowException, OSError) as found:
             error = found
-        text = "there are no rows below its header" if "Could not skip" in str(error) else str(error)
-        row = column = None
-        in_cell = _CELL.search(text)
         # Arrow counts lines from 1, that of the names included.
         first = 1 + (self.dialect.n_skipped or self.dialect.has_header)
-        if in_cell:
-            column = self.schema.names[int(in_cell[1])]  # numbered as in the file, whichever columns are read
-            row = int(in_cell[2]) - first if in_cell[2] else None
-            text = text.replace(in_cell[0], "")
-            if bad := _VALUE.search(text):
-                text = f"invalid value {shorten(bad[1], 30)!r}; {remedy_of(column, bad[1])}"
-        elif invalid:
-            is_short = invalid[0].actual_columns < invalid[0].expected_columns
-            row = invalid[0].number - first
-            text = (
-                f"Expected {invalid[0].expected_columns} columns, got {invalid[0].actual_columns}: "
-                f"{shorten(invalid[0].text, 40)}; {_UNFINISHED if is_short else _TOO_WIDE}"
-            )
-        elif text == _UNCLOSED:  # Arrow takes the rest of the file for the last cell of the last row
-            row = n_rows - 1
-        elif "straddling object" in text:
-            row, text = n_rows, f"{_UNCLOSED}, or the row is longer than {self._BLOCK >> 20} MB"
-        if row is not None and "\n" in text:
-            text += f"; if a cell contains lines of other rows, {_UNCLOSED}"
-        if "invalid UTF8" in text:
-            text = f"it is not {self.dialect.encoding.upper()}; give its encoding, with --encoding latin-1 for instance"
+        row, column, text = explained(error, self.dialect.names, first, n_rows, invalid, self.dialect.encoding)
         place = "" if row is None else f", row {row} (the first is row 0)"
         place += "" if column is None else f", column {column!r}"
         return self.unreadable(TableError(text), place and place + ",")

@@ -27,7 +27,7 @@ from aefast.tables.dialect import (
     Reading,
 )
 from aefast.tables.formats.base import BAD_ROW
-from aefast.tables.text import NUMBER, option_of
+from aefast.tables.text import NUMBER
 from aefast.tables.time_words import has_names, in_english, needs_python, parse_time
 
 _ISO_TIME = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}(:\d{2}(:\d{2}(\.\d+)?)?)?(Z|[+-]\d{2}:?\d{2})?)?$"
@@ -330,9 +330,3 @@ def widened_formats(
             if wider.kind == "number" and all(counts[word] >= least for word in {*wider.missing} - {*of.missing}):
                 found[name] = wider
     return found
-
-
-def remedy_of(column: str, cell: str) -> str:
-    """Return what to do about a cell that is not of its column's type."""
-    missing = f"--na {option_of([cell])} or " if len(cell) <= 30 else ""
-    return f"mend it, or give {missing}--kind-of {option_of([column], '=categorical')}"
