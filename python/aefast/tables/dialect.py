@@ -129,6 +129,8 @@ class Dialect:
         The line of the header, if it stands between the rows, too, as in joined files; those are left out.
     has_empty : bool
         Whether lines of separators alone end the table; such lines are left out.
+    totals : tuple of str
+        The first cells of rows that sum up others, which are left out.
     """
 
     delimiter: str = ","
@@ -146,11 +148,17 @@ class Dialect:
     repeated: str = ""
     starts: tuple[int, ...] = ()
     has_empty: bool = False
+    totals: tuple[str, ...] = ()
 
     @property
     def mark(self) -> str:
         """The character that separates the cells when `separator_pattern` was replaced by it."""
         return mark_of(self.delimiter)
+
+    @property
+    def has_left_out(self) -> bool:
+        """Whether some lines between the rows are left out."""
+        return bool(self.repeated) or self.has_empty or len(self.totals) > 0
 
     @property
     def decimal(self) -> str:
@@ -190,6 +198,8 @@ class Dialect:
             parts.append("separators at the end of rows")
         if self.repeated:
             parts.append("the header again between rows")
+        if self.totals:
+            parts.append(f"rows of totals ({list_names(self.totals, 3)})")
         if self.is_uneven:
             parts.append("rows with fewer or more cells")
         if self.encoding != "utf-8":
@@ -234,9 +244,9 @@ class Dialect:
             if cells.kind not in ("number", "time", "text", "code") or cells.decimal not in (".", ","):
                 raise ValueError(f"the format of column {name!r} is not valid")
         names, na = tuple(data["names"]), tuple(data["na"])
-        repeated = data.get("repeated", "")
+        repeated, totals = data.get("repeated", ""), tuple(data.get("totals", ()))
         quote, starts = data.get("quote", '"'), tuple(data.get("starts", ()))
-        _check_texts([data["delimiter"], data["encoding"], *names, *na, repeated, quote])
+        _check_texts([data["delimiter"], data["encoding"], *names, *na, *totals, repeated, quote])
         counts = {name: data.get(name, 0) for name in ("n_above", "n_skipped", "n_below", "n_surplus")}
         flags = {"has_header": data["has_header"], "is_uneven": data.get("is_uneven", False)}
         flags["has_empty"] = data.get("has_empty", False)
@@ -252,6 +262,7 @@ class Dialect:
         if any(type(count) is not int or count < 0 for count in counts.values()):
             raise ValueError("the dialect is not valid")
         plain = {"names": names, "formats": formats, "na": na, "quote": quote, "repeated": repeated, "starts": starts}
+        plain["totals"] = totals
         return cls(data["delimiter"], data["encoding"], **plain, **counts, **flags)
 
 

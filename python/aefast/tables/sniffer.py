@@ -12,10 +12,11 @@ from dataclasses import replace
 from aefast.tables.cell_formats import ALWAYS_MISSING, format_of_cells
 from aefast.tables.dialect import MARK, NO_QUOTE, CellFormat, Dialect, Reading
 from aefast.tables.fixed_width import cut_lines, fixed_starts
+from aefast.tables.footers import find_totals, first_filled
 from aefast.tables.headers import fitting
-from aefast.tables.layout import ENOUGH, find_layout
+from aefast.tables.layout import find_layout
 from aefast.tables.number_formats import decimal_mark
-from aefast.tables.separators import Row, columns_of, find_quote, find_separator, split_rows, usual_width
+from aefast.tables.separators import ENOUGH, Row, columns_of, find_quote, find_separator, split_rows, usual_width
 from aefast.tables.text import unique_names
 
 
@@ -50,6 +51,11 @@ def find_dialect(text: str, known: Reading | None = None, *, encoding: str = "ut
     rows, repeated = _without_repeated_header(rows, text, delimiter)
     layout = find_layout(rows, known, delimiter)
     body = [row for row in rows[layout.body :] if any(row.cells)]
+    is_whole = len(body) > 0 and rows[layout.body + len(body) - 1] is body[-1]
+    # Separators alone are no rows at the end of a table; between rows, they are a row without values.
+    has_empty = layout.width > 1 and is_whole and rows[-1] is not body[-1]
+    totals = find_totals(body, delimiter) if layout.width > 1 else ()
+    body = [row for row in body if first_filled(row) not in totals] if totals else body
     columns, width = columns_of(body, layout.width) or [()] * layout.width, layout.width - layout.n_surplus
     if layout.has_header:
         names = unique_names(layout.names)
@@ -67,9 +73,6 @@ def find_dialect(text: str, known: Reading | None = None, *, encoding: str = "ut
     is_changed = layout.n_surplus or layout.n_below or repeated or (layout.has_header and names != tuple(header.cells))
     # A model that was fitted on even rows has rows with more cells refused.
     is_uneven = bool(learned and learned.is_uneven) if known.columns else _is_uneven(body, layout.width, text, quote)
-    # Separators alone are no rows at the end of a table; between rows, they are a row without values.
-    is_whole = len(body) > 0 and rows[layout.body + len(body) - 1] is body[-1]
-    has_empty = layout.width > 1 and is_whole and rows[-1] is not body[-1]
     return Dialect(
         delimiter,
         encoding,
@@ -86,6 +89,7 @@ def find_dialect(text: str, known: Reading | None = None, *, encoding: str = "ut
         repeated,
         starts,
         has_empty,
+        totals,
     )
 
 

@@ -71,7 +71,7 @@ class CsvTable(TableFile):
             text, encoding = sample_text(path, reading.encoding)
             self._line_length = max(1.0, len(text) / (text.count("\n") + 1))
             self.dialect = find_dialect(text, reading, encoding=encoding, usual=self.dialect.delimiter)
-            self._is_uneven = self.dialect.is_uneven or bool(self.dialect.repeated) or self.dialect.has_empty
+            self._is_uneven = self.dialect.is_uneven or self.dialect.has_left_out
             # A model of rows of one width has longer ones refused.
             self._drops_long = self.dialect.is_uneven or self._on_bad != "error" or not reading.columns
             self._drops_cut = self._on_bad != "error" and not reading.columns
@@ -223,7 +223,7 @@ class CsvTable(TableFile):
             raise self._diagnosis(types, error) from error
         if even is not None:
             self.n_short, self.n_dropped = even.n_short, even.n_long + even.n_cut
-            self.n_notes = even.n_notes + even.n_repeats
+            self.n_notes = even.n_notes + even.n_repeats + even.n_totals
             self.dialect = replace(self.dialect, is_uneven=self.dialect.is_uneven or even.n_long > 0)
             if said := even.describe():
                 warnings.warn(f"{self.path}: {said}", stacklevel=2)
@@ -275,6 +275,7 @@ class CsvTable(TableFile):
             bad_cell="inf" if marker is None else BAD_ROW,
             header=dialect.repeated,
             has_empty=dialect.has_empty,
+            totals=dialect.totals,
             begins_with_digits=bool(dialect.names) and self._begins_with_digits(dialect.names[0]),
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -29,18 +29,18 @@ class EvenRows:
     """Adds missing cells at the end of rows, in blocks of bytes, and leaves out lines that are no rows.
 
     A line without a separator that holds words, such as a source below the table, is no row, nor is one that repeats
-    the ``header``. A row with more cells loses those at its end that are empty. If it has still more, it is left out
-    or, unless ``drops_long``, left as it is. If there are ``bad`` columns, it has ``bad_cell`` in these instead, so
-    that it is a bad row, and loses further cells.
+    the ``header`` or whose first filled cell is one of the ``totals``. A row with more cells loses those at its end
+    that are empty. If it has still more, it is left out or, unless ``drops_long``, left as it is. If there are ``bad``
+    columns, it has ``bad_cell`` in these instead, so that it is a bad row, and loses further cells.
     If the first column ``begins_with_digits``, a line with fewer cells that begins with words is no row, either.
     The last line stays as it is if nothing ends it, because it may be half of a row; ``drops_cut`` leaves it out then
     if it has fewer cells.
 
     Attributes
     ----------
-    n_short, n_long, n_cut, n_bad, n_notes, n_repeats : int
-        Rows that got cells, those left out for their length and at the end, bad rows, lines that are no rows, and lines
-        that repeat the header or have separators alone.
+    n_short, n_long, n_cut, n_bad, n_notes, n_repeats, n_totals : int
+        Rows that got cells, those left out for their length and at the end, bad rows, lines that are no rows, lines
+        that repeat the header or have separators alone, and rows of totals.
     """
 
     n_bad: int
@@ -49,6 +49,7 @@ class EvenRows:
     n_long: int
     n_notes: int
     n_repeats: int
+    n_totals: int
 
     def __init__(
         self,
@@ -64,6 +65,7 @@ class EvenRows:
         header: str = "",
         has_empty: bool = False,
         begins_with_digits: bool = False,
+        totals: Sequence[str] = (),
     ) -> None:
         self._mark, self._width, self._n_skipped, self._drops_long = delimiter.encode(), width, n_skipped, drops_long
         self._begins_with_digits = begins_with_digits
@@ -71,16 +73,20 @@ class EvenRows:
         mark, q = re.escape(self._mark), self._quote
         self._quoted = re.compile(rb"(?<![^%b])%b(?:[^%b]|%b%b)*%b" % (mark, q, q, q, q, q))
         self._open = re.compile(rb"(?<![^%b])%b" % (mark, q))
-        lines = [re.escape(header.encode())] * bool(header) + [rb"(?:%b)+" % re.escape(self._mark)] * has_empty
-        self._left_out = re.compile(rb"^(?:%b)\r?\n" % b"|".join(lines), re.MULTILINE) if lines else None
+        lines = [re.escape(header.encode())] * bool(header) + [rb"(?:%b)+" % mark] * has_empty
+        begins = [rb"(?:%b)*%b?%b%b?%b[^\r\n]*" % (mark, q, re.escape(each.encode()), q, mark) for each in totals]
+        self._repeats, self._totals = _any_line(lines), _any_line(begins)
         self._rest = self._row = b""
-        self.n_short = self.n_long = self.n_cut = self.n_bad = self.n_notes = self.n_repeats = 0
+        self.n_short = self.n_long = self.n_cut = self.n_bad = self.n_notes = self.n_repeats = self.n_totals = 0
 
     def __call__(self, block: Any) -> bytes:
         """Return the rows that end in this block; an empty block is the end of the file."""
         text = self._rest + bytes(block)
-        if self._left_out is not None:
-            text = self._without_repeats(text, self._left_out)
+        end = b"" if len(block) else b"\n"  # nothing may end the last line
+        text, n_repeats = self._without(text + end, self._repeats)
+        text, n_totals = self._without(text, self._totals)
+        text = text.removesuffix(end)
+        self.n_repeats, self.n_totals = self.n_repeats + n_repeats, self.n_totals + n_totals
         if len(block) and not (self._row or self._n_skipped) and (regular := self._regular(text)) is not None:
             return regular
         lines = text.splitlines(keepends=True)
@@ -104,17 +110,19 @@ class EvenRows:
             (self.n_bad, "rows", "more cells than columns, which are bad"),
             (self.n_notes, "lines", "no separator, left out as no rows"),
             (self.n_repeats, "lines", "the header again or without cells, left out"),
+            (self.n_totals, "rows", "totals, left out"),
         ]
         return ", and ".join(f"{pluralise(count, things)} with {what}" for count, things, what in found if count)
 
-    def _without_repeats(self, text: bytes, line: re.Pattern[bytes]) -> bytes:
-        """Return a text without the lines that repeat the header or are empty."""
+    def _without(self, text: bytes, line: re.Pattern[bytes] | None) -> tuple[bytes, int]:
+        """Return a text without some lines below those above the table, and their number."""
+        if line is None:
+            return text, 0
         parts = text.split(b"\n", self._n_skipped)
         if len(parts) <= self._n_skipped:
-            return text
-        parts[-1], n_repeats = line.subn(b"", parts[-1])
-        self.n_repeats += n_repeats
-        return b"\n".join(parts)
+            return text, 0
+        parts[-1], n_left_out = line.subn(b"", parts[-1])
+        return b"\n".join(parts), n_left_out
 
     def _regular(self, text: bytes) -> bytes | None:
         """Return the rows that end in a text, in which only those of other widths are looked at.
@@ -202,3 +210,7 @@ class EvenRows:
         kept = [self._bad_cell if index in self._bad else cell for index, cell in enumerate(cells[: self._width])]
         csv.writer(text, lineterminator="", **form).writerow(kept)
         return text.getvalue().encode()
+
+
+def _any_line(patterns: Sequence[bytes]) -> re.Pattern[bytes] | None:
+    return re.compile(rb"^(?:%b)\r?\n" % b"|".join(patterns), re.MULTILINE) if patterns else None
