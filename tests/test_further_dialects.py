@@ -280,3 +280,22 @@ def test_the_quote_is_given_and_stored(tmp_path, row, quote, first):
     for reading in (Reading(quote=quote), Reading(learned=learned)):
         found = read(path, reading)
         assert (found["a"][0], found["b"]) == (first, list(range(40)))
+
+
+def test_a_byte_far_down_shows_the_encoding(tmp_path):
+    lines = [f"{i},{i / 4},plain text number {i % 9} of a long file" for i in range(8000)]
+    lines[2500] = "2500,625.0,caf\xe9 at the corner"
+    path = tmp_path / "t.csv"
+    path.write_bytes("\n".join(["k,v,name", *lines, ""]).encode("latin-1"))
+    assert Source([path]).dialect.describe() == "encoding latin-1"
+    assert read(path)["name"][2500] == "caf\xe9 at the corner"
+
+
+def test_spans_of_time_have_no_offsets(tmp_path):
+    path = write(tmp_path, "t,v\n" + rows(lambda i: f"{i // 4:02d}:{i % 4 * 15:02d}-{i // 4 + 1:02d}:00,{i / 3:.3f}"))
+    assert read(path)["t"][1] == "00:15-01:00"
+
+
+def test_a_word_among_numbers_with_decimals_is_missing(tmp_path):
+    path = write(tmp_path, "k,v\n" + rows(lambda i: f"{'xyz'[i % 3]},{'Calm' if i % 4 == 0 else i % 16 + 0.5}", 200))
+    assert read(path)["v"][:3] == [None, 1.5, 2.5]

@@ -113,6 +113,13 @@ def test_long_numbers_that_all_differ_are_identifiers_in_a_first_column_without_
     assert left_out(lambda i: f"{i * 7919 % 99991 / 8},{'MB'[i % 2]},{i / 4}") == {}
 
 
+def test_text_that_mostly_looks_like_numbers_that_differ_is_left_out_and_said(tmp_path):
+    table = "v,label\n" + rows(lambda i: f'{i / 4},"{10000 + i}{f", {20000 + i}" if i % 20 == 0 else ""}"', 200)
+    source = Source([write(tmp_path, table)])
+    reason = "all but 10, like '10000, 20000', look like numbers"
+    assert without_information(source, source.schema.names) == {"label": reason}
+
+
 @pytest.mark.parametrize(
     ("name", "cell", "is_code"),
     [

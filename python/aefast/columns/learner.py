@@ -202,17 +202,20 @@ class LevelCounts:
         # Two rows may well have different levels.
         return n_values > 2 and n_repeated < LEAST_REPEATED * n_values
 
+    @property
+    def odd_numbers(self) -> str:
+        """How many levels are no numbers, if nearly all levels differ and most look like numbers; else empty."""
+        if not self._differ or self.are_names or not self._n_words:
+            return ""
+        return f"all but {self._n_words}, like {self._word!r}, look like numbers"
+
     def refusal(self) -> str:
         """Return why the levels cannot be learned: nearly every value occurs once. Empty if they can."""
         n_values = self._n_rows - self._n_missing
         if not self._differ:
             return ""
         if not self.are_names:
-            numbers = (
-                f"all but {self._n_words}, like {self._word!r}, look like numbers: correct or drop those rows"
-                if self._n_words
-                else "numbers"
-            )
+            numbers = f"{self.odd_numbers}: correct or drop those rows" if self.odd_numbers else "numbers"
             return f"is text of {n_values} values that nearly all differ ({numbers})"
         return f"is text of {n_values} values that nearly all differ, like {self._word[:30]!r}"
 

@@ -41,16 +41,19 @@ def without_information(source: Source, columns: Sequence[str]) -> dict[str, str
     found = {name: _reason(name, batch.column(name), is_all) for name in columns}
     if source.dialect and not source.dialect.has_header and not found.get(first := source.dialect.names[0], "all"):
         found[first] = "an identifier" if _is_of_long_numbers(batch.column(first)) else ""
-    found |= {name: "nearly all values differ" for name in texts if _differs(batch.column(name), is_code=name in codes)}
+    differing = {name: _difference(batch.column(name), is_code=name in codes) for name in texts}
+    found |= {name: difference for name, difference in differing.items() if difference}
     certain = ("nearly all values differ", "no values") if batch.num_rows < _LEAST_ROWS else {*found.values()} - {""}
     return {name: reason for name, reason in found.items() if reason in certain}
 
 
-def _differs(column: pa.Array, *, is_code: bool) -> bool:
-    """Whether nearly all values of a column of text differ, as names and long codes do."""
+def _difference(column: pa.Array, *, is_code: bool) -> str:
+    """Return that nearly all values of a column of text differ, as those of names and long codes do; else empty."""
     counts = LevelCounts()
     counts.add(column, of_levels=True)
-    return counts.are_names or bool(is_code and counts.refusal())
+    if counts.are_names or (is_code and counts.refusal()):
+        return "nearly all values differ"
+    return counts.odd_numbers
 
 
 def _reason(name: str, column: pa.Array, is_all: bool) -> str:

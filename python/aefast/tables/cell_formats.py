@@ -158,14 +158,15 @@ def _but_for_words(cells: Sequence[str], candidate: CellFormat) -> CellFormat | 
     n_others = sum(cell in found for cell in cells) if found else 0
     # Signs such as '!' stand for missing values at any share. So does one word beside many different numbers or times.
     are_signs = not any(re.search(r"\w", cell) for cell in found)
-    is_one_word = len(found) == 1 and (len({*cells}) > _MANY or _is_letter_among_decimals(found, cells))
+    is_one_word = len(found) == 1 and (len({*cells}) > _MANY or _is_word_among_decimals(found, cells))
     most = 0.5 if are_signs or is_one_word else 1 - AGREEING
     return replace(candidate, missing=tuple(sorted(found))) if n_others <= most * len(cells) else None
 
 
-def _is_letter_among_decimals(found: Collection[str], cells: Sequence[str]) -> bool:
-    """Whether the one word is a letter, such as T for a trace of rain, and all others have decimals."""
-    return len(*found) == 1 and all(re.search(r"\d[.,]\d", cell) for cell in cells if cell not in found)
+def _is_word_among_decimals(found: Collection[str], cells: Sequence[str]) -> bool:
+    """Whether all but one word have decimals, and they are many or it is a letter, such as T for a trace of rain."""
+    may_be = len(*found) == 1 or len({*cells}) > _MANY / 2
+    return may_be and all(re.search(r"\d[.,]\d", cell) for cell in cells if cell not in found)
 
 
 def _time_format(cells: Sequence[str], known: Reading, name: str) -> CellFormat | None:

@@ -129,8 +129,9 @@ def _formats_by_parts(cells: Sequence[str]) -> list[str]:
     elif cell.lstrip(" [(").startswith("%Y"):
         cell = re.sub(r"(?<![\d%])\d{1,2}(?!\d)", "%m", cell, count=1)
         cell = re.sub(r"(?<![\d%])\d{1,2}(?!\d)", "%d", cell, count=1)
-    has_date = any(part in cell for part in ("%Y", "%y")) or clock is not None
-    return [cell] if has_date and not re.search(r"\d", cell) else []
+    has_date = any(part in cell for part in ("%Y", "%y"))
+    is_span = "%z" in cell and not has_date  # 09:00-09:15 has no offset
+    return [cell] if (has_date or clock is not None) and not is_span and not re.search(r"\d", cell) else []
 
 
 def _is_month(word: str) -> bool:

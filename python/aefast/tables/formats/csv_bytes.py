@@ -27,6 +27,9 @@ _FREQUENT = {
 }
 #: The fewest bytes above 127 that show a script, and the share of frequent letters in it.
 _LEAST_HIGH, _MOSTLY = 6, 0.9
+#: Bytes of a file that are looked at for others than ASCII if the sample has none.
+_MOST_READ = 1 << 24
+_NOT_ASCII, _HIGH = re.compile(rb"[\x80-\xff]"), bytes(range(128, 256))
 #: Bytes of a sample: at the start, and at each of some places further down.
 _HEAD, _PART, _PARTS = 1 << 16, 1 << 13, 8
 
@@ -92,8 +95,19 @@ def sample_text(path: Path, encoding: str | None) -> tuple[str, str]:
     whole = parts[0] if n_bytes == len(parts[0]) or len(head) < _HEAD else parts[0].rpartition(end)[0]
     text = end.join([whole, *(part.rpartition(end)[0] for part in parts[1:])])
     text = text if end == b"\n" else text.replace(b"\r", b"\n")
-    encoding = encoding or _encoding_of(text)
+    encoding = encoding or _encoding_of(text if not text.isascii() else _bytes_of_others(path) or text)
     return text.decode("utf-8-sig" if encoding == "utf-8" else encoding, errors="replace"), encoding
+
+
+def _bytes_of_others(path: Path) -> bytes:
+    """Return the lines around the first byte that is not ASCII, for a file of ASCII in the sample; empty if none is."""
+    with uncompressed(path) as stream:
+        n_read = 0
+        while n_read < _MOST_READ and (block := bytes(stream.read(1 << 20))):
+            if not block.isascii() and (found := _NOT_ASCII.search(block)):
+                return block[max(0, found.start() - _PART) : found.start() + _PART].strip(_HIGH)
+            n_read += len(block)
+    return b""
 
 
 def _marked_encoding(head: bytes) -> str | None:

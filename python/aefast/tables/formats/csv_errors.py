@@ -27,8 +27,8 @@ def is_about_cell(error: BaseException) -> bool:
 
 def remedy_of(column: str, cell: str) -> str:
     """Return what to do about a cell that is not of its column's type."""
-    missing = f"--na {option_of([cell])}, " if len(cell) <= _LONGEST_WORD else ""
-    return f"mend it, or give --on-bad skip, {missing}or --kind-of {option_of([column], '=categorical')}"
+    missing = f", --na {option_of([cell])}" if len(cell) <= _LONGEST_WORD else ""
+    return f"mend it, or give --on-bad skip{missing} or --kind-of {option_of([column], '=categorical')}"
 
 
 def explained(
