@@ -299,3 +299,16 @@ def test_spans_of_time_have_no_offsets(tmp_path):
 def test_a_word_among_numbers_with_decimals_is_missing(tmp_path):
     path = write(tmp_path, "k,v\n" + rows(lambda i: f"{'xyz'[i % 3]},{'Calm' if i % 4 == 0 else i % 16 + 0.5}", 200))
     assert read(path)["v"][:3] == [None, 1.5, 2.5]
+
+
+def test_a_column_with_few_numbers_and_then_words_is_text(tmp_path):
+    def note(i):
+        return {1500: "3", 1501: "2"}.get(i, "Ada" if 4500 < i < 4900 and i % 20 == 0 else "")
+
+    path = write(tmp_path, "k,v,note\n" + rows(lambda i: f"{i % 7},{i / 8},{note(i)}", 12_000))
+    assert read(path)["note"][4600] == "Ada"
+
+
+def test_names_of_arff_end_before_their_levels(tmp_path):
+    text = "@relation r\n@attribute a{0,1}\n@attribute 'b c' numeric\n@data\n" + rows(lambda i: f"{i % 2},{i / 2}")
+    assert list(read(write(tmp_path, text, "t.arff"))) == ["a", "b c"]

@@ -143,6 +143,6 @@ def _of_arff(text: str, known: Reading) -> Reading:
     declared = re.match(r"(?s)\s*(?:%[^\n]*\n\s*)*@relation\b.*?^@data[^\n]*\n", text, re.IGNORECASE | re.MULTILINE)
     if declared is None:
         return known
-    names = re.findall(r"""(?im)^@attribute\s+(?:'([^']*)'|"([^"]*)"|(\S+))""", declared[0])
+    names = re.findall(r"""(?im)^@attribute\s+(?:'([^']*)'|"([^"]*)"|([^\s{]+))""", declared[0])
     n_lines = declared[0].count("\n")
     return replace(known, delimiter=",", names=tuple("".join(name) for name in names), skip_rows=n_lines)

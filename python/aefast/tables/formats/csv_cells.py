@@ -11,8 +11,9 @@ from typing import Any
 import pyarrow as pa
 
 from aefast.tables.arrow import is_time
-from aefast.tables.cell_formats import MAX_WORDS, format_of_cells
+from aefast.tables.cell_formats import ALWAYS_MISSING, MAX_WORDS, format_of_cells, others
 from aefast.tables.dialect import (
+    AGREEING,
     DURATION,
     EPOCHS,
     FRACTIONAL_CLOCK,
@@ -310,8 +311,8 @@ def widened_formats(
 ) -> dict[str, CellFormat]:
     """Return the formats of columns of numbers and times, changed if more cells of a block can be read then.
 
-    Numbers may have marks between thousands, for instance. Words are missing values only if they occur twice. Times are
-    text if several other cells differ.
+    Numbers may have marks between thousands, for instance. Words are missing values only if they occur twice. Numbers
+    are text if many cells are other ones, and times if several other cells differ.
     """
     found = dict(formats)
     for name, of in formats.items():
@@ -329,4 +330,8 @@ def widened_formats(
             least = 2 if known.on_bad == "error" else inf
             if wider.kind == "number" and all(counts[word] >= least for word in {*wider.missing} - {*of.missing}):
                 found[name] = wider
+            elif wider.kind == "text" and known.on_bad == "error" and known.kinds.get(name) != "numeric":
+                filled = {cell: n for cell, n in counts.items() if cell not in {*ALWAYS_MISSING, *of.missing}}
+                n_odd = sum(filled[cell] for cell in others(filled, of, 0) or ())
+                found[name] = wider if n_odd > (1 - AGREEING) * sum(filled.values()) else of
     return found
