@@ -312,3 +312,9 @@ def test_a_column_with_few_numbers_and_then_words_is_text(tmp_path):
 def test_names_of_arff_end_before_their_levels(tmp_path):
     text = "@relation r\n@attribute a{0,1}\n@attribute 'b c' numeric\n@data\n" + rows(lambda i: f"{i % 2},{i / 2}")
     assert list(read(write(tmp_path, text, "t.arff"))) == ["a", "b c"]
+
+
+def test_letters_alone_are_no_durations_and_created_is_a_time(tmp_path):
+    path = write(tmp_path, "v,created_utc\n" + rows(lambda i: f"p,{1397113470 + 86400 * (i * 7 % 40)}"))
+    found = read(path)
+    assert (found["v"][0], found["created_utc"][0].year) == ("p", 2014)

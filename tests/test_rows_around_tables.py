@@ -50,6 +50,31 @@ def test_headers_of_several_rows_or_with_too_few_or_too_many_cells_are_read(tmp_
     assert {len(values) for values in found.values()} == {40}
 
 
+@pytest.mark.parametrize(
+    ("below", "row"),
+    [
+        ("string\td\tc\nmeta\t\tclass\n", lambda i: f"animal {i}\t{i % 2}\t{'xy'[i % 2]}"),
+        ("string\ta b\ts\n\t\tmeta\n", lambda i: f"animal {i % 9}\t{'ab'[i % 2]}\t{'xy'[i % 2]}"),
+        ("string\td\tc\n\t\t\n", lambda i: f"animal {i}\t{i % 7}\t{i / 4}"),
+    ],
+)
+def test_types_and_roles_below_the_header_are_no_rows(tmp_path, below, row):
+    found = read(write(tmp_path, "name\tlegs\ttype\n" + below + rows(row), "t.tab"))
+    assert list(found) == ["name", "legs", "type"]
+    assert len(found["legs"]) == 40
+
+
+@pytest.mark.filterwarnings("ignore:.*the header again")
+def test_a_header_that_the_sample_does_not_have_again_is_no_row(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    header = "k,when,price\n"
+    lines = [f"{'abc'[i % 3]},{day(i)} 10:{i % 60:02d},{i % 91 / 4}\n" for i in range(12_000)]
+    write(tmp_path, "".join([header, *lines[:3200], header, *lines[3200:]]), "t.csv")
+    assert run_command("fit", "t.csv", "-o", "m", "--epochs", "1").exit_code == 0
+    assert run_command("score", "m", "t.csv", "-o", "o.csv").exit_code == 0
+    assert len((tmp_path / "o.csv").read_text().splitlines()) == 12_001
+
+
 @pytest.mark.parametrize("above", ["Report, July\n", "Station: 12, Berlin\n"])
 def test_a_title_of_two_cells_names_no_columns(tmp_path, above):
     path = write(tmp_path, above + rows(lambda i: f"{i / 4},{i % 7},{i % 3},{i % 5}"))
@@ -111,6 +136,12 @@ def test_long_numbers_that_all_differ_are_identifiers_in_a_first_column_without_
     assert left_out(lambda i: f"{842302 + i * 7919 % 99991},{'MB'[i % 2]},{i / 4}") == {"x0": "an identifier"}
     assert left_out(lambda i: f"{842302 + i * 7919 % 101},{'MB'[i % 2]},{i / 4}") == {}
     assert left_out(lambda i: f"{i * 7919 % 99991 / 8},{'MB'[i % 2]},{i / 4}") == {}
+
+
+@pytest.mark.parametrize("name", ["#", "No.", "S.No", "Serial No"])
+def test_numbers_that_count_rows_are_an_index_though_some_repeat(tmp_path, name):
+    source = Source([write(tmp_path, f"{name},v\n" + rows(lambda i: f"{i - (i == 20)},{i % 7 / 4}"))])
+    assert without_information(source, source.schema.names) == {name: "an index"}
 
 
 def test_text_that_mostly_looks_like_numbers_that_differ_is_left_out_and_said(tmp_path):

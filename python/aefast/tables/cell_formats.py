@@ -33,7 +33,9 @@ MAX_WORDS = 3
 _HEXADECIMAL = re.compile(r"0[xX][0-9a-fA-F]+")
 _FRACTIONAL_EPOCH = re.compile(r"1\d{9}\.\d+")
 #: Names of columns whose large numbers are seconds or milliseconds since 1970.
-_TIME_NAME = re.compile(r"time|date|epoch|stamp|(^|[^a-z])ts($|[^a-z])|[a-z](_a|A)t$", re.IGNORECASE)
+_TIME_NAME = re.compile(
+    r"time|date|epoch|stamp|created|modified|(^|[^a-z])(ts|utc)($|[^a-z])|[a-z](_a|A)t$", re.IGNORECASE
+)
 #: Names of columns whose six digits are dates, or times of the day.
 _SHORT = re.compile(r"(date|datum|fecha)|(time|utc|zeit|uhr|heure|hora)", re.IGNORECASE)
 #: Names of columns whose digits are no quantity.

@@ -11,6 +11,8 @@ from aefast.tables.separators import Row
 
 #: The cells of a line that is drawn below the header.
 _RULE = re.compile(r"[-=:+]{3,}")
+#: What the columns of Orange's files are for.
+_ROLES = {"class", "meta", "multi_class", "ignore", "weight"}
 #: The fewest numbers of a column that show that a year above them is none of them.
 _MANY = 20
 
@@ -49,6 +51,11 @@ def is_of_units(row: Row, formats: Sequence[CellFormat]) -> bool:
     is_rule = bool(cells) and all(map(_RULE.fullmatch, cells))
     n_formats = sum(each.kind != "text" for each in formats)
     return is_rule or (n_formats > 1 and len(found) > 0 and not any(found))
+
+
+def is_of_roles(row: Row) -> bool:
+    """Whether a row has the roles of columns, as the third one of files of Orange has below names and types."""
+    return {*map(str.strip, row.cells)} - {""} <= _ROLES and any(map(str.strip, row.cells))
 
 
 def may_name(row: Row, n_columns: int, width: int, least: int) -> bool:

@@ -13,6 +13,7 @@ from aefast.tables.headers import (
     fitting,
     is_data,
     is_header,
+    is_of_roles,
     is_of_units,
     is_plain_number,
     may_name,
@@ -96,8 +97,12 @@ def _width(rows: Sequence[Row], delimiter: str) -> int:
 
 def _n_below(rows: Sequence[Row], formats: Sequence[CellFormat]) -> int:
     """Return how many rows below the header are no data: those of units or types, and those between them."""
+    if len(rows) > 1 and is_of_roles(rows[1]):
+        return 2
     above_data = [*takewhile(lambda row: not is_data(row, formats) or is_of_units(row, formats), rows)]
-    return max((k + 1 for k, row in enumerate(above_data) if is_of_units(row, formats)), default=0)
+    n_below = max((k + 1 for k, row in enumerate(above_data) if is_of_units(row, formats)), default=0)
+    is_blank_below = 0 < n_below < len(rows) and not any(map(str.strip, rows[n_below].cells))
+    return n_below + is_blank_below
 
 
 def _with_header(

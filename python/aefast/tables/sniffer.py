@@ -49,6 +49,7 @@ def find_dialect(text: str, known: Reading | None = None, *, encoding: str = "ut
     if not rows:
         return Dialect(delimiter, encoding)
     rows, repeated = _without_repeated_header(rows, text, delimiter)
+    repeated = repeated or (learned.repeated if learned else "")
     layout = find_layout(rows, known, delimiter)
     body = [row for row in rows[layout.body :] if any(row.cells)]
     is_whole = len(body) > 0 and rows[layout.body + len(body) - 1] is body[-1]

@@ -87,7 +87,7 @@ def is_time(cell: str, of: CellFormat) -> bool:
 
 def is_spelled_duration(cell: str) -> bool:
     """Whether a cell is a duration such as 2h 05m or PT1H30M."""
-    return cell[-1:].isalpha() and cell[-2:] != "PT" and _SPELLED.fullmatch(cell) is not None
+    return cell[-1:].isalpha() and any(map(str.isdigit, cell)) and _SPELLED.fullmatch(cell) is not None
 
 
 def _formats_by_parts(cells: Sequence[str]) -> list[str]:

@@ -72,6 +72,12 @@ class CsvTable(TableFile):
             self._line_length = max(1.0, len(text) / (text.count("\n") + 1))
             self.dialect = find_dialect(text, reading, encoding=encoding, usual=self.dialect.delimiter)
             self._is_uneven = self.dialect.is_uneven or self.dialect.has_left_out
+            # The header, if it has one line, may stand between the rows beyond the sample.
+            line = next(iter(text.splitlines()[self.dialect.n_above :]), "")
+            may_repeat = (
+                self.dialect.has_header and not self.dialect.repeated and line.count(self.dialect.quote) % 2 == 0
+            )
+            self._header = line if may_repeat else ""
             # A model of rows of one width has longer ones refused.
             self._drops_long = self.dialect.is_uneven or self._on_bad != "error" or not reading.columns
             self._drops_cut = self._on_bad != "error" and not reading.columns
@@ -117,7 +123,13 @@ class CsvTable(TableFile):
         if reading is None or not formats:
             return fields
         with self._opened(dict.fromkeys(formats, pa.string()), self._even_rows()) as reader:
-            found = widened_formats(reader.read_next_batch(), formats, reading, self.dialect.delimiter)
+            block = reader.read_next_batch()
+        if self._header and any(block.column(name).index(pa.scalar(name)).as_py() >= 0 for name in formats):
+            n_skipped = self.dialect.n_skipped or 1
+            self.dialect = replace(self.dialect, repeated=self._header, n_skipped=n_skipped)
+            self._header, self._is_uneven = "", True
+            return self._guess(reading)
+        found = widened_formats(block, formats, reading, self.dialect.delimiter)
         self.dialect = replace(self.dialect, formats={**self.dialect.formats, **found})
         return fields if found == formats else self._guess()
 
