@@ -318,3 +318,12 @@ def test_letters_alone_are_no_durations_and_created_is_a_time(tmp_path):
     path = write(tmp_path, "v,created_utc\n" + rows(lambda i: f"p,{1397113470 + 86400 * (i * 7 % 40)}"))
     found = read(path)
     assert (found["v"][0], found["created_utc"][0].year) == ("p", 2014)
+
+
+def test_long_cells_fill_the_gap_before_a_column_whose_cells_begin_at_one_position(tmp_path):
+    def line(i):
+        town = " ".join(["BAY", "OLD", "SAINTE", "ROCHESTER"[: 3 + i % 7]][i % 3 :])
+        call = "CYGM4" if i == 390 else "KNIX" if i % 4 else ""
+        return f"{690000 + i} {town:24} {call:5} {47000 + i * 7:+06d} {-124000 - i:+07d}"
+
+    assert read(write(tmp_path, rows(line, 400), "t.txt"))["x3"][390] == 47000 + 390 * 7

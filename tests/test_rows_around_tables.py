@@ -75,6 +75,27 @@ def test_a_header_that_the_sample_does_not_have_again_is_no_row(tmp_path, monkey
     assert len((tmp_path / "o.csv").read_text().splitlines()) == 12_001
 
 
+def test_values_that_grow_are_names_unless_the_rows_grow_alike(tmp_path):
+    header = ",".join(["turbine", *(f"{k / 2}" for k in range(9))])
+    path = write(tmp_path, header + "\n" + rows(lambda i: ",".join([f"T{i}", *(f"{i * k % 7}" for k in range(9))])))
+    assert list(read(path))[:3] == ["turbine", "0.0", "0.5"]
+    path = write(tmp_path, rows(lambda i: ",".join([f"T{i}", *(f"{i + k / 2}" for k in range(9))])))
+    assert len(read(path)["x1"]) == 40
+
+
+def test_a_column_of_words_alone_is_a_table(tmp_path):
+    assert read(write(tmp_path, "cluster\n" + rows(lambda i: f"cluster{i % 4}")))["cluster"][:2] == [
+        "cluster0",
+        "cluster1",
+    ]
+
+
+def test_words_below_a_table_with_blanks_are_no_row(tmp_path):
+    path = write(tmp_path, "year v k\n" + rows(lambda i: f"{1960 + i} {i / 4} {i % 7}") + "Site Closed\n", "t.txt")
+    with pytest.warns(UserWarning, match="1 line with no separator, left out"):
+        assert len(read(path)["year"]) == 40
+
+
 @pytest.mark.parametrize("above", ["Report, July\n", "Station: 12, Berlin\n"])
 def test_a_title_of_two_cells_names_no_columns(tmp_path, above):
     path = write(tmp_path, above + rows(lambda i: f"{i / 4},{i % 7},{i % 3},{i % 5}"))
@@ -96,6 +117,7 @@ def sums(n, *columns):
     [
         (lambda i: f"{'abcd'[i % 4]},{i % 9},{i / 4}", "Total,180,195\n"),
         (lambda i: f"{'abcd'[i % 4]},{i % 9},{i / 4}", "Total,180,195"),
+        (lambda i: f"{'abcd'[i % 4]},{i % 9},{i / 4}", "State Totals - all,180,195\n"),
         (lambda i: f"{'abcd'[i % 4]},{i % 9},{i / 4}" if i != 20 else "Subtotal,80,40", "Grand total:,180,195\n"),
         (lambda i: f"{1000 + 7 * i},{i % 9},{i / 4}", "Total,180,195\n"),
         (lambda i: f"{day(i)},{i % 9},{i / 4}", "Total,180,195\nMean,4,9\n"),
@@ -136,6 +158,11 @@ def test_long_numbers_that_all_differ_are_identifiers_in_a_first_column_without_
     assert left_out(lambda i: f"{842302 + i * 7919 % 99991},{'MB'[i % 2]},{i / 4}") == {"x0": "an identifier"}
     assert left_out(lambda i: f"{842302 + i * 7919 % 101},{'MB'[i % 2]},{i / 4}") == {}
     assert left_out(lambda i: f"{i * 7919 % 99991 / 8},{'MB'[i % 2]},{i / 4}") == {}
+
+
+def test_numbers_named_code_that_all_differ_are_identifiers(tmp_path):
+    source = Source([write(tmp_path, "city_code,code,v\n" + rows(lambda i: f"{i * 7919 % 9973},{i % 7},{i % 7 / 4}"))])
+    assert without_information(source, source.schema.names) == {"city_code": "an identifier"}
 
 
 @pytest.mark.parametrize("name", ["#", "No.", "S.No", "Serial No"])

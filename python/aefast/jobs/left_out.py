@@ -21,7 +21,7 @@ _FEW = 0.1
 #: The least median of numbers that may be identifiers without a name, and the fewest of them.
 _LONG, _LEAST_LONG = 10**5, 100
 #: Names of columns whose numbers name a row, if nearly all of them differ.
-_ID = re.compile(r"(^|[^a-z])[Ii][Dd]$|[a-z]I[Dd]$|^ID|^row_?(id|names?|num(ber)?)$", re.ASCII)
+_ID = re.compile(r"(^|[^a-z])[Ii][Dd]$|[a-z]I[Dd]$|^ID|^row_?(id|names?|num(ber)?)$|([^a-zA-Z]|^)[Cc]ode$", re.ASCII)
 #: Columns that pandas writes for the index of a frame, and those that count rows.
 _INDEX = re.compile(r"__index_level_\d+__|Unnamed: \d+||#|(?i:no\.|nr\.|(s|sr|sl|serial)[ ._]*(no|nr)\.?)")
 

@@ -53,7 +53,8 @@ def find_starts(text: str) -> tuple[int, ...]:
     gaps = [gap for gap in gaps if gap[0] > 0 and gap[-1] < width - 1]
     first = next((k for k in range(len(lines)) if all(_respects(line, gaps) for line in lines[k + 1 : k + 6])), 0)
     header = lines[first].ljust(width)
-    starts = [next((k for k in (*gap, gap[-1] + 1) if header[k] == " "), gap[0]) for gap in gaps]
+    ends = [gap[0] for gap in [*gaps[1:], [width]]] if gaps else []
+    starts = [_start_in(gap, header, n_filled[gap[-1] + 1 : end]) for gap, end in zip(gaps, ends, strict=True)]
     glued = _within_names(header, [0, *starts, width], n_filled, len(body))
     found = sorted({*starts, *glued})
     if not any(map(_NUMERIC.match, header.split())):  # a column below no name is a part of the one before it
@@ -124,6 +125,16 @@ class FixedColumns:
 
 def _respects(line: str, gaps: Sequence[Sequence[int]]) -> bool:
     return not any(line[gap[0] : gap[-1] + 1].strip() for gap in gaps)
+
+
+def _start_in(gap: Sequence[int], header: str, n_filled: Sequence[int]) -> int:
+    """Return where the column after a gap begins, by the header and by the lines that are filled in the column.
+
+    All its cells begin at its first position if they are aligned there: longer cells before it then fill the gap.
+    """
+    if not header[gap[0] : gap[-1] + 1].strip() and n_filled[0] == max(n_filled):
+        return gap[-1] + 1
+    return next((k for k in (*gap, gap[-1] + 1) if header[k] == " "), gap[0])
 
 
 def _within_names(header: str, bounds: Sequence[int], n_filled: Sequence[int], n_lines: int) -> list[int]:

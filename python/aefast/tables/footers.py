@@ -14,7 +14,8 @@ from aefast.tables.separators import ENOUGH, Row
 
 #: What begins a row of totals, whatever else the first column has.
 _SURE = re.compile(
-    r"(sub|grand)[ -]?totals?\b.{0,40}|(total|gesamt|zwischen)summe:?|(zwischen|end)summe:?", re.IGNORECASE
+    r"(sub|grand|overall|state|national)[ -]?totals?\b.{0,40}|(total|gesamt|zwischen)summe:?|(zwischen|end)summe:?",
+    re.IGNORECASE,
 )
 #: What begins one at the end of a table, if no other row begins so.
 _TOTAL = re.compile(

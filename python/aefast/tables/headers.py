@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 from aefast.tables.cell_formats import ALWAYS_MISSING, others
 from aefast.tables.dialect import CellFormat
@@ -13,6 +14,8 @@ from aefast.tables.separators import Row
 _RULE = re.compile(r"[-=:+]{3,}")
 #: What the columns of Orange's files are for.
 _ROLES = {"class", "meta", "multi_class", "ignore", "weight"}
+#: The fewest numbers that grow in a header.
+_LEAST_VALUES = 6
 #: The fewest numbers of a column that show that a year above them is none of them.
 _MANY = 20
 
@@ -131,8 +134,9 @@ def is_header(first: Sequence[str], columns: Sequence[Sequence[str]], formats: S
         else:
             values.append(cell)
     if values:
-        # Columns may be named by whole numbers, as by pandas, or by years, unless the rows below look alike.
-        return _are_names(values) and not any(map(_are_names, zip(*columns, strict=True)))
+        # Columns may be named by whole numbers, as by pandas, by years or by values, unless the rows below look alike.
+        rows = [[cell for cell in map(str.strip, row) if cell] for row in zip(*columns, strict=True)]
+        return any(alike(values) and not any(map(alike, rows)) for alike in (_are_names, _are_values))
     if not columns or not columns[0]:
         return True
     # If all columns are text, a row of data repeats values that occur below it.
@@ -156,3 +160,11 @@ def _are_names(cells: Sequence[str]) -> bool:
         and all(1500 <= number < 2100 for number in numbers)
         and (min(numbers) >= 1900 or numbers == sorted(numbers))
     )
+
+
+def _are_values(cells: Sequence[str]) -> bool:
+    """Whether cells are numbers that grow, such as the wind speeds at which the rows have values."""
+    if len(cells) < _LEAST_VALUES or not all(map(is_plain_number, cells[-_LEAST_VALUES:])):
+        return False
+    numbers = [float(cell) for cell in cells if is_plain_number(cell)]
+    return all(before < after for before, after in pairwise(numbers))

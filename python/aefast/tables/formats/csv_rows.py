@@ -178,7 +178,8 @@ class EvenRows:
     def _evened(self, cells: bytes, n_cells: int, end: bytes) -> list[bytes]:
         is_note = n_cells == 1 and re.search(rb"[A-Za-z\x80-\xff]", cells) is not None
         first = cells.partition(self._mark)[0]
-        is_said = self._begins_with_digits and _WORDS.fullmatch(first) is not None
+        is_word = self._mark == b" " and first[:1].isalpha()  # blanks separate words, too
+        is_said = self._begins_with_digits and (is_word or _WORDS.fullmatch(first) is not None)
         is_no_row = n_cells < self._width and (is_said or _NOTE.match(cells) is not None)
         if (is_note and (end or b" " in cells.strip())) or is_no_row:
             self.n_notes += 1
