@@ -160,9 +160,26 @@ def test_long_numbers_that_all_differ_are_identifiers_in_a_first_column_without_
     assert left_out(lambda i: f"{i * 7919 % 99991 / 8},{'MB'[i % 2]},{i / 4}") == {}
 
 
+def test_a_column_with_a_single_value_is_left_out(tmp_path):
+    source = Source([write(tmp_path, "v,w\n" + rows(lambda i: f"{i % 7 / 4},{'0.39' if i == 30 else ''}"))])
+    assert without_information(source, source.schema.names) == {"w": "a single value"}
+
+
+def test_a_label_before_the_names_is_no_name(tmp_path):
+    lines = "Model:      Exponential\n\nData:   y             x\n" + rows(lambda i: f"     {i / 4:.4f}E0    {i}.5E0")
+    assert list(read(write(tmp_path, lines, "t.dat"))) == ["y", "x"]
+
+
 def test_numbers_named_code_that_all_differ_are_identifiers(tmp_path):
-    source = Source([write(tmp_path, "city_code,code,v\n" + rows(lambda i: f"{i * 7919 % 9973},{i % 7},{i % 7 / 4}"))])
-    assert without_information(source, source.schema.names) == {"city_code": "an identifier"}
+    source = Source(
+        [
+            write(
+                tmp_path,
+                "city_code,placeid,code,v\n" + rows(lambda i: f"{i * 7919 % 9973},{i * 31 % 997},{i % 7},{i / 7}"),
+            )
+        ]
+    )
+    assert without_information(source, source.schema.names) == dict.fromkeys(["city_code", "placeid"], "an identifier")
 
 
 @pytest.mark.parametrize("name", ["#", "No.", "S.No", "Serial No"])

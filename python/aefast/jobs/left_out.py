@@ -21,7 +21,11 @@ _FEW = 0.1
 #: The least median of numbers that may be identifiers without a name, and the fewest of them.
 _LONG, _LEAST_LONG = 10**5, 100
 #: Names of columns whose numbers name a row, if nearly all of them differ.
-_ID = re.compile(r"(^|[^a-z])[Ii][Dd]$|[a-z]I[Dd]$|^ID|^row_?(id|names?|num(ber)?)$|([^a-zA-Z]|^)[Cc]ode$", re.ASCII)
+_ID = re.compile(
+    r"(^|[^a-z])[Ii][Dd]$|[a-z]I[Dd]$|^ID|^row_?(id|names?|num(ber)?)$|([^a-zA-Z]|^)[Cc]ode$"
+    r"|(name|user|customer|client|order|object|item|product|place|event|station|patient|account|member|person|player)id$",
+    re.ASCII,
+)
 #: Columns that pandas writes for the index of a frame, and those that count rows.
 _INDEX = re.compile(r"__index_level_\d+__|Unnamed: \d+||#|(?i:no\.|nr\.|(s|sr|sl|serial)[ ._]*(no|nr)\.?)")
 
@@ -60,6 +64,8 @@ def _reason(name: str, column: pa.Array, is_all: bool) -> str:
     is_float = pa.types.is_floating(column.type)
     if column.null_count == len(column) or (is_float and np.isnan(arrow_values(column)).all()):
         return "no values" if is_all else ""
+    if is_all and not is_text(column.type) and len(column) - column.null_count == 1:
+        return "a single value"
     if pa.types.is_integer(column.type) and column.null_count < _FEW * len(column):
         values = arrow_values(column.drop_null())
         is_index = _INDEX.fullmatch(name) is not None

@@ -78,9 +78,10 @@ def may_name(row: Row, n_columns: int, width: int, least: int) -> bool:
 
 
 def names_in(row: Row, n_columns: int) -> list[str]:
-    """Return the cells of a header without the sign that makes it a comment."""
+    """Return the cells of a header without the sign that makes it a comment, or a label before them."""
     if not row.is_comment:
-        return row.cells
+        is_labelled = len(row.cells) == n_columns + 1 and row.cells[0].rstrip().endswith(":")
+        return row.cells[1:] if is_labelled else row.cells  # a label such as "Data:" names no column
     words = re.sub(r"(?i)^\W*fields:?\s+", "", row.cells[0]).split()
     if len(row.cells) == 1:  # blanks separate the names, whatever separates the cells
         return words if len(words) == n_columns and words != row.cells[0].split() else row.cells

@@ -15,7 +15,7 @@ _CELL = re.compile(r"In CSV column #(\d+): (?:Row #(\d+): )?")
 _VALUE = re.compile(r"invalid value '(.*)'")
 _CLOSE = f"{UNCLOSED}: close it, or give --quote none"
 _TOO_WIDE = "give --on-bad null or skip, or give another --delimiter"
-_UNFINISHED = "the file ends in it, as if it were not complete; write it again, or give --on-bad skip"
+_UNFINISHED = "the file ends in it: write it again, or give --on-bad skip"
 #: The most characters of a cell that may be a word for a missing value.
 _LONGEST_WORD = 12
 
