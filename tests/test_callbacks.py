@@ -132,8 +132,10 @@ def test_the_bar_shows_one_step_at_a_time_with_rate_and_remaining_time(monkeypat
     monkeypatch.setenv("TERM", "xterm")
 
     def drawn():
-        begin = len(terminal.getvalue())
+        begin, deadline = len(terminal.getvalue()), time.monotonic() + 20
         time.sleep(0.3)
+        while len(terminal.getvalue()) == begin and time.monotonic() < deadline:
+            time.sleep(0.1)
         return terminal.getvalue()[begin:]
 
     with Bars() as bars:

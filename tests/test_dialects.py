@@ -41,6 +41,7 @@ def table(header, row, n=40, between="\n"):
         (table("d,b", lambda i: f"02/{i % 28 + 1:02d}/2024 08:30,{i}"), "times as %m/%d/%Y %H:%M"),
         (table("d,b", lambda i: f"[29/Nov/2017:06:00:{i:02d},{i}"), "times as [%d/%b/%Y:%H:%M:%S"),
         (table("d,b", lambda i: f"Nov  9 06:00:{i:02d},{i}"), "times as %b %d %H:%M:%S"),
+        (table("d,b", lambda i: f"Feb 29 06:00:{i:02d},{i}"), "times as %b %d %H:%M:%S"),
         (table("", lambda i: f"{i}  {i / 4}   -1.5"), "separated by blanks, no header (columns x0, x1, x2)"),
         (table("", lambda i: f"{i}::{i % 7}::{i / 4}"), "separated by '::', no header (columns x0, x1, x2)"),
         (table("a||b", lambda i: f"{i}||x|y"), "separated by '||'"),

@@ -35,7 +35,8 @@ def methods():
         for member, method in inspect.getmembers(kind, inspect.isroutine) if inspect.isclass(kind) else ():
             is_ours = str(getattr(method, "__module__", "")).startswith("aefast.")
             is_step = getattr(method, "__qualname__", "").startswith("ScoringSteps.")
-            if is_ours and not is_step and member[0] != "_" and member not in LEFT_OUT:
+            is_public = member[0] != "_" and member not in LEFT_OUT and callable(method)
+            if is_ours and not is_step and is_public:
                 found[f"{name}.{member}"] = method
     return found
 

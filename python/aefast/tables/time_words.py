@@ -50,6 +50,8 @@ _SHAPES = (
     | dict.fromkeys(("%d", "%H", "%I", "%m", "%M", "%S", "%y", "%V"), r" ?\d{1,2}")
     | {"%q": "[1-4]", "%f": r"\d{1,6}", "%p": "[ap]m", "%z": r"(?:z|[-+]\d{2}.*)"}
 )
+#: A directive that gives the year.
+_YEAR = re.compile("%[YyGcDx]")
 #: A word, with the full stop that shortens it.
 WORD = re.compile(r"[^\W\d_]+\.?")
 
@@ -111,6 +113,9 @@ def parse_time(cell: str, time_format: str) -> datetime:
         return datetime(int(part["year"]), 3 * int(part["quarter"]) - 2, 1)
     if _WEEK in time_format:
         return datetime.strptime(f"{cell} 1", f"{time_format} %u")
+    if "%d" in time_format and not _YEAR.search(time_format):
+        # Python warns of days without a year. 1904 has a 29 February.
+        cell, time_format = f"1904 {cell}", f"%Y {time_format}"
     try:
         return datetime.strptime(cell, time_format)
     except ValueError:
