@@ -126,6 +126,13 @@ def test_wrong_uses_are_answered_in_one_line(folder, table):
         "the first (nan) in holes.parquet, row 900 (the first is row 0), column 'size'; fill or drop such rows"
         in " ".join(said.replace(str(folder) + "/", "").split())
     )
+    assert "or fit a model with --missing mask or mean" in " ".join(said.split())
+    write_table(table.set_column(3, "size", pa.array([*[1.0] * 1499, float("inf")])), folder / "far.parquet")
+    for command in ((*FIT, "far.parquet", "-o", "n"), ("score", "m.safetensors", "far.parquet", "-o", "s.parquet")):
+        said = " ".join(refused(*command).split())
+        assert "(inf) in far.parquet, row 1499" in said
+        assert "--on-bad" in said
+        assert "--missing" not in said
     write_table(table.set_column(3, "size", pa.array(["big"] * 1500)), folder / "text.parquet")
     assert "column 'size' does not hold numbers" in refused("score", "m.safetensors", "text.parquet", "-o", "s.parquet")
     assert not (folder / "s.parquet").exists()

@@ -275,7 +275,7 @@ def good_rows(
         place = f"{source.place(first_row + found.row)} (the first is row 0)"
         what = "the rows have infinite values" if may_miss else "the rows have missing or infinite values"
         remedy = f"; give --on-bad skip, or leave the column out with --exclude {option_of([name])}"
-        if not may_miss:
+        if found.are_missing:
             remedy += ", or give --missing mask or mean"
         short = [token for token in (source.dialect.missing if source.dialect else ()) if len(token) <= 8]
         if short:

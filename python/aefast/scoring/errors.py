@@ -41,9 +41,8 @@ class BadValueError(AefastError, ValueError):
             missing, bad = "--missing mask or mean", "give --on-bad null or skip"
         else:
             missing, bad = "missing='mask' or 'mean'", "set on_bad='null' or 'skip'"
-        remedy = (
-            "; fill or drop such rows" + ("" if self.may_miss else f", or fit a model with {missing}") + f", or {bad}"
-        )
+        model = f", or fit a model with {missing}" if self._found.are_missing else ""
+        remedy = f"; fill or drop such rows{model}, or {bad}"
         return self._found.message(
             f"rows {self._batch_start} to {self._last_row} have {what}",
             f"{place} (the first is row 0)",
@@ -54,7 +53,7 @@ class BadValueError(AefastError, ValueError):
     def of_row(self, row: str) -> str:
         """Return the message for a row that is called by its key, among the rows of a partition."""
         more = f" ({self.count} such values in this batch)" if self.count > 1 else ""
-        remedy = "" if self.may_miss else ", or fit a model with missing='mask' or 'mean'"
+        remedy = ", or fit a model with missing='mask' or 'mean'" if self._found.are_missing else ""
         return (
             f"{row} cannot be scored: column {self.column!r} is {self._found.value}{more}; fill or drop such rows, get "
             f"null scores for them with on_bad='null'{remedy}"

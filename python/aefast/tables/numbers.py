@@ -47,6 +47,11 @@ class NonFinite:
     column: int
     value: float
 
+    @property
+    def are_missing(self) -> bool:
+        """Whether all of them are NaN, so that a model that allows missing values helps."""
+        return self.n_nan == self.count
+
     def message(self, subject: str, place: str, column: object, remedy: str) -> str:
         """Return the message for users.
 
