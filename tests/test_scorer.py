@@ -138,8 +138,9 @@ def test_the_first_bad_value_is_named_with_row_and_column(bad):
     values[130] = values[131] = values[160] = bad
     table = small_table(200).set_column(4, "c", pa.array(values, pa.float64()))
     assert table.column_names[4] == "c"
+    remedy = "fill or drop such rows, or fit a model" if bad != np.inf else "fill or drop such rows, or set on_bad"
     with pytest.raises(
-        BadValueError, match=r"rows 100 to 199 have .*: 3 values are .*row 130 .*column 'c'; fill or drop .*or fit"
+        BadValueError, match=rf"rows 100 to 199 have .*: 3 values are .*row 130 .*column 'c'; {remedy}"
     ) as caught:
         scored(Scorer(small_model()), table, 100)
     assert (caught.value.row, caught.value.column, caught.value.count) == (130, "c", 3)

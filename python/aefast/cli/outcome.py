@@ -152,6 +152,7 @@ def _say_failures(name: str, failed: dict[str, str]) -> None:
     text = first if len(failed) == 1 else f"{len(failed):,} files failed, the first: {first}"
     with suppress(OSError):
         sys.stderr.write(f"aefast {name}: {shorten(printable(text), 300)}\n")
+        sys.stderr.flush()
 
 
 def _in_one_line(summary: dict[str, Any]) -> str:

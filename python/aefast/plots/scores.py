@@ -170,7 +170,7 @@ def scores_over_rows(
         ax.set_yscale("log")
     if is_timed:
         # Labels are up to 0.5 inches wide. With fewer than five, the locator has no interval for some ranges.
-        width = ax.get_figure(root=True).get_size_inches()[0]  # type: ignore[union-attr]
+        width = ax.figure.figure.get_size_inches()[0]
         most = max(5, int(width * 0.9))
         locator = dates.AutoDateLocator(minticks=2, maxticks=most)  # type: ignore[no-untyped-call]
         ax.xaxis.set_major_locator(locator)
