@@ -19,7 +19,7 @@ Index gradient_cost(Index rows, Index columns) {
 /// They are packed into whole registers, as exponentials and divisions would cost as much as those of all rows.
 template <class T>
 void activate_row(const Activation<T>& activation, T* z, Index n) {
-  alignas(64) T packed[kPanel<T>];
+  alignas(kAlignment) T packed[kPanel<T>];
   for (Index first = 0; first < n; first += kPanel<T>) {
     const Index count = std::min(kPanel<T>, n - first), padded = round_up(count, kLanes<T>);
     T* from = z + first * kLanes<T>;
@@ -86,14 +86,13 @@ template <class T>
 void Dense<T>::forward(const Block& block, const T* params, const T* in, T* out) const {
   const T* bias = params + bias_.offset;
   if (activation_.is_relu) return product(is_tied(), block, params, in, bias, out, Nothing{}, StoreRelu{});
-  if (block.n_rows == 1 && activation_.forward) {
-    product(is_tied(), block, params, in, bias, out, Nothing{});
-    const Features own = block.own_features<T>(this->n_out());
-    return activate_row(activation_, out + own.first * block.width, own.last - own.first);
+  if (activation_.forward && block.n_rows > 1) {
+    return product(is_tied(), block, params, in, bias, out, [this](T* z, Index n) { activation_.forward(z, n); });
   }
-  product(is_tied(), block, params, in, bias, out, [this](T* z, Index n) {
-    if (activation_.forward) activation_.forward(z, n);
-  });
+  product(is_tied(), block, params, in, bias, out, Nothing{});
+  if (!activation_.forward) return;
+  const Features own = block.own_features<T>(this->n_out());
+  activate_row(activation_, out + own.first * block.width, own.last - own.first);
 }
 
 template <class T>

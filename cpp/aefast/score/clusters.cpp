@@ -57,14 +57,9 @@ struct KeepNearest {
       for (int rank = 0; rank < kCount; ++rank) kept[rank] = Double::load(least + rank * kWidth + lane);
       AEFAST_UNROLL
       for (int i = 0; i < kRows; ++i) {
-        Double value = distance(sum[i][j], squares + lane);
+        const Double value = distance(sum[i][j], squares + lane);
         number = select(less(value, kept[0]), Double(first + i), number);
-        AEFAST_UNROLL
-        for (int rank = 0; rank < kCount; ++rank) {
-          const Double smaller = min(kept[rank], value);
-          value = max(kept[rank], value);
-          kept[rank] = smaller;
-        }
+        keep_least(kept, value);
       }
       AEFAST_UNROLL
       for (int rank = 0; rank < kCount; ++rank) kept[rank].store(least + rank * kWidth + lane);
@@ -149,8 +144,9 @@ void Clusters::find_centres(const double* centres, Index k, double* nearest, dou
         return KeepNearest<kCount>{products, squares, least.data(), nearest + block.first_row};
       },
       [&](const Block& block, const double*) {
+        if (kCount == 1) return;
         const Index n = std::min(k, Index{kCount});
-        for (Index i = 0; i < block.width && kCount > 1; ++i) {
+        for (Index i = 0; i < block.width; ++i) {
           double sum = 0;
           for (Index rank = 0; rank < n; ++rank) sum += least[rank * block.width + i];
           means[block.first_row + i] = sum / static_cast<double>(n);
@@ -167,7 +163,7 @@ void Clusters::move_centres(double* centres, Index k, Index n_steps, double trim
     if (trims) find_centres<kNearest>(centres, k, label.data(), means.data());
     else find_centres<1>(centres, k, label.data(), nullptr);
     if (trims) leave_out_farthest(means, trimmed, label);
-    // The same rows have the same means.
+    // If no row changed its centre, further steps would move none.
     if (std::equal(before.begin(), before.end(), label.data(), label.data() + n_rows_)) return;
     before.assign(label.data(), label.data() + n_rows_);
     std::fill_n(sums.data(), k * d, 0.0);
@@ -186,7 +182,7 @@ void Clusters::move_centres(double* centres, Index k, Index n_steps, double trim
   }
 }
 
-/// Takes the labels of the rows with the largest distances, at most `share` of the weight of all; of equal ones the
+/// Gives kNone as label to the rows with the largest distances, at most `share` of the weight of all; of equal ones the
 /// first.
 void Clusters::leave_out_farthest(const Buffer<double>& distances, double share, Buffer<double>& label) const {
   const double most = share * total_weight_ * (1 + kRounding);

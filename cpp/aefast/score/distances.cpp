@@ -67,15 +67,7 @@ struct KeepLeast {
       AEFAST_UNROLL
       for (int rank = 0; rank < kCount; ++rank) kept[rank] = Vec<T>::load(to + rank * kWidth);
       AEFAST_UNROLL
-      for (int i = 0; i < kRows; ++i) {
-        Vec<T> value = sum[i][j];
-        AEFAST_UNROLL
-        for (int rank = 0; rank < kCount; ++rank) {
-          const Vec<T> smaller = min(kept[rank], value);
-          if (rank + 1 < kCount) value = max(kept[rank], value);
-          kept[rank] = smaller;
-        }
-      }
+      for (int i = 0; i < kRows; ++i) keep_least(kept, sum[i][j]);
       AEFAST_UNROLL
       for (int rank = 0; rank < kCount; ++rank) kept[rank].store(to + rank * kWidth);
     }

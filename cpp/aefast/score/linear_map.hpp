@@ -5,6 +5,17 @@
 
 namespace aefast {
 
+/// Puts a value among the smallest ones so far, `kept`, which are ascending.
+template <class T, int kCount>
+[[gnu::always_inline]] inline void keep_least(Vec<T> (&kept)[kCount], Vec<T> value) {
+  AEFAST_UNROLL
+  for (int rank = 0; rank < kCount; ++rank) {
+    const Vec<T> smaller = min(kept[rank], value);
+    if (rank + 1 < kCount) value = max(kept[rank], value);
+    kept[rank] = smaller;
+  }
+}
+
 template <class T>
 class LinearMap {
  public:

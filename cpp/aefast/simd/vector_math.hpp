@@ -23,8 +23,8 @@ Vec<T> polynomial(const Vec<T>& x, const double (&c)[n]) {
 
 }  // namespace detail
 
-/// exp(-|x|), to the bit of Eigen's function; what would be below the normal numbers is 0. What Eigen does about other
-/// arguments takes up to half of the time. The polynomial is that of Cephes.
+/// exp(-|x|): Eigen's function, to the bit wherever the result is a normal number. What Eigen does about other
+/// arguments takes up to a third of the time. The polynomial is that of Cephes.
 inline Vec<float> exp_minus(const Vec<float>& x) {
   using V = Vec<float>;
   constexpr double kFirst[] = {1.9875691500E-4, 1.3981999507E-3, 8.3334519073E-3};
